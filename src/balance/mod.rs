@@ -1,0 +1,47 @@
+//! Which of the candidates gets the next request.
+//!
+//! The choice is a pure function of a dense slice of [`Candidate`]s, which the pool keeps up to date as
+//! leases come and go. One pass over it costs less than a heap's bookkeeping up to hundreds of nodes, and
+//! does not grow with the requests in flight.
+
+mod policy;
+
+pub use policy::{choose, Turn};
+
+/// When a candidate may be taken: a lower tier always goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Up, or probing with its one permit free.
+    Usable,
+    /// Up, but said a moment ago that it is full.
+    Busy,
+    /// Ejected, but it accepts connections: better than nothing when no node is up.
+    LastResort,
+    /// Not to be taken.
+    Never,
+}
+
+/// What the choice needs to know of one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Requests that it has now.
+    pub in_flight: u32,
+    /// Most requests that it may have.
+    pub limit: u32,
+    /// `1 / (weight x slow-start share)`, above 0.
+    pub inverse_rate: f64,
+    pub tier: Tier,
+    /// Virtual time of its next turn, for `round_robin` only.
+    pub turn: f64,
+}
+
+impl Candidate {
+    /// The load that it would have with one more request, in relation to its rate. The smallest wins.
+    pub fn score(&self) -> f64 {
+        (f64::from(self.in_flight) + 1.0) * self.inverse_rate
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.in_flight < self.limit
+    }
+}

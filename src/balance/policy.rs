@@ -1,0 +1,191 @@
+//! The policies: an enum and a match, each one pass over the candidates.
+
+use super::{Candidate, Tier};
+use crate::config::Balance;
+
+/// What a policy remembers from one choice to the next.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Where the next pass begins, so that ties are broken in turn and never always by the first.
+    cursor: usize,
+    /// Virtual time of `round_robin`: no node that joins is owed the past.
+    now: f64,
+}
+
+/// The candidate that gets the next request, or `None` if none may be taken.
+///
+/// `last` is the highest tier that may be taken; `skip` holds the positions that this request has tried;
+/// `random` is a number in `0.0..1.0`.
+pub fn choose(
+    policy: Balance,
+    candidates: &mut [Candidate],
+    last: Tier,
+    skip: &[usize],
+    turn: &mut Turn,
+    random: f64,
+) -> Option<usize> {
+    let chosen = match policy {
+        Balance::LeastInFlight => smallest(candidates, last, skip, turn.cursor, Candidate::score),
+        Balance::RoundRobin => smallest(candidates, last, skip, turn.cursor, |c| {
+            c.turn.max(turn.now) + c.inverse_rate
+        }),
+        Balance::Random => weighted(candidates, last, skip, random),
+    }?;
+    turn.cursor = chosen + 1;
+    let taken = &mut candidates[chosen];
+    turn.now = taken.turn.max(turn.now);
+    taken.turn = turn.now + taken.inverse_rate;
+    Some(chosen)
+}
+
+fn may_take(candidate: &Candidate, position: usize, last: Tier, skip: &[usize]) -> bool {
+    candidate.tier <= last && candidate.has_room() && !skip.contains(&position)
+}
+
+/// The smallest `(tier, score)`; of equals the first at or after `cursor`.
+fn smallest(
+    candidates: &[Candidate],
+    last: Tier,
+    skip: &[usize],
+    cursor: usize,
+    score: impl Fn(&Candidate) -> f64,
+) -> Option<usize> {
+    let start = if cursor < candidates.len() { cursor } else { 0 };
+    let mut best: Option<(Tier, f64, usize)> = None;
+    for position in (start..candidates.len()).chain(0..start) {
+        let candidate = &candidates[position];
+        if !may_take(candidate, position, last, skip) {
+            continue;
+        }
+        let mine = (candidate.tier, score(candidate));
+        if best.is_none_or(|(tier, score, _)| mine < (tier, score)) {
+            best = Some((mine.0, mine.1, position));
+        }
+    }
+    best.map(|(_, _, position)| position)
+}
+
+/// One of the lowest tier, with a chance in proportion to its rate.
+fn weighted(candidates: &[Candidate], last: Tier, skip: &[usize], random: f64) -> Option<usize> {
+    let eligible = |position: usize| may_take(&candidates[position], position, last, skip);
+    let lowest = (0..candidates.len())
+        .filter(|p| eligible(*p))
+        .map(|p| candidates[p].tier)
+        .min()?;
+    let members = || (0..candidates.len()).filter(|p| eligible(*p) && candidates[*p].tier == lowest);
+    let total: f64 = members().map(|p| 1.0 / candidates[p].inverse_rate).sum();
+    let mut left = random * total;
+    let mut chosen = None;
+    for position in members() {
+        chosen = Some(position);
+        left -= 1.0 / candidates[position].inverse_rate;
+        if left < 0.0 {
+            break;
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(in_flight: u32, weight: f64) -> Candidate {
+        Candidate {
+            in_flight,
+            limit: u32::MAX,
+            inverse_rate: 1.0 / weight,
+            tier: Tier::Usable,
+            turn: 0.0,
+        }
+    }
+
+    fn pick(candidates: &mut [Candidate], skip: &[usize]) -> Option<usize> {
+        let mut turn = Turn::default();
+        choose(Balance::LeastInFlight, candidates, Tier::Busy, skip, &mut turn, 0.0)
+    }
+
+    /// How many of `n` requests each node gets when each is held open.
+    fn spread(policy: Balance, weights: &[f64], n: u32) -> Vec<u32> {
+        let mut candidates: Vec<_> = weights.iter().map(|w| node(0, *w)).collect();
+        let mut turn = Turn::default();
+        for i in 0..n {
+            let random = f64::from(i) * 0.618_034 % 1.0;
+            let chosen = choose(policy, &mut candidates, Tier::Usable, &[], &mut turn, random);
+            candidates[chosen.unwrap()].in_flight += 1;
+        }
+        candidates.iter().map(|c| c.in_flight).collect()
+    }
+
+    #[test]
+    fn fewest_in_flight_wins() {
+        assert_eq!(pick(&mut [node(3, 1.0), node(1, 1.0), node(2, 1.0)], &[]), Some(1));
+    }
+
+    #[test]
+    fn weight_scales_the_load() {
+        // (3 + 1) / 2 is less than (2 + 1) / 1
+        assert_eq!(pick(&mut [node(2, 1.0), node(3, 2.0)], &[]), Some(1));
+    }
+
+    #[test]
+    fn tried_full_and_never_are_passed_over() {
+        let mut full = node(0, 1.0);
+        full.limit = 0;
+        let mut never = node(0, 1.0);
+        never.tier = Tier::Never;
+        assert_eq!(pick(&mut [node(0, 1.0), full, never, node(9, 1.0)], &[0]), Some(3));
+        assert_eq!(pick(&mut [node(0, 1.0), full, never], &[0]), None);
+    }
+
+    #[test]
+    fn a_lower_tier_goes_first_whatever_the_load() {
+        let mut busy = node(0, 1.0);
+        busy.tier = Tier::Busy;
+        let mut last = node(0, 1.0);
+        last.tier = Tier::LastResort;
+        assert_eq!(pick(&mut [last, busy, node(100, 1.0)], &[]), Some(2));
+        assert_eq!(pick(&mut [last, busy, node(100, 1.0)], &[2]), Some(1));
+        assert_eq!(pick(&mut [last], &[]), None, "last resort only when it is allowed");
+    }
+
+    #[test]
+    fn ties_go_in_turn() {
+        let mut candidates = vec![node(0, 1.0); 4];
+        let mut turn = Turn::default();
+        let mut counts = [0; 4];
+        for _ in 0..400 {
+            let chosen = choose(Balance::LeastInFlight, &mut candidates, Tier::Usable, &[], &mut turn, 0.0);
+            counts[chosen.unwrap()] += 1;
+        }
+        assert_eq!(counts, [100; 4]);
+    }
+
+    #[test]
+    fn weights_hold_within_two_percent() {
+        for policy in [Balance::LeastInFlight, Balance::RoundRobin, Balance::Random] {
+            let got = spread(policy, &[1.0, 2.0, 3.5, 0.5], 7000);
+            for (count, weight) in got.iter().zip([1.0, 2.0, 3.5, 0.5]) {
+                let want = weight * 1000.0;
+                let off = (f64::from(*count) - want).abs() / want;
+                assert!(off <= 0.02, "{policy:?}: {got:?} is off by {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn round_robin_owes_a_newcomer_nothing() {
+        let mut candidates = vec![node(0, 1.0), node(0, 1.0)];
+        candidates[1].tier = Tier::Never;
+        let mut turn = Turn::default();
+        let mut pick = |candidates: &mut Vec<Candidate>| {
+            choose(Balance::RoundRobin, candidates, Tier::Usable, &[], &mut turn, 0.0).unwrap()
+        };
+        for _ in 0..100 {
+            assert_eq!(pick(&mut candidates), 0);
+        }
+        candidates[1].tier = Tier::Usable;
+        let to_newcomer: usize = (0..10).map(|_| pick(&mut candidates)).sum();
+        assert!((5..=6).contains(&to_newcomer), "{to_newcomer} of 10");
+    }
+}

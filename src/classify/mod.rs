@@ -1,0 +1,62 @@
+//! What a node said, in one word: status codes to [`Outcome`].
+//!
+//! Load is not failure: 503 and 429 mean "full" or "loading" and never eject. 501, 505 and the other 4xx are
+//! answers about the request. What is left of the 5xx says that the node is broken.
+
+mod path;
+
+pub use path::is_generation;
+
+use std::time::Duration;
+
+use crate::outcome::Outcome;
+
+/// What a response head with this status code amounts to. `listed` says that `retry.on` names the code.
+pub fn status(code: u16, listed: bool) -> Outcome {
+    match code {
+        503 | 429 => Outcome::Busy,
+        500 | 502 | 504 => Outcome::Http5xx,
+        500..=599 if listed => Outcome::Http5xx,
+        _ => Outcome::Ok,
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3); the form with a date is not used by inference engines and
+/// counts as absent.
+pub fn retry_after(value: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_code_has_its_outcome() {
+        for code in 100..600 {
+            let want = match code {
+                429 | 503 => Outcome::Busy,
+                500 | 502 | 504 => Outcome::Http5xx,
+                _ => Outcome::Ok,
+            };
+            assert_eq!(status(code, false), want, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_listed_code_counts_only_among_the_5xx() {
+        assert_eq!(status(507, true), Outcome::Http5xx);
+        assert_eq!(status(404, true), Outcome::Ok, "a 4xx is tried again if listed, and charged to nobody");
+        assert_eq!(status(503, true), Outcome::Busy);
+    }
+
+    #[test]
+    fn retry_after_in_seconds() {
+        assert_eq!(retry_after(b"5"), Some(Duration::from_secs(5)));
+        assert_eq!(retry_after(b" 120 "), Some(Duration::from_secs(120)));
+        for nonsense in [&b"-1"[..], b"soon", b"Wed, 21 Oct 2026 07:28:00 GMT", b"\xff", b""] {
+            assert_eq!(retry_after(nonsense), None);
+        }
+    }
+}

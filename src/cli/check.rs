@@ -1,0 +1,67 @@
+//! `evenkeel check`: says what `run` would say about a config, without running anything.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{Config, Problems};
+
+/// What is wrong is in the input: sysexits' `EX_USAGE`.
+const EXIT_BAD_CONFIG: u8 = 64;
+
+/// Check a config file, and name all that is wrong with it.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Config file
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/evenkeel/evenkeel.yaml"
+    )]
+    config: PathBuf,
+}
+
+/// Exits with 0 when the file is good; else with 64 and all problems on standard error.
+pub fn run(args: &CheckArgs) -> ExitCode {
+    match Config::load(&args.config) {
+        Ok(config) => {
+            println!("{}: ok: {}", args.config.display(), summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => refused(&problems),
+    }
+}
+
+/// Reports a config that cannot be used, in the same way for every command that reads one.
+pub fn refused(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(EXIT_BAD_CONFIG)
+}
+
+fn summary(config: &Config) -> String {
+    let nodes = config.pools.iter().map(|pool| pool.nodes.len()).sum();
+    format!(
+        "{}, {}",
+        counted(config.pools.len(), "pool"),
+        counted(nodes, "node")
+    )
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counted, summary};
+    use crate::config::Config;
+
+    #[test]
+    fn says_what_a_good_file_has() {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { a: { nodes: [b:1, b:2] } }";
+        let config = Config::parse(text, "a.yaml").expect("a valid config");
+        assert_eq!(summary(&config), "1 pool, 2 nodes");
+        assert_eq!(counted(0, "node"), "0 nodes");
+    }
+}

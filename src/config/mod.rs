@@ -1,0 +1,108 @@
+//! What the user wrote, read and checked: text in, a valid [`Config`] or all [`Problems`] out.
+//!
+//! The text goes through two parsers: one that keeps positions finds the line of each value, and
+//! `serde_yaml` reads the values into a raw tree. The schema (`server`, `pools`, `nodes`) then walks that tree
+//! with one line a key, so that every problem of every kind is found in one run; a key that it does not
+//! ask for is an error. Nothing here looks at the network, the clock or the environment.
+
+mod address;
+mod model;
+mod nodes;
+mod outline;
+mod pools;
+mod problems;
+mod raw;
+mod reload;
+mod section;
+mod server;
+mod suggest;
+#[cfg(test)]
+mod tests;
+pub mod units;
+mod values;
+
+pub use address::NodeAddress;
+pub use model::{
+    AccessLog, Balance, Check, Client, Config, Health, HttpVersion, Listener, LogFormat, LogTarget,
+    Models, Node, Pool, Retry, RetryOn, Server, Timeouts,
+};
+pub use problems::{Problem, Problems};
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use problems::Collector;
+use raw::Value;
+use section::{Place, Section};
+
+/// Largest config file, in bytes: room for some 10000 nodes with all their keys.
+const FILE_BYTES_MAX: usize = 4 << 20;
+
+impl Config {
+    /// Reads and checks a file of at most 4MiB.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let source = path.display().to_string();
+        let bytes = File::open(path).and_then(|file| {
+            let mut bytes = Vec::new();
+            file.take(FILE_BYTES_MAX as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
+        });
+        match bytes.map(String::from_utf8) {
+            Ok(Ok(text)) => Self::parse(&text, &source),
+            Ok(Err(error)) => Err(not_utf8(&error, &source)),
+            Err(error) => Err(single(0, format!("cannot be read: {error}"), &source)),
+        }
+    }
+
+    /// Checks a text; `source` is what the problems call it.
+    pub fn parse(text: &str, source: &str) -> Result<Self, Problems> {
+        let problems = Collector::default();
+        let config = read(text, &problems);
+        problems.finish(config, source)
+    }
+}
+
+fn read(text: &str, problems: &Collector) -> Option<Config> {
+    if text.len() > FILE_BYTES_MAX {
+        problems.add("", 0, "is larger than 4MiB");
+        return None;
+    }
+    let raw = raw::parse(text, problems)?;
+    let root = Place::root(&raw, problems);
+    if raw.value == Value::Null {
+        root.problem("is empty; the smallest config has `server: { listen: ... }` and `pools`");
+        return None;
+    }
+    Some(root.section()?.finish(config))
+}
+
+fn config(s: &mut Section) -> Config {
+    let server = s.section("server", server::server);
+    let pools = s.required("pools", "name at least one pool with its nodes");
+    Config {
+        server,
+        pools: pools.map(|place| pools::pools(&place)).unwrap_or_default(),
+    }
+}
+
+fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {
+    let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+    single(line, "is not UTF-8 text".to_owned(), source)
+}
+
+fn single(line: usize, message: String, source: &str) -> Problems {
+    let line = Some(line).filter(|line| *line > 0);
+    let problem = Problem {
+        path: String::new(),
+        line,
+        message,
+    };
+    Problems {
+        source: source.to_owned(),
+        list: vec![problem],
+        omitted: 0,
+    }
+}

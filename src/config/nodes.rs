@@ -1,0 +1,110 @@
+//! The schema of a pool's `nodes`: each a string, or a mapping with more than the address.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::NodeAddress;
+use super::model::Node;
+use super::raw::Value;
+use super::section::{Place, Section};
+use super::values::{check_name, integer, name, node_address, or_word, switch, weight};
+
+const NODES_MAX: usize = 4096;
+const IN_FLIGHT_MAX: usize = 1_000_000;
+
+/// The nodes under the key `nodes`, with distinct names and addresses.
+pub(super) fn nodes(s: &mut Section) -> Vec<Node> {
+    let place = s.required(
+        "nodes",
+        "write at least one, such as `nodes: [192.168.0.150:9997]`",
+    );
+    let Some((place, items)) = place.and_then(|place| place.items().map(|items| (place, items)))
+    else {
+        return vec![];
+    };
+    if !(1..=NODES_MAX).contains(&items.len()) {
+        place.problem(format!("has {} nodes; use 1 to {NODES_MAX}", items.len()));
+    }
+    let mut nodes = Vec::new();
+    let mut names = HashMap::new();
+    let mut addresses = HashMap::new();
+    for (index, item) in items.iter().enumerate().take(NODES_MAX) {
+        let Some(node) = node(item) else { continue };
+        if let Some(first) = claim(&mut addresses, node.address.clone(), index) {
+            item.problem(format!(
+                "the address {} is that of nodes[{first}] already",
+                node.address
+            ));
+        } else if let Some(first) = claim(&mut names, node.name.clone(), index) {
+            item.problem(format!(
+                "the name `{}` is that of nodes[{first}] already",
+                node.name
+            ));
+        }
+        nodes.push(node);
+    }
+    nodes
+}
+
+/// The one who has it already, if there is one.
+fn claim<K: std::hash::Hash + Eq>(
+    taken: &mut HashMap<K, usize>,
+    key: K,
+    index: usize,
+) -> Option<usize> {
+    match taken.entry(key) {
+        Entry::Occupied(first) => Some(*first.get()),
+        Entry::Vacant(free) => {
+            free.insert(index);
+            None
+        }
+    }
+}
+
+fn node(place: &Place) -> Option<Node> {
+    if matches!(place.raw.value, Value::Mapping(_)) {
+        return place.section()?.finish(mapped_node);
+    }
+    let address = place.read(node_address)?;
+    let name = place.read(|_| default_name(&address))?;
+    Some(Node {
+        name,
+        address,
+        weight: 1.0,
+        max_in_flight: None,
+        drain: false,
+    })
+}
+
+fn mapped_node(s: &mut Section) -> Option<Node> {
+    let address = s
+        .required("address", "write the node's host:port")
+        .and_then(|place| place.read(node_address));
+    let name = s.option("name", name);
+    let weight = s.get("weight", 1.0, weight);
+    let max_in_flight = s.get(
+        "max_in_flight",
+        None,
+        or_word("off", integer(1..=IN_FLIGHT_MAX)),
+    );
+    let drain = s.get("drain", false, switch);
+    let address = address?;
+    let default = default_name(&address);
+    s.rule("name", &[], name.is_some() || default.is_ok(), || {
+        default.clone().err().unwrap_or_default()
+    });
+    Some(Node {
+        name: name.or(default.ok())?,
+        address,
+        weight,
+        max_in_flight,
+        drain,
+    })
+}
+
+fn default_name(address: &NodeAddress) -> Result<String, String> {
+    let name = address.to_string();
+    check_name(&name)
+        .map(|()| name)
+        .map_err(|_| "the address is too long to be the name; give it a `name`".to_owned())
+}

@@ -1,0 +1,127 @@
+//! A first pass over the text with a parser that keeps positions, as `serde_yaml` drops them: the line of
+//! each value, and a refusal of what would cost more memory or stack than a config can be worth.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use saphyr_parser::{Event, Parser, ScanError, Span};
+
+use super::problems::plain;
+
+/// Most lists and mappings inside one another; the schema needs six.
+const DEPTH_MAX: usize = 32;
+/// Most values in a file, with all aliases written out.
+const VALUES_MAX: usize = 1_000_000;
+
+/// A line (0: not known) and what is wrong there.
+type Refusal = (usize, String);
+
+/// The line of each value and key in document order, with all aliases written out.
+pub(super) fn outline(text: &str) -> Result<Vec<usize>, Refusal> {
+    let mut outline = Outline::default();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| syntax(text, &error))?;
+        outline
+            .take(&event, span)
+            .map_err(|message| (span.start.line(), message))?;
+    }
+    Ok(outline.lines)
+}
+
+#[derive(Default)]
+struct Outline {
+    lines: Vec<usize>,
+    /// The lists and mappings around the next value: anchor (0: none) and index in `lines`.
+    open: Vec<(usize, usize)>,
+    /// The finished anchored values, as a range of `lines`.
+    anchors: HashMap<usize, Range<usize>>,
+    documents: usize,
+}
+
+impl Outline {
+    fn take(&mut self, event: &Event, span: Span) -> Result<(), String> {
+        match event {
+            Event::DocumentStart(_) => self.document(),
+            Event::Scalar(.., Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => Err(
+                "YAML tags (`!name`) are not supported; quote the text if it begins with `!`"
+                    .to_owned(),
+            ),
+            Event::Scalar(_, _, anchor, None) => {
+                self.value(*anchor, span)?;
+                self.close();
+                Ok(())
+            }
+            Event::SequenceStart(anchor, None) | Event::MappingStart(anchor, None) => {
+                self.value(*anchor, span)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.close();
+                Ok(())
+            }
+            Event::Alias(anchor) => self.alias(*anchor),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn document(&mut self) -> Result<(), String> {
+        self.documents += 1;
+        match self.documents {
+            1 => Ok(()),
+            _ => Err("a second YAML document begins here; a config is one document".to_owned()),
+        }
+    }
+
+    fn value(&mut self, anchor: usize, span: Span) -> Result<(), String> {
+        if self.open.len() > DEPTH_MAX {
+            return Err(format!(
+                "more than {DEPTH_MAX} lists and mappings inside one another"
+            ));
+        }
+        self.open.push((anchor, self.lines.len()));
+        self.lines.push(span.start.line());
+        self.bounded()
+    }
+
+    fn close(&mut self) {
+        if let Some((anchor, start)) = self.open.pop().filter(|(anchor, _)| *anchor != 0) {
+            self.anchors.insert(anchor, start..self.lines.len());
+        }
+    }
+
+    fn alias(&mut self, anchor: usize) -> Result<(), String> {
+        let range = self
+            .anchors
+            .get(&anchor)
+            .cloned()
+            .ok_or("the alias refers to a value that it is part of")?;
+        self.lines.extend_from_within(range);
+        self.bounded()
+    }
+
+    fn bounded(&self) -> Result<(), String> {
+        match self.lines.len() {
+            0..=VALUES_MAX => Ok(()),
+            _ => Err(format!(
+                "more than {VALUES_MAX} values, with all aliases (`*name`) written out"
+            )),
+        }
+    }
+}
+
+fn syntax(text: &str, error: &ScanError) -> Refusal {
+    let line = error.marker().line();
+    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let indent = &written[..written.len() - written.trim_start().len()];
+    let message = if indent.contains('\t') {
+        "the line is indented with a tab; YAML wants spaces".to_owned()
+    } else {
+        let column = error.marker().col() + 1;
+        format!(
+            "not valid YAML at column {column}: {}",
+            plain(error.info(), 200)
+        )
+    };
+    (line, message)
+}

@@ -1,0 +1,249 @@
+//! The schema of `pools`: one line a key, with its default and the way it is read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::model::{Balance, Check, Health, HttpVersion, Models, Pool, Retry, RetryOn, Timeouts};
+use super::nodes::nodes;
+use super::raw::{Raw, Value};
+use super::section::{Place, Section};
+use super::units::{show_duration, show_size};
+use super::values::{
+    check_name, choice, duration, duration_or_zero, integer, is_off, or_word, shown, size, text,
+};
+
+const POOLS_MAX: usize = 64;
+const MODELS_MAX: usize = 1024;
+const MODEL_BYTES_MAX: usize = 256;
+const FAILURES_MAX: u32 = 1_000_000;
+
+const BALANCE: [(&str, Balance); 3] = [
+    ("least_in_flight", Balance::LeastInFlight),
+    ("round_robin", Balance::RoundRobin),
+    ("random", Balance::Random),
+];
+const HTTP_VERSION: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::H1), ("2", HttpVersion::H2)];
+
+/// The statuses that nginx's `proxy_next_upstream` knows.
+const RETRY_ON: [(&str, RetryWhen); 9] = [
+    ("error", RetryWhen::Error),
+    ("timeout", RetryWhen::Timeout),
+    ("http_500", RetryWhen::Status(500)),
+    ("http_502", RetryWhen::Status(502)),
+    ("http_503", RetryWhen::Status(503)),
+    ("http_504", RetryWhen::Status(504)),
+    ("http_429", RetryWhen::Status(429)),
+    ("http_403", RetryWhen::Status(403)),
+    ("http_404", RetryWhen::Status(404)),
+];
+/// How many of `RETRY_ON`, from its beginning, are the default.
+const RETRY_ON_DEFAULT: usize = 7;
+
+const METHODS: [(&str, &str); 7] = [
+    ("GET", "GET"),
+    ("HEAD", "HEAD"),
+    ("POST", "POST"),
+    ("PUT", "PUT"),
+    ("PATCH", "PATCH"),
+    ("DELETE", "DELETE"),
+    ("OPTIONS", "OPTIONS"),
+];
+
+#[derive(Clone, Copy)]
+enum RetryWhen {
+    Error,
+    Timeout,
+    Status(u16),
+}
+
+pub(super) fn pools(place: &Place) -> Vec<Pool> {
+    let named = place.section().map(Section::named).unwrap_or_default();
+    let mapping = matches!(place.raw.value, Value::Mapping(_) | Value::Null);
+    if mapping && !(1..=POOLS_MAX).contains(&named.len()) {
+        place.problem(format!("has {} pools; use 1 to {POOLS_MAX}", named.len()));
+    }
+    let mut served = HashMap::new();
+    let mut pools = Vec::new();
+    for (name, place) in named.into_iter().take(POOLS_MAX) {
+        if let Err(message) = check_name(&name) {
+            place.problem(message);
+        }
+        if let Some(section) = place.section() {
+            pools.push(section.finish(|s| pool(s, name, &mut served)));
+        }
+    }
+    pools
+}
+
+fn pool(s: &mut Section, name: String, served: &mut HashMap<String, String>) -> Pool {
+    Pool {
+        models: models(s, &name, served),
+        balance: s.get("balance", Balance::LeastInFlight, choice(&BALANCE)),
+        nodes: nodes(s),
+        http_version: s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION)),
+        health: s.section("health", health),
+        retry: s.section("retry", retry),
+        timeouts: s.section("timeouts", timeouts),
+        name,
+    }
+}
+
+/// The pool's models, none of which another pool may have.
+fn models(s: &mut Section, pool: &str, served: &mut HashMap<String, String>) -> Models {
+    let listed = s
+        .list("models", model)
+        .unwrap_or_else(|| vec!["*".to_owned()]);
+    let count = listed.len();
+    s.rule("models", &[], (1..=MODELS_MAX).contains(&count), || {
+        format!("has {count} models; use 1 to {MODELS_MAX}")
+    });
+    let mut models = Models {
+        any: false,
+        names: BTreeSet::new(),
+    };
+    for model in listed {
+        if let Some(other) = served.insert(model.clone(), pool.to_owned()) {
+            let message = || {
+                format!("`{model}` is in pool `{other}` already; each model is in one pool, once")
+            };
+            s.rule("models", &[], false, message);
+        }
+        match model.as_str() {
+            "*" => models.any = true,
+            _ => _ = models.names.insert(model),
+        }
+    }
+    models
+}
+
+fn model(raw: &Raw) -> Result<String, String> {
+    let name = text(raw)?;
+    let fits = (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
+    if fits && (name == "*" || !name.contains('*')) {
+        Ok(name)
+    } else {
+        Err(format!(
+            "{} is not a model; use its name (at most 256 bytes), or \"*\" for any",
+            shown(raw)
+        ))
+    }
+}
+
+fn health(s: &mut Section) -> Health {
+    let fail_timeout = s.get("fail_timeout", Duration::from_secs(30), duration);
+    let max_eject = s.get(
+        "max_eject",
+        fail_timeout.max(Duration::from_mins(10)),
+        duration,
+    );
+    s.rule(
+        "max_eject",
+        &["fail_timeout"],
+        max_eject >= fail_timeout,
+        || {
+            format!(
+                "is shorter than fail_timeout ({}), which is the first ejection",
+                show_duration(fail_timeout)
+            )
+        },
+    );
+    Health {
+        max_fails: s.get("max_fails", 5, integer(0..=FAILURES_MAX)),
+        fail_timeout,
+        max_eject,
+        probe_pass: s.get("probe_pass", Duration::from_secs(5), duration),
+        slow_start: s.get("slow_start", Duration::from_secs(10), duration_or_zero),
+        check: s
+            .take("check")
+            .filter(|place| !is_off(place.raw))
+            .and_then(|place| Some(check(place.section()?))),
+    }
+}
+
+fn check(section: Section) -> Check {
+    section.finish(|s| Check {
+        path: s
+            .required("path", "write what to ask for, such as `path: /health`")
+            .and_then(|p| p.read(check_path))
+            .unwrap_or_default(),
+        interval: s.get("interval", Duration::from_secs(5), duration),
+        timeout: s.get("timeout", Duration::from_secs(2), duration),
+        rise: s.get("rise", 1, integer(1..=1000)),
+        fall: s.get("fall", 3, integer(1..=1000)),
+    })
+}
+
+fn check_path(raw: &Raw) -> Result<String, String> {
+    const BYTES_MAX: usize = 1024;
+    let path = text(raw)?;
+    if path.starts_with('/')
+        && path.len() <= BYTES_MAX
+        && path.bytes().all(|b| b.is_ascii_graphic())
+    {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{} is not a path; it begins with `/` and has no spaces, such as /health",
+            shown(raw)
+        ))
+    }
+}
+
+fn retry(s: &mut Section) -> Retry {
+    let body_limit = s.get("body_limit", 32 << 20, size(0..=1 << 40));
+    let body_total = s.get("body_total", 1 << 30, size(0..=1 << 40));
+    s.rule(
+        "body_limit",
+        &["body_total"],
+        body_limit <= body_total,
+        || {
+            format!(
+                "is larger than body_total ({}), which all kept bodies share",
+                show_size(body_total)
+            )
+        },
+    );
+    let default_on = || {
+        RETRY_ON[..RETRY_ON_DEFAULT]
+            .iter()
+            .map(|(_, when)| *when)
+            .collect()
+    };
+    let methods = s
+        .list("methods", choice(&METHODS))
+        .unwrap_or_else(|| vec!["POST"]);
+    Retry {
+        on: retry_on(s.list("on", choice(&RETRY_ON)).unwrap_or_else(default_on)),
+        attempts: s.get("attempts", 3, integer(1..=16)),
+        wait: s.get("wait", Duration::from_secs(60), duration_or_zero),
+        body_limit,
+        body_total,
+        methods: methods.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn retry_on(listed: Vec<RetryWhen>) -> RetryOn {
+    let mut on = RetryOn {
+        error: false,
+        timeout: false,
+        statuses: BTreeSet::new(),
+    };
+    for when in listed {
+        match when {
+            RetryWhen::Error => on.error = true,
+            RetryWhen::Timeout => on.timeout = true,
+            RetryWhen::Status(code) => _ = on.statuses.insert(code),
+        }
+    }
+    on
+}
+
+fn timeouts(s: &mut Section) -> Timeouts {
+    Timeouts {
+        connect: s.get("connect", Duration::from_secs(5), duration),
+        send: s.get("send", Duration::from_secs(60), duration),
+        first_byte: s.get("first_byte", None, or_word("off", duration)),
+        read: s.get("read", Duration::from_hours(24), duration),
+        idle: s.get("idle", Duration::from_secs(4), duration),
+    }
+}

@@ -1,0 +1,113 @@
+//! Everything that is wrong with a file, said at once and in words for people.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
+
+/// Most problems that are kept; the rest is counted.
+const PROBLEMS_MAX: usize = 100;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the structure, `pools.vllm.nodes[1].weight`; empty: the file as a whole.
+    pub path: String,
+    /// Where in the text, counted from 1; `None`: nowhere in particular.
+    pub line: Option<usize>,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+/// All problems of one file, by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    /// The file's name as the user gave it.
+    pub source: String,
+    /// Never empty; at most 100.
+    pub list: Vec<Problem>,
+    /// How many more there are than `list` holds.
+    pub omitted: usize,
+}
+
+/// One line each: `evenkeel.yaml:12: pools.vllm.nodes[1].weight: 0 is not a weight; ...`.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:", self.source)?;
+            if let Some(line) = problem.line {
+                write!(f, "{line}:")?;
+            }
+            if !problem.path.is_empty() {
+                write!(f, " {}:", problem.path)?;
+            }
+            write!(f, " {}", problem.message)?;
+        }
+        match self.omitted {
+            0 => Ok(()),
+            more => write!(f, "\n{}: and {more} more", self.source),
+        }
+    }
+}
+
+impl Error for Problems {}
+
+/// Gathers problems while the file is walked.
+#[derive(Default)]
+pub(super) struct Collector {
+    list: RefCell<Vec<Problem>>,
+    omitted: Cell<usize>,
+    /// The keys that the schema asked for and the file does not have.
+    #[cfg(test)]
+    pub(super) absent: RefCell<Vec<String>>,
+}
+
+impl Collector {
+    /// `line` 0: nowhere in particular.
+    pub fn add(&self, path: &str, line: usize, message: impl Into<String>) {
+        let mut list = self.list.borrow_mut();
+        if list.len() == PROBLEMS_MAX {
+            self.omitted.set(self.omitted.get() + 1);
+            return;
+        }
+        let line = Some(line).filter(|line| *line > 0);
+        list.push(Problem {
+            path: path.to_owned(),
+            line,
+            message: message.into(),
+        });
+    }
+
+    /// The value, if nothing was found to be wrong.
+    pub fn finish<T>(self, value: Option<T>, source: &str) -> Result<T, Problems> {
+        let mut list = self.list.into_inner();
+        match value {
+            Some(value) if list.is_empty() => Ok(value),
+            _ => {
+                list.sort_by_key(|problem| problem.line);
+                Err(Problems {
+                    source: source.to_owned(),
+                    list,
+                    omitted: self.omitted.get(),
+                })
+            }
+        }
+    }
+}
+
+/// Text from the file as a message may show it: short, on one line, without control characters.
+pub(super) fn plain(text: &str, chars_max: usize) -> String {
+    let mut shown: String = text.chars().take(chars_max).flat_map(visible).collect();
+    if text.chars().nth(chars_max).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+fn visible(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let kept = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(kept)
+}

@@ -1,0 +1,48 @@
+//! What a running process cannot take over from a new config.
+
+use std::fmt::Write;
+
+use super::model::{Config, Listener};
+
+impl Config {
+    /// The differences between the config in use and the next one that need a restart or an upgrade of
+    /// the process, in words for people; everything else takes effect on a reload.
+    pub fn diff_restart(&self, next: &Self) -> Vec<String> {
+        let (old, new) = (&self.server, &next.server);
+        let admin = |address: Option<_>| {
+            address.map_or("off".to_owned(), |address: std::net::SocketAddr| {
+                address.to_string()
+            })
+        };
+        let threads = |threads: Option<usize>| {
+            threads.map_or("auto".to_owned(), |threads| threads.to_string())
+        };
+        let kept = [
+            (
+                "server.listen",
+                addresses(&old.listen),
+                addresses(&new.listen),
+            ),
+            ("server.admin", admin(old.admin), admin(new.admin)),
+            ("server.threads", threads(old.threads), threads(new.threads)),
+        ];
+        let differing = kept.into_iter().filter(|(_, old, new)| old != new);
+        differing
+            .map(|(key, old, new)| {
+                format!("{key} stays {old} until the process is replaced; the file says {new}")
+            })
+            .collect()
+    }
+}
+
+/// Sorted, as their order means nothing.
+fn addresses(listeners: &[Listener]) -> String {
+    let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    addresses.sort_unstable();
+    let mut text = String::new();
+    for (index, address) in addresses.iter().enumerate() {
+        let comma = if index > 0 { ", " } else { "" };
+        _ = write!(text, "{comma}{address}");
+    }
+    text
+}

@@ -1,0 +1,255 @@
+//! Walking the raw tree: a place in it knows its path and line; a section is a mapping that knows which
+//! of its keys the schema asked for, and reports the others.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::problems::{Collector, plain};
+use super::raw::{Raw, Value};
+use super::suggest;
+use super::values::{is_off, shown};
+
+/// Most characters of a key of the user's in a path or message.
+const KEY_SHOWN_MAX: usize = 60;
+
+/// A value, where it stands, and where to report what is wrong with it.
+pub(super) struct Place<'a> {
+    pub raw: &'a Raw,
+    path: String,
+    line: usize,
+    problems: &'a Collector,
+}
+
+impl<'a> Place<'a> {
+    pub fn root(raw: &'a Raw, problems: &'a Collector) -> Self {
+        Self {
+            raw,
+            path: String::new(),
+            line: raw.line,
+            problems,
+        }
+    }
+
+    pub fn problem(&self, message: impl Into<String>) {
+        self.problems.add(&self.path, self.line, message);
+    }
+
+    /// The value, or `None` and a problem.
+    pub fn read<T>(&self, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
+        let value = match self.raw.value {
+            Value::Null => Err("has no value; write one, or remove the key".to_owned()),
+            _ => read(self.raw),
+        };
+        value.map_err(|message| self.problem(message)).ok()
+    }
+
+    /// The items of a list, or `None` and a problem.
+    pub fn items(&self) -> Option<Vec<Place<'a>>> {
+        let Value::List(items) = &self.raw.value else {
+            self.problem(format!("expected a list, found {}", shown(self.raw)));
+            return None;
+        };
+        let place =
+            |(index, raw): (usize, &'a Raw)| self.inner(&format!("[{index}]"), raw.line, raw);
+        Some(items.iter().enumerate().map(place).collect())
+    }
+
+    /// The value as a mapping, where nothing at all is an empty one; or `None` and a problem.
+    pub fn section(&self) -> Option<Section<'a>> {
+        let entries = match &self.raw.value {
+            Value::Mapping(entries) => entries.as_slice(),
+            Value::Null => &[],
+            _ => {
+                self.problem(format!(
+                    "expected a mapping (`key: value`), found {}",
+                    shown(self.raw)
+                ));
+                return None;
+            }
+        };
+        let mut section = Section::empty(&self.path, self.line, self.problems);
+        let mut seen = HashMap::new();
+        for (key, raw) in entries {
+            let Some(name) = key.as_key() else {
+                self.problems.add(
+                    &self.path,
+                    key.line,
+                    format!("a key is a plain word, not {}", shown(key)),
+                );
+                continue;
+            };
+            let place = self.inner(&step(&self.path, &name), key.line, raw);
+            match seen.entry(name.clone()) {
+                Entry::Occupied(first) => place.problem(format!(
+                    "is there twice; the first is on line {}",
+                    first.get()
+                )),
+                Entry::Vacant(free) => {
+                    free.insert(key.line);
+                    section.entries.push((name, place));
+                }
+            }
+        }
+        Some(section)
+    }
+
+    fn inner(&self, step: &str, line: usize, raw: &'a Raw) -> Place<'a> {
+        Place {
+            raw,
+            path: self.path.clone() + step,
+            line,
+            problems: self.problems,
+        }
+    }
+}
+
+/// A mapping while the schema reads it.
+pub(super) struct Section<'a> {
+    path: String,
+    line: usize,
+    entries: Vec<(String, Place<'a>)>,
+    /// The known keys, and the lines of those that are there; else the section's.
+    asked: Vec<(&'static str, usize)>,
+    /// Keys whose value could not be read, so that a default stands in for it.
+    bad: Vec<&'static str>,
+    problems: &'a Collector,
+}
+
+impl<'a> Section<'a> {
+    pub fn empty(path: &str, line: usize, problems: &'a Collector) -> Self {
+        Self {
+            path: path.to_owned(),
+            line,
+            entries: vec![],
+            asked: vec![],
+            bad: vec![],
+            problems,
+        }
+    }
+
+    /// The entries of a mapping whose keys are the user's own names.
+    pub fn named(self) -> Vec<(String, Place<'a>)> {
+        self.entries
+    }
+
+    /// What the file has under this key, which from now on is a known one.
+    pub fn take(&mut self, key: &'static str) -> Option<Place<'a>> {
+        let found = self.entries.iter().position(|(name, _)| name == key);
+        let line = found.map_or(self.line, |index| self.entries[index].1.line);
+        self.asked.push((key, line));
+        #[cfg(test)]
+        if found.is_none() {
+            self.problems.absent.borrow_mut().push(self.path_of(key));
+        }
+        found.map(|index| self.entries.swap_remove(index).1)
+    }
+
+    /// The value under this key; the default if it is absent, or bad and reported.
+    pub fn get<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> T {
+        self.option(key, read).unwrap_or(default)
+    }
+
+    /// The value under this key; `None` if it is absent, or bad and reported.
+    pub fn option<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        let place = self.take(key)?;
+        let value = place.read(read);
+        if value.is_none() {
+            self.bad.push(key);
+        }
+        value
+    }
+
+    /// What the file has under this key; its absence is a problem, and `hint` says what to write.
+    pub fn required(&mut self, key: &'static str, hint: &str) -> Option<Place<'a>> {
+        let place = self.take(key);
+        if place.is_none() {
+            self.problems
+                .add(&self.path_of(key), self.line, format!("is missing; {hint}"));
+        }
+        place
+    }
+
+    /// The items of the list under this key, where `off` is an empty one; `None` if it is absent.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let place = self.take(key)?;
+        if is_off(place.raw) {
+            return Some(vec![]);
+        }
+        let items = place.items().map(|items| {
+            items
+                .iter()
+                .map(|item| item.read(&read))
+                .collect::<Vec<_>>()
+        });
+        if items
+            .as_ref()
+            .is_none_or(|items| items.iter().any(Option::is_none))
+        {
+            self.bad.push(key);
+        }
+        Some(items.into_iter().flatten().flatten().collect())
+    }
+
+    /// The section under this key, with all defaults if it is absent.
+    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        let section = self.take(key).and_then(|place| place.section());
+        section
+            .unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems))
+            .finish(read)
+    }
+
+    /// Reports a rule between `key` and `others` that does not hold, unless one of them is bad anyway.
+    pub fn rule(
+        &self,
+        key: &'static str,
+        others: &[&'static str],
+        holds: bool,
+        message: impl FnOnce() -> String,
+    ) {
+        let excused =
+            self.bad.contains(&key) || others.iter().any(|other| self.bad.contains(other));
+        if !holds && !excused {
+            let line = self
+                .asked
+                .iter()
+                .find(|(asked, _)| *asked == key)
+                .map_or(self.line, |(_, line)| *line);
+            self.problems.add(&self.path_of(key), line, message());
+        }
+    }
+
+    /// Reads the section by its schema, then reports the keys that the schema did not ask for.
+    pub fn finish<T>(mut self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        let value = read(&mut self);
+        for (name, place) in &self.entries {
+            place.problem(suggest::unknown_key(
+                name,
+                self.asked.iter().map(|(key, _)| *key),
+            ));
+        }
+        value
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        self.path.clone() + &step(&self.path, key)
+    }
+}
+
+/// How a key is written after the path of its section.
+fn step(path: &str, key: &str) -> String {
+    let dot = if path.is_empty() { "" } else { "." };
+    format!("{dot}{}", plain(key, KEY_SHOWN_MAX))
+}

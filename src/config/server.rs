@@ -1,0 +1,128 @@
+//! The schema of `server`: one line a key, with its default and the way it is read.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Server};
+use super::raw::{Raw, Value};
+use super::section::{Place, Section};
+use super::values::{
+    admin_address, choice, duration, duration_or_zero, integer, listen_address, network, or_word,
+    size, switch, text,
+};
+
+const LISTENERS_MAX: usize = 64;
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
+
+pub(super) fn server(s: &mut Section) -> Server {
+    let listen = s.required(
+        "listen",
+        "write where clients connect, such as `listen: 0.0.0.0:9999`",
+    );
+    let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
+    let admin = s.get("admin", Some(ADMIN_DEFAULT), or_word("off", admin_address));
+    if let Some(taken) =
+        admin.and_then(|admin| listen.iter().find(|other| overlap(admin, other.address)))
+    {
+        let message = || {
+            format!(
+                "clients connect at {} already; use another port, or `off`",
+                taken.address
+            )
+        };
+        s.rule("admin", &[], false, message);
+    }
+    Server {
+        listen,
+        admin,
+        threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
+        access_log: s.section("access_log", access_log),
+        client: s.section("client", client),
+        trusted_proxies: s.list("trusted_proxies", network).unwrap_or_default(),
+        drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
+        response_headers: s.get("response_headers", true, switch),
+    }
+}
+
+fn access_log(s: &mut Section) -> AccessLog {
+    const FORMATS: [(&str, LogFormat); 3] = [
+        ("main", LogFormat::Main),
+        ("json", LogFormat::Json),
+        ("off", LogFormat::Off),
+    ];
+    AccessLog {
+        target: s.get("path", LogTarget::Stdout, log_target),
+        format: s.get("format", LogFormat::Main, choice(&FORMATS)),
+    }
+}
+
+fn client(s: &mut Section) -> Client {
+    Client {
+        header_timeout: s.get("header_timeout", Duration::from_secs(60), duration),
+        body_timeout: s.get("body_timeout", Duration::from_secs(60), duration),
+        send_timeout: s.get("send_timeout", Duration::from_mins(2), duration),
+        keepalive: s.get("keepalive", Duration::from_secs(65), duration_or_zero),
+        max_header: s.get("max_header", 32 << 10, size(1 << 10..=1 << 20)),
+        max_headers: s.get("max_headers", 100, integer(1..=256)),
+        max_body: s.get("max_body", 64 << 20, size(1..=1 << 40)),
+        max_connections: s.get("max_connections", 16_384, integer(1..=1 << 20)),
+    }
+}
+
+/// One address, or a list of them; each a string or a mapping.
+fn listeners(place: &Place) -> Vec<Listener> {
+    let items = match &place.raw.value {
+        Value::List(_) => place.items().unwrap_or_default(),
+        _ => return listener(place).into_iter().collect(),
+    };
+    if !(1..=LISTENERS_MAX).contains(&items.len()) {
+        place.problem(format!(
+            "has {} addresses; use 1 to {LISTENERS_MAX}",
+            items.len()
+        ));
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    for item in items.iter().take(LISTENERS_MAX) {
+        let Some(listener) = listener(item) else {
+            continue;
+        };
+        match listeners
+            .iter()
+            .find(|other| overlap(other.address, listener.address))
+        {
+            Some(other) => item.problem(format!(
+                "{} is taken by {}",
+                listener.address, other.address
+            )),
+            None => listeners.push(listener),
+        }
+    }
+    listeners
+}
+
+fn listener(place: &Place) -> Option<Listener> {
+    let address = match place.raw.value {
+        Value::Mapping(_) => place.section()?.finish(|s| {
+            s.required("address", "write an IP address and a port")
+                .and_then(|address| address.read(listen_address))
+        }),
+        _ => place.read(listen_address),
+    };
+    address.map(|address| Listener { address })
+}
+
+/// Whether two addresses cannot both be listened on: `0.0.0.0` takes its port on every IPv4 address.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (any || a.ip() == b.ip())
+}
+
+fn log_target(raw: &Raw) -> Result<LogTarget, String> {
+    match text(raw)?.as_str() {
+        "-" => Ok(LogTarget::Stdout),
+        "" => Err("is empty; write a file, or \"-\" for standard output".to_owned()),
+        path if path.contains('\0') => Err("a path has no NUL character".to_owned()),
+        path => Ok(LogTarget::File(PathBuf::from(path))),
+    }
+}

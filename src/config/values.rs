@@ -1,0 +1,267 @@
+//! One value of the file into one value of the program, or a message that says what to write instead.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::NodeAddress;
+use super::address::split_port;
+use super::problems::plain;
+use super::raw::{Raw, Value};
+use super::suggest::unknown_word;
+use super::units::{parse_duration, parse_size, show_duration, show_size};
+
+const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
+const NAME_BYTES_MAX: usize = 128;
+/// Most characters of a value in a message: enough to find it, too few to give a secret away whole.
+const SHOWN_MAX: usize = 60;
+
+/// The value as a message names it.
+pub(super) fn shown(raw: &Raw) -> String {
+    match &raw.value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Text(text) => format!("`{}`", plain(text, SHOWN_MAX)),
+        Value::List(_) => "a list".to_owned(),
+        Value::Mapping(_) => "a mapping".to_owned(),
+    }
+}
+
+/// Text, or a whole number that stands for itself.
+pub(super) fn text(raw: &Raw) -> Result<String, String> {
+    match &raw.value {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Integer(value) => Ok(value.to_string()),
+        Value::Bool(_) | Value::Float(_) => {
+            Err(format!("{} is not text; put it in quotes", shown(raw)))
+        }
+        Value::Null | Value::List(_) | Value::Mapping(_) => {
+            Err(format!("expected text, found {}", shown(raw)))
+        }
+    }
+}
+
+/// A name of a pool or node, as it stands in paths, labels and headers.
+pub(super) fn name(raw: &Raw) -> Result<String, String> {
+    let name = text(raw)?;
+    check_name(&name).map(|()| name)
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:[]-".contains(&b);
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    let name = plain(name, SHOWN_MAX);
+    Err(format!(
+        "`{name}` is not a name; use 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ : [ ] -"
+    ))
+}
+
+pub(super) fn is_off(raw: &Raw) -> bool {
+    matches!(&raw.value, Value::Bool(false))
+        || matches!(&raw.value, Value::Text(text) if text == "off")
+}
+
+/// `on`, `off`, `true`, `false`.
+pub(super) fn switch(raw: &Raw) -> Result<bool, String> {
+    match &raw.value {
+        Value::Bool(value) => Ok(*value),
+        Value::Text(text) if text == "on" => Ok(true),
+        Value::Text(text) if text == "off" => Ok(false),
+        _ => Err(format!("{} is not a switch; use true or false", shown(raw))),
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Raw) -> Result<T, String> {
+    move |raw| {
+        let word = match &raw.value {
+            Value::Bool(false) => "off".to_owned(),
+            Value::Float(value) => value.to_string(),
+            _ => text(raw)?,
+        };
+        let known = words.iter().map(|(name, _)| *name);
+        match words.iter().find(|(name, _)| *name == word) {
+            Some((_, value)) => Ok(*value),
+            None => Err(format!("{} {}", shown(raw), unknown_word(&word, known))),
+        }
+    }
+}
+
+/// A whole number within the range.
+pub(super) fn integer<T>(range: RangeInclusive<T>) -> impl Fn(&Raw) -> Result<T, String>
+where
+    T: TryFrom<i128> + PartialOrd + Display,
+{
+    move |raw| {
+        let number = match raw.value {
+            Value::Integer(value) => T::try_from(value)
+                .ok()
+                .filter(|number| range.contains(number)),
+            _ => None,
+        };
+        let wanted = || {
+            format!(
+                "{} is not a whole number from {} to {}",
+                shown(raw),
+                range.start(),
+                range.end()
+            )
+        };
+        number.ok_or_else(wanted)
+    }
+}
+
+/// What `read` reads, or `None` for `word`.
+pub(super) fn or_word<T>(
+    word: &str,
+    read: impl Fn(&Raw) -> Result<T, String>,
+) -> impl Fn(&Raw) -> Result<Option<T>, String> {
+    move |raw| match &raw.value {
+        Value::Text(text) if text == word => Ok(None),
+        Value::Bool(false) if word == "off" => Ok(None),
+        _ => read(raw)
+            .map(Some)
+            .map_err(|message| format!("{message}, or `{word}`")),
+    }
+}
+
+/// 1ms to 366d.
+pub(super) fn duration(raw: &Raw) -> Result<Duration, String> {
+    duration_within(raw, Duration::from_millis(1))
+}
+
+/// 0s to 366d, where `off` is zero.
+pub(super) fn duration_or_zero(raw: &Raw) -> Result<Duration, String> {
+    if is_off(raw) {
+        return Ok(Duration::ZERO);
+    }
+    duration_within(raw, Duration::ZERO).map_err(|message| message + ", or `off`")
+}
+
+fn duration_within(raw: &Raw, shortest: Duration) -> Result<Duration, String> {
+    let parsed = match &raw.value {
+        Value::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+        Value::Text(text) => parse_duration(text),
+        _ => None,
+    };
+    match parsed {
+        Some(duration) if (shortest..=DURATION_MAX).contains(&duration) => Ok(duration),
+        Some(_) => {
+            let (from, to) = (show_duration(shortest), show_duration(DURATION_MAX));
+            Err(format!(
+                "{} is out of range; use {from} to {to}",
+                shown(raw)
+            ))
+        }
+        None => Err(format!(
+            "{} is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m",
+            shown(raw)
+        )),
+    }
+}
+
+/// Bytes within the range.
+pub(super) fn size<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&Raw) -> Result<T, String> {
+    move |raw| {
+        let bytes = match &raw.value {
+            Value::Integer(bytes) => u64::try_from(*bytes).ok(),
+            Value::Text(text) => parse_size(text),
+            _ => None,
+        };
+        let Some(bytes) = bytes else {
+            return Err(format!(
+                "{} is not a size; use a number and a unit, such as 32KiB or 64MiB",
+                shown(raw)
+            ));
+        };
+        let (from, to) = (show_size(*range.start()), show_size(*range.end()));
+        let fitting = Some(bytes)
+            .filter(|bytes| range.contains(bytes))
+            .and_then(|bytes| T::try_from(bytes).ok());
+        fitting.ok_or_else(|| format!("{} is out of range; use {from} to {to}", shown(raw)))
+    }
+}
+
+/// A share relative to other nodes.
+pub(super) fn weight(raw: &Raw) -> Result<f64, String> {
+    let number = match &raw.value {
+        Value::Integer(value) => value.to_string().parse().unwrap_or(f64::INFINITY),
+        Value::Float(value) => *value,
+        Value::Text(text) if text == "auto" => {
+            return Err("`auto` is not supported yet; use a number".to_owned());
+        }
+        _ => {
+            return Err(format!(
+                "{} is not a weight; use a number above 0",
+                shown(raw)
+            ));
+        }
+    };
+    match number {
+        0.0 => Err(
+            "0 is not a weight; use a number above 0, or `drain: true` to stop traffic".to_owned(),
+        ),
+        0.000_001..=1_000_000.0 => Ok(number),
+        _ => Err(format!(
+            "{} is not a weight; use a number from 0.000001 to 1000000",
+            shown(raw)
+        )),
+    }
+}
+
+/// An IP address (or `localhost`, which is 127.0.0.1) and a port to listen on.
+pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
+    let wrong = |why: &str| format!("{} is not an address to listen on: {why}", shown(raw));
+    let (host, port) = split_port(&text(raw)?)
+        .map(|(host, port)| (host.to_owned(), port))
+        .map_err(|why| wrong(&why))?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Ok(SocketAddr::new(ip, port)),
+        Err(_) if host == "localhost" => Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+        Err(_) => Err(wrong(
+            "use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999",
+        )),
+    }
+}
+
+/// The address of the admin listener, which has no access control yet.
+pub(super) fn admin_address(raw: &Raw) -> Result<SocketAddr, String> {
+    let address = listen_address(raw)?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(format!(
+        "{address} can be reached from outside, and access tokens are not supported yet; \
+         use a loopback address such as 127.0.0.1:9990"
+    ))
+}
+
+pub(super) fn node_address(raw: &Raw) -> Result<NodeAddress, String> {
+    let parsed = text(raw)?.parse::<NodeAddress>();
+    parsed.map_err(|why| format!("{} is not the address of a node: {why}", shown(raw)))
+}
+
+/// A network in CIDR notation, or one IP address.
+pub(super) fn network(raw: &Raw) -> Result<IpNet, String> {
+    let text = text(raw)?;
+    let network = text
+        .parse::<IpNet>()
+        .map(|net| net.trunc())
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| {
+        format!(
+            "{} is not a network; use 10.0.0.0/8, or one IP address",
+            shown(raw)
+        )
+    })
+}

@@ -1,0 +1,30 @@
+//! Counts of a pool that belong to no single node.
+
+use std::collections::BTreeMap;
+
+use crate::retry::Again;
+
+/// Since the process started; they go on over reloads.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Requests answered, by status code. Bounded: a status code is 100 to 599, anything else counts as 0.
+    pub requests: BTreeMap<u16, u64>,
+    /// Attempts after the first, by what went wrong with the one before.
+    pub retries: [u64; Again::ALL.len()],
+    /// Requests forwarded once because their body could not be kept.
+    pub unkept_bodies: u64,
+}
+
+impl Counters {
+    pub fn count_request(&mut self, status: u16) {
+        let code = if (100..600).contains(&status) { status } else { 0 };
+        *self.requests.entry(code).or_default() += 1;
+    }
+
+    pub fn count_retry(&mut self, why: Again) {
+        let place = Again::ALL.iter().position(|a| *a == why);
+        if let Some(count) = place.and_then(|place| self.retries.get_mut(place)) {
+            *count += 1;
+        }
+    }
+}

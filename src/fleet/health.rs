@@ -1,0 +1,354 @@
+//! Whether one node may be used: `Up`, `Ejected` or `Probing`, and what moves it from one to the next.
+//!
+//! Failures are counted in a true sliding window: `max_fails` within `fail_timeout` eject, and a success in
+//! between erases nothing. An ejected node whose time is over is first *asked* (its check path, or a bare TCP
+//! connect), then *probed* by exactly one request. What an attempt reports is believed only if it began in the
+//! node's present epoch: the 187 requests that die with a crash after the fifth has ejected the node are the same
+//! event, not news, and must neither lengthen its time nor fail its probe.
+//!
+//! Nothing here reads the clock: every method takes `now`.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::event::{Change, Reason};
+use crate::config;
+use crate::outcome::Outcome;
+
+/// A node that refused a connection is passed over for this long, so that an empty dead node does not attract
+/// every new request.
+pub const REFUSED_HOLD: Duration = Duration::from_secs(1);
+/// A node that said "full" without a `Retry-After` is taken after the others for this long.
+pub const BUSY_HOLD: Duration = Duration::from_secs(1);
+/// The longest `Retry-After` that is believed.
+pub const BUSY_HOLD_MAX: Duration = Duration::from_secs(30);
+/// A node that still refuses connections after its time is asked again this often.
+pub const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// While no node is up, the ejected ones are asked this often whether they accept connections.
+pub const ASK_WHEN_NONE_UP: Duration = Duration::from_secs(1);
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Up,
+    Ejected(Ejection),
+    /// The time is over and the node answered when it was asked; one request at a time may try it.
+    Probing { probe: Option<Probe> },
+}
+
+/// A node that gets no requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ejection {
+    pub until: Instant,
+    pub reason: Reason,
+    /// Whether it took the last connection: it may then serve as the last resort when no node is up.
+    pub accepts: bool,
+    /// When it last showed whether it accepts connections.
+    seen: Instant,
+    asking: bool,
+    /// The failure that failed a probe, so that it can be taken back.
+    failed_probe: Option<u64>,
+}
+
+impl Ejection {
+    /// Whether it is time to ask: at the end of its time, and then again and again; while no node is up at all,
+    /// before that too.
+    fn is_due(&self, none_up: bool, now: Instant) -> bool {
+        let pause = if none_up { ASK_WHEN_NONE_UP } else { ASK_AGAIN };
+        let rested = now.saturating_duration_since(self.seen) >= pause;
+        if now < self.until {
+            none_up && !self.accepts && rested
+        } else {
+            self.seen < self.until || rested
+        }
+    }
+}
+
+/// The one request that tries a node which has been ejected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    pub ticket: u64,
+    pub since: Instant,
+}
+
+/// What an attempt says of the node when it reports.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// The attempt's number, unique in the pool.
+    pub ticket: u64,
+    /// The node's epoch when the attempt began.
+    pub epoch: u64,
+    pub outcome: Outcome,
+}
+
+/// The health of one node.
+#[derive(Clone, Debug)]
+pub struct Health {
+    state: State,
+    /// Goes up with each ejection.
+    epoch: u64,
+    /// Failures of this epoch, oldest first; never more than `max_fails`.
+    window: VecDeque<(Instant, u64)>,
+    /// Failed probes in a row: each doubles the time.
+    failed_probes: u32,
+    refused_until: Option<Instant>,
+    busy_until: Option<Instant>,
+    /// When it came back; `None` if it never was away, for a fresh process starts at full share.
+    back_since: Option<Instant>,
+    checks: super::checks::Checks,
+}
+
+impl Health {
+    /// A node of a fleet that starts.
+    pub fn up() -> Self {
+        Self {
+            state: State::Up,
+            epoch: 0,
+            window: VecDeque::new(),
+            failed_probes: 0,
+            refused_until: None,
+            busy_until: None,
+            back_since: None,
+            checks: super::checks::Checks::default(),
+        }
+    }
+
+    /// A node that joins a running fleet: up, and with slow start.
+    pub fn joining(now: Instant) -> Self {
+        Self { back_since: Some(now), ..Self::up() }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// Failures that are in the window at `now`.
+    pub fn recent_failures(&self, policy: &config::Health, now: Instant) -> usize {
+        let began = |at: Instant| now.saturating_duration_since(at) < policy.fail_timeout;
+        self.window.iter().filter(|(at, _)| began(*at)).count()
+    }
+
+    /// Until when it is passed over because it refused a connection.
+    pub fn refused_until(&self, now: Instant) -> Option<Instant> {
+        self.refused_until.filter(|until| now < *until)
+    }
+
+    /// Until when it goes after the others because it said that it is full.
+    pub fn busy_until(&self, now: Instant) -> Option<Instant> {
+        self.busy_until.filter(|until| now < *until)
+    }
+
+    /// The share of its weight that it may have: rises linearly over `slow_start` after a return.
+    pub fn share(&self, policy: &config::Health, now: Instant) -> f64 {
+        const SMALLEST: f64 = 0.01;
+        let Some(since) = self.back_since else { return 1.0 };
+        if policy.slow_start.is_zero() {
+            return 1.0;
+        }
+        let risen = now.saturating_duration_since(since).as_secs_f64() / policy.slow_start.as_secs_f64();
+        risen.clamp(SMALLEST, 1.0)
+    }
+
+    /// Whether time alone can change what the node may be used for.
+    pub fn is_restless(&self, policy: &config::Health, now: Instant) -> bool {
+        !self.is_up()
+            || self.refused_until(now).is_some()
+            || self.busy_until(now).is_some()
+            || self.share(policy, now) < 1.0
+    }
+
+    /// An attempt begins: the first one at a probing node takes the permit.
+    pub fn begin(&mut self, ticket: u64, now: Instant) {
+        if let State::Probing { probe: probe @ None } = &mut self.state {
+            *probe = Some(Probe { ticket, since: now });
+        }
+    }
+
+    fn is_probe(&self, ticket: u64) -> bool {
+        matches!(&self.state, State::Probing { probe: Some(probe) } if probe.ticket == ticket)
+    }
+
+    /// A good response head arrived. From a probe, or from a last resort that was taken since the ejection, it
+    /// makes the node up again.
+    pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
+        let believed = match self.state {
+            State::Up => false,
+            State::Ejected(_) => epoch == self.epoch,
+            State::Probing { .. } => self.is_probe(ticket) || epoch == self.epoch,
+        };
+        believed.then(|| self.come_back(now, Reason::Answered))
+    }
+
+    /// An attempt ended. `last_up` says that no other node of the pool is up.
+    pub fn end(&mut self, report: Report, policy: &config::Health, last_up: bool, now: Instant) -> Option<Change> {
+        if report.outcome == Outcome::Connect {
+            self.refused_until = Some(now + REFUSED_HOLD);
+        }
+        if !report.outcome.is_failure() {
+            self.give_permit_back(report.ticket);
+            return None;
+        }
+        if self.is_probe(report.ticket) {
+            return Some(self.probe_failed(report, policy, now));
+        }
+        match &mut self.state {
+            State::Up if report.epoch == self.epoch => self.count(report, policy, last_up, now),
+            State::Ejected(ejection) if report.epoch == self.epoch && report.outcome.is_silence() => {
+                // a last resort failed: it is asked before it is used again
+                ejection.accepts = false;
+                ejection.seen = now;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A probe whose client left, or that ended without a verdict, gives the permit to the next request.
+    fn give_permit_back(&mut self, ticket: u64) {
+        if self.is_probe(ticket) {
+            self.state = State::Probing { probe: None };
+        }
+    }
+
+    /// An attempt was dropped without a word.
+    pub fn abandoned(&mut self, ticket: u64) {
+        self.give_permit_back(ticket);
+    }
+
+    fn count(&mut self, report: Report, policy: &config::Health, last_up: bool, now: Instant) -> Option<Change> {
+        if policy.max_fails == 0 {
+            return None;
+        }
+        while self.window.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= policy.fail_timeout) {
+            self.window.pop_front();
+        }
+        let max_fails = policy.max_fails as usize;
+        while self.window.len() >= max_fails {
+            self.window.pop_front();
+        }
+        self.window.push_back((now, report.ticket));
+        // a 5xx never ejects the last node that is up: a bad answer is better than none
+        if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
+            return None;
+        }
+        Some(self.eject(Reason::Failures(report.outcome), policy.fail_timeout, None, now))
+    }
+
+    fn probe_failed(&mut self, report: Report, policy: &config::Health, now: Instant) -> Change {
+        if report.outcome == Outcome::Connect {
+            // it was not sent, so it was no probe: the node is asked again, and its time does not double
+            return self.eject(Reason::Failures(report.outcome), Duration::ZERO, None, now);
+        }
+        self.failed_probes = self.failed_probes.saturating_add(1);
+        let factor = 1_u32.checked_shl(self.failed_probes).unwrap_or(u32::MAX);
+        let time = policy.fail_timeout.saturating_mul(factor).min(policy.max_eject);
+        self.eject(Reason::ProbeFailed(report.outcome), time, Some(report.ticket), now)
+    }
+
+    fn eject(&mut self, reason: Reason, time: Duration, failed_probe: Option<u64>, now: Instant) -> Change {
+        let until = now + time;
+        self.state = State::Ejected(Ejection {
+            until,
+            reason,
+            accepts: !matches!(reason, Reason::Failures(Outcome::Connect) | Reason::Unresolved),
+            seen: now,
+            asking: false,
+            failed_probe,
+        });
+        self.epoch += 1;
+        self.back_since = None;
+        Change::Ejected { reason, time }
+    }
+
+    fn come_back(&mut self, now: Instant, reason: Reason) -> Change {
+        self.state = State::Up;
+        self.window.clear();
+        self.failed_probes = 0;
+        self.refused_until = None;
+        self.busy_until = None;
+        self.back_since = Some(now);
+        Change::Back { reason }
+    }
+
+    /// A failure turned out to be the request's own fault.
+    pub fn take_back(&mut self, ticket: u64, policy: &config::Health) -> Option<Change> {
+        let before = self.window.len();
+        self.window.retain(|(_, counted)| *counted != ticket);
+        let was_counted = self.window.len() < before;
+        match &self.state {
+            State::Ejected(e) if e.failed_probe == Some(ticket) => {
+                self.failed_probes = self.failed_probes.saturating_sub(1);
+                self.state = State::Probing { probe: None };
+                Some(Change::Probing)
+            }
+            State::Ejected(Ejection { reason: Reason::Failures(_), .. })
+                if was_counted && self.window.len() < policy.max_fails as usize =>
+            {
+                self.state = State::Up;
+                Some(Change::Back { reason: Reason::NotItsFault })
+            }
+            _ => None,
+        }
+    }
+
+    /// The node said that it is full.
+    pub fn busy(&mut self, retry_after: Option<Duration>, now: Instant) {
+        let hold = retry_after.unwrap_or(BUSY_HOLD).min(BUSY_HOLD_MAX);
+        self.busy_until = Some(now + hold);
+    }
+
+    /// What time alone brings about: a probe that has been at work for `probe_pass` counts as good.
+    pub fn tick(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+        let passed = matches!(&self.state, State::Probing { probe: Some(probe) }
+            if now.saturating_duration_since(probe.since) >= policy.probe_pass);
+        passed.then(|| self.come_back(now, Reason::AtWork))
+    }
+
+    /// Whether the node is to be asked now if it accepts connections. To be followed by [`Self::answered`].
+    pub fn ask(&mut self, none_up: bool, now: Instant) -> bool {
+        let State::Ejected(ejection) = &mut self.state else { return false };
+        let due = !ejection.asking && ejection.is_due(none_up, now);
+        ejection.asking |= due;
+        due
+    }
+
+    /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
+    pub fn answered(&mut self, yes: bool, now: Instant) -> Option<Change> {
+        let State::Ejected(ejection) = &mut self.state else { return None };
+        ejection.asking = false;
+        ejection.seen = now;
+        let news = yes && !ejection.accepts;
+        ejection.accepts = yes;
+        if !yes {
+            return None;
+        }
+        self.refused_until = None;
+        if now >= ejection.until {
+            self.state = State::Probing { probe: None };
+            return Some(Change::Probing);
+        }
+        news.then_some(Change::Accepts)
+    }
+
+    /// An administrator, or a name that cannot be resolved, takes the node out.
+    pub fn take_out(&mut self, reason: Reason, time: Duration, now: Instant) -> Change {
+        self.eject(reason, time, None, now)
+    }
+
+    /// Brings the node back at once.
+    pub fn restore(&mut self, reason: Reason, now: Instant) -> Option<Change> {
+        (!self.is_up()).then(|| self.come_back(now, reason))
+    }
+
+    pub fn checks(&mut self) -> &mut super::checks::Checks {
+        &mut self.checks
+    }
+}

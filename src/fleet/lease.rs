@@ -1,0 +1,82 @@
+//! An attempt's slot on a node.
+//!
+//! The slot is a guard and not a counter to remember: it goes back when the guard is dropped, whatever ended the
+//! attempt (success, error, a client that left, a panic), and it cannot go back twice.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::event::Event;
+use super::node::NodeId;
+use super::pool::Pool;
+use crate::outcome::Outcome;
+
+/// Which node of which pool, for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub(super) place: usize,
+    pub(super) serial: u64,
+}
+
+/// A failure that was counted against a node, so that it can be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub(super) key: Key,
+    pub(super) ticket: u64,
+    pub(super) epoch: u64,
+    pub(super) outcome: Outcome,
+}
+
+/// One attempt's slot on a node.
+#[derive(Debug)]
+#[must_use = "a lease that is dropped gives its slot back"]
+pub struct Lease {
+    pub(super) pool: Arc<Pool>,
+    pub(super) key: Key,
+    pub(super) ticket: u64,
+    pub(super) epoch: u64,
+    pub(super) id: Arc<NodeId>,
+    pub(super) address: SocketAddr,
+    pub(super) settled: bool,
+}
+
+impl Lease {
+    pub fn node(&self) -> &Arc<NodeId> {
+        &self.id
+    }
+
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Where to connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The node gave a good response head: the best sign of life there is, minutes before the response ends.
+    pub fn good_head(&self, now: Instant) -> Option<Event> {
+        self.pool.good_head(self, now)
+    }
+
+    /// The node said that it is full, and perhaps for how long.
+    pub fn busy(&self, retry_after: Option<Duration>, now: Instant) {
+        self.pool.busy(self, retry_after, now);
+    }
+
+    /// The attempt has ended: the outcome goes to the node's health and the slot goes back.
+    pub fn settle(mut self, outcome: Outcome, now: Instant) -> (Option<Event>, Option<Charge>) {
+        self.settled = true;
+        self.pool.settle(&self, outcome, now)
+    }
+}
+
+impl Drop for Lease {
+    /// An attempt that nobody settled says nothing about the node: its client left, or its task panicked.
+    fn drop(&mut self) {
+        if !self.settled {
+            self.pool.abandon(self);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The pools and their nodes: who is up, who has how much, who gets the next request.
+//!
+//! A [`Fleet`] is one generation of the configuration with the live pools that belong to it. A reload makes the
+//! next one out of the old one and the new config: pools that stay are shared between both, so that counts and
+//! health go on, and a request keeps the settings of the generation that it started with.
+
+mod checks;
+mod counters;
+mod event;
+mod health;
+mod lease;
+mod node;
+mod pool;
+mod snapshot;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use counters::Counters;
+pub use event::{Change, Event, Reason};
+pub use lease::{Charge, Key, Lease};
+pub use node::NodeId;
+pub use pool::{Pool, Question, QuestionKind, Refusal};
+pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot};
+
+use crate::config::{self, Config};
+
+/// One generation.
+#[derive(Debug)]
+pub struct Fleet {
+    /// From 1, one more with each reload that succeeded.
+    pub generation: u64,
+    pub config: Arc<Config>,
+    /// In the order of the file.
+    pub pools: Vec<Member>,
+    /// Removed from the config, with requests still in flight.
+    pub leaving: Vec<Arc<Pool>>,
+    by_model: HashMap<String, usize>,
+    any_model: Option<usize>,
+}
+
+/// A live pool with this generation's settings for it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub conf: Arc<config::Pool>,
+    pub pool: Arc<Pool>,
+}
+
+impl Fleet {
+    /// The first generation, when the process starts.
+    pub fn first(config: Config, now: Instant) -> Self {
+        let pools = config.pools.iter().map(|conf| Arc::new(Pool::new(conf, now))).collect();
+        Self::assemble(1, config, pools, Vec::new())
+    }
+
+    /// The generation after this one, and what that changed.
+    pub fn next(&self, config: Config, now: Instant) -> (Self, Vec<Event>) {
+        let mut events = Vec::new();
+        let mut pools = Vec::new();
+        for conf in &config.pools {
+            let pool = match self.pools.iter().find(|member| **member.pool.name() == *conf.name) {
+                Some(member) => {
+                    events.extend(member.pool.configure(conf, now));
+                    Arc::clone(&member.pool)
+                }
+                None => Arc::new(Pool::new(conf, now)),
+            };
+            pools.push(pool);
+        }
+        let gone = |member: &&Member| !config.pools.iter().any(|conf| *conf.name == **member.pool.name());
+        let mut leaving: Vec<_> = self.leaving.iter().filter(|pool| !pool.is_idle()).cloned().collect();
+        for member in self.pools.iter().filter(gone) {
+            events.extend(member.pool.retire(now));
+            leaving.push(Arc::clone(&member.pool));
+        }
+        (Self::assemble(self.generation + 1, config, pools, leaving), events)
+    }
+
+    fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
+        let mut by_model = HashMap::new();
+        for (place, conf) in config.pools.iter().enumerate() {
+            by_model.extend(conf.models.names.iter().map(|model| (model.clone(), place)));
+        }
+        let any_model = config.pools.iter().position(|conf| conf.models.any);
+        let member = |(conf, pool): (&config::Pool, Arc<Pool>)| Member { conf: Arc::new(conf.clone()), pool };
+        let pools = config.pools.iter().zip(pools).map(member).collect();
+        Self { generation, config: Arc::new(config), pools, leaving, by_model, any_model }
+    }
+
+    /// Whether the pool depends on the model that a request names.
+    pub fn routes_by_model(&self) -> bool {
+        !self.by_model.is_empty()
+    }
+
+    /// The pool for a request that names this model, or none.
+    pub fn route(&self, model: Option<&str>) -> Option<&Member> {
+        let named = model.and_then(|model| self.by_model.get(model)).copied();
+        self.pools.get(named.or(self.any_model)?)
+    }
+
+    /// All live pools, those that are leaving too.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.iter().map(|member| &member.pool).chain(&self.leaving)
+    }
+}

@@ -1,0 +1,102 @@
+//! One node of a pool: who it is, what it may get, how it is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::event::Reason;
+use super::health::{Health, State};
+use crate::balance::{Candidate, Tier};
+use crate::config::{self, NodeAddress};
+use crate::outcome::Outcome;
+
+/// Who a node is. Pool, name and address together are its identity: a node that keeps all three keeps its counts
+/// and its health over a reload.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NodeId {
+    pub pool: Arc<str>,
+    pub name: Arc<str>,
+    pub address: NodeAddress,
+}
+
+/// A node in its pool's table.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub id: Arc<NodeId>,
+    /// Never used twice in a pool, unlike the place in the table.
+    pub serial: u64,
+    pub weight: f64,
+    pub limit: u32,
+    /// Told to drain by the config or by hand, or removed from the config.
+    pub drain: bool,
+    pub removed: bool,
+    /// Where its name leads; `None` while that is not known.
+    pub resolved: Option<SocketAddr>,
+    pub in_flight: u32,
+    pub health: Health,
+    pub attempts: [u64; Outcome::ALL.len()],
+    pub ejections: u64,
+}
+
+impl Node {
+    pub fn new(id: NodeId, serial: u64, conf: &config::Node, health: Health, now: Instant) -> Self {
+        let mut node = Self {
+            resolved: id.address.ip().map(|ip| SocketAddr::new(ip, id.address.port)),
+            id: Arc::new(id),
+            serial,
+            weight: 1.0,
+            limit: u32::MAX,
+            drain: false,
+            removed: false,
+            in_flight: 0,
+            health,
+            attempts: [0; Outcome::ALL.len()],
+            ejections: 0,
+        };
+        node.configure(conf);
+        if node.resolved.is_none() {
+            node.health.take_out(Reason::Unresolved, std::time::Duration::ZERO, now);
+        }
+        node
+    }
+
+    pub fn configure(&mut self, conf: &config::Node) {
+        self.weight = conf.weight;
+        self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
+        self.drain = conf.drain;
+        self.removed = false;
+    }
+
+    /// Whether it counts as a node that is up when it is asked whether another one is left.
+    pub fn serves(&self) -> bool {
+        self.health.is_up() && !self.drain && !self.removed
+    }
+
+    pub fn count(&mut self, outcome: Outcome) {
+        let place = Outcome::ALL.iter().position(|o| *o == outcome);
+        if let Some(count) = place.and_then(|place| self.attempts.get_mut(place)) {
+            *count += 1;
+        }
+    }
+
+    fn tier(&self, now: Instant) -> Tier {
+        if self.drain || self.removed || self.resolved.is_none() || self.health.refused_until(now).is_some() {
+            return Tier::Never;
+        }
+        match self.health.state() {
+            State::Up if self.health.busy_until(now).is_some() => Tier::Busy,
+            State::Up | State::Probing { probe: None } => Tier::Usable,
+            State::Probing { probe: Some(_) } => Tier::LastResort,
+            State::Ejected(ejection) if ejection.accepts => Tier::LastResort,
+            State::Ejected(_) => Tier::Never,
+        }
+    }
+
+    /// Brings what the balancing policy sees of this node up to date.
+    pub fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
+        candidate.in_flight = self.in_flight;
+        candidate.limit = self.limit;
+        candidate.inverse_rate = 1.0 / (self.weight * self.health.share(policy, now));
+        candidate.tier = self.tier(now);
+    }
+}

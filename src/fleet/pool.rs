@@ -1,0 +1,232 @@
+//! A pool's nodes behind one lock, so that choosing a node and taking a slot on it is one step.
+//!
+//! The lock is held for the time of a scan, some hundred nanoseconds, and never across an await. With any number
+//! of threads two equal nodes therefore never differ by more than one request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event_listener::EventListener;
+use parking_lot::Mutex;
+
+use super::checks::Verdict;
+use super::event::{Change, Event, Reason};
+use super::health::Report;
+use super::lease::{Charge, Key, Lease};
+use super::snapshot::PoolSnapshot;
+use super::table::Table;
+use crate::config;
+use crate::outcome::Outcome;
+use crate::retry::Again;
+
+/// A group of nodes that serve the same models.
+#[derive(Debug)]
+pub struct Pool {
+    name: Arc<str>,
+    table: Mutex<Table>,
+    changed: event_listener::Event,
+}
+
+/// Why no node could be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This request has tried every node that could be used.
+    AllTried,
+    /// Nodes could be used, but for `max_in_flight`.
+    Full,
+    /// No node can be reached; `until`: when time alone may change that.
+    Unreachable { until: Option<Instant> },
+}
+
+/// A node that is to be asked whether it is there.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub key: Key,
+    pub node: Arc<super::NodeId>,
+    pub address: SocketAddr,
+    pub kind: QuestionKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuestionKind {
+    /// Ejected: does it accept connections (and pass its check, if it has one)?
+    Back,
+    /// The active check of a node, whatever its state.
+    Check,
+}
+
+impl Pool {
+    pub fn new(conf: &config::Pool, now: Instant) -> Self {
+        Self {
+            name: conf.name.as_str().into(),
+            table: Mutex::new(Table::new(conf, now)),
+            changed: event_listener::Event::new(),
+        }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Takes over the new configuration: nodes that stay keep everything, new ones join with slow start, removed
+    /// ones finish what they have.
+    pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
+        let events = self.table.lock().configure(conf, now);
+        self.changed.notify(usize::MAX);
+        events
+    }
+
+    /// No new requests to any node: the pool is no longer in the config.
+    pub fn retire(&self, now: Instant) -> Vec<Event> {
+        let events = self.table.lock().retire(now);
+        self.changed.notify(usize::MAX);
+        events
+    }
+
+    /// Chooses the best node that is not in `tried` and takes a slot on it.
+    pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
+        let mut table = self.table.lock();
+        let place = table.choose(tried, now)?;
+        let (key, ticket, epoch, id, address) = table.take(place, now);
+        Ok(Lease { pool: Arc::clone(self), key, ticket, epoch, id, address, settled: false })
+    }
+
+    /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
+    /// waits for, or the change may fall in between.
+    pub fn changed(&self) -> EventListener {
+        self.changed.listen()
+    }
+
+    pub(super) fn good_head(&self, lease: &Lease, now: Instant) -> Option<Event> {
+        let change = |table: &mut Table| {
+            let node = table.node(lease.key)?;
+            node.health.good_head(lease.ticket, lease.epoch, now)
+        };
+        self.change(lease.key, now, change)
+    }
+
+    pub(super) fn busy(&self, lease: &Lease, retry_after: Option<Duration>, now: Instant) {
+        let change = |table: &mut Table| {
+            table.node(lease.key)?.health.busy(retry_after, now);
+            None
+        };
+        self.change(lease.key, now, change);
+    }
+
+    pub(super) fn settle(&self, lease: &Lease, outcome: Outcome, now: Instant) -> (Option<Event>, Option<Charge>) {
+        let Lease { key, ticket, epoch, .. } = *lease;
+        let report = Report { ticket, epoch, outcome };
+        let mut table = self.table.lock();
+        let event = table.end(key, Some(report), now);
+        drop(table);
+        self.wake(event.as_ref());
+        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome });
+        (event, charge)
+    }
+
+    pub(super) fn abandon(&self, lease: &Lease) {
+        self.table.lock().abandon(lease.key, lease.ticket);
+        self.wake(None);
+    }
+
+    /// One slot is free: one waiter. A node changed: all of them.
+    fn wake(&self, event: Option<&Event>) {
+        self.changed.notify(if event.is_some() { usize::MAX } else { 1 });
+    }
+
+    /// The failure was the request's fault: another node gave it the same answer.
+    pub fn take_back(&self, charge: Charge, now: Instant) -> Option<Event> {
+        self.change(charge.key, now, |table| {
+            let policy = table.policy().clone();
+            table.node(charge.key)?.health.take_back(charge.ticket, &policy)
+        })
+    }
+
+    /// The failure was the node's fault after all: a third node served the request.
+    pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
+        let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
+        self.change(charge.key, now, |table| table.report(charge.key, report, now))
+    }
+
+    /// What time alone has brought about since the last call.
+    pub fn tick(&self, now: Instant) -> Vec<Event> {
+        let events = self.table.lock().tick(now);
+        if !events.is_empty() {
+            self.changed.notify(usize::MAX);
+        }
+        events
+    }
+
+    /// The nodes that are to be asked now. Each must be answered with [`Self::answer`].
+    pub fn questions(&self, now: Instant) -> Vec<Question> {
+        self.table.lock().questions(now)
+    }
+
+    /// The answer to a question: whether the node was there, and well.
+    pub fn answer(&self, question: &Question, yes: bool, now: Instant) -> Option<Event> {
+        self.change(question.key, now, |table| match question.kind {
+            QuestionKind::Back => table.node(question.key)?.health.answered(yes, now),
+            QuestionKind::Check => table.checked(question.key, yes, now),
+        })
+    }
+
+    /// A node's name was looked up; `None`: it leads nowhere, and the last address stays in use if there was one.
+    pub fn resolved(&self, key: Key, address: Option<SocketAddr>, now: Instant) -> Option<Event> {
+        self.change(key, now, |table| {
+            let node = table.node(key)?;
+            let first = node.resolved.is_none() && address.is_some();
+            node.resolved = address.or(node.resolved);
+            if first { node.health.restore(Reason::Resolved, now) } else { None }
+        })
+    }
+
+    /// Nodes whose address is a name, with the key to report its address with.
+    pub fn names(&self) -> Vec<(Key, Arc<super::NodeId>)> {
+        self.table.lock().names()
+    }
+
+    /// A request has been answered, with this status code.
+    pub fn count_request(&self, status: u16) {
+        self.table.lock().counters.count_request(status);
+    }
+
+    pub fn count_retry(&self, why: Again) {
+        self.table.lock().counters.count_retry(why);
+    }
+
+    /// A request was forwarded once because its body was too large to be kept.
+    pub fn count_unkept_body(&self) {
+        self.table.lock().counters.unkept_bodies += 1;
+    }
+
+    pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
+        self.table.lock().snapshot(&self.name, now)
+    }
+
+    /// Whether nothing is left to do for a pool that was removed.
+    pub fn is_idle(&self) -> bool {
+        self.table.lock().is_idle()
+    }
+
+    /// Runs `change` on the table; if the node's state changed, counts, remembers and returns that.
+    fn change(&self, key: Key, now: Instant, change: impl FnOnce(&mut Table) -> Option<Change>) -> Option<Event> {
+        let mut table = self.table.lock();
+        let change = change(&mut table);
+        let event = table.note(key, change, now);
+        drop(table);
+        if event.is_some() {
+            self.changed.notify(usize::MAX);
+        }
+        event
+    }
+}
+
+impl From<Verdict> for Reason {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Rise => Self::CheckPassed,
+            Verdict::Fall => Self::CheckFailed,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A plain picture of a pool at one instant, for the views.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::event::{Event, Reason};
+use super::health::State;
+use super::node::{Node, NodeId};
+use crate::config;
+use crate::outcome::Outcome;
+
+#[derive(Clone, Debug)]
+pub struct PoolSnapshot {
+    pub name: Arc<str>,
+    pub nodes: Vec<NodeSnapshot>,
+    pub counters: Counters,
+    /// The last hundred, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// What a node may be used for, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    Up,
+    Ejected,
+    Probing,
+    Draining,
+}
+
+impl NodeState {
+    pub const ALL: [Self; 4] = [Self::Up, Self::Ejected, Self::Probing, Self::Draining];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Ejected => "ejected",
+            Self::Probing => "probing",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct NodeSnapshot {
+    pub id: Arc<NodeId>,
+    pub state: NodeState,
+    /// Why it is ejected.
+    pub reason: Option<Reason>,
+    /// How much of its ejection is left; zero: it is over, but the node does not answer yet.
+    pub ejected_for: Option<Duration>,
+    pub in_flight: u32,
+    /// `None`: no limit.
+    pub max_in_flight: Option<u32>,
+    pub weight: f64,
+    /// 0 to 1, below 1 during slow start.
+    pub share: f64,
+    /// Failures within `fail_timeout`.
+    pub recent_failures: usize,
+    /// Attempts by outcome, in the order of [`Outcome::ALL`].
+    pub attempts: [u64; Outcome::ALL.len()],
+    pub ejections: u64,
+}
+
+impl NodeSnapshot {
+    pub(super) fn of(node: &Node, policy: &config::Health, now: Instant) -> Self {
+        let ejection = match node.health.state() {
+            State::Ejected(ejection) => Some(ejection),
+            State::Up | State::Probing { .. } => None,
+        };
+        let state = match node.health.state() {
+            _ if node.drain || node.removed => NodeState::Draining,
+            State::Up => NodeState::Up,
+            State::Ejected(_) => NodeState::Ejected,
+            State::Probing { .. } => NodeState::Probing,
+        };
+        Self {
+            id: Arc::clone(&node.id),
+            state,
+            reason: ejection.map(|e| e.reason),
+            ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
+            in_flight: node.in_flight,
+            max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
+            weight: node.weight,
+            share: node.health.share(policy, now),
+            recent_failures: node.health.recent_failures(policy, now),
+            attempts: node.attempts,
+            ejections: node.ejections,
+        }
+    }
+
+    /// Attempts with this outcome.
+    pub fn attempts_with(&self, outcome: Outcome) -> u64 {
+        let place = Outcome::ALL.iter().position(|o| *o == outcome);
+        place.map_or(0, |place| self.attempts[place])
+    }
+}

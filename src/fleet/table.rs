@@ -1,0 +1,341 @@
+//! What a pool's lock protects: the nodes, what the policy sees of them, and the counts.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::counters::Counters;
+use super::event::{Change, Event, Reason};
+use super::health::{Health, Report};
+use super::lease::Key;
+use super::node::{Node, NodeId};
+use super::pool::{Question, QuestionKind, Refusal};
+use super::snapshot::{NodeSnapshot, PoolSnapshot};
+use crate::balance::{self, Candidate, Tier, Turn};
+use crate::config;
+
+/// Events that a pool remembers for the status.
+const EVENTS_MAX: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    pool: Arc<str>,
+    balance: config::Balance,
+    policy: config::Health,
+    /// Places are stable while a lease may refer to them, and used again afterwards.
+    nodes: Vec<Option<Node>>,
+    /// What the policy sees, place by place.
+    candidates: Vec<Candidate>,
+    /// Places whose candidate changes with time.
+    restless: Vec<usize>,
+    turn: Turn,
+    random: fastrand::Rng,
+    last_ticket: u64,
+    last_serial: u64,
+    events: VecDeque<Event>,
+    last_event: u64,
+    pub counters: Counters,
+    #[cfg(test)]
+    pub choices: Option<Vec<(Vec<Candidate>, usize)>>,
+}
+
+impl Table {
+    pub fn new(conf: &config::Pool, now: Instant) -> Self {
+        let mut table = Self {
+            pool: conf.name.as_str().into(),
+            balance: conf.balance,
+            policy: conf.health.clone(),
+            nodes: Vec::new(),
+            candidates: Vec::new(),
+            restless: Vec::new(),
+            turn: Turn::default(),
+            random: fastrand::Rng::new(),
+            last_ticket: 0,
+            last_serial: 0,
+            events: VecDeque::new(),
+            last_event: 0,
+            counters: Counters::default(),
+            #[cfg(test)]
+            choices: None,
+        };
+        for node in &conf.nodes {
+            table.insert(node, Health::up(), now);
+        }
+        table
+    }
+
+    pub fn policy(&self) -> &config::Health {
+        &self.policy
+    }
+
+    fn insert(&mut self, conf: &config::Node, health: Health, now: Instant) -> Key {
+        self.last_serial += 1;
+        let id = NodeId {
+            pool: Arc::clone(&self.pool),
+            name: conf.name.as_str().into(),
+            address: conf.address.clone(),
+        };
+        let node = Node::new(id, self.last_serial, conf, health, now);
+        let free = self.nodes.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            let nothing = Candidate { in_flight: 0, limit: 0, inverse_rate: 1.0, tier: Tier::Never, turn: 0.0 };
+            self.nodes.push(None);
+            self.candidates.push(nothing);
+            self.nodes.len() - 1
+        });
+        self.nodes[place] = Some(node);
+        self.candidates[place].turn = 0.0;
+        self.refresh(place, now);
+        Key { place, serial: self.last_serial }
+    }
+
+    /// See [`super::Pool::configure`].
+    pub fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
+        self.balance = conf.balance;
+        self.policy = conf.health.clone();
+        let mut events = Vec::new();
+        let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
+        for place in 0..self.nodes.len() {
+            let Some(node) = &mut self.nodes[place] else { continue };
+            let key = Key { place, serial: node.serial };
+            let same = |w: &Option<&config::Node>| {
+                w.is_some_and(|w| *w.name == *node.id.name && w.address == node.id.address)
+            };
+            let drained_before = node.drain || node.removed;
+            match wanted.iter_mut().find(|w| same(w)).and_then(Option::take) {
+                Some(conf) => node.configure(conf),
+                None => node.removed = true,
+            }
+            let drains = node.drain || node.removed;
+            events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
+            self.bury(place);
+        }
+        for conf in wanted.into_iter().flatten() {
+            let key = self.insert(conf, Health::joining(now), now);
+            events.extend(self.note(key, Some(Change::Joined), now));
+        }
+        events
+    }
+
+    /// See [`super::Pool::retire`].
+    pub fn retire(&mut self, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        for place in 0..self.nodes.len() {
+            let Some(node) = &mut self.nodes[place] else { continue };
+            node.removed = true;
+            let key = Key { place, serial: node.serial };
+            events.extend(self.note(key, Some(Change::Draining), now));
+            self.bury(place);
+        }
+        events
+    }
+
+    /// Frees the place of a removed node that has finished.
+    fn bury(&mut self, place: usize) {
+        if self.nodes[place].as_ref().is_some_and(|n| n.removed && n.in_flight == 0) {
+            self.nodes[place] = None;
+            self.candidates[place].tier = Tier::Never;
+        }
+    }
+
+    pub fn node(&mut self, key: Key) -> Option<&mut Node> {
+        self.nodes.get_mut(key.place)?.as_mut().filter(|node| node.serial == key.serial)
+    }
+
+    fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
+        let with_key = |(place, node): (usize, &'_ Option<Node>)| node.as_ref().map(|node| (place, node.serial));
+        let keys = self.nodes.iter().enumerate().filter_map(with_key);
+        keys.map(|(place, serial)| Key { place, serial }).zip(self.nodes.iter().flatten())
+    }
+
+    fn serving(&self) -> usize {
+        self.members().filter(|(_, node)| node.serves()).count()
+    }
+
+    fn refresh(&mut self, place: usize, now: Instant) {
+        let Some(node) = &self.nodes[place] else { return };
+        node.refresh(&mut self.candidates[place], &self.policy, now);
+        if node.health.is_restless(&self.policy, now) && !self.restless.contains(&place) {
+            self.restless.push(place);
+        }
+    }
+
+    fn refresh_restless(&mut self, now: Instant) {
+        for place in std::mem::take(&mut self.restless) {
+            self.refresh(place, now);
+        }
+    }
+
+    /// The place of the best node; what it costs does not depend on the requests in flight.
+    pub fn choose(&mut self, tried: &[Key], now: Instant) -> Result<usize, Refusal> {
+        if !self.restless.is_empty() {
+            self.refresh_restless(now);
+        }
+        let fresh = |key: &&Key| self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial);
+        let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
+        let last = if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::LastResort };
+        let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
+        #[cfg(test)]
+        let before = self.choices.is_some().then(|| self.candidates.clone());
+        let choice = balance::choose(self.balance, &mut self.candidates, last, &skip, &mut self.turn, random);
+        #[cfg(test)]
+        if let (Some(before), Some(choices), Some(place)) = (before, &mut self.choices, choice) {
+            choices.push((before, place));
+        }
+        choice.ok_or_else(|| self.refusal(&skip, last, now))
+    }
+
+    fn refusal(&self, skip: &[usize], last: Tier, now: Instant) -> Refusal {
+        let usable = || (0..self.candidates.len()).filter(|p| self.nodes[*p].is_some() && self.candidates[*p].tier <= last);
+        if usable().any(|place| !skip.contains(&place)) {
+            return Refusal::Full;
+        }
+        if usable().next().is_some() {
+            return Refusal::AllTried;
+        }
+        let until = self.members().filter_map(|(_, node)| node.health.refused_until(now)).min();
+        Refusal::Unreachable { until }
+    }
+
+    pub fn take(&mut self, place: usize, now: Instant) -> (Key, u64, u64, Arc<NodeId>, SocketAddr) {
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
+        let address = node.resolved.expect("a node without an address is never chosen");
+        node.in_flight += 1;
+        self.candidates[place].in_flight = node.in_flight;
+        let taken = (Key { place, serial: node.serial }, ticket, node.health.epoch(), Arc::clone(&node.id), address);
+        if !node.health.is_up() {
+            node.health.begin(ticket, now);
+            self.refresh(place, now);
+        }
+        taken
+    }
+
+    /// An attempt has ended and gives its slot back.
+    pub fn end(&mut self, key: Key, report: Option<Report>, now: Instant) -> Option<Event> {
+        let change = report.and_then(|report| {
+            self.node(key)?.count(report.outcome);
+            self.report(key, report, now)
+        });
+        let event = self.note(key, change, now);
+        self.give_back(key);
+        event
+    }
+
+    pub fn abandon(&mut self, key: Key, ticket: u64) {
+        let Some(node) = self.node(key) else { return };
+        node.count(crate::outcome::Outcome::ClientGone);
+        node.health.abandoned(ticket);
+        self.give_back(key);
+    }
+
+    fn give_back(&mut self, key: Key) {
+        let Some(node) = self.node(key) else { return };
+        node.in_flight -= 1;
+        self.candidates[key.place].in_flight = self.nodes[key.place].as_ref().map_or(0, |n| n.in_flight);
+        self.bury(key.place);
+    }
+
+    /// What a report means for the node's state.
+    pub fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
+        let others = if report.outcome.is_failure() {
+            self.members().any(|(k, node)| k != key && node.serves())
+        } else {
+            true
+        };
+        let policy = self.policy.clone();
+        self.node(key)?.health.end(report, &policy, !others, now)
+    }
+
+    pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
+        let check = self.policy.check.clone()?;
+        let others = self.members().any(|(k, node)| k != key && node.serves());
+        let time = self.policy.fail_timeout;
+        let health = &mut self.node(key)?.health;
+        let verdict = health.checks().result(passed, &check)?;
+        match verdict {
+            super::checks::Verdict::Rise => health.restore(verdict.into(), now),
+            super::checks::Verdict::Fall if health.is_up() && others => Some(health.take_out(verdict.into(), time, now)),
+            super::checks::Verdict::Fall => None,
+        }
+    }
+
+    /// Remembers a change, and lets the policy see it.
+    pub fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
+        self.node(key)?;
+        self.refresh(key.place, now);
+        let change = change?;
+        let node = self.nodes[key.place].as_mut()?;
+        if matches!(change, Change::Ejected { reason, .. } if reason != Reason::Unresolved) {
+            node.ejections += 1;
+        }
+        self.last_event += 1;
+        let event = Event {
+            number: self.last_event,
+            at: now,
+            pool: Arc::clone(&self.pool),
+            node: Arc::clone(&node.id.name),
+            change,
+            in_flight: node.in_flight,
+        };
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event.clone());
+        Some(event)
+    }
+
+    pub fn tick(&mut self, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        for place in self.restless.clone() {
+            let Some(node) = &mut self.nodes[place] else { continue };
+            let key = Key { place, serial: node.serial };
+            let change = node.health.tick(&self.policy, now);
+            events.extend(self.note(key, change, now));
+        }
+        events
+    }
+
+    pub fn questions(&mut self, now: Instant) -> Vec<Question> {
+        let none_up = self.serving() == 0;
+        let count = self.nodes.len().max(1);
+        let mut questions = Vec::new();
+        for (place, node) in self.nodes.iter_mut().enumerate() {
+            let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
+            let Some(address) = node.resolved else { continue };
+            let mut put = |kind| {
+                let key = Key { place, serial: node.serial };
+                questions.push(Question { key, node: Arc::clone(&node.id), address, kind });
+            };
+            if node.health.ask(none_up, now) {
+                put(QuestionKind::Back);
+            }
+            #[expect(clippy::cast_precision_loss, reason = "at most 4096 nodes")]
+            let phase = place as f64 / count as f64;
+            if self.policy.check.as_ref().is_some_and(|check| node.health.checks().is_due(check, phase, now)) {
+                put(QuestionKind::Check);
+            }
+        }
+        questions
+    }
+
+    pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
+        let named = |(_, node): &(Key, &Node)| node.id.address.ip().is_none() && !node.removed;
+        self.members().filter(named).map(|(key, node)| (key, Arc::clone(&node.id))).collect()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.members().all(|(_, node)| node.in_flight == 0)
+    }
+
+    pub fn snapshot(&self, name: &Arc<str>, now: Instant) -> PoolSnapshot {
+        PoolSnapshot {
+            name: Arc::clone(name),
+            nodes: self.members().map(|(_, node)| NodeSnapshot::of(node, &self.policy, now)).collect(),
+            counters: self.counters.clone(),
+            events: self.events.iter().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Another node, or stop, and why.
+
+use std::time::Duration;
+
+use crate::config::Retry;
+use crate::outcome::Outcome;
+
+/// Deaths within this time of each other are one event: two nodes that are shot together did not both die of
+/// this request.
+pub const DEATH_BURST: Duration = Duration::from_secs(1);
+/// A request on which this many nodes died is not given to another.
+pub const DEATHS_MAX: u32 = 2;
+/// A kept-alive connection that closes within this time of sending, before any byte of a response, had been closed
+/// before: the node never took the request.
+pub const STALE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What has become of a request so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Of the last attempt.
+    pub outcome: Outcome,
+    /// The last attempt's status code, if it got as far.
+    pub status: Option<u16>,
+    /// Times that the request was sent. A connection that was refused is not counted.
+    pub sent: u32,
+    /// Events in which a node died under it, see [`DEATH_BURST`].
+    pub deaths: u32,
+    /// Whether the method and the path allow that a node sees it twice.
+    pub repeatable: bool,
+    /// Whether the whole body is at hand.
+    pub body_kept: bool,
+    /// Whether a byte of a response has gone to the client.
+    pub began: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try the next node.
+    Again(Again),
+    /// Try the same node on a fresh connection.
+    Fresh,
+    /// Give the client what there is.
+    Stop(Why),
+}
+
+/// Why the request goes to another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    Connect,
+    Stale,
+    Reset,
+    Timeout,
+    Http5xx,
+    Busy,
+    Truncated,
+    /// Another status code that `retry.on` lists.
+    Status,
+}
+
+impl Again {
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::Stale,
+        Self::Reset,
+        Self::Timeout,
+        Self::Http5xx,
+        Self::Busy,
+        Self::Truncated,
+        Self::Status,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Stale => "stale",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Http5xx => "http_5xx",
+            Self::Busy => "busy",
+            Self::Truncated => "truncated",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Why a request is not tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It was answered.
+    Answered,
+    /// The client left.
+    ClientGone,
+    /// The client has already got a part of the response.
+    Began,
+    /// `retry.on` does not list what happened.
+    NotListed,
+    /// The method does not allow it on this path.
+    NotRepeatable,
+    /// The body was too large to be kept.
+    BodyNotKept,
+    /// `retry.attempts` are used up.
+    AttemptsUsed,
+    /// Two nodes died of it.
+    KillsNodes,
+}
+
+impl Why {
+    /// For people, in logs and errors.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ClientGone => "the client left",
+            Self::Began => "the response had begun",
+            Self::NotListed => "retry.on does not list it",
+            Self::NotRepeatable => "the method may not be repeated on this path",
+            Self::BodyNotKept => "the body was too large to be kept",
+            Self::AttemptsUsed => "retry.attempts are used up",
+            Self::KillsNodes => "two nodes died of this request",
+        }
+    }
+}
+
+/// What to do after an attempt.
+pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
+    let (again, listed) = match facts.outcome {
+        Outcome::ClientGone => return Verdict::Stop(Why::ClientGone),
+        Outcome::Ok => match facts.status {
+            Some(code) if policy.on.status(code) => (Again::Status, true),
+            _ => return Verdict::Stop(Why::Answered),
+        },
+        Outcome::Connect => (Again::Connect, policy.on.error),
+        Outcome::Stale => (Again::Stale, true),
+        Outcome::Reset => (Again::Reset, policy.on.error),
+        Outcome::Truncated => (Again::Truncated, policy.on.error),
+        Outcome::Timeout => (Again::Timeout, policy.on.timeout),
+        Outcome::Http5xx => (Again::Http5xx, facts.status.is_some_and(|code| policy.on.status(code))),
+        Outcome::Busy => (Again::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
+    };
+    let untouched = facts.outcome == Outcome::Connect;
+    if facts.began {
+        Verdict::Stop(Why::Began)
+    } else if !listed {
+        Verdict::Stop(Why::NotListed)
+    } else if !facts.body_kept {
+        Verdict::Stop(Why::BodyNotKept)
+    } else if untouched {
+        // no node has seen it: safe whatever the method, and it costs no attempt
+        Verdict::Again(again)
+    } else if !facts.repeatable {
+        Verdict::Stop(Why::NotRepeatable)
+    } else if facts.outcome == Outcome::Stale {
+        Verdict::Fresh
+    } else if facts.deaths >= DEATHS_MAX {
+        Verdict::Stop(Why::KillsNodes)
+    } else if facts.sent >= policy.attempts {
+        Verdict::Stop(Why::AttemptsUsed)
+    } else {
+        Verdict::Again(again)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RetryOn;
+
+    fn policy() -> Retry {
+        Retry {
+            on: RetryOn { error: true, timeout: true, statuses: [429, 500, 502, 503, 504].into() },
+            attempts: 3,
+            wait: Duration::ZERO,
+            body_limit: 0,
+            body_total: 0,
+            methods: ["POST".to_owned()].into(),
+        }
+    }
+
+    fn facts(outcome: Outcome, status: Option<u16>) -> Facts {
+        Facts { outcome, status, sent: 1, deaths: 0, repeatable: true, body_kept: true, began: false }
+    }
+
+    #[test]
+    fn what_goes_to_another_node() {
+        let table = [
+            (Outcome::Ok, Some(200), Verdict::Stop(Why::Answered)),
+            (Outcome::Ok, Some(404), Verdict::Stop(Why::Answered)),
+            (Outcome::Ok, Some(501), Verdict::Stop(Why::Answered)),
+            (Outcome::Connect, None, Verdict::Again(Again::Connect)),
+            (Outcome::Stale, None, Verdict::Fresh),
+            (Outcome::Reset, None, Verdict::Again(Again::Reset)),
+            (Outcome::Timeout, None, Verdict::Again(Again::Timeout)),
+            (Outcome::Http5xx, Some(500), Verdict::Again(Again::Http5xx)),
+            (Outcome::Http5xx, Some(507), Verdict::Stop(Why::NotListed)),
+            (Outcome::Busy, Some(503), Verdict::Again(Again::Busy)),
+            (Outcome::Busy, Some(429), Verdict::Again(Again::Busy)),
+            (Outcome::Truncated, Some(200), Verdict::Again(Again::Truncated)),
+            (Outcome::ClientGone, None, Verdict::Stop(Why::ClientGone)),
+        ];
+        for (outcome, status, want) in table {
+            assert_eq!(decide(&policy(), &facts(outcome, status)), want, "{outcome} {status:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_repeated_once_a_byte_has_gone_out() {
+        for outcome in Outcome::ALL {
+            let facts = Facts { began: true, ..facts(outcome, Some(500)) };
+            assert!(matches!(decide(&policy(), &facts), Verdict::Stop(_)), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_costs_no_attempt_and_any_method_may_go_on() {
+        let refused = Facts { sent: 99, repeatable: false, ..facts(Outcome::Connect, None) };
+        assert_eq!(decide(&policy(), &refused), Verdict::Again(Again::Connect));
+    }
+
+    #[test]
+    fn limits() {
+        let reset = facts(Outcome::Reset, None);
+        let cases = [
+            (Facts { sent: 2, ..reset }, Verdict::Again(Again::Reset)),
+            (Facts { sent: 3, ..reset }, Verdict::Stop(Why::AttemptsUsed)),
+            (Facts { deaths: 2, ..reset }, Verdict::Stop(Why::KillsNodes)),
+            (Facts { repeatable: false, ..reset }, Verdict::Stop(Why::NotRepeatable)),
+            (Facts { body_kept: false, ..reset }, Verdict::Stop(Why::BodyNotKept)),
+        ];
+        for (facts, want) in cases {
+            assert_eq!(decide(&policy(), &facts), want, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn off_means_off() {
+        let mut policy = policy();
+        policy.on = RetryOn { error: false, timeout: false, statuses: [].into() };
+        for outcome in [Outcome::Connect, Outcome::Reset, Outcome::Timeout, Outcome::Http5xx, Outcome::Busy] {
+            let verdict = decide(&policy, &facts(outcome, Some(500)));
+            assert_eq!(verdict, Verdict::Stop(Why::NotListed), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_listed_4xx_is_tried_elsewhere() {
+        let mut policy = policy();
+        policy.on.statuses.insert(404);
+        assert_eq!(decide(&policy, &facts(Outcome::Ok, Some(404))), Verdict::Again(Again::Status));
+    }
+}

@@ -1,0 +1,320 @@
+//! The step loop: one timer for the node, not one per sequence, so that thousands of streams cost
+//! one wake-up of the timer a step and one wake-up of each stream's task.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::batch::{Batch, Full};
+use super::options::StepTimes;
+
+/// A loop that is later than this (the machine was busy) does not make up for the lost steps.
+const LAG_MAX: Duration = Duration::from_millis(100);
+
+/// Why a sequence gets no more tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All its tokens were made.
+    Done,
+    /// The engine was told to stop: `finish_reason: "abort"`.
+    Aborted,
+    /// The node died.
+    Lost,
+}
+
+/// A continuous-batching engine. Dropping it ends its loop.
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    batch: Mutex<Batch<Arc<Slot>>>,
+    step: StepTimes,
+    speed: AtomicU64,
+    tokens: AtomicU64,
+    work: Notify,
+    closed: AtomicBool,
+}
+
+/// What the loop and the reader of one sequence share.
+#[derive(Default)]
+struct Slot(Mutex<Progress>);
+
+#[derive(Default)]
+struct Progress {
+    granted: u32,
+    end: Option<End>,
+    waker: Option<Waker>,
+    /// The reader wants to be woken when this many tokens are there, or at the end.
+    wake_at: u32,
+}
+
+impl Slot {
+    fn grant(&self, last: bool) -> Option<Waker> {
+        let mut progress = self.0.lock();
+        progress.granted += 1;
+        if last {
+            progress.end = Some(End::Done);
+        }
+        if last || progress.granted >= progress.wake_at { progress.waker.take() } else { None }
+    }
+
+    fn finish(&self, end: End) -> Option<Waker> {
+        let mut progress = self.0.lock();
+        progress.end.get_or_insert(end);
+        progress.waker.take()
+    }
+}
+
+impl Engine {
+    /// Starts the loop on the current tokio runtime.
+    pub fn start(step: StepTimes, speed: f64, max_seqs: usize, max_queued: Option<usize>) -> Self {
+        let inner = Arc::new(Inner {
+            batch: Mutex::new(Batch::new(max_seqs, max_queued)),
+            step,
+            speed: AtomicU64::new(speed.to_bits()),
+            tokens: AtomicU64::new(0),
+            work: Notify::new(),
+            closed: AtomicBool::new(false),
+        });
+        tokio::spawn(run(Arc::clone(&inner)));
+        Engine { inner }
+    }
+
+    /// A sequence that will get `tokens` tokens; with `hold` it keeps its slot after them until it
+    /// is dropped.
+    pub fn submit(&self, tokens: u32, hold: bool) -> Result<Sequence, Full> {
+        let slot = Arc::new(Slot::default());
+        let mut batch = self.inner.batch.lock();
+        let at_once = tokens == 0 || (self.inner.step.is_instant() && batch.has_room());
+        let id = if at_once && !hold {
+            let mut progress = slot.0.lock();
+            progress.granted = tokens;
+            progress.end = Some(End::Done);
+            self.inner.tokens.fetch_add(u64::from(tokens), Ordering::Relaxed);
+            None
+        } else {
+            Some(batch.submit(Arc::clone(&slot), tokens, hold)?)
+        };
+        drop(batch);
+        if id.is_some() {
+            self.inner.work.notify_one();
+        }
+        Ok(Sequence { inner: Arc::clone(&self.inner), slot, id })
+    }
+
+    /// Ends every sequence, running or waiting.
+    pub fn end_all(&self, end: End) {
+        let slots = self.inner.batch.lock().drain();
+        for waker in slots.iter().filter_map(|slot| slot.finish(end)) {
+            waker.wake();
+        }
+    }
+
+    /// From the next step on: 1.0 is normal, 0.5 takes twice as long. Not above 0: no change.
+    pub fn set_speed(&self, speed: f64) {
+        if speed > 0.0 && speed.is_finite() {
+            self.inner.speed.store(speed.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// Sequences that run, and that wait in line.
+    pub fn load(&self) -> (usize, usize) {
+        let batch = self.inner.batch.lock();
+        (batch.running(), batch.waiting())
+    }
+
+    /// Tokens made so far.
+    pub fn tokens(&self) -> u64 {
+        self.inner.tokens.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.inner.closed.store(true, Ordering::Relaxed);
+        self.inner.work.notify_one();
+    }
+}
+
+/// One request's place in the engine; dropping it frees the place at once.
+pub struct Sequence {
+    inner: Arc<Inner>,
+    slot: Arc<Slot>,
+    id: Option<u64>,
+}
+
+/// What a reader that has `seen` tokens gets next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Token,
+    End(End),
+}
+
+impl Sequence {
+    /// The next token after the `seen` ones, or the end.
+    pub fn poll_next(&self, cx: &mut Context<'_>, seen: u32) -> Poll<Next> {
+        let mut progress = self.slot.0.lock();
+        if progress.granted > seen {
+            return Poll::Ready(Next::Token);
+        }
+        progress.poll_end(cx, seen + 1).map(Next::End)
+    }
+
+    /// Waits until all tokens are made (or the engine ended it) and says how many there are.
+    pub async fn finished(&self) -> (u32, End) {
+        poll_fn(|cx| {
+            let mut progress = self.slot.0.lock();
+            let end = progress.poll_end(cx, u32::MAX);
+            end.map(|end| (progress.granted, end))
+        })
+        .await
+    }
+}
+
+impl Progress {
+    fn poll_end(&mut self, cx: &mut Context<'_>, wake_at: u32) -> Poll<End> {
+        if let Some(end) = self.end {
+            return Poll::Ready(end);
+        }
+        self.wake_at = wake_at;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sequence {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.inner.batch.lock().remove(id);
+            // A waiter may have moved up into a batch that had no work.
+            self.inner.work.notify_one();
+        }
+    }
+}
+
+async fn run(inner: Arc<Inner>) {
+    let mut due = Instant::now();
+    let mut wakers = Vec::new();
+    while !inner.closed.load(Ordering::Relaxed) {
+        let Some(length) = inner.begin() else {
+            inner.work.notified().await;
+            due = Instant::now();
+            continue;
+        };
+        let now = Instant::now();
+        due = next_due(due, now, length);
+        if due > now {
+            sleep_until(due).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+        inner.end(&mut wakers);
+        wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// When the step that starts now is to end. The steps keep their own schedule, so that the timer's
+/// granularity of 1 ms does not add up; after a long delay the schedule starts anew.
+fn next_due(previous: Instant, now: Instant, length: Duration) -> Instant {
+    let start = if now.saturating_duration_since(previous) > LAG_MAX { now } else { previous };
+    start.checked_add(length).unwrap_or(now + Duration::from_secs(86400))
+}
+
+impl Inner {
+    fn begin(&self) -> Option<Duration> {
+        let mut batch = self.batch.lock();
+        if !batch.has_work() {
+            return None;
+        }
+        let speed = f64::from_bits(self.speed.load(Ordering::Relaxed));
+        Some(self.step.step(batch.begin_step(), speed))
+    }
+
+    fn end(&self, wakers: &mut Vec<Waker>) {
+        let mut made = 0;
+        self.batch.lock().end_step(|slot, last| {
+            made += 1;
+            wakers.extend(slot.grant(last));
+        });
+        self.tokens.fetch_add(made, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(step_ms: u64, max_seqs: usize) -> Engine {
+        let step = StepTimes { base: Duration::from_millis(step_ms), ..StepTimes::default() };
+        Engine::start(step, 1.0, max_seqs, None)
+    }
+
+    #[test]
+    fn the_schedule_makes_up_for_small_delays_only() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        assert_eq!(next_due(start, start + ms(3), ms(20)), start + ms(20));
+        assert_eq!(next_due(start, start + ms(300), ms(20)), start + ms(320));
+    }
+
+    #[tokio::test]
+    async fn an_idle_instant_engine_answers_at_once() {
+        let engine = engine(0, 4);
+        let sequence = engine.submit(7, false).unwrap();
+        assert_eq!(sequence.finished().await, (7, End::Done));
+        assert_eq!(engine.load(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn tokens_come_one_a_step_and_waiters_move_up() {
+        let engine = engine(1, 1);
+        let first = engine.submit(3, false).unwrap();
+        let second = engine.submit(2, false).unwrap();
+        assert_eq!(engine.load(), (1, 1));
+        assert_eq!(poll_fn(|cx| first.poll_next(cx, 0)).await, Next::Token);
+        assert_eq!(second.finished().await, (2, End::Done));
+        assert_eq!(first.finished().await, (3, End::Done));
+        assert_eq!(engine.tokens(), 5);
+    }
+
+    #[tokio::test]
+    async fn dropping_a_sequence_frees_its_slot_at_once() {
+        let engine = engine(3_600_000, 1);
+        let running = engine.submit(1, false).unwrap();
+        let waiting = engine.submit(1, false).unwrap();
+        drop(running);
+        assert_eq!(engine.load(), (1, 0));
+        drop(waiting);
+        assert_eq!(engine.load(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_waiter_behind_a_held_sequence_runs_when_it_goes() {
+        let engine = engine(0, 1);
+        let held = engine.submit(0, true).unwrap();
+        let waiting = engine.submit(5, false).unwrap();
+        assert_eq!(engine.load(), (1, 1));
+        drop(held);
+        assert_eq!(waiting.finished().await, (5, End::Done));
+    }
+
+    #[tokio::test]
+    async fn ending_all_wakes_the_readers() {
+        let engine = engine(3_600_000, 1);
+        let running = engine.submit(9, false).unwrap();
+        let waiting = engine.submit(9, false).unwrap();
+        let (reader, ()) = tokio::join!(running.finished(), async { engine.end_all(End::Aborted) });
+        assert_eq!(reader, (0, End::Aborted));
+        assert_eq!(waiting.finished().await, (0, End::Aborted));
+    }
+}

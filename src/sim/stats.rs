@@ -1,0 +1,86 @@
+//! What a node has seen and done, for tests and for `/sim/stats`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A snapshot. Requests are all but those to `/health`, `/metrics` and `/sim/...`; at rest,
+/// `received = completed + aborted + lost`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Sequences that run in the engine.
+    pub running: u64,
+    /// Sequences that wait in line.
+    pub waiting: u64,
+    /// Requests that have arrived and whose answer has not ended.
+    pub in_flight: u64,
+    /// Requests that have arrived.
+    pub received: u64,
+    /// Requests that were answered to the end, whatever the status.
+    pub completed: u64,
+    /// Requests whose client left before the end.
+    pub aborted: u64,
+    /// Requests that the node cut off itself: a fault, a crash.
+    pub lost: u64,
+    /// Generations turned away because the line was full.
+    pub rejected: u64,
+    /// Requests struck by an armed fault.
+    pub struck: u64,
+    /// Tokens made.
+    pub tokens: u64,
+    /// `GET /health` requests.
+    pub health_checks: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Bytes read from connections.
+    pub bytes_in: u64,
+    /// Bytes written to connections.
+    pub bytes_out: u64,
+}
+
+/// The counters behind the snapshot that do not belong to the engine or the faults.
+#[derive(Default)]
+pub struct Counters {
+    pub in_flight: AtomicU64,
+    pub received: AtomicU64,
+    pub completed: AtomicU64,
+    pub aborted: AtomicU64,
+    pub lost: AtomicU64,
+    pub rejected: AtomicU64,
+    pub health_checks: AtomicU64,
+    pub accepted: AtomicU64,
+    pub open: AtomicU64,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+}
+
+impl Counters {
+    /// The snapshot without the engine's and the faults' part.
+    pub fn snapshot(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        Stats {
+            in_flight: read(&self.in_flight),
+            received: read(&self.received),
+            completed: read(&self.completed),
+            aborted: read(&self.aborted),
+            lost: read(&self.lost),
+            rejected: read(&self.rejected),
+            health_checks: read(&self.health_checks),
+            accepted: read(&self.accepted),
+            open: read(&self.open),
+            bytes_in: read(&self.bytes_in),
+            bytes_out: read(&self.bytes_out),
+            ..Stats::default()
+        }
+    }
+}
+
+pub fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::AcqRel);
+}
+
+pub fn subtract(counter: &AtomicU64, amount: u64) {
+    counter.fetch_sub(amount, Ordering::AcqRel);
+}
