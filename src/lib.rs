@@ -6,3 +6,8 @@ pub mod config;
 pub mod fleet;
 pub mod outcome;
 pub mod retry;
+
+pub mod access_log;
+pub mod journal;
+pub mod live;
+pub mod proxy;

@@ -12,6 +12,13 @@ pub struct Turn {
     now: f64,
 }
 
+impl Turn {
+    /// Ties go to the candidate at this position, or the next one after it.
+    pub fn starting_at(cursor: usize) -> Self {
+        Self { cursor, now: 0.0 }
+    }
+}
+
 /// The candidate that gets the next request, or `None` if none may be taken.
 ///
 /// `last` is the highest tier that may be taken; `skip` holds the positions that this request has tried;

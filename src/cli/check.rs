@@ -12,12 +12,7 @@ const EXIT_BAD_CONFIG: u8 = 64;
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Config file
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "/etc/evenkeel/evenkeel.yaml"
-    )]
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/evenkeel/evenkeel.yaml")]
     config: PathBuf,
 }
 
@@ -40,11 +35,7 @@ pub fn refused(problems: &Problems) -> ExitCode {
 
 fn summary(config: &Config) -> String {
     let nodes = config.pools.iter().map(|pool| pool.nodes.len()).sum();
-    format!(
-        "{}, {}",
-        counted(config.pools.len(), "pool"),
-        counted(nodes, "node")
-    )
+    format!("{}, {}", counted(config.pools.len(), "pool"), counted(nodes, "node"))
 }
 
 fn counted(count: usize, noun: &str) -> String {

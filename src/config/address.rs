@@ -42,11 +42,11 @@ impl FromStr for NodeAddress {
         }
         let plain = text.strip_prefix("http://").unwrap_or(text);
         let plain = plain.strip_suffix('/').unwrap_or(plain);
+        if plain.contains('/') {
+            return Err("it has more than a host and a port".to_owned());
+        }
         let (host, port) = split_port(plain)?;
-        Ok(Self {
-            host: canonical_host(host)?,
-            port,
-        })
+        Ok(Self { host: canonical_host(host)?, port })
     }
 }
 
@@ -68,22 +68,14 @@ pub(super) fn split_port(text: &str) -> Result<(&str, u16), String> {
 }
 
 fn canonical_host(host: &str) -> Result<String, String> {
-    if let Some(v6) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        let parsed = v6
-            .parse::<Ipv6Addr>()
-            .map_err(|_| "what is in brackets is not an IPv6 address")?;
+    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let parsed = v6.parse::<Ipv6Addr>().map_err(|_| "what is in brackets is not an IPv6 address")?;
         return Ok(parsed.to_string());
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(ip.to_string());
     }
-    let looks_like_ip = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    let looks_like_ip = host.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
     if host.is_empty() || looks_like_ip || host.len() > 253 || !host.split('.').all(is_label) {
         return Err("the host is neither an IP address nor a host name".to_owned());
     }
@@ -94,9 +86,7 @@ fn is_label(label: &str) -> bool {
     let edge = |b: Option<&u8>| b.is_some_and(|b| *b != b'-');
     let bytes = label.as_bytes();
     (1..=63).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         && edge(bytes.first())
         && edge(bytes.last())
 }

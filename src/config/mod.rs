@@ -6,6 +6,7 @@
 //! ask for is an error. Nothing here looks at the network, the clock or the environment.
 
 mod address;
+mod defaults;
 mod model;
 mod nodes;
 mod outline;
@@ -23,8 +24,8 @@ mod values;
 
 pub use address::NodeAddress;
 pub use model::{
-    AccessLog, Balance, Check, Client, Config, Health, HttpVersion, Listener, LogFormat, LogTarget,
-    Models, Node, Pool, Retry, RetryOn, Server, Timeouts,
+    AccessLog, Balance, Check, Client, Config, Health, HttpVersion, Listener, LogFormat, LogTarget, Models,
+    Node, Pool, Retry, RetryOn, Server, Timeouts,
 };
 pub use problems::{Problem, Problems};
 
@@ -45,9 +46,7 @@ impl Config {
         let source = path.display().to_string();
         let bytes = File::open(path).and_then(|file| {
             let mut bytes = Vec::new();
-            file.take(FILE_BYTES_MAX as u64 + 1)
-                .read_to_end(&mut bytes)
-                .map(|_| bytes)
+            file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
         });
         match bytes.map(String::from_utf8) {
             Ok(Ok(text)) => Self::parse(&text, &source),
@@ -81,10 +80,7 @@ fn read(text: &str, problems: &Collector) -> Option<Config> {
 fn config(s: &mut Section) -> Config {
     let server = s.section("server", server::server);
     let pools = s.required("pools", "name at least one pool with its nodes");
-    Config {
-        server,
-        pools: pools.map(|place| pools::pools(&place)).unwrap_or_default(),
-    }
+    Config { server, pools: pools.map(|place| pools::pools(&place)).unwrap_or_default() }
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {
@@ -95,14 +91,6 @@ fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {
 
 fn single(line: usize, message: String, source: &str) -> Problems {
     let line = Some(line).filter(|line| *line > 0);
-    let problem = Problem {
-        path: String::new(),
-        line,
-        message,
-    };
-    Problems {
-        source: source.to_owned(),
-        list: vec![problem],
-        omitted: 0,
-    }
+    let problem = Problem { path: String::new(), line, message };
+    Problems { source: source.to_owned(), list: vec![problem], omitted: 0 }
 }

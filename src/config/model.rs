@@ -32,7 +32,7 @@ pub struct Server {
     pub threads: Option<usize>,
     pub access_log: AccessLog,
     pub client: Client,
-    /// Peers whose `X-Forwarded-For` is believed; default none.
+    /// Peers whose `X-Forwarded-For` is believed; at most 1024, default none.
     pub trusted_proxies: Vec<IpNet>,
     /// How long streams may go on after a stop was asked for; default 15m, zero: not at all.
     pub drain_timeout: Duration,

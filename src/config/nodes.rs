@@ -14,32 +14,17 @@ const IN_FLIGHT_MAX: usize = 1_000_000;
 
 /// The nodes under the key `nodes`, with distinct names and addresses.
 pub(super) fn nodes(s: &mut Section) -> Vec<Node> {
-    let place = s.required(
-        "nodes",
-        "write at least one, such as `nodes: [192.168.0.150:9997]`",
-    );
-    let Some((place, items)) = place.and_then(|place| place.items().map(|items| (place, items)))
-    else {
-        return vec![];
-    };
-    if !(1..=NODES_MAX).contains(&items.len()) {
-        place.problem(format!("has {} nodes; use 1 to {NODES_MAX}", items.len()));
-    }
+    let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
+    let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
     let mut nodes = Vec::new();
     let mut names = HashMap::new();
     let mut addresses = HashMap::new();
-    for (index, item) in items.iter().enumerate().take(NODES_MAX) {
+    for (index, item) in items.iter().flatten().enumerate() {
         let Some(node) = node(item) else { continue };
         if let Some(first) = claim(&mut addresses, node.address.clone(), index) {
-            item.problem(format!(
-                "the address {} is that of nodes[{first}] already",
-                node.address
-            ));
+            item.problem(format!("the address {} is that of nodes[{first}] already", node.address));
         } else if let Some(first) = claim(&mut names, node.name.clone(), index) {
-            item.problem(format!(
-                "the name `{}` is that of nodes[{first}] already",
-                node.name
-            ));
+            item.problem(format!("the name `{}` is that of nodes[{first}] already", node.name));
         }
         nodes.push(node);
     }
@@ -47,11 +32,7 @@ pub(super) fn nodes(s: &mut Section) -> Vec<Node> {
 }
 
 /// The one who has it already, if there is one.
-fn claim<K: std::hash::Hash + Eq>(
-    taken: &mut HashMap<K, usize>,
-    key: K,
-    index: usize,
-) -> Option<usize> {
+fn claim<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: K, index: usize) -> Option<usize> {
     match taken.entry(key) {
         Entry::Occupied(first) => Some(*first.get()),
         Entry::Vacant(free) => {
@@ -67,39 +48,20 @@ fn node(place: &Place) -> Option<Node> {
     }
     let address = place.read(node_address)?;
     let name = place.read(|_| default_name(&address))?;
-    Some(Node {
-        name,
-        address,
-        weight: 1.0,
-        max_in_flight: None,
-        drain: false,
-    })
+    Some(Node { name, address, weight: 1.0, max_in_flight: None, drain: false })
 }
 
 fn mapped_node(s: &mut Section) -> Option<Node> {
-    let address = s
-        .required("address", "write the node's host:port")
-        .and_then(|place| place.read(node_address));
+    let address =
+        s.required("address", "write the node's host:port").and_then(|place| place.read(node_address));
     let name = s.option("name", name);
     let weight = s.get("weight", 1.0, weight);
-    let max_in_flight = s.get(
-        "max_in_flight",
-        None,
-        or_word("off", integer(1..=IN_FLIGHT_MAX)),
-    );
+    let max_in_flight = s.get("max_in_flight", None, or_word("off", integer(1..=IN_FLIGHT_MAX)));
     let drain = s.get("drain", false, switch);
     let address = address?;
     let default = default_name(&address);
-    s.rule("name", &[], name.is_some() || default.is_ok(), || {
-        default.clone().err().unwrap_or_default()
-    });
-    Some(Node {
-        name: name.or(default.ok())?,
-        address,
-        weight,
-        max_in_flight,
-        drain,
-    })
+    s.rule("name", &[], name.is_some() || default.is_ok(), || default.clone().err().unwrap_or_default());
+    Some(Node { name: name.or(default.ok())?, address, weight, max_in_flight, drain })
 }
 
 fn default_name(address: &NodeAddress) -> Result<String, String> {

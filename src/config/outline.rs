@@ -12,6 +12,8 @@ use super::problems::plain;
 const DEPTH_MAX: usize = 32;
 /// Most values in a file, with all aliases written out.
 const VALUES_MAX: usize = 1_000_000;
+/// Most characters of the parser's own message.
+pub(super) const INFO_SHOWN_MAX: usize = 200;
 
 /// A line (0: not known) and what is wrong there.
 type Refusal = (usize, String);
@@ -21,9 +23,7 @@ pub(super) fn outline(text: &str) -> Result<Vec<usize>, Refusal> {
     let mut outline = Outline::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| syntax(text, &error))?;
-        outline
-            .take(&event, span)
-            .map_err(|message| (span.start.line(), message))?;
+        outline.take(&event, span).map_err(|message| (span.start.line(), message))?;
     }
     Ok(outline.lines)
 }
@@ -44,10 +44,9 @@ impl Outline {
             Event::DocumentStart(_) => self.document(),
             Event::Scalar(.., Some(_))
             | Event::SequenceStart(_, Some(_))
-            | Event::MappingStart(_, Some(_)) => Err(
-                "YAML tags (`!name`) are not supported; quote the text if it begins with `!`"
-                    .to_owned(),
-            ),
+            | Event::MappingStart(_, Some(_)) => {
+                Err("YAML tags (`!name`) are not supported; quote the text if it begins with `!`".to_owned())
+            }
             Event::Scalar(_, _, anchor, None) => {
                 self.value(*anchor, span)?;
                 self.close();
@@ -75,9 +74,7 @@ impl Outline {
 
     fn value(&mut self, anchor: usize, span: Span) -> Result<(), String> {
         if self.open.len() > DEPTH_MAX {
-            return Err(format!(
-                "more than {DEPTH_MAX} lists and mappings inside one another"
-            ));
+            return Err(format!("more than {DEPTH_MAX} lists and mappings inside one another"));
         }
         self.open.push((anchor, self.lines.len()));
         self.lines.push(span.start.line());
@@ -91,11 +88,8 @@ impl Outline {
     }
 
     fn alias(&mut self, anchor: usize) -> Result<(), String> {
-        let range = self
-            .anchors
-            .get(&anchor)
-            .cloned()
-            .ok_or("the alias refers to a value that it is part of")?;
+        let range =
+            self.anchors.get(&anchor).cloned().ok_or("the alias refers to a value that it is part of")?;
         self.lines.extend_from_within(range);
         self.bounded()
     }
@@ -103,25 +97,25 @@ impl Outline {
     fn bounded(&self) -> Result<(), String> {
         match self.lines.len() {
             0..=VALUES_MAX => Ok(()),
-            _ => Err(format!(
-                "more than {VALUES_MAX} values, with all aliases (`*name`) written out"
-            )),
+            _ => Err(format!("more than {VALUES_MAX} values, with all aliases (`*name`) written out")),
         }
     }
 }
 
+/// The usual slips are a tab, a bracket's content too far left, and something left open that the parser misses only at the next line.
 fn syntax(text: &str, error: &ScanError) -> Refusal {
-    let line = error.marker().line();
+    let (line, column) = (error.marker().line(), error.marker().col() + 1);
+    if let Some(tabbed) = (line..=line + 1).find(|line| is_tabbed(text, *line)) {
+        return (tabbed, "the line is indented with a tab; YAML wants spaces".to_owned());
+    }
+    if error.info().starts_with("invalid indentation") {
+        return (line, "must be indented further than the key whose brackets it is in".to_owned());
+    }
+    let place = if column == 1 { "before this line".to_owned() } else { format!("at column {column}") };
+    (line, format!("not valid YAML {place}: {}", plain(error.info(), INFO_SHOWN_MAX)))
+}
+
+fn is_tabbed(text: &str, line: usize) -> bool {
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let indent = &written[..written.len() - written.trim_start().len()];
-    let message = if indent.contains('\t') {
-        "the line is indented with a tab; YAML wants spaces".to_owned()
-    } else {
-        let column = error.marker().col() + 1;
-        format!(
-            "not valid YAML at column {column}: {}",
-            plain(error.info(), 200)
-        )
-    };
-    (line, message)
+    written.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t')
 }

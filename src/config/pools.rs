@@ -1,15 +1,16 @@
 //! The schema of `pools`: one line a key, with its default and the way it is read.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::model::{Balance, Check, Health, HttpVersion, Models, Pool, Retry, RetryOn, Timeouts};
 use super::nodes::nodes;
-use super::raw::{Raw, Value};
+use super::raw::Raw;
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
-    check_name, choice, duration, duration_or_zero, integer, is_off, or_word, shown, size, text,
+    check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, text,
 };
 
 const POOLS_MAX: usize = 64;
@@ -57,10 +58,11 @@ enum RetryWhen {
 }
 
 pub(super) fn pools(place: &Place) -> Vec<Pool> {
-    let named = place.section().map(Section::named).unwrap_or_default();
-    let mapping = matches!(place.raw.value, Value::Mapping(_) | Value::Null);
-    if mapping && !(1..=POOLS_MAX).contains(&named.len()) {
-        place.problem(format!("has {} pools; use 1 to {POOLS_MAX}", named.len()));
+    let Some(named) = place.section().map(Section::named) else {
+        return vec![];
+    };
+    if let Err(message) = count(named.len(), &(1..=POOLS_MAX), "pools") {
+        place.problem(message);
     }
     let mut served = HashMap::new();
     let mut pools = Vec::new();
@@ -90,24 +92,17 @@ fn pool(s: &mut Section, name: String, served: &mut HashMap<String, String>) -> 
 
 /// The pool's models, none of which another pool may have.
 fn models(s: &mut Section, pool: &str, served: &mut HashMap<String, String>) -> Models {
-    let listed = s
-        .list("models", model)
-        .unwrap_or_else(|| vec!["*".to_owned()]);
-    let count = listed.len();
-    s.rule("models", &[], (1..=MODELS_MAX).contains(&count), || {
-        format!("has {count} models; use 1 to {MODELS_MAX}")
-    });
-    let mut models = Models {
-        any: false,
-        names: BTreeSet::new(),
-    };
+    let listed = s.list("models", 1..=MODELS_MAX, model).unwrap_or_else(|| vec!["*".to_owned()]);
+    let mut models = Models { any: false, names: BTreeSet::new() };
     for model in listed {
-        if let Some(other) = served.insert(model.clone(), pool.to_owned()) {
-            let message = || {
-                format!("`{model}` is in pool `{other}` already; each model is in one pool, once")
-            };
+        let owner = served.entry(model.clone());
+        if let Entry::Occupied(other) = &owner {
+            let other = other.get();
+            let message =
+                || format!("`{model}` is in pool `{other}` already; each model is in one pool, once");
             s.rule("models", &[], false, message);
         }
+        owner.or_insert_with(|| pool.to_owned());
         match model.as_str() {
             "*" => models.any = true,
             _ => _ = models.names.insert(model),
@@ -122,31 +117,16 @@ fn model(raw: &Raw) -> Result<String, String> {
     if fits && (name == "*" || !name.contains('*')) {
         Ok(name)
     } else {
-        Err(format!(
-            "{} is not a model; use its name (at most 256 bytes), or \"*\" for any",
-            shown(raw)
-        ))
+        Err(format!("{} is not a model; use its name (at most 256 bytes), or \"*\" for any", shown(raw)))
     }
 }
 
-fn health(s: &mut Section) -> Health {
+pub(super) fn health(s: &mut Section) -> Health {
     let fail_timeout = s.get("fail_timeout", Duration::from_secs(30), duration);
-    let max_eject = s.get(
-        "max_eject",
-        fail_timeout.max(Duration::from_mins(10)),
-        duration,
-    );
-    s.rule(
-        "max_eject",
-        &["fail_timeout"],
-        max_eject >= fail_timeout,
-        || {
-            format!(
-                "is shorter than fail_timeout ({}), which is the first ejection",
-                show_duration(fail_timeout)
-            )
-        },
-    );
+    let max_eject = s.get("max_eject", fail_timeout.max(Duration::from_mins(10)), duration);
+    s.rule("max_eject", &["fail_timeout"], max_eject >= fail_timeout, || {
+        format!("is shorter than fail_timeout ({}), which is the first ejection", show_duration(fail_timeout))
+    });
     Health {
         max_fails: s.get("max_fails", 5, integer(0..=FAILURES_MAX)),
         fail_timeout,
@@ -176,44 +156,23 @@ fn check(section: Section) -> Check {
 fn check_path(raw: &Raw) -> Result<String, String> {
     const BYTES_MAX: usize = 1024;
     let path = text(raw)?;
-    if path.starts_with('/')
-        && path.len() <= BYTES_MAX
-        && path.bytes().all(|b| b.is_ascii_graphic())
-    {
+    if path.starts_with('/') && path.len() <= BYTES_MAX && path.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(path)
     } else {
-        Err(format!(
-            "{} is not a path; it begins with `/` and has no spaces, such as /health",
-            shown(raw)
-        ))
+        Err(format!("{} is not a path; it begins with `/` and has no spaces, such as /health", shown(raw)))
     }
 }
 
-fn retry(s: &mut Section) -> Retry {
+pub(super) fn retry(s: &mut Section) -> Retry {
     let body_limit = s.get("body_limit", 32 << 20, size(0..=1 << 40));
     let body_total = s.get("body_total", 1 << 30, size(0..=1 << 40));
-    s.rule(
-        "body_limit",
-        &["body_total"],
-        body_limit <= body_total,
-        || {
-            format!(
-                "is larger than body_total ({}), which all kept bodies share",
-                show_size(body_total)
-            )
-        },
-    );
-    let default_on = || {
-        RETRY_ON[..RETRY_ON_DEFAULT]
-            .iter()
-            .map(|(_, when)| *when)
-            .collect()
-    };
-    let methods = s
-        .list("methods", choice(&METHODS))
-        .unwrap_or_else(|| vec!["POST"]);
+    s.rule("body_limit", &["body_total"], body_limit <= body_total, || {
+        format!("is larger than body_total ({}), which all kept bodies share", show_size(body_total))
+    });
+    let default_on = || RETRY_ON[..RETRY_ON_DEFAULT].iter().map(|(_, when)| *when).collect();
+    let methods = s.list("methods", 0..=METHODS.len(), choice(&METHODS)).unwrap_or_else(|| vec!["POST"]);
     Retry {
-        on: retry_on(s.list("on", choice(&RETRY_ON)).unwrap_or_else(default_on)),
+        on: retry_on(s.list("on", 0..=RETRY_ON.len(), choice(&RETRY_ON)).unwrap_or_else(default_on)),
         attempts: s.get("attempts", 3, integer(1..=16)),
         wait: s.get("wait", Duration::from_secs(60), duration_or_zero),
         body_limit,
@@ -223,11 +182,7 @@ fn retry(s: &mut Section) -> Retry {
 }
 
 fn retry_on(listed: Vec<RetryWhen>) -> RetryOn {
-    let mut on = RetryOn {
-        error: false,
-        timeout: false,
-        statuses: BTreeSet::new(),
-    };
+    let mut on = RetryOn { error: false, timeout: false, statuses: BTreeSet::new() };
     for when in listed {
         match when {
             RetryWhen::Error => on.error = true,
@@ -238,7 +193,7 @@ fn retry_on(listed: Vec<RetryWhen>) -> RetryOn {
     on
 }
 
-fn timeouts(s: &mut Section) -> Timeouts {
+pub(super) fn timeouts(s: &mut Section) -> Timeouts {
     Timeouts {
         connect: s.get("connect", Duration::from_secs(5), duration),
         send: s.get("send", Duration::from_secs(60), duration),

@@ -73,11 +73,7 @@ impl Collector {
             return;
         }
         let line = Some(line).filter(|line| *line > 0);
-        list.push(Problem {
-            path: path.to_owned(),
-            line,
-            message: message.into(),
-        });
+        list.push(Problem { path: path.to_owned(), line, message: message.into() });
     }
 
     /// The value, if nothing was found to be wrong.
@@ -87,11 +83,7 @@ impl Collector {
             Some(value) if list.is_empty() => Ok(value),
             _ => {
                 list.sort_by_key(|problem| problem.line);
-                Err(Problems {
-                    source: source.to_owned(),
-                    list,
-                    omitted: self.omitted.get(),
-                })
+                Err(Problems { source: source.to_owned(), list, omitted: self.omitted.get() })
             }
         }
     }

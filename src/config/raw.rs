@@ -4,11 +4,10 @@
 //! everything in, so that the schema can walk it to the end and name all problems at once.
 
 use std::fmt;
-use std::slice;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::outline::outline;
+use super::outline::{INFO_SHOWN_MAX, outline};
 use super::problems::{Collector, plain};
 
 /// A value and its line; 0: not known.
@@ -49,10 +48,7 @@ pub(super) fn parse(text: &str, problems: &Collector) -> Option<Raw> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = match outline(text) {
         Ok(lines) if lines.is_empty() => {
-            return Some(Raw {
-                line: 0,
-                value: Value::Null,
-            });
+            return Some(Raw { line: 0, value: Value::Null });
         }
         Ok(lines) => lines,
         Err((line, message)) => {
@@ -60,35 +56,44 @@ pub(super) fn parse(text: &str, problems: &Collector) -> Option<Raw> {
             return None;
         }
     };
-    let seed = Lines(&mut lines.iter());
-    match seed.deserialize(serde_yaml::Deserializer::from_str(text)) {
+    match read(text, &lines) {
         Ok(raw) => Some(raw),
         Err(error) => {
             let line = error.location().map_or(0, |location| location.line());
-            problems.add(
-                "",
-                line,
-                format!("not valid YAML: {}", plain(&error.to_string(), 200)),
-            );
+            let message = plain(&error.to_string(), INFO_SHOWN_MAX);
+            problems.add("", line, format!("not valid YAML: {message}"));
             None
         }
     }
 }
 
-/// Hands a line to each value as serde comes to it: both parsers walk the document in one order.
-struct Lines<'a, 'b>(&'a mut slice::Iter<'b, usize>);
+/// No line is better than a wrong one: the parsers differ on oddities such as an anchor named `a:`, and
+/// when they have not counted the same values, no value gets a line.
+fn read(text: &str, lines: &[usize]) -> Result<Raw, serde_yaml::Error> {
+    let yaml = || serde_yaml::Deserializer::from_str(text);
+    let mut values = Lines { lines, count: 0 };
+    let raw = values.deserialize(yaml())?;
+    if values.count == lines.len() { Ok(raw) } else { Lines { lines: &[], count: 0 }.deserialize(yaml()) }
+}
 
-impl<'de> DeserializeSeed<'de> for Lines<'_, '_> {
+/// Hands a line to each value as serde comes to it: both parsers walk the document in one order.
+struct Lines<'a> {
+    lines: &'a [usize],
+    count: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Lines<'_> {
     type Value = Raw;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
-        let line = self.0.next().copied().unwrap_or(0);
+        let line = self.lines.get(self.count).copied().unwrap_or(0);
+        self.count += 1;
         let value = deserializer.deserialize_any(self)?;
         Ok(Raw { line, value })
     }
 }
 
-impl<'de> Visitor<'de> for Lines<'_, '_> {
+impl<'de> Visitor<'de> for &mut Lines<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +134,7 @@ impl<'de> Visitor<'de> for Lines<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Lines(self.0))? {
+        while let Some(item) = seq.next_element_seed(&mut *self)? {
             items.push(item);
         }
         Ok(Value::List(items))
@@ -137,8 +142,8 @@ impl<'de> Visitor<'de> for Lines<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(key) = map.next_key_seed(Lines(self.0))? {
-            entries.push((key, map.next_value_seed(Lines(self.0))?));
+        while let Some(key) = map.next_key_seed(&mut *self)? {
+            entries.push((key, map.next_value_seed(&mut *self)?));
         }
         Ok(Value::Mapping(entries))
     }

@@ -10,19 +10,12 @@ impl Config {
     pub fn diff_restart(&self, next: &Self) -> Vec<String> {
         let (old, new) = (&self.server, &next.server);
         let admin = |address: Option<_>| {
-            address.map_or("off".to_owned(), |address: std::net::SocketAddr| {
-                address.to_string()
-            })
+            address.map_or("off".to_owned(), |address: std::net::SocketAddr| address.to_string())
         };
-        let threads = |threads: Option<usize>| {
-            threads.map_or("auto".to_owned(), |threads| threads.to_string())
-        };
+        let threads =
+            |threads: Option<usize>| threads.map_or("auto".to_owned(), |threads| threads.to_string());
         let kept = [
-            (
-                "server.listen",
-                addresses(&old.listen),
-                addresses(&new.listen),
-            ),
+            ("server.listen", addresses(&old.listen), addresses(&new.listen)),
             ("server.admin", admin(old.admin), admin(new.admin)),
             ("server.threads", threads(old.threads), threads(new.threads)),
         ];

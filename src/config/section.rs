@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::RangeInclusive;
 
 use super::problems::{Collector, plain};
 use super::raw::{Raw, Value};
 use super::suggest;
-use super::values::{is_off, shown};
+use super::values::{count, is_off, shown};
 
 /// Most characters of a key of the user's in a path or message.
 const KEY_SHOWN_MAX: usize = 60;
@@ -22,12 +23,7 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub fn root(raw: &'a Raw, problems: &'a Collector) -> Self {
-        Self {
-            raw,
-            path: String::new(),
-            line: raw.line,
-            problems,
-        }
+        Self { raw, path: String::new(), line: raw.line, problems }
     }
 
     pub fn problem(&self, message: impl Into<String>) {
@@ -43,14 +39,18 @@ impl<'a> Place<'a> {
         value.map_err(|message| self.problem(message)).ok()
     }
 
-    /// The items of a list, or `None` and a problem.
-    pub fn items(&self) -> Option<Vec<Place<'a>>> {
-        let Value::List(items) = &self.raw.value else {
-            self.problem(format!("expected a list, found {}", shown(self.raw)));
-            return None;
+    /// The items of a list, where `off` is an empty one; or `None` and a problem.
+    pub fn items(&self, range: RangeInclusive<usize>, things: &str) -> Option<Vec<Place<'a>>> {
+        let items = match &self.raw.value {
+            Value::List(items) => items.as_slice(),
+            _ if is_off(self.raw) => &[],
+            _ => {
+                self.problem(format!("expected a list (`[a, b]`), found {}", shown(self.raw)));
+                return None;
+            }
         };
-        let place =
-            |(index, raw): (usize, &'a Raw)| self.inner(&format!("[{index}]"), raw.line, raw);
+        count(items.len(), &range, things).map_err(|message| self.problem(message)).ok()?;
+        let place = |(index, raw): (usize, &'a Raw)| self.inner(&format!("[{index}]"), raw.line, raw);
         Some(items.iter().enumerate().map(place).collect())
     }
 
@@ -60,10 +60,7 @@ impl<'a> Place<'a> {
             Value::Mapping(entries) => entries.as_slice(),
             Value::Null => &[],
             _ => {
-                self.problem(format!(
-                    "expected a mapping (`key: value`), found {}",
-                    shown(self.raw)
-                ));
+                self.problem(format!("expected a mapping (`key: value`), found {}", shown(self.raw)));
                 return None;
             }
         };
@@ -71,19 +68,14 @@ impl<'a> Place<'a> {
         let mut seen = HashMap::new();
         for (key, raw) in entries {
             let Some(name) = key.as_key() else {
-                self.problems.add(
-                    &self.path,
-                    key.line,
-                    format!("a key is a plain word, not {}", shown(key)),
-                );
+                self.problems.add(&self.path, key.line, format!("a key is a plain word, not {}", shown(key)));
                 continue;
             };
             let place = self.inner(&step(&self.path, &name), key.line, raw);
             match seen.entry(name.clone()) {
-                Entry::Occupied(first) => place.problem(format!(
-                    "is there twice; the first is on line {}",
-                    first.get()
-                )),
+                Entry::Occupied(first) => {
+                    place.problem(format!("is there twice; the first is on line {}", first.get()))
+                }
                 Entry::Vacant(free) => {
                     free.insert(key.line);
                     section.entries.push((name, place));
@@ -94,12 +86,7 @@ impl<'a> Place<'a> {
     }
 
     fn inner(&self, step: &str, line: usize, raw: &'a Raw) -> Place<'a> {
-        Place {
-            raw,
-            path: self.path.clone() + step,
-            line,
-            problems: self.problems,
-        }
+        Place { raw, path: self.path.clone() + step, line, problems: self.problems }
     }
 }
 
@@ -117,14 +104,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub fn empty(path: &str, line: usize, problems: &'a Collector) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            entries: vec![],
-            asked: vec![],
-            bad: vec![],
-            problems,
-        }
+        Self { path: path.to_owned(), line, entries: vec![], asked: vec![], bad: vec![], problems }
     }
 
     /// The entries of a mapping whose keys are the user's own names.
@@ -172,8 +152,7 @@ impl<'a> Section<'a> {
     pub fn required(&mut self, key: &'static str, hint: &str) -> Option<Place<'a>> {
         let place = self.take(key);
         if place.is_none() {
-            self.problems
-                .add(&self.path_of(key), self.line, format!("is missing; {hint}"));
+            self.problems.add(&self.path_of(key), self.line, format!("is missing; {hint}"));
         }
         place
     }
@@ -182,33 +161,21 @@ impl<'a> Section<'a> {
     pub fn list<T>(
         &mut self,
         key: &'static str,
+        range: RangeInclusive<usize>,
         read: impl Fn(&Raw) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let place = self.take(key)?;
-        if is_off(place.raw) {
-            return Some(vec![]);
-        }
-        let items = place.items().map(|items| {
-            items
-                .iter()
-                .map(|item| item.read(&read))
-                .collect::<Vec<_>>()
-        });
-        if items
-            .as_ref()
-            .is_none_or(|items| items.iter().any(Option::is_none))
-        {
+        let items = self.take(key)?.items(range, "entries");
+        let values: Vec<_> = items.iter().flatten().map(|item| item.read(&read)).collect();
+        if items.is_none() || values.iter().any(Option::is_none) {
             self.bad.push(key);
         }
-        Some(items.into_iter().flatten().flatten().collect())
+        Some(values.into_iter().flatten().collect())
     }
 
     /// The section under this key, with all defaults if it is absent.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let section = self.take(key).and_then(|place| place.section());
-        section
-            .unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems))
-            .finish(read)
+        section.unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems)).finish(read)
     }
 
     /// Reports a rule between `key` and `others` that does not hold, unless one of them is bad anyway.
@@ -219,14 +186,10 @@ impl<'a> Section<'a> {
         holds: bool,
         message: impl FnOnce() -> String,
     ) {
-        let excused =
-            self.bad.contains(&key) || others.iter().any(|other| self.bad.contains(other));
+        let excused = self.bad.contains(&key) || others.iter().any(|other| self.bad.contains(other));
         if !holds && !excused {
-            let line = self
-                .asked
-                .iter()
-                .find(|(asked, _)| *asked == key)
-                .map_or(self.line, |(_, line)| *line);
+            let line =
+                self.asked.iter().find(|(asked, _)| *asked == key).map_or(self.line, |(_, line)| *line);
             self.problems.add(&self.path_of(key), line, message());
         }
     }
@@ -235,10 +198,7 @@ impl<'a> Section<'a> {
     pub fn finish<T>(mut self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let value = read(&mut self);
         for (name, place) in &self.entries {
-            place.problem(suggest::unknown_key(
-                name,
-                self.asked.iter().map(|(key, _)| *key),
-            ));
+            place.problem(suggest::unknown_key(name, self.asked.iter().map(|(key, _)| *key)));
         }
         value
     }

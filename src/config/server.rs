@@ -8,29 +8,20 @@ use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::values::{
-    admin_address, choice, duration, duration_or_zero, integer, listen_address, network, or_word,
-    size, switch, text,
+    admin_address, choice, duration, duration_or_zero, integer, listen_address, network, or_word, size,
+    switch, text,
 };
 
 const LISTENERS_MAX: usize = 64;
+const TRUSTED_MAX: usize = 1024;
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
 
 pub(super) fn server(s: &mut Section) -> Server {
-    let listen = s.required(
-        "listen",
-        "write where clients connect, such as `listen: 0.0.0.0:9999`",
-    );
+    let listen = s.required("listen", "write where clients connect, such as `listen: 0.0.0.0:9999`");
     let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
     let admin = s.get("admin", Some(ADMIN_DEFAULT), or_word("off", admin_address));
-    if let Some(taken) =
-        admin.and_then(|admin| listen.iter().find(|other| overlap(admin, other.address)))
-    {
-        let message = || {
-            format!(
-                "clients connect at {} already; use another port, or `off`",
-                taken.address
-            )
-        };
+    if let Some(taken) = admin.and_then(|admin| listen.iter().find(|other| overlap(admin, other.address))) {
+        let message = || format!("clients connect at {} already; use another port, or `off`", taken.address);
         s.rule("admin", &[], false, message);
     }
     Server {
@@ -39,25 +30,22 @@ pub(super) fn server(s: &mut Section) -> Server {
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
         client: s.section("client", client),
-        trusted_proxies: s.list("trusted_proxies", network).unwrap_or_default(),
+        trusted_proxies: s.list("trusted_proxies", 0..=TRUSTED_MAX, network).unwrap_or_default(),
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
         response_headers: s.get("response_headers", true, switch),
     }
 }
 
 fn access_log(s: &mut Section) -> AccessLog {
-    const FORMATS: [(&str, LogFormat); 3] = [
-        ("main", LogFormat::Main),
-        ("json", LogFormat::Json),
-        ("off", LogFormat::Off),
-    ];
+    const FORMATS: [(&str, LogFormat); 3] =
+        [("main", LogFormat::Main), ("json", LogFormat::Json), ("off", LogFormat::Off)];
     AccessLog {
         target: s.get("path", LogTarget::Stdout, log_target),
         format: s.get("format", LogFormat::Main, choice(&FORMATS)),
     }
 }
 
-fn client(s: &mut Section) -> Client {
+pub(super) fn client(s: &mut Section) -> Client {
     Client {
         header_timeout: s.get("header_timeout", Duration::from_secs(60), duration),
         body_timeout: s.get("body_timeout", Duration::from_secs(60), duration),
@@ -73,28 +61,16 @@ fn client(s: &mut Section) -> Client {
 /// One address, or a list of them; each a string or a mapping.
 fn listeners(place: &Place) -> Vec<Listener> {
     let items = match &place.raw.value {
-        Value::List(_) => place.items().unwrap_or_default(),
+        Value::List(_) => place.items(1..=LISTENERS_MAX, "addresses").unwrap_or_default(),
         _ => return listener(place).into_iter().collect(),
     };
-    if !(1..=LISTENERS_MAX).contains(&items.len()) {
-        place.problem(format!(
-            "has {} addresses; use 1 to {LISTENERS_MAX}",
-            items.len()
-        ));
-    }
     let mut listeners: Vec<Listener> = Vec::new();
-    for item in items.iter().take(LISTENERS_MAX) {
+    for item in &items {
         let Some(listener) = listener(item) else {
             continue;
         };
-        match listeners
-            .iter()
-            .find(|other| overlap(other.address, listener.address))
-        {
-            Some(other) => item.problem(format!(
-                "{} is taken by {}",
-                listener.address, other.address
-            )),
+        match listeners.iter().find(|other| overlap(other.address, listener.address)) {
+            Some(other) => item.problem(format!("{} is taken by {}", listener.address, other.address)),
             None => listeners.push(listener),
         }
     }

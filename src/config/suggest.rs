@@ -17,31 +17,24 @@ const LATER: [&str; 10] = [
 /// The message for a key that is not in the schema.
 pub(super) fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     if key == "<<" {
-        return "merge keys are not supported; give a whole section an alias (`health: *name`)"
-            .to_owned();
+        return "merge keys are not supported; give a whole section an alias (`health: *name`)".to_owned();
     }
     if LATER.contains(&key) {
         return "is not supported yet; remove it".to_owned();
     }
     match similar(key, known.clone()) {
         Some(word) => format!("unknown key; did you mean `{word}`?"),
-        None => format!(
-            "unknown key; the keys here are {}",
-            known.collect::<Vec<_>>().join(", ")
-        ),
+        None => format!("unknown key; the keys here are {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
 /// The end of the message for a value that is not one of a few words.
-pub(super) fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let all = known.clone().collect::<Vec<_>>().join(", ");
+pub(super) fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let all = known.collect::<Vec<_>>().join(", ");
     if LATER.contains(&word) {
         return format!("is not supported yet; use one of {all}");
     }
-    match similar(word, known) {
-        Some(close) => format!("is not one of {all}; did you mean `{close}`?"),
-        None => format!("is not one of {all}"),
-    }
+    format!("is not one of {all}")
 }
 
 /// The known word that this one is most likely a slip of.
@@ -55,17 +48,12 @@ fn similar<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         let allowed = if candidate.len() > 4 { 2 } else { 1 };
         distance(&folded, &fold(candidate)) <= allowed
     };
-    known
-        .filter(close)
-        .min_by_key(|candidate| distance(&folded, &fold(candidate)))
+    known.filter(close).min_by_key(|candidate| distance(&folded, &fold(candidate)))
 }
 
 /// `max-fails`, `maxFails` and `max_fails` are the same slip-free word.
 fn fold(word: &str) -> Vec<char> {
-    word.chars()
-        .filter(|c| !matches!(c, '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
 /// Levenshtein's distance: inserted, deleted and replaced characters.

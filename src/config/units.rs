@@ -5,13 +5,8 @@
 use std::time::Duration;
 
 /// Largest first, as they are combined: `1h30m`. Milliseconds each.
-const TIME_UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Bytes each, in small letters.
 const SIZE_UNITS: [(&str, u64); 14] = [
@@ -41,9 +36,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total: u64 = 0;
     while !rest.is_empty() {
         let (number, after) = split_number(rest)?;
-        let unit_end = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let unit_end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, next) = after.split_at(unit_end);
         let (_, millis) = units.find(|(name, _)| *name == unit)?;
         total = total.checked_add(number.checked_mul(*millis)?)?;
@@ -62,11 +55,7 @@ pub fn show_duration(duration: Duration) -> String {
             rest %= millis;
         }
     }
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 /// Reads `32KiB`, `1MiB`, `64MB` (10^6), nginx's `32k` (1024) and bare bytes, in capitals or not.
@@ -89,9 +78,7 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 fn split_number(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     Some((digits.parse().ok()?, rest))
 }

@@ -37,9 +37,7 @@ pub(super) fn text(raw: &Raw) -> Result<String, String> {
     match &raw.value {
         Value::Text(text) => Ok(text.clone()),
         Value::Integer(value) => Ok(value.to_string()),
-        Value::Bool(_) | Value::Float(_) => {
-            Err(format!("{} is not text; put it in quotes", shown(raw)))
-        }
+        Value::Bool(_) | Value::Float(_) => Err(format!("{} is not text; put it in quotes", shown(raw))),
         Value::Null | Value::List(_) | Value::Mapping(_) => {
             Err(format!("expected text, found {}", shown(raw)))
         }
@@ -58,14 +56,11 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     let name = plain(name, SHOWN_MAX);
-    Err(format!(
-        "`{name}` is not a name; use 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ : [ ] -"
-    ))
+    Err(format!("`{name}` is not a name; use 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ : [ ] -"))
 }
 
 pub(super) fn is_off(raw: &Raw) -> bool {
-    matches!(&raw.value, Value::Bool(false))
-        || matches!(&raw.value, Value::Text(text) if text == "off")
+    matches!(&raw.value, Value::Bool(false)) || matches!(&raw.value, Value::Text(text) if text == "off")
 }
 
 /// `on`, `off`, `true`, `false`.
@@ -101,19 +96,11 @@ where
 {
     move |raw| {
         let number = match raw.value {
-            Value::Integer(value) => T::try_from(value)
-                .ok()
-                .filter(|number| range.contains(number)),
+            Value::Integer(value) => T::try_from(value).ok().filter(|number| range.contains(number)),
             _ => None,
         };
-        let wanted = || {
-            format!(
-                "{} is not a whole number from {} to {}",
-                shown(raw),
-                range.start(),
-                range.end()
-            )
-        };
+        let wanted =
+            || format!("{} is not a whole number from {} to {}", shown(raw), range.start(), range.end());
         number.ok_or_else(wanted)
     }
 }
@@ -126,9 +113,7 @@ pub(super) fn or_word<T>(
     move |raw| match &raw.value {
         Value::Text(text) if text == word => Ok(None),
         Value::Bool(false) if word == "off" => Ok(None),
-        _ => read(raw)
-            .map(Some)
-            .map_err(|message| format!("{message}, or `{word}`")),
+        _ => read(raw).map(Some).map_err(|message| format!("{message}, or `{word}`")),
     }
 }
 
@@ -155,10 +140,7 @@ fn duration_within(raw: &Raw, shortest: Duration) -> Result<Duration, String> {
         Some(duration) if (shortest..=DURATION_MAX).contains(&duration) => Ok(duration),
         Some(_) => {
             let (from, to) = (show_duration(shortest), show_duration(DURATION_MAX));
-            Err(format!(
-                "{} is out of range; use {from} to {to}",
-                shown(raw)
-            ))
+            Err(format!("{} is out of range; use {from} to {to}", shown(raw)))
         }
         None => Err(format!(
             "{} is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m",
@@ -168,9 +150,7 @@ fn duration_within(raw: &Raw, shortest: Duration) -> Result<Duration, String> {
 }
 
 /// Bytes within the range.
-pub(super) fn size<T: TryFrom<u64>>(
-    range: RangeInclusive<u64>,
-) -> impl Fn(&Raw) -> Result<T, String> {
+pub(super) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Raw) -> Result<T, String> {
     move |raw| {
         let bytes = match &raw.value {
             Value::Integer(bytes) => u64::try_from(*bytes).ok(),
@@ -184,10 +164,19 @@ pub(super) fn size<T: TryFrom<u64>>(
             ));
         };
         let (from, to) = (show_size(*range.start()), show_size(*range.end()));
-        let fitting = Some(bytes)
-            .filter(|bytes| range.contains(bytes))
-            .and_then(|bytes| T::try_from(bytes).ok());
+        let fitting =
+            Some(bytes).filter(|bytes| range.contains(bytes)).and_then(|bytes| T::try_from(bytes).ok());
         fitting.ok_or_else(|| format!("{} is out of range; use {from} to {to}", shown(raw)))
+    }
+}
+
+/// Refuses a list or mapping that has too few or too many things in it.
+pub(super) fn count(found: usize, range: &RangeInclusive<usize>, things: &str) -> Result<(), String> {
+    let (least, most) = (range.start(), range.end());
+    match found {
+        _ if found < *least => Err(format!("has no {things}; at least {least} is needed")),
+        _ if found > *most => Err(format!("has {found} {things}; at most {most} are possible")),
+        _ => Ok(()),
     }
 }
 
@@ -200,37 +189,26 @@ pub(super) fn weight(raw: &Raw) -> Result<f64, String> {
             return Err("`auto` is not supported yet; use a number".to_owned());
         }
         _ => {
-            return Err(format!(
-                "{} is not a weight; use a number above 0",
-                shown(raw)
-            ));
+            return Err(format!("{} is not a weight; use a number above 0", shown(raw)));
         }
     };
     match number {
-        0.0 => Err(
-            "0 is not a weight; use a number above 0, or `drain: true` to stop traffic".to_owned(),
-        ),
+        0.0 => Err("0 is not a weight; use a number above 0, or `drain: true` to stop traffic".to_owned()),
         0.000_001..=1_000_000.0 => Ok(number),
-        _ => Err(format!(
-            "{} is not a weight; use a number from 0.000001 to 1000000",
-            shown(raw)
-        )),
+        _ => Err(format!("{} is not a weight; use a number from 0.000001 to 1000000", shown(raw))),
     }
 }
 
 /// An IP address (or `localhost`, which is 127.0.0.1) and a port to listen on.
 pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
     let wrong = |why: &str| format!("{} is not an address to listen on: {why}", shown(raw));
-    let (host, port) = split_port(&text(raw)?)
-        .map(|(host, port)| (host.to_owned(), port))
-        .map_err(|why| wrong(&why))?;
+    let (host, port) =
+        split_port(&text(raw)?).map(|(host, port)| (host.to_owned(), port)).map_err(|why| wrong(&why))?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {
         Ok(ip) => Ok(SocketAddr::new(ip, port)),
         Err(_) if host == "localhost" => Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
-        Err(_) => Err(wrong(
-            "use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999",
-        )),
+        Err(_) => Err(wrong("use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999")),
     }
 }
 
@@ -254,14 +232,7 @@ pub(super) fn node_address(raw: &Raw) -> Result<NodeAddress, String> {
 /// A network in CIDR notation, or one IP address.
 pub(super) fn network(raw: &Raw) -> Result<IpNet, String> {
     let text = text(raw)?;
-    let network = text
-        .parse::<IpNet>()
-        .map(|net| net.trunc())
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| {
-        format!(
-            "{} is not a network; use 10.0.0.0/8, or one IP address",
-            shown(raw)
-        )
-    })
+    let network =
+        text.parse::<IpNet>().map(|net| net.trunc()).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| format!("{} is not a network; use 10.0.0.0/8, or one IP address", shown(raw)))
 }

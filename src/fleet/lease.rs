@@ -41,6 +41,13 @@ pub struct Lease {
     pub(super) settled: bool,
 }
 
+impl Charge {
+    /// The node that was charged.
+    pub fn node(&self) -> Key {
+        self.key
+    }
+}
+
 impl Lease {
     pub fn node(&self) -> &Arc<NodeId> {
         &self.id
@@ -63,6 +70,11 @@ impl Lease {
     /// The node said that it is full, and perhaps for how long.
     pub fn busy(&self, retry_after: Option<Duration>, now: Instant) {
         self.pool.busy(self, retry_after, now);
+    }
+
+    /// Counts an outcome that does not end the lease.
+    pub fn count(&self, outcome: Outcome) {
+        self.pool.count(self, outcome);
     }
 
     /// The attempt has ended: the outcome goes to the node's health and the slot goes back.

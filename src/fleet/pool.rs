@@ -125,6 +125,12 @@ impl Pool {
         (event, charge)
     }
 
+    pub(super) fn count(&self, lease: &Lease, outcome: Outcome) {
+        if let Some(node) = self.table.lock().node(lease.key) {
+            node.count(outcome);
+        }
+    }
+
     pub(super) fn abandon(&self, lease: &Lease) {
         self.table.lock().abandon(lease.key, lease.ticket);
         self.wake(None);

@@ -9,8 +9,8 @@ use std::fmt::Write;
 const GENERATED: u32 = 1_000_000;
 
 const WORDS: [&str; 16] = [
-    "anchor", "bow", "current", "deck", "eddy", "fathom", "galley", "harbour", "isle", "jetty", "keel", "lantern",
-    "mast", "north", "oar", "pilot",
+    "anchor", "bow", "current", "deck", "eddy", "fathom", "galley", "harbour", "isle", "jetty", "keel",
+    "lantern", "mast", "north", "oar", "pilot",
 ];
 
 /// A prompt: what the words of the answer depend on.
@@ -85,13 +85,15 @@ pub fn push_ids(text: &str, ids: &mut Vec<u32>) {
 }
 
 fn word_id(word: &str) -> u32 {
-    let hash = word.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        word.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash % GENERATED
 }
 
 fn continues(tail: &[u32], seed: u64) -> bool {
     tail.iter().zip(0..).all(|(id, position)| {
-        *id == GENERATED.saturating_add(position) || *id == word_id(&format!("{}{position}", word(seed, position)))
+        *id == GENERATED.saturating_add(position)
+            || *id == word_id(&format!("{}{position}", word(seed, position)))
     })
 }
 

@@ -44,7 +44,10 @@ impl FaultBoard {
         let armed = self.armed.lock();
         armed
             .iter()
-            .map(|armed| Fault { times: armed.fault.times.map(|times| times - armed.struck), ..armed.fault.clone() })
+            .map(|armed| Fault {
+                times: armed.fault.times.map(|times| times - armed.struck),
+                ..armed.fault.clone()
+            })
             .collect()
     }
 

@@ -1,0 +1,236 @@
+//! One line a request: nginx's `main` format with the upstream fields behind it, or JSON.
+//!
+//! A line holds no query string, no body and no credential: keys travel in queries more often than one would like.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Zoned;
+use serde::Serialize;
+
+use crate::config::LogFormat;
+use crate::outcome::Outcome;
+
+/// Longest part of a header that goes into a line, in bytes.
+const FIELD_MAX: usize = 256;
+
+/// What became of one request.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub client: Option<IpAddr>,
+    pub at: Zoned,
+    pub method: String,
+    /// Without its query.
+    pub path: String,
+    pub protocol: &'static str,
+    /// 499 if the client left before there was an answer, as in nginx.
+    pub status: u16,
+    pub bytes_sent: u64,
+    pub referer: String,
+    pub user_agent: String,
+    pub forwarded_for: String,
+    pub pool: Option<Arc<str>>,
+    pub attempts: Vec<Attempt>,
+    /// From the request's first line to the first byte of the response's body.
+    pub ttft: Option<Duration>,
+    pub total: Duration,
+    /// How long it waited for a node.
+    pub queue: Duration,
+    pub request_id: String,
+    /// Why it ended as it did, where the status does not say it.
+    pub note: Option<&'static str>,
+}
+
+/// One attempt of the request.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub node: Arc<str>,
+    /// `None`: it got no response head.
+    pub status: Option<u16>,
+    pub outcome: Outcome,
+}
+
+/// The line for an entry, without its end, or nothing if the log is off.
+pub fn line(format: LogFormat, entry: &Entry) -> Option<String> {
+    match format {
+        LogFormat::Off => None,
+        LogFormat::Main => Some(main(entry)),
+        LogFormat::Json => serde_json::to_string(&JsonLine::from(entry)).ok(),
+    }
+}
+
+fn main(e: &Entry) -> String {
+    let mut line = String::with_capacity(320);
+    let client = e.client.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
+    let time = e.at.strftime("%d/%b/%Y:%H:%M:%S %z");
+    let _ = write!(line, "{client} - - [{time}] \"");
+    escape(&mut line, &e.method);
+    line.push(' ');
+    escape(&mut line, &e.path);
+    let _ = write!(line, " {}\" {} {}", e.protocol, e.status, e.bytes_sent);
+    for field in [&e.referer, &e.user_agent, &e.forwarded_for] {
+        line.push_str(" \"");
+        escape(&mut line, if field.is_empty() { "-" } else { field });
+        line.push('"');
+    }
+    let each = |text: fn(&Attempt) -> String| e.attempts.iter().map(text).collect::<Vec<_>>().join(", ");
+    let _ = write!(line, " upstream=\"{}\"", each(|a| a.node.to_string()));
+    let _ = write!(line, " status=\"{}\"", each(|a| a.status.map_or_else(|| "-".to_owned(), |s| s.to_string())));
+    let _ = write!(line, " outcome=\"{}\"", each(|a| a.outcome.to_string()));
+    match e.ttft {
+        Some(ttft) => {
+            let _ = write!(line, " ttft={:.3}", ttft.as_secs_f64());
+        }
+        None => line.push_str(" ttft=-"),
+    }
+    let _ = write!(line, " total={:.3} queue={:.3}", e.total.as_secs_f64(), e.queue.as_secs_f64());
+    line.push_str(" rid=");
+    escape(&mut line, &e.request_id);
+    if let Some(note) = e.note {
+        let _ = write!(line, " note=\"{note}\"");
+    }
+    line
+}
+
+/// As nginx does it: quotes, backslashes and everything outside printable ASCII as `\xHH`, so that no client can
+/// forge a line.
+fn escape(line: &mut String, text: &str) {
+    for byte in text.bytes().take(FIELD_MAX) {
+        match byte {
+            b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
+                let _ = write!(line, "\\x{byte:02X}");
+            }
+            _ => line.push(char::from(byte)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    time: String,
+    client: Option<IpAddr>,
+    method: &'a str,
+    path: &'a str,
+    protocol: &'a str,
+    status: u16,
+    bytes_sent: u64,
+    referer: &'a str,
+    user_agent: &'a str,
+    forwarded_for: &'a str,
+    pool: Option<&'a str>,
+    attempts: Vec<JsonAttempt<'a>>,
+    ttft: Option<f64>,
+    total: f64,
+    queue: f64,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonAttempt<'a> {
+    node: &'a str,
+    status: Option<u16>,
+    outcome: &'a str,
+}
+
+impl<'a> From<&'a Entry> for JsonLine<'a> {
+    fn from(e: &'a Entry) -> Self {
+        let attempt = |a: &'a Attempt| JsonAttempt {
+            node: &a.node,
+            status: a.status,
+            outcome: a.outcome.as_str(),
+        };
+        let seconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
+        Self {
+            time: e.at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
+            client: e.client,
+            method: &e.method,
+            path: cut(&e.path),
+            protocol: e.protocol,
+            status: e.status,
+            bytes_sent: e.bytes_sent,
+            referer: cut(&e.referer),
+            user_agent: cut(&e.user_agent),
+            forwarded_for: cut(&e.forwarded_for),
+            pool: e.pool.as_deref(),
+            attempts: e.attempts.iter().map(attempt).collect(),
+            ttft: e.ttft.map(seconds),
+            total: seconds(e.total),
+            queue: seconds(e.queue),
+            request_id: &e.request_id,
+            note: e.note,
+        }
+    }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(FIELD_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status, outcome };
+        Entry {
+            client: Some(IpAddr::from([192, 0, 2, 7])),
+            at: "2026-11-22T08:48:10.5+00:00[UTC]".parse().unwrap(),
+            method: "POST".into(),
+            path: "/v1/chat/completions".into(),
+            protocol: "HTTP/1.1",
+            status: 200,
+            bytes_sent: 1234,
+            referer: String::new(),
+            user_agent: "python-httpx/0.27".into(),
+            forwarded_for: String::new(),
+            pool: Some("vllm".into()),
+            attempts: vec![
+                attempt("a", Some(500), Outcome::Http5xx),
+                attempt("b", None, Outcome::Reset),
+                attempt("c", Some(200), Outcome::Ok),
+            ],
+            ttft: Some(Duration::from_millis(213)),
+            total: Duration::from_millis(41_200),
+            queue: Duration::ZERO,
+            request_id: "4f1c".into(),
+            note: None,
+        }
+    }
+
+    #[test]
+    fn main_is_nginxs_format_with_the_attempts_behind_it() {
+        assert_eq!(
+            line(LogFormat::Main, &entry()).unwrap(),
+            "192.0.2.7 - - [22/Nov/2026:08:48:10 +0000] \"POST /v1/chat/completions HTTP/1.1\" 200 1234 \
+             \"-\" \"python-httpx/0.27\" \"-\" upstream=\"a, b, c\" status=\"500, -, 200\" \
+             outcome=\"http_5xx, reset, ok\" ttft=0.213 total=41.200 queue=0.000 rid=4f1c"
+        );
+    }
+
+    #[test]
+    fn json_has_the_same_facts() {
+        let text = line(LogFormat::Json, &entry()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["status"], 200);
+        assert_eq!(value["time"], "2026-11-22T08:48:10.500+00:00");
+        assert_eq!(value["attempts"][1]["status"], serde_json::Value::Null);
+        assert_eq!(value["attempts"][0]["outcome"], "http_5xx");
+        assert_eq!(value["ttft"], 0.213);
+    }
+
+    #[test]
+    fn no_client_can_forge_a_line() {
+        let mut entry = entry();
+        entry.user_agent = "x\" 200 0\n10.0.0.1 - - é\\".into();
+        let text = line(LogFormat::Main, &entry).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.contains(r"x\x22 200 0\x0A10.0.0.1 - - \xC3\xA9\x5C"), "{text}");
+        entry.user_agent = "é".repeat(10_000);
+        assert!(line(LogFormat::Main, &entry).unwrap().len() < 2000);
+        assert!(line(LogFormat::Json, &entry).unwrap().len() < 2000);
+    }
+}

@@ -1,0 +1,265 @@
+//! `evenkeel node`: one simulated inference node, for trying a configuration without an accelerator.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::sim::{Fault, Loading, Node, Options, StepTimes};
+
+/// The arguments are wrong, or the address cannot be had (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+
+/// Runs a simulated inference node: an OpenAI-compatible server that needs no accelerator
+#[derive(clap::Args, Clone, Debug)]
+pub struct NodeArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
+    listen: SocketAddr,
+    /// Told in the x-sim-node response header
+    #[arg(long, default_value = "sim")]
+    name: String,
+    /// The model that /v1/models lists
+    #[arg(long, default_value = "sim")]
+    model: String,
+    /// Time of an engine step (one token of every running sequence)
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = duration)]
+    step_base: Duration,
+    /// What each running sequence adds to a step
+    #[arg(long, value_name = "TIME", default_value = "0.1ms", value_parser = duration)]
+    step_per_seq: Duration,
+    /// 1 is normal, 0.33 is three times slower
+    #[arg(long, default_value = "1", value_parser = speed)]
+    speed: f64,
+    /// Sequences that run at once; more wait in line
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_seqs: usize,
+    /// Sequences that may wait in line; more get 503 [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_queued: Option<usize>,
+    /// Close connections that were idle for this long, or "off"
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = keepalive)]
+    keepalive: Keepalive,
+    /// Crash once, this long after the start
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    crash_after: Option<Duration>,
+    /// Crash again and again, this long after the node has come up
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "crash_after")]
+    crash_every: Option<Duration>,
+    /// How long the node is away after a crash
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    startup: Duration,
+    /// While starting up: refuse connections (vLLM), or listen and answer 503 (llama.cpp)
+    #[arg(long, value_enum, default_value = "refuse")]
+    loading: LoadingArg,
+    /// A fault from the start, such as "status:500,times=3", "die:10,every=5" or JSON; may be repeated
+    #[arg(long, value_name = "FAULT", value_parser = str::parse::<Fault>)]
+    fault: Vec<Fault>,
+    /// Obey the x-sim-fault request header
+    #[arg(long)]
+    header_faults: bool,
+    /// Threads that serve
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum LoadingArg {
+    Refuse,
+    #[value(name = "503")]
+    Answer503,
+}
+
+/// A newtype, because clap takes a bare `Option` for an argument that may be missing.
+#[derive(Clone, Copy, Debug)]
+struct Keepalive(Option<Duration>);
+
+/// Runs until SIGINT or SIGTERM.
+pub fn run(args: NodeArgs) -> ExitCode {
+    let runtime = if args.threads > 1 {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(args.threads).enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    };
+    let served = runtime.map_err(|error| (ExitCode::FAILURE, format!("cannot start: {error}")));
+    match served.and_then(|runtime| runtime.block_on(serve(args))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            eprintln!("evenkeel node: {message}");
+            code
+        }
+    }
+}
+
+async fn serve(args: NodeArgs) -> Result<(), (ExitCode, String)> {
+    let no_signals = |error| (ExitCode::FAILURE, format!("cannot wait for signals: {error}"));
+    let mut signals = Signals::new().map_err(no_signals)?;
+    let node = Node::start(options(&args))
+        .map_err(|error| (ExitCode::from(EXIT_USAGE), cannot_listen(args.listen, &error)))?;
+    for fault in &args.fault {
+        node.add_fault(fault.clone());
+    }
+    println!("node {} listens on http://{}", node.name(), node.addr());
+    println!(
+        r#"  curl -N http://{}/v1/chat/completions -d '{{"model":"{}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}'"#,
+        node.addr(),
+        args.model
+    );
+    tokio::select! {
+        () = crash_at_times(&node, &args) => {}
+        () = signals.next() => {}
+    }
+    // A second signal does not wait for clients that do not read.
+    tokio::select! {
+        () = node.terminate() => {}
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+fn options(args: &NodeArgs) -> Options {
+    Options {
+        listen: args.listen,
+        name: args.name.clone(),
+        model: args.model.clone(),
+        step: StepTimes { base: args.step_base, per_seq: args.step_per_seq },
+        speed: args.speed,
+        max_seqs: args.max_seqs,
+        max_queued: args.max_queued,
+        keepalive: args.keepalive.0,
+        startup: args.startup,
+        loading: match args.loading {
+            LoadingArg::Refuse => Loading::Refuse,
+            LoadingArg::Answer503 => Loading::Answer503,
+        },
+        allow_header_faults: args.header_faults,
+        ..Options::default()
+    }
+}
+
+async fn crash_at_times(node: &Node, args: &NodeArgs) {
+    let Some(wait) = args.crash_after.or(args.crash_every) else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(wait).await;
+        println!("node {} crashes, back in {:?}", node.name(), args.startup);
+        node.restart(args.startup);
+        node.ready().await;
+        println!("node {} is back", node.name());
+        if args.crash_every.is_none() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another program has port {}; stop it, or choose another port with --listen", addr.port())
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is not an address of this machine; use one that is, or 0.0.0.0 for all", addr.ip())
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; choose a higher one".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("cannot listen on {addr}: {advice}")
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "" if number == "0" => 0.0,
+        _ => return Err("use a number and a unit: us, ms, s, m or h (20ms, 5s)".to_owned()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| format!("{number:?} is not a number"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+fn keepalive(text: &str) -> Result<Keepalive, String> {
+    if text == "off" { Ok(Keepalive(None)) } else { duration(text).map(|time| Keepalive(Some(time))) }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed > 0.0 && speed.is_finite() => Ok(speed),
+        _ => Err("use a number above 0 (1 is normal, 0.5 takes twice as long)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        node: NodeArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        let all = ["node"].iter().chain(args);
+        Cli::try_parse_from(all).map(|cli| options(&cli.node)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let options =
+            parse(&["--step-base", "20ms", "--step-per-seq", "0.1ms", "--keepalive", "off"]).unwrap();
+        assert_eq!(options.step.base, Duration::from_millis(20));
+        assert_eq!(options.step.per_seq, Duration::from_micros(100));
+        assert_eq!(options.keepalive, None);
+        assert_eq!(parse(&["--loading", "503"]).unwrap().loading, Loading::Answer503);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(parse(&["--step-base", "20"]).unwrap_err().contains("unit"));
+        assert!(parse(&["--speed", "0"]).unwrap_err().contains("above 0"));
+        assert!(parse(&["--fault", "explode"]).unwrap_err().contains("explode"));
+        assert!(parse(&["--crash-after", "1s", "--crash-every", "1s"]).is_err());
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(duration("-1s").is_err() && duration("s").is_err() && duration("5 weeks").is_err());
+    }
+
+    #[test]
+    fn a_taken_port_is_explained() {
+        let text = cannot_listen("127.0.0.1:9001".parse().unwrap(), &io::ErrorKind::AddrInUse.into());
+        assert!(text.contains("9001") && text.contains("--listen"));
+    }
+}

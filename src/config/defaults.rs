@@ -1,0 +1,35 @@
+//! The defaults of whole sections, as values: each is what the schema makes of an empty section, so that
+//! a default stands in one place only.
+
+use super::model::{Client, Health, Retry, Timeouts};
+use super::problems::Collector;
+use super::section::Section;
+use super::{pools, server};
+
+fn of_nothing<T>(read: impl FnOnce(&mut Section) -> T) -> T {
+    read(&mut Section::empty("", 0, &Collector::default()))
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        of_nothing(server::client)
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        of_nothing(pools::health)
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        of_nothing(pools::retry)
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        of_nothing(pools::timeouts)
+    }
+}

@@ -1,0 +1,258 @@
+//! Every way to be wrong, and the words for it.
+
+use super::{POOLS, SERVER, problems};
+
+/// What is written, and the problems that it makes, without the part of them that all share.
+pub type Cases = &'static [(&'static str, &'static [&'static str])];
+
+/// Puts each case into a text, and compares.
+pub fn assert_refused(cases: Cases, shared: &str, text: impl Fn(&str) -> String) {
+    for (written, expected) in cases {
+        let expected: Vec<_> = expected.iter().map(|end| format!("{shared}{end}")).collect();
+        assert_eq!(problems(&text(written)), expected, "{written}");
+    }
+}
+
+const FILES: Cases = &[
+    ("", &["is empty; the smallest config has `server: { listen: ... }` and `pools`"]),
+    ("# nothing", &["is empty; the smallest config has `server: { listen: ... }` and `pools`"]),
+    ("hello", &["1: expected a mapping (`key: value`), found `hello`"]),
+    ("- a", &["1: expected a mapping (`key: value`), found a list"]),
+    ("server:\n\tlisten: x", &["2: the line is indented with a tab; YAML wants spaces"]),
+    ("server:\n  a: 1\n\tlisten: x", &["3: the line is indented with a tab; YAML wants spaces"]),
+    ("a: b: c", &["1: not valid YAML at column 5: mapping values are not allowed in this context"]),
+    (
+        "a: [\n",
+        &["2: not valid YAML before this line: while parsing a node, did not find expected node content"],
+    ),
+    ("a:\n  b: [c,\n  d]", &["3: must be indented further than the key whose brackets it is in"]),
+    ("a: *b", &["1: not valid YAML at column 4: while parsing node, found unknown anchor"]),
+    ("%YAML 3.0\n---\na: 1", &["1: not valid YAML: found incompatible YAML document"]),
+    ("a: 1\n---\nb: 1", &["2: a second YAML document begins here; a config is one document"]),
+    ("a: !b c", &["1: YAML tags (`!name`) are not supported; quote the text if it begins with `!`"]),
+    (
+        "server: 1\npools: 2",
+        &[
+            "server.listen: is missing; write where clients connect, such as `listen: 0.0.0.0:9999`",
+            "1: server: expected a mapping (`key: value`), found 1",
+            "2: pools: expected a mapping (`key: value`), found 2",
+        ],
+    ),
+];
+
+#[test]
+fn whole_files() {
+    assert_refused(FILES, "", str::to_owned);
+}
+
+const SERVER_KEYS: Cases = &[
+    ("listen: 1.1.1.1:1", &["listen: is there twice; the first is on line 1"]),
+    ("acess_log: {}", &["acess_log: unknown key; did you mean `access_log`?"]),
+    ("access-log: {}", &["access-log: unknown key; did you mean `access_log`?"]),
+    ("api_keys: {}", &["api_keys: is not supported yet; remove it"]),
+    (
+        "zzz: 1",
+        &[
+            "zzz: unknown key; the keys here are listen, admin, threads, access_log, client, trusted_proxies, drain_timeout, response_headers",
+        ],
+    ),
+    ("threads: 0", &["threads: 0 is not a whole number from 1 to 1024, or `auto`"]),
+    ("threads: many", &["threads: `many` is not a whole number from 1 to 1024, or `auto`"]),
+    ("threads: 1.5", &["threads: 1.5 is not a whole number from 1 to 1024, or `auto`"]),
+    (
+        "admin: 0.0.0.0:9990",
+        &[
+            "admin: 0.0.0.0:9990 can be reached from outside, and access tokens are not supported yet; use a loopback address such as 127.0.0.1:9990, or `off`",
+        ],
+    ),
+    (
+        "admin: 127.0.0.1:9999",
+        &["admin: clients connect at 0.0.0.0:9999 already; use another port, or `off`"],
+    ),
+    ("admin: x", &["admin: `x` is not an address to listen on: it has no port; write host:port, or `off`"]),
+    (
+        "admin: 9990",
+        &["admin: 9990 is not an address to listen on: it has no port; write host:port, or `off`"],
+    ),
+    ("admin:", &["admin: has no value; write one, or remove the key"]),
+    ("access_log: off", &["access_log: expected a mapping (`key: value`), found `off`"]),
+    ("access_log: {format: mian}", &["access_log.format: `mian` is not one of main, json, off"]),
+    (
+        r#"access_log: {format: off, path: ""}"#,
+        &[r#"access_log.path: is empty; write a file, or "-" for standard output"#],
+    ),
+    (
+        "client: {header_timeout: 5x}",
+        &[
+            "client.header_timeout: `5x` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m",
+        ],
+    ),
+    ("client: {header_timeout: 0}", &["client.header_timeout: 0 is out of range; use 1ms to 366d"]),
+    ("client: {header_timeout: 400d}", &["client.header_timeout: `400d` is out of range; use 1ms to 366d"]),
+    (
+        "client: {header_timeout: off}",
+        &[
+            "client.header_timeout: `off` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m",
+        ],
+    ),
+    (
+        "client: {keepalive: -1}",
+        &[
+            "client.keepalive: -1 is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m, or `off`",
+        ],
+    ),
+    (
+        "client: {keepalive: x}",
+        &[
+            "client.keepalive: `x` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m, or `off`",
+        ],
+    ),
+    ("client: {max_header: 1}", &["client.max_header: 1 is out of range; use 1KiB to 1MiB"]),
+    (
+        "client: {max_header: big}",
+        &["client.max_header: `big` is not a size; use a number and a unit, such as 32KiB or 64MiB"],
+    ),
+    ("client: {max_headers: 1000}", &["client.max_headers: 1000 is not a whole number from 1 to 256"]),
+    ("client: {max_body: 0}", &["client.max_body: 0 is out of range; use 1B to 1TiB"]),
+    (
+        "client: {max_connections: many}",
+        &["client.max_connections: `many` is not a whole number from 1 to 1048576"],
+    ),
+    ("client: []", &["client: expected a mapping (`key: value`), found a list"]),
+    ("trusted_proxies: 10.0.0.0/8", &["trusted_proxies: expected a list (`[a, b]`), found `10.0.0.0/8`"]),
+    (
+        "trusted_proxies: [10.0.0.0/99, x]",
+        &[
+            "trusted_proxies[0]: `10.0.0.0/99` is not a network; use 10.0.0.0/8, or one IP address",
+            "trusted_proxies[1]: `x` is not a network; use 10.0.0.0/8, or one IP address",
+        ],
+    ),
+    (
+        "drain_timeout: soon",
+        &[
+            "drain_timeout: `soon` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m, or `off`",
+        ],
+    ),
+    ("response_headers: maybe", &["response_headers: `maybe` is not a switch; use true or false"]),
+    ("response_headers: 1", &["response_headers: 1 is not a switch; use true or false"]),
+    ("<<: {}", &["<<: merge keys are not supported; give a whole section an alias (`health: *name`)"]),
+    ("tls: {}", &["tls: is not supported yet; remove it"]),
+    ("drain_timeout: 1, drain_timeout: 2", &["drain_timeout: is there twice; the first is on line 2"]),
+];
+
+#[test]
+fn server_keys() {
+    assert_refused(SERVER_KEYS, "2: server.", |keys| {
+        format!("server: {{ listen: 0.0.0.0:9999,\n  {keys} }}\n{POOLS}")
+    });
+}
+
+const LISTEN: Cases = &[
+    ("[]", &[": has no addresses; at least 1 is needed"]),
+    ("x", &[": `x` is not an address to listen on: it has no port; write host:port"]),
+    ("[0.0.0.0:1, 1.2.3.4:1]", &["[1]: 1.2.3.4:1 is taken by 0.0.0.0:1"]),
+    (
+        "[0.0.0.0:1, x:1]",
+        &[
+            "[1]: `x:1` is not an address to listen on: use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999",
+        ],
+    ),
+    ("9999", &[": 9999 is not an address to listen on: it has no port; write host:port"]),
+    (
+        r#""*:9999""#,
+        &[
+            ": `*:9999` is not an address to listen on: use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999",
+        ],
+    ),
+    ("0.0.0.0", &[": `0.0.0.0` is not an address to listen on: it has no port; write host:port"]),
+    ("0.0.0.0:0", &[": `0.0.0.0:0` is not an address to listen on: the port is a number from 1 to 65535"]),
+    (
+        "0.0.0.0:70000",
+        &[": `0.0.0.0:70000` is not an address to listen on: the port is a number from 1 to 65535"],
+    ),
+    ("::1:80", &[": `::1:80` is not an address to listen on: an IPv6 address is written [address]:port"]),
+    (r#""[::1:80""#, &[": `[::1:80` is not an address to listen on: it has no port; write host:port"]),
+    (
+        "[{adress: 1.1.1.1:1}]",
+        &[
+            "[0].address: is missing; write an IP address and a port",
+            "[0].adress: unknown key; did you mean `address`?",
+        ],
+    ),
+    ("[{address: 1.1.1.1:1, tls: {}}]", &["[0].tls: is not supported yet; remove it"]),
+    ("", &[": has no value; write one, or remove the key"]),
+    (
+        "example.com:80",
+        &[
+            ": `example.com:80` is not an address to listen on: use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999",
+        ],
+    ),
+    ("[[]]", &["[0]: expected text, found a list"]),
+];
+
+#[test]
+fn listen() {
+    assert_refused(LISTEN, "2: server.listen", |keys| format!("server:\n  listen: {keys}\n{POOLS}"));
+}
+
+#[test]
+fn a_key_that_is_no_word() {
+    let text = format!("server: {{ listen: 0.0.0.0:1, [a]: 1 }}\n{POOLS}");
+    assert_eq!(problems(&text), ["1: server: a key is a plain word, not a list"]);
+}
+
+#[test]
+fn the_default_admin_address_may_be_taken() {
+    let expected = "1: server.admin: clients connect at 127.0.0.1:9990 already; use another port, or `off`";
+    assert_eq!(problems(&format!("server: {{ listen: 127.0.0.1:9990 }}\n{POOLS}")), [expected]);
+}
+
+#[test]
+fn missing_sections() {
+    assert_eq!(problems(SERVER), ["1: pools: is missing; name at least one pool with its nodes"]);
+    let expected = "server.listen: is missing; write where clients connect, such as `listen: 0.0.0.0:9999`";
+    assert_eq!(problems(POOLS), [expected]);
+}
+
+/// An unknown key, wrong types, bad values, a repeated key and a broken rule, none of which hides another.
+#[test]
+fn all_at_once_in_the_order_of_the_file() {
+    let text = "\
+server:
+  listen: 0.0.0.0:9999
+  treads: 4
+  client: { max_body: lots }
+pools:
+  vllm:
+    nodes:
+      - 192.168.0.150:9997
+      - { address: 192.168.0.58:9997, weight: 0 }
+      - 192.168.0.150:9997
+    health:
+      fail_timeout: 120s
+      max_eject: 60s
+    retry: [error]
+    health: {}
+    tls: {}
+";
+    assert_eq!(
+        problems(text),
+        [
+            "3: server.treads: unknown key; did you mean `threads`?",
+            "4: server.client.max_body: `lots` is not a size; use a number and a unit, such as 32KiB or 64MiB",
+            "9: pools.vllm.nodes[1].weight: 0 is not a weight; use a number above 0, or `drain: true` to stop traffic",
+            "10: pools.vllm.nodes[2]: the address 192.168.0.150:9997 is that of nodes[0] already",
+            "13: pools.vllm.health.max_eject: is shorter than fail_timeout (2m), which is the first ejection",
+            "14: pools.vllm.retry: expected a mapping (`key: value`), found a list",
+            "15: pools.vllm.health: is there twice; the first is on line 11",
+            "16: pools.vllm.tls: is not supported yet; remove it",
+        ]
+    );
+}
+
+#[test]
+fn printed_with_the_name_of_the_file() {
+    let problems = crate::config::Config::parse("a: 1", "conf/x.yaml").expect_err("no config");
+    let printed = problems.to_string();
+    assert!(printed.ends_with("conf/x.yaml:1: a: unknown key; the keys here are server, pools"), "{printed}");
+}

@@ -1,0 +1,225 @@
+//! Every way for pools to be wrong, and the words for it.
+
+use super::refused::{Cases, assert_refused};
+use super::{SERVER, problems};
+
+const POOLS: Cases = &[
+    ("", &[": has no pools; at least 1 is needed"]),
+    ("[]", &[": expected a mapping (`key: value`), found a list"]),
+    ("{}", &[": has no pools; at least 1 is needed"]),
+    ("x", &[": expected a mapping (`key: value`), found `x`"]),
+    ("{a: }", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
+    ("{a: [n:1]}", &[".a: expected a mapping (`key: value`), found a list"]),
+    (r#"{"a b": {nodes: [n:1]}}"#, &[".a b: `a b` is not a name; use 1 to 128 of A-Z a-z 0-9 . _ : [ ] -"]),
+    (
+        "{a: {nodes: [n:1]}, b: {nodes: [n:1]}}",
+        &[".b.models: `*` is in pool `a` already; each model is in one pool, once"],
+    ),
+    ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: is there twice; the first is on line 2"]),
+    ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
+    ("{a: {}}", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
+];
+
+#[test]
+fn pools() {
+    assert_refused(POOLS, "2: pools", |keys| format!("{SERVER}pools: {keys}\n"));
+}
+
+const POOL_KEYS: Cases = &[
+    ("models: []", &["models: has no entries; at least 1 is needed"]),
+    ("models: m", &["models: expected a list (`[a, b]`), found `m`"]),
+    ("models: [1.5]", &["models[0]: 1.5 is not text; put it in quotes"]),
+    (
+        r#"models: ["a*"]"#,
+        &[r#"models[0]: `a*` is not a model; use its name (at most 256 bytes), or "*" for any"#],
+    ),
+    ("models: [m, m]", &["models: `m` is in pool `a` already; each model is in one pool, once"]),
+    ("balance: least_conn", &["balance: `least_conn` is not one of least_in_flight, round_robin, random"]),
+    (
+        "balance: prefix_affinity",
+        &["balance: `prefix_affinity` is not supported yet; use one of least_in_flight, round_robin, random"],
+    ),
+    ("balance: randm", &["balance: `randm` is not one of least_in_flight, round_robin, random"]),
+    ("http_version: 3", &["http_version: 3 is not one of 1.1, 2"]),
+    ("http_version: 1", &["http_version: 1 is not one of 1.1, 2"]),
+    ("queue: {}", &["queue: is not supported yet; remove it"]),
+    ("engine: vllm", &["engine: is not supported yet; remove it"]),
+    ("node: []", &["node: unknown key; did you mean `nodes`?"]),
+    ("nodes: []", &["nodes: is there twice; the first is on line 3"]),
+    ("health: {max_fails: -1}", &["health.max_fails: -1 is not a whole number from 0 to 1000000"]),
+    (
+        "health: {fail_timeout: 120s, max_eject: 60s}",
+        &["health.max_eject: is shorter than fail_timeout (2m), which is the first ejection"],
+    ),
+    (
+        "health: {fail_timeout: 20x, max_eject: 1s}",
+        &[
+            "health.fail_timeout: `20x` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m",
+        ],
+    ),
+    ("health: {check: /health}", &["health.check: expected a mapping (`key: value`), found `/health`"]),
+    (
+        "health: {check: {interval: 5s}}",
+        &["health.check.path: is missing; write what to ask for, such as `path: /health`"],
+    ),
+    (
+        "health: {check: {path: health}}",
+        &["health.check.path: `health` is not a path; it begins with `/` and has no spaces, such as /health"],
+    ),
+    ("health: {check: {path: /a, rise: 0}}", &["health.check.rise: 0 is not a whole number from 1 to 1000"]),
+    ("health: {check: true}", &["health.check: expected a mapping (`key: value`), found true"]),
+    ("retry: {on: error}", &["retry.on: expected a list (`[a, b]`), found `error`"]),
+    (
+        "retry: {on: [error, http_501, non_idempotent]}",
+        &[
+            "retry.on[1]: `http_501` is not one of error, timeout, http_500, http_502, http_503, http_504, http_429, http_403, http_404",
+            "retry.on[2]: `non_idempotent` is not one of error, timeout, http_500, http_502, http_503, http_504, http_429, http_403, http_404",
+        ],
+    ),
+    (
+        "retry: {on: [off]}",
+        &[
+            "retry.on[0]: `off` is not one of error, timeout, http_500, http_502, http_503, http_504, http_429, http_403, http_404",
+        ],
+    ),
+    ("retry: {attempts: 0}", &["retry.attempts: 0 is not a whole number from 1 to 16"]),
+    ("retry: {attempts: 17}", &["retry.attempts: 17 is not a whole number from 1 to 16"]),
+    (
+        "retry: {body_limit: 2GiB}",
+        &["retry.body_limit: is larger than body_total (1GiB), which all kept bodies share"],
+    ),
+    (
+        "retry: {body_limit: 2GiB, body_total: x}",
+        &["retry.body_total: `x` is not a size; use a number and a unit, such as 32KiB or 64MiB"],
+    ),
+    (
+        "retry: {methods: [post]}",
+        &["retry.methods[0]: `post` is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"],
+    ),
+    ("retry: {methods: POST}", &["retry.methods: expected a list (`[a, b]`), found `POST`"]),
+    ("retry: {resume: on}", &["retry.resume: is not supported yet; remove it"]),
+    ("timeouts: {stall: 5s}", &["timeouts.stall: is not supported yet; remove it"]),
+    ("timeouts: {first_byte: 0}", &["timeouts.first_byte: 0 is out of range; use 1ms to 366d, or `off`"]),
+    (
+        "timeouts: {first_byte: x}",
+        &[
+            "timeouts.first_byte: `x` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m, or `off`",
+        ],
+    ),
+    (
+        "timeouts: {idle: off}",
+        &["timeouts.idle: `off` is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m"],
+    ),
+    ("timeouts: {red: 1h}", &["timeouts.red: unknown key; did you mean `read`?"]),
+];
+
+#[test]
+fn pool_keys() {
+    assert_refused(POOL_KEYS, "4: pools.a.", |keys| {
+        format!("{SERVER}pools:\n  a: {{ nodes: [n1:80],\n      {keys} }}\n")
+    });
+}
+
+const NODES: Cases = &[
+    ("n1", &["[0]: `n1` is not the address of a node: it has no port; write host:port"]),
+    (
+        "n1:",
+        &[
+            "[0].address: is missing; write the node's host:port",
+            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain",
+        ],
+    ),
+    ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
+    ("n1:x", &["[0]: `n1:x` is not the address of a node: the port is a number from 1 to 65535"]),
+    ("n1:80/v1", &["[0]: `n1:80/v1` is not the address of a node: it has more than a host and a port"]),
+    (
+        "https://n1:80",
+        &[
+            "[0]: `https://n1:80` is not the address of a node: TLS to nodes is not supported yet; use an http address",
+        ],
+    ),
+    ("ftp://n1:80", &["[0]: `ftp://n1:80` is not the address of a node: it has more than a host and a port"]),
+    (
+        "300.1.1.1:80",
+        &[
+            "[0]: `300.1.1.1:80` is not the address of a node: the host is neither an IP address nor a host name",
+        ],
+    ),
+    (
+        "-n:80",
+        &["[0]: `-n:80` is not the address of a node: the host is neither an IP address nor a host name"],
+    ),
+    ("n1:80, n1:80", &["[1]: the address n1:80 is that of nodes[0] already"]),
+    ("n1:80, N1:80", &["[1]: the address n1:80 is that of nodes[0] already"]),
+    (
+        r#""[x]:80""#,
+        &["[0]: `[x]:80` is not the address of a node: what is in brackets is not an IPv6 address"],
+    ),
+    ("8000", &["[0]: 8000 is not the address of a node: it has no port; write host:port"]),
+    ("[n1:80]", &["[0]: expected text, found a list"]),
+    ("{}", &["[0].address: is missing; write the node's host:port"]),
+    ("{name: a}", &["[0].address: is missing; write the node's host:port"]),
+    (
+        r#"{address: n:1, name: "a b"}"#,
+        &["[0].name: `a b` is not a name; use 1 to 128 of A-Z a-z 0-9 . _ : [ ] -"],
+    ),
+    (
+        "{address: n:1, weight: 0}",
+        &["[0].weight: 0 is not a weight; use a number above 0, or `drain: true` to stop traffic"],
+    ),
+    (
+        "{address: n:1, weight: -1}",
+        &["[0].weight: -1 is not a weight; use a number from 0.000001 to 1000000"],
+    ),
+    ("{address: n:1, weight: x}", &["[0].weight: `x` is not a weight; use a number above 0"]),
+    ("{address: n:1, weight: auto}", &["[0].weight: `auto` is not supported yet; use a number"]),
+    (
+        "{address: n:1, weight: .inf}",
+        &["[0].weight: inf is not a weight; use a number from 0.000001 to 1000000"],
+    ),
+    (
+        "{address: n:1, weight: 1e7}",
+        &["[0].weight: 10000000 is not a weight; use a number from 0.000001 to 1000000"],
+    ),
+    (
+        "{address: n:1, max_in_flight: 0}",
+        &["[0].max_in_flight: 0 is not a whole number from 1 to 1000000, or `off`"],
+    ),
+    ("{address: n:1, drain: yes}", &["[0].drain: `yes` is not a switch; use true or false"]),
+    (
+        "{address: n:1, max_fails: 5}",
+        &["[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain"],
+    ),
+    ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is that of nodes[0] already"]),
+    ("null", &["[0]: has no value; write one, or remove the key"]),
+    (r#""""#, &["[0]: `` is not the address of a node: it has no port; write host:port"]),
+];
+
+#[test]
+fn nodes() {
+    assert_refused(NODES, "3: pools.a.nodes", |keys| {
+        format!("{SERVER}pools: {{ a: {{ nodes: [\n    {keys}\n  ] }} }}\n")
+    });
+}
+
+#[test]
+fn an_address_too_long_to_be_a_name() {
+    let label = "a".repeat(60);
+    let long = format!("{label}.{label}.{label}:80");
+    let text = format!("{SERVER}pools: {{ a: {{ nodes: [{long}, {{ name: b, address: {long}1 }}] }} }}\n");
+    assert_eq!(
+        problems(&text),
+        ["2: pools.a.nodes[0]: the address is too long to be the name; give it a `name`"]
+    );
+}
+
+#[test]
+fn more_than_there_may_be() {
+    let nodes: String = (0..4097).map(|i| format!("n{i}:1,")).collect();
+    let text = format!("{SERVER}pools: {{ a: {{ nodes: [{nodes}] }} }}\n");
+    assert_eq!(problems(&text), ["2: pools.a.nodes: has 4097 nodes; at most 4096 are possible"]);
+
+    let pools: String = (0..65).map(|i| format!("p{i}: {{ models: [m{i}], nodes: [n:1] }},")).collect();
+    let text = format!("{SERVER}pools: {{ {pools} }}\n");
+    assert_eq!(problems(&text), ["2: pools: has 65 pools; at most 64 are possible"]);
+}

@@ -1,0 +1,137 @@
+//! What is written down: the events of the fleet, and the access log.
+//!
+//! Access-log lines go through a bounded channel to a thread of their own, so that a slow disk never holds up a
+//! request; lines beyond the bound are counted and dropped.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use crate::access_log::{self, Entry};
+use crate::config::{AccessLog, LogFormat, LogTarget};
+use crate::fleet::{Change, Event};
+use crate::live::Live;
+
+/// Lines that may wait for the disk.
+const LINES_MAX: usize = 16 * 1024;
+
+/// Says in the log what happened to a node.
+pub fn announce(event: &Event) {
+    let Event { pool, node, change, in_flight, .. } = event;
+    match change {
+        Change::Ejected { .. } => {
+            log::warn!("pool {pool}, node {node}: {change}; {in_flight} in flight go on, new requests go to other nodes");
+        }
+        _ => log::info!("pool {pool}, node {node}: {change}"),
+    }
+}
+
+/// The handle to the writer's thread.
+#[derive(Clone, Debug)]
+pub struct AccessLogWriter {
+    lines: SyncSender<Message>,
+    live: Arc<Live>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    Reopen(LogTarget),
+    Flush(SyncSender<()>),
+}
+
+impl AccessLogWriter {
+    /// Opens the log and starts its thread.
+    pub fn start(conf: &AccessLog, live: Arc<Live>) -> io::Result<Self> {
+        let sink = Sink::open(conf)?;
+        let (lines, inbox) = sync_channel(LINES_MAX);
+        thread::Builder::new().name("access-log".into()).spawn(move || write_all(sink, &inbox))?;
+        Ok(Self { lines, live })
+    }
+
+    pub fn write(&self, format: LogFormat, entry: &Entry) {
+        let Some(line) = access_log::line(format, entry) else { return };
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Message::Line(line)) {
+            self.live.lost_log_lines.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the file anew, which is what log rotation asks for, or another one if the config names another.
+    pub fn reopen(&self, conf: &AccessLog) {
+        let target = if conf.format == LogFormat::Off { LogTarget::Stdout } else { conf.target.clone() };
+        if self.lines.send(Message::Reopen(target)).is_err() {
+            log::error!("access log: its thread has ended, no more lines are written until the next start");
+        }
+    }
+
+    /// Returns when everything so far is written.
+    pub fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.lines.send(Message::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(std::time::Duration::from_secs(5));
+        }
+    }
+}
+
+struct Sink {
+    name: PathBuf,
+    out: BufWriter<Box<dyn Write + Send>>,
+}
+
+impl Sink {
+    fn open(conf: &AccessLog) -> io::Result<Self> {
+        match conf.format {
+            LogFormat::Off => Self::open_target(&LogTarget::Stdout),
+            LogFormat::Main | LogFormat::Json => Self::open_target(&conf.target),
+        }
+    }
+
+    fn open_target(target: &LogTarget) -> io::Result<Self> {
+        let (name, out): (_, Box<dyn Write + Send>) = match target {
+            LogTarget::Stdout => ("stdout".into(), Box::new(io::stdout())),
+            LogTarget::File(path) => (path.clone(), Box::new(append_to(path)?)),
+        };
+        Ok(Self { name, out: BufWriter::new(out) })
+    }
+}
+
+fn append_to(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Writes until all senders are gone; flushes whenever nothing waits.
+fn write_all(mut sink: Sink, inbox: &Receiver<Message>) {
+    let mut complained = false;
+    while let Ok(first) = inbox.recv() {
+        let mut result = Ok(());
+        for message in std::iter::once(first).chain(inbox.try_iter()) {
+            match message {
+                Message::Line(line) => result = result.and(writeln!(sink.out, "{line}")),
+                Message::Reopen(target) => {
+                    result = result.and(sink.out.flush());
+                    match Sink::open_target(&target) {
+                        Ok(new) => sink = new,
+                        Err(e) => log::error!("access log: cannot open {target:?}: {e}; the old file stays in use"),
+                    }
+                }
+                Message::Flush(done) => {
+                    result = result.and(sink.out.flush());
+                    let _ = done.send(());
+                }
+            }
+        }
+        match result.and(sink.out.flush()) {
+            Ok(()) => complained = false,
+            Err(_) if complained => {}
+            Err(e) => {
+                complained = true;
+                let name = sink.name.display();
+                log::error!("access log: cannot write to {name}: {e}; lines are lost until it works again");
+            }
+        }
+    }
+}

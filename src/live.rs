@@ -1,0 +1,141 @@
+//! What the parts of the running gateway share: the present generation, and what goes on right now.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::config::Config;
+use crate::fleet::Fleet;
+
+/// One per process; every adapter holds an `Arc` of it.
+#[derive(Debug)]
+pub struct Live {
+    fleet: ArcSwap<Fleet>,
+    /// How the last reload ended.
+    pub reload: Mutex<Reload>,
+    /// Requests that have been accepted and not yet logged.
+    pub requests: Gauge,
+    /// Client connections that are open.
+    pub connections: Gauge,
+    /// Bytes of request bodies that are kept for another attempt.
+    pub kept_bytes: Gauge,
+    /// Connections closed at once because of `client.max_connections`.
+    pub refused_connections: AtomicU64,
+    /// Access-log lines that were lost because the disk was slower than the traffic.
+    pub lost_log_lines: AtomicU64,
+    stopping: AtomicBool,
+    pub started: Instant,
+    pub started_at: SystemTime,
+}
+
+/// How the last reload ended; the first load counts as one.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    pub at: SystemTime,
+    /// What was wrong with the file; the generation before it is still in use.
+    pub error: Option<String>,
+    pub failures: u64,
+}
+
+impl Live {
+    pub fn new(config: Config) -> Self {
+        let now = SystemTime::now();
+        Self {
+            fleet: ArcSwap::from_pointee(Fleet::first(config, Instant::now())),
+            reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
+            requests: Gauge::default(),
+            connections: Gauge::default(),
+            kept_bytes: Gauge::default(),
+            refused_connections: AtomicU64::new(0),
+            lost_log_lines: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            started: Instant::now(),
+            started_at: now,
+        }
+    }
+
+    /// The present generation, to be kept for the whole of a request.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        self.fleet.load_full()
+    }
+
+    pub fn replace(&self, fleet: Fleet) {
+        self.fleet.store(Arc::new(fleet));
+    }
+
+    /// A stop was asked for: responses from now on close their connection.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// A number that goes up and down again; what was added is taken off by a guard.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+/// Takes its share off the gauge when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    gauge: Gauge,
+    amount: u64,
+}
+
+impl Gauge {
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub fn add(&self, amount: u64) -> Share {
+        self.0.fetch_add(amount, Ordering::AcqRel);
+        Share { gauge: self.clone(), amount }
+    }
+
+    /// Adds unless that would lead above `limit`.
+    pub fn try_add(&self, amount: u64, limit: u64) -> Option<Share> {
+        let mut share = Share { gauge: self.clone(), amount: 0 };
+        share.grow(amount, limit).then_some(share)
+    }
+}
+
+impl Share {
+    /// Adds to this share unless that would lead the gauge above `limit`; says whether it did.
+    pub fn grow(&mut self, more: u64, limit: u64) -> bool {
+        let add = |now: u64| now.checked_add(more).filter(|sum| *sum <= limit);
+        let grown = self.gauge.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok();
+        if grown {
+            self.amount += more;
+        }
+        grown
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.gauge.0.fetch_sub(self.amount, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_never_leads_above_its_limit_and_gives_back() {
+        let gauge = Gauge::default();
+        let mut first = gauge.try_add(6, 10).expect("6 of 10");
+        assert!(gauge.try_add(5, 10).is_none());
+        assert!(first.grow(4, 10));
+        assert!(!first.grow(1, 10));
+        assert_eq!(gauge.value(), 10);
+        drop(first);
+        assert_eq!(gauge.value(), 0);
+        assert!(gauge.try_add(u64::MAX, 10).is_none());
+    }
+}

@@ -1,0 +1,81 @@
+//! A node for the next attempt, now or as soon as one comes back.
+
+use std::time::{Duration, Instant};
+
+use pingora_proxy::Session;
+use tokio::time::sleep_until;
+
+use super::ctx::Ctx;
+use super::reply::Failure;
+use crate::fleet::{Lease, Member, Refusal};
+
+/// What `Retry-After` says when no node came back in time, in seconds.
+const RETRY_AFTER: u64 = 10;
+
+/// Why there is no lease.
+#[derive(Debug)]
+pub enum NoLease {
+    /// All nodes that could be used have answered, and the last answer is at hand.
+    UseWhatIsHeld,
+    ClientGone,
+    Failed(Failure),
+}
+
+/// Leases the best node that this request has not tried. Where there is none and the request has no answer yet, it
+/// waits up to `retry.wait`, and then takes any node: one that failed it before is better than none.
+pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<Lease, NoLease> {
+    match member.pool.lease(&ctx.tried, Instant::now()) {
+        Ok(lease) => return Ok(lease),
+        Err(_) if ctx.held.is_some() => return Err(NoLease::UseWhatIsHeld),
+        Err(_) => ctx.tried.clear(),
+    }
+    let began = Instant::now();
+    let result = wait(session, ctx, member, began).await;
+    ctx.queued += began.elapsed();
+    result
+}
+
+async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, began: Instant) -> Result<Lease, NoLease> {
+    let deadline = began + member.conf.retry.wait;
+    let mut told = false;
+    loop {
+        let changed = member.pool.changed();
+        let now = Instant::now();
+        let refusal = match member.pool.lease(&[], now) {
+            Ok(lease) => return Ok(lease),
+            Err(refusal) => refusal,
+        };
+        if now >= deadline {
+            return Err(NoLease::Failed(failure(refusal, member, began.elapsed())));
+        }
+        if !told {
+            log::debug!("pool {}: {refusal:?}, request {} waits", member.pool.name(), ctx.request_id);
+            told = true;
+        }
+        let wake = match refusal {
+            Refusal::Unreachable { until: Some(until) } => until.min(deadline),
+            _ => deadline,
+        };
+        tokio::select! {
+            () = changed => {}
+            () = sleep_until(wake.into()) => {}
+            () = gone(session), if ctx.body.is_some() => return Err(NoLease::ClientGone),
+        }
+    }
+}
+
+/// Resolves when the client has left. Only after the request body has been read: before, it could eat a byte of it.
+pub async fn gone(session: &mut Session) {
+    let _ = session.as_downstream_mut().read_body_or_idle(true).await;
+}
+
+fn failure(refusal: Refusal, member: &Member, waited: Duration) -> Failure {
+    let pool = member.pool.name();
+    let why = match refusal {
+        Refusal::Full => "all nodes are at their max_in_flight",
+        Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
+    };
+    log::warn!("pool {pool}: {why} for {waited:.1?} (retry.wait); the request gets 503");
+    let message = format!("pool {pool}: {why}; waited {:.0} s", waited.as_secs_f64());
+    Failure::new(503, message).retry_after(RETRY_AFTER)
+}

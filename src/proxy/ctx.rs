@@ -1,0 +1,163 @@
+//! What the gateway knows of one request while it is under way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::headers::Sender;
+use super::relay::Held;
+use super::reply::Failure;
+use crate::access_log::Attempt;
+use crate::fleet::{Charge, Fleet, Key, Lease, Member};
+use crate::journal::announce;
+use crate::live::Share;
+use crate::outcome::Outcome;
+use crate::retry::{DEATH_BURST, Facts};
+
+/// One request, from its header to its line in the log.
+pub struct Ctx {
+    pub started: Instant,
+    /// Counted as long as this lives.
+    pub under_way: Option<Share>,
+    /// The generation that the request keeps.
+    pub fleet: Arc<Fleet>,
+    /// The pool, once it is known.
+    pub member: Option<Member>,
+    pub sender: Option<Sender>,
+    pub request_id: String,
+    /// Whether a node may see the request twice.
+    pub repeatable: bool,
+    /// The whole body, if it is kept; `None` on Pingora's own path.
+    pub body: Option<Bytes>,
+    /// What was read of a body that turned out to be too large to keep.
+    pub unkept: Option<Bytes>,
+    pub body_share: Option<Share>,
+    /// Bytes of body that went through on Pingora's own path.
+    pub passed: u64,
+    pub lease: Option<Lease>,
+    /// Status of the attempt under way, once its head is there.
+    pub status: Option<u16>,
+    pub attempts: Vec<Attempt>,
+    /// Nodes that had their try in this round.
+    pub tried: Vec<Key>,
+    pub sent: u32,
+    deaths: u32,
+    last_death: Option<Instant>,
+    /// 5xx that may be the request's own fault.
+    suspects: Vec<Charge>,
+    /// The last failed response, in case no better one comes.
+    pub held: Option<Held>,
+    pub failure: Option<Failure>,
+    pub client_gone: bool,
+    pub ttft: Option<Duration>,
+    pub queued: Duration,
+    pub note: Option<&'static str>,
+}
+
+impl Ctx {
+    pub fn new(fleet: Arc<Fleet>) -> Self {
+        Self {
+            started: Instant::now(),
+            under_way: None,
+            fleet,
+            member: None,
+            sender: None,
+            request_id: String::new(),
+            repeatable: false,
+            body: None,
+            unkept: None,
+            body_share: None,
+            passed: 0,
+            lease: None,
+            status: None,
+            attempts: Vec::new(),
+            tried: Vec::new(),
+            sent: 0,
+            deaths: 0,
+            last_death: None,
+            suspects: Vec::new(),
+            held: None,
+            failure: None,
+            client_gone: false,
+            ttft: None,
+            queued: Duration::ZERO,
+            note: None,
+        }
+    }
+
+    /// The facts for the retry decision after an attempt with this outcome.
+    pub fn facts(&self, outcome: Outcome, began: bool) -> Facts {
+        // the death that is being judged may be the first of its burst
+        let news = outcome.is_death() && self.is_new_death(Instant::now());
+        Facts {
+            outcome,
+            status: self.status,
+            sent: self.sent,
+            deaths: self.deaths + u32::from(news),
+            repeatable: self.repeatable,
+            body_kept: self.body.is_some(),
+            began,
+        }
+    }
+
+    fn is_new_death(&self, now: Instant) -> bool {
+        self.last_death.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST)
+    }
+
+    /// Ends the attempt under way: its outcome goes to the node's health and into the log, its slot goes back.
+    pub fn settle(&mut self, outcome: Outcome) {
+        let Some(lease) = self.lease.take() else { return };
+        let now = Instant::now();
+        self.record(&lease, outcome);
+        self.tried.push(lease.key());
+        if outcome.is_death() {
+            self.deaths += u32::from(self.is_new_death(now));
+            self.last_death = Some(now);
+        }
+        let (event, charge) = lease.settle(outcome, now);
+        event.iter().for_each(announce);
+        self.weigh(outcome, charge, now);
+        self.status = None;
+    }
+
+    /// A kept-alive connection turned out to be closed: the node keeps its lease and gets another try.
+    pub fn note_stale(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.count(Outcome::Stale);
+            self.record(&lease, Outcome::Stale);
+            self.lease = Some(lease);
+        }
+    }
+
+    fn record(&mut self, lease: &Lease, outcome: Outcome) {
+        let node = Arc::clone(&lease.node().name);
+        self.attempts.push(Attempt { node, status: self.status, outcome });
+    }
+
+    /// It may be the request: a 5xx that a second node gives too is taken back from both. Another node that serves
+    /// it shows that it was the nodes after all.
+    fn weigh(&mut self, outcome: Outcome, charge: Option<Charge>, now: Instant) {
+        let Some(member) = &self.member else { return };
+        match (outcome, charge) {
+            (Outcome::Http5xx, Some(charge)) => {
+                self.suspects.push(charge);
+                let another = self.suspects.iter().any(|suspect| suspect.node() != charge.node());
+                if another {
+                    let events = self.suspects.iter().filter_map(|suspect| member.pool.take_back(*suspect, now));
+                    events.for_each(|event| announce(&event));
+                }
+            }
+            (Outcome::Ok, _) if self.suspects.len() > 1 => {
+                let again = self.suspects.drain(..).filter_map(|suspect| member.pool.charge_again(suspect, now));
+                again.for_each(|event| announce(&event));
+            }
+            _ => {}
+        }
+    }
+
+    /// How many nodes were asked, for the response header.
+    pub fn attempts_so_far(&self) -> usize {
+        self.attempts.len() + usize::from(self.lease.is_some())
+    }
+}

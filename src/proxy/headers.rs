@@ -1,0 +1,256 @@
+//! The header fields that go to the node, and those that go back to the client.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, StatusCode, Version};
+use ipnet::IpNet;
+use pingora_core::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const X_REAL_IP: &str = "X-Real-IP";
+pub const X_REQUEST_ID: &str = "X-Request-Id";
+/// Longest request id that is taken from a client, in bytes.
+const REQUEST_ID_MAX: usize = 128;
+
+/// Fields that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 6] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE];
+const HOP_BY_HOP_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The client as far as it is known: behind trusted proxies, the one that they name.
+    pub client: IpAddr,
+    /// What `X-Forwarded-For` says to the node.
+    pub forwarded_for: String,
+    pub proto: &'static str,
+}
+
+impl Sender {
+    /// Believes `X-Forwarded-*` only from peers in `trusted`, and of the addresses that they name the last one
+    /// that is not itself trusted.
+    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], proto: &'static str) -> Self {
+        let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(&ip.to_canonical()));
+        let peer = peer.to_canonical();
+        if !is_trusted(&peer) {
+            return Self { client: peer, forwarded_for: peer.to_string(), proto };
+        }
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let chain: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        let named = chain.iter().rev().map_while(|text| text.parse::<IpAddr>().ok());
+        let mut client = peer;
+        for ip in named {
+            client = ip.to_canonical();
+            if !is_trusted(&client) {
+                break;
+            }
+        }
+        let mut forwarded_for = chain.join(", ");
+        if !forwarded_for.is_empty() {
+            forwarded_for.push_str(", ");
+        }
+        forwarded_for.push_str(&peer.to_string());
+        let told = headers.get(X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes);
+        let proto = match told {
+            Some(b"https") => "https",
+            Some(b"http") => "http",
+            _ => proto,
+        };
+        Self { client, forwarded_for, proto }
+    }
+}
+
+/// The client's request id if it is one line of visible ASCII, or a new one.
+pub fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(X_REQUEST_ID).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let usable = (1..=REQUEST_ID_MAX).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic);
+    match std::str::from_utf8(given) {
+        Ok(text) if usable => text.to_owned(),
+        _ => format!("{:032x}", fastrand::u128(..)),
+    }
+}
+
+/// Adds what a node is told of the sender.
+pub fn introduce(header: &mut RequestHeader, sender: &Sender, request_id: &str) -> Result<()> {
+    header.insert_header(X_REAL_IP, sender.client.to_string())?;
+    header.insert_header(X_FORWARDED_FOR, &sender.forwarded_for)?;
+    header.insert_header(X_FORWARDED_PROTO, sender.proto)?;
+    header.insert_header(X_REQUEST_ID, request_id)
+}
+
+/// The request header for a node: the client's, without what concerned its connection, framed for a body of
+/// `length` bytes.
+pub fn to_node(client: &RequestHeader, length: u64, sender: &Sender, request_id: &str) -> Result<RequestHeader> {
+    let mut header = client.clone();
+    if header.headers.get(HOST).is_none()
+        && let Some(authority) = header.uri.authority().map(ToString::to_string)
+    {
+        header.insert_header(HOST, authority)?;
+    }
+    header.set_version(Version::HTTP_11);
+    for name in connection_fields(&header.headers) {
+        header.remove_header(&name);
+    }
+    header.remove_header(&EXPECT);
+    header.remove_header(&PROXY_AUTHORIZATION);
+    header.remove_header(&CONTENT_LENGTH);
+    let framed = length > 0 || !(header.method.is_safe());
+    if framed {
+        header.insert_header(CONTENT_LENGTH, length)?;
+    }
+    introduce(&mut header, sender, request_id)?;
+    Ok(header)
+}
+
+/// The same on Pingora's own path, which does the framing; an upgrade keeps the two fields that make it one.
+pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
+    for name in connection_fields(&header.headers) {
+        let framing = name == TRANSFER_ENCODING;
+        let upgrading = upgrade && (name == UPGRADE || name == CONNECTION);
+        if !framing && !upgrading {
+            header.remove_header(&name);
+        }
+    }
+    header.remove_header(&PROXY_AUTHORIZATION);
+    if upgrade {
+        header.insert_header(CONNECTION, "Upgrade")?;
+    }
+    Ok(())
+}
+
+/// Makes a node's response header fit for the client's connection.
+pub fn to_client(header: &mut ResponseHeader, client: &RequestHeader) -> Result<()> {
+    let bodyless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let connection = connection_fields(&header.headers);
+    for name in connection {
+        header.remove_header(&name);
+    }
+    header.set_version(Version::HTTP_11);
+    let sized = header.headers.contains_key(CONTENT_LENGTH);
+    if !sized && !bodyless && client.version == Version::HTTP_11 {
+        header.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// The names of all fields of this message that concern one connection only.
+fn connection_fields(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok());
+    let too = HOP_BY_HOP_TOO.into_iter().map(HeaderName::from_static);
+    let mut all: Vec<HeaderName> = named.chain(HOP_BY_HOP).chain(too).collect();
+    // what frames and addresses the message is not for a client to strip
+    all.retain(|name| headers.contains_key(name) && *name != HOST && *name != CONTENT_LENGTH);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&'static str, &str)]) -> RequestHeader {
+        let mut header = RequestHeader::build("POST", b"/v1/completions", None).unwrap();
+        for (name, value) in fields {
+            header.append_header(*name, *value).unwrap();
+        }
+        header
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn sender() -> Sender {
+        Sender { client: ip("192.0.2.1"), forwarded_for: "192.0.2.1".into(), proto: "http" }
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_those_named_by_connection_stay_behind() {
+        let client = request(&[
+            ("Host", "gpu"),
+            ("Connection", "keep-alive, X-Private"),
+            ("X-Private", "1"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "keep-alive"),
+            ("TE", "trailers"),
+            ("Upgrade", "h2c"),
+            ("Expect", "100-continue"),
+            ("Transfer-Encoding", "chunked"),
+            ("Authorization", "Bearer k"),
+            ("X-Kept", "2"),
+        ]);
+        let header = to_node(&client, 12, &sender(), "id").unwrap();
+        let mut names: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "authorization",
+                "content-length",
+                "host",
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-kept",
+                "x-real-ip",
+                "x-request-id"
+            ]
+        );
+        assert_eq!(header.headers["content-length"], "12");
+    }
+
+    #[test]
+    fn connection_cannot_strip_the_host_or_the_length() {
+        let client = request(&[("Host", "gpu"), ("Connection", "Host, Content-Length")]);
+        let header = to_node(&client, 3, &sender(), "id").unwrap();
+        assert_eq!(header.headers["host"], "gpu");
+        assert_eq!(header.headers["content-length"], "3");
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_not_believed() {
+        let headers = request(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-Proto", "https")]).headers.clone();
+        let sender = Sender::of(ip("192.0.2.1"), &headers, &[], "http");
+        assert_eq!((sender.client, &*sender.forwarded_for, sender.proto), (ip("192.0.2.1"), "192.0.2.1", "http"));
+    }
+
+    #[test]
+    fn a_trusted_peer_is_believed_up_to_the_first_stranger() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let fields = [("X-Forwarded-For", "1.1.1.1, 192.0.2.9"), ("X-Forwarded-For", "10.0.0.2")];
+        let headers = request(&fields).headers.clone();
+        let sender = Sender::of(ip("::ffff:10.0.0.1"), &headers, &trusted, "http");
+        assert_eq!(sender.client, ip("192.0.2.9"));
+        assert_eq!(sender.forwarded_for, "1.1.1.1, 192.0.2.9, 10.0.0.2, 10.0.0.1");
+    }
+
+    #[test]
+    fn request_ids_are_kept_if_they_are_fit_for_a_line() {
+        assert_eq!(request_id(&request(&[("X-Request-Id", "abc-1")]).headers), "abc-1");
+        for unfit in ["", "a b", &"x".repeat(129)] {
+            assert_eq!(request_id(&request(&[("X-Request-Id", unfit)]).headers).len(), 32, "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_a_length_is_chunked_for_http_1_1_only() {
+        let respond = |version| {
+            let mut client = request(&[]);
+            client.set_version(version);
+            let mut header = ResponseHeader::build(200, None).unwrap();
+            header.append_header("Connection", "close, X-Hop").unwrap();
+            header.append_header("X-Hop", "1").unwrap();
+            to_client(&mut header, &client).unwrap();
+            let names: Vec<_> = header.headers.keys().map(ToString::to_string).collect();
+            names
+        };
+        assert_eq!(respond(Version::HTTP_11), ["transfer-encoding"]);
+        assert!(respond(Version::HTTP_10).is_empty());
+        assert!(respond(Version::HTTP_2).is_empty());
+    }
+}

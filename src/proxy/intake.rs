@@ -1,0 +1,207 @@
+//! The beginning and the end of every request: limits, route, body; failure and log entry.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Version, header};
+use jiff::Zoned;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{FailToProxy, Session};
+
+use super::ctx::Ctx;
+use super::headers::{self, Sender};
+use super::relay::body::{self, Limits, Read, ReadError};
+use super::reply::{self, Failure};
+use super::{framing, headers::request_id};
+use crate::access_log::Entry;
+use crate::classify::is_generation;
+use crate::config::HttpVersion;
+use crate::fleet::Member;
+use crate::live::Live;
+
+/// nginx's status for a client that left before it had an answer.
+const CLIENT_CLOSED: u16 = 499;
+
+/// Which of the two ways a request goes.
+pub enum Way {
+    /// The attempt loop of our own.
+    Relay(Member),
+    /// Pingora's own path.
+    Stock,
+}
+
+/// First of all, without any waiting: the limits.
+pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    ctx.under_way = Some(live.requests.add(1));
+    let server = &ctx.fleet.config.server;
+    let client = &server.client;
+    session.set_read_timeout(Some(client.body_timeout));
+    session.set_write_timeout(Some(client.send_timeout));
+    let keepalive = client.keepalive.as_secs();
+    session.set_keepalive((keepalive > 0 && !live.is_stopping()).then_some(keepalive));
+    session.as_downstream_mut().set_pipelining_enabled(true);
+    let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let request = session.req_header();
+    ctx.request_id = request_id(&request.headers);
+    ctx.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
+    let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
+    framing::check(request, raw.as_deref(), client).map_err(|rejection| {
+        log::debug!("request {} from {peer}: {}; it gets {}", ctx.request_id, rejection.message, rejection.status);
+        refuse(ctx, Failure::new(rejection.status, rejection.message))
+    })
+}
+
+fn refuse(ctx: &mut Ctx, failure: Failure) -> Box<Error> {
+    let status = failure.status;
+    ctx.failure = Some(failure);
+    Error::new(ErrorType::HTTPStatus(status)).into_down()
+}
+
+/// Reads the body and finds the pool.
+pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<Way> {
+    let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
+    if session.is_upgrade_req() || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
+        return stock(ctx, None);
+    }
+    let pools = ctx.fleet.pools.iter().map(|member| &member.conf.retry);
+    let limits = Limits {
+        max: ctx.fleet.config.server.client.max_body,
+        keep: pools.clone().map(|retry| retry.body_limit).max().unwrap_or(0),
+        keep_total: pools.map(|retry| retry.body_total).max().unwrap_or(0),
+    };
+    match body::read(session, limits, &live.kept_bytes).await {
+        Ok(Read::Kept { body, share }) => {
+            ctx.body_share = share;
+            route_kept(session, ctx, body, only)
+        }
+        Ok(Read::Unkept { start }) => {
+            ctx.unkept = Some(start);
+            let way = stock(ctx, None)?;
+            let member = ctx.member.as_ref();
+            member.inspect(|member| member.pool.count_unkept_body());
+            Ok(way)
+        }
+        Err(ReadError::ClientGone) => {
+            ctx.client_gone = true;
+            Err(Error::new(ErrorType::ConnectionClosed).into_down())
+        }
+        Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
+    }
+}
+
+fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
+    let model = if only.is_some() { None } else { model_of(&body) };
+    let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
+        return Err(refuse(ctx, Failure::new(404, "no pool serves this model; see `models` in the configuration")));
+    };
+    if member.conf.http_version == HttpVersion::H2 || body.len() as u64 > member.conf.retry.body_limit {
+        return stock(ctx, Some((member, body)));
+    }
+    ctx.repeatable = is_repeatable(session, &member);
+    ctx.member = Some(member.clone());
+    ctx.body = Some(body);
+    Ok(Way::Relay(member))
+}
+
+/// Pingora's own path; with what has been read of the body, if anything.
+fn stock(ctx: &mut Ctx, read: Option<(Member, Bytes)>) -> Result<Way> {
+    let (member, body) = match read {
+        Some((member, body)) => (Some(member), Some(body)),
+        None => (ctx.fleet.route(None).cloned(), None),
+    };
+    let Some(member) = member else {
+        let message = "a request of this kind cannot be routed by its model, and no pool has the model `*`";
+        return Err(refuse(ctx, Failure::new(404, message)));
+    };
+    ctx.member = Some(member);
+    if let Some(body) = body.filter(|body| !body.is_empty()) {
+        ctx.unkept = Some(body);
+    }
+    Ok(Way::Stock)
+}
+
+/// Whether a node may see the request twice: by HTTP's own rule (RFC 9110 section 9.2.2), or because a generation
+/// changes nothing and `retry.methods` allows it.
+pub fn is_repeatable(session: &Session, member: &Member) -> bool {
+    let request = session.req_header();
+    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    idempotent.contains(&request.method)
+        || member.conf.retry.methods.contains(request.method.as_str()) && is_generation(request.uri.path())
+}
+
+/// The `model` of a JSON body, without building the rest.
+fn model_of(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        model: Option<String>,
+    }
+    serde_json::from_slice::<Named>(body).ok()?.model
+}
+
+/// The answer to a request that ended without a node's response.
+pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+    let gone = ctx.client_gone || ctx.failure.is_none() && *error.esource() == ErrorSource::Downstream;
+    let began = session.response_written().is_some_and(|head| !head.status.is_informational());
+    if gone || began {
+        ctx.client_gone = gone;
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    }
+    let failure = ctx.failure.clone().unwrap_or_else(|| match error.etype() {
+        ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::new(504, "the node did not answer in time"),
+        _ if *error.esource() == ErrorSource::Upstream => Failure::new(502, "the node broke the connection"),
+        _ => {
+            log::error!("request {}: {error}; the client gets 500", ctx.request_id);
+            Failure::new(500, "the gateway failed; its log says why")
+        }
+    });
+    if reply::send(session, &failure, &ctx.request_id).await.is_err() {
+        ctx.client_gone = true;
+    }
+    FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+}
+
+/// What the access log says of the request.
+pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
+    let request = session.req_header();
+    let text = |name: &header::HeaderName| {
+        let value = request.headers.get(name).map(header::HeaderValue::as_bytes).unwrap_or_default();
+        String::from_utf8_lossy(value).into_owned()
+    };
+    let status = session.response_written().map_or(0, |head| head.status.as_u16());
+    let protocol = match request.version {
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    };
+    Entry {
+        client: ctx.sender.as_ref().map(|sender| sender.client),
+        at: Zoned::now(),
+        method: request.method.to_string(),
+        path: request.uri.path().to_owned(),
+        protocol,
+        status: if status < 200 && status != 101 { CLIENT_CLOSED } else { status },
+        bytes_sent: session.body_bytes_sent() as u64,
+        referer: text(&header::REFERER),
+        user_agent: text(&header::USER_AGENT),
+        forwarded_for: text(&header::HeaderName::from_static("x-forwarded-for")),
+        pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),
+        attempts: std::mem::take(&mut ctx.attempts),
+        ttft: ctx.ttft,
+        total: ctx.started.elapsed(),
+        queue: if ctx.queued < Duration::from_micros(500) { Duration::ZERO } else { ctx.queued },
+        request_id: ctx.request_id.clone(),
+        note: if ctx.client_gone { Some("the client left") } else { ctx.note },
+    }
+}
+
+/// Adds what a node is told, on Pingora's own path.
+pub fn introduce(header: &mut pingora_http::RequestHeader, ctx: &Ctx) -> Result<()> {
+    match &ctx.sender {
+        Some(sender) => headers::introduce(header, sender, &ctx.request_id),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The gateway as Pingora's `ProxyHttp`: each hook translates, asks a decision and applies the answer.
+//!
+//! Requests are served by an attempt loop of our own ([`relay`]), called from `request_filter`. What it does not
+//! serve (upgrades, HTTP/2 to the nodes, bodies that are too large to keep) goes Pingora's own way. Both ways get
+//! their node from the same hook, `upstream_peer`: the one place where a node is chosen and leased.
+
+mod acquire;
+mod ctx;
+mod edge;
+mod framing;
+mod headers;
+mod intake;
+mod relay;
+mod reply;
+pub mod selection;
+mod stock;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::connectors::TransportConnector;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::l4::ext::TcpKeepalive;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+pub use ctx::Ctx;
+pub use edge::Edge;
+
+use crate::config::HttpVersion;
+use crate::fleet::Member;
+use crate::journal::AccessLogWriter;
+use crate::live::Live;
+use crate::outcome::Outcome;
+use acquire::NoLease;
+use intake::Way;
+
+/// A host that vanishes without a FIN is noticed after about 30 s, so that no lease hangs for a day.
+pub fn tcp_keepalive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle: Duration::from_secs(15),
+        interval: Duration::from_secs(5),
+        count: 3,
+        user_timeout: Duration::from_secs(30),
+    }
+}
+
+/// The proxy of one process.
+pub struct Gateway {
+    pub live: Arc<Live>,
+    log: AccessLogWriter,
+    connector: TransportConnector,
+}
+
+impl Gateway {
+    pub fn new(live: Arc<Live>, log: AccessLogWriter, connector: TransportConnector) -> Self {
+        Self { live, log, connector }
+    }
+
+    fn peer(member: &Member, address: std::net::SocketAddr) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, false, String::new());
+        let timeouts = &member.conf.timeouts;
+        peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = Some(timeouts.connect);
+        peer.options.read_timeout = Some(timeouts.first_byte.unwrap_or(timeouts.read));
+        peer.options.write_timeout = Some(timeouts.send);
+        peer.options.idle_timeout = Some(timeouts.idle);
+        peer.options.tcp_keepalive = Some(tcp_keepalive());
+        if member.conf.http_version == HttpVersion::H2 {
+            peer.options.set_http_version(2, 2);
+        }
+        peer
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.live.fleet())
+    }
+
+    /// No modules: nothing is compressed or changed on its way.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        edge::header_is_complete();
+        intake::admit(&self.live, session, ctx)
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        match intake::receive(&self.live, session, ctx).await? {
+            Way::Relay(member) => relay::serve(self, session, ctx, &member).await.map(|()| true),
+            Way::Stock => Ok(false),
+        }
+    }
+
+    /// Chooses and leases the node of the next attempt.
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        match acquire::acquire(session, ctx, &member).await {
+            Ok(lease) => {
+                let peer = Self::peer(&member, lease.address());
+                ctx.lease = Some(lease);
+                Ok(Box::new(peer))
+            }
+            Err(NoLease::UseWhatIsHeld) => Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left"),
+            Err(NoLease::ClientGone) => {
+                ctx.client_gone = true;
+                Err(Error::new(ErrorType::ConnectionClosed).into_down())
+            }
+            Err(NoLease::Failed(failure)) => {
+                let status = failure.status;
+                ctx.failure = Some(failure);
+                Err(Error::new(ErrorType::HTTPStatus(status)).into_up())
+            }
+        }
+    }
+
+    fn fail_to_connect(&self, _s: &mut Session, _p: &HttpPeer, ctx: &mut Ctx, e: Box<Error>) -> Box<Error> {
+        stock::fail_to_connect(ctx, e)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        header: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        stock::upstream_request(session, header, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        stock::request_body(body, ctx)
+    }
+
+    async fn upstream_response_filter(&self, _s: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        stock::upstream_response(head, ctx);
+        Ok(())
+    }
+
+    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if self.live.is_stopping() {
+            session.set_keepalive(None);
+        }
+        relay::dress(head, ctx)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        e: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        stock::error_while_proxy(session, e, ctx, reused)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        intake::fail(session, e, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        if ctx.lease.is_some() {
+            // only Pingora's own path leaves its last attempt open
+            let outcome = if ctx.client_gone { Outcome::ClientGone } else { stock::outcome(ctx) };
+            ctx.settle(outcome);
+        }
+        let format = ctx.fleet.config.server.access_log.format;
+        let entry = intake::entry(session, ctx);
+        if let Some(member) = &ctx.member {
+            member.pool.count_request(entry.status);
+        }
+        self.log.write(format, &entry);
+        ctx.under_way = None;
+    }
+
+    /// What went wrong is said once, by us, in words that name the node and what happens next.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

@@ -1,0 +1,181 @@
+//! One attempt on one node, up to the response head.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::super::acquire::gone;
+use super::super::ctx::Ctx;
+use super::super::headers;
+use super::super::reply::Failure;
+use crate::fleet::Member;
+use crate::outcome::Outcome;
+use crate::retry::STALE_WITHIN;
+
+/// Bodies up to this size go out in one write with the header, in bytes.
+const ONE_WRITE_MAX: usize = 64 * 1024;
+/// How much is written under one `timeouts.send`, in bytes.
+const WRITE_STEP: usize = 256 * 1024;
+/// How long a node that stopped reading may take to say why.
+const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// A response head, and the connection with the rest of the response.
+pub struct Answer {
+    pub node: HttpSession,
+    pub head: Box<ResponseHeader>,
+    /// There is no body.
+    pub ended: bool,
+}
+
+pub enum Attempted {
+    Answer(Answer),
+    Failed(Outcome),
+}
+
+/// Why a write to the node ended.
+enum Unsent {
+    Timeout,
+    Closed,
+}
+
+/// Sends the request to the leased node and reads the response head. An error is the gateway's own fault.
+pub async fn run(
+    connector: &TransportConnector,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    member: &Member,
+    peer: &HttpPeer,
+    fresh: bool,
+) -> Result<Attempted> {
+    let body = ctx.body.clone().unwrap_or_default();
+    let sender = ctx.sender.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
+    let connected = tokio::select! {
+        connected = connect(connector, peer, fresh) => connected,
+        () = gone(session) => return Ok(Attempted::Failed(Outcome::ClientGone)),
+    };
+    let (stream, reused) = match connected {
+        Ok(connected) => connected,
+        Err(error) if is_our_fault(&error) => return Err(our_fault(ctx, &error)),
+        Err(error) => {
+            log::debug!("node {peer}: cannot connect: {error}");
+            return Ok(Attempted::Failed(Outcome::Connect));
+        }
+    };
+    ctx.sent += 1;
+    let sent_at = Instant::now();
+    let exchange = async {
+        let (mut node, sent) = send(stream, header, &body, member.conf.timeouts.send).await;
+        if matches!(sent, Err(Unsent::Timeout)) {
+            return Err(Outcome::Timeout);
+        }
+        // a node may answer, and close, before it has read everything
+        let limit = if sent.is_ok() { member.conf.timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
+        let head = read_head(&mut node, limit).await?;
+        Ok((node, head))
+    };
+    let exchanged = tokio::select! {
+        exchanged = exchange => exchanged,
+        () = gone(session) => Err(Outcome::ClientGone),
+    };
+    Ok(match exchanged {
+        Ok((mut node, (head, ended))) => {
+            node.read_timeout = Some(member.conf.timeouts.read);
+            Attempted::Answer(Answer { node, head, ended })
+        }
+        Err(Outcome::Reset) if reused && sent_at.elapsed() < STALE_WITHIN => {
+            // nobody took it: it does not count as sent
+            ctx.sent -= 1;
+            Attempted::Failed(Outcome::Stale)
+        }
+        Err(outcome) => Attempted::Failed(outcome),
+    })
+}
+
+async fn connect(connector: &TransportConnector, peer: &HttpPeer, fresh: bool) -> Result<(Stream, bool)> {
+    if !fresh && let Some(stream) = connector.reused_stream(peer).await {
+        return Ok((stream, true));
+    }
+    Ok((connector.new_stream(peer).await?, false))
+}
+
+/// Out of files or ports: no node is to blame.
+fn is_our_fault(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError)
+}
+
+fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {
+    log::error!("cannot open a connection to any node: {error}; raise the limit of open files (ulimit -n)");
+    ctx.lease = None;
+    ctx.failure = Some(Failure::new(503, "the gateway cannot open another connection").retry_after(1));
+    Error::new(ErrorType::HTTPStatus(503)).into_in()
+}
+
+async fn send(
+    mut stream: Stream,
+    header: RequestHeader,
+    body: &Bytes,
+    limit: Duration,
+) -> (HttpSession, Result<(), Unsent>) {
+    if body.is_empty() {
+        // the session must know the method, or it would wait for the body of an answer to HEAD
+        let mut node = HttpSession::new(stream);
+        node.write_timeout = Some(limit);
+        let sent = node.write_request_header(Box::new(header)).await;
+        let sent = sent.map(|_| ()).map_err(|error| match error.etype() {
+            ErrorType::WriteTimedout => Unsent::Timeout,
+            _ => Unsent::Closed,
+        });
+        return (node, sent);
+    }
+    let sent = write(&mut stream, &header, body, limit).await;
+    (HttpSession::new(stream), sent)
+}
+
+async fn write(stream: &mut Stream, header: &RequestHeader, body: &Bytes, limit: Duration) -> Result<(), Unsent> {
+    let Some(mut wire) = http_req_header_to_wire(header) else { return Err(Unsent::Closed) };
+    let mut rest = &body[..];
+    if body.len() <= ONE_WRITE_MAX {
+        wire.extend_from_slice(body);
+        rest = &[];
+    }
+    for step in std::iter::once(&wire[..]).chain(rest.chunks(WRITE_STEP)) {
+        match timeout(limit, stream.write_all(step)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Unsent::Closed),
+            Err(_) => return Err(Unsent::Timeout),
+        }
+    }
+    stream.flush().await.map_err(|_| Unsent::Closed)
+}
+
+async fn read_head(node: &mut HttpSession, limit: Option<Duration>) -> Result<(Box<ResponseHeader>, bool), Outcome> {
+    let read = final_head(node);
+    match limit {
+        Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),
+        None => read.await,
+    }
+}
+
+/// The first head that is not informational. 100 was answered by the gateway itself, and a node that switches
+/// protocols without having been asked is out of its mind.
+async fn final_head(node: &mut HttpSession) -> Result<(Box<ResponseHeader>, bool), Outcome> {
+    loop {
+        match node.read_response_task().await {
+            Ok(HttpTask::Header(head, _)) if head.status == 101 => return Err(Outcome::Reset),
+            Ok(HttpTask::Header(head, _)) if head.status.is_informational() => {}
+            Ok(HttpTask::Header(head, ended)) => return Ok((head, ended)),
+            Ok(_) | Err(_) => return Err(Outcome::Reset),
+        }
+    }
+}

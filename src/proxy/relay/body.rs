@@ -1,0 +1,114 @@
+//! Reading the request's body, so that it can be sent again.
+
+use bytes::{Bytes, BytesMut};
+use pingora_core::ErrorType;
+use pingora_proxy::Session;
+
+use super::super::framing::{TOO_LARGE, content_length};
+use super::super::reply::Failure;
+use crate::live::{Gauge, Share};
+
+/// Memory that is set aside before the first byte, whatever length is announced.
+const FIRST_CAPACITY: u64 = 256 * 1024;
+
+/// How much may be read and kept; all in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `client.max_body`.
+    pub max: u64,
+    /// `retry.body_limit`.
+    pub keep: u64,
+    /// `retry.body_total`.
+    pub keep_total: u64,
+}
+
+/// The body, or as much of it as may be kept.
+#[derive(Debug)]
+pub enum Read {
+    Kept { body: Bytes, share: Option<Share> },
+    /// Too large: what was read so far; the rest is still to come.
+    Unkept { start: Bytes },
+}
+
+/// Why it could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    ClientGone,
+    Failed(Failure),
+}
+
+/// Reads the whole body, unless it is too large to be kept.
+pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, ReadError> {
+    if session.as_downstream_mut().is_body_empty() {
+        return Ok(Read::Kept { body: Bytes::new(), share: None });
+    }
+    let announced = content_length(&session.req_header().headers);
+    let first = announced.unwrap_or(0);
+    let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
+    let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new() }) };
+    if session.req_header().headers.get("expect").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        session.as_downstream_mut().write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
+    }
+    collect(session, limits, share, announced).await
+}
+
+async fn collect(
+    session: &mut Session,
+    limits: Limits,
+    mut share: Share,
+    announced: Option<u64>,
+) -> Result<Read, ReadError> {
+    let mut body = Collected::default();
+    while let Some(chunk) = session.as_downstream_mut().read_request_body().await.map_err(|e| read_error(&e))? {
+        let size = body.len() + chunk.len() as u64;
+        if size > limits.max {
+            return Err(ReadError::Failed(Failure::new(TOO_LARGE.status, TOO_LARGE.message)));
+        }
+        let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
+        body.push(chunk, announced);
+        if !room || size > limits.keep {
+            return Ok(Read::Unkept { start: body.take() });
+        }
+    }
+    Ok(Read::Kept { body: body.take(), share: Some(share) })
+}
+
+/// One chunk is kept as it came, several are put together.
+#[derive(Default)]
+struct Collected {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Collected {
+    fn len(&self) -> u64 {
+        (self.first.len() + self.all.len()) as u64
+    }
+
+    fn push(&mut self, chunk: Bytes, announced: Option<u64>) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            let capacity = announced.unwrap_or(0).min(FIRST_CAPACITY);
+            self.all.reserve(usize::try_from(capacity).unwrap_or(0).max(self.first.len() + chunk.len()));
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    fn take(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+fn read_error(error: &pingora_core::Error) -> ReadError {
+    match error.etype() {
+        ErrorType::ReadTimedout => {
+            ReadError::Failed(Failure::new(408, "the request body did not come within client.body_timeout"))
+        }
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,
+        _ => ReadError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
+    }
+}

@@ -1,0 +1,173 @@
+//! The attempt loop: lease, connect, send, watch, settle; again, or end.
+//!
+//! The whole request is at hand before the first attempt, so that any attempt can be repeated, whatever its size,
+//! until a byte of a response has gone to the client. Pingora's own proxy path can repeat 64 KiB.
+
+mod attempt;
+pub mod body;
+mod respond;
+
+use std::time::Instant;
+
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::{ProxyHttp, Session};
+
+pub use respond::{Held, dress};
+
+use super::Gateway;
+use super::ctx::Ctx;
+use super::reply::Failure;
+use crate::classify;
+use crate::fleet::Member;
+use crate::journal::announce;
+use crate::outcome::Outcome;
+use crate::retry::{self, Again, Verdict, Why};
+use attempt::{Answer, Attempted};
+
+/// What to do after an attempt.
+enum Next {
+    /// Ask for another node.
+    Node,
+    /// The same node, on a fresh connection.
+    Fresh,
+    /// The client has its response, or there is nobody to give it to.
+    Done,
+}
+
+/// Serves a request whose body is at hand.
+pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<()> {
+    loop {
+        let peer = match gateway.upstream_peer(session, ctx).await {
+            Ok(peer) => peer,
+            Err(error) => match ctx.held.take() {
+                Some(held) => return respond::held(session, ctx, held).await,
+                None => return Err(error),
+            },
+        };
+        // a node must not see twice what may not be repeated, not even because its connection was stale
+        let mut fresh = !ctx.repeatable;
+        loop {
+            match once(gateway, session, ctx, member, &peer, fresh).await? {
+                Next::Node => break,
+                Next::Fresh => fresh = true,
+                Next::Done => return Ok(()),
+            }
+        }
+    }
+}
+
+/// One attempt, and what follows from it.
+async fn once(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    member: &Member,
+    peer: &HttpPeer,
+    fresh: bool,
+) -> Result<Next> {
+    let answer = match attempt::run(&gateway.connector, session, ctx, member, peer, fresh).await? {
+        Attempted::Answer(answer) => answer,
+        Attempted::Failed(outcome) => return failed(ctx, member, outcome),
+    };
+    let code = answer.head.status.as_u16();
+    ctx.status = Some(code);
+    let outcome = classify::status(code, member.conf.retry.on.status(code));
+    if let (Outcome::Ok, Some(lease)) = (outcome, &ctx.lease) {
+        lease.good_head(Instant::now()).iter().for_each(announce);
+    }
+    if outcome == Outcome::Busy && let Some(lease) = &ctx.lease {
+        let after = answer.head.headers.get("retry-after").and_then(|v| classify::retry_after(v.as_bytes()));
+        lease.busy(after, Instant::now());
+    }
+    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+        Verdict::Again(why) => {
+            hold(session, ctx, answer).await?;
+            again(ctx, member, outcome, why);
+            Ok(Next::Node)
+        }
+        Verdict::Fresh | Verdict::Stop(_) => pass_on(gateway, session, ctx, member, peer, answer, outcome).await,
+    }
+}
+
+/// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
+async fn hold(session: &mut Session, ctx: &mut Ctx, answer: Answer) -> Result<()> {
+    match respond::hold(session, ctx, answer).await {
+        Some(held) => ctx.held = Some(held),
+        None if ctx.client_gone => return Err(client_gone(ctx)),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Gives the client this response.
+async fn pass_on(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    member: &Member,
+    peer: &HttpPeer,
+    answer: Answer,
+    outcome: Outcome,
+) -> Result<Next> {
+    let end = respond::pass_on(gateway, session, ctx, member, peer, answer).await;
+    match end {
+        Ok(()) => {
+            ctx.settle(outcome);
+            Ok(Next::Done)
+        }
+        Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
+        Err(respond::Broken { outcome, began: false }) => failed(ctx, member, outcome),
+        Err(respond::Broken { outcome, began: true }) => {
+            ctx.note = Some("the node broke the response off");
+            ctx.settle(outcome);
+            Err(respond::cut())
+        }
+    }
+}
+
+fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
+    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+        Verdict::Again(why) => {
+            again(ctx, member, outcome, why);
+            Ok(Next::Node)
+        }
+        Verdict::Fresh => {
+            ctx.note_stale();
+            member.pool.count_retry(Again::Stale);
+            Ok(Next::Fresh)
+        }
+        Verdict::Stop(Why::ClientGone) => Err(client_gone(ctx)),
+        Verdict::Stop(why) => Err(stop(ctx, outcome, why)),
+    }
+}
+
+fn again(ctx: &mut Ctx, member: &Member, outcome: Outcome, why: Again) {
+    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    log::debug!("request {}: node {node}: {outcome}; tries another node", ctx.request_id);
+    ctx.settle(outcome);
+    member.pool.count_retry(why);
+}
+
+/// The end of a request that no node has answered.
+fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why) -> Box<Error> {
+    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    ctx.settle(outcome);
+    let (status, what) = match outcome {
+        Outcome::Timeout => (504, "did not answer in time"),
+        Outcome::Connect => (502, "could not be reached"),
+        _ => (502, "broke the connection"),
+    };
+    let asked = ctx.attempts.len();
+    let message = format!("node {node} {what} (attempt {asked}); not tried again: {}", why.as_str());
+    log::warn!("request {}: {message}; the client gets {status}", ctx.request_id);
+    ctx.note = Some(why.as_str());
+    ctx.failure = Some(Failure::new(status, message));
+    Error::new(ErrorType::HTTPStatus(status)).into_up()
+}
+
+fn client_gone(ctx: &mut Ctx) -> Box<Error> {
+    ctx.client_gone = true;
+    ctx.settle(Outcome::ClientGone);
+    Error::new(ErrorType::ConnectionClosed).into_down()
+}

@@ -1,0 +1,182 @@
+//! The node's response on its way to the client, and failed responses that are kept meanwhile.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::v1::client::HttpSession;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use tokio::time::timeout;
+
+use super::super::acquire::gone;
+use super::super::ctx::Ctx;
+use super::super::framing::content_length;
+use super::super::{Gateway, headers};
+use super::attempt::Answer;
+use crate::fleet::Member;
+use crate::outcome::Outcome;
+
+/// A failed response is kept up to this size, in bytes.
+const HELD_MAX: usize = 256 * 1024;
+/// How long a failed response may take to be read.
+const HELD_WITHIN: Duration = Duration::from_secs(2);
+/// An answer of a known length up to this is read whole before its head goes out, so that one which breaks off can
+/// still be asked of another node; in bytes.
+const WHOLE_MAX: u64 = 256 * 1024;
+
+/// A failed response: what the client gets if no better one comes.
+#[derive(Debug)]
+pub struct Held {
+    pub node: std::sync::Arc<str>,
+    head: Box<ResponseHeader>,
+    body: Bytes,
+}
+
+/// A response that ended too early.
+#[derive(Debug)]
+pub struct Broken {
+    pub outcome: Outcome,
+    /// Whether a byte has gone to the client.
+    pub began: bool,
+}
+
+/// Reads a failed response to its end, within bounds.
+pub async fn hold(session: &mut Session, ctx: &mut Ctx, mut answer: Answer) -> Option<Held> {
+    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone())?;
+    let read = async {
+        let mut body = BytesMut::new();
+        while !answer.ended {
+            let chunk = next(&mut answer).await.ok()?;
+            body.extend_from_slice(&chunk);
+            if body.len() > HELD_MAX {
+                return None;
+            }
+        }
+        Some(body.freeze())
+    };
+    let body = tokio::select! {
+        body = timeout(HELD_WITHIN, read) => body.ok().flatten()?,
+        () = gone(session) => {
+            ctx.client_gone = true;
+            return None;
+        }
+    };
+    Some(Held { node, head: answer.head, body })
+}
+
+/// Gives the client a failed response, unchanged.
+pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held) -> Result<()> {
+    ctx.note = Some("no other node was left");
+    headers::to_client(&mut held.head, session.req_header())?;
+    dress_as(&mut held.head, ctx, &held.node)?;
+    let tasks = vec![
+        HttpTask::Header(held.head, held.body.is_empty()),
+        HttpTask::Body(Some(held.body), true),
+    ];
+    session.write_response_tasks(tasks).await.map(|_| ())
+}
+
+/// Adds what the gateway tells the client about how it was served.
+pub fn dress(head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    dress_as(head, ctx, &node)
+}
+
+fn dress_as(head: &mut ResponseHeader, ctx: &Ctx, node: &str) -> Result<()> {
+    head.insert_header(headers::X_REQUEST_ID, &ctx.request_id)?;
+    if ctx.fleet.config.server.response_headers {
+        head.insert_header("X-Evenkeel-Node", node)?;
+        head.insert_header("X-Evenkeel-Attempts", ctx.attempts_so_far())?;
+    }
+    Ok(())
+}
+
+/// Passes a response on: each chunk as it comes, byte for byte.
+pub async fn pass_on(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    member: &Member,
+    peer: &HttpPeer,
+    mut answer: Answer,
+) -> Result<(), Broken> {
+    let length = content_length(&answer.head.headers);
+    let whole = !answer.ended && ctx.repeatable && length.is_some_and(|length| length <= WHOLE_MAX);
+    let start = if whole { read_whole(session, ctx, &mut answer).await? } else { Bytes::new() };
+    let mut head = answer.head.clone();
+    let dressed = headers::to_client(&mut head, session.req_header()).and_then(|()| dress(&mut head, ctx));
+    dressed.map_err(|_| Broken { outcome: Outcome::Reset, began: false })?;
+    if gateway.live.is_stopping() {
+        session.set_keepalive(None);
+    }
+    let mut tasks = vec![HttpTask::Header(head, answer.ended && start.is_empty())];
+    if !start.is_empty() {
+        tasks.push(HttpTask::Body(Some(start), answer.ended));
+    }
+    write(session, tasks).await?;
+    // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
+    ctx.body = Some(Bytes::new());
+    ctx.body_share = None;
+    while !answer.ended {
+        let chunk = tokio::select! {
+            chunk = next(&mut answer) => chunk.map_err(|outcome| Broken { outcome, began: true })?,
+            () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: true }),
+        };
+        ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        write(session, vec![HttpTask::Body(Some(chunk), answer.ended)]).await?;
+    }
+    release(gateway, member, peer, answer.node).await;
+    Ok(())
+}
+
+async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<Bytes, Broken> {
+    let broken = |outcome| Broken { outcome, began: false };
+    let mut whole = Bytes::new();
+    while !answer.ended {
+        let chunk = tokio::select! {
+            chunk = next(answer) => chunk.map_err(broken)?,
+            () = gone(session) => return Err(broken(Outcome::ClientGone)),
+        };
+        ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        whole = if whole.is_empty() { chunk } else { [whole, chunk].concat().into() };
+    }
+    Ok(whole)
+}
+
+/// The next piece of the body, which may be empty.
+async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
+    match answer.node.read_response_task().await {
+        Ok(HttpTask::Body(chunk, ended)) => {
+            answer.ended = ended;
+            Ok(chunk.unwrap_or_default())
+        }
+        Ok(HttpTask::Trailer(_) | HttpTask::Done) => {
+            answer.ended = true;
+            Ok(Bytes::new())
+        }
+        Ok(_) | Err(_) => Err(Outcome::Truncated),
+    }
+}
+
+async fn write(session: &mut Session, tasks: Vec<HttpTask>) -> Result<(), Broken> {
+    match session.write_response_tasks(tasks).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Broken { outcome: Outcome::ClientGone, began: true }),
+    }
+}
+
+/// Keeps the connection for the next request, if the node and its framing allow that.
+async fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, mut node: HttpSession) {
+    node.respect_keepalive();
+    if let Some(stream) = node.reuse().await {
+        gateway.connector.release_stream(stream, peer.reuse_hash(), Some(member.conf.timeouts.idle));
+    }
+}
+
+/// The error that cuts the client's connection, so that it sees that the response is not whole.
+pub fn cut() -> Box<Error> {
+    Error::explain(ErrorType::ConnectionClosed, "the node broke the response off").into_up()
+}

@@ -1,0 +1,115 @@
+//! The same accounting for what goes Pingora's own way: upgrades, HTTP/2 to the nodes, bodies too large to keep.
+//!
+//! Here a request is sent once. Only a connection that could not be made leads to another node, for then nobody has
+//! seen it.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use super::ctx::Ctx;
+use super::framing::TOO_LARGE;
+use super::headers::strip_for_node;
+use super::intake::introduce;
+use super::reply::Failure;
+use crate::classify;
+use crate::journal::announce;
+use crate::outcome::Outcome;
+use crate::retry::{self, Facts, Verdict};
+
+/// No connection: the next node, as long as one is left.
+pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+    let facts = Facts { body_kept: true, ..ctx.facts(Outcome::Connect, false) };
+    let verdict = ctx.member.as_ref().map(|member| retry::decide(&member.conf.retry, &facts));
+    ctx.settle(Outcome::Connect);
+    match (verdict, &ctx.member) {
+        (Some(Verdict::Again(why)), Some(member)) => {
+            member.pool.count_retry(why);
+            error.set_retry(true);
+        }
+        _ => {
+            ctx.failure = Some(Failure::new(502, "the node could not be reached"));
+            error.set_retry(false);
+        }
+    }
+    error
+}
+
+/// The request as the node gets it. An upgrade keeps the two fields that make it one.
+pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+    ctx.sent += 1;
+    strip_for_node(header, session.is_upgrade_req())?;
+    introduce(header, ctx)
+}
+
+/// Puts what was already read in front of what comes, and keeps `client.max_body`.
+pub fn request_body(body: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
+    if let Some(start) = ctx.unkept.take().filter(|start| !start.is_empty()) {
+        let mut joined = BytesMut::from(start);
+        joined.extend_from_slice(body.as_deref().unwrap_or_default());
+        *body = Some(joined.freeze());
+        ctx.body_share = None;
+    }
+    ctx.passed += body.as_ref().map_or(0, |body| body.len() as u64);
+    if ctx.passed > ctx.fleet.config.server.client.max_body {
+        ctx.failure = Some(Failure::new(TOO_LARGE.status, TOO_LARGE.message));
+        return Err(Error::new(ErrorType::HTTPStatus(TOO_LARGE.status)).into_down());
+    }
+    Ok(())
+}
+
+/// A response head: a sign of life, or of load.
+pub fn upstream_response(head: &ResponseHeader, ctx: &mut Ctx) {
+    if head.status.is_informational() && head.status != 101 {
+        return;
+    }
+    ctx.status = Some(head.status.as_u16());
+    ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+    let Some(lease) = &ctx.lease else { return };
+    match outcome(ctx) {
+        Outcome::Ok => lease.good_head(Instant::now()).iter().for_each(announce),
+        Outcome::Busy => {
+            let after = head.headers.get("retry-after").and_then(|v| classify::retry_after(v.as_bytes()));
+            lease.busy(after, Instant::now());
+        }
+        _ => {}
+    }
+}
+
+/// What the status code of the attempt under way amounts to.
+pub fn outcome(ctx: &Ctx) -> Outcome {
+    let listed = |code| ctx.member.as_ref().is_some_and(|member| member.conf.retry.on.status(code));
+    ctx.status.map_or(Outcome::ClientGone, |code| classify::status(code, listed(code)))
+}
+
+/// The exchange broke.
+pub fn error_while_proxy(session: &mut Session, mut error: Box<Error>, ctx: &mut Ctx, reused: bool) -> Box<Error> {
+    let outcome = match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, _) => Outcome::ClientGone,
+        _ if ctx.status.is_some() => Outcome::Truncated,
+        (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
+        _ => Outcome::Reset,
+    };
+    let untouched = session.as_downstream_mut().is_body_empty();
+    let stale = reused && outcome == Outcome::Reset && untouched && ctx.sent <= 1;
+    if stale {
+        // a kept-alive connection that had been closed: the same request again, on whichever node is best
+        ctx.note_stale();
+        ctx.lease = None;
+        error.set_retry(true);
+        return error;
+    }
+    if outcome == Outcome::ClientGone {
+        ctx.client_gone = ctx.failure.is_none();
+    } else {
+        let status = if outcome == Outcome::Timeout { 504 } else { 502 };
+        log::warn!("request {}: {error}; the client gets {status} unless its response had begun", ctx.request_id);
+        ctx.failure.get_or_insert_with(|| Failure::new(status, format!("the node failed: {outcome}")));
+    }
+    ctx.settle(outcome);
+    error.set_retry(false);
+    error
+}

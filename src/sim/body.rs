@@ -1,0 +1,169 @@
+//! Response bodies, and the count of the requests that they belong to.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::openai::TokenStream;
+use super::record::RecordEntry;
+use super::shared::Shared;
+use super::stats::{add, subtract};
+use super::wire::{Conn, Cut};
+
+/// A request under way, from its head to the last byte of its answer. However it ends, dropping
+/// this counts it once.
+pub struct Flight {
+    pub shared: Arc<Shared>,
+    pub conn: Arc<Conn>,
+    counted: bool,
+    answered: bool,
+}
+
+impl Flight {
+    /// `counted`: whether it shows in the statistics, as health checks and the like do not.
+    pub fn new(shared: Arc<Shared>, conn: Arc<Conn>, counted: bool) -> Self {
+        conn.request_began();
+        if counted {
+            add(&shared.counters.in_flight, 1);
+            add(&shared.counters.received, 1);
+        }
+        Flight { shared, conn, counted, answered: false }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.conn.request_ended();
+        if !self.counted {
+            return;
+        }
+        let counters = &self.shared.counters;
+        let ending = if self.answered {
+            &counters.completed
+        } else if self.conn.is_cut() {
+            &counters.lost
+        } else {
+            &counters.aborted
+        };
+        add(ending, 1);
+        subtract(&counters.in_flight, 1);
+    }
+}
+
+pub enum Content {
+    Empty,
+    Whole(Bytes),
+    /// The beginning of a body of `declared` bytes; after it the connection is closed.
+    Short {
+        part: Bytes,
+        declared: u64,
+    },
+    Tokens(Box<TokenStream>),
+    /// The request's own body, as it comes.
+    Echo(Incoming, Option<Box<RecordEntry>>),
+    /// Nothing more, for ever.
+    Silence,
+}
+
+/// The body of an answer, with the flight that ends with it.
+pub struct SimBody {
+    content: Content,
+    flight: Flight,
+}
+
+impl SimBody {
+    pub fn new(content: Content, flight: Flight) -> Self {
+        let mut body = SimBody { content, flight };
+        body.flight.answered = body.is_end_stream();
+        body
+    }
+
+    fn end(&mut self) -> Poll<Option<Bytes>> {
+        self.content = Content::Empty;
+        self.flight.answered = true;
+        Poll::Ready(None)
+    }
+
+    fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Content::Echo(incoming, entry) = &mut self.content else { return self.end() };
+        let data = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame.into_data().ok(),
+            Some(Err(_)) => {
+                // The client broke off: so does the answer.
+                self.content = Content::Silence;
+                self.flight.conn.cut(Cut::Fin);
+                return Poll::Pending;
+            }
+            None => None,
+        };
+        if let (Some(entry), Some(data)) = (entry.as_mut(), &data) {
+            entry.feed(data);
+        }
+        // Where the length is known, hyper does not ask again after the last byte.
+        if data.is_none() || incoming.is_end_stream() {
+            entry.take().into_iter().for_each(|entry| entry.complete());
+            self.flight.answered = true;
+        }
+        Poll::Ready(data)
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match &mut self.content {
+            Content::Empty => self.end(),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                let _ = self.end();
+                Poll::Ready(Some(bytes))
+            }
+            Content::Short { part, .. } if !part.is_empty() => Poll::Ready(Some(std::mem::take(part))),
+            Content::Short { .. } => {
+                self.flight.conn.cut(Cut::Fin);
+                self.content = Content::Silence;
+                Poll::Pending
+            }
+            Content::Tokens(stream) => match ready!(stream.poll_event(cx, &self.flight)) {
+                Some(event) => {
+                    self.flight.answered |= stream.is_finished();
+                    Poll::Ready(Some(event))
+                }
+                None => self.end(),
+            },
+            Content::Echo(..) => self.poll_echo(cx),
+            Content::Silence => Poll::Pending,
+        }
+    }
+}
+
+impl Body for SimBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().poll_data(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Whole(bytes) => bytes.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Short { declared, .. } => SizeHint::with_exact(*declared),
+            Content::Echo(incoming, _) => incoming.size_hint(),
+            Content::Tokens(_) | Content::Silence => SizeHint::default(),
+        }
+    }
+}

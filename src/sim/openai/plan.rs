@@ -1,0 +1,84 @@
+//! How an answer will go: so many tokens, and then its end, good or bad.
+
+use super::super::fault::FaultKind;
+
+/// How an answer ends after its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Finish reason, usage, `[DONE]`.
+    Finish,
+    /// Without `[DONE]`, and without the finish reason too unless `finished`.
+    NoDone { finished: bool },
+    /// vLLM's dead engine: an error event, then `[DONE]`.
+    Error { code: u16 },
+    /// SGLang's full queue: nothing but an error event with code 503, then `[DONE]`.
+    Full,
+    /// `finish_reason: "abort"`.
+    Abort,
+    /// Nothing more, for ever.
+    Stall,
+    /// RST.
+    Die,
+    /// FIN without the last chunk.
+    Truncate,
+    /// The whole node crashes.
+    Crash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub tokens: u32,
+    pub ending: Ending,
+    /// The finish reason of a good end.
+    pub reason: &'static str,
+}
+
+impl Plan {
+    /// `max`: the tokens that were asked for; `natural_end`: nobody asked for a number.
+    pub fn new(fault: Option<&FaultKind>, max: u32, natural_end: bool) -> Self {
+        let (after, ending) = match fault {
+            Some(FaultKind::Stall { after }) => (*after, Ending::Stall),
+            Some(FaultKind::Die { after }) => (*after, Ending::Die),
+            Some(FaultKind::Truncate { after }) => (*after, Ending::Truncate),
+            Some(FaultKind::ErrorEvent { after, code }) => (*after, Ending::Error { code: *code }),
+            Some(FaultKind::Abort { after }) => (*after, Ending::Abort),
+            Some(FaultKind::NoDone { after }) => {
+                (after.unwrap_or(max), Ending::NoDone { finished: after.is_none() })
+            }
+            Some(FaultKind::Crash { after }) => (after.unwrap_or(0), Ending::Crash),
+            Some(FaultKind::Full) => (0, Ending::Full),
+            // The others have had their say before the head.
+            Some(
+                FaultKind::Status { .. }
+                | FaultKind::Hang
+                | FaultKind::Reset
+                | FaultKind::Close
+                | FaultKind::Stale
+                | FaultKind::SlowHead { .. },
+            )
+            | None => (max, Ending::Finish),
+        };
+        Plan { tokens: after.min(max), ending, reason: if natural_end { "stop" } else { "length" } }
+    }
+
+    /// A stalled sequence keeps its place in the engine.
+    pub fn holds(&self) -> bool {
+        self.ending == Ending::Stall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_shortens_the_answer() {
+        let die = Plan::new(Some(&FaultKind::Die { after: 5 }), 16, false);
+        assert_eq!(die, Plan { tokens: 5, ending: Ending::Die, reason: "length" });
+        let beyond = Plan::new(Some(&FaultKind::Stall { after: 50 }), 16, true);
+        assert_eq!(beyond, Plan { tokens: 16, ending: Ending::Stall, reason: "stop" });
+        assert!(beyond.holds());
+        let good = Plan::new(Some(&FaultKind::SlowHead { delay_ms: 5 }), 16, false);
+        assert_eq!((good.tokens, good.ending), (16, Ending::Finish));
+    }
+}

@@ -1,0 +1,152 @@
+//! The answer as text: everything that is the same in each event of a stream is made once.
+
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::super::text::Prompt;
+use super::Kind;
+use super::request::GenerationRequest;
+
+pub const DONE: &str = "data: [DONE]\n\n";
+
+/// Renders one answer.
+pub struct Render {
+    kind: Kind,
+    pub prompt: Prompt,
+    pub include_usage: bool,
+    token_ids: bool,
+    id: String,
+    model_json: String,
+    created: u64,
+    /// A token's event up to its text.
+    prefix: String,
+}
+
+impl Render {
+    pub fn new(kind: Kind, node: &str, number: u64, request: GenerationRequest) -> Self {
+        let id = match kind {
+            Kind::Chat => format!("chatcmpl-{node}-{number}"),
+            Kind::Completion => format!("cmpl-{node}-{number}"),
+        };
+        let mut render = Render {
+            kind,
+            id,
+            created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            prompt: request.prompt,
+            include_usage: request.include_usage,
+            token_ids: request.return_token_ids,
+            model_json: request.model_json,
+            prefix: String::new(),
+        };
+        if request.stream {
+            let text = match kind {
+                Kind::Chat => r#""delta":{"content":""#,
+                Kind::Completion => r#""text":""#,
+            };
+            render.prefix = format!("{}\"choices\":[{{\"index\":0,{text}", render.event_head());
+        }
+        render
+    }
+
+    pub fn is_chat(&self) -> bool {
+        self.kind == Kind::Chat
+    }
+
+    /// The first event of a chat.
+    pub fn role(&self) -> Bytes {
+        let prompt_ids = if self.token_ids { self.prompt_ids() } else { String::new() };
+        let choice =
+            r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}"#;
+        Bytes::from(format!("{}\"choices\":[{choice}]{prompt_ids}}}\n\n", self.event_head()))
+    }
+
+    /// The event of this answer's token `number`.
+    pub fn token(&self, number: u32) -> Bytes {
+        let position = self.prompt.start + number;
+        let mut out = String::with_capacity(self.prefix.len() + 96);
+        out.push_str(&self.prefix);
+        self.prompt.push_token(position, &mut out);
+        out.push_str(match self.kind {
+            Kind::Chat => r#""},"logprobs":null,"finish_reason":null"#,
+            Kind::Completion => r#"","logprobs":null,"finish_reason":null"#,
+        });
+        if self.token_ids {
+            // Writing to a String cannot fail.
+            let _ = write!(out, ",\"token_ids\":[{}]", self.prompt.token_id(position));
+            if number == 0 && self.kind == Kind::Completion {
+                out.push_str(&self.prompt_ids());
+            }
+        }
+        out.push_str("}]}\n\n");
+        Bytes::from(out)
+    }
+
+    /// The event that says why the answer ends.
+    pub fn finish(&self, reason: &str) -> Bytes {
+        let text = match self.kind {
+            Kind::Chat => r#""delta":{}"#,
+            Kind::Completion => r#""text":"""#,
+        };
+        let head = self.event_head();
+        Bytes::from(format!(
+            "{head}\"choices\":[{{\"index\":0,{text},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}]}}\n\n"
+        ))
+    }
+
+    /// The last event but `[DONE]`, if the request asked for it.
+    pub fn usage(&self, tokens: u32) -> Bytes {
+        Bytes::from(format!("{}\"choices\":[],{}}}\n\n", self.event_head(), self.usage_field(tokens)))
+    }
+
+    /// An answer that does not stream.
+    pub fn whole(&self, tokens: u32, reason: &str) -> String {
+        let mut text = String::new();
+        let positions = self.prompt.start..self.prompt.start + tokens;
+        positions.clone().for_each(|position| self.prompt.push_token(position, &mut text));
+        let (object, text) = match self.kind {
+            Kind::Chat => {
+                ("chat.completion", format!(r#""message":{{"role":"assistant","content":"{text}"}}"#))
+            }
+            Kind::Completion => ("text_completion", format!(r#""text":"{text}""#)),
+        };
+        let ids = if self.token_ids {
+            let ids: Vec<u32> = positions.map(|position| self.prompt.token_id(position)).collect();
+            format!(",\"token_ids\":{}{}", Value::from(ids), self.prompt_ids())
+        } else {
+            String::new()
+        };
+        let Render { id, created, model_json, .. } = self;
+        let choice = format!(r#"{{"index":0,{text},"logprobs":null,"finish_reason":"{reason}"{ids}}}"#);
+        format!(
+            r#"{{"id":"{id}","object":"{object}","created":{created},"model":{model_json},"choices":[{choice}],{}}}"#,
+            self.usage_field(tokens)
+        )
+    }
+
+    fn usage_field(&self, tokens: u32) -> String {
+        let prompt = self.prompt.len;
+        let total = prompt + tokens;
+        format!(r#""usage":{{"prompt_tokens":{prompt},"completion_tokens":{tokens},"total_tokens":{total}}}"#)
+    }
+
+    fn prompt_ids(&self) -> String {
+        format!(",\"prompt_token_ids\":{}", Value::from(self.prompt.token_ids()))
+    }
+
+    fn event_head(&self) -> String {
+        let object = match self.kind {
+            Kind::Chat => "chat.completion.chunk",
+            Kind::Completion => "text_completion",
+        };
+        let Render { id, created, model_json, .. } = self;
+        format!(r#"data: {{"id":"{id}","object":"{object}","created":{created},"model":{model_json},"#)
+    }
+}
+
+/// An error as an event of a stream.
+pub fn error_event(code: u16, kind: &str, message: &str) -> Bytes {
+    Bytes::from(format!("data: {}\n\n", super::error_json(code, kind, message)))
+}

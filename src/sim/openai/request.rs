@@ -1,0 +1,184 @@
+//! A generation request: what of it matters here.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::super::text::{Prompt, push_ids};
+use super::{ApiError, Kind};
+
+/// vLLM's own default for completions.
+const MAX_TOKENS_DEFAULT: u32 = 16;
+
+/// A request that was understood.
+pub struct GenerationRequest {
+    pub prompt: Prompt,
+    /// As a JSON string, quotes included.
+    pub model_json: String,
+    pub stream: bool,
+    pub include_usage: bool,
+    pub return_token_ids: bool,
+    pub max_tokens: u32,
+    /// Nobody asked for a number of tokens: the answer "stops".
+    pub natural_end: bool,
+}
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    #[serde(borrow)]
+    messages: Option<Vec<Message<'a>>>,
+    prompt: Option<RawPrompt>,
+    continue_final_message: Option<bool>,
+    add_generation_prompt: Option<bool>,
+    return_token_ids: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    content: Option<MessageContent>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MessageContent {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawPrompt {
+    Text(String),
+    Ids(Vec<u32>),
+    Texts(Vec<String>),
+}
+
+impl MessageContent {
+    fn into_text(self) -> String {
+        match self {
+            MessageContent::Text(text) => text,
+            MessageContent::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
+        }
+    }
+}
+
+pub fn parse(kind: Kind, body: &[u8]) -> Result<GenerationRequest, ApiError> {
+    let mut raw: Raw<'_> = serde_json::from_slice(body).map_err(|error| ApiError::bad(error.to_string()))?;
+    let asked = raw.max_completion_tokens.or(raw.max_tokens);
+    if asked == Some(0) {
+        return Err(ApiError::bad("max_tokens must be at least 1, got 0."));
+    }
+    let model = raw.model.take().unwrap_or(Cow::Borrowed("sim"));
+    Ok(GenerationRequest {
+        model_json: serde_json::to_string(&model).map_err(|error| ApiError::bad(error.to_string()))?,
+        stream: raw.stream.unwrap_or(false),
+        include_usage: raw.stream_options.as_ref().is_some_and(|options| options.include_usage),
+        return_token_ids: raw.return_token_ids.unwrap_or(false),
+        max_tokens: asked.unwrap_or(MAX_TOKENS_DEFAULT),
+        natural_end: asked.is_none(),
+        prompt: match kind {
+            Kind::Chat => chat_prompt(raw)?,
+            Kind::Completion => completion_prompt(raw)?,
+        },
+    })
+}
+
+fn chat_prompt(raw: Raw<'_>) -> Result<Prompt, ApiError> {
+    let continues = raw.continue_final_message.unwrap_or(false);
+    if continues && raw.add_generation_prompt.unwrap_or(true) {
+        return Err(ApiError::bad(
+            "Cannot set both `continue_final_message` and `add_generation_prompt` to True.",
+        ));
+    }
+    let Some(mut messages) = raw.messages.filter(|messages| !messages.is_empty()) else {
+        return Err(ApiError::bad("messages: field required"));
+    };
+    let is_assistant = |message: &mut Message<'_>| message.role == "assistant";
+    let last = if continues { messages.pop_if(is_assistant) } else { None };
+    let said = last.map(|message| message.content.map_or_else(String::new, MessageContent::into_text));
+    let mut ids = Vec::new();
+    for message in messages {
+        push_ids(&message.role, &mut ids);
+        if let Some(content) = message.content {
+            push_ids(&content.into_text(), &mut ids);
+        }
+    }
+    Ok(Prompt::chat(ids, said.as_deref()))
+}
+
+fn completion_prompt(raw: Raw<'_>) -> Result<Prompt, ApiError> {
+    let text = match raw.prompt {
+        None => return Err(ApiError::bad("prompt: field required")),
+        Some(RawPrompt::Ids(ids)) => return Ok(Prompt::completion(ids, None)),
+        Some(RawPrompt::Text(text)) => text,
+        // A batch of prompts gets one answer here, to the first.
+        Some(RawPrompt::Texts(texts)) => texts.into_iter().next().unwrap_or_default(),
+    };
+    let mut ids = Vec::new();
+    push_ids(&text, &mut ids);
+    Ok(Prompt::completion(ids, Some(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(json: &str) -> Result<GenerationRequest, ApiError> {
+        parse(Kind::Chat, json.as_bytes())
+    }
+
+    #[test]
+    fn defaults_and_names() {
+        let request = chat(r#"{"model":"a\"b","messages":[{"role":"user","content":"x"}]}"#).unwrap();
+        assert_eq!((request.max_tokens, request.natural_end, request.stream), (16, true, false));
+        assert_eq!(request.model_json, r#""a\"b""#);
+        let request = chat(
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"max_tokens":3,
+                "max_completion_tokens":5,"stream":true,"stream_options":{"include_usage":true}}"#,
+        )
+        .unwrap();
+        assert_eq!((request.max_tokens, request.natural_end, request.include_usage), (5, false, true));
+    }
+
+    #[test]
+    fn continuing_wants_both_flags_as_vllm_does() {
+        let body = |flags: &str| {
+            format!(
+                r#"{{"messages":[{{"role":"user","content":"x"}},{{"role":"assistant","content":"one two"}}]{flags}}}"#
+            )
+        };
+        let both = chat(&body(r#","continue_final_message":true,"add_generation_prompt":false"#)).unwrap();
+        assert_eq!(both.prompt.start, 2);
+        assert!(chat(&body(r#","continue_final_message":true"#)).is_err());
+        assert_eq!(chat(&body("")).unwrap().prompt.start, 0);
+    }
+
+    #[test]
+    fn mistakes_are_400() {
+        assert!(chat("{").is_err());
+        assert!(chat(r#"{"messages":[]}"#).is_err());
+        assert!(chat(r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":0}"#).is_err());
+        assert!(parse(Kind::Completion, b"{}").is_err());
+        assert!(parse(Kind::Completion, br#"{"prompt":[1,2,3]}"#).is_ok());
+    }
+}

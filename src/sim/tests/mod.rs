@@ -1,0 +1,7 @@
+//! The node on the wire.
+
+mod api;
+mod connections;
+mod faults;
+mod h2c;
+mod lifecycle;
