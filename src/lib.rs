@@ -1,13 +1,27 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-pub mod balance;
-pub mod classify;
-pub mod config;
-pub mod fleet;
-pub mod outcome;
-pub mod retry;
+pub mod cli;
 
-pub mod access_log;
+pub mod server;
+
+pub mod admin;
+pub mod check;
+pub mod discovery;
 pub mod journal;
 pub mod live;
 pub mod proxy;
+pub mod reload;
+
+pub mod access_log;
+pub mod metrics;
+pub mod status;
+
+pub mod balance;
+pub mod classify;
+pub mod fleet;
+pub mod retry;
+
+pub mod config;
+pub mod outcome;
+
+pub mod sim;

@@ -6,21 +6,29 @@ use std::process::ExitCode;
 use crate::config::{Config, Problems};
 
 /// What is wrong is in the input: sysexits' `EX_USAGE`.
-const EXIT_BAD_CONFIG: u8 = 64;
+pub const EXIT_BAD_CONFIG: u8 = 64;
+
+/// The option that all commands with a config share.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArg {
+    /// Config file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/evenkeel/evenkeel.yaml")]
+    pub config: PathBuf,
+}
 
 /// Check a config file, and name all that is wrong with it.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Config file
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/evenkeel/evenkeel.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArg,
 }
 
 /// Exits with 0 when the file is good; else with 64 and all problems on standard error.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    match Config::load(&args.config) {
+    let path = &args.config.config;
+    match Config::load(path) {
         Ok(config) => {
-            println!("{}: ok: {}", args.config.display(), summary(&config));
+            println!("{}: ok: {}", path.display(), summary(&config));
             ExitCode::SUCCESS
         }
         Err(problems) => refused(&problems),

@@ -13,7 +13,7 @@ use super::pool::Pool;
 use crate::outcome::Outcome;
 
 /// Which node of which pool, for as long as the process lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(super) place: usize,
     pub(super) serial: u64,

@@ -60,8 +60,8 @@ fn check_host(header: &RequestHeader) -> Result<(), Rejection> {
 }
 
 fn check_framing(headers: &HeaderMap, raw: Option<&[u8]>) -> Result<(), Rejection> {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if lengths.clone().count() > 1 || lengths.clone().any(|value| value.as_bytes().contains(&b',')) {
+    let lengths = headers.get_all(CONTENT_LENGTH);
+    if lengths.iter().count() > 1 || lengths.iter().any(|value| value.as_bytes().contains(&b',')) {
         return Err(bad("the request has more than one Content-Length"));
     }
     let Some(raw) = raw else { return Ok(()) };

@@ -94,7 +94,7 @@ fn metrics(shared: &Shared) -> Answer {
     metric("num_requests_waiting", "gauge", "", stats.waiting.to_string());
     metric("kv_cache_usage_perc", "gauge", "", cache.to_string());
     metric("generation_tokens_total", "counter", "", stats.tokens.to_string());
-    metric("request_success_total", "counter", ",finished_reason=\"length\"", stats.completed.to_string());
+    metric("request_success_total", "counter", ",finished_reason=\"length\"", stats.succeeded.to_string());
     typed_answer("text/plain; version=0.0.4; charset=utf-8", text)
 }
 

@@ -41,7 +41,7 @@ pub async fn accept(shared: Arc<Shared>, listener: TcpListener, mut phase: watch
     loop {
         let stream = tokio::select! {
             biased;
-            _ = phase.changed() => return,
+            _ = phase.changed() => break,
             accepted = listener.accept() => accepted,
         };
         match stream {
@@ -54,6 +54,9 @@ pub async fn accept(shared: Arc<Shared>, listener: TcpListener, mut phase: watch
             }
         }
     }
+    // Before the receiver, which a crash waits for: when that is gone, the port refuses.
+    drop(listener);
+    drop(phase);
 }
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream, mut phase: watch::Receiver<Phase>) {

@@ -18,6 +18,8 @@ pub struct Stats {
     pub received: u64,
     /// Requests that were answered to the end, whatever the status.
     pub completed: u64,
+    /// Generations that were made as asked, with a good end.
+    pub succeeded: u64,
     /// Requests whose client left before the end.
     pub aborted: u64,
     /// Requests that the node cut off itself: a fault, a crash.
@@ -46,6 +48,7 @@ pub struct Counters {
     pub in_flight: AtomicU64,
     pub received: AtomicU64,
     pub completed: AtomicU64,
+    pub succeeded: AtomicU64,
     pub aborted: AtomicU64,
     pub lost: AtomicU64,
     pub rejected: AtomicU64,
@@ -64,6 +67,7 @@ impl Counters {
             in_flight: read(&self.in_flight),
             received: read(&self.received),
             completed: read(&self.completed),
+            succeeded: read(&self.succeeded),
             aborted: read(&self.aborted),
             lost: read(&self.lost),
             rejected: read(&self.rejected),

@@ -67,13 +67,14 @@ async fn whole(
     plan: &Plan,
     sequence: &Sequence,
 ) -> Result<Answer, ApiError> {
+    let shared = &flight.shared;
     let (tokens, end) = sequence.finished().await;
     match (end, plan.ending) {
         (End::Lost, _) | (_, Ending::Stall) => never().await,
         (End::Aborted, _) | (_, Ending::Abort) => Ok(json_answer(render.whole(tokens, "abort"))),
         (_, Ending::Die) => cut(&flight.conn, Cut::Rst).await,
         (_, Ending::Crash) => {
-            flight.shared.crash_by_fault();
+            shared.crash_by_fault();
             never().await
         }
         (_, Ending::Truncate) => {
@@ -87,6 +88,7 @@ async fn whole(
             Ok(service::error_answer(code, error_json(code, "InternalServerError", DEAD_ENGINE)))
         }
         (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full) => {
+            add(&shared.counters.succeeded, 1);
             Ok(json_answer(render.whole(tokens, plan.reason)))
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::super::body::Flight;
 use super::super::engine::{End, Next, Sequence};
+use super::super::stats::add;
 use super::super::wire::Cut;
 use super::plan::{Ending, Plan};
 use super::render::{DONE, Render, error_event};
@@ -73,7 +74,10 @@ impl TokenStream {
         };
         self.stage = Stage::Tail;
         match ending {
-            Ending::Finish => self.finish(self.plan.reason, true),
+            Ending::Finish => {
+                add(&flight.shared.counters.succeeded, 1);
+                self.finish(self.plan.reason, true);
+            }
             Ending::Abort => self.finish("abort", true),
             Ending::NoDone { finished: true } => self.finish(self.plan.reason, false),
             Ending::NoDone { finished: false } => {}

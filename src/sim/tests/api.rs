@@ -90,6 +90,7 @@ async fn what_balancers_ask() {
     let node = node(Options { model: "llama".to_owned(), ..Options::default() });
     assert_eq!(json(&ask(&node, &get("/v1/models")).await.0)["data"][0]["id"], "llama");
     assert!(ask(&node, &get("/health")).await.0.starts_with("HTTP/1.1 200 OK\r\n"));
+    ask(&node, &chat(1, true, "")).await;
     let metrics = ask(&node, &get("/metrics")).await.0;
     for name in ["num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"] {
         assert!(metrics.contains(&format!("\nvllm:{name}{{model_name=\"llama\"}} 0\n")), "{metrics}");

@@ -1,0 +1,98 @@
+//! Asks the nodes: an ejected one whether it is back, and each one that has a check whether it is well.
+//!
+//! The fleet decides who is to be asked and what the answer means; here the question is put, each in a task of its
+//! own, so that a node that hangs delays nobody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+use pingora_load_balancing::Backend;
+use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+
+use crate::config::Check;
+use crate::fleet::{Pool, Question};
+use crate::journal::announce;
+use crate::live::Live;
+
+/// How often the fleet is asked for questions. Times of the config are kept to within this.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The background service that keeps asking.
+pub struct Asking {
+    live: Arc<Live>,
+}
+
+impl Asking {
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live }
+    }
+
+    fn tick(&self) {
+        let now = Instant::now();
+        let fleet = self.live.fleet();
+        for member in &fleet.pools {
+            member.pool.tick(now).iter().for_each(announce);
+            for question in member.pool.questions(now) {
+                let health = &member.conf.health;
+                let limit = health.check.as_ref().map_or(member.conf.timeouts.connect, |check| check.timeout);
+                tokio::spawn(put(Arc::clone(&member.pool), question, health.check.clone(), limit));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Asking {
+    /// Goes on during a shutdown: requests that are still under way need their nodes back.
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+}
+
+/// Puts one question and reports the answer.
+async fn put(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
+    let yes = is_well(&question, check.as_ref(), limit).await;
+    pool.answer(&question, yes, Instant::now()).iter().for_each(announce);
+}
+
+async fn is_well(question: &Question, check: Option<&Check>, limit: Duration) -> bool {
+    let Ok(backend) = Backend::new(&question.address.to_string()) else { return false };
+    let asked = async {
+        match check {
+            Some(check) => http_check(question, check).check(&backend).await,
+            None => tcp_check(limit).check(&backend).await,
+        }
+    };
+    match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            log::debug!("pool {}, node {}: not well: {error}", question.node.pool, question.node.name);
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+fn http_check(question: &Question, check: &Check) -> HttpHealthCheck {
+    let mut http = HttpHealthCheck::new(&question.node.address.to_string(), false);
+    http.peer_template.options.connection_timeout = Some(check.timeout);
+    http.peer_template.options.read_timeout = Some(check.timeout);
+    if let Ok(uri) = check.path.parse() {
+        http.req.set_uri(uri);
+    }
+    http
+}
+
+fn tcp_check(limit: Duration) -> Box<TcpHealthCheck> {
+    let mut tcp = TcpHealthCheck::new();
+    tcp.peer_template.options.connection_timeout = Some(limit);
+    tcp
+}

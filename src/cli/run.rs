@@ -1,0 +1,70 @@
+//! `evenkeel run`: the gateway.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::check::{ConfigArg, EXIT_BAD_CONFIG, refused};
+use crate::config::Config;
+use crate::server::{Options, Server, signals, stop_handle};
+
+/// Run the gateway.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Take the listening sockets over from the process that runs now; then send that one SIGQUIT
+    #[arg(long)]
+    upgrade: bool,
+    /// Where sockets are handed over [default: upgrade.sock in $RUNTIME_DIRECTORY, else one in /tmp per port]
+    #[arg(long, value_name = "PATH")]
+    upgrade_sock: Option<PathBuf>,
+}
+
+/// Runs until a signal ends it; 64 if the config cannot be used.
+pub fn run(args: &RunArgs, registered: signals::Registered) -> ExitCode {
+    let path = &args.config.config;
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(problems) => return refused(&problems),
+    };
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
+    let upgrade_sock = args.upgrade_sock.clone().unwrap_or_else(|| default_sock(&config));
+    let options = Options { config: path.clone(), upgrade: args.upgrade, upgrade_sock };
+    let server = match Server::new(config, &options) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_BAD_CONFIG);
+        }
+    };
+    say_hello(&server, path, files);
+    let (handle, stopping) = stop_handle();
+    registered.handle(server.live.clone(), server.reloader.clone(), server.log.clone(), handle);
+    server.run(stopping);
+    ExitCode::SUCCESS
+}
+
+fn say_hello(server: &Server, path: &Path, files: u64) {
+    let fleet = server.live.fleet();
+    let settings = &fleet.config.server;
+    let listen: Vec<_> = settings.listen.iter().map(|listener| listener.address.to_string()).collect();
+    let admin = settings.admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/"));
+    log::info!(
+        "evenkeel {} with {}: listens on {}, admin {admin}, at most {files} open files",
+        env!("CARGO_PKG_VERSION"),
+        path.display(),
+        listen.join(", ")
+    );
+    for member in &fleet.pools {
+        let nodes: Vec<_> = member.conf.nodes.iter().map(|node| node.name.as_str()).collect();
+        log::info!("pool {}: {}", member.pool.name(), nodes.join(", "));
+    }
+}
+
+fn default_sock(config: &Config) -> PathBuf {
+    let port = config.server.listen.first().map_or(0, |listener| listener.address.port());
+    match std::env::var_os("RUNTIME_DIRECTORY") {
+        Some(directory) => Path::new(&directory).join("upgrade.sock"),
+        None => std::env::temp_dir().join(format!("evenkeel-{port}.upgrade.sock")),
+    }
+}

@@ -1,0 +1,142 @@
+//! Where nodes are whose address is a name.
+//!
+//! A name that leads nowhere leaves its node ejected and is asked for again; one that leads somewhere is looked up now
+//! and then, and an address that is still among the answers is kept.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use pingora_load_balancing::Backend;
+use pingora_load_balancing::discovery::ServiceDiscovery;
+
+use crate::config::NodeAddress;
+use crate::fleet::{Key, NodeId, Pool};
+use crate::journal::announce;
+use crate::live::Live;
+
+/// A name that leads nowhere is asked for again after this.
+const AGAIN_UNRESOLVED: Duration = Duration::from_secs(5);
+/// A name that leads somewhere is looked up again after this.
+const AGAIN_RESOLVED: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(250);
+/// How long the system's resolver may take.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+
+/// One name, as a source of backends.
+pub struct Name<'a>(pub &'a NodeAddress);
+
+#[async_trait]
+impl ServiceDiscovery for Name<'_> {
+    async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+        let lookup = tokio::net::lookup_host((self.0.host.as_str(), self.0.port));
+        let timed_out = |_| Error::explain(ErrorType::ConnectTimedout, "the resolver does not answer");
+        let found = tokio::time::timeout(LOOKUP_WITHIN, lookup).await.map_err(timed_out)?;
+        let addresses = found.or_err(ErrorType::ConnectError, "the name leads nowhere")?;
+        let backends = addresses.map(|address| Backend::new(&address.to_string())).collect::<Result<_>>()?;
+        Ok((backends, HashMap::new()))
+    }
+}
+
+/// The background service that follows the names of all pools.
+pub struct Following {
+    live: Arc<Live>,
+    known: Mutex<HashMap<(Arc<str>, Key), Known>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    address: Option<SocketAddr>,
+    next: Instant,
+}
+
+impl Following {
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, known: Mutex::new(HashMap::new()) }
+    }
+
+    async fn round(&self) {
+        let fleet = self.live.fleet();
+        let mut present = Vec::new();
+        for member in &fleet.pools {
+            for (key, node) in member.pool.names() {
+                present.push((Arc::clone(member.pool.name()), key));
+                self.follow(&member.pool, key, &node).await;
+            }
+        }
+        self.known.lock().retain(|id, _| present.contains(id));
+    }
+
+    async fn follow(&self, pool: &Pool, key: Key, node: &NodeId) {
+        let id = (Arc::clone(pool.name()), key);
+        let known = self.known.lock().get(&id).copied();
+        if known.is_some_and(|known| Instant::now() < known.next) {
+            return;
+        }
+        let before = known.and_then(|known| known.address);
+        let found = Name(&node.address).discover().await;
+        let address = match &found {
+            Ok((backends, _)) => choose(backends, before),
+            Err(error) => {
+                log::warn!(
+                    "pool {}, node {}: cannot resolve {}: {error}; asks again in {AGAIN_UNRESOLVED:?}",
+                    node.pool, node.name, node.address.host
+                );
+                None
+            }
+        };
+        pool.resolved(key, address, Instant::now()).iter().for_each(announce);
+        let pause = if address.is_some() { AGAIN_RESOLVED } else { AGAIN_UNRESOLVED };
+        self.known.lock().insert(id, Known { address: address.or(before), next: Instant::now() + pause });
+    }
+}
+
+/// The address in use if it is still there, else the first.
+fn choose(backends: &BTreeSet<Backend>, before: Option<SocketAddr>) -> Option<SocketAddr> {
+    let addresses = || backends.iter().filter_map(|backend| backend.addr.as_inet().copied());
+    addresses().find(|address| Some(*address) == before).or_else(|| addresses().next())
+}
+
+#[async_trait]
+impl BackgroundService for Following {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.round().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backends(ports: &[u16]) -> BTreeSet<Backend> {
+        ports.iter().map(|port| Backend::new(&format!("127.0.0.1:{port}")).expect("an address")).collect()
+    }
+
+    #[test]
+    fn an_address_that_is_still_there_is_kept() {
+        let port = |address: Option<SocketAddr>| address.map(|address| address.port());
+        let before = "127.0.0.1:2".parse().ok();
+        assert_eq!(port(choose(&backends(&[1, 2, 3]), before)), Some(2));
+        assert_eq!(port(choose(&backends(&[1, 3]), before)), Some(1));
+        assert_eq!(port(choose(&backends(&[]), before)), None);
+    }
+
+    #[tokio::test]
+    async fn localhost_leads_somewhere_and_nonsense_does_not() {
+        let named = |host: &str| NodeAddress { host: host.into(), port: 80 };
+        let (found, _) = Name(&named("localhost")).discover().await.expect("localhost");
+        assert!(!found.is_empty());
+        assert!(Name(&named("nowhere.invalid")).discover().await.is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! The gateway at one instant, in Prometheus' text format.
+//!
+//! The numbers live where they are made; a scrape takes a snapshot and writes it out, so that counting costs the
+//! requests nothing. Labels are bounded: pools and nodes come from the config, outcomes and reasons from enums, codes
+//! from HTTP.
+
+use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector};
+
+use crate::fleet::{NodeState, PoolSnapshot};
+use crate::outcome::Outcome;
+use crate::retry::Again;
+use crate::status::Snapshot;
+
+/// The body of `GET /metrics`.
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut out = Vec::new();
+    match fill(snapshot).and_then(|registry| TextEncoder::new().encode(&registry.gather(), &mut out)) {
+        Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+        Err(error) => format!("# {error}\n"),
+    }
+}
+
+fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    let process = Sheet { registry: &registry };
+    let version = env!("CARGO_PKG_VERSION");
+    process.gauge("build_info", "The version that runs; always 1.", &["version"])?.with_label_values(&[version]).set(1);
+    let gauges = [
+        ("config_generation", "Configurations loaded since the start; the one in use.", s.generation),
+        ("config_reload_success", "1 if the last reload was taken over.", u64::from(s.reload.error.is_none())),
+        ("requests_in_flight", "Requests under way.", s.requests),
+        ("connections", "Open client connections.", s.connections),
+        ("kept_body_bytes", "Request bodies kept for another attempt, in bytes.", s.kept_bytes),
+    ];
+    for (name, help, value) in gauges {
+        process.gauge(name, help, &[])?.with_label_values(&[]).set(signed(value));
+    }
+    let counters = [
+        ("config_reload_failures_total", "Reloads that were refused.", s.reload.failures),
+        ("refused_connections_total", "Connections above client.max_connections.", s.refused_connections),
+        ("lost_log_lines_total", "Access-log lines lost to a slow disk.", s.lost_log_lines),
+    ];
+    for (name, help, value) in counters {
+        process.counter(name, help, &[])?.with_label_values(&[]).inc_by(value);
+    }
+    pools(&process, &s.pools)?;
+    nodes(&process, &s.pools)?;
+    Ok(registry)
+}
+
+fn pools(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
+    let requests = sheet.counter("requests_total", "Requests answered, by status code.", &["pool", "code"])?;
+    let retries = sheet.counter("retries_total", "Attempts after the first, by what went wrong.", &["pool", "reason"])?;
+    let unkept =
+        sheet.counter("unkept_bodies_total", "Requests sent once, their body being too large to keep.", &["pool"])?;
+    for pool in pools {
+        for (code, count) in &pool.counters.requests {
+            requests.with_label_values(&[&*pool.name, &code.to_string()]).inc_by(*count);
+        }
+        for (why, count) in Again::ALL.iter().zip(pool.counters.retries) {
+            retries.with_label_values(&[&pool.name, why.as_str()]).inc_by(count);
+        }
+        unkept.with_label_values(&[&pool.name]).inc_by(pool.counters.unkept_bodies);
+    }
+    Ok(())
+}
+
+fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
+    let in_flight = sheet.gauge("node_in_flight", "Requests that the node has now.", &["pool", "node"])?;
+    let state = sheet.gauge("node_state", "1 for the state that the node is in.", &["pool", "node", "state"])?;
+    let attempts = sheet.counter("attempts_total", "Attempts that have ended.", &["pool", "node", "outcome"])?;
+    let ejections = sheet.counter("ejections_total", "Times that the node was ejected.", &["pool", "node"])?;
+    for pool in pools {
+        for node in &pool.nodes {
+            let labels = [&*pool.name, &*node.id.name];
+            in_flight.with_label_values(&labels).set(node.in_flight.into());
+            ejections.with_label_values(&labels).inc_by(node.ejections);
+            for one in NodeState::ALL {
+                state.with_label_values(&[labels[0], labels[1], one.as_str()]).set((one == node.state).into());
+            }
+            for (outcome, count) in Outcome::ALL.iter().zip(node.attempts) {
+                attempts.with_label_values(&[labels[0], labels[1], outcome.as_str()]).inc_by(count);
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Sheet<'a> {
+    registry: &'a Registry,
+}
+
+impl Sheet<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.registry.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
+    }
+
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

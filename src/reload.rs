@@ -1,0 +1,69 @@
+//! Reload: read, check, build the next fleet from the old one, swap once.
+//!
+//! A bad file changes nothing and is reported; what cannot change in place is said.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use crate::config::{Config, Problems};
+use crate::journal::{AccessLogWriter, announce};
+use crate::live::Live;
+
+/// What a reload needs.
+#[derive(Debug)]
+pub struct Reloader {
+    live: Arc<Live>,
+    log: AccessLogWriter,
+    path: PathBuf,
+    /// One reload at a time.
+    turn: Mutex<()>,
+}
+
+impl Reloader {
+    pub fn new(live: Arc<Live>, log: AccessLogWriter, path: PathBuf) -> Self {
+        Self { live, log, path, turn: Mutex::new(()) }
+    }
+
+    /// Takes over the file as it is now; says which generation that made.
+    pub fn reload(&self) -> Result<u64, Problems> {
+        let _turn = self.turn.lock();
+        let result = Config::load(&self.path);
+        let now = SystemTime::now();
+        match result {
+            Ok(config) => {
+                let generation = self.take_over(config);
+                let mut reload = self.live.reload.lock();
+                reload.at = now;
+                reload.error = None;
+                log::info!("{}: reloaded, generation {generation}", self.path.display());
+                Ok(generation)
+            }
+            Err(problems) => {
+                let mut reload = self.live.reload.lock();
+                reload.at = now;
+                reload.failures += 1;
+                reload.error = Some(problems.to_string());
+                let generation = self.live.fleet().generation;
+                log::error!("reload refused, generation {generation} stays in use:\n{problems}");
+                Err(problems)
+            }
+        }
+    }
+
+    fn take_over(&self, config: Config) -> u64 {
+        let old = self.live.fleet();
+        for change in old.config.diff_restart(&config) {
+            log::warn!("{}: {change}", self.path.display());
+        }
+        let access_log = config.server.access_log.clone();
+        let (next, events) = old.next(config, Instant::now());
+        let generation = next.generation;
+        self.live.replace(next);
+        events.iter().for_each(announce);
+        self.log.reopen(&access_log);
+        generation
+    }
+}

@@ -1,0 +1,185 @@
+//! The gateway at one instant, as JSON for people and programs.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::fleet::{Event, NodeSnapshot, PoolSnapshot};
+use crate::live::Live;
+use crate::outcome::Outcome;
+
+/// Everything that the views show.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub at: Instant,
+    pub wall: SystemTime,
+    pub uptime: Duration,
+    pub generation: u64,
+    pub reload: crate::live::Reload,
+    pub requests: u64,
+    pub connections: u64,
+    pub refused_connections: u64,
+    pub kept_bytes: u64,
+    pub lost_log_lines: u64,
+    pub stopping: bool,
+    pub pools: Vec<PoolSnapshot>,
+}
+
+impl Snapshot {
+    pub fn of(live: &Live, now: Instant) -> Self {
+        use std::sync::atomic::Ordering::Relaxed;
+        let fleet = live.fleet();
+        Self {
+            at: now,
+            wall: SystemTime::now(),
+            uptime: now.saturating_duration_since(live.started),
+            generation: fleet.generation,
+            reload: live.reload.lock().clone(),
+            requests: live.requests.value(),
+            connections: live.connections.value(),
+            refused_connections: live.refused_connections.load(Relaxed),
+            kept_bytes: live.kept_bytes.value(),
+            lost_log_lines: live.lost_log_lines.load(Relaxed),
+            stopping: live.is_stopping(),
+            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+        }
+    }
+
+    /// The body of `GET /api/status`.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(&Status::of(self)).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    time: String,
+    uptime_seconds: u64,
+    config_generation: u64,
+    last_reload: LastReload,
+    stopping: bool,
+    requests: u64,
+    connections: u64,
+    refused_connections: u64,
+    kept_body_bytes: u64,
+    lost_log_lines: u64,
+    pools: Vec<PoolStatus>,
+}
+
+#[derive(Serialize)]
+struct LastReload {
+    time: String,
+    ok: bool,
+    failures: u64,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PoolStatus {
+    name: String,
+    nodes: Vec<NodeStatus>,
+    requests_by_code: std::collections::BTreeMap<u16, u64>,
+    retries: serde_json::Map<String, serde_json::Value>,
+    unkept_bodies: u64,
+    events: Vec<EventStatus>,
+}
+
+#[derive(Serialize)]
+struct NodeStatus {
+    name: String,
+    address: String,
+    state: &'static str,
+    reason: Option<String>,
+    ejected_for_seconds: Option<f64>,
+    in_flight: u32,
+    max_in_flight: Option<u32>,
+    weight: f64,
+    slow_start_share: f64,
+    recent_failures: usize,
+    ejections: u64,
+    attempts: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct EventStatus {
+    time: String,
+    node: String,
+    what: String,
+    in_flight: u32,
+}
+
+impl Status {
+    fn of(s: &Snapshot) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            time: text(s.wall),
+            uptime_seconds: s.uptime.as_secs(),
+            config_generation: s.generation,
+            last_reload: LastReload {
+                time: text(s.reload.at),
+                ok: s.reload.error.is_none(),
+                failures: s.reload.failures,
+                error: s.reload.error.clone(),
+            },
+            stopping: s.stopping,
+            requests: s.requests,
+            connections: s.connections,
+            refused_connections: s.refused_connections,
+            kept_body_bytes: s.kept_bytes,
+            lost_log_lines: s.lost_log_lines,
+            pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
+        }
+    }
+}
+
+impl PoolStatus {
+    fn of(pool: &PoolSnapshot, s: &Snapshot) -> Self {
+        let retries = crate::retry::Again::ALL.iter().zip(pool.counters.retries);
+        Self {
+            name: pool.name.to_string(),
+            nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
+            requests_by_code: pool.counters.requests.clone(),
+            retries: retries.map(|(why, count)| (why.as_str().to_owned(), count.into())).collect(),
+            unkept_bodies: pool.counters.unkept_bodies,
+            events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
+        }
+    }
+}
+
+impl NodeStatus {
+    fn of(node: &NodeSnapshot) -> Self {
+        let attempts = Outcome::ALL.iter().zip(node.attempts);
+        Self {
+            name: node.id.name.to_string(),
+            address: node.id.address.to_string(),
+            state: node.state.as_str(),
+            reason: node.reason.map(|reason| reason.to_string()),
+            ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
+            in_flight: node.in_flight,
+            max_in_flight: node.max_in_flight,
+            weight: node.weight,
+            slow_start_share: node.share,
+            recent_failures: node.recent_failures,
+            ejections: node.ejections,
+            attempts: attempts.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect(),
+        }
+    }
+}
+
+impl EventStatus {
+    fn of(event: &Event, s: &Snapshot) -> Self {
+        let ago = s.at.saturating_duration_since(event.at);
+        Self {
+            time: text(s.wall.checked_sub(ago).unwrap_or(s.wall)),
+            node: event.node.to_string(),
+            what: event.change.to_string(),
+            in_flight: event.in_flight,
+        }
+    }
+}
+
+fn text(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+}
