@@ -77,7 +77,8 @@ fn main(e: &Entry) -> String {
     }
     let each = |text: fn(&Attempt) -> String| e.attempts.iter().map(text).collect::<Vec<_>>().join(", ");
     let _ = write!(line, " upstream=\"{}\"", each(|a| a.node.to_string()));
-    let _ = write!(line, " status=\"{}\"", each(|a| a.status.map_or_else(|| "-".to_owned(), |s| s.to_string())));
+    let _ =
+        write!(line, " status=\"{}\"", each(|a| a.status.map_or_else(|| "-".to_owned(), |s| s.to_string())));
     let _ = write!(line, " outcome=\"{}\"", each(|a| a.outcome.to_string()));
     match e.ttft {
         Some(ttft) => {
@@ -138,11 +139,8 @@ struct JsonAttempt<'a> {
 
 impl<'a> From<&'a Entry> for JsonLine<'a> {
     fn from(e: &'a Entry) -> Self {
-        let attempt = |a: &'a Attempt| JsonAttempt {
-            node: &a.node,
-            status: a.status,
-            outcome: a.outcome.as_str(),
-        };
+        let attempt =
+            |a: &'a Attempt| JsonAttempt { node: &a.node, status: a.status, outcome: a.outcome.as_str() };
         let seconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
         Self {
             time: e.at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),

@@ -50,7 +50,9 @@ impl Admin {
         let usable = |state| matches!(state, NodeState::Up | NodeState::Probing);
         let without = |pool: &&crate::fleet::PoolSnapshot| !pool.nodes.iter().any(|node| usable(node.state));
         match snapshot.pools.iter().find(without) {
-            Some(pool) => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("pool {}: no node is up\n", pool.name)),
+            Some(pool) => {
+                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("pool {}: no node is up\n", pool.name))
+            }
             None => (StatusCode::OK, PLAIN, "ok\n".into()),
         }
     }

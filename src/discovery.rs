@@ -86,7 +86,9 @@ impl Following {
             Err(error) => {
                 log::warn!(
                     "pool {}, node {}: cannot resolve {}: {error}; asks again in {AGAIN_UNRESOLVED:?}",
-                    node.pool, node.name, node.address.host
+                    node.pool,
+                    node.name,
+                    node.address.host
                 );
                 None
             }

@@ -24,7 +24,9 @@ pub fn announce(event: &Event) {
     let Event { pool, node, change, in_flight, .. } = event;
     match change {
         Change::Ejected { .. } => {
-            log::warn!("pool {pool}, node {node}: {change}; {in_flight} in flight go on, new requests go to other nodes");
+            log::warn!(
+                "pool {pool}, node {node}: {change}; {in_flight} in flight go on, new requests go to other nodes"
+            );
         }
         _ => log::info!("pool {pool}, node {node}: {change}"),
     }
@@ -115,7 +117,9 @@ fn write_all(mut sink: Sink, inbox: &Receiver<Message>) {
                     result = result.and(sink.out.flush());
                     match Sink::open_target(&target) {
                         Ok(new) => sink = new,
-                        Err(e) => log::error!("access log: cannot open {target:?}: {e}; the old file stays in use"),
+                        Err(e) => {
+                            log::error!("access log: cannot open {target:?}: {e}; the old file stays in use")
+                        }
                     }
                 }
                 Message::Flush(done) => {

@@ -11,7 +11,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,pingora=warn,pingora_core=warn"))
-        .init();
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("info,pingora=warn,pingora_core=warn"),
+    )
+    .init();
     evenkeel::cli::main(registered)
 }

@@ -24,10 +24,17 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     let process = Sheet { registry: &registry };
     let version = env!("CARGO_PKG_VERSION");
-    process.gauge("build_info", "The version that runs; always 1.", &["version"])?.with_label_values(&[version]).set(1);
+    process
+        .gauge("build_info", "The version that runs; always 1.", &["version"])?
+        .with_label_values(&[version])
+        .set(1);
     let gauges = [
         ("config_generation", "Configurations loaded since the start; the one in use.", s.generation),
-        ("config_reload_success", "1 if the last reload was taken over.", u64::from(s.reload.error.is_none())),
+        (
+            "config_reload_success",
+            "1 if the last reload was taken over.",
+            u64::from(s.reload.error.is_none()),
+        ),
         ("requests_in_flight", "Requests under way.", s.requests),
         ("connections", "Open client connections.", s.connections),
         ("kept_body_bytes", "Request bodies kept for another attempt, in bytes.", s.kept_bytes),
@@ -49,10 +56,18 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
 }
 
 fn pools(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
-    let requests = sheet.counter("requests_total", "Requests answered, by status code.", &["pool", "code"])?;
-    let retries = sheet.counter("retries_total", "Attempts after the first, by what went wrong.", &["pool", "reason"])?;
-    let unkept =
-        sheet.counter("unkept_bodies_total", "Requests sent once, their body being too large to keep.", &["pool"])?;
+    let requests =
+        sheet.counter("requests_total", "Requests answered, by status code.", &["pool", "code"])?;
+    let retries = sheet.counter(
+        "retries_total",
+        "Attempts after the first, by what went wrong.",
+        &["pool", "reason"],
+    )?;
+    let unkept = sheet.counter(
+        "unkept_bodies_total",
+        "Requests sent once, their body being too large to keep.",
+        &["pool"],
+    )?;
     for pool in pools {
         for (code, count) in &pool.counters.requests {
             requests.with_label_values(&[&*pool.name, &code.to_string()]).inc_by(*count);
@@ -67,16 +82,21 @@ fn pools(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
 
 fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
     let in_flight = sheet.gauge("node_in_flight", "Requests that the node has now.", &["pool", "node"])?;
-    let state = sheet.gauge("node_state", "1 for the state that the node is in.", &["pool", "node", "state"])?;
-    let attempts = sheet.counter("attempts_total", "Attempts that have ended.", &["pool", "node", "outcome"])?;
-    let ejections = sheet.counter("ejections_total", "Times that the node was ejected.", &["pool", "node"])?;
+    let state =
+        sheet.gauge("node_state", "1 for the state that the node is in.", &["pool", "node", "state"])?;
+    let attempts =
+        sheet.counter("attempts_total", "Attempts that have ended.", &["pool", "node", "outcome"])?;
+    let ejections =
+        sheet.counter("ejections_total", "Times that the node was ejected.", &["pool", "node"])?;
     for pool in pools {
         for node in &pool.nodes {
             let labels = [&*pool.name, &*node.id.name];
             in_flight.with_label_values(&labels).set(node.in_flight.into());
             ejections.with_label_values(&labels).inc_by(node.ejections);
             for one in NodeState::ALL {
-                state.with_label_values(&[labels[0], labels[1], one.as_str()]).set((one == node.state).into());
+                state
+                    .with_label_values(&[labels[0], labels[1], one.as_str()])
+                    .set((one == node.state).into());
             }
             for (outcome, count) in Outcome::ALL.iter().zip(node.attempts) {
                 attempts.with_label_values(&[labels[0], labels[1], outcome.as_str()]).inc_by(count);

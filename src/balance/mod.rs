@@ -6,7 +6,7 @@
 
 mod policy;
 
-pub use policy::{choose, Turn};
+pub use policy::{Turn, choose};
 
 /// When a candidate may be taken: a lower tier always goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -33,9 +33,9 @@ pub fn choose(
 ) -> Option<usize> {
     let chosen = match policy {
         Balance::LeastInFlight => smallest(candidates, last, skip, turn.cursor, Candidate::score),
-        Balance::RoundRobin => smallest(candidates, last, skip, turn.cursor, |c| {
-            c.turn.max(turn.now) + c.inverse_rate
-        }),
+        Balance::RoundRobin => {
+            smallest(candidates, last, skip, turn.cursor, |c| c.turn.max(turn.now) + c.inverse_rate)
+        }
         Balance::Random => weighted(candidates, last, skip, random),
     }?;
     turn.cursor = chosen + 1;
@@ -75,10 +75,7 @@ fn smallest(
 /// One of the lowest tier, with a chance in proportion to its rate.
 fn weighted(candidates: &[Candidate], last: Tier, skip: &[usize], random: f64) -> Option<usize> {
     let eligible = |position: usize| may_take(&candidates[position], position, last, skip);
-    let lowest = (0..candidates.len())
-        .filter(|p| eligible(*p))
-        .map(|p| candidates[p].tier)
-        .min()?;
+    let lowest = (0..candidates.len()).filter(|p| eligible(*p)).map(|p| candidates[p].tier).min()?;
     let members = || (0..candidates.len()).filter(|p| eligible(*p) && candidates[*p].tier == lowest);
     let total: f64 = members().map(|p| 1.0 / candidates[p].inverse_rate).sum();
     let mut left = random * total;
@@ -98,13 +95,7 @@ mod tests {
     use super::*;
 
     fn node(in_flight: u32, weight: f64) -> Candidate {
-        Candidate {
-            in_flight,
-            limit: u32::MAX,
-            inverse_rate: 1.0 / weight,
-            tier: Tier::Usable,
-            turn: 0.0,
-        }
+        Candidate { in_flight, limit: u32::MAX, inverse_rate: 1.0 / weight, tier: Tier::Usable, turn: 0.0 }
     }
 
     fn pick(candidates: &mut [Candidate], skip: &[usize]) -> Option<usize> {

@@ -47,7 +47,9 @@ mod tests {
     fn generation_paths_are_exact() {
         assert!(is_generation("/v1/chat/completions"));
         assert!(is_generation("/v1/completions"));
-        for other in ["/", "/v1", "/v1/files", "/v1/batches", "/v1/load_lora_adapter", "/v1/chat/completions/x"] {
+        for other in
+            ["/", "/v1", "/v1/files", "/v1/batches", "/v1/load_lora_adapter", "/v1/chat/completions/x"]
+        {
             assert!(!is_generation(other), "{other}");
         }
     }

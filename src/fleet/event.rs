@@ -48,11 +48,16 @@ impl fmt::Display for Reason {
 /// A change of a node's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
-    Ejected { reason: Reason, time: Duration },
+    Ejected {
+        reason: Reason,
+        time: Duration,
+    },
     /// Still ejected, but it accepts connections: the last resort while no node is up.
     Accepts,
     Probing,
-    Back { reason: Reason },
+    Back {
+        reason: Reason,
+    },
     Joined,
     /// No new requests: removed from the config, or told to drain.
     Draining,

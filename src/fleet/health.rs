@@ -33,7 +33,9 @@ pub enum State {
     Up,
     Ejected(Ejection),
     /// The time is over and the node answered when it was asked; one request at a time may try it.
-    Probing { probe: Option<Probe> },
+    Probing {
+        probe: Option<Probe>,
+    },
 }
 
 /// A node that gets no requests.
@@ -56,11 +58,7 @@ impl Ejection {
     fn is_due(&self, none_up: bool, now: Instant) -> bool {
         let pause = if none_up { ASK_WHEN_NONE_UP } else { ASK_AGAIN };
         let rested = now.saturating_duration_since(self.seen) >= pause;
-        if now < self.until {
-            none_up && !self.accepts && rested
-        } else {
-            self.seen < self.until || rested
-        }
+        if now < self.until { none_up && !self.accepts && rested } else { self.seen < self.until || rested }
     }
 }
 
@@ -188,7 +186,13 @@ impl Health {
     }
 
     /// An attempt ended. `last_up` says that no other node of the pool is up.
-    pub fn end(&mut self, report: Report, policy: &config::Health, last_up: bool, now: Instant) -> Option<Change> {
+    pub fn end(
+        &mut self,
+        report: Report,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
         if report.outcome == Outcome::Connect {
             self.refused_until = Some(now + REFUSED_HOLD);
         }
@@ -223,11 +227,21 @@ impl Health {
         self.give_permit_back(ticket);
     }
 
-    fn count(&mut self, report: Report, policy: &config::Health, last_up: bool, now: Instant) -> Option<Change> {
+    fn count(
+        &mut self,
+        report: Report,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
         if policy.max_fails == 0 {
             return None;
         }
-        while self.window.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= policy.fail_timeout) {
+        while self
+            .window
+            .front()
+            .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= policy.fail_timeout)
+        {
             self.window.pop_front();
         }
         let max_fails = policy.max_fails as usize;

@@ -114,7 +114,12 @@ impl Pool {
         self.change(lease.key, now, change);
     }
 
-    pub(super) fn settle(&self, lease: &Lease, outcome: Outcome, now: Instant) -> (Option<Event>, Option<Charge>) {
+    pub(super) fn settle(
+        &self,
+        lease: &Lease,
+        outcome: Outcome,
+        now: Instant,
+    ) -> (Option<Event>, Option<Charge>) {
         let Lease { key, ticket, epoch, .. } = *lease;
         let report = Report { ticket, epoch, outcome };
         let mut table = self.table.lock();
@@ -216,7 +221,12 @@ impl Pool {
     }
 
     /// Runs `change` on the table; if the node's state changed, counts, remembers and returns that.
-    fn change(&self, key: Key, now: Instant, change: impl FnOnce(&mut Table) -> Option<Change>) -> Option<Event> {
+    fn change(
+        &self,
+        key: Key,
+        now: Instant,
+        change: impl FnOnce(&mut Table) -> Option<Change>,
+    ) -> Option<Event> {
         let mut table = self.table.lock();
         let change = change(&mut table);
         let event = table.note(key, change, now);

@@ -79,7 +79,8 @@ impl Table {
         let node = Node::new(id, self.last_serial, conf, health, now);
         let free = self.nodes.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
-            let nothing = Candidate { in_flight: 0, limit: 0, inverse_rate: 1.0, tier: Tier::Never, turn: 0.0 };
+            let nothing =
+                Candidate { in_flight: 0, limit: 0, inverse_rate: 1.0, tier: Tier::Never, turn: 0.0 };
             self.nodes.push(None);
             self.candidates.push(nothing);
             self.nodes.len() - 1
@@ -144,7 +145,8 @@ impl Table {
     }
 
     fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
-        let with_key = |(place, node): (usize, &'_ Option<Node>)| node.as_ref().map(|node| (place, node.serial));
+        let with_key =
+            |(place, node): (usize, &'_ Option<Node>)| node.as_ref().map(|node| (place, node.serial));
         let keys = self.nodes.iter().enumerate().filter_map(with_key);
         keys.map(|(place, serial)| Key { place, serial }).zip(self.nodes.iter().flatten())
     }
@@ -172,7 +174,9 @@ impl Table {
         if !self.restless.is_empty() {
             self.refresh_restless(now);
         }
-        let fresh = |key: &&Key| self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial);
+        let fresh = |key: &&Key| {
+            self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
+        };
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
         let last = if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::LastResort };
         let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
@@ -187,7 +191,10 @@ impl Table {
     }
 
     fn refusal(&self, skip: &[usize], last: Tier, now: Instant) -> Refusal {
-        let usable = || (0..self.candidates.len()).filter(|p| self.nodes[*p].is_some() && self.candidates[*p].tier <= last);
+        let usable = || {
+            (0..self.candidates.len())
+                .filter(|p| self.nodes[*p].is_some() && self.candidates[*p].tier <= last)
+        };
         if usable().any(|place| !skip.contains(&place)) {
             return Refusal::Full;
         }
@@ -205,7 +212,8 @@ impl Table {
         let address = node.resolved.expect("a node without an address is never chosen");
         node.in_flight += 1;
         self.candidates[place].in_flight = node.in_flight;
-        let taken = (Key { place, serial: node.serial }, ticket, node.health.epoch(), Arc::clone(&node.id), address);
+        let taken =
+            (Key { place, serial: node.serial }, ticket, node.health.epoch(), Arc::clone(&node.id), address);
         if !node.health.is_up() {
             node.health.begin(ticket, now);
             self.refresh(place, now);
@@ -257,7 +265,9 @@ impl Table {
         let verdict = health.checks().result(passed, &check)?;
         match verdict {
             super::checks::Verdict::Rise => health.restore(verdict.into(), now),
-            super::checks::Verdict::Fall if health.is_up() && others => Some(health.take_out(verdict.into(), time, now)),
+            super::checks::Verdict::Fall if health.is_up() && others => {
+                Some(health.take_out(verdict.into(), time, now))
+            }
             super::checks::Verdict::Fall => None,
         }
     }
@@ -312,9 +322,9 @@ impl Table {
             if node.health.ask(none_up, now) {
                 put(QuestionKind::Back);
             }
-            #[expect(clippy::cast_precision_loss, reason = "at most 4096 nodes")]
             let phase = place as f64 / count as f64;
-            if self.policy.check.as_ref().is_some_and(|check| node.health.checks().is_due(check, phase, now)) {
+            if self.policy.check.as_ref().is_some_and(|check| node.health.checks().is_due(check, phase, now))
+            {
                 put(QuestionKind::Check);
             }
         }

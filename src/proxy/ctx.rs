@@ -144,12 +144,14 @@ impl Ctx {
                 self.suspects.push(charge);
                 let another = self.suspects.iter().any(|suspect| suspect.node() != charge.node());
                 if another {
-                    let events = self.suspects.iter().filter_map(|suspect| member.pool.take_back(*suspect, now));
+                    let events =
+                        self.suspects.iter().filter_map(|suspect| member.pool.take_back(*suspect, now));
                     events.for_each(|event| announce(&event));
                 }
             }
             (Outcome::Ok, _) if self.suspects.len() > 1 => {
-                let again = self.suspects.drain(..).filter_map(|suspect| member.pool.charge_again(suspect, now));
+                let again =
+                    self.suspects.drain(..).filter_map(|suspect| member.pool.charge_again(suspect, now));
                 again.for_each(|event| announce(&event));
             }
             _ => {}

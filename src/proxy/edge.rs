@@ -56,7 +56,9 @@ impl ServerApp for Edge {
         let limit = self.live.fleet().config.server.client.max_connections;
         let Some(_open) = self.live.connections.try_add(1, limit as u64) else {
             if self.live.refused_connections.fetch_add(1, Ordering::Relaxed) == 0 {
-                log::warn!("client.max_connections ({limit}) reached: further connections are closed at once");
+                log::warn!(
+                    "client.max_connections ({limit}) reached: further connections are closed at once"
+                );
             }
             return None;
         };
@@ -116,7 +118,9 @@ impl Requests {
         if HEADER_COMPLETE.with(Cell::get) {
             return served.await;
         }
-        log::debug!("a client took longer than client.header_timeout for its header; its connection is closed");
+        log::debug!(
+            "a client took longer than client.header_timeout for its header; its connection is closed"
+        );
         None
     }
 }

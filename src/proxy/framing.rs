@@ -45,7 +45,10 @@ fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &config::Client) 
     let parsed = || headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let size = raw.map_or_else(parsed, <[u8]>::len);
     if size > limits.max_header || headers.len() > limits.max_headers {
-        return Err(Rejection { status: 431, message: "the request header is larger than the limits of client allow" });
+        return Err(Rejection {
+            status: 431,
+            message: "the request header is larger than the limits of client allow",
+        });
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, StatusCode, Version};
 use ipnet::IpNet;
@@ -86,7 +86,12 @@ pub fn introduce(header: &mut RequestHeader, sender: &Sender, request_id: &str) 
 
 /// The request header for a node: the client's, without what concerned its connection, framed for a body of
 /// `length` bytes.
-pub fn to_node(client: &RequestHeader, length: u64, sender: &Sender, request_id: &str) -> Result<RequestHeader> {
+pub fn to_node(
+    client: &RequestHeader,
+    length: u64,
+    sender: &Sender,
+    request_id: &str,
+) -> Result<RequestHeader> {
     let mut header = client.clone();
     if header.headers.get(HOST).is_none()
         && let Some(authority) = header.uri.authority().map(ToString::to_string)
@@ -214,9 +219,13 @@ mod tests {
 
     #[test]
     fn an_untrusted_peer_is_not_believed() {
-        let headers = request(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-Proto", "https")]).headers.clone();
+        let headers =
+            request(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-Proto", "https")]).headers.clone();
         let sender = Sender::of(ip("192.0.2.1"), &headers, &[], "http");
-        assert_eq!((sender.client, &*sender.forwarded_for, sender.proto), (ip("192.0.2.1"), "192.0.2.1", "http"));
+        assert_eq!(
+            (sender.client, &*sender.forwarded_for, sender.proto),
+            (ip("192.0.2.1"), "192.0.2.1", "http")
+        );
     }
 
     #[test]

@@ -49,7 +49,12 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     ctx.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
     let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
     framing::check(request, raw.as_deref(), client).map_err(|rejection| {
-        log::debug!("request {} from {peer}: {}; it gets {}", ctx.request_id, rejection.message, rejection.status);
+        log::debug!(
+            "request {} from {peer}: {}; it gets {}",
+            ctx.request_id,
+            rejection.message,
+            rejection.status
+        );
         refuse(ctx, Failure::new(rejection.status, rejection.message))
     })
 }
@@ -63,7 +68,9 @@ fn refuse(ctx: &mut Ctx, failure: Failure) -> Box<Error> {
 /// Reads the body and finds the pool.
 pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<Way> {
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
-    if session.is_upgrade_req() || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
+    if session.is_upgrade_req()
+        || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
+    {
         return stock(ctx, None);
     }
     let pools = ctx.fleet.pools.iter().map(|member| &member.conf.retry);
@@ -95,7 +102,10 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
 fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
     let model = if only.is_some() { None } else { model_of(&body) };
     let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
-        return Err(refuse(ctx, Failure::new(404, "no pool serves this model; see `models` in the configuration")));
+        return Err(refuse(
+            ctx,
+            Failure::new(404, "no pool serves this model; see `models` in the configuration"),
+        ));
     };
     if member.conf.http_version == HttpVersion::H2 || body.len() as u64 > member.conf.retry.body_limit {
         return stock(ctx, Some((member, body)));
@@ -151,7 +161,9 @@ pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailTo
     }
     let failure = ctx.failure.clone().unwrap_or_else(|| match error.etype() {
         ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::new(504, "the node did not answer in time"),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            Failure::new(504, "the node did not answer in time")
+        }
         _ if *error.esource() == ErrorSource::Upstream => Failure::new(502, "the node broke the connection"),
         _ => {
             log::error!("request {}: {error}; the client gets 500", ctx.request_id);

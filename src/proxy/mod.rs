@@ -109,7 +109,9 @@ impl ProxyHttp for Gateway {
                 ctx.lease = Some(lease);
                 Ok(Box::new(peer))
             }
-            Err(NoLease::UseWhatIsHeld) => Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left"),
+            Err(NoLease::UseWhatIsHeld) => {
+                Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left")
+            }
             Err(NoLease::ClientGone) => {
                 ctx.client_gone = true;
                 Err(Error::new(ErrorType::ConnectionClosed).into_down())
@@ -145,12 +147,22 @@ impl ProxyHttp for Gateway {
         stock::request_body(body, ctx)
     }
 
-    async fn upstream_response_filter(&self, _s: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn upstream_response_filter(
+        &self,
+        _s: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
         stock::upstream_response(head, ctx);
         Ok(())
     }
 
-    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
         if self.live.is_stopping() {
             session.set_keepalive(None);
         }

@@ -52,15 +52,17 @@ impl BackendSelection for LeastInFlight {
         let candidate = |backend: &Backend| Candidate {
             in_flight: backend.ext.get::<InFlight>().map_or(0, |count| count.0.load(Ordering::Acquire)),
             limit: u32::MAX,
-            #[expect(clippy::cast_precision_loss, reason = "weights are small")]
             inverse_rate: 1.0 / backend.weight.max(1) as f64,
             tier: Tier::Usable,
             turn: 0.0,
         };
         let mut candidates: Vec<_> = self.backends.iter().map(candidate).collect();
-        let mut turn = Turn::starting_at(self.cursor.fetch_add(1, Ordering::Relaxed) % self.backends.len().max(1));
+        let mut turn =
+            Turn::starting_at(self.cursor.fetch_add(1, Ordering::Relaxed) % self.backends.len().max(1));
         let mut order = Vec::with_capacity(candidates.len());
-        while let Some(next) = choose(Balance::LeastInFlight, &mut candidates, Tier::Usable, &order, &mut turn, 0.0) {
+        while let Some(next) =
+            choose(Balance::LeastInFlight, &mut candidates, Tier::Usable, &order, &mut turn, 0.0)
+        {
             order.push(next);
         }
         ByLoad { selection: Arc::clone(self), order: order.into_iter() }
@@ -89,7 +91,7 @@ mod tests {
         let backends = BTreeSet::from([backend(1, 1), backend(2, 3)]);
         let balancer: LoadBalancer<LeastInFlight> =
             LoadBalancer::from_backends(Backends::new(discovery::Static::new(backends)));
-        futures_lite_block_on(balancer.update());
+        block_on(balancer.update()).expect("static backends");
         let mut counts = [0_u32; 2];
         for _ in 0..400 {
             let chosen = balancer.select(b"", 8).expect("two backends");
@@ -99,7 +101,7 @@ mod tests {
         assert_eq!(counts, [100, 300]);
     }
 
-    fn futures_lite_block_on<F: Future>(future: F) -> F::Output {
+    fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
     }
 }

@@ -86,7 +86,12 @@ pub fn outcome(ctx: &Ctx) -> Outcome {
 }
 
 /// The exchange broke.
-pub fn error_while_proxy(session: &mut Session, mut error: Box<Error>, ctx: &mut Ctx, reused: bool) -> Box<Error> {
+pub fn error_while_proxy(
+    session: &mut Session,
+    mut error: Box<Error>,
+    ctx: &mut Ctx,
+    reused: bool,
+) -> Box<Error> {
     let outcome = match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, _) => Outcome::ClientGone,
         _ if ctx.status.is_some() => Outcome::Truncated,
@@ -106,7 +111,10 @@ pub fn error_while_proxy(session: &mut Session, mut error: Box<Error>, ctx: &mut
         ctx.client_gone = ctx.failure.is_none();
     } else {
         let status = if outcome == Outcome::Timeout { 504 } else { 502 };
-        log::warn!("request {}: {error}; the client gets {status} unless its response had begun", ctx.request_id);
+        log::warn!(
+            "request {}: {error}; the client gets {status} unless its response had begun",
+            ctx.request_id
+        );
         ctx.failure.get_or_insert_with(|| Failure::new(status, format!("the node failed: {outcome}")));
     }
     ctx.settle(outcome);

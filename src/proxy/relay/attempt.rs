@@ -38,7 +38,7 @@ pub struct Answer {
 }
 
 pub enum Attempted {
-    Answer(Answer),
+    Answer(Box<Answer>),
     Failed(Outcome),
 }
 
@@ -91,7 +91,7 @@ pub async fn run(
     Ok(match exchanged {
         Ok((mut node, (head, ended))) => {
             node.read_timeout = Some(member.conf.timeouts.read);
-            Attempted::Answer(Answer { node, head, ended })
+            Attempted::Answer(Box::new(Answer { node, head, ended }))
         }
         Err(Outcome::Reset) if reused && sent_at.elapsed() < STALE_WITHIN => {
             // nobody took it: it does not count as sent
@@ -142,7 +142,12 @@ async fn send(
     (HttpSession::new(stream), sent)
 }
 
-async fn write(stream: &mut Stream, header: &RequestHeader, body: &Bytes, limit: Duration) -> Result<(), Unsent> {
+async fn write(
+    stream: &mut Stream,
+    header: &RequestHeader,
+    body: &Bytes,
+    limit: Duration,
+) -> Result<(), Unsent> {
     let Some(mut wire) = http_req_header_to_wire(header) else { return Err(Unsent::Closed) };
     let mut rest = &body[..];
     if body.len() <= ONE_WRITE_MAX {
@@ -159,7 +164,10 @@ async fn write(stream: &mut Stream, header: &RequestHeader, body: &Bytes, limit:
     stream.flush().await.map_err(|_| Unsent::Closed)
 }
 
-async fn read_head(node: &mut HttpSession, limit: Option<Duration>) -> Result<(Box<ResponseHeader>, bool), Outcome> {
+async fn read_head(
+    node: &mut HttpSession,
+    limit: Option<Duration>,
+) -> Result<(Box<ResponseHeader>, bool), Outcome> {
     let read = final_head(node);
     match limit {
         Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),

@@ -25,9 +25,14 @@ pub struct Limits {
 /// The body, or as much of it as may be kept.
 #[derive(Debug)]
 pub enum Read {
-    Kept { body: Bytes, share: Option<Share> },
+    Kept {
+        body: Bytes,
+        share: Option<Share>,
+    },
     /// Too large: what was read so far; the rest is still to come.
-    Unkept { start: Bytes },
+    Unkept {
+        start: Bytes,
+    },
 }
 
 /// Why it could not be read.
@@ -46,7 +51,12 @@ pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result
     let first = announced.unwrap_or(0);
     let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
     let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new() }) };
-    if session.req_header().headers.get("expect").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if session
+        .req_header()
+        .headers
+        .get("expect")
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         session.as_downstream_mut().write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
     }
     collect(session, limits, share, announced).await
@@ -59,7 +69,9 @@ async fn collect(
     announced: Option<u64>,
 ) -> Result<Read, ReadError> {
     let mut body = Collected::default();
-    while let Some(chunk) = session.as_downstream_mut().read_request_body().await.map_err(|e| read_error(&e))? {
+    while let Some(chunk) =
+        session.as_downstream_mut().read_request_body().await.map_err(|e| read_error(&e))?
+    {
         let size = body.len() + chunk.len() as u64;
         if size > limits.max {
             return Err(ReadError::Failed(Failure::new(TOO_LARGE.status, TOO_LARGE.message)));

@@ -67,7 +67,7 @@ async fn once(
     fresh: bool,
 ) -> Result<Next> {
     let answer = match attempt::run(&gateway.connector, session, ctx, member, peer, fresh).await? {
-        Attempted::Answer(answer) => answer,
+        Attempted::Answer(answer) => *answer,
         Attempted::Failed(outcome) => return failed(ctx, member, outcome),
     };
     let code = answer.head.status.as_u16();
@@ -76,7 +76,9 @@ async fn once(
     if let (Outcome::Ok, Some(lease)) = (outcome, &ctx.lease) {
         lease.good_head(Instant::now()).iter().for_each(announce);
     }
-    if outcome == Outcome::Busy && let Some(lease) = &ctx.lease {
+    if outcome == Outcome::Busy
+        && let Some(lease) = &ctx.lease
+    {
         let after = answer.head.headers.get("retry-after").and_then(|v| classify::retry_after(v.as_bytes()));
         lease.busy(after, Instant::now());
     }
@@ -86,7 +88,9 @@ async fn once(
             again(ctx, member, outcome, why);
             Ok(Next::Node)
         }
-        Verdict::Fresh | Verdict::Stop(_) => pass_on(gateway, session, ctx, member, peer, answer, outcome).await,
+        Verdict::Fresh | Verdict::Stop(_) => {
+            pass_on(gateway, session, ctx, member, peer, answer, outcome).await
+        }
     }
 }
 

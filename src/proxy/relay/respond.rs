@@ -72,10 +72,8 @@ pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held) -> Resul
     ctx.note = Some("no other node was left");
     headers::to_client(&mut held.head, session.req_header())?;
     dress_as(&mut held.head, ctx, &held.node)?;
-    let tasks = vec![
-        HttpTask::Header(held.head, held.body.is_empty()),
-        HttpTask::Body(Some(held.body), true),
-    ];
+    let tasks =
+        vec![HttpTask::Header(held.head, held.body.is_empty()), HttpTask::Body(Some(held.body), true)];
     session.write_response_tasks(tasks).await.map(|_| ())
 }
 
