@@ -176,7 +176,7 @@ mod tests {
         let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status, outcome };
         Entry {
             client: Some(IpAddr::from([192, 0, 2, 7])),
-            at: "2026-11-22T08:48:10.5+00:00[UTC]".parse().unwrap(),
+            at: "2026-11-22T08:48:10.5+00:00[+00:00]".parse().unwrap(),
             method: "POST".into(),
             path: "/v1/chat/completions".into(),
             protocol: "HTTP/1.1",
