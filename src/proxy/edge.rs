@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -17,43 +18,58 @@ use pingora_proxy::HttpProxy;
 use tokio::time::{Instant, sleep_until};
 
 use super::Gateway;
+use super::preface::{self, Speaks};
 use crate::live::Live;
 
 tokio::task_local! {
-    static HEADER_COMPLETE: Cell<bool>;
+    /// The HTTP/1 connection that this task serves.
+    static CONNECTION: Connection;
+}
+
+#[derive(Default)]
+struct Connection {
+    /// It has had a request before this one.
+    used: Cell<bool>,
+    /// The header of its present request has been read.
+    header_complete: Cell<bool>,
 }
 
 /// The header of the request that this task serves has been read.
 pub fn header_is_complete() {
-    let _ = HEADER_COMPLETE.try_with(|complete| complete.set(true));
+    let _ = CONNECTION.try_with(|connection| connection.header_complete.set(true));
 }
 
 /// The application that listeners hand their connections to.
 pub struct Edge {
     live: Arc<Live>,
-    requests: Arc<Requests>,
+    http1: Arc<Requests>,
+    http2: Arc<Requests>,
 }
 
 /// The proxy, with a deadline on each request's header.
 struct Requests {
     live: Arc<Live>,
     proxy: Arc<HttpProxy<Gateway>>,
+    options: HttpServerOptions,
 }
 
 impl Edge {
-    pub fn new(live: Arc<Live>, mut proxy: HttpProxy<Gateway>) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        proxy.server_options = Some(options);
-        let requests = Arc::new(Requests { live: Arc::clone(&live), proxy: Arc::new(proxy) });
-        Self { live, requests }
+    pub fn new(live: Arc<Live>, proxy: HttpProxy<Gateway>) -> Self {
+        let proxy = Arc::new(proxy);
+        let requests = |h2c| {
+            let mut options = HttpServerOptions::default();
+            options.h2c = h2c;
+            Arc::new(Requests { live: Arc::clone(&live), proxy: Arc::clone(&proxy), options })
+        };
+        Self { http1: requests(false), http2: requests(true), live }
     }
 }
 
 #[async_trait]
 impl ServerApp for Edge {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let limit = self.live.fleet().config.server.client.max_connections;
+        let client = self.live.fleet().config.server.client.clone();
+        let limit = client.max_connections;
         let Some(_open) = self.live.connections.try_add(1, limit as u64) else {
             if self.live.refused_connections.fetch_add(1, Ordering::Relaxed) == 0 {
                 log::warn!(
@@ -62,11 +78,18 @@ impl ServerApp for Edge {
             }
             return None;
         };
-        ServerApp::process_new(&self.requests, stream, shutdown).await
+        let first = tokio::time::timeout(client.header_timeout, preface::detect(stream));
+        match first.await.ok().flatten()? {
+            (stream, Speaks::Http1) => {
+                let served = ServerApp::process_new(&self.http1, stream, shutdown);
+                CONNECTION.scope(Connection::default(), served).await
+            }
+            (stream, Speaks::Http2) => ServerApp::process_new(&self.http2, stream, shutdown).await,
+        }
     }
 
     async fn cleanup(&self) {
-        ServerApp::cleanup(&*self.requests).await;
+        ServerApp::cleanup(&*self.http1).await;
     }
 }
 
@@ -82,11 +105,29 @@ impl HttpServerApp for Requests {
             return self.proxy.process_new_http(session, shutdown).await;
         }
         let client = self.live.fleet().config.server.client.clone();
+        let used = CONNECTION.with(|connection| {
+            connection.header_complete.set(false);
+            connection.used.replace(true)
+        });
         // on a connection that is used again, the time between two requests comes first
-        let idle = session.get_keepalive().map(std::time::Duration::from_secs).unwrap_or_default();
+        let idle = if used { client.keepalive } else { Duration::ZERO };
         let deadline = Instant::now() + idle + client.header_timeout;
-        session.set_read_timeout(Some(client.header_timeout));
-        HEADER_COMPLETE.scope(Cell::new(false), self.serve(session, shutdown, deadline)).await
+        if !used {
+            session.set_keepalive(Some(client.header_timeout.as_secs().max(1)));
+        }
+        let mut served = self.proxy.process_new_http(session, shutdown);
+        tokio::select! {
+            biased;
+            connection = &mut served => return connection,
+            () = sleep_until(deadline) => {}
+        }
+        if CONNECTION.with(|connection| connection.header_complete.get()) {
+            return served.await;
+        }
+        log::debug!(
+            "a client took longer than client.header_timeout for its header; its connection is closed"
+        );
+        None
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -94,33 +135,10 @@ impl HttpServerApp for Requests {
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
+        Some(&self.options)
     }
 
     async fn http_cleanup(&self) {
         self.proxy.http_cleanup().await;
-    }
-}
-
-impl Requests {
-    async fn serve(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-        deadline: Instant,
-    ) -> Option<ReusedHttpStream> {
-        let mut served = self.proxy.process_new_http(session, shutdown);
-        tokio::select! {
-            biased;
-            connection = &mut served => return connection,
-            () = sleep_until(deadline) => {}
-        }
-        if HEADER_COMPLETE.with(Cell::get) {
-            return served.await;
-        }
-        log::debug!(
-            "a client took longer than client.header_timeout for its header; its connection is closed"
-        );
-        None
     }
 }

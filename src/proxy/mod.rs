@@ -10,6 +10,7 @@ mod edge;
 mod framing;
 mod headers;
 mod intake;
+mod preface;
 mod relay;
 mod reply;
 pub mod selection;
