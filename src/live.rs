@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::fleet::Fleet;
+use crate::fleet::{Counters, Fleet};
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Live {
     pub refused_connections: AtomicU64,
     /// Access-log lines that were lost because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
+    /// Requests that were refused before they had a pool, by status code.
+    pub unrouted: Mutex<Counters>,
     stopping: AtomicBool,
     pub started: Instant,
     pub started_at: SystemTime,
@@ -51,6 +53,7 @@ impl Live {
             kept_bytes: Gauge::default(),
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
+            unrouted: Mutex::default(),
             stopping: AtomicBool::new(false),
             started: Instant::now(),
             started_at: now,

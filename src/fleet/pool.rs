@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_listener::EventListener;
+use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
 use super::checks::Verdict;
@@ -143,7 +143,11 @@ impl Pool {
 
     /// One slot is free: one waiter. A node changed: all of them.
     fn wake(&self, event: Option<&Event>) {
-        self.changed.notify(if event.is_some() { usize::MAX } else { 1 });
+        match event {
+            Some(_) => self.changed.notify(usize::MAX),
+            // one more than those that are on their way already
+            None => self.changed.notify(1.additional()),
+        };
     }
 
     /// The failure was the request's fault: another node gave it the same answer.

@@ -1,11 +1,12 @@
 //! The gateway at one instant, as JSON for people and programs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::fleet::{Event, NodeSnapshot, PoolSnapshot};
+use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot};
 use crate::live::Live;
 use crate::outcome::Outcome;
 
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub kept_bytes: u64,
     pub lost_log_lines: u64,
     pub stopping: bool,
+    /// Refused before they had a pool.
+    pub unrouted: Counters,
     pub pools: Vec<PoolSnapshot>,
 }
 
@@ -42,6 +45,7 @@ impl Snapshot {
             kept_bytes: live.kept_bytes.value(),
             lost_log_lines: live.lost_log_lines.load(Relaxed),
             stopping: live.is_stopping(),
+            unrouted: live.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
         }
     }
@@ -60,6 +64,7 @@ struct Status {
     config_generation: u64,
     last_reload: LastReload,
     stopping: bool,
+    refused_by_code: BTreeMap<u16, u64>,
     requests: u64,
     connections: u64,
     refused_connections: u64,
@@ -80,7 +85,7 @@ struct LastReload {
 struct PoolStatus {
     name: String,
     nodes: Vec<NodeStatus>,
-    requests_by_code: std::collections::BTreeMap<u16, u64>,
+    requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
     events: Vec<EventStatus>,
@@ -124,6 +129,7 @@ impl Status {
                 error: s.reload.error.clone(),
             },
             stopping: s.stopping,
+            refused_by_code: s.unrouted.requests.clone(),
             requests: s.requests,
             connections: s.connections,
             refused_connections: s.refused_connections,
