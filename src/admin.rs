@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
-use pingora_core::apps::http_app::ServeHttp;
-use pingora_core::protocols::http::ServerSession;
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
 
 use crate::fleet::NodeState;
 use crate::live::Live;
