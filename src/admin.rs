@@ -31,7 +31,7 @@ impl Admin {
         if *method != Method::GET && *method != Method::HEAD {
             return (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
         }
-        let snapshot = || Snapshot::of(&self.live, Instant::now());
+        let snapshot = || self.live.snapshot(Instant::now());
         match path {
             "/livez" => (StatusCode::OK, PLAIN, "ok\n".into()),
             "/readyz" => self.ready(&snapshot()),
