@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::config::Config;
 use crate::fleet::{Counters, Fleet};
+use crate::status::{Reload, Snapshot};
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
@@ -33,15 +34,6 @@ pub struct Live {
     pub started_at: SystemTime,
 }
 
-/// How the last reload ended; the first load counts as one.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    pub at: SystemTime,
-    /// What was wrong with the file; the generation before it is still in use.
-    pub error: Option<String>,
-    pub failures: u64,
-}
-
 impl Live {
     pub fn new(config: Config) -> Self {
         let now = SystemTime::now();
@@ -63,6 +55,26 @@ impl Live {
     /// The present generation, to be kept for the whole of a request.
     pub fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
+    }
+
+    /// All that the views show, taken at once.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let fleet = self.fleet();
+        Snapshot {
+            at: now,
+            wall: SystemTime::now(),
+            uptime: now.saturating_duration_since(self.started),
+            generation: fleet.generation,
+            reload: self.reload.lock().clone(),
+            requests: self.requests.value(),
+            connections: self.connections.value(),
+            refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            kept_bytes: self.kept_bytes.value(),
+            lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
+            stopping: self.is_stopping(),
+            unrouted: self.unrouted.lock().clone(),
+            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+        }
     }
 
     pub fn replace(&self, fleet: Fleet) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Version, header};
 use jiff::Zoned;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::ctx::Ctx;
@@ -206,7 +206,7 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
 }
 
 /// Adds what a node is told, on Pingora's own path.
-pub fn introduce(header: &mut pingora_http::RequestHeader, ctx: &Ctx) -> Result<()> {
+pub fn introduce(header: &mut pingora::http::RequestHeader, ctx: &Ctx) -> Result<()> {
     match &ctx.sender {
         Some(sender) => headers::introduce(header, sender, &ctx.request_id),
         None => Ok(()),

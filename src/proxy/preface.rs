@@ -4,8 +4,8 @@
 //! client that sends nothing would stay, and `GET / HTTP/1.0` has only 18 bytes. Here the first byte that differs
 //! decides, and the wait has a deadline.
 
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::l4::stream::Stream as Tcp;
+use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::Stream as Tcp;
 use tokio::io::AsyncReadExt;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

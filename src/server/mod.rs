@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::connectors::{ConnectorOptions, TransportConnector};
-use pingora_core::listeners::{ListenerConfig, TcpSocketOptions};
-use pingora_core::server::configuration::{Opt, ServerConf};
-use pingora_core::server::{RunArgs, Server as Pingora};
-use pingora_core::services::background::background_service;
-use pingora_core::services::listening::Service;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server as Pingora};
+use pingora::services::background::background_service;
+use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};

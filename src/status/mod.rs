@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot};
-use crate::live::Live;
 use crate::outcome::Outcome;
 
 /// Everything that the views show.
@@ -17,7 +16,7 @@ pub struct Snapshot {
     pub wall: SystemTime,
     pub uptime: Duration,
     pub generation: u64,
-    pub reload: crate::live::Reload,
+    pub reload: Reload,
     pub requests: u64,
     pub connections: u64,
     pub refused_connections: u64,
@@ -29,27 +28,16 @@ pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
 }
 
-impl Snapshot {
-    pub fn of(live: &Live, now: Instant) -> Self {
-        use std::sync::atomic::Ordering::Relaxed;
-        let fleet = live.fleet();
-        Self {
-            at: now,
-            wall: SystemTime::now(),
-            uptime: now.saturating_duration_since(live.started),
-            generation: fleet.generation,
-            reload: live.reload.lock().clone(),
-            requests: live.requests.value(),
-            connections: live.connections.value(),
-            refused_connections: live.refused_connections.load(Relaxed),
-            kept_bytes: live.kept_bytes.value(),
-            lost_log_lines: live.lost_log_lines.load(Relaxed),
-            stopping: live.is_stopping(),
-            unrouted: live.unrouted.lock().clone(),
-            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
-        }
-    }
+/// How the last reload ended; the first load counts as one.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    pub at: SystemTime,
+    /// What was wrong with the file; the generation before it is still in use.
+    pub error: Option<String>,
+    pub failures: u64,
+}
 
+impl Snapshot {
     /// The body of `GET /api/status`.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&Status::of(self)).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))

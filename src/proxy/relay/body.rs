@@ -1,7 +1,7 @@
 //! Reading the request's body, so that it can be sent again.
 
 use bytes::{Bytes, BytesMut};
-use pingora_core::ErrorType;
+use pingora::ErrorType;
 use pingora_proxy::Session;
 
 use super::super::framing::{TOO_LARGE, content_length};
@@ -122,7 +122,7 @@ impl Collected {
     }
 }
 
-fn read_error(error: &pingora_core::Error) -> ReadError {
+fn read_error(error: &pingora::Error) -> ReadError {
     match error.etype() {
         ErrorType::ReadTimedout => {
             ReadError::Failed(Failure::new(408, "the request body did not come within client.body_timeout"))
