@@ -4,6 +4,7 @@
 //! answers about the request. What is left of the 5xx says that the node is broken.
 
 mod path;
+pub mod stream;
 
 pub use path::is_generation;
 

@@ -1,0 +1,226 @@
+//! What a stream of server-sent events says about its own end, while it passes by.
+//!
+//! A status code is sent before the first token, so that what goes wrong later is only in the stream: vLLM's dead engine
+//! says `data: {"error": ...}` and then, all the same, `data: [DONE]`; one that was told to stop says
+//! `"finish_reason":"abort"`; one that was killed says nothing more. The watcher looks and changes nothing. It works on
+//! any split of the bytes, holds one line at most, and parses only what looks like trouble.
+
+use memchr::memmem;
+
+/// Longest line that is looked into, in bytes; what is longer passes unseen.
+const LINE_MAX: usize = 64 * 1024;
+
+/// What the first event of a stream was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// A token, or whatever else is no error.
+    Good,
+    /// An error, with its code if it has one.
+    Error(Option<u16>),
+}
+
+/// What has been seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The first event, once it is complete.
+    pub first: Option<First>,
+    /// Events with data, `[DONE]` not counted.
+    pub events: u64,
+    /// An error event came, with its code if it had one.
+    pub error: Option<Option<u16>>,
+    /// The engine was told to stop (`finish_reason: "abort"`).
+    pub aborted: bool,
+    /// A choice has come to its end (`finish_reason` with a value).
+    pub finished: bool,
+    /// `[DONE]` came.
+    pub done: bool,
+}
+
+/// Watches one stream.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    /// The beginning of the line under way, if a chunk ended within it.
+    line: Vec<u8>,
+    /// The line under way is too long to be looked into.
+    overlong: bool,
+    seen: Seen,
+}
+
+impl Watcher {
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The stream is at the boundary between two events, as far as it has come.
+    pub fn is_between_lines(&self) -> bool {
+        self.line.is_empty() && !self.overlong
+    }
+
+    /// Looks at the next bytes of the stream, however they were split.
+    pub fn look(&mut self, mut chunk: &[u8]) {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
+            let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
+            if self.line.is_empty() && !self.overlong {
+                self.judge(line);
+            } else {
+                self.hold(line);
+                let whole = std::mem::take(&mut self.line);
+                if !std::mem::take(&mut self.overlong) {
+                    self.judge(&whole);
+                }
+            }
+            chunk = rest;
+        }
+        self.hold(chunk);
+    }
+
+    fn hold(&mut self, part: &[u8]) {
+        if self.line.len() + part.len() > LINE_MAX {
+            self.line.clear();
+            self.overlong = true;
+        } else if !self.overlong {
+            self.line.extend_from_slice(part);
+        }
+    }
+
+    /// One whole line, without its end.
+    fn judge(&mut self, line: &[u8]) {
+        // llama.cpp has said `error: {...}` where others say `data: {"error": ...}`
+        let (data, bare) = match (field(line, b"data"), field(line, b"error")) {
+            (Some(data), _) => (data, false),
+            (None, Some(error)) => (error, true),
+            (None, None) => return,
+        };
+        if data == b"[DONE]" {
+            self.seen.done = true;
+            return;
+        }
+        self.seen.events += 1;
+        let error = error_of(data, bare);
+        if let Some(code) = error {
+            self.seen.error.get_or_insert(code);
+        } else {
+            self.note_finish(data);
+        }
+        self.seen.first.get_or_insert(error.map_or(First::Good, First::Error));
+    }
+
+    fn note_finish(&mut self, data: &[u8]) {
+        let Some(at) = memmem::find(data, b"\"finish_reason\"") else { return };
+        let value = data[at + b"\"finish_reason\"".len()..].trim_ascii_start();
+        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
+        if let Some(text) = value.strip_prefix(b"\"") {
+            self.seen.finished = true;
+            self.seen.aborted |= text.starts_with(b"abort\"");
+        }
+    }
+}
+
+/// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let value = line.strip_prefix(name)?.strip_prefix(b":")?;
+    Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// The code of an error event, if the event is one: `{"error": {...}}` at the top level, or the bare error object.
+fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
+    // a cheap look first: tokens are many and errors few
+    if !bare && memmem::find(data, b"\"error\"").is_none() {
+        return None;
+    }
+    #[derive(serde::Deserialize)]
+    struct Event {
+        error: Option<serde_json::Value>,
+    }
+    let error = if bare {
+        serde_json::from_slice(data).unwrap_or(serde_json::Value::Bool(true))
+    } else {
+        serde_json::from_slice::<Event>(data).ok()?.error?
+    };
+    if error.is_null() {
+        return None;
+    }
+    let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
+    Some(code.and_then(|code| u16::try_from(code).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn watch(parts: &[&[u8]]) -> Seen {
+        let mut watcher = Watcher::default();
+        parts.iter().for_each(|part| watcher.look(part));
+        *watcher.seen()
+    }
+
+    const TOKEN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
+    const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    const ABORT: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\": \"abort\"}]}\r\n\r\n";
+    const DEAD: &str = "data: {\"error\": {\"message\": \"EngineCore\", \"code\": 500}}\n\n";
+    const FULL: &str = "data: {\"error\":{\"message\":\"The request queue is full.\",\"code\":\"503\"}}\n\n";
+    const QUOTED: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"error\\\": no\"}}],\"error\":null}\n\n";
+    const DONE: &str = "data: [DONE]\n\n";
+    const COMMENT: &str = ": ping\nevent: message\nid: 7\n\n";
+    const BARE: &str = "error: {\"code\":400,\"message\":\"bad\"}\n\n";
+
+    #[test]
+    fn what_streams_say_of_their_end() {
+        let good = Seen { first: Some(First::Good), ..Seen::default() };
+        let table: [(&[&str], Seen); 9] = [
+            (&[COMMENT], Seen::default()),
+            (&[TOKEN], Seen { events: 1, ..good }),
+            (&[TOKEN, STOP, DONE], Seen { events: 2, finished: true, done: true, ..good }),
+            (&[TOKEN, ABORT, DONE], Seen { events: 2, finished: true, aborted: true, done: true, ..good }),
+            (&[TOKEN, DEAD, DONE], Seen { events: 2, error: Some(Some(500)), done: true, ..good }),
+            (&[TOKEN, TOKEN], Seen { events: 2, ..good }),
+            (&[QUOTED], Seen { events: 1, ..good }),
+            (
+                &[FULL],
+                Seen { first: Some(First::Error(Some(503))), events: 1, error: Some(Some(503)), ..Seen::default() },
+            ),
+            (
+                &[BARE],
+                Seen { first: Some(First::Error(Some(400))), events: 1, error: Some(Some(400)), ..Seen::default() },
+            ),
+        ];
+        for (events, want) in table {
+            assert_eq!(watch(&[events.concat().as_bytes()]), want, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_beyond_the_bound_passes_unseen_and_the_next_one_is_seen() {
+        let long = format!("data: {{\"error\":{{\"pad\":\"{}\"}}}}\n\n", "x".repeat(2 * LINE_MAX));
+        for size in [1, 1000, long.len()] {
+            let mut watcher = Watcher::default();
+            long.as_bytes().chunks(size).for_each(|part| watcher.look(part));
+            assert!(watcher.line.len() <= LINE_MAX);
+            watcher.look(DONE.as_bytes());
+            assert!(watcher.seen().done);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_verdict(
+            picks in prop::collection::vec(0..8_usize, 1..8),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let samples = [TOKEN, STOP, ABORT, DEAD, FULL, QUOTED, DONE, COMMENT];
+            let text: String = picks.iter().map(|pick| samples[*pick]).collect();
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let parts: Vec<_> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(watch(&parts), watch(&[text.as_bytes()]));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..16)) {
+            let parts: Vec<_> = chunks.iter().map(Vec::as_slice).collect();
+            watch(&parts);
+        }
+    }
+}
