@@ -85,6 +85,9 @@ impl Watcher {
 
     /// One whole line, without its end.
     fn judge(&mut self, line: &[u8]) {
+        if line.len() > LINE_MAX {
+            return;
+        }
         // llama.cpp has said `error: {...}` where others say `data: {"error": ...}`
         let (data, bare) = match (field(line, b"data"), field(line, b"error")) {
             (Some(data), _) => (data, false),
