@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_listener::EventListener;
+use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
 use super::checks::Verdict;
@@ -143,7 +143,11 @@ impl Pool {
 
     /// One slot is free: one waiter. A node changed: all of them.
     fn wake(&self, event: Option<&Event>) {
-        self.changed.notify(if event.is_some() { usize::MAX } else { 1 });
+        match event {
+            Some(_) => self.changed.notify(usize::MAX),
+            // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
+            None => self.changed.notify(1.additional()),
+        };
     }
 
     /// The failure was the request's fault: another node gave it the same answer.
@@ -213,6 +217,11 @@ impl Pool {
 
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
         self.table.lock().snapshot(&self.name, now)
+    }
+
+    #[cfg(test)]
+    pub(super) fn table(&self) -> parking_lot::MutexGuard<'_, Table> {
+        self.table.lock()
     }
 
     /// Whether nothing is left to do for a pool that was removed.

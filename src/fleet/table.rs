@@ -144,7 +144,7 @@ impl Table {
         self.nodes.get_mut(key.place)?.as_mut().filter(|node| node.serial == key.serial)
     }
 
-    fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
+    pub fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
         let with_key =
             |(place, node): (usize, &'_ Option<Node>)| node.as_ref().map(|node| (place, node.serial));
         let keys = self.nodes.iter().enumerate().filter_map(with_key);
