@@ -50,6 +50,14 @@ pub struct Ejection {
     asking: bool,
     /// The failure that failed a probe, so that it can be taken back.
     failed_probe: Option<u64>,
+    /// What it was like before, in case that the ejection is taken back.
+    before: Before,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Before {
+    believed_from: u64,
+    back_since: Option<Instant>,
 }
 
 impl Ejection {
@@ -85,10 +93,15 @@ pub struct Health {
     state: State,
     /// Goes up with each ejection.
     epoch: u64,
+    /// What began in an older epoch than this is not believed. Lags behind `epoch` after an ejection that was taken
+    /// back: for those who had begun before it, nothing happened.
+    believed_from: u64,
     /// Failures of this epoch, oldest first; never more than `max_fails`.
     window: VecDeque<(Instant, u64)>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
+    /// The failed probe that was taken back, in case that it is charged again.
+    acquitted_probe: Option<u64>,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
     /// When it came back; `None` if it never was away, for a fresh process starts at full share.
@@ -102,8 +115,10 @@ impl Health {
         Self {
             state: State::Up,
             epoch: 0,
+            believed_from: 0,
             window: VecDeque::new(),
             failed_probes: 0,
+            acquitted_probe: None,
             refused_until: None,
             busy_until: None,
             back_since: None,
@@ -170,6 +185,10 @@ impl Health {
         }
     }
 
+    fn believes(&self, epoch: u64) -> bool {
+        epoch >= self.believed_from
+    }
+
     fn is_probe(&self, ticket: u64) -> bool {
         matches!(&self.state, State::Probing { probe: Some(probe) } if probe.ticket == ticket)
     }
@@ -179,8 +198,8 @@ impl Health {
     pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
         let believed = match self.state {
             State::Up => false,
-            State::Ejected(_) => epoch == self.epoch,
-            State::Probing { .. } => self.is_probe(ticket) || epoch == self.epoch,
+            State::Ejected(_) => self.believes(epoch),
+            State::Probing { .. } => self.is_probe(ticket) || self.believes(epoch),
         };
         believed.then(|| self.come_back(now, Reason::Answered))
     }
@@ -203,9 +222,12 @@ impl Health {
         if self.is_probe(report.ticket) {
             return Some(self.probe_failed(report, policy, now));
         }
+        if !self.believes(report.epoch) {
+            return None;
+        }
         match &mut self.state {
-            State::Up if report.epoch == self.epoch => self.count(report, policy, last_up, now),
-            State::Ejected(ejection) if report.epoch == self.epoch && report.outcome.is_silence() => {
+            State::Up => self.count(report, policy, last_up, now),
+            State::Ejected(ejection) if report.outcome.is_silence() => {
                 // a last resort failed: it is asked before it is used again
                 ejection.accepts = false;
                 ejection.seen = now;
@@ -269,6 +291,7 @@ impl Health {
 
     fn eject(&mut self, reason: Reason, time: Duration, failed_probe: Option<u64>, now: Instant) -> Change {
         let until = now + time;
+        let before = Before { believed_from: self.believed_from, back_since: self.back_since };
         self.state = State::Ejected(Ejection {
             until,
             reason,
@@ -276,8 +299,10 @@ impl Health {
             seen: now,
             asking: false,
             failed_probe,
+            before,
         });
         self.epoch += 1;
+        self.believed_from = self.epoch;
         self.back_since = None;
         Change::Ejected { reason, time }
     }
@@ -286,6 +311,7 @@ impl Health {
         self.state = State::Up;
         self.window.clear();
         self.failed_probes = 0;
+        self.acquitted_probe = None;
         self.refused_until = None;
         self.busy_until = None;
         self.back_since = Some(now);
@@ -298,19 +324,37 @@ impl Health {
         self.window.retain(|(_, counted)| *counted != ticket);
         let was_counted = self.window.len() < before;
         match &self.state {
-            State::Ejected(e) if e.failed_probe == Some(ticket) => {
+            State::Ejected(ejection) if ejection.failed_probe == Some(ticket) => {
                 self.failed_probes = self.failed_probes.saturating_sub(1);
+                self.acquitted_probe = Some(ticket);
+                self.believed_from = ejection.before.believed_from;
                 self.state = State::Probing { probe: None };
                 Some(Change::Probing)
             }
-            State::Ejected(Ejection { reason: Reason::Failures(_), .. })
+            State::Ejected(Ejection { reason: Reason::Failures(_), before, .. })
                 if was_counted && self.window.len() < policy.max_fails as usize =>
             {
+                self.believed_from = before.believed_from;
+                self.back_since = before.back_since;
                 self.state = State::Up;
                 Some(Change::Back { reason: Reason::NotItsFault })
             }
             _ => None,
         }
+    }
+
+    /// It was the node's failure after all. A probe that failed, and was given the benefit of the doubt, has failed.
+    pub fn charge_again(
+        &mut self,
+        report: Report,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
+        if self.state == (State::Probing { probe: None }) && self.acquitted_probe == Some(report.ticket) {
+            return Some(self.probe_failed(report, policy, now));
+        }
+        self.end(report, policy, last_up, now)
     }
 
     /// The node said that it is full.

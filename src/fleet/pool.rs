@@ -161,7 +161,7 @@ impl Pool {
     /// The failure was the node's fault after all: a third node served the request.
     pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
-        self.change(charge.key, now, |table| table.report(charge.key, report, now))
+        self.change(charge.key, now, |table| table.charge_again(charge.key, report, now))
     }
 
     /// What time alone has brought about since the last call.

@@ -247,14 +247,21 @@ impl Table {
     }
 
     /// What a report means for the node's state.
-    pub fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
-        let others = if report.outcome.is_failure() {
-            self.members().any(|(k, node)| k != key && node.serves())
-        } else {
-            true
-        };
+    fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
+        let last_up = report.outcome.is_failure() && self.is_last_up(key);
         let policy = self.policy.clone();
-        self.node(key)?.health.end(report, &policy, !others, now)
+        self.node(key)?.health.end(report, &policy, last_up, now)
+    }
+
+    /// See [`Health::charge_again`].
+    pub fn charge_again(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
+        let last_up = self.is_last_up(key);
+        let policy = self.policy.clone();
+        self.node(key)?.health.charge_again(report, &policy, last_up, now)
+    }
+
+    fn is_last_up(&self, key: Key) -> bool {
+        !self.members().any(|(other, node)| other != key && node.serves())
     }
 
     pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
