@@ -212,7 +212,7 @@ impl Health {
         last_up: bool,
         now: Instant,
     ) -> Option<Change> {
-        if report.outcome == Outcome::Connect {
+        if report.outcome == Outcome::Connect && self.believes(report.epoch) {
             self.refused_until = Some(now + REFUSED_HOLD);
         }
         if !report.outcome.is_failure() {
