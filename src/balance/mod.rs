@@ -13,10 +13,12 @@ pub use policy::{Turn, choose};
 pub enum Tier {
     /// Up, or probing with its one permit free.
     Usable,
-    /// Up, but said a moment ago that it is full.
+    /// Usable, but it said a moment ago that it is full.
     Busy,
     /// Ejected, but it accepts connections: better than nothing when no node is up.
     LastResort,
+    /// The same, but it said a moment ago that it is full.
+    BusyLastResort,
     /// Not to be taken.
     Never,
 }

@@ -178,7 +178,8 @@ impl Table {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
         };
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
-        let last = if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::LastResort };
+        let last =
+            if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort };
         let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
         #[cfg(test)]
         let before = self.choices.is_some().then(|| self.candidates.clone());
