@@ -379,8 +379,12 @@ impl Health {
     }
 
     /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
-    pub fn answered(&mut self, yes: bool, now: Instant) -> Option<Change> {
+    /// An answer to a question of an earlier ejection is old.
+    pub fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
         let State::Ejected(ejection) = &mut self.state else { return None };
+        if epoch != self.epoch {
+            return None;
+        }
         ejection.asking = false;
         ejection.seen = now;
         let news = yes && !ejection.accepts;

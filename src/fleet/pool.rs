@@ -46,6 +46,8 @@ pub struct Question {
     pub node: Arc<super::NodeId>,
     pub address: SocketAddr,
     pub kind: QuestionKind,
+    /// The node's epoch when it was asked.
+    pub(super) epoch: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +183,7 @@ impl Pool {
     /// The answer to a question: whether the node was there, and well.
     pub fn answer(&self, question: &Question, yes: bool, now: Instant) -> Option<Event> {
         self.change(question.key, now, |table| match question.kind {
-            QuestionKind::Back => table.node(question.key)?.health.answered(yes, now),
+            QuestionKind::Back => table.node(question.key)?.health.answered(question.epoch, yes, now),
             QuestionKind::Check => table.checked(question.key, yes, now),
         })
     }

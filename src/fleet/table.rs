@@ -323,9 +323,10 @@ impl Table {
         for (place, node) in self.nodes.iter_mut().enumerate() {
             let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
             let Some(address) = node.resolved else { continue };
+            let epoch = node.health.epoch();
             let mut put = |kind| {
                 let key = Key { place, serial: node.serial };
-                questions.push(Question { key, node: Arc::clone(&node.id), address, kind });
+                questions.push(Question { key, node: Arc::clone(&node.id), address, kind, epoch });
             };
             if node.health.ask(none_up, now) {
                 put(QuestionKind::Back);
