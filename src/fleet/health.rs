@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::checks::{Checks, Verdict};
 use super::event::{Change, Reason};
 use crate::config;
 use crate::outcome::Outcome;
@@ -106,7 +107,9 @@ pub struct Health {
     busy_until: Option<Instant>,
     /// When it came back; `None` if it never was away, for a fresh process starts at full share.
     back_since: Option<Instant>,
-    checks: super::checks::Checks,
+    checks: Checks,
+    /// It was ejected for what the check did not see, and the check has seen nothing since: that it passes is no news.
+    check_is_blind: bool,
 }
 
 impl Health {
@@ -122,7 +125,8 @@ impl Health {
             refused_until: None,
             busy_until: None,
             back_since: None,
-            checks: super::checks::Checks::default(),
+            checks: Checks::default(),
+            check_is_blind: false,
         }
     }
 
@@ -304,6 +308,13 @@ impl Health {
         self.epoch += 1;
         self.believed_from = self.epoch;
         self.back_since = None;
+        self.checks.restart();
+        // the engine answers 500, or hangs, beside a server that says that all is well
+        self.check_is_blind = matches!(
+            reason,
+            Reason::Failures(Outcome::Http5xx | Outcome::Timeout)
+                | Reason::ProbeFailed(Outcome::Http5xx | Outcome::Timeout)
+        );
         Change::Ejected { reason, time }
     }
 
@@ -315,6 +326,7 @@ impl Health {
         self.refused_until = None;
         self.busy_until = None;
         self.back_since = Some(now);
+        self.checks.restart();
         Change::Back { reason }
     }
 
@@ -410,7 +422,29 @@ impl Health {
         (!self.is_up()).then(|| self.come_back(now, reason))
     }
 
-    pub fn checks(&mut self) -> &mut super::checks::Checks {
+    /// The result of an active check. `last_up` says that no other node of the pool is up.
+    pub fn checked(
+        &mut self,
+        passed: bool,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
+        let Some(check) = &policy.check else {
+            self.checks.ignored();
+            return None;
+        };
+        self.check_is_blind &= passed;
+        match self.checks.result(passed, check)? {
+            Verdict::Rise if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
+            Verdict::Fall if self.is_up() && !last_up => {
+                Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))
+            }
+            Verdict::Rise | Verdict::Fall => None,
+        }
+    }
+
+    pub fn checks(&mut self) -> &mut Checks {
         &mut self.checks
     }
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
-use super::checks::Verdict;
 use super::event::{Change, Event, Reason};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
@@ -246,14 +245,5 @@ impl Pool {
             self.changed.notify(usize::MAX);
         }
         event
-    }
-}
-
-impl From<Verdict> for Reason {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Rise => Self::CheckPassed,
-            Verdict::Fall => Self::CheckFailed,
-        }
     }
 }

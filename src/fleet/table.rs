@@ -265,19 +265,11 @@ impl Table {
         !self.members().any(|(other, node)| other != key && node.serves())
     }
 
+    /// See [`Health::checked`].
     pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
-        let check = self.policy.check.clone()?;
-        let others = self.members().any(|(k, node)| k != key && node.serves());
-        let time = self.policy.fail_timeout;
-        let health = &mut self.node(key)?.health;
-        let verdict = health.checks().result(passed, &check)?;
-        match verdict {
-            super::checks::Verdict::Rise => health.restore(verdict.into(), now),
-            super::checks::Verdict::Fall if health.is_up() && others => {
-                Some(health.take_out(verdict.into(), time, now))
-            }
-            super::checks::Verdict::Fall => None,
-        }
+        let last_up = self.is_last_up(key);
+        let policy = self.policy.clone();
+        self.node(key)?.health.checked(passed, &policy, last_up, now)
     }
 
     /// Remembers a change, and lets the policy see it.
