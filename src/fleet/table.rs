@@ -79,14 +79,19 @@ impl Table {
         let node = Node::new(id, self.last_serial, conf, health, now);
         let free = self.nodes.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
-            let nothing =
-                Candidate { in_flight: 0, limit: 0, inverse_rate: 1.0, tier: Tier::Never, turn: 0.0 };
+            let nothing = Candidate {
+                in_flight: 0,
+                limit: 0,
+                inverse_rate: 1.0,
+                tier: Tier::Never,
+                turn: Candidate::NO_TURN,
+            };
             self.nodes.push(None);
             self.candidates.push(nothing);
             self.nodes.len() - 1
         });
         self.nodes[place] = Some(node);
-        self.candidates[place].turn = 0.0;
+        self.candidates[place].turn = Candidate::NO_TURN;
         self.refresh(place, now);
         Key { place, serial: self.last_serial }
     }
