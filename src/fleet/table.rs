@@ -37,7 +37,17 @@ pub(super) struct Table {
     last_event: u64,
     pub counters: Counters,
     #[cfg(test)]
-    pub choices: Option<Vec<(Vec<Candidate>, usize)>>,
+    pub last_choice: Option<Choice>,
+}
+
+/// What the last choice was made from.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub candidates: Vec<Candidate>,
+    pub last: Tier,
+    pub skip: Vec<usize>,
+    pub place: usize,
 }
 
 impl Table {
@@ -57,7 +67,7 @@ impl Table {
             last_event: 0,
             counters: Counters::default(),
             #[cfg(test)]
-            choices: None,
+            last_choice: None,
         };
         for node in &conf.nodes {
             table.insert(node, Health::up(), now);
@@ -187,11 +197,11 @@ impl Table {
             if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort };
         let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
         #[cfg(test)]
-        let before = self.choices.is_some().then(|| self.candidates.clone());
+        let candidates = self.candidates.clone();
         let choice = balance::choose(self.balance, &mut self.candidates, last, &skip, &mut self.turn, random);
         #[cfg(test)]
-        if let (Some(before), Some(choices), Some(place)) = (before, &mut self.choices, choice) {
-            choices.push((before, place));
+        {
+            self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
         }
         choice.ok_or_else(|| self.refusal(&skip, last, now))
     }
