@@ -93,6 +93,14 @@ impl Pool {
         Ok(Lease { pool: Arc::clone(self), key, ticket, epoch, id, address, settled: false })
     }
 
+    /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
+    /// longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
+    pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
+        let from_oldest = (0..tried.len()).map(|from| self.lease(&tried[from..], now));
+        let found = from_oldest.into_iter().find(|result| !matches!(result, Err(Refusal::AllTried)));
+        found.unwrap_or_else(|| self.lease(&[], now))
+    }
+
     /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
     /// waits for, or the change may fall in between.
     pub fn changed(&self) -> EventListener {

@@ -289,14 +289,14 @@ proptest! {
 
     #[test]
     fn choose_is_brute_force(
-        seen in vec((0_u32..20, 0_u32..25, 0.1_f64..10.0, 0_usize..5), 0..12),
+        seen in vec((0_u32..20, 0_u32..25, 0.1_f64..10.0, 0_usize..6), 0..12),
         skip in vec(0_usize..12, 0..4),
-        last in 0_usize..4,
+        last in 0_usize..5,
         cursor in 0_usize..12,
         random in 0.0_f64..1.0,
     ) {
-        const TIERS: [Tier; 5] =
-            [Tier::Usable, Tier::Busy, Tier::LastResort, Tier::BusyLastResort, Tier::Never];
+        const TIERS: [Tier; 6] =
+            [Tier::Probe, Tier::Usable, Tier::Busy, Tier::LastResort, Tier::BusyLastResort, Tier::Never];
         let candidate = |(in_flight, limit, inverse_rate, tier): (u32, u32, f64, usize)| {
             Candidate { in_flight, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN }
         };
