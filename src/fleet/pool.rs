@@ -135,7 +135,7 @@ impl Pool {
         let event = table.end(key, Some(report), now);
         drop(table);
         self.wake(event.as_ref());
-        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome });
+        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         (event, charge)
     }
 
@@ -163,14 +163,15 @@ impl Pool {
     pub fn take_back(&self, charge: Charge, now: Instant) -> Option<Event> {
         self.change(charge.key, now, |table| {
             let policy = table.policy().clone();
-            table.node(charge.key)?.health.take_back(charge.ticket, &policy)
+            table.node(charge.key)?.health.take_back(charge.ticket, &policy, now)
         })
     }
 
-    /// The failure was the node's fault after all: a third node served the request.
+    /// The failure was the node's fault after all: a third node served the request. It counts from the time at which it
+    /// happened; what is older than `fail_timeout` by now does not count.
     pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
-        self.change(charge.key, now, |table| table.charge_again(charge.key, report, now))
+        self.change(charge.key, now, |table| table.charge_again(charge.key, report, charge.at, now))
     }
 
     /// What time alone has brought about since the last call.

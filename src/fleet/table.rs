@@ -70,7 +70,7 @@ impl Table {
             last_choice: None,
         };
         for node in &conf.nodes {
-            table.insert(node, Health::up(), now);
+            table.insert(node, Health::up(now), now);
         }
         table
     }
@@ -270,10 +270,10 @@ impl Table {
     }
 
     /// See [`Health::charge_again`].
-    pub fn charge_again(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
+    pub fn charge_again(&mut self, key: Key, report: Report, at: Instant, now: Instant) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
-        self.node(key)?.health.charge_again(report, &policy, last_up, now)
+        self.node(key)?.health.charge_again(report, at, &policy, last_up, now)
     }
 
     fn is_last_up(&self, key: Key) -> bool {
