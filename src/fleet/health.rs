@@ -385,7 +385,8 @@ impl Health {
         if self.state == (State::Probing { probe: None }) && self.acquitted_probe == Some(report.ticket) {
             return Some(self.probe_failed(report, policy, now));
         }
-        let counts = self.is_up() && self.believes(report.epoch);
+        let is_charged = self.window.iter().any(|(_, counted)| *counted == report.ticket);
+        let counts = self.is_up() && self.believes(report.epoch) && !is_charged;
         if counts { self.count(report, at, policy, last_up, now) } else { None }
     }
 

@@ -40,6 +40,14 @@ fn taken_back_twice_is_taken_back_once() {
 }
 
 #[test]
+fn charged_again_without_having_been_taken_back_is_charged_once() {
+    let bench = Bench::new(2);
+    let charge = bench.once("a", Outcome::Http5xx).expect("charged");
+    bench.pool.charge_again(charge, bench.now);
+    assert_eq!(bench.snapshot("a").recent_failures, 1);
+}
+
+#[test]
 fn charged_again_when_a_third_node_serves() {
     let bench = Bench::new(3);
     for _ in 0..5 {
