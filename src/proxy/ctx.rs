@@ -42,6 +42,8 @@ pub struct Ctx {
     /// Nodes that had their try, in the order of their last tries.
     pub tried: Vec<Key>,
     pub sent: u32,
+    /// Since when it has reached no node, though it has tried all that could be used.
+    pub stranded: Option<Instant>,
     deaths: u32,
     last_death: Option<Instant>,
     /// 5xx that may be the request's own fault.
@@ -74,6 +76,7 @@ impl Ctx {
             attempts: Vec::new(),
             tried: Vec::new(),
             sent: 0,
+            stranded: None,
             deaths: 0,
             last_death: None,
             suspects: Vec::new(),
@@ -112,6 +115,9 @@ impl Ctx {
         self.record(&lease, outcome);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
+        if outcome != Outcome::Connect {
+            self.stranded = None;
+        }
         if outcome.is_death() {
             self.deaths += u32::from(self.is_new_death(now));
             self.last_death = Some(now);
