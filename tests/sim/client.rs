@@ -44,6 +44,7 @@ pub struct Client {
     pub held: Option<u16>,
     pub waits: Option<Wait>,
     pub queued: Duration,
+    pub stranded: Option<Instant>,
 }
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use evenkeel::config::{
 use fastrand::Rng;
 
 /// Requests that a random fleet may serve: what bounds the time of a run.
-const REQUESTS: f64 = 700.0;
+const REQUESTS: f64 = 500.0;
 
 /// Everything that a life depends on.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Plan {
     pub together: f64,
     /// The check passes whatever the engine does, as long as the process is there.
     pub blind_check: bool,
+    /// Clients that got a quick answer ask again at once.
+    pub eager: bool,
     pub tick: f64,
 }
 
@@ -83,7 +85,9 @@ impl Plan {
             kinds: Kind::ALL.into_iter().filter(|_| rng.bool()).collect(),
             together: [0.0, 0.0, 0.1][rng.usize(0..3)],
             blind_check: rng.bool(),
-            tick: [0.1, 0.5, 1.0][rng.usize(0..3)],
+            eager: rng.u8(0..20) == 0,
+            // the gateway ticks each 0.1 s; a tenth of the ticks shows the same
+            tick: [0.5, 1.0, 2.0, 2.0][rng.usize(0..4)],
             conf,
         }
     }
@@ -108,7 +112,7 @@ impl Plan {
             slow_start: seconds([0.0, 10.0, 60.0][rng.usize(0..3)]),
             check: rng.bool().then(|| Check {
                 path: "/health".into(),
-                interval: seconds(5.0),
+                interval: seconds(spread(rng, 5.0, 60.0)),
                 timeout: seconds(2.0),
                 rise: rng.u32(1..4),
                 fall: rng.u32(1..4),
@@ -137,6 +141,7 @@ impl Plan {
             kinds: Vec::new(),
             together: 0.0,
             blind_check: false,
+            eager: true,
             tick: 0.1,
             conf: pool(nodes),
         }

@@ -39,11 +39,12 @@ pub struct Watch {
     lightest: f64,
     heaviest: f64,
     clients: usize,
-    tick: f64,
+    /// The longest time without a tick.
+    sleep: f64,
 }
 
 impl Watch {
-    pub fn new(conf: &config::Pool, clients: usize, tick: f64) -> Self {
+    pub fn new(conf: &config::Pool, clients: usize, sleep: f64) -> Self {
         let seen = |node: &config::Node| Seen {
             state: NodeState::Up,
             since: 0.0,
@@ -68,7 +69,7 @@ impl Watch {
             lightest: weights().fold(f64::MAX, f64::min),
             heaviest: weights().fold(0.0, f64::max),
             clients,
-            tick,
+            sleep,
         }
     }
 
@@ -214,7 +215,7 @@ impl Watch {
     /// Nobody is forgotten.
     pub fn nobody_is_forgotten(&self, now: f64) {
         // a question that was put before takes up to 5 s to get its no, and the next one comes 5 s later
-        let patience = self.policy.max_eject.as_secs_f64() + 5.0 + 5.0 + 1.0 + 2.0 * self.tick;
+        let patience = self.policy.max_eject.as_secs_f64() + 5.0 + 5.0 + 1.0 + 2.0 * self.sleep;
         // the score of an empty node, against that of the heaviest with all clients
         let turns = 4.0 * self.clients as f64 * self.heaviest / self.lightest + 100.0;
         for (i, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.well) {

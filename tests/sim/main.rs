@@ -37,6 +37,7 @@ fn random_fleets() {
     let next = AtomicU64::new(1);
     let events = AtomicU64::new(0);
     let hours = AtomicU64::new(0);
+    let ejections = AtomicU64::new(0);
     let work = || {
         let mut failed = Vec::new();
         loop {
@@ -47,6 +48,7 @@ fn random_fleets() {
             match catch_unwind(AssertUnwindSafe(|| life(seed))) {
                 Ok(told) => {
                     events.fetch_add(told.events, Ordering::Relaxed);
+                    ejections.fetch_add(told.ejections, Ordering::Relaxed);
                     hours.fetch_add(told.seconds / 3600, Ordering::Relaxed);
                 }
                 Err(_) => {
@@ -62,7 +64,7 @@ fn random_fleets() {
         threads.into_iter().flat_map(|t| t.join().expect("panics are caught inside")).collect()
     });
     failed.sort_unstable();
-    println!("{fleets} fleets, {events:?} events, {hours:?} virtual hours");
+    println!("{fleets} fleets, {events:?} events, {hours:?} virtual hours, {ejections:?} ejections");
     assert!(
         failed.is_empty(),
         "{} of {fleets} fleets broke a promise: EVENKEEL_SEED={failed:?}",

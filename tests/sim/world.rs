@@ -60,6 +60,9 @@ pub enum Due {
     },
 }
 
+/// The longest time without a tick, in seconds.
+const SLEEP_MAX: f64 = 10.0;
+
 struct Entry {
     at: u64,
     number: u64,
@@ -131,7 +134,7 @@ impl World {
             pool: Arc::new(Pool::new(&plan.conf, base)),
             nodes: plan.speeds.iter().map(|speed| Node::new(*speed)).collect(),
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
-            watch: Watch::new(&plan.conf, plan.clients, plan.tick),
+            watch: Watch::new(&plan.conf, plan.clients, plan.tick.max(SLEEP_MAX)),
             told: Told::default(),
             waiting: Vec::new(),
             closing: false,
@@ -269,9 +272,10 @@ impl World {
         if self.rng.u8(0..20) == 0 {
             self.watch.agrees(&self.pool.snapshot(now));
         }
-        let checked = self.plan.conf.health.check.is_some();
-        let quiet = self.watch.all_up() && self.waiting.is_empty();
-        let pause = if quiet { if checked { 2.5 } else { 10.0 } } else { self.plan.tick };
+        let quiet = self.closing || (self.watch.all_up() && self.waiting.is_empty());
+        let checks = self.plan.conf.health.check.as_ref();
+        let sleep = checks.map_or(SLEEP_MAX, |check| (check.interval.as_secs_f64() / 2.0).min(SLEEP_MAX));
+        let pause = if quiet { sleep } else { self.plan.tick };
         self.after(pause, Due::Tick);
     }
 
@@ -419,6 +423,6 @@ impl World {
     /// that there is time for.
     pub fn pause(&mut self, client: usize) -> f64 {
         let took = self.seconds() - self.clients[client].started;
-        if took > 0.2 * self.plan.mean { 0.01 } else { self.about(0.5 * self.plan.mean) }
+        if self.plan.eager || took > 0.2 * self.plan.mean { 0.01 } else { self.about(0.5 * self.plan.mean) }
     }
 }
