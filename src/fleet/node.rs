@@ -83,12 +83,17 @@ impl Node {
         if self.drain || self.removed || self.resolved.is_none() || self.health.refused_until(now).is_some() {
             return Tier::Never;
         }
-        match self.health.state() {
-            State::Up if self.health.busy_until(now).is_some() => Tier::Busy,
-            State::Up | State::Probing { probe: None } => Tier::Usable,
-            State::Probing { probe: Some(_) } => Tier::LastResort,
-            State::Ejected(ejection) if ejection.accepts => Tier::LastResort,
-            State::Ejected(_) => Tier::Never,
+        let usable = match self.health.state() {
+            State::Up | State::Probing { probe: None } => true,
+            State::Probing { probe: Some(_) } => false,
+            State::Ejected(ejection) if ejection.accepts => false,
+            State::Ejected(_) => return Tier::Never,
+        };
+        match (usable, self.health.busy_until(now).is_some()) {
+            (true, false) => Tier::Usable,
+            (true, true) => Tier::Busy,
+            (false, false) => Tier::LastResort,
+            (false, true) => Tier::BusyLastResort,
         }
     }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
-use super::checks::Verdict;
 use super::event::{Change, Event, Reason};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
@@ -46,6 +45,8 @@ pub struct Question {
     pub node: Arc<super::NodeId>,
     pub address: SocketAddr,
     pub kind: QuestionKind,
+    /// The node's epoch when it was asked.
+    pub(super) epoch: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Pool {
     fn wake(&self, event: Option<&Event>) {
         match event {
             Some(_) => self.changed.notify(usize::MAX),
-            // one more than those that are on their way already
+            // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
             None => self.changed.notify(1.additional()),
         };
     }
@@ -161,7 +162,7 @@ impl Pool {
     /// The failure was the node's fault after all: a third node served the request.
     pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
-        self.change(charge.key, now, |table| table.report(charge.key, report, now))
+        self.change(charge.key, now, |table| table.charge_again(charge.key, report, now))
     }
 
     /// What time alone has brought about since the last call.
@@ -181,7 +182,7 @@ impl Pool {
     /// The answer to a question: whether the node was there, and well.
     pub fn answer(&self, question: &Question, yes: bool, now: Instant) -> Option<Event> {
         self.change(question.key, now, |table| match question.kind {
-            QuestionKind::Back => table.node(question.key)?.health.answered(yes, now),
+            QuestionKind::Back => table.node(question.key)?.health.answered(question.epoch, yes, now),
             QuestionKind::Check => table.checked(question.key, yes, now),
         })
     }
@@ -219,6 +220,11 @@ impl Pool {
         self.table.lock().snapshot(&self.name, now)
     }
 
+    #[cfg(test)]
+    pub(super) fn table(&self) -> parking_lot::MutexGuard<'_, Table> {
+        self.table.lock()
+    }
+
     /// Whether nothing is left to do for a pool that was removed.
     pub fn is_idle(&self) -> bool {
         self.table.lock().is_idle()
@@ -239,14 +245,5 @@ impl Pool {
             self.changed.notify(usize::MAX);
         }
         event
-    }
-}
-
-impl From<Verdict> for Reason {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Rise => Self::CheckPassed,
-            Verdict::Fall => Self::CheckFailed,
-        }
     }
 }
