@@ -1,0 +1,1 @@
+//! Another node, or not.
