@@ -5,5 +5,6 @@
 
 mod harness;
 
+mod crash;
 mod retry;
 mod selection;
