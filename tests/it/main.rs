@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod bodies;
 mod crash;
 mod retry;
 mod selection;

@@ -99,6 +99,10 @@ impl Client {
         Client::to(gateway.address, Version::HTTP_2).await
     }
 
+    pub async fn over(gateway: &Gateway, version: Version) -> Client {
+        Client::to(gateway.address, version).await
+    }
+
     pub async fn to(address: SocketAddr, version: Version) -> Client {
         let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
         if version == Version::HTTP_2 {

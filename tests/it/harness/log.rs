@@ -15,6 +15,9 @@ impl Log for Kept {
 
     fn log(&self, record: &Record) {
         let line = format!("{} {}: {}", record.level(), record.target(), record.args());
+        if std::env::var_os("IT_LOG").is_some() {
+            eprintln!("{line}");
+        }
         LINES.lock().unwrap().push(line);
     }
 
