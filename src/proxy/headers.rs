@@ -122,6 +122,7 @@ pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
             header.remove_header(&name);
         }
     }
+    header.remove_header(&EXPECT);
     header.remove_header(&PROXY_AUTHORIZATION);
     if upgrade {
         header.insert_header(CONNECTION, "Upgrade")?;

@@ -65,8 +65,16 @@ fn refuse(ctx: &mut Ctx, failure: Failure) -> Box<Error> {
     Error::new(ErrorType::HTTPStatus(status)).into_down()
 }
 
+fn client_gone(ctx: &mut Ctx) -> Box<Error> {
+    ctx.client_gone = true;
+    Error::new(ErrorType::ConnectionClosed).into_down()
+}
+
 /// Reads the body and finds the pool.
 pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<Way> {
+    if body::invite(session).await.is_err() {
+        return Err(client_gone(ctx));
+    }
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
     if session.is_upgrade_req()
         || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
@@ -96,10 +104,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
             ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
         }
-        Err(ReadError::ClientGone) => {
-            ctx.client_gone = true;
-            Err(Error::new(ErrorType::ConnectionClosed).into_down())
-        }
+        Err(ReadError::ClientGone) => Err(client_gone(ctx)),
         Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
     }
 }

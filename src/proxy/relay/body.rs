@@ -1,6 +1,7 @@
 //! Reading the request's body, so that it can be sent again.
 
 use bytes::{Bytes, BytesMut};
+use http::header::EXPECT;
 use pingora::ErrorType;
 use pingora_proxy::Session;
 
@@ -46,6 +47,22 @@ pub enum ReadError {
     Failed(Failure),
 }
 
+/// Asks for the body of a client that waits to be asked (curl does, above 1 MB). The node is not: what it would say
+/// to the client has been said.
+pub async fn invite(session: &mut Session) -> Result<(), ReadError> {
+    let expect = session.req_header().headers.get(EXPECT);
+    let waits = expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !waits || session.as_downstream_mut().is_body_empty() {
+        return Ok(());
+    }
+    let client = session.as_downstream_mut();
+    // Pingora takes it for a response that comes before the request's end, and would close the connection after it
+    let keepalive = client.get_keepalive();
+    client.write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
+    client.set_keepalive(keepalive);
+    Ok(())
+}
+
 /// Reads the whole body, unless it is too large to be kept.
 pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, ReadError> {
     if session.as_downstream_mut().is_body_empty() {
@@ -55,14 +72,6 @@ pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result
     let first = announced.unwrap_or(0);
     let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
     let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new() }) };
-    if session
-        .req_header()
-        .headers
-        .get("expect")
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
-        session.as_downstream_mut().write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
-    }
     collect(session, limits, share, announced).await
 }
 
