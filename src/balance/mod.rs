@@ -11,7 +11,10 @@ pub use policy::{Turn, choose};
 /// When a candidate may be taken: a lower tier always goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// Up, or probing with its one permit free.
+    /// Probing with its one permit free: the next request tries it. By its load alone a light node in a quiet fleet, or one
+    /// with old requests that hang, would wait for ever to be found well.
+    Probe,
+    /// Up.
     Usable,
     /// Usable, but it said a moment ago that it is full.
     Busy,

@@ -103,6 +103,8 @@ pub struct Health {
     failed_probes: u32,
     /// The failed probe that was taken back, in case that it is charged again.
     acquitted_probe: Option<u64>,
+    /// When it last gave a good head, or was found well in another way.
+    last_good: Instant,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
     /// When it came back; `None` if it never was away, for a fresh process starts at full share.
@@ -114,8 +116,9 @@ pub struct Health {
 
 impl Health {
     /// A node of a fleet that starts.
-    pub fn up() -> Self {
+    pub fn up(now: Instant) -> Self {
         Self {
+            last_good: now,
             state: State::Up,
             epoch: 0,
             believed_from: 0,
@@ -132,7 +135,7 @@ impl Health {
 
     /// A node that joins a running fleet: up, and with slow start.
     pub fn joining(now: Instant) -> Self {
-        Self { back_since: Some(now), ..Self::up() }
+        Self { back_since: Some(now), ..Self::up(now) }
     }
 
     pub fn state(&self) -> &State {
@@ -200,6 +203,7 @@ impl Health {
     /// A good response head arrived. From a probe, or from a last resort that was taken since the ejection, it
     /// makes the node up again.
     pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
+        self.last_good = now;
         let believed = match self.state {
             State::Up => false,
             State::Ejected(_) => self.believes(epoch),
@@ -230,7 +234,7 @@ impl Health {
             return None;
         }
         match &mut self.state {
-            State::Up => self.count(report, policy, last_up, now),
+            State::Up => self.count(report, now, policy, last_up, now),
             State::Ejected(ejection) if report.outcome.is_silence() => {
                 // a last resort failed: it is asked before it is used again
                 ejection.accepts = false;
@@ -256,6 +260,7 @@ impl Health {
     fn count(
         &mut self,
         report: Report,
+        at: Instant,
         policy: &config::Health,
         last_up: bool,
         now: Instant,
@@ -274,7 +279,8 @@ impl Health {
         while self.window.len() >= max_fails {
             self.window.pop_front();
         }
-        self.window.push_back((now, report.ticket));
+        let place = self.window.partition_point(|(other, _)| *other <= at);
+        self.window.insert(place, (at, report.ticket));
         // a 5xx never ejects the last node that is up: a bad answer is better than none
         if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
             return None;
@@ -326,17 +332,26 @@ impl Health {
         self.refused_until = None;
         self.busy_until = None;
         self.back_since = Some(now);
+        self.last_good = now;
         self.checks.restart();
         Change::Back { reason }
     }
 
-    /// A failure turned out to be the request's own fault.
-    pub fn take_back(&mut self, ticket: u64, policy: &config::Health) -> Option<Change> {
+    /// A failure turned out to be the request's own fault, for another node failed it too. That is believed of a node
+    /// that gives good answers to other requests, or all nodes that are broken in the same way would acquit each other
+    /// for ever. A probe has no such record: it is acquitted once.
+    pub fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
+        let acquits_probe = self.acquitted_probe.is_none();
+        let is_probe =
+            matches!(&self.state, State::Ejected(ejection) if ejection.failed_probe == Some(ticket));
+        if !is_probe && now.saturating_duration_since(self.last_good) >= policy.fail_timeout {
+            return None;
+        }
         let before = self.window.len();
         self.window.retain(|(_, counted)| *counted != ticket);
         let was_counted = self.window.len() < before;
         match &self.state {
-            State::Ejected(ejection) if ejection.failed_probe == Some(ticket) => {
+            State::Ejected(ejection) if is_probe && acquits_probe => {
                 self.failed_probes = self.failed_probes.saturating_sub(1);
                 self.acquitted_probe = Some(ticket);
                 self.believed_from = ejection.before.believed_from;
@@ -359,14 +374,20 @@ impl Health {
     pub fn charge_again(
         &mut self,
         report: Report,
+        at: Instant,
         policy: &config::Health,
         last_up: bool,
         now: Instant,
     ) -> Option<Change> {
+        if now.saturating_duration_since(at) >= policy.fail_timeout {
+            return None;
+        }
         if self.state == (State::Probing { probe: None }) && self.acquitted_probe == Some(report.ticket) {
             return Some(self.probe_failed(report, policy, now));
         }
-        self.end(report, policy, last_up, now)
+        let is_charged = self.window.iter().any(|(_, counted)| *counted == report.ticket);
+        let counts = self.is_up() && self.believes(report.epoch) && !is_charged;
+        if counts { self.count(report, at, policy, last_up, now) } else { None }
     }
 
     /// The node said that it is full.

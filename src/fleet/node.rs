@@ -83,17 +83,14 @@ impl Node {
         if self.drain || self.removed || self.resolved.is_none() || self.health.refused_until(now).is_some() {
             return Tier::Never;
         }
-        let usable = match self.health.state() {
-            State::Up | State::Probing { probe: None } => true,
-            State::Probing { probe: Some(_) } => false,
-            State::Ejected(ejection) if ejection.accepts => false,
-            State::Ejected(_) => return Tier::Never,
-        };
-        match (usable, self.health.busy_until(now).is_some()) {
-            (true, false) => Tier::Usable,
-            (true, true) => Tier::Busy,
-            (false, false) => Tier::LastResort,
-            (false, true) => Tier::BusyLastResort,
+        let busy = self.health.busy_until(now).is_some();
+        match self.health.state() {
+            State::Up | State::Probing { probe: None } if busy => Tier::Busy,
+            State::Probing { probe: None } => Tier::Probe,
+            State::Up => Tier::Usable,
+            State::Ejected(ejection) if !ejection.accepts => Tier::Never,
+            State::Probing { probe: Some(_) } | State::Ejected(_) if busy => Tier::BusyLastResort,
+            State::Probing { probe: Some(_) } | State::Ejected(_) => Tier::LastResort,
         }
     }
 

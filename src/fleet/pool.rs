@@ -93,6 +93,14 @@ impl Pool {
         Ok(Lease { pool: Arc::clone(self), key, ticket, epoch, id, address, settled: false })
     }
 
+    /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
+    /// longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
+    pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
+        let from_oldest = (0..tried.len()).map(|from| self.lease(&tried[from..], now));
+        let found = from_oldest.into_iter().find(|result| !matches!(result, Err(Refusal::AllTried)));
+        found.unwrap_or_else(|| self.lease(&[], now))
+    }
+
     /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
     /// waits for, or the change may fall in between.
     pub fn changed(&self) -> EventListener {
@@ -127,7 +135,7 @@ impl Pool {
         let event = table.end(key, Some(report), now);
         drop(table);
         self.wake(event.as_ref());
-        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome });
+        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         (event, charge)
     }
 
@@ -155,14 +163,15 @@ impl Pool {
     pub fn take_back(&self, charge: Charge, now: Instant) -> Option<Event> {
         self.change(charge.key, now, |table| {
             let policy = table.policy().clone();
-            table.node(charge.key)?.health.take_back(charge.ticket, &policy)
+            table.node(charge.key)?.health.take_back(charge.ticket, &policy, now)
         })
     }
 
-    /// The failure was the node's fault after all: a third node served the request.
+    /// The failure was the node's fault after all: a third node served the request. It counts from the time at which it
+    /// happened; what is older than `fail_timeout` by now does not count.
     pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
-        self.change(charge.key, now, |table| table.charge_again(charge.key, report, now))
+        self.change(charge.key, now, |table| table.charge_again(charge.key, report, charge.at, now))
     }
 
     /// What time alone has brought about since the last call.

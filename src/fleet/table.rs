@@ -37,7 +37,17 @@ pub(super) struct Table {
     last_event: u64,
     pub counters: Counters,
     #[cfg(test)]
-    pub choices: Option<Vec<(Vec<Candidate>, usize)>>,
+    pub last_choice: Option<Choice>,
+}
+
+/// What the last choice was made from.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub candidates: Vec<Candidate>,
+    pub last: Tier,
+    pub skip: Vec<usize>,
+    pub place: usize,
 }
 
 impl Table {
@@ -57,10 +67,10 @@ impl Table {
             last_event: 0,
             counters: Counters::default(),
             #[cfg(test)]
-            choices: None,
+            last_choice: None,
         };
         for node in &conf.nodes {
-            table.insert(node, Health::up(), now);
+            table.insert(node, Health::up(now), now);
         }
         table
     }
@@ -187,11 +197,11 @@ impl Table {
             if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort };
         let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
         #[cfg(test)]
-        let before = self.choices.is_some().then(|| self.candidates.clone());
+        let candidates = self.candidates.clone();
         let choice = balance::choose(self.balance, &mut self.candidates, last, &skip, &mut self.turn, random);
         #[cfg(test)]
-        if let (Some(before), Some(choices), Some(place)) = (before, &mut self.choices, choice) {
-            choices.push((before, place));
+        {
+            self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
         }
         choice.ok_or_else(|| self.refusal(&skip, last, now))
     }
@@ -260,10 +270,10 @@ impl Table {
     }
 
     /// See [`Health::charge_again`].
-    pub fn charge_again(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
+    pub fn charge_again(&mut self, key: Key, report: Report, at: Instant, now: Instant) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
-        self.node(key)?.health.charge_again(report, &policy, last_up, now)
+        self.node(key)?.health.charge_again(report, at, &policy, last_up, now)
     }
 
     fn is_last_up(&self, key: Key) -> bool {

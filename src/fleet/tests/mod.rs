@@ -4,9 +4,11 @@ mod checked;
 mod ejection;
 mod last;
 mod probing;
+mod property;
 mod reload;
 mod request_fault;
 mod selection;
+mod stress;
 mod waiting;
 
 use std::sync::Arc;

@@ -79,6 +79,15 @@ fn exactly_one_request_tries_it() {
 }
 
 #[test]
+fn the_next_request_tries_it_whatever_its_load() {
+    let mut bench = Bench::new(2);
+    let old: Vec<_> = (0..50).map(|_| bench.on("a")).collect();
+    bench.bring_to_probing("a");
+    assert_eq!(*bench.lease().expect("the probe").node().name, *"a");
+    drop(old);
+}
+
+#[test]
 fn a_good_head_brings_it_back_with_slow_start() {
     let mut bench = probing();
     bench.pass(1.0);

@@ -40,6 +40,14 @@ fn taken_back_twice_is_taken_back_once() {
 }
 
 #[test]
+fn charged_again_without_having_been_taken_back_is_charged_once() {
+    let bench = Bench::new(2);
+    let charge = bench.once("a", Outcome::Http5xx).expect("charged");
+    bench.pool.charge_again(charge, bench.now);
+    assert_eq!(bench.snapshot("a").recent_failures, 1);
+}
+
+#[test]
 fn charged_again_when_a_third_node_serves() {
     let bench = Bench::new(3);
     for _ in 0..5 {
@@ -96,6 +104,11 @@ fn a_failed_probe_is_taken_back_and_charged_again() {
     bench.ask(true);
     bench.once("a", Outcome::Reset);
     assert!((bench.out_for("a") - 120.0).abs() < 1e-6);
+    bench.pass(120.0);
+    bench.ask(true);
+    let charge = bench.once("a", Outcome::Http5xx).expect("charged");
+    assert!(bench.pool.take_back(charge, bench.now).is_none(), "a probe is acquitted once");
+    assert_eq!(bench.state("a"), NodeState::Ejected);
 }
 
 #[test]
@@ -110,4 +123,48 @@ fn old_charges_do_nothing_after_a_return() {
     assert!(bench.pool.charge_again(charge, bench.now).is_none());
     assert!(bench.is_up("a"));
     assert_eq!(bench.snapshot("a").recent_failures, 0);
+}
+
+#[test]
+fn nodes_that_answer_nothing_well_do_not_acquit_each_other() {
+    let mut bench = Bench::new(3);
+    let mut fail_everywhere = |bench: &mut Bench| {
+        let charges = ["a", "b"].map(|name| bench.once(name, Outcome::Http5xx).expect("charged"));
+        for charge in charges {
+            bench.pool.take_back(charge, bench.now);
+        }
+        bench.serve("c");
+    };
+    for _ in 0..29 {
+        fail_everywhere(&mut bench);
+        bench.pass(1.0);
+    }
+    bench.serve("b");
+    for _ in 0..5 {
+        bench.pass(1.0);
+        fail_everywhere(&mut bench);
+    }
+    assert!(!bench.is_up("a"), "its last good answer is fail_timeout ago");
+    assert!(bench.is_up("b"));
+}
+
+#[test]
+fn a_charge_counts_from_the_time_of_the_failure() {
+    let mut bench = Bench::new(2);
+    let charges = [(); 5].map(|()| bench.once("a", Outcome::Http5xx).expect("charged"));
+    for charge in charges {
+        bench.pool.take_back(charge, bench.now);
+    }
+    bench.pass(20.0);
+    bench.pool.charge_again(charges[0], bench.now);
+    bench.fail("a", 3);
+    assert!(bench.is_up("a"));
+    bench.pass(10.0);
+    for charge in &charges[1..] {
+        assert!(
+            bench.pool.charge_again(*charge, bench.now).is_none(),
+            "old news, hours after in the worst case"
+        );
+    }
+    assert_eq!(bench.snapshot("a").recent_failures, 3, "the one that was charged in time is old by now, too");
 }
