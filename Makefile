@@ -44,9 +44,8 @@ build: bootstrap
 install:
 	@test -x $(TARGET)/release/evenkeel || { echo 'run `make build` first (as the user who has Rust)'; exit 1; }
 	install -D -m 755 $(TARGET)/release/evenkeel $(DESTDIR)$(PREFIX)/bin/evenkeel
-	@test -e $(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml || set -x; \
-	  test -e $(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml || \
-	  install -D -m 644 conf/evenkeel.yaml $(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml
+	@config=$(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml; \
+	if test -e $$config; then echo "kept: $$config"; else set -x; install -D -m 644 conf/evenkeel.yaml $$config; fi
 	install -D -m 644 deploy/systemd/evenkeel.service $(DESTDIR)$(UNITDIR)/evenkeel.service
 
 clean:
