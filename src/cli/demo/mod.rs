@@ -5,6 +5,7 @@
 //! snapshot or from what the clients saw. The clients do not stream, because a stream whose first tokens are out cannot
 //! be moved to another node yet.
 
+mod about;
 mod bar;
 mod history;
 mod journal;
@@ -16,6 +17,7 @@ mod show;
 mod stage;
 mod story;
 mod summary;
+mod table;
 mod terminal;
 #[cfg(test)]
 mod tests;

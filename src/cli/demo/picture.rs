@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::words;
 use crate::fleet::{NodeSnapshot, NodeState, PoolSnapshot};
 use crate::outcome::Outcome;
+use crate::retry::Again;
 use crate::sim::load::Counts;
 
 #[derive(Clone, Debug)]
@@ -47,9 +48,9 @@ impl Picture {
         nodes.zip(running).map(|(node, running)| Row::of(node, running)).collect()
     }
 
-    /// Attempts after the first, of all requests.
+    /// How often a request went on to another node.
     pub fn retried(&self) -> u64 {
-        self.pool.iter().flat_map(|pool| pool.counters.retries).sum()
+        self.pool.iter().map(retried).sum()
     }
 
     pub fn ejections(&self) -> u64 {
@@ -76,8 +77,44 @@ impl Row {
     }
 }
 
+/// How often a request went on to another node. A stale connection is not among them: there the same node is asked again.
+pub fn retried(pool: &PoolSnapshot) -> u64 {
+    let elsewhere = Again::ALL.iter().zip(pool.counters.retries).filter(|(why, _)| **why != Again::Stale);
+    elsewhere.map(|(_, count)| count).sum()
+}
+
 /// Attempts that failed on this node.
 pub fn failures(node: &NodeSnapshot) -> u64 {
     let failed = Outcome::ALL.iter().zip(node.attempts).filter(|(outcome, _)| outcome.is_failure());
     failed.map(|(_, count)| count).sum()
+}
+
+/// Snapshots for the tests of what is made of them.
+#[cfg(test)]
+pub mod testing {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fleet::{Counters, NodeId};
+
+    pub fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        NodeSnapshot {
+            id: Arc::new(NodeId { pool: "demo".into(), name: name.into(), address }),
+            state,
+            reason: None,
+            ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
+            in_flight,
+            max_in_flight: None,
+            weight: 1.0,
+            share: 1.0,
+            recent_failures: 0,
+            attempts: [0; Outcome::ALL.len()],
+            ejections: 0,
+        }
+    }
+
+    pub fn pool(nodes: Vec<NodeSnapshot>) -> PoolSnapshot {
+        PoolSnapshot { name: "demo".into(), nodes, counters: Counters::default(), events: Vec::new() }
+    }
 }

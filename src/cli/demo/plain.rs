@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
+use super::about::About;
 use super::journal::Journal;
 use super::picture::{Picture, Row};
 
@@ -22,8 +23,9 @@ impl Plain {
         Self { out, next: Duration::ZERO, shown: 0 }
     }
 
-    pub fn greet(&mut self, lines: &[String]) -> io::Result<()> {
-        lines.iter().try_for_each(|line| writeln!(self.out, "{line}"))?;
+    pub fn greet(&mut self, about: &About) -> io::Result<()> {
+        writeln!(self.out, "{}\nto ask something yourself:", about.describe(usize::MAX))?;
+        about.curl(usize::MAX).iter().try_for_each(|line| writeln!(self.out, "  {line}"))?;
         self.out.flush()
     }
 

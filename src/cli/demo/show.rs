@@ -36,6 +36,7 @@ pub fn show(
     stop: &AtomicBool,
 ) -> Ended {
     let mut journal = Journal::new(stage.slow_start);
+    journal.say(story.begin());
     let mut ending = false;
     if face.greet(stage).is_err() {
         return Ended::Asked;
@@ -58,7 +59,7 @@ pub fn show(
             }
         }
         let shown = match face {
-            Face::Table(terminal) => terminal.show(stage, &picture, &journal),
+            Face::Table(terminal) => terminal.show(&stage.about, &picture, &journal),
             Face::Plain(plain) => plain.show(&picture, &journal),
         };
         if ending && picture.counts.in_flight == 0 {
@@ -74,11 +75,7 @@ impl Face {
     fn greet(&mut self, stage: &Stage) -> io::Result<()> {
         match self {
             Self::Table(_) => Ok(()),
-            Self::Plain(plain) => plain.greet(&[
-                format!("evenkeel demo: {}", stage.describe()),
-                "to ask something yourself:".to_owned(),
-                format!("  {}", stage.curl()),
-            ]),
+            Self::Plain(plain) => plain.greet(&stage.about),
         }
     }
 

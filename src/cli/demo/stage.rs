@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+use super::about::About;
 use super::picture::Picture;
 use super::setup::{Setup, Trouble};
 use super::summary::Summary;
@@ -29,9 +30,7 @@ pub struct Stage {
     startup: Duration,
     pub slow_start: Duration,
     pub load: LoadHandle,
-    pub clients: usize,
-    address: SocketAddr,
-    admin: Option<SocketAddr>,
+    pub about: About,
     began: Instant,
     stop: StopHandle,
     gateway: JoinHandle<()>,
@@ -68,26 +67,12 @@ impl Stage {
             startup: setup.times.startup,
             slow_start: setup.slow_start,
             load,
-            clients: setup.clients,
-            address,
-            admin: setup.admin,
+            about: About { clients: setup.clients, address, admin: setup.admin },
             began: Instant::now(),
             stop,
             gateway,
             runtime,
         })
-    }
-
-    /// What it is, in one line.
-    pub fn describe(&self) -> String {
-        let Self { address, clients, .. } = self;
-        let admin = self.admin.map_or_else(String::new, |admin| format!(", status http://{admin}"));
-        format!("{clients} clients ask http://{address}{admin}")
-    }
-
-    /// A command that a person can paste meanwhile.
-    pub fn curl(&self) -> String {
-        format!(r#"curl -i http://{}/v1/completions -d '{{"prompt":"Hello"}}'"#, self.address)
     }
 
     /// As it is now.

@@ -54,6 +54,11 @@ impl Story {
         Self { times, next: times.first, victim: 0, act: Act::Calm }
     }
 
+    /// What there is to expect.
+    pub fn begin(&self) -> String {
+        format!("begins; kills a node in {:?}", self.times.first)
+    }
+
     /// What to do now. Each cue is given once.
     pub fn step(&mut self, picture: &Picture) -> Vec<Cue> {
         let rows = picture.rows();
@@ -67,20 +72,18 @@ impl Story {
                 let startup = self.times.startup;
                 vec![
                     Cue::Crash(self.victim),
-                    Cue::Say(format!(
-                        "kills {name} (as kill -9) with {had} on it; it starts again for {startup:?}"
-                    )),
+                    Cue::Say(format!("kills {name} (kill -9) with {had} on it; back in {startup:?}")),
                 ]
             }
             Act::Killed { at, retried, failed } if picture.elapsed >= at + self.settled() => {
                 self.act = Act::Away;
                 let moved = counted(picture.retried() - retried, "request");
                 let failed = picture.counts.failed - failed;
-                vec![Cue::Say(format!("sees {moved} asked again elsewhere, {failed} failed at the clients"))]
+                vec![Cue::Say(format!("sees {moved} asked again elsewhere, {failed} failed at clients"))]
             }
             Act::Away if victim.running => {
                 self.act = Act::Running;
-                vec![Cue::Say(format!("{name} runs again; the gateway has yet to find out"))]
+                vec![Cue::Say(format!("sees {name} run again; the gateway has yet to find out"))]
             }
             Act::Running if is_even(&rows) => {
                 self.act = Act::Calm;
@@ -88,7 +91,7 @@ impl Story {
                 self.victim = (self.victim + 1) % rows.len();
                 let shares: Vec<_> =
                     rows.iter().map(|row| format!("{} has {}", row.name, row.in_flight)).collect();
-                vec![Cue::Say(format!("{name} has its share again: {}", shares.join(", ")))]
+                vec![Cue::Say(format!("sees {name} with its share again: {}", shares.join(", ")))]
             }
             _ => Vec::new(),
         }
@@ -108,4 +111,53 @@ fn is_even(rows: &[Row]) -> bool {
     let loads = || rows.iter().map(|row| row.in_flight);
     let gap = loads().max().unwrap_or(0) - loads().min().unwrap_or(0);
     rows.iter().all(|row| row.mood == Mood::Well) && gap <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::picture::testing::{node, pool};
+    use super::*;
+    use crate::fleet::NodeState;
+    use crate::sim::load::Counts;
+
+    const TIMES: Times = Times {
+        first: Duration::from_secs(20),
+        every: Duration::from_secs(40),
+        startup: Duration::from_secs(8),
+    };
+
+    /// Two nodes: the state, the requests and the process of each.
+    fn picture(seconds: u64, nodes: [(NodeState, u32, bool); 2]) -> Picture {
+        let names = ["a", "b"].into_iter().zip(nodes);
+        Picture {
+            at: Instant::now(),
+            elapsed: Duration::from_secs(seconds),
+            counts: Counts::default(),
+            running: nodes.iter().map(|(.., running)| *running).collect(),
+            pool: Some(pool(names.map(|(name, (state, load, _))| node(name, state, load)).collect())),
+        }
+    }
+
+    #[test]
+    fn one_node_and_then_the_other_and_not_before_all_is_well() {
+        use NodeState::{Ejected, Up};
+        let (well, full) = ((Up, 12, true), (Up, 24, true));
+        let mut story = Story::new(TIMES);
+        let mut step = |seconds, nodes| story.step(&picture(seconds, nodes));
+        assert_eq!(step(19, [well, well]), []);
+        let cues = step(20, [well, well]);
+        assert_eq!(cues[0], Cue::Crash(0));
+        assert_eq!(cues[1], Cue::Say("kills a (kill -9) with 12 requests on it; back in 8s".to_owned()));
+        assert_eq!(step(20, [(Up, 12, false), well]), []);
+        assert_eq!(step(22, [(Ejected, 0, false), full]).len(), 1);
+        assert_eq!(step(25, [(Ejected, 0, false), full]), []);
+        assert_eq!(step(28, [(Ejected, 0, true), full]).len(), 1);
+        assert_eq!(step(58, [(Up, 5, true), (Up, 19, true)]), []);
+        let even = Cue::Say("sees a with its share again: a has 12, b has 12".to_owned());
+        assert_eq!(step(59, [well, well]), [even]);
+        assert_eq!(step(66, [well, well]), []);
+        assert_eq!(step(67, [well, well])[0], Cue::Crash(1));
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::picture::failures;
+use super::picture::{failures, retried};
 use super::words::counted;
 use crate::fleet::PoolSnapshot;
 use crate::outcome::Outcome;
@@ -38,7 +38,7 @@ impl Summary {
             write!(f, " ({})", kinds.join(", "))?;
         }
         if report.cut > 0 {
-            write!(f, ", {} still under way at the end", report.cut)?;
+            write!(f, ", {} under way at the end", report.cut)?;
         }
         let times = report.latency();
         let seconds = |part| times.at(part).as_secs_f64();
@@ -53,12 +53,13 @@ impl Summary {
     }
 
     fn gateway(&self, f: &mut fmt::Formatter<'_>, pool: &PoolSnapshot) -> fmt::Result {
-        let retries = Again::ALL.iter().zip(pool.counters.retries).filter(|(_, count)| *count > 0);
+        let retries = Again::ALL.iter().zip(pool.counters.retries);
+        let retries = retries.filter(|(why, count)| **why != Again::Stale && *count > 0);
         let why: Vec<_> = retries.map(|(why, count)| format!("{} {count}", why.as_str())).collect();
-        let retried: u64 = pool.counters.retries.iter().sum();
+        let retried = retried(pool);
         let ejections = pool.nodes.iter().map(|node| node.ejections).sum();
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
-        writeln!(f, "gateway: {retried} retried{why}, {}", counted(ejections, "ejection"))?;
+        writeln!(f, "gateway: {retried} retried on another node{why}, {}", counted(ejections, "ejection"))?;
         let done: u64 = pool.nodes.iter().map(|node| node.attempts_with(Outcome::Ok)).sum();
         for node in &pool.nodes {
             let own = node.attempts_with(Outcome::Ok);
@@ -90,7 +91,7 @@ mod tests {
         let summary = Summary { elapsed: Duration::from_secs(45), report, pool: None };
         assert!(!summary.is_clean());
         let wanted =
-            "clients: 11 requests in 45 s, 9 answered, 1 failed (http_502 1), 1 still under way at the end\n";
+            "clients: 11 requests in 45 s, 9 answered, 1 failed (http_502 1), 1 under way at the end\n";
         assert!(summary.to_string().starts_with(wanted), "{summary}");
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::about::About;
 use super::history::History;
 use super::journal::Journal;
 use super::picture::Picture;
 use super::screen::{self, Scene};
 use super::setup::Trouble;
-use super::stage::Stage;
 
 /// Gives the terminal back when it is dropped; a panic gives it back too, in whichever thread.
 pub struct Terminal {
@@ -47,13 +47,13 @@ impl Terminal {
     }
 
     /// Draws. An error: there is nothing left to draw on.
-    pub fn show(&mut self, stage: &Stage, picture: &Picture, journal: &Journal) -> io::Result<()> {
+    pub fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
         if self.panicked.load(Ordering::Acquire) {
             return Err(io::Error::other("a panic has given the terminal back"));
         }
         let rows = picture.rows();
         self.history.note(picture.elapsed, &rows);
-        let scene = Scene { stage, picture, rows: &rows, journal, history: &self.history };
+        let scene = Scene { about, picture, rows: &rows, journal, history: &self.history };
         self.inner.draw(|frame| screen::draw(frame, &scene)).map(|_| ())
     }
 

@@ -37,8 +37,8 @@ pub fn event(event: &Event, slow_start: Duration) -> String {
 
 fn why(reason: Reason) -> String {
     match reason {
-        Reason::Failures(outcome) => format!("too many failures, the last a {outcome}"),
-        Reason::ProbeFailed(outcome) => format!("its probe failed, a {outcome}"),
+        Reason::Failures(outcome) => format!("too many failures ({outcome})"),
+        Reason::ProbeFailed(outcome) => format!("its probe failed ({outcome})"),
         Reason::AtWork => "the request is at work".to_owned(),
         Reason::Answered => "it answered".to_owned(),
         _ => reason.to_string(),
@@ -74,7 +74,7 @@ mod tests {
     fn events() {
         let reason = Reason::Failures(Outcome::Reset);
         let ejected = said(Change::Ejected { reason, time: Duration::from_secs(5) });
-        assert_eq!(ejected, "ejects a for 5s: too many failures, the last a reset");
+        assert_eq!(ejected, "ejects a for 5s: too many failures (reset)");
         let back = said(Change::Back { reason: Reason::AtWork });
         assert_eq!(back, "has a back (the request is at work); its share rises for 5s");
     }
