@@ -1,0 +1,1 @@
+//! Errors at start, and signals in the first moments.
