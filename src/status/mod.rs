@@ -29,13 +29,16 @@ pub struct Snapshot {
 impl Snapshot {
     pub fn of(live: &Live, now: Instant) -> Self {
         use std::sync::atomic::Ordering::Relaxed;
-        let fleet = live.fleet();
+        let (reload, fleet) = {
+            let reload = live.reload.lock();
+            (reload.clone(), live.fleet())
+        };
         Self {
             at: now,
             wall: SystemTime::now(),
             uptime: now.saturating_duration_since(live.started),
             generation: fleet.generation,
-            reload: live.reload.lock().clone(),
+            reload,
             requests: live.requests.value(),
             connections: live.connections.value(),
             refused_connections: live.refused_connections.load(Relaxed),
