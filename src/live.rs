@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -27,6 +27,7 @@ pub struct Live {
     /// Access-log lines that were lost because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
     stopping: AtomicBool,
+    linger_ms: AtomicU64,
     pub started: Instant,
     pub started_at: SystemTime,
 }
@@ -52,6 +53,7 @@ impl Live {
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            linger_ms: AtomicU64::new(0),
             started: Instant::now(),
             started_at: now,
         }
@@ -66,9 +68,16 @@ impl Live {
         self.fleet.store(Arc::new(fleet));
     }
 
-    /// A stop was asked for: responses from now on close their connection.
-    pub fn stop(&self) {
+    /// A stop was asked for: responses from now on close their connection. Connections without a request stay open
+    /// for `linger` after the listeners were closed.
+    pub fn stop(&self, linger: Duration) {
+        self.linger_ms.store(u64::try_from(linger.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// How long connections without a request stay open after the listeners were closed.
+    pub fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms.load(Ordering::Acquire))
     }
 
     pub fn is_stopping(&self) -> bool {

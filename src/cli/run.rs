@@ -36,7 +36,8 @@ pub fn run(args: &RunArgs, registered: signals::Registered) -> ExitCode {
     };
     say_hello(&server, path, files);
     let (handle, stopping) = stop_handle();
-    registered.handle(server.live.clone(), server.reloader.clone(), server.log.clone(), handle);
+    let Options { upgrade_sock, .. } = options;
+    registered.handle(server.live.clone(), server.reloader.clone(), server.log.clone(), handle, upgrade_sock);
     server.run(stopping);
     ExitCode::SUCCESS
 }

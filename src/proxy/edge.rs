@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -18,6 +19,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Gateway;
 use crate::live::Live;
+
+/// How often a stop looks whether its time for silent connections has changed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 tokio::task_local! {
     static HEADER_COMPLETE: Cell<bool>;
@@ -65,7 +69,13 @@ impl ServerApp for Edge {
         ServerApp::process_new(&self.requests, stream, shutdown).await
     }
 
+    /// The listeners are closed. A request that was sent just before is still served, be it the first on its
+    /// connection or the next: only connections that stay silent are closed, after a while.
     async fn cleanup(&self) {
+        let closed = Instant::now();
+        while closed.elapsed() < self.live.linger() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         ServerApp::cleanup(&*self.requests).await;
     }
 }
@@ -83,7 +93,7 @@ impl HttpServerApp for Requests {
         }
         let client = self.live.fleet().config.server.client.clone();
         // on a connection that is used again, the time between two requests comes first
-        let idle = session.get_keepalive().map(std::time::Duration::from_secs).unwrap_or_default();
+        let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
         let deadline = Instant::now() + idle + client.header_timeout;
         session.set_read_timeout(Some(client.header_timeout));
         HEADER_COMPLETE.scope(Cell::new(false), self.serve(session, shutdown, deadline)).await

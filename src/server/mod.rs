@@ -3,6 +3,7 @@
 mod drain;
 pub mod signals;
 mod stop;
+mod upgrade;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
