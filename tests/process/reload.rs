@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::client::{Client, chat};
 use crate::support::gateway::{Conf, Gateway, in_flight};
-use crate::support::load::{Load, Plan};
+use crate::support::load::{Connection, Load, Plan};
 use crate::support::nodes::node;
 use crate::support::until;
 
@@ -31,7 +31,13 @@ async fn fifty_reloads_under_load_fail_nothing_and_counts_stay_true() {
     let conf = Conf::new(&nodes.each_ref().map(|node| node.addr()));
     let gateway = Gateway::start(conf.clone()).await;
     // long requests, so that what is in flight is known exactly
-    let plan = Plan { clients: CLIENTS, tokens: 25, pause: Duration::ZERO, stream: None };
+    let plan = Plan {
+        clients: CLIENTS,
+        tokens: 25,
+        pause: Duration::ZERO,
+        stream: None,
+        connection: Connection::Kept,
+    };
     let load = Load::once(gateway.address(), plan);
     gateway.until_status("all in flight", |status| in_flight(status) == CLIENTS as u64).await;
     let mut exact = 0;
@@ -47,7 +53,13 @@ async fn fifty_reloads_under_load_fail_nothing_and_counts_stay_true() {
     let (_, failures) = load.finish().await;
     assert!(failures.is_empty(), "{} failed: {:?}", failures.len(), &failures[..1]);
     // short requests, so that nodes come and go while they are chosen
-    let plan = Plan { clients: CLIENTS, tokens: 2, pause: Duration::from_millis(100), stream: None };
+    let plan = Plan {
+        clients: CLIENTS,
+        tokens: 2,
+        pause: Duration::from_millis(100),
+        stream: None,
+        connection: Connection::Kept,
+    };
     let load = Load::start(gateway.address(), plan);
     for n in 25..50 {
         let before = load.done();
@@ -67,7 +79,13 @@ async fn a_removed_node_finishes_its_streams_and_is_gone_then() {
     let nodes = ["a", "b"].map(|name| node(name, Duration::from_millis(50)));
     let conf = Conf::new(&nodes.each_ref().map(|node| node.addr()));
     let gateway = Gateway::start(conf.clone()).await;
-    let plan = Plan { clients: 10, tokens: 30, pause: Duration::ZERO, stream: Some(true) };
+    let plan = Plan {
+        clients: 10,
+        tokens: 30,
+        pause: Duration::ZERO,
+        stream: Some(true),
+        connection: Connection::Kept,
+    };
     let load = Load::once(gateway.address(), plan);
     gateway.until_status("all in flight", |status| in_flight(status) == 10).await;
     assert_eq!(nodes[0].stats().in_flight, 5);

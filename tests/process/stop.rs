@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::support::client::{Client, chat};
 use crate::support::gateway::{Conf, Gateway};
-use crate::support::load::{Load, Plan};
+use crate::support::load::{Connection, Load, Plan};
 use crate::support::nodes::node;
 use crate::support::until;
 
@@ -43,7 +43,8 @@ async fn open_streams_finish_and_the_process_ends_right_after_the_last() {
     let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut kept = Client::new(gateway.address());
     kept.ask(&chat(1, false)).await.expect("an answer");
-    let plan = Plan { clients: 20, tokens: 20, pause: Duration::ZERO, stream: None };
+    let plan =
+        Plan { clients: 20, tokens: 20, pause: Duration::ZERO, stream: None, connection: Connection::Kept };
     let load = Load::once(gateway.address(), plan);
     gateway.until_status("all in flight", |status| status["requests"] == 20).await;
     gateway.process.signal(Signal::TERM);

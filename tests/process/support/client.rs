@@ -21,6 +21,7 @@ pub struct Client {
 struct Conn {
     stream: TcpStream,
     read: Vec<u8>,
+    used: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -80,13 +81,16 @@ impl Client {
 
     /// Sends a request and reads the head of its answer.
     pub async fn begin(&mut self, request: &str) -> io::Result<Head> {
-        if self.left != Left::Nothing || self.conn.as_ref().is_some_and(Conn::is_closed) {
+        // nobody expects a connection to be closed that was never used
+        let ended = self.conn.as_ref().is_some_and(|conn| conn.used && conn.is_closed());
+        if self.left != Left::Nothing || ended {
             self.conn = None;
         }
         let conn = match &mut self.conn {
             Some(conn) => conn,
             None => self.conn.insert(Conn::open(self.address).await?),
         };
+        conn.used = true;
         conn.stream.write_all(request.as_bytes()).await?;
         let end = within(conn.find(b"\r\n\r\n")).await?;
         let head = Head::parse(conn.take(end + 4).trim_end())?;
@@ -145,7 +149,7 @@ impl Conn {
     async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, read: Vec::new() })
+        Ok(Self { stream, read: Vec::new(), used: false })
     }
 
     fn is_closed(&self) -> bool {

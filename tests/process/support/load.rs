@@ -24,6 +24,17 @@ pub struct Plan {
     pub pause: Duration,
     /// `None`: every other client.
     pub stream: Option<bool>,
+    pub connection: Connection,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Connection {
+    /// Used as long as it lasts.
+    Kept,
+    /// A new one for each request.
+    Fresh,
+    /// A new one for each request, which is sent this long after.
+    Early(Duration),
 }
 
 impl Load {
@@ -48,8 +59,17 @@ impl Load {
                 let mut client = Client::new(address);
                 let mut failures = Vec::new();
                 loop {
+                    if let Connection::Early(before) = plan.connection {
+                        if let Err(failure) = client.connect().await {
+                            failures.push(format!("client {number}: cannot connect: {failure}"));
+                        }
+                        tokio::time::sleep(before).await;
+                    }
                     if let Err(failure) = one(&mut client, plan.tokens, stream).await {
                         failures.push(format!("client {number}, stream {stream}: {failure}"));
+                        client.leave();
+                    }
+                    if plan.connection != Connection::Kept {
                         client.leave();
                     }
                     done.fetch_add(1, Ordering::AcqRel);

@@ -65,6 +65,12 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
+    /// kill -9, and the process is gone when this returns.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
     pub fn stdout(&self) -> String {
         self.out.get()
     }
