@@ -2,6 +2,7 @@
 //!
 //! Everything is on loopback. Conditions are waited for with a deadline that only a failing test reaches.
 
+mod edge;
 mod kill;
 mod reload;
 mod start;
