@@ -62,12 +62,9 @@ impl Server {
         let reloader = Arc::new(Reloader::new(Arc::clone(&live), log.clone(), options.config.clone()));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
         let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, &options.upgrade_sock));
-        if options.upgrade {
-            log::info!(
-                "waits for the sockets of the process that runs now: send it SIGQUIT within 5 seconds"
-            );
-        }
+        let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
+        drop(handed_over);
         let connector = TransportConnector::new(Some(ConnectorOptions::new(KEPT_CONNECTIONS_MAX)));
         let gateway = Gateway::new(Arc::clone(&live), log.clone(), connector);
         let edge = Edge::new(Arc::clone(&live), http_proxy(&pingora.configuration, gateway));

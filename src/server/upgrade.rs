@@ -1,13 +1,35 @@
-//! Whether a new process waits for the listening sockets.
-//!
-//! A connection to ask would be taken for the hand-over itself, so the kernel is asked.
+//! The two sides of a hand-over of listening sockets: whether a new process waits, and what that one says meanwhile.
 
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Shortly before Pingora gives up and ends the process, whose own words are `EAGAIN, exiting`.
+const GIVES_UP_AFTER: Duration = Duration::from_millis(5800);
+
+/// Says that sockets are waited for, and in the end that nobody has handed them over, unless what this returns was
+/// dropped before.
+pub fn announce_wait(sock: &Path) -> Sender<()> {
+    let shown = sock.display().to_string();
+    log::info!("waits 6 seconds at {shown} for the sockets of the process that runs now: send it SIGQUIT");
+    let (handed_over, wait) = channel();
+    thread::spawn(move || {
+        if wait.recv_timeout(GIVES_UP_AFTER) == Err(RecvTimeoutError::Timeout) {
+            log::error!(
+                "nobody has handed over sockets at {shown}; gives up. The process that runs now goes on. Was it sent \
+                 SIGQUIT, and started with the same listen address and --upgrade-sock?"
+            );
+        }
+    });
+    handed_over
+}
 
 /// The flag of a socket that accepts connections, in the kernel's table.
 const LISTENING: &str = "00010000";
 
-/// Whether somebody listens at this path.
+/// Whether somebody listens at this path. A connection to ask would be taken for the hand-over itself, so the kernel is
+/// asked.
 pub fn is_awaited(sock: &Path) -> bool {
     match std::fs::read_to_string("/proc/net/unix") {
         Ok(table) => listens(&table, &sock.display().to_string()),

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use crate::support::client::{Client, chat};
 use crate::support::gateway::{Conf, Gateway};
+use crate::support::http2::Http2Load;
 use crate::support::load::{Connection, Load, Plan};
 use crate::support::nodes::node;
 use crate::support::until;
@@ -71,12 +72,12 @@ async fn silent_connections_are_served_before_the_old_process_ends() {
     let kept = Plan { pause: Duration::from_millis(500), connection: Connection::Kept, ..early };
     let loads = [early, kept].map(|plan| Load::start(gateway.address(), plan));
     until("all have begun", || loads.iter().all(|load| load.done() > 64)).await;
+    let http2 = Http2Load::start(gateway.address());
     for _ in 0..2 {
         let mut new = take_over(&gateway).await;
         let pid = new.pid();
         gateway.until_status("the new process answers", |status| status["pid"] == pid).await;
         assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.process.stderr());
-        println!("{}", gateway.process.stderr());
         assert!(new.ended().is_none(), "{}", new.stderr());
         gateway.process = new;
         let before = loads.each_ref().map(Load::done);
@@ -87,6 +88,10 @@ async fn silent_connections_are_served_before_the_old_process_ends() {
         let (done, failures) = load.finish().await;
         assert!(failures.is_empty(), "{} of {done}: {:?}", failures.len(), &failures[..1]);
     }
+    let (done, connections, failures) = http2.finish().await;
+    println!("HTTP/2: {done} requests on {connections} connections");
+    assert!(failures.is_empty(), "HTTP/2: {} of {done}: {:?}", failures.len(), &failures[..1]);
+    assert!(done > 100 && connections >= 3, "{done} requests, {connections} connections");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,7 +150,9 @@ async fn a_new_process_that_nobody_hands_over_to_says_so() {
     let gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut new = gateway.successor();
     assert_eq!(new.wait().code(), Some(1));
-    assert!(new.stderr().contains("send it SIGQUIT"), "{}", new.stderr());
+    for text in ["send it SIGQUIT", "nobody has handed over sockets at "] {
+        assert!(new.stderr().contains(text), "{}", new.stderr());
+    }
     let answer = Client::new(gateway.address()).ask(&chat(1, false)).await.expect("an answer");
     assert_eq!(answer.head.status, 200);
 }
