@@ -7,5 +7,8 @@ mod harness;
 
 mod bodies;
 mod crash;
+mod leaving;
 mod retry;
 mod selection;
+mod streams;
+mod upgrade;

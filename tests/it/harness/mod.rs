@@ -6,6 +6,7 @@ mod log;
 mod nodes;
 mod ports;
 mod raw;
+mod script;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub use log::logged;
 pub use nodes::{fault, node, nodes, nodes_like, steps};
 pub use ports::free_port;
 pub use raw::{Ended, Head, Raw};
+pub use script::Script;
 
 /// Long enough for a busy machine; only failing tests wait for it.
 pub const LIMIT: Duration = Duration::from_secs(20);

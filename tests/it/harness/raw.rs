@@ -51,6 +51,10 @@ impl Raw {
     pub async fn to(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Raw::on(stream)
+    }
+
+    pub fn on(stream: TcpStream) -> Raw {
         Raw { stream, rest: Vec::new() }
     }
 
