@@ -7,7 +7,10 @@ mod harness;
 
 mod bodies;
 mod crash;
+mod framing;
+mod headers;
 mod leaving;
+mod limits;
 mod retry;
 mod selection;
 mod streams;

@@ -74,6 +74,19 @@ impl Raw {
         within(LIMIT, "the peer reads or closes", self.stream.write_all(bytes.as_ref())).await.is_ok()
     }
 
+    /// Whether the peer has closed, as far as can be seen without waiting.
+    pub fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.try_read(&mut byte) {
+            Ok(1..) => {
+                self.rest.extend(byte);
+                false
+            }
+            Ok(0) => true,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
     /// Reads until the bytes hold `wanted`, and gives what came up to its end.
     pub async fn read_to(&mut self, wanted: &str) -> String {
         let what = format!("{wanted:?} comes");
