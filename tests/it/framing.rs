@@ -6,9 +6,6 @@ use crate::harness::{Ended, Gateway, LIMIT, Raw, Script, eventually, nodes, pool
 
 /// Sends these bytes; the connection must end with this status and nothing else.
 async fn refused(gateway: &Gateway, nodes: &[Node], bytes: &str, status: u16) {
-    if std::env::var_os("IT_LOG").is_some() {
-        eprintln!("{bytes:?}");
-    }
     let (text, _) = Raw::send(gateway, bytes).await.text_to_end().await;
     let bytes = &bytes[..bytes.len().min(200)];
     assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes:?}: {text:?}");

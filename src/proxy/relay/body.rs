@@ -5,7 +5,7 @@ use http::header::EXPECT;
 use pingora_core::ErrorType;
 use pingora_proxy::Session;
 
-use super::super::framing::{TOO_LARGE, content_length};
+use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
 use super::super::reply::Failure;
 use crate::live::{Gauge, Share};
 
@@ -83,7 +83,7 @@ async fn collect(
     {
         let size = body.len() + chunk.len() as u64;
         if size > limits.max {
-            return Err(ReadError::Failed(Failure::new(TOO_LARGE.status, TOO_LARGE.message)));
+            return Err(ReadError::Failed(TOO_LARGE.into()));
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk, announced);
@@ -126,9 +126,7 @@ impl Collected {
 
 fn read_error(error: &pingora_core::Error) -> ReadError {
     match error.etype() {
-        ErrorType::ReadTimedout => {
-            ReadError::Failed(Failure::new(408, "the request body did not come within client.body_timeout"))
-        }
+        ErrorType::ReadTimedout => ReadError::Failed(BODY_TOO_SLOW.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,
         _ => ReadError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
     }
