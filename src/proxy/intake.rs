@@ -113,7 +113,7 @@ fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member
             Failure::new(404, "no pool serves this model; see `models` in the configuration"),
         ));
     };
-    if member.conf.http_version == HttpVersion::H2 || body.len() as u64 > member.conf.retry.body_limit {
+    if member.conf.http_version == HttpVersion::H2 {
         return stock(ctx, Some((member, body)));
     }
     ctx.repeatable = is_repeatable(session, &member);

@@ -87,7 +87,8 @@ async fn collect(
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk, announced);
-        if !room || size > limits.keep {
+        // one that is here to its end is kept after all: nothing would be gained by forgetting it
+        if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
             return Ok(Read::Unkept { start: body.take() });
         }
     }
