@@ -30,8 +30,6 @@ pub struct Ctx {
     pub repeatable: bool,
     /// The whole body, if it is kept; `None` on Pingora's own path.
     pub body: Option<Bytes>,
-    /// Whether it may be sent again.
-    pub body_kept: bool,
     /// What was read of a body that turned out to be too large to keep.
     pub unkept: Option<Bytes>,
     pub body_share: Option<Share>,
@@ -68,7 +66,6 @@ impl Ctx {
             request_id: String::new(),
             repeatable: false,
             body: None,
-            body_kept: false,
             unkept: None,
             body_share: None,
             passed: 0,
@@ -99,7 +96,7 @@ impl Ctx {
             sent: self.sent,
             deaths: self.deaths + u32::from(news),
             repeatable: self.repeatable,
-            body_kept: self.body_kept,
+            body_kept: self.body.is_some(),
             began,
         }
     }

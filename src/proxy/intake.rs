@@ -11,6 +11,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::ctx::Ctx;
+use super::framing::BODY_TOO_SLOW;
 use super::headers::{self, Sender};
 use super::relay::body::{self, Limits, Read, ReadError};
 use super::reply::{self, Failure};
@@ -57,7 +58,7 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
             rejection.message,
             rejection.status
         );
-        refuse(ctx, Failure::new(rejection.status, rejection.message))
+        refuse(ctx, rejection.into())
     })
 }
 
@@ -92,13 +93,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
             ctx.body_share = share;
-            ctx.body_kept = true;
             route_whole(session, ctx, body, only)
-        }
-        Ok(Read::Whole { body }) => {
-            let way = route_whole(session, ctx, body, only)?;
-            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
-            Ok(way)
         }
         Ok(Read::Unkept { start }) => {
             ctx.unkept = Some(start);
@@ -153,9 +148,15 @@ fn model_of(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Named>(body).ok()?.model
 }
 
+/// The client's connection broke, as opposed to what it said on it.
+pub fn is_client_lost(error: &Error) -> bool {
+    let answerable = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::ReadTimedout);
+    *error.esource() == ErrorSource::Downstream && !answerable
+}
+
 /// The answer to a request that ended without a node's response.
 pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-    let gone = ctx.client_gone || ctx.failure.is_none() && *error.esource() == ErrorSource::Downstream;
+    let gone = ctx.client_gone || ctx.failure.is_none() && is_client_lost(error);
     let began = session.response_written().is_some_and(|head| !head.status.is_informational());
     if gone || began {
         ctx.client_gone = gone;
@@ -163,6 +164,10 @@ pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailTo
     }
     let failure = ctx.failure.clone().unwrap_or_else(|| match error.etype() {
         ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
+        _ if *error.esource() == ErrorSource::Downstream => match error.etype() {
+            ErrorType::ReadTimedout => BODY_TOO_SLOW.into(),
+            _ => Failure::new(400, "the request is not framed as HTTP demands"),
+        },
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Failure::new(504, "the node did not answer in time")
         }

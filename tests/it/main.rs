@@ -7,5 +7,15 @@ mod harness;
 
 mod bodies;
 mod crash;
+mod framing;
+mod headers;
+mod health;
+mod leases;
+mod leaving;
+mod limits;
+mod logs;
 mod retry;
+mod routing;
 mod selection;
+mod streams;
+mod upgrade;

@@ -5,7 +5,7 @@ use http::header::EXPECT;
 use pingora::ErrorType;
 use pingora_proxy::Session;
 
-use super::super::framing::{TOO_LARGE, content_length};
+use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
 use super::super::reply::Failure;
 use crate::live::{Gauge, Share};
 
@@ -29,10 +29,6 @@ pub enum Read {
     Kept {
         body: Bytes,
         share: Option<Share>,
-    },
-    /// Too large to be kept, but it ended just there: it is whole, and sent once.
-    Whole {
-        body: Bytes,
     },
     /// Too large: what was read so far; the rest is still to come.
     Unkept {
@@ -87,15 +83,13 @@ async fn collect(
     {
         let size = body.len() + chunk.len() as u64;
         if size > limits.max {
-            return Err(ReadError::Failed(Failure::new(TOO_LARGE.status, TOO_LARGE.message)));
+            return Err(ReadError::Failed(TOO_LARGE.into()));
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk, announced);
-        if !room || size > limits.keep {
-            // nothing would come after it on Pingora's own path, which would then send no body at all
-            let ended = session.as_downstream_mut().is_body_done();
-            let body = body.take();
-            return Ok(if ended { Read::Whole { body } } else { Read::Unkept { start: body } });
+        // one that is here to its end is kept after all: nothing would be gained by forgetting it
+        if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
+            return Ok(Read::Unkept { start: body.take() });
         }
     }
     Ok(Read::Kept { body: body.take(), share: Some(share) })
@@ -133,9 +127,7 @@ impl Collected {
 
 fn read_error(error: &pingora::Error) -> ReadError {
     match error.etype() {
-        ErrorType::ReadTimedout => {
-            ReadError::Failed(Failure::new(408, "the request body did not come within client.body_timeout"))
-        }
+        ErrorType::ReadTimedout => ReadError::Failed(BODY_TOO_SLOW.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,
         _ => ReadError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
     }

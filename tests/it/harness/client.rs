@@ -104,7 +104,9 @@ impl Client {
     }
 
     pub async fn to(address: SocketAddr, version: Version) -> Client {
-        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let io = TokioIo::new(stream);
         if version == Version::HTTP_2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
             tokio::spawn(connection);

@@ -70,6 +70,7 @@ impl Gateway {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("evenkeel.yaml");
         let server = format!("listen: \"{address}\", {server}");
+        let server = server.replace("path: access", &format!("path: {}/access", dir.path().display()));
         let text = text(&server, pools);
         std::fs::write(&path, &text).unwrap();
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
@@ -106,9 +107,11 @@ impl Gateway {
         evenkeel::metrics::text(&self.status())
     }
 
-    /// Writes the access log out, as far as it goes.
-    pub fn flush_log(&self) {
+    /// The lines of an access log in the gateway's own directory.
+    pub fn log_lines(&self, name: &str) -> Vec<String> {
         self.log.flush();
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// The node of this name, in whichever pool it is.

@@ -51,6 +51,10 @@ impl Raw {
     pub async fn to(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Raw::on(stream)
+    }
+
+    pub fn on(stream: TcpStream) -> Raw {
         Raw { stream, rest: Vec::new() }
     }
 
@@ -68,6 +72,19 @@ impl Raw {
     /// Writes as much as the peer takes; says whether that was everything.
     pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         within(LIMIT, "the peer reads or closes", self.stream.write_all(bytes.as_ref())).await.is_ok()
+    }
+
+    /// Whether the peer has closed, as far as can be seen without waiting.
+    pub fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.try_read(&mut byte) {
+            Ok(1..) => {
+                self.rest.extend(byte);
+                false
+            }
+            Ok(0) => true,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     /// Reads until the bytes hold `wanted`, and gives what came up to its end.
