@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::fleet::Fleet;
+use crate::fleet::{Counters, Fleet};
+use crate::status::{Reload, Snapshot};
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
@@ -26,18 +27,12 @@ pub struct Live {
     pub refused_connections: AtomicU64,
     /// Access-log lines that were lost because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
+    /// Requests that were refused before they had a pool, by status code.
+    pub unrouted: Mutex<Counters>,
     stopping: AtomicBool,
+    linger_ms: AtomicU64,
     pub started: Instant,
     pub started_at: SystemTime,
-}
-
-/// How the last reload ended; the first load counts as one.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    pub at: SystemTime,
-    /// What was wrong with the file; the generation before it is still in use.
-    pub error: Option<String>,
-    pub failures: u64,
 }
 
 impl Live {
@@ -51,7 +46,9 @@ impl Live {
             kept_bytes: Gauge::default(),
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
+            unrouted: Mutex::default(),
             stopping: AtomicBool::new(false),
+            linger_ms: AtomicU64::new(0),
             started: Instant::now(),
             started_at: now,
         }
@@ -62,13 +59,44 @@ impl Live {
         self.fleet.load_full()
     }
 
+    /// All that the views show, taken at once.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        // both under one lock: no snapshot shows a new generation with the last one's error
+        let (reload, fleet) = {
+            let reload = self.reload.lock();
+            (reload.clone(), self.fleet())
+        };
+        Snapshot {
+            at: now,
+            wall: SystemTime::now(),
+            uptime: now.saturating_duration_since(self.started),
+            generation: fleet.generation,
+            reload,
+            requests: self.requests.value(),
+            connections: self.connections.value(),
+            refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            kept_bytes: self.kept_bytes.value(),
+            lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
+            stopping: self.is_stopping(),
+            unrouted: self.unrouted.lock().clone(),
+            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+        }
+    }
+
     pub fn replace(&self, fleet: Fleet) {
         self.fleet.store(Arc::new(fleet));
     }
 
-    /// A stop was asked for: responses from now on close their connection.
-    pub fn stop(&self) {
+    /// A stop was asked for: responses from now on close their connection. Connections without a request stay open
+    /// for `linger` after the listeners were closed.
+    pub fn stop(&self, linger: Duration) {
+        self.linger_ms.store(u64::try_from(linger.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// How long connections without a request stay open after the listeners were closed.
+    pub fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms.load(Ordering::Acquire))
     }
 
     pub fn is_stopping(&self) -> bool {

@@ -1,31 +1,47 @@
 //! Limits on connections: how many there may be, and how long a request's header may take.
 //!
 //! Pingora limits the time of each read, so that a client which sends a byte now and then may stay for ever. Here the
-//! header as a whole has a deadline.
+//! header as a whole has a deadline, from the connection's first byte on.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::server::ShutdownWatch;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Gateway;
+use super::preface::{self, Speaks};
+use crate::config::Client;
 use crate::live::Live;
 
+/// How often a stop looks whether its time for silent connections has changed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
+const H2_IDLE_MIN: Duration = Duration::from_secs(1);
+
 tokio::task_local! {
-    static HEADER_COMPLETE: Cell<bool>;
+    static CONNECTION: Connection;
+}
+
+/// What is known of the HTTP/1 connection that this task serves.
+struct Connection {
+    /// The first request's header must be complete by then; `None` once that request is under way.
+    first_header_by: Cell<Option<Instant>>,
+    /// The header of the present request has been read.
+    header_complete: Cell<bool>,
 }
 
 /// The header of the request that this task serves has been read.
 pub fn header_is_complete() {
-    let _ = HEADER_COMPLETE.try_with(|complete| complete.set(true));
+    let _ = CONNECTION.try_with(|connection| connection.header_complete.set(true));
 }
 
 /// The application that listeners hand their connections to.
@@ -38,22 +54,31 @@ pub struct Edge {
 struct Requests {
     live: Arc<Live>,
     proxy: Arc<HttpProxy<Gateway>>,
+    options: HttpServerOptions,
 }
 
 impl Edge {
-    pub fn new(live: Arc<Live>, mut proxy: HttpProxy<Gateway>) -> Self {
+    pub fn new(live: Arc<Live>, proxy: HttpProxy<Gateway>) -> Self {
+        let options = HttpServerOptions::default();
+        let requests = Requests { live: Arc::clone(&live), proxy: Arc::new(proxy), options };
+        Self { live, requests: Arc::new(requests) }
+    }
+
+    /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
+    fn requests_over_h2(&self, client: &Client) -> Arc<Requests> {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        proxy.server_options = Some(options);
-        let requests = Arc::new(Requests { live: Arc::clone(&live), proxy: Arc::new(proxy) });
-        Self { live, requests }
+        options.h2_idle_timeout = Some(client.keepalive.max(H2_IDLE_MIN));
+        let Requests { live, proxy, .. } = &*self.requests;
+        Arc::new(Requests { live: Arc::clone(live), proxy: Arc::clone(proxy), options })
     }
 }
 
 #[async_trait]
 impl ServerApp for Edge {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let limit = self.live.fleet().config.server.client.max_connections;
+        let client = self.live.fleet().config.server.client.clone();
+        let limit = client.max_connections;
         let Some(_open) = self.live.connections.try_add(1, limit as u64) else {
             if self.live.refused_connections.fetch_add(1, Ordering::Relaxed) == 0 {
                 log::warn!(
@@ -62,12 +87,33 @@ impl ServerApp for Edge {
             }
             return None;
         };
-        ServerApp::process_new(&self.requests, stream, shutdown).await
+        let header_by = Instant::now() + client.header_timeout;
+        let Ok(detected) = timeout_at(header_by, preface::detect(stream)).await else {
+            say_too_slow();
+            return None;
+        };
+        let (stream, speaks) = detected?;
+        if speaks == Speaks::Http2 {
+            return ServerApp::process_new(&self.requests_over_h2(&client), stream, shutdown).await;
+        }
+        let connection =
+            Connection { first_header_by: Cell::new(Some(header_by)), header_complete: Cell::new(false) };
+        CONNECTION.scope(connection, ServerApp::process_new(&self.requests, stream, shutdown)).await
     }
 
+    /// The listeners are closed. A request that was sent just before is still served, be it the first on its
+    /// connection or the next: only connections that stay silent are closed, after a while.
     async fn cleanup(&self) {
+        let closed = Instant::now();
+        while closed.elapsed() < self.live.linger() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         ServerApp::cleanup(&*self.requests).await;
     }
+}
+
+fn say_too_slow() {
+    log::debug!("a client took longer than client.header_timeout for its header; its connection is closed");
 }
 
 #[async_trait]
@@ -82,11 +128,17 @@ impl HttpServerApp for Requests {
             return self.proxy.process_new_http(session, shutdown).await;
         }
         let client = self.live.fleet().config.server.client.clone();
-        // on a connection that is used again, the time between two requests comes first
-        let idle = session.get_keepalive().map(std::time::Duration::from_secs).unwrap_or_default();
-        let deadline = Instant::now() + idle + client.header_timeout;
         session.set_read_timeout(Some(client.header_timeout));
-        HEADER_COMPLETE.scope(Cell::new(false), self.serve(session, shutdown, deadline)).await
+        let first = CONNECTION.try_with(|connection| {
+            connection.header_complete.set(false);
+            connection.first_header_by.take()
+        });
+        let deadline = first.ok().flatten().unwrap_or_else(|| {
+            // on a connection that is used again, the time between two requests comes first
+            let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
+            Instant::now() + idle + client.header_timeout
+        });
+        self.serve(session, shutdown, deadline).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -94,7 +146,7 @@ impl HttpServerApp for Requests {
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
+        Some(&self.options)
     }
 
     async fn http_cleanup(&self) {
@@ -115,12 +167,10 @@ impl Requests {
             connection = &mut served => return connection,
             () = sleep_until(deadline) => {}
         }
-        if HEADER_COMPLETE.with(Cell::get) {
+        if CONNECTION.try_with(|connection| connection.header_complete.get()).unwrap_or(true) {
             return served.await;
         }
-        log::debug!(
-            "a client took longer than client.header_timeout for its header; its connection is closed"
-        );
+        say_too_slow();
         None
     }
 }

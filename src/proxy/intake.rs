@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Version, header};
 use jiff::Zoned;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::ctx::Ctx;
+use super::framing::BODY_TOO_SLOW;
 use super::headers::{self, Sender};
 use super::relay::body::{self, Limits, Read, ReadError};
 use super::reply::{self, Failure};
@@ -39,8 +40,10 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     let client = &server.client;
     session.set_read_timeout(Some(client.body_timeout));
     session.set_write_timeout(Some(client.send_timeout));
+    // `set_keepalive` would keep a connection too whose client speaks HTTP/1.0 and waits for its end
+    let keeps = session.as_downstream().as_http1().is_none_or(|http1| http1.will_keepalive());
     let keepalive = client.keepalive.as_secs();
-    session.set_keepalive((keepalive > 0 && !live.is_stopping()).then_some(keepalive));
+    session.set_keepalive((keeps && keepalive > 0 && !live.is_stopping()).then_some(keepalive));
     session.as_downstream_mut().set_pipelining_enabled(true);
     let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -55,7 +58,7 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
             rejection.message,
             rejection.status
         );
-        refuse(ctx, Failure::new(rejection.status, rejection.message))
+        refuse(ctx, rejection.into())
     })
 }
 
@@ -65,13 +68,21 @@ fn refuse(ctx: &mut Ctx, failure: Failure) -> Box<Error> {
     Error::new(ErrorType::HTTPStatus(status)).into_down()
 }
 
+fn client_gone(ctx: &mut Ctx) -> Box<Error> {
+    ctx.client_gone = true;
+    Error::new(ErrorType::ConnectionClosed).into_down()
+}
+
 /// Reads the body and finds the pool.
 pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<Way> {
+    if body::invite(session).await.is_err() {
+        return Err(client_gone(ctx));
+    }
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
     if session.is_upgrade_req()
         || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
     {
-        return stock(ctx, None);
+        return stock(ctx);
     }
     let pools = ctx.fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -82,24 +93,20 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
             ctx.body_share = share;
-            route_kept(session, ctx, body, only)
+            route_whole(session, ctx, body, only)
         }
         Ok(Read::Unkept { start }) => {
             ctx.unkept = Some(start);
-            let way = stock(ctx, None)?;
-            let member = ctx.member.as_ref();
-            member.inspect(|member| member.pool.count_unkept_body());
+            let way = stock(ctx)?;
+            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
         }
-        Err(ReadError::ClientGone) => {
-            ctx.client_gone = true;
-            Err(Error::new(ErrorType::ConnectionClosed).into_down())
-        }
+        Err(ReadError::ClientGone) => Err(client_gone(ctx)),
         Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
     }
 }
 
-fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
+fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
     let model = if only.is_some() { None } else { model_of(&body) };
     let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
         return Err(refuse(
@@ -107,29 +114,19 @@ fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member
             Failure::new(404, "no pool serves this model; see `models` in the configuration"),
         ));
     };
-    if member.conf.http_version == HttpVersion::H2 || body.len() as u64 > member.conf.retry.body_limit {
-        return stock(ctx, Some((member, body)));
-    }
     ctx.repeatable = is_repeatable(session, &member);
     ctx.member = Some(member.clone());
     ctx.body = Some(body);
     Ok(Way::Relay(member))
 }
 
-/// Pingora's own path; with what has been read of the body, if anything.
-fn stock(ctx: &mut Ctx, read: Option<(Member, Bytes)>) -> Result<Way> {
-    let (member, body) = match read {
-        Some((member, body)) => (Some(member), Some(body)),
-        None => (ctx.fleet.route(None).cloned(), None),
-    };
-    let Some(member) = member else {
+/// Pingora's own path, for what cannot be routed by its model.
+fn stock(ctx: &mut Ctx) -> Result<Way> {
+    let Some(member) = ctx.fleet.route(None).cloned() else {
         let message = "a request of this kind cannot be routed by its model, and no pool has the model `*`";
         return Err(refuse(ctx, Failure::new(404, message)));
     };
     ctx.member = Some(member);
-    if let Some(body) = body.filter(|body| !body.is_empty()) {
-        ctx.unkept = Some(body);
-    }
     Ok(Way::Stock)
 }
 
@@ -151,9 +148,15 @@ fn model_of(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Named>(body).ok()?.model
 }
 
+/// The client's connection broke, as opposed to what it said on it.
+pub fn is_client_lost(error: &Error) -> bool {
+    let answerable = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::ReadTimedout);
+    *error.esource() == ErrorSource::Downstream && !answerable
+}
+
 /// The answer to a request that ended without a node's response.
 pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-    let gone = ctx.client_gone || ctx.failure.is_none() && *error.esource() == ErrorSource::Downstream;
+    let gone = ctx.client_gone || ctx.failure.is_none() && is_client_lost(error);
     let began = session.response_written().is_some_and(|head| !head.status.is_informational());
     if gone || began {
         ctx.client_gone = gone;
@@ -161,6 +164,10 @@ pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailTo
     }
     let failure = ctx.failure.clone().unwrap_or_else(|| match error.etype() {
         ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
+        _ if *error.esource() == ErrorSource::Downstream => match error.etype() {
+            ErrorType::ReadTimedout => BODY_TOO_SLOW.into(),
+            _ => Failure::new(400, "the request is not framed as HTTP demands"),
+        },
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Failure::new(504, "the node did not answer in time")
         }
@@ -211,7 +218,7 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
 }
 
 /// Adds what a node is told, on Pingora's own path.
-pub fn introduce(header: &mut pingora_http::RequestHeader, ctx: &Ctx) -> Result<()> {
+pub fn introduce(header: &mut pingora::http::RequestHeader, ctx: &Ctx) -> Result<()> {
     match &ctx.sender {
         Some(sender) => headers::introduce(header, sender, &ctx.request_id),
         None => Ok(()),

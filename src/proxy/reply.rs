@@ -1,11 +1,12 @@
 //! Answers of the gateway's own, in the shape that OpenAI's clients turn into their exceptions.
 
 use bytes::Bytes;
-use pingora_core::Result;
-use pingora_http::ResponseHeader;
+use pingora::Result;
+use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::json;
 
+use super::framing::Rejection;
 use super::headers::X_REQUEST_ID;
 
 /// Why a request ends without a node's response.
@@ -39,6 +40,12 @@ impl Failure {
             "message": self.message, "type": self.kind(), "param": null, "code": self.status,
         } });
         error.to_string().into()
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(rejection.status, rejection.message)
     }
 }
 

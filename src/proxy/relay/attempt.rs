@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::HttpTask;
-use pingora_core::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::connectors::TransportConnector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -59,7 +59,10 @@ pub async fn run(
 ) -> Result<Attempted> {
     let body = ctx.body.clone().unwrap_or_default();
     let sender = ctx.sender.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
+    let mut header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
+    if let Some(lease) = &ctx.lease {
+        headers::give_host(&mut header, lease.address())?;
+    }
     let connected = tokio::select! {
         connected = connect(connector, peer, fresh) => connected,
         () = gone(session) => return Ok(Attempted::Failed(Outcome::ClientGone)),

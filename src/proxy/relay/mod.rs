@@ -9,8 +9,8 @@ mod respond;
 
 use std::time::Instant;
 
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 pub use respond::{Held, dress};
