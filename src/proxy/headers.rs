@@ -8,8 +8,8 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode, Version};
 use ipnet::IpNet;
-use pingora_core::Result;
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -122,6 +122,7 @@ pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
             header.remove_header(&name);
         }
     }
+    header.remove_header(&EXPECT);
     header.remove_header(&PROXY_AUTHORIZATION);
     if upgrade {
         header.insert_header(CONNECTION, "Upgrade")?;

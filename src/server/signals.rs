@@ -36,6 +36,13 @@ pub fn register() -> io::Result<Registered> {
 }
 
 impl Registered {
+    /// Calls `stop` in a thread of its own for each signal, whichever it is, those too that have come meanwhile: for
+    /// commands that have nothing to reload, drain or hand over.
+    pub fn on_stop(self, mut stop: impl FnMut() + Send + 'static) {
+        let mut signals = self.0;
+        thread::spawn(move || signals.forever().for_each(|_| stop()));
+    }
+
     /// Handles the signals in a thread of its own, those too that have come meanwhile. Sockets are handed over at
     /// `upgrade_sock`.
     pub fn handle(
