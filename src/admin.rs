@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
-use pingora_core::apps::http_app::ServeHttp;
-use pingora_core::protocols::http::ServerSession;
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
 
 use crate::fleet::NodeState;
 use crate::live::Live;
@@ -31,7 +31,7 @@ impl Admin {
         if *method != Method::GET && *method != Method::HEAD {
             return (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
         }
-        let snapshot = || Snapshot::of(&self.live, Instant::now());
+        let snapshot = || self.live.snapshot(Instant::now());
         match path {
             "/livez" => (StatusCode::OK, PLAIN, "ok\n".into()),
             "/readyz" => self.ready(&snapshot()),

@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::fleet::Fleet;
+use crate::fleet::{Counters, Fleet};
+use crate::status::{Reload, Snapshot};
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
@@ -26,18 +27,11 @@ pub struct Live {
     pub refused_connections: AtomicU64,
     /// Access-log lines that were lost because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
+    /// Requests that were refused before they had a pool, by status code.
+    pub unrouted: Mutex<Counters>,
     stopping: AtomicBool,
     pub started: Instant,
     pub started_at: SystemTime,
-}
-
-/// How the last reload ended; the first load counts as one.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    pub at: SystemTime,
-    /// What was wrong with the file; the generation before it is still in use.
-    pub error: Option<String>,
-    pub failures: u64,
 }
 
 impl Live {
@@ -51,6 +45,7 @@ impl Live {
             kept_bytes: Gauge::default(),
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
+            unrouted: Mutex::default(),
             stopping: AtomicBool::new(false),
             started: Instant::now(),
             started_at: now,
@@ -60,6 +55,26 @@ impl Live {
     /// The present generation, to be kept for the whole of a request.
     pub fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
+    }
+
+    /// All that the views show, taken at once.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let fleet = self.fleet();
+        Snapshot {
+            at: now,
+            wall: SystemTime::now(),
+            uptime: now.saturating_duration_since(self.started),
+            generation: fleet.generation,
+            reload: self.reload.lock().clone(),
+            requests: self.requests.value(),
+            connections: self.connections.value(),
+            refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            kept_bytes: self.kept_bytes.value(),
+            lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
+            stopping: self.is_stopping(),
+            unrouted: self.unrouted.lock().clone(),
+            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+        }
     }
 
     pub fn replace(&self, fleet: Fleet) {

@@ -11,9 +11,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,pingora=warn,pingora_core=warn"),
-    )
-    .init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,pingora=warn")).init();
     evenkeel::cli::main(registered)
 }

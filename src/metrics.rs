@@ -50,14 +50,17 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
     for (name, help, value) in counters {
         process.counter(name, help, &[])?.with_label_values(&[]).inc_by(value);
     }
-    pools(&process, &s.pools)?;
+    pools(&process, s)?;
     nodes(&process, &s.pools)?;
     Ok(registry)
 }
 
-fn pools(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
-    let requests =
-        sheet.counter("requests_total", "Requests answered, by status code.", &["pool", "code"])?;
+fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
+    let help = "Requests answered, by status code; without a pool: refused before they had one.";
+    let requests = sheet.counter("requests_total", help, &["pool", "code"])?;
+    for (code, count) in &s.unrouted.requests {
+        requests.with_label_values(&["", &code.to_string()]).inc_by(*count);
+    }
     let retries = sheet.counter(
         "retries_total",
         "Attempts after the first, by what went wrong.",
@@ -68,7 +71,7 @@ fn pools(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
         "Requests sent once, their body being too large to keep.",
         &["pool"],
     )?;
-    for pool in pools {
+    for pool in &s.pools {
         for (code, count) in &pool.counters.requests {
             requests.with_label_values(&[&*pool.name, &code.to_string()]).inc_by(*count);
         }

@@ -188,7 +188,7 @@ pub struct Retry {
     pub wait: Duration,
     /// Largest request body that is kept to be sent again, in bytes; default 32MiB, 0: none.
     pub body_limit: u64,
-    /// All kept bodies of the pool together, in bytes, never below `body_limit`; default 1GiB.
+    /// All kept bodies of the gateway together, in bytes, never below `body_limit`; default 1GiB.
     pub body_total: u64,
     /// Methods that may be repeated on the generation paths, in capitals; default POST. Other paths
     /// follow HTTP's rule.

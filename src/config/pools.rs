@@ -74,6 +74,10 @@ pub(super) fn pools(place: &Place) -> Vec<Pool> {
             pools.push(section.finish(|s| pool(s, name, &mut served)));
         }
     }
+    let by_model = pools.iter().any(|pool: &Pool| !pool.models.names.is_empty());
+    if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
+        place.problem("`http_version: 2` cannot be combined with routing by `models` yet; use 1.1");
+    }
     pools
 }
 

@@ -21,13 +21,14 @@ pub enum NoLease {
     Failed(Failure),
 }
 
-/// Leases the best node that this request has not tried. Where there is none and the request has no answer yet, it
-/// waits up to `retry.wait`, and then takes any node: one that failed it before is better than none.
+/// Leases the best node that this request has not tried. Where there is none, and the request has no answer yet or the
+/// others are only full, it waits; `retry.wait` is for all its waits together. A node that failed it before is better
+/// than none, but only as long as there is no answer.
 pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<Lease, NoLease> {
     match member.pool.lease(&ctx.tried, Instant::now()) {
         Ok(lease) => return Ok(lease),
-        Err(_) if ctx.held.is_some() => return Err(NoLease::UseWhatIsHeld),
-        Err(_) => ctx.tried.clear(),
+        Err(refusal) if ctx.held.is_some() && refusal != Refusal::Full => return Err(NoLease::UseWhatIsHeld),
+        Err(_) => {}
     }
     let began = Instant::now();
     let result = wait(session, ctx, member, began).await;
@@ -36,15 +37,18 @@ pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> R
 }
 
 async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, began: Instant) -> Result<Lease, NoLease> {
-    let deadline = began + member.conf.retry.wait;
+    let deadline = began + member.conf.retry.wait.saturating_sub(ctx.queued);
     let mut told = false;
     loop {
         let changed = member.pool.changed();
         let now = Instant::now();
-        let refusal = match member.pool.lease(&[], now) {
+        let refusal = match lease(ctx, member, now, now >= deadline) {
             Ok(lease) => return Ok(lease),
             Err(refusal) => refusal,
         };
+        if ctx.held.is_some() && (refusal != Refusal::Full || now >= deadline) {
+            return Err(NoLease::UseWhatIsHeld);
+        }
         if now >= deadline {
             return Err(NoLease::Failed(failure(refusal, member, began.elapsed())));
         }
@@ -61,6 +65,17 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, began: Instant)
             () = sleep_until(wake.into()) => {}
             () = gone(session), if ctx.body.is_some() => return Err(NoLease::ClientGone),
         }
+    }
+}
+
+fn lease(ctx: &Ctx, member: &Member, now: Instant, last_chance: bool) -> Result<Lease, Refusal> {
+    if ctx.held.is_some() {
+        return member.pool.lease(&ctx.tried, now);
+    }
+    match member.pool.lease_again(&ctx.tried, now) {
+        // those that it has not tried are still full
+        Err(_) if last_chance => member.pool.lease(&[], now),
+        result => result,
     }
 }
 

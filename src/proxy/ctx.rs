@@ -30,6 +30,8 @@ pub struct Ctx {
     pub repeatable: bool,
     /// The whole body, if it is kept; `None` on Pingora's own path.
     pub body: Option<Bytes>,
+    /// Whether it may be sent again.
+    pub body_kept: bool,
     /// What was read of a body that turned out to be too large to keep.
     pub unkept: Option<Bytes>,
     pub body_share: Option<Share>,
@@ -39,7 +41,7 @@ pub struct Ctx {
     /// Status of the attempt under way, once its head is there.
     pub status: Option<u16>,
     pub attempts: Vec<Attempt>,
-    /// Nodes that had their try in this round.
+    /// Nodes that had their try, in the order of their last tries.
     pub tried: Vec<Key>,
     pub sent: u32,
     deaths: u32,
@@ -66,6 +68,7 @@ impl Ctx {
             request_id: String::new(),
             repeatable: false,
             body: None,
+            body_kept: false,
             unkept: None,
             body_share: None,
             passed: 0,
@@ -96,7 +99,7 @@ impl Ctx {
             sent: self.sent,
             deaths: self.deaths + u32::from(news),
             repeatable: self.repeatable,
-            body_kept: self.body.is_some(),
+            body_kept: self.body_kept,
             began,
         }
     }
@@ -110,6 +113,7 @@ impl Ctx {
         let Some(lease) = self.lease.take() else { return };
         let now = Instant::now();
         self.record(&lease, outcome);
+        self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
         if outcome.is_death() {
             self.deaths += u32::from(self.is_new_death(now));
@@ -117,7 +121,9 @@ impl Ctx {
         }
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
-        self.weigh(outcome, charge, now);
+        if outcome == Outcome::Http5xx {
+            self.suspect(charge, now);
+        }
         self.status = None;
     }
 
@@ -135,27 +141,22 @@ impl Ctx {
         self.attempts.push(Attempt { node, status: self.status, outcome });
     }
 
-    /// It may be the request: a 5xx that a second node gives too is taken back from both. Another node that serves
-    /// it shows that it was the nodes after all.
-    fn weigh(&mut self, outcome: Outcome, charge: Option<Charge>, now: Instant) {
-        let Some(member) = &self.member else { return };
-        match (outcome, charge) {
-            (Outcome::Http5xx, Some(charge)) => {
-                self.suspects.push(charge);
-                let another = self.suspects.iter().any(|suspect| suspect.node() != charge.node());
-                if another {
-                    let events =
-                        self.suspects.iter().filter_map(|suspect| member.pool.take_back(*suspect, now));
-                    events.for_each(|event| announce(&event));
-                }
-            }
-            (Outcome::Ok, _) if self.suspects.len() > 1 => {
-                let again =
-                    self.suspects.drain(..).filter_map(|suspect| member.pool.charge_again(suspect, now));
-                again.for_each(|event| announce(&event));
-            }
-            _ => {}
+    /// It may be the request: a 5xx that a second node gives too is taken back from both.
+    fn suspect(&mut self, charge: Option<Charge>, now: Instant) {
+        let (Some(member), Some(charge)) = (&self.member, charge) else { return };
+        self.suspects.push(charge);
+        if self.suspects.iter().any(|suspect| suspect.node() != charge.node()) {
+            let taken = self.suspects.iter().filter_map(|suspect| member.pool.take_back(*suspect, now));
+            taken.for_each(|event| announce(&event));
         }
+    }
+
+    /// A node serves the request: if two have answered it with 5xx, it was the nodes after all. To be called when its
+    /// head is there; the end may be hours away.
+    pub fn served(&mut self, now: Instant) {
+        let Some(member) = self.member.as_ref().filter(|_| self.suspects.len() > 1) else { return };
+        let again = self.suspects.drain(..).filter_map(|suspect| member.pool.charge_again(suspect, now));
+        again.for_each(|event| announce(&event));
     }
 
     /// How many nodes were asked, for the response header.

@@ -1,41 +1,40 @@
 //! Limits on connections: how many there may be, and how long a request's header may take.
 //!
-//! Pingora limits the time of each read, so that a client which sends a byte now and then may stay for ever; and before
-//! that it waits, without any limit, for as many bytes as the preface of HTTP/2 has, which a short HTTP/1.0 request
-//! never sends. Here the header as a whole has a deadline, and a connection is HTTP/1 as soon as its first bytes differ
-//! from the preface.
+//! Pingora limits the time of each read, so that a client which sends a byte now and then may stay for ever. Here the
+//! header as a whole has a deadline.
 
 use std::cell::Cell;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::H2Options;
-use pingora_core::protocols::{ALPN, Stream};
-use pingora_core::server::ShutdownWatch;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::Gateway;
+use super::preface::{self, Speaks};
 use crate::config::Client;
 use crate::live::Live;
 
-/// How an HTTP/2 connection begins (RFC 9113 section 3.4).
-const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An HTTP/2 connection has so long for its first request, and between two, even where connections are not kept.
+const HTTP2_IDLE_MIN: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
+    /// The HTTP/1 connection that this task serves.
     static CONNECTION: Connection;
 }
 
-/// What is known of the HTTP/1 connection that this task serves.
+#[derive(Default)]
 struct Connection {
-    /// The first request's header must be complete by then; `None` once that request is read.
-    first_header_by: Cell<Option<Instant>>,
-    /// The header of the present request has been read.
+    /// It has had a request before this one.
+    used: Cell<bool>,
+    /// The header of its present request has been read.
     header_complete: Cell<bool>,
 }
 
@@ -47,7 +46,7 @@ pub fn header_is_complete() {
 /// The application that listeners hand their connections to.
 pub struct Edge {
     live: Arc<Live>,
-    requests: Arc<Requests>,
+    http1: Arc<Requests>,
 }
 
 /// The proxy, with a deadline on each request's header.
@@ -60,26 +59,23 @@ struct Requests {
 impl Edge {
     pub fn new(live: Arc<Live>, proxy: HttpProxy<Gateway>) -> Self {
         let options = HttpServerOptions::default();
-        let requests = Requests { live: Arc::clone(&live), proxy: Arc::new(proxy), options };
-        Self { live, requests: Arc::new(requests) }
+        let http1 = Requests { live: Arc::clone(&live), proxy: Arc::new(proxy), options };
+        Self { http1: Arc::new(http1), live }
     }
 
-    /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
-    fn requests_over_h2(&self, client: &Client) -> Arc<Requests> {
+    /// For one HTTP/2 connection: its idle time is that of the config in use when it begins.
+    fn http2(&self, client: &Client) -> Arc<Requests> {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        options.h2_idle_timeout = Some(client.keepalive.max(client.header_timeout.min(H2_IDLE_MIN)));
-        let Requests { live, proxy, .. } = &*self.requests;
+        options.h2_idle_timeout = Some(client.keepalive.max(HTTP2_IDLE_MIN));
+        let Requests { live, proxy, .. } = &*self.http1;
         Arc::new(Requests { live: Arc::clone(live), proxy: Arc::clone(proxy), options })
     }
 }
 
-/// An HTTP/2 connection is given so long for its first request, even where connections are not kept.
-const H2_IDLE_MIN: Duration = Duration::from_secs(5);
-
 #[async_trait]
 impl ServerApp for Edge {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let client = self.live.fleet().config.server.client.clone();
         let limit = client.max_connections;
         let Some(_open) = self.live.connections.try_add(1, limit as u64) else {
@@ -90,45 +86,19 @@ impl ServerApp for Edge {
             }
             return None;
         };
-        let header_by = Instant::now() + client.header_timeout;
-        let h2 = match timeout_at(header_by, speaks_h2(&mut stream)).await {
-            Ok(Ok(h2)) => h2,
-            Ok(Err(_)) => return None,
-            Err(_) => {
-                say_too_slow();
-                return None;
+        let first = tokio::time::timeout(client.header_timeout, preface::detect(stream));
+        match first.await.ok().flatten()? {
+            (stream, Speaks::Http1) => {
+                let served = ServerApp::process_new(&self.http1, stream, shutdown);
+                CONNECTION.scope(Connection::default(), served).await
             }
-        };
-        if h2 {
-            return ServerApp::process_new(&self.requests_over_h2(&client), stream, shutdown).await;
+            (stream, Speaks::Http2) => ServerApp::process_new(&self.http2(&client), stream, shutdown).await,
         }
-        let connection =
-            Connection { first_header_by: Cell::new(Some(header_by)), header_complete: Cell::new(false) };
-        CONNECTION.scope(connection, ServerApp::process_new(&self.requests, stream, shutdown)).await
     }
 
     async fn cleanup(&self) {
-        ServerApp::cleanup(&*self.requests).await;
+        ServerApp::cleanup(&*self.http1).await;
     }
-}
-
-/// Looks at no more bytes than it takes to tell; with TLS the handshake has told.
-async fn speaks_h2(stream: &mut Stream) -> io::Result<bool> {
-    if stream.get_ssl_digest().is_some() {
-        return Ok(matches!(stream.selected_alpn_proto(), Some(ALPN::H2)));
-    }
-    let mut seen = [0; PREFACE.len()];
-    for length in 1..=PREFACE.len() {
-        let is_peeked = stream.try_peek(&mut seen[..length]).await?;
-        if !is_peeked || seen[..length] != PREFACE[..length] {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn say_too_slow() {
-    log::debug!("a client took longer than client.header_timeout for its header; its connection is closed");
 }
 
 #[async_trait]
@@ -143,17 +113,29 @@ impl HttpServerApp for Requests {
             return self.proxy.process_new_http(session, shutdown).await;
         }
         let client = self.live.fleet().config.server.client.clone();
-        session.set_read_timeout(Some(client.header_timeout));
-        let first = CONNECTION.try_with(|connection| {
+        let used = CONNECTION.with(|connection| {
             connection.header_complete.set(false);
-            connection.first_header_by.take()
+            connection.used.replace(true)
         });
-        let deadline = first.ok().flatten().unwrap_or_else(|| {
-            // on a connection that is used again, the time between two requests comes first
-            let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
-            Instant::now() + idle + client.header_timeout
-        });
-        self.serve(session, shutdown, deadline).await
+        // on a connection that is used again, the time between two requests comes first
+        let idle = if used { client.keepalive } else { Duration::ZERO };
+        let deadline = Instant::now() + idle + client.header_timeout;
+        if !used {
+            session.set_keepalive(Some(client.header_timeout.as_secs().max(1)));
+        }
+        let mut served = self.proxy.process_new_http(session, shutdown);
+        tokio::select! {
+            biased;
+            connection = &mut served => return connection,
+            () = sleep_until(deadline) => {}
+        }
+        if CONNECTION.with(|connection| connection.header_complete.get()) {
+            return served.await;
+        }
+        log::debug!(
+            "a client took longer than client.header_timeout for its header; its connection is closed"
+        );
+        None
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -166,26 +148,5 @@ impl HttpServerApp for Requests {
 
     async fn http_cleanup(&self) {
         self.proxy.http_cleanup().await;
-    }
-}
-
-impl Requests {
-    async fn serve(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-        deadline: Instant,
-    ) -> Option<ReusedHttpStream> {
-        let mut served = self.proxy.process_new_http(session, shutdown);
-        tokio::select! {
-            biased;
-            connection = &mut served => return connection,
-            () = sleep_until(deadline) => {}
-        }
-        if CONNECTION.try_with(|connection| connection.header_complete.get()).unwrap_or(true) {
-            return served.await;
-        }
-        say_too_slow();
-        None
     }
 }

@@ -6,7 +6,7 @@
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
-use pingora_http::RequestHeader;
+use pingora::http::RequestHeader;
 
 use crate::config;
 

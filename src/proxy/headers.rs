@@ -8,8 +8,8 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode, Version};
 use ipnet::IpNet;
-use pingora_core::Result;
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";

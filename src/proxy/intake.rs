@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Version, header};
 use jiff::Zoned;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::ctx::Ctx;
@@ -80,7 +80,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     if session.is_upgrade_req()
         || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
     {
-        return stock(ctx, None);
+        return stock(ctx);
     }
     let pools = ctx.fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -91,13 +91,18 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
             ctx.body_share = share;
-            route_kept(session, ctx, body, only)
+            ctx.body_kept = true;
+            route_whole(session, ctx, body, only)
+        }
+        Ok(Read::Whole { body }) => {
+            let way = route_whole(session, ctx, body, only)?;
+            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
+            Ok(way)
         }
         Ok(Read::Unkept { start }) => {
             ctx.unkept = Some(start);
-            let way = stock(ctx, None)?;
-            let member = ctx.member.as_ref();
-            member.inspect(|member| member.pool.count_unkept_body());
+            let way = stock(ctx)?;
+            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
         }
         Err(ReadError::ClientGone) => Err(client_gone(ctx)),
@@ -105,7 +110,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     }
 }
 
-fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
+fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
     let model = if only.is_some() { None } else { model_of(&body) };
     let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
         return Err(refuse(
@@ -113,29 +118,19 @@ fn route_kept(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member
             Failure::new(404, "no pool serves this model; see `models` in the configuration"),
         ));
     };
-    if member.conf.http_version == HttpVersion::H2 {
-        return stock(ctx, Some((member, body)));
-    }
     ctx.repeatable = is_repeatable(session, &member);
     ctx.member = Some(member.clone());
     ctx.body = Some(body);
     Ok(Way::Relay(member))
 }
 
-/// Pingora's own path; with what has been read of the body, if anything.
-fn stock(ctx: &mut Ctx, read: Option<(Member, Bytes)>) -> Result<Way> {
-    let (member, body) = match read {
-        Some((member, body)) => (Some(member), Some(body)),
-        None => (ctx.fleet.route(None).cloned(), None),
-    };
-    let Some(member) = member else {
+/// Pingora's own path, for what cannot be routed by its model.
+fn stock(ctx: &mut Ctx) -> Result<Way> {
+    let Some(member) = ctx.fleet.route(None).cloned() else {
         let message = "a request of this kind cannot be routed by its model, and no pool has the model `*`";
         return Err(refuse(ctx, Failure::new(404, message)));
     };
     ctx.member = Some(member);
-    if let Some(body) = body.filter(|body| !body.is_empty()) {
-        ctx.unkept = Some(body);
-    }
     Ok(Way::Stock)
 }
 
@@ -227,7 +222,7 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
 }
 
 /// Adds what a node is told, on Pingora's own path.
-pub fn introduce(header: &mut pingora_http::RequestHeader, ctx: &Ctx) -> Result<()> {
+pub fn introduce(header: &mut pingora::http::RequestHeader, ctx: &Ctx) -> Result<()> {
     match &ctx.sender {
         Some(sender) => headers::introduce(header, sender, &ctx.request_id),
         None => Ok(()),

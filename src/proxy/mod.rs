@@ -1,6 +1,6 @@
 //! The gateway as Pingora's `ProxyHttp`: each hook translates, asks a decision and applies the answer.
 //!
-//! Requests are served by an attempt loop of our own ([`relay`]), called from `request_filter`. What it does not
+//! Requests are served by an attempt loop of our own (`relay`), called from `request_filter`. What it does not
 //! serve (upgrades, HTTP/2 to the nodes, bodies that are too large to keep) goes Pingora's own way. Both ways get
 //! their node from the same hook, `upstream_peer`: the one place where a node is chosen and leased.
 
@@ -11,6 +11,7 @@ mod framing;
 mod headers;
 mod intake;
 mod linger;
+mod preface;
 mod relay;
 mod reply;
 pub mod selection;
@@ -21,12 +22,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora_core::connectors::TransportConnector;
-use pingora_core::modules::http::HttpModules;
-use pingora_core::protocols::l4::ext::TcpKeepalive;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::connectors::TransportConnector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::l4::ext::TcpKeepalive;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use ctx::Ctx;
@@ -40,13 +41,14 @@ use crate::outcome::Outcome;
 use acquire::NoLease;
 use intake::Way;
 
-/// A host that vanishes without a FIN is noticed after about 30 s, so that no lease hangs for a day.
-pub fn tcp_keepalive() -> TcpKeepalive {
+/// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
+/// data unacknowledged, or take none; Linux measures unanswered keep-alive probes against it too.
+pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
     TcpKeepalive {
         idle: Duration::from_secs(15),
         interval: Duration::from_secs(5),
         count: 3,
-        user_timeout: Duration::from_secs(30),
+        user_timeout: patience.max(Duration::from_secs(30)),
     }
 }
 
@@ -70,7 +72,7 @@ impl Gateway {
         peer.options.read_timeout = Some(timeouts.first_byte.unwrap_or(timeouts.read));
         peer.options.write_timeout = Some(timeouts.send);
         peer.options.idle_timeout = Some(timeouts.idle);
-        peer.options.tcp_keepalive = Some(tcp_keepalive());
+        peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
         if member.conf.http_version == HttpVersion::H2 {
             peer.options.set_http_version(2, 2);
         }
@@ -193,8 +195,9 @@ impl ProxyHttp for Gateway {
         }
         let format = ctx.fleet.config.server.access_log.format;
         let entry = intake::entry(session, ctx);
-        if let Some(member) = &ctx.member {
-            member.pool.count_request(entry.status);
+        match &ctx.member {
+            Some(member) => member.pool.count_request(entry.status),
+            None => self.live.unrouted.lock().count_request(entry.status),
         }
         self.log.write(format, &entry);
         ctx.under_way = None;

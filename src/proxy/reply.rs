@@ -1,8 +1,8 @@
 //! Answers of the gateway's own, in the shape that OpenAI's clients turn into their exceptions.
 
 use bytes::Bytes;
-use pingora_core::Result;
-use pingora_http::ResponseHeader;
+use pingora::Result;
+use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::json;
 

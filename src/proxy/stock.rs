@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::ctx::Ctx;

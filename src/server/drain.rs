@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pingora_core::server::ExecutionPhase;
+use pingora::server::ExecutionPhase;
 use tokio::sync::{broadcast, watch};
 
 use super::Stop;

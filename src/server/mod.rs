@@ -8,13 +8,14 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use pingora_core::connectors::{ConnectorOptions, TransportConnector};
-use pingora_core::listeners::{ListenerConfig, TcpSocketOptions};
-use pingora_core::server::configuration::{Opt, ServerConf};
-use pingora_core::server::{RunArgs, Server as Pingora};
-use pingora_core::services::background::background_service;
-use pingora_core::services::listening::Service;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server as Pingora};
+use pingora::services::background::background_service;
+use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
@@ -88,13 +89,13 @@ impl Server {
         let edge = Edge::new(Arc::clone(&live), http_proxy(&pingora.configuration, gateway));
         let mut proxy = Service::new("gateway".into(), edge);
         for listener in &settings.listen {
-            proxy.add_listener(endpoint(listener.address));
+            proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
         pingora.add_service(proxy);
         if let Some(address) = settings.admin {
             let mut admin = Service::new("admin".into(), Admin::new(Arc::clone(&live)));
             admin.threads = Some(1);
-            admin.add_listener(endpoint(address));
+            admin.add_listener(endpoint(address, settings.client.send_timeout));
             pingora.add_service(admin);
         }
         pingora.add_service(background_service("asking", Asking::new(Arc::clone(&live))));
@@ -103,7 +104,7 @@ impl Server {
     }
 
     /// Runs until `stopping` says otherwise. After a fast stop it returns; a graceful one ends the process when the
-    /// last request has ended, see [`drain`].
+    /// last request has ended, see `drain`.
     pub fn run(self, stopping: Stopping) {
         let phases = self.pingora.watch_execution_phase();
         drain::watch(phases, Arc::clone(&self.live), self.log.clone(), stopping.asked());
@@ -124,9 +125,9 @@ fn conf(threads: Option<usize>, upgrade_sock: &Path) -> ServerConf {
     }
 }
 
-fn endpoint(address: SocketAddr) -> ListenerConfig {
+fn endpoint(address: SocketAddr, patience: Duration) -> ListenerConfig {
     let mut options = TcpSocketOptions::default();
-    options.tcp_keepalive = Some(tcp_keepalive());
+    options.tcp_keepalive = Some(tcp_keepalive(patience));
     ListenerConfig::tcp(address.to_string()).tcp_socket_options(options)
 }
 

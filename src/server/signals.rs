@@ -24,6 +24,13 @@ pub fn register() -> io::Result<Registered> {
 }
 
 impl Registered {
+    /// Calls `stop` in a thread of its own for each signal, whichever it is, those too that have come meanwhile: for
+    /// commands that have nothing to reload, drain or hand over.
+    pub fn on_stop(self, mut stop: impl FnMut() + Send + 'static) {
+        let mut signals = self.0;
+        thread::spawn(move || signals.forever().for_each(|_| stop()));
+    }
+
     /// Handles the signals in a thread of its own, those too that have come meanwhile.
     pub fn handle(self, live: Arc<Live>, reloader: Arc<Reloader>, log: AccessLogWriter, stop: StopHandle) {
         let mut signals = self.0;

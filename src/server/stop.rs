@@ -1,7 +1,7 @@
 //! How a running server is told to end.
 
 use async_trait::async_trait;
-use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::sync::watch;
 
 /// The ways to end.

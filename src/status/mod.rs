@@ -1,12 +1,12 @@
 //! The gateway at one instant, as JSON for people and programs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::fleet::{Event, NodeSnapshot, PoolSnapshot};
-use crate::live::Live;
+use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot};
 use crate::outcome::Outcome;
 
 /// Everything that the views show.
@@ -16,36 +16,28 @@ pub struct Snapshot {
     pub wall: SystemTime,
     pub uptime: Duration,
     pub generation: u64,
-    pub reload: crate::live::Reload,
+    pub reload: Reload,
     pub requests: u64,
     pub connections: u64,
     pub refused_connections: u64,
     pub kept_bytes: u64,
     pub lost_log_lines: u64,
     pub stopping: bool,
+    /// Refused before they had a pool.
+    pub unrouted: Counters,
     pub pools: Vec<PoolSnapshot>,
 }
 
-impl Snapshot {
-    pub fn of(live: &Live, now: Instant) -> Self {
-        use std::sync::atomic::Ordering::Relaxed;
-        let fleet = live.fleet();
-        Self {
-            at: now,
-            wall: SystemTime::now(),
-            uptime: now.saturating_duration_since(live.started),
-            generation: fleet.generation,
-            reload: live.reload.lock().clone(),
-            requests: live.requests.value(),
-            connections: live.connections.value(),
-            refused_connections: live.refused_connections.load(Relaxed),
-            kept_bytes: live.kept_bytes.value(),
-            lost_log_lines: live.lost_log_lines.load(Relaxed),
-            stopping: live.is_stopping(),
-            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
-        }
-    }
+/// How the last reload ended; the first load counts as one.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    pub at: SystemTime,
+    /// What was wrong with the file; the generation before it is still in use.
+    pub error: Option<String>,
+    pub failures: u64,
+}
 
+impl Snapshot {
     /// The body of `GET /api/status`.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&Status::of(self)).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))
@@ -60,6 +52,7 @@ struct Status {
     config_generation: u64,
     last_reload: LastReload,
     stopping: bool,
+    refused_by_code: BTreeMap<u16, u64>,
     requests: u64,
     connections: u64,
     refused_connections: u64,
@@ -80,7 +73,7 @@ struct LastReload {
 struct PoolStatus {
     name: String,
     nodes: Vec<NodeStatus>,
-    requests_by_code: std::collections::BTreeMap<u16, u64>,
+    requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
     events: Vec<EventStatus>,
@@ -124,6 +117,7 @@ impl Status {
                 error: s.reload.error.clone(),
             },
             stopping: s.stopping,
+            refused_by_code: s.unrouted.requests.clone(),
             requests: s.requests,
             connections: s.connections,
             refused_connections: s.refused_connections,

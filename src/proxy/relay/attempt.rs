@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::HttpTask;
-use pingora_core::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora::connectors::TransportConnector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
-use pingora_core::ErrorType;
+use pingora::ErrorType;
 use pingora_proxy::Session;
 
 use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
@@ -29,6 +29,10 @@ pub enum Read {
     Kept {
         body: Bytes,
         share: Option<Share>,
+    },
+    /// Too large to be kept, but it ended just there: it is whole, and sent once.
+    Whole {
+        body: Bytes,
     },
     /// Too large: what was read so far; the rest is still to come.
     Unkept {
@@ -87,9 +91,11 @@ async fn collect(
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk, announced);
-        // one that is here to its end is kept after all: nothing would be gained by forgetting it
-        if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
-            return Ok(Read::Unkept { start: body.take() });
+        if !room || size > limits.keep {
+            // nothing would come after it on Pingora's own path, which would then send no body at all
+            let ended = session.as_downstream_mut().is_body_done();
+            let body = body.take();
+            return Ok(if ended { Read::Whole { body } } else { Read::Unkept { start: body } });
         }
     }
     Ok(Read::Kept { body: body.take(), share: Some(share) })
@@ -125,7 +131,7 @@ impl Collected {
     }
 }
 
-fn read_error(error: &pingora_core::Error) -> ReadError {
+fn read_error(error: &pingora::Error) -> ReadError {
     match error.etype() {
         ErrorType::ReadTimedout => ReadError::Failed(BODY_TOO_SLOW.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,

@@ -9,8 +9,8 @@ mod respond;
 
 use std::time::Instant;
 
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 pub use respond::{Held, dress};
@@ -75,6 +75,10 @@ async fn once(
     let outcome = classify::status(code, member.conf.retry.on.status(code));
     if let (Outcome::Ok, Some(lease)) = (outcome, &ctx.lease) {
         lease.good_head(Instant::now()).iter().for_each(announce);
+        // a 4xx acquits nobody: the node may have looked at the request sooner than the others
+        if code < 400 {
+            ctx.served(Instant::now());
+        }
     }
     if outcome == Outcome::Busy
         && let Some(lease) = &ctx.lease

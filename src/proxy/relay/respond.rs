@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pingora_core::protocols::http::HttpTask;
-use pingora_core::protocols::http::v1::client::HttpSession;
-use pingora_core::upstreams::peer::{HttpPeer, Peer};
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 

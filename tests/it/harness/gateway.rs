@@ -99,7 +99,7 @@ impl Gateway {
     }
 
     pub fn status(&self) -> Snapshot {
-        Snapshot::of(&self.live, Instant::now())
+        self.live.snapshot(Instant::now())
     }
 
     /// What `/metrics` says.

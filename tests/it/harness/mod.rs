@@ -15,7 +15,7 @@ pub use gateway::{Gateway, pool, pool_of};
 pub use log::logged;
 pub use nodes::{fault, node, nodes, nodes_like, steps};
 pub use ports::free_port;
-pub use raw::{Ended, Head, Raw};
+pub use raw::{Ended, Raw};
 pub use script::Script;
 
 /// Long enough for a busy machine; only failing tests wait for it.

@@ -1,0 +1,53 @@
+# `make` says what there is. Needs Rust, gcc, make and python3; what else is missing, .ci/bootstrap gets.
+
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= /etc/systemd/system
+DESTDIR ?=
+# The profile of `make demo`: without link-time optimisation it is built in a good third of the time.
+PROFILE ?= quick
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# a cmake that .ci/bootstrap had to bring
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench build install clean bootstrap
+
+help:
+	@echo 'make demo     a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
+	@echo 'make test     all checks and tests'
+	@echo 'make bench    against nginx: batch time, failures, CPU (ARGS="batch" runs one of them)'
+	@echo 'make build    the release binary: $(TARGET)/release/evenkeel'
+	@echo 'make install  binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
+	@echo 'make clean    removes what was built'
+
+bootstrap:
+	@.ci/bootstrap
+
+demo: bootstrap
+	@$(CARGO) build --locked --profile $(PROFILE)
+	@$(TARGET)/$(PROFILE)/evenkeel demo $(ARGS)
+
+test: bootstrap
+	@.ci/test
+
+bench: build
+	@EVENKEEL=$(TARGET)/release/evenkeel tests/bench/run $(ARGS)
+
+build: bootstrap
+	@$(CARGO) build --locked --release
+
+# A config that is there is kept.
+install:
+	@test -x $(TARGET)/release/evenkeel || { echo 'run `make build` first (as the user who has Rust)'; exit 1; }
+	install -D -m 755 $(TARGET)/release/evenkeel $(DESTDIR)$(PREFIX)/bin/evenkeel
+	@config=$(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml; \
+	if test -e $$config; then echo "kept: $$config"; else set -x; install -D -m 644 conf/evenkeel.yaml $$config; fi
+	install -D -m 644 deploy/systemd/evenkeel.service $(DESTDIR)$(UNITDIR)/evenkeel.service
+
+clean:
+	$(CARGO) clean
+	rm -rf target/tools

@@ -1,0 +1,119 @@
+//! What is shipped fits together: the configs load, and what runs the gateway knows its paths and times.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use evenkeel::config::Config;
+
+use super::read;
+use super::source::{files, root, shown};
+
+const UNIT: &str = "deploy/systemd/evenkeel.service";
+const COMPOSE: &str = "deploy/compose.yaml";
+const DOCKERFILE: &str = "deploy/Dockerfile";
+/// Where the config is on the machine that runs the gateway.
+const INSTALLED: &str = "/etc/evenkeel/";
+
+fn load(path: &str) -> Config {
+    Config::load(&root().join(path)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The values of a key, such as `ExecReload` in `ExecReload=evenkeel check`.
+fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix(key)).map(str::trim).collect()
+}
+
+fn minutes(text: &str) -> Duration {
+    let number: String = text.chars().take_while(char::is_ascii_digit).collect();
+    assert!(matches!(text.trim_start_matches(&*number), "m" | "min"), "{text}: this test reads minutes only");
+    Duration::from_secs(60 * number.parse::<u64>().expect("a number of minutes"))
+}
+
+#[test]
+fn every_config_loads() {
+    let shipped: Vec<_> = ["conf", "deploy"]
+        .into_iter()
+        .flat_map(files)
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    let mut loaded = 0;
+    for path in shipped {
+        // deploy/ has files of other programs, too
+        if fs::read_to_string(&path).expect("UTF-8").lines().any(|line| line.starts_with("pools:")) {
+            load(&shown(&path));
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 3, "only {loaded} configs in conf/ and deploy/");
+}
+
+/// Whatever in deploy/ names a config in /etc/evenkeel gets it from conf/, under the same name.
+#[test]
+fn mounted_configs_are_in_conf() {
+    let mut named = BTreeSet::new();
+    for path in files("deploy") {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for rest in text.split(INSTALLED).skip(1) {
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+            if name.ends_with(".yaml") {
+                named.insert(name);
+            }
+        }
+    }
+    assert!(named.contains("evenkeel.yaml"), "deploy/ uses {named:?}");
+    named.iter().for_each(|name| {
+        load(&format!("conf/{name}"));
+    });
+    assert!(read(COMPOSE).contains("- ../conf:/etc/evenkeel:ro"), "{COMPOSE} mounts conf/");
+    assert!(
+        read(DOCKERFILE).contains("COPY conf/evenkeel.yaml /etc/evenkeel/"),
+        "{DOCKERFILE} brings conf/evenkeel.yaml"
+    );
+}
+
+/// Else requests in flight would be killed before the gateway gives them up.
+#[test]
+fn a_stop_waits_for_longer_than_the_drain() {
+    let drain = load("conf/evenkeel.yaml").server.drain_timeout;
+    for (path, key) in [(UNIT, "TimeoutStopSec="), (COMPOSE, "stop_grace_period:")] {
+        let waits = values(&read(path), key).first().map(|text| minutes(text));
+        assert!(
+            waits.is_some_and(|waits| waits > drain),
+            "{path}: {key} {waits:?} must be above drain_timeout, {drain:?}"
+        );
+    }
+}
+
+#[test]
+fn a_reload_checks_the_file_first() {
+    let unit = read(UNIT);
+    let reload = values(&unit, "ExecReload=");
+    let config = format!("{INSTALLED}evenkeel.yaml");
+    assert_eq!(reload, [format!("evenkeel check -c {config}").as_str(), "kill -HUP $MAINPID"]);
+    assert_eq!(values(&unit, "ExecStart="), [format!("evenkeel run -c {config}")]);
+}
+
+#[test]
+fn a_bad_config_is_not_tried_for_ever() {
+    let code = evenkeel::cli::check::EXIT_BAD_CONFIG.to_string();
+    assert_eq!(values(&read(UNIT), "RestartPreventExitStatus="), [code]);
+}
+
+#[test]
+fn the_health_check_asks_where_the_config_listens() {
+    let admin =
+        load("conf/evenkeel.yaml").server.admin.expect("conf/evenkeel.yaml has an admin address").to_string();
+    for (path, key) in [(COMPOSE, "EVENKEEL_ADMIN:"), (DOCKERFILE, "ENV EVENKEEL_ADMIN=")] {
+        assert_eq!(values(&read(path), key), [admin.as_str()], "{path}");
+    }
+}
+
+#[test]
+fn versions_agree() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(values(&read(COMPOSE), "image:"), [format!("evenkeel:{version}")]);
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    assert!(read(DOCKERFILE).contains(&format!("FROM rust:{rust}-")), "{DOCKERFILE} builds with Rust {rust}");
+}

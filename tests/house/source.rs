@@ -1,0 +1,177 @@
+//! A source file as these tests see it: without comments, strings and unit tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One `.rs` file under `src`.
+pub struct Source {
+    /// Relative to the project, such as `src/proxy/mod.rs`.
+    pub path: String,
+    /// The code, line for line; what is no code is blank.
+    pub code: String,
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder of the project; none if there is no such folder.
+pub fn files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.expect("a readable folder").path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// As it is shown: relative to the project.
+pub fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// All of `src` but unit tests, which may use whatever they need.
+pub fn sources() -> Vec<Source> {
+    let of_tests =
+        |path: &str| path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"));
+    let rust = files("src").into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs"));
+    let named = rust.map(|path| (shown(&path), path)).filter(|(name, _)| !of_tests(name));
+    named
+        .map(|(name, path)| Source { code: code(&fs::read_to_string(path).expect("UTF-8")), path: name })
+        .collect()
+}
+
+impl Source {
+    /// The module right below the crate that this file is part of: `proxy` for `src/proxy/relay/mod.rs`.
+    pub fn module(&self) -> &str {
+        let inside = self.path.trim_start_matches("src/");
+        inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
+    }
+
+    /// How deep the file's module lies: 1 for `src/retry.rs` and `src/proxy/mod.rs`, 0 for the crate itself.
+    fn depth(&self) -> usize {
+        let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        if matches!(inside, "lib" | "main") { 0 } else { inside.split('/').count() }
+    }
+
+    /// The modules of this crate that the file names, each with its line.
+    pub fn uses(&self) -> Vec<(usize, String)> {
+        let up = "super::".repeat(self.depth());
+        let mut found = Vec::new();
+        for start in ["crate::", "evenkeel::", up.as_str()].into_iter().filter(|start| !start.is_empty()) {
+            for (at, _) in self.code.match_indices(start) {
+                let before = self.code[..at].chars().next_back();
+                if !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                    let line = self.line_of(at);
+                    found.extend(heads(&self.code[at + start.len()..]).into_iter().map(|head| (line, head)));
+                }
+            }
+        }
+        found
+    }
+
+    /// Where one of these words stands; `::` and `(` may be part of a word, letters next to it may not.
+    pub fn find(&self, words: &[&'static str]) -> Vec<(usize, &'static str)> {
+        let letter = |c: char| c.is_alphanumeric() || c == '_';
+        let mut found = Vec::new();
+        for word in words {
+            for (at, _) in self.code.match_indices(word) {
+                let before = self.code[..at].chars().next_back().is_some_and(letter);
+                let after = self.code[at + word.len()..].chars().next().is_some_and(letter);
+                if !(before && word.starts_with(letter) || after && word.ends_with(letter)) {
+                    found.push((self.line_of(at), *word));
+                }
+            }
+        }
+        found
+    }
+
+    fn line_of(&self, at: usize) -> usize {
+        self.code[..at].matches('\n').count() + 1
+    }
+}
+
+/// The first names behind a path's root: `a` of `a::b`, `a` and `b` of `{a::{c, d}, b}`.
+fn heads(text: &str) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = text.strip_prefix('{') else { return vec![name(text)] };
+    let mut found = Vec::new();
+    let (mut depth, mut fresh) = (0, true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '}' if depth == 0 => break,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => fresh = true,
+            c if fresh && !c.is_whitespace() => {
+                found.push(name(&group[at..]));
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
+    found.retain(|head| !head.is_empty());
+    found
+}
+
+/// Blanks comments, strings and everything behind the first `#[cfg(test)]` that is followed by an inline module.
+fn code(text: &str) -> String {
+    let tests = text.match_indices("#[cfg(test)]").find(|(at, mark)| {
+        let rest = text[at + mark.len()..].trim_start();
+        rest.starts_with("mod ") && rest.lines().next().is_some_and(|line| line.ends_with('{'))
+    });
+    let text = &text[..tests.map_or(text.len(), |(at, _)| at)];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            raw.find("\"#").map_or(rest.len(), |end| end + 5)
+        } else if c == '"' {
+            string(rest)
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if rest.starts_with("'\\\"'") {
+            4
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+            continue;
+        };
+        out.extend(rest[..length].chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// The length of the string that the text begins with, quotes included.
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[test]
+fn a_file_is_read_as_the_compiler_reads_it() {
+    let text = "use crate::{fleet::{Key, Pool}, retry};\n// crate::server\nlet a = \"crate::cli \\\" \";\n\
+                use super::super::admin;\n#[cfg(test)]\nmod tests {\nuse crate::sim;\n}";
+    let source = Source { path: "src/proxy/relay.rs".into(), code: code(text) };
+    let expected = [(1, "fleet"), (1, "retry"), (4, "admin")].map(|(line, name)| (line, name.to_owned()));
+    assert_eq!(source.uses(), expected);
+    assert_eq!(source.module(), "proxy");
+    assert_eq!(source.find(&["admin", "dmin"]), [(4, "admin")]);
+}
