@@ -128,7 +128,7 @@ fn old_charges_do_nothing_after_a_return() {
 #[test]
 fn nodes_that_answer_nothing_well_do_not_acquit_each_other() {
     let mut bench = Bench::new(3);
-    let mut fail_everywhere = |bench: &mut Bench| {
+    let fail_everywhere = |bench: &mut Bench| {
         let charges = ["a", "b"].map(|name| bench.once(name, Outcome::Http5xx).expect("charged"));
         for charge in charges {
             bench.pool.take_back(charge, bench.now);
