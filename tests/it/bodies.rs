@@ -270,7 +270,7 @@ fn a_malformed_chunked_body_is_400_and_reaches_no_node() {
         let gateway = Gateway::start(&nodes, "").await;
         for chunk in ["zz\r\nabc\r\n0\r\n\r\n", "3\r\nabcde\r\n0\r\n\r\n", "-1\r\n\r\n"] {
             let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-            let (text, _) = Raw::send(&gateway, format!("{head}{chunk}")).await.text_to_end().await;
+            let (text, _) = Raw::send(&gateway, format!("{head}{chunk}")).await.rest_as_text().await;
             assert!(text.starts_with("HTTP/1.1 400 "), "{chunk:?}: {text}");
         }
         assert_eq!(nodes[0].stats().received, 0);
@@ -284,7 +284,7 @@ fn a_body_that_stops_coming_is_408() {
         let pools = crate::harness::pool("p", &nodes, "");
         let gateway = Gateway::with("client: { body_timeout: 200ms }", &pools).await;
         let begun = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
-        let (text, _) = Raw::send(&gateway, begun).await.text_to_end().await;
+        let (text, _) = Raw::send(&gateway, begun).await.rest_as_text().await;
         assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
         gateway.at_rest().await;
         assert_eq!(nodes[0].stats().received, 0);

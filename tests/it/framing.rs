@@ -6,7 +6,7 @@ use crate::harness::{Ended, Gateway, LIMIT, Raw, Script, eventually, nodes, pool
 
 /// Sends these bytes; the connection must end with this status and nothing else.
 async fn refused(gateway: &Gateway, nodes: &[Node], bytes: &str, status: u16) {
-    let (text, _) = Raw::send(gateway, bytes).await.text_to_end().await;
+    let (text, _) = Raw::send(gateway, bytes).await.rest_as_text().await;
     let bytes = &bytes[..bytes.len().min(200)];
     assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes:?}: {text:?}");
     assert_eq!(text.matches("HTTP/1.").count(), 1, "{bytes:?}: one answer: {text:?}");
@@ -183,7 +183,7 @@ fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n",
             )
             .await;
-            let (text, ended) = client.text_to_end().await;
+            let (text, ended) = client.rest_as_text().await;
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert_eq!((body, ended), ("onetwo", Ended::Fin));
             assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");

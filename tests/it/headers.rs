@@ -218,7 +218,7 @@ fn what_pingora_refuses_is_answered() {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "retry: { body_limit: 0 }").await;
         let request = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Host\r\nContent-Length: 2\r\n\r\nhi";
-        let (text, _) = Raw::send(&gateway, request).await.text_to_end().await;
+        let (text, _) = Raw::send(&gateway, request).await.rest_as_text().await;
         assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
         assert_eq!(nodes[0].stats().received, 0);
         gateway.at_rest().await;

@@ -22,7 +22,7 @@ async fn dripped(gateway: &Gateway, pieces: impl Iterator<Item = &str>) -> Durat
         }
         tokio::time::sleep(SLOW).await;
     }
-    let (_, _) = raw.to_end().await;
+    let (_, _) = raw.rest().await;
     began.elapsed()
 }
 
@@ -54,7 +54,7 @@ fn a_connection_that_says_nothing_is_closed() {
     run(async {
         let gateway = gateway("header_timeout: 1s").await;
         let began = Instant::now();
-        let (bytes, _) = Raw::connect(&gateway).await.to_end().await;
+        let (bytes, _) = Raw::connect(&gateway).await.rest().await;
         let took = began.elapsed();
         assert!(
             bytes.is_empty() && took > Duration::from_millis(900) && took < Duration::from_secs(3),
@@ -70,11 +70,11 @@ fn a_connection_that_begins_http_2_and_says_no_more_is_closed() {
         let settings = "\0\0\0\u{4}\0\0\0\0\0";
         for begun in ["PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
             let began = Instant::now();
-            Raw::send(&gateway, begun).await.to_end().await;
+            Raw::send(&gateway, begun).await.rest().await;
             assert!(began.elapsed() < Duration::from_secs(4), "{begun:?}: {:?}", began.elapsed());
         }
         let began = Instant::now();
-        Raw::send(&gateway, format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{settings}")).await.to_end().await;
+        Raw::send(&gateway, format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{settings}")).await.rest().await;
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         eventually(LIMIT, "all are gone", || gateway.live.connections.value() == 0).await;
     });
@@ -90,7 +90,7 @@ fn an_idle_connection_is_closed_after_keepalive() {
             assert_eq!(raw.response().await.0.field("connection"), Some("keep-alive"));
         }
         let began = Instant::now();
-        let (rest, ended) = raw.to_end().await;
+        let (rest, ended) = raw.rest().await;
         let took = began.elapsed();
         assert_eq!((rest.len(), ended), (0, Ended::Fin));
         assert!(took > Duration::from_millis(800) && took < Duration::from_secs(3), "{took:?}");
@@ -102,7 +102,7 @@ fn keepalive_off_closes_after_each_answer() {
     run(async {
         let gateway = gateway("keepalive: off").await;
         let raw = Raw::send(&gateway, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        let (text, _) = raw.text_to_end().await;
+        let (text, _) = raw.rest_as_text().await;
         assert!(text.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{text}");
     });
 }
@@ -117,7 +117,7 @@ fn connections_above_the_limit_are_closed_at_once_and_counted() {
             assert_eq!(raw.response().await.0.status, 200);
             held.push(raw);
         }
-        let (bytes, _) = Raw::connect(&gateway).await.to_end().await;
+        let (bytes, _) = Raw::connect(&gateway).await.rest().await;
         assert!(bytes.is_empty());
         assert!(gateway.metrics().contains("evenkeel_refused_connections_total 1"));
         assert_eq!(gateway.status().connections, 3);

@@ -108,7 +108,7 @@ fn every_kind_of_end_has_a_line() {
             if !trouble.is_empty() {
                 nodes[0].set_fault(fault(trouble));
             }
-            Raw::send(&gateway, request).await.to_end().await;
+            Raw::send(&gateway, request).await.rest().await;
             let line: serde_json::Value =
                 serde_json::from_str(&lines(&gateway, number + 1).await[number]).unwrap();
             assert_eq!(line["status"], status, "{line}");

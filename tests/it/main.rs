@@ -1,7 +1,7 @@
 //! The gateway in this process, with simulated nodes behind it and clients in front of it, over loopback.
 //!
 //! Every test has a deadline and waits for conditions, never for time to pass.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 

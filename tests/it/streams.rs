@@ -91,7 +91,7 @@ fn a_stream_that_breaks_off_is_cut_and_not_asked_again() {
                 "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             );
-            let (answer, _) = Raw::send(&gateway, request).await.text_to_end().await;
+            let (answer, _) = Raw::send(&gateway, request).await.rest_as_text().await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "{text}: {answer}");
             assert!(answer.contains("data: ") && !answer.contains("[DONE]"), "{text}: {answer}");
             assert!(!answer.ends_with("0\r\n\r\n"), "{text}: the chunked body must not be terminated");
@@ -127,7 +127,7 @@ fn a_long_answer_of_known_length_that_breaks_off_is_cut() {
         let (mut node, _) = script.request().await;
         node.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabc").await;
         drop(node);
-        let (text, _) = client.text_to_end().await;
+        let (text, _) = client.rest_as_text().await;
         assert!(text.contains("1000000\r\n") && text.ends_with("\r\n\r\nabc"), "{text}");
     });
 }
@@ -164,7 +164,7 @@ fn nonsense_instead_of_a_response_is_a_reset() {
             let client = Raw::send(&gateway, ASK).await;
             let (mut node, _) = script.request().await;
             node.write(nonsense).await;
-            let (text, ended) = client.text_to_end().await;
+            let (text, ended) = client.rest_as_text().await;
             assert!(text.starts_with("HTTP/1.1 502 ") && ended == Ended::Fin, "{nonsense:?}: {text}");
         }
     });

@@ -44,7 +44,7 @@ fn an_upgrade_ends_when_its_node_dies() {
         client.write("ping").await;
         assert_eq!(client.read(4).await, b"ping");
         nodes[0].crash().await;
-        client.to_end().await;
+        client.rest().await;
         gateway.at_rest().await;
     });
 }

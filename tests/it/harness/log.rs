@@ -2,29 +2,29 @@
 
 use std::sync::Mutex;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Kept;
 
 impl Log for Kept {
-    fn enabled(&self, _: &Metadata) -> bool {
-        true
+    /// Of the gateway everything, of the libraries what they find worth a warning.
+    fn enabled(&self, what: &Metadata) -> bool {
+        what.level() <= Level::Warn || what.target().starts_with("evenkeel")
     }
 
     fn log(&self, record: &Record) {
-        let line = format!("{} {}: {}", record.level(), record.target(), record.args());
-        if std::env::var_os("IT_LOG").is_some() {
-            eprintln!("{line}");
+        if !self.enabled(record.metadata()) {
+            return;
         }
+        let line = format!("{} {}: {}", record.level(), record.target(), record.args());
         LINES.lock().unwrap().push(line);
     }
 
     fn flush(&self) {}
 }
 
-/// Of the gateway everything, of the libraries what they find worth a warning.
 pub fn install() {
     if log::set_logger(&Kept).is_ok() {
         log::set_max_level(LevelFilter::Debug);

@@ -129,7 +129,7 @@ impl Raw {
     }
 
     /// Reads to the end of the connection.
-    pub async fn to_end(mut self) -> (Vec<u8>, Ended) {
+    pub async fn rest(mut self) -> (Vec<u8>, Ended) {
         let ended = within(LIMIT, "the connection is closed", async {
             loop {
                 match self.stream.read_buf(&mut self.rest).await {
@@ -145,8 +145,8 @@ impl Raw {
     }
 
     /// The same, as text.
-    pub async fn text_to_end(self) -> (String, Ended) {
-        let (bytes, ended) = self.to_end().await;
+    pub async fn rest_as_text(self) -> (String, Ended) {
+        let (bytes, ended) = self.rest().await;
         (String::from_utf8_lossy(&bytes).into_owned(), ended)
     }
 }
