@@ -44,6 +44,8 @@ pub struct Ctx {
     pub sent: u32,
     /// Since when it has reached no node, though it has tried all that could be used.
     pub stranded: Option<Instant>,
+    /// The node under way closed a kept-alive connection on which the request had just been sent.
+    was_stale: bool,
     deaths: u32,
     last_death: Option<Instant>,
     /// 5xx that may be the request's own fault.
@@ -77,6 +79,7 @@ impl Ctx {
             tried: Vec::new(),
             sent: 0,
             stranded: None,
+            was_stale: false,
             deaths: 0,
             last_death: None,
             suspects: Vec::new(),
@@ -104,6 +107,21 @@ impl Ctx {
         }
     }
 
+    /// What an attempt's outcome means for the request. A connection that was only stale is followed by one that works:
+    /// a node that then takes none has died with the request in its hands, and perhaps of it. Without this, one request
+    /// that kills its node at once would go from node to node until none is left.
+    pub fn reconsider(&mut self, outcome: Outcome) -> Outcome {
+        if !self.died_at_once(outcome) {
+            return outcome;
+        }
+        self.sent += 1;
+        Outcome::Reset
+    }
+
+    fn died_at_once(&self, outcome: Outcome) -> bool {
+        self.was_stale && outcome == Outcome::Connect
+    }
+
     fn is_new_death(&self, now: Instant) -> bool {
         self.last_death.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST)
     }
@@ -118,10 +136,11 @@ impl Ctx {
         if outcome != Outcome::Connect {
             self.stranded = None;
         }
-        if outcome.is_death() {
+        if outcome.is_death() || self.died_at_once(outcome) {
             self.deaths += u32::from(self.is_new_death(now));
             self.last_death = Some(now);
         }
+        self.was_stale = false;
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
         if outcome == Outcome::Http5xx {
@@ -136,6 +155,7 @@ impl Ctx {
             lease.count(Outcome::Stale);
             self.record(&lease, Outcome::Stale);
             self.lease = Some(lease);
+            self.was_stale = true;
         }
     }
 
@@ -165,5 +185,41 @@ impl Ctx {
     /// How many nodes were asked, for the response header.
     pub fn attempts_so_far(&self) -> usize {
         self.attempts.len() + usize::from(self.lease.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn ctx() -> Ctx {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { p: { nodes: [127.0.0.1:2, 127.0.0.1:3] } }";
+        let config = Config::parse(text, "a test").expect("a valid config");
+        let fleet = Arc::new(Fleet::first(config, Instant::now()));
+        let member = fleet.pools.first().expect("a pool").clone();
+        let lease = member.pool.lease(&[], Instant::now()).expect("a node");
+        Ctx { lease: Some(lease), ..Ctx::new(fleet) }
+    }
+
+    #[test]
+    fn a_stale_connection_and_then_a_refused_one_are_a_death() {
+        let mut ctx = ctx();
+        ctx.note_stale();
+        let judged = ctx.reconsider(Outcome::Connect);
+        assert_eq!(judged, Outcome::Reset);
+        let facts = ctx.facts(judged, false);
+        assert_eq!((facts.sent, facts.deaths), (1, 1));
+        ctx.settle(Outcome::Connect);
+        assert_eq!((ctx.sent, ctx.deaths), (1, 1));
+        assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect, "it was another node");
+    }
+
+    #[test]
+    fn a_refused_connection_alone_is_none() {
+        let mut ctx = ctx();
+        assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect);
+        ctx.settle(Outcome::Connect);
+        assert_eq!((ctx.sent, ctx.deaths), (0, 0));
     }
 }

@@ -135,7 +135,8 @@ async fn pass_on(
 }
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
-    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+    let judged = ctx.reconsider(outcome);
+    match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
         Verdict::Again(why) => {
             again(ctx, member, outcome, why);
             Ok(Next::Node)
