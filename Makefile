@@ -5,8 +5,6 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /etc/systemd/system
 DESTDIR ?=
-# The profile of `make demo`: without link-time optimisation it is built in a good third of the time.
-PROFILE ?= quick
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,9 +25,9 @@ help:
 bootstrap:
 	@.ci/bootstrap
 
-demo: bootstrap
-	@$(CARGO) build --locked --profile $(PROFILE)
-	@$(TARGET)/$(PROFILE)/evenkeel demo $(ARGS)
+# The release binary: from nothing, the profile without link-time optimisation takes as long, and then `make build` again.
+demo: build
+	@$(TARGET)/release/evenkeel demo $(ARGS)
 
 test: bootstrap
 	@.ci/test

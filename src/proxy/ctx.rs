@@ -30,8 +30,6 @@ pub struct Ctx {
     pub repeatable: bool,
     /// The whole body, if it is kept; `None` on Pingora's own path.
     pub body: Option<Bytes>,
-    /// Whether it may be sent again.
-    pub body_kept: bool,
     /// What was read of a body that turned out to be too large to keep.
     pub unkept: Option<Bytes>,
     pub body_share: Option<Share>,
@@ -44,6 +42,8 @@ pub struct Ctx {
     /// Nodes that had their try, in the order of their last tries.
     pub tried: Vec<Key>,
     pub sent: u32,
+    /// Since when it has reached no node, though it has tried all that could be used.
+    pub stranded: Option<Instant>,
     deaths: u32,
     last_death: Option<Instant>,
     /// 5xx that may be the request's own fault.
@@ -68,7 +68,6 @@ impl Ctx {
             request_id: String::new(),
             repeatable: false,
             body: None,
-            body_kept: false,
             unkept: None,
             body_share: None,
             passed: 0,
@@ -77,6 +76,7 @@ impl Ctx {
             attempts: Vec::new(),
             tried: Vec::new(),
             sent: 0,
+            stranded: None,
             deaths: 0,
             last_death: None,
             suspects: Vec::new(),
@@ -99,7 +99,7 @@ impl Ctx {
             sent: self.sent,
             deaths: self.deaths + u32::from(news),
             repeatable: self.repeatable,
-            body_kept: self.body_kept,
+            body_kept: self.body.is_some(),
             began,
         }
     }
@@ -115,6 +115,9 @@ impl Ctx {
         self.record(&lease, outcome);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
+        if outcome != Outcome::Connect {
+            self.stranded = None;
+        }
         if outcome.is_death() {
             self.deaths += u32::from(self.is_new_death(now));
             self.last_death = Some(now);

@@ -40,8 +40,10 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     let client = &server.client;
     session.set_read_timeout(Some(client.body_timeout));
     session.set_write_timeout(Some(client.send_timeout));
+    // `set_keepalive` would keep a connection too whose client speaks HTTP/1.0 and waits for its end
+    let keeps = session.as_downstream().as_http1().is_none_or(|http1| http1.will_keepalive());
     let keepalive = client.keepalive.as_secs();
-    session.set_keepalive((keepalive > 0 && !live.is_stopping()).then_some(keepalive));
+    session.set_keepalive((keeps && keepalive > 0 && !live.is_stopping()).then_some(keepalive));
     session.as_downstream_mut().set_pipelining_enabled(true);
     let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -91,13 +93,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
             ctx.body_share = share;
-            ctx.body_kept = true;
             route_whole(session, ctx, body, only)
-        }
-        Ok(Read::Whole { body }) => {
-            let way = route_whole(session, ctx, body, only)?;
-            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
-            Ok(way)
         }
         Ok(Read::Unkept { start }) => {
             ctx.unkept = Some(start);

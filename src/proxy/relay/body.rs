@@ -30,10 +30,6 @@ pub enum Read {
         body: Bytes,
         share: Option<Share>,
     },
-    /// Too large to be kept, but it ended just there: it is whole, and sent once.
-    Whole {
-        body: Bytes,
-    },
     /// Too large: what was read so far; the rest is still to come.
     Unkept {
         start: Bytes,
@@ -91,11 +87,9 @@ async fn collect(
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk, announced);
-        if !room || size > limits.keep {
-            // nothing would come after it on Pingora's own path, which would then send no body at all
-            let ended = session.as_downstream_mut().is_body_done();
-            let body = body.take();
-            return Ok(if ended { Read::Whole { body } } else { Read::Unkept { start: body } });
+        // one that is here to its end is kept after all: nothing would be gained by forgetting it
+        if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
+            return Ok(Read::Unkept { start: body.take() });
         }
     }
     Ok(Read::Kept { body: body.take(), share: Some(share) })
