@@ -5,7 +5,7 @@ use evenkeel::sim::{Node, Options, body_hash};
 use http::{Request, Version};
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, Raw, eventually, fault, get, node, nodes, run, within,
+    Client, Gateway, LIMIT, Outgoing, Raw, Script, eventually, fault, get, node, nodes, run, within,
 };
 
 const SIZES: [usize; 6] = [1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 1 << 20, 20 << 20];
@@ -200,6 +200,46 @@ fn a_client_that_sends_much_too_much_still_reads_its_413() {
             assert!(body.contains("max_body"), "{body}");
         }
         assert_eq!(nodes[0].stats().received, 0);
+    });
+}
+
+#[test]
+fn a_client_that_goes_on_sending_after_its_413_is_not_reset() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway =
+            Gateway::with("client: { max_body: 1KiB }", &crate::harness::pool("p", &nodes, "")).await;
+        let mut raw =
+            Raw::send(&gateway, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\nabc")
+                .await;
+        let (head, _) = raw.response().await;
+        assert_eq!(head.status, 413);
+        for _ in 0..10 {
+            assert!(raw.try_write(vec![b'x'; 1_000_000]).await, "the connection was reset");
+        }
+        drop(raw);
+        eventually(LIMIT, "the connection is gone", || gateway.live.connections.value() == 0).await;
+    });
+}
+
+#[test]
+fn a_kept_body_is_given_back_as_soon_as_the_response_begins() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Client::h1(&gateway).await;
+        let request = framed(&gateway, GENERATION, &body(300_000), false);
+        let asking =
+            tokio::spawn(async move { client.begin(request).await.map(|response| (client, response)) });
+        let (mut node, _) = script.request().await;
+        assert_eq!(node.read(300_000).await, body(300_000));
+        assert_eq!(gateway.live.kept_bytes.value(), 300_000);
+        node.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        let open = asking.await.unwrap().unwrap();
+        eventually(LIMIT, "it is given back", || gateway.live.kept_bytes.value() == 0).await;
+        assert_eq!(gateway.in_flight(), [1], "while the response goes on");
+        drop(open);
+        gateway.at_rest().await;
     });
 }
 

@@ -121,9 +121,9 @@ fn a_request_that_comes_while_the_one_before_is_served_waits_for_it() {
         let (mut node, head) = script.request().await;
         assert!(head.starts_with("GET /1 "), "{head}");
         client.write("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        node.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none").await;
+        node.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\none").await;
         assert_eq!(client.response().await.1, "one");
-        let head = node.read_to("\r\n\r\n").await;
+        let (mut node, head) = script.request().await;
         assert!(head.starts_with("GET /2 "), "{head}");
         node.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo").await;
         assert_eq!(client.response().await.1, "two");
@@ -137,11 +137,11 @@ fn head_has_no_body_and_the_connection_goes_on() {
         let gateway = Gateway::with("", &script.pool("")).await;
         let mut client = Raw::send(&gateway, "HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let (mut node, _) = script.request().await;
-        node.write("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n").await;
+        node.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1234\r\n\r\n").await;
         let head = client.head().await;
         assert_eq!((head.status, head.field("content-length")), (200, Some("1234")));
         client.write("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        node.read_to("\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
         node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
         assert_eq!(client.response().await.1, "ok");
     });
@@ -158,11 +158,11 @@ fn answers_without_a_body_leave_the_connection_usable() {
         for (status, more) in
             [(204, ""), (304, "ETag: \"x\"\r\n"), (304, "Content-Length: 99\r\n"), (204, "")]
         {
-            node.write(format!("HTTP/1.1 {status} X\r\n{more}\r\n")).await;
+            node.write(format!("HTTP/1.1 {status} X\r\nConnection: close\r\n{more}\r\n")).await;
             let head = client.head().await;
             assert_eq!((head.status, head.field("transfer-encoding")), (status, None));
             client.write("GET /n HTTP/1.1\r\nHost: x\r\n\r\n").await;
-            node.read_to("\r\n\r\n").await;
+            node = script.request().await.0;
         }
         node.write("HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(client.response().await.0.status, 200);

@@ -1,4 +1,5 @@
-//! Everything that the process logs, kept so that tests can look for what must be there, or must not.
+//! What the process logs, kept so that tests can look for what must be there, or must not. With `IT_LOG` in the
+//! environment all of it is shown too, what the libraries say included.
 
 use std::sync::Mutex;
 
@@ -15,6 +16,9 @@ impl Log for Kept {
     }
 
     fn log(&self, record: &Record) {
+        if std::env::var_os("IT_LOG").is_some() {
+            eprintln!("{} {}: {}", record.level(), record.target(), record.args());
+        }
         if !self.enabled(record.metadata()) {
             return;
         }
