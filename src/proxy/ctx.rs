@@ -13,7 +13,7 @@ use crate::fleet::{Charge, Fleet, Key, Lease, Member};
 use crate::journal::announce;
 use crate::live::Share;
 use crate::outcome::Outcome;
-use crate::retry::{DEATH_BURST, Facts};
+use crate::retry::{Deaths, Facts};
 
 /// One request, from its header to its line in the log.
 pub struct Ctx {
@@ -46,8 +46,9 @@ pub struct Ctx {
     pub stranded: Option<Instant>,
     /// The node under way closed a kept-alive connection on which the request had just been sent.
     was_stale: bool,
-    deaths: u32,
-    last_death: Option<Instant>,
+    /// When it was sent the last time.
+    pub sent_at: Option<Instant>,
+    deaths: Deaths,
     /// 5xx that may be the request's own fault.
     suspects: Vec<Charge>,
     /// The last failed response, in case no better one comes.
@@ -80,8 +81,8 @@ impl Ctx {
             sent: 0,
             stranded: None,
             was_stale: false,
-            deaths: 0,
-            last_death: None,
+            sent_at: None,
+            deaths: Deaths::default(),
             suspects: Vec::new(),
             held: None,
             failure: None,
@@ -94,13 +95,12 @@ impl Ctx {
 
     /// The facts for the retry decision after an attempt with this outcome.
     pub fn facts(&self, outcome: Outcome, began: bool) -> Facts {
-        // the death that is being judged may be the first of its burst
-        let news = outcome.is_death() && self.is_new_death(Instant::now());
+        let deaths = if outcome.is_death() { self.deaths_with_this() } else { self.deaths };
         Facts {
             outcome,
             status: self.status,
             sent: self.sent,
-            deaths: self.deaths + u32::from(news),
+            deaths: deaths.count(),
             repeatable: self.repeatable,
             body_kept: self.body.is_some(),
             began,
@@ -122,8 +122,10 @@ impl Ctx {
         self.was_stale && outcome == Outcome::Connect
     }
 
-    fn is_new_death(&self, now: Instant) -> bool {
-        self.last_death.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST)
+    fn deaths_with_this(&self) -> Deaths {
+        let now = Instant::now();
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.deaths.with(at_work, now)
     }
 
     /// Ends the attempt under way: its outcome goes to the node's health and into the log, its slot goes back.
@@ -137,8 +139,7 @@ impl Ctx {
             self.stranded = None;
         }
         if outcome.is_death() || self.died_at_once(outcome) {
-            self.deaths += u32::from(self.is_new_death(now));
-            self.last_death = Some(now);
+            self.deaths = self.deaths_with_this();
         }
         self.was_stale = false;
         let (event, charge) = lease.settle(outcome, now);
@@ -211,7 +212,7 @@ mod tests {
         let facts = ctx.facts(judged, false);
         assert_eq!((facts.sent, facts.deaths), (1, 1));
         ctx.settle(Outcome::Connect);
-        assert_eq!((ctx.sent, ctx.deaths), (1, 1));
+        assert_eq!((ctx.sent, ctx.deaths.count()), (1, 1));
         assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect, "it was another node");
     }
 
@@ -220,6 +221,6 @@ mod tests {
         let mut ctx = ctx();
         assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect);
         ctx.settle(Outcome::Connect);
-        assert_eq!((ctx.sent, ctx.deaths), (0, 0));
+        assert_eq!((ctx.sent, ctx.deaths.count()), (0, 0));
     }
 }

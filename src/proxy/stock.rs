@@ -41,6 +41,7 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 /// The request as the node gets it. An upgrade keeps the two fields that make it one.
 pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
+    ctx.sent_at = Some(Instant::now());
     strip_for_node(header, session.is_upgrade_req())?;
     if let Some(lease) = &ctx.lease {
         give_host(header, lease.address())?;

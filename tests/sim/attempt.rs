@@ -116,7 +116,12 @@ impl World {
         match weather {
             Weather::Crashed => return self.after(0.001, Due::Fails { client, serial, outcome }),
             Weather::Vanished => return self.after(connect, Due::Fails { client, serial, outcome }),
-            _ => self.clients[client].sent += 1,
+            _ => {
+                let now = self.now();
+                let me = &mut self.clients[client];
+                me.sent += 1;
+                me.sent_at = Some(now);
+            }
         }
         if let (Weather::Hung, Some(limit)) = (weather, self.plan.conf.timeouts.first_byte) {
             let outcome = Outcome::Timeout;
@@ -301,7 +306,7 @@ impl World {
         let me = &self.clients[client];
         let retry = &self.plan.conf.retry;
         let excused = me.nature.poison
-            || me.deaths >= retry::DEATHS_MAX
+            || me.deaths.count() >= retry::DEATHS_MAX
             || (me.sent >= retry.attempts && retry.attempts as usize <= self.nodes.len());
         if excused {
             return;

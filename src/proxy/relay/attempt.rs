@@ -77,6 +77,7 @@ pub async fn run(
     };
     ctx.sent += 1;
     let sent_at = Instant::now();
+    ctx.sent_at = Some(sent_at);
     let exchange = async {
         let (mut node, sent) = send(stream, header, &body, member.conf.timeouts.send).await;
         if matches!(sent, Err(Unsent::Timeout)) {
