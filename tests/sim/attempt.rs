@@ -224,7 +224,7 @@ impl World {
         let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
         let Some(lease) = me.lease.take() else { return };
-        let (node, poison) = (me.node, me.nature.poison && outcome == Outcome::Http5xx);
+        let node = me.node;
         me.tried.retain(|key| *key != lease.key());
         me.tried.push(lease.key());
         if outcome != Outcome::Connect {
@@ -239,7 +239,7 @@ impl World {
             }
         }
         self.nodes[node].running.retain(|other| *other != client);
-        self.watch.ended(client, node, outcome, poison, seconds);
+        self.watch.ended(client, node, outcome, seconds);
         // a client that leaves drops its lease without a word, now and then
         let (event, charge) = if outcome == Outcome::ClientGone && client.is_multiple_of(2) {
             drop(lease);
