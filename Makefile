@@ -5,8 +5,6 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /etc/systemd/system
 DESTDIR ?=
-# The profile of `make demo`: without link-time optimisation it is built in a good third of the time.
-PROFILE ?= quick
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,9 +25,9 @@ help:
 bootstrap:
 	@.ci/bootstrap
 
-demo: bootstrap
-	@$(CARGO) build --locked --profile $(PROFILE)
-	@$(TARGET)/$(PROFILE)/evenkeel demo $(ARGS)
+# The release binary: from nothing, the profile without link-time optimisation takes as long, and then `make build` again.
+demo: build
+	@$(TARGET)/release/evenkeel demo $(ARGS)
 
 test: bootstrap
 	@.ci/test
@@ -44,9 +42,8 @@ build: bootstrap
 install:
 	@test -x $(TARGET)/release/evenkeel || { echo 'run `make build` first (as the user who has Rust)'; exit 1; }
 	install -D -m 755 $(TARGET)/release/evenkeel $(DESTDIR)$(PREFIX)/bin/evenkeel
-	@test -e $(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml || set -x; \
-	  test -e $(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml || \
-	  install -D -m 644 conf/evenkeel.yaml $(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml
+	@config=$(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml; \
+	if test -e $$config; then echo "kept: $$config"; else set -x; install -D -m 644 conf/evenkeel.yaml $$config; fi
 	install -D -m 644 deploy/systemd/evenkeel.service $(DESTDIR)$(UNITDIR)/evenkeel.service
 
 clean:

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::access_log::{self, Entry};
 use crate::config::{AccessLog, LogFormat, LogTarget};
@@ -18,6 +21,9 @@ use crate::live::Live;
 
 /// Lines that may wait for the disk.
 const LINES_MAX: usize = 16 * 1024;
+
+/// How long the end of the process waits for the last lines.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
 /// Says in the log what happened to a node.
 pub fn announce(event: &Event) {
@@ -36,13 +42,16 @@ pub fn announce(event: &Event) {
 #[derive(Clone, Debug)]
 pub struct AccessLogWriter {
     lines: SyncSender<Message>,
+    /// Where the log is to go from now on; beside the channel, so that a full one holds up neither a reload nor the
+    /// signals that come after it.
+    next: Arc<Mutex<Option<LogTarget>>>,
     live: Arc<Live>,
 }
 
 #[derive(Debug)]
 enum Message {
     Line(String),
-    Reopen(LogTarget),
+    Reopen,
     Flush(SyncSender<()>),
 }
 
@@ -51,8 +60,10 @@ impl AccessLogWriter {
     pub fn start(conf: &AccessLog, live: Arc<Live>) -> io::Result<Self> {
         let sink = Sink::open(conf)?;
         let (lines, inbox) = sync_channel(LINES_MAX);
-        thread::Builder::new().name("access-log".into()).spawn(move || write_all(sink, &inbox))?;
-        Ok(Self { lines, live })
+        let next = Arc::new(Mutex::new(None));
+        let turn = Arc::clone(&next);
+        thread::Builder::new().name("access-log".into()).spawn(move || write_all(sink, &inbox, &turn))?;
+        Ok(Self { lines, next, live })
     }
 
     pub fn write(&self, format: LogFormat, entry: &Entry) {
@@ -65,17 +76,25 @@ impl AccessLogWriter {
     /// Opens the file anew, which is what log rotation asks for, or another one if the config names another.
     pub fn reopen(&self, conf: &AccessLog) {
         let target = if conf.format == LogFormat::Off { LogTarget::Stdout } else { conf.target.clone() };
-        if self.lines.send(Message::Reopen(target)).is_err() {
+        *self.next.lock() = Some(target);
+        if let Err(TrySendError::Disconnected(_)) = self.lines.try_send(Message::Reopen) {
             log::error!("access log: its thread has ended, no more lines are written until the next start");
         }
     }
 
-    /// Returns when everything so far is written.
+    /// Returns when everything so far is written, or the disk has not taken it for too long.
     pub fn flush(&self) {
+        let end = Instant::now() + FLUSH_WITHIN;
         let (done, wait) = sync_channel(1);
-        if self.lines.send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(std::time::Duration::from_secs(5));
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(again)) = self.lines.try_send(message) {
+            if Instant::now() >= end {
+                return;
+            }
+            message = again;
+            thread::sleep(Duration::from_millis(10));
         }
+        let _ = wait.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -101,33 +120,40 @@ impl Sink {
     }
 }
 
+impl Sink {
+    /// Goes over to the next target, if one was set.
+    fn reopen(&mut self, next: &Mutex<Option<LogTarget>>) -> io::Result<()> {
+        let Some(target) = next.lock().take() else { return Ok(()) };
+        let flushed = self.out.flush();
+        match Self::open_target(&target) {
+            Ok(new) => *self = new,
+            Err(e) => log::error!("access log: cannot open {target:?}: {e}; the old file stays in use"),
+        }
+        flushed
+    }
+}
+
 fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// Writes until all senders are gone; flushes whenever nothing waits.
-fn write_all(mut sink: Sink, inbox: &Receiver<Message>) {
+fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogTarget>>) {
     let mut complained = false;
     while let Ok(first) = inbox.recv() {
         let mut result = Ok(());
         for message in std::iter::once(first).chain(inbox.try_iter()) {
             match message {
                 Message::Line(line) => result = result.and(writeln!(sink.out, "{line}")),
-                Message::Reopen(target) => {
-                    result = result.and(sink.out.flush());
-                    match Sink::open_target(&target) {
-                        Ok(new) => sink = new,
-                        Err(e) => {
-                            log::error!("access log: cannot open {target:?}: {e}; the old file stays in use")
-                        }
-                    }
-                }
+                Message::Reopen => result = result.and(sink.reopen(next)),
                 Message::Flush(done) => {
                     result = result.and(sink.out.flush());
                     let _ = done.send(());
                 }
             }
         }
+        // the channel may have been full when it was to be opened anew
+        result = result.and(sink.reopen(next));
         match result.and(sink.out.flush()) {
             Ok(()) => complained = false,
             Err(_) if complained => {}

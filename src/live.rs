@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -30,6 +30,7 @@ pub struct Live {
     /// Requests that were refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
     stopping: AtomicBool,
+    linger_ms: AtomicU64,
     pub started: Instant,
     pub started_at: SystemTime,
 }
@@ -47,6 +48,7 @@ impl Live {
             lost_log_lines: AtomicU64::new(0),
             unrouted: Mutex::default(),
             stopping: AtomicBool::new(false),
+            linger_ms: AtomicU64::new(0),
             started: Instant::now(),
             started_at: now,
         }
@@ -59,13 +61,17 @@ impl Live {
 
     /// All that the views show, taken at once.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let fleet = self.fleet();
+        // both under one lock: no snapshot shows a new generation with the last one's error
+        let (reload, fleet) = {
+            let reload = self.reload.lock();
+            (reload.clone(), self.fleet())
+        };
         Snapshot {
             at: now,
             wall: SystemTime::now(),
             uptime: now.saturating_duration_since(self.started),
             generation: fleet.generation,
-            reload: self.reload.lock().clone(),
+            reload,
             requests: self.requests.value(),
             connections: self.connections.value(),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
@@ -81,9 +87,16 @@ impl Live {
         self.fleet.store(Arc::new(fleet));
     }
 
-    /// A stop was asked for: responses from now on close their connection.
-    pub fn stop(&self) {
+    /// A stop was asked for: responses from now on close their connection. Connections without a request stay open
+    /// for `linger` after the listeners were closed.
+    pub fn stop(&self, linger: Duration) {
+        self.linger_ms.store(u64::try_from(linger.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// How long connections without a request stay open after the listeners were closed.
+    pub fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms.load(Ordering::Acquire))
     }
 
     pub fn is_stopping(&self) -> bool {

@@ -32,18 +32,17 @@ impl Reloader {
         let _turn = self.turn.lock();
         let result = Config::load(&self.path);
         let now = SystemTime::now();
+        // held over the swap, so that nobody sees the new generation with the old one's error
+        let mut reload = self.live.reload.lock();
+        reload.at = now;
         match result {
             Ok(config) => {
                 let generation = self.take_over(config);
-                let mut reload = self.live.reload.lock();
-                reload.at = now;
                 reload.error = None;
                 log::info!("{}: reloaded, generation {generation}", self.path.display());
                 Ok(generation)
             }
             Err(problems) => {
-                let mut reload = self.live.reload.lock();
-                reload.at = now;
                 reload.failures += 1;
                 reload.error = Some(problems.to_string());
                 let generation = self.live.fleet().generation;

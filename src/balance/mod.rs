@@ -11,12 +11,17 @@ pub use policy::{Turn, choose};
 /// When a candidate may be taken: a lower tier always goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// Up, or probing with its one permit free.
+    /// Probing with its one permit free: the next request tries it. By its load alone a light node in a quiet fleet, or one
+    /// with old requests that hang, would wait for ever to be found well.
+    Probe,
+    /// Up.
     Usable,
-    /// Up, but said a moment ago that it is full.
+    /// Usable, but it said a moment ago that it is full.
     Busy,
     /// Ejected, but it accepts connections: better than nothing when no node is up.
     LastResort,
+    /// The same, but it said a moment ago that it is full.
+    BusyLastResort,
     /// Not to be taken.
     Never,
 }
@@ -31,7 +36,7 @@ pub struct Candidate {
     /// `1 / (weight x slow-start share)`, above 0.
     pub inverse_rate: f64,
     pub tier: Tier,
-    /// Virtual time of its next turn, for `round_robin` only.
+    /// Virtual time of its last turn, for `round_robin` only.
     pub turn: f64,
 }
 
@@ -39,6 +44,15 @@ impl Candidate {
     /// The load that it would have with one more request, in relation to its rate. The smallest wins.
     pub fn score(&self) -> f64 {
         (f64::from(self.in_flight) + 1.0) * self.inverse_rate
+    }
+
+    /// Of one that has not had a turn yet.
+    pub const NO_TURN: f64 = f64::NEG_INFINITY;
+
+    /// Virtual time of its next turn: by the rate that it has now, for a node that had its last turn at the start of its
+    /// slow start does not owe a hundred turns for it.
+    pub fn next_turn(&self, now: f64) -> f64 {
+        (self.turn + self.inverse_rate).max(now)
     }
 
     pub fn has_room(&self) -> bool {

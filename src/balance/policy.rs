@@ -33,13 +33,13 @@ pub fn choose(
 ) -> Option<usize> {
     let chosen = match policy {
         Balance::LeastInFlight => smallest(candidates, last, skip, turn.cursor, Candidate::score),
-        Balance::RoundRobin => smallest(candidates, last, skip, turn.cursor, |c| c.turn.max(turn.now)),
+        Balance::RoundRobin => smallest(candidates, last, skip, turn.cursor, |c| c.next_turn(turn.now)),
         Balance::Random => weighted(candidates, last, skip, random),
     }?;
     turn.cursor = chosen + 1;
     let taken = &mut candidates[chosen];
-    turn.now = taken.turn.max(turn.now);
-    taken.turn = turn.now + taken.inverse_rate;
+    turn.now = taken.next_turn(turn.now);
+    taken.turn = turn.now;
     Some(chosen)
 }
 
@@ -93,7 +93,13 @@ mod tests {
     use super::*;
 
     fn node(in_flight: u32, weight: f64) -> Candidate {
-        Candidate { in_flight, limit: u32::MAX, inverse_rate: 1.0 / weight, tier: Tier::Usable, turn: 0.0 }
+        Candidate {
+            in_flight,
+            limit: u32::MAX,
+            inverse_rate: 1.0 / weight,
+            tier: Tier::Usable,
+            turn: Candidate::NO_TURN,
+        }
     }
 
     fn pick(candidates: &mut [Candidate], skip: &[usize]) -> Option<usize> {

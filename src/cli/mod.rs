@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub mod check;
+pub mod demo;
 pub mod node;
 pub mod run;
 
@@ -23,6 +24,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Node(node::NodeArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -31,5 +33,6 @@ pub fn main(registered: signals::Registered) -> ExitCode {
         Command::Run(args) => run::run(&args, registered),
         Command::Check(args) => check::run(&args),
         Command::Node(args) => node::run(args),
+        Command::Demo(args) => demo::run(&args, registered),
     }
 }

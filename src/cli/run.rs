@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::check::{ConfigArg, EXIT_BAD_CONFIG, refused};
+use super::check::{ConfigArg, refused};
 use crate::config::Config;
 use crate::server::{Options, Server, signals, stop_handle};
 
@@ -32,14 +32,12 @@ pub fn run(args: &RunArgs, registered: signals::Registered) -> ExitCode {
     let options = Options { config: path.clone(), upgrade: args.upgrade, upgrade_sock };
     let server = match Server::new(config, &options) {
         Ok(server) => server,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(EXIT_BAD_CONFIG);
-        }
+        Err(problems) => return refused(&problems),
     };
     say_hello(&server, path, files);
     let (handle, stopping) = stop_handle();
-    registered.handle(server.live.clone(), server.reloader.clone(), server.log.clone(), handle);
+    let Options { upgrade_sock, .. } = options;
+    registered.handle(server.live.clone(), server.reloader.clone(), server.log.clone(), handle, upgrade_sock);
     server.run(stopping);
     ExitCode::SUCCESS
 }

@@ -7,6 +7,7 @@
 
 mod address;
 mod defaults;
+mod lines;
 mod model;
 mod nodes;
 mod outline;
@@ -23,6 +24,7 @@ pub mod units;
 mod values;
 
 pub use address::NodeAddress;
+pub use lines::line_of;
 pub use model::{
     AccessLog, Balance, Check, Client, Config, Health, HttpVersion, Listener, LogFormat, LogTarget, Models,
     Node, Pool, Retry, RetryOn, Server, Timeouts,

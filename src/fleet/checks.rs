@@ -18,6 +18,8 @@ pub enum Verdict {
 pub struct Checks {
     next: Option<Instant>,
     running: bool,
+    /// What the check under way says will be out of date.
+    stale: bool,
     passed: u32,
     failed: u32,
 }
@@ -35,8 +37,24 @@ impl Checks {
         true
     }
 
+    /// The node's state has changed: rows begin anew, and a check that was sent before says nothing.
+    pub fn restart(&mut self) {
+        self.passed = 0;
+        self.failed = 0;
+        self.stale = self.running;
+    }
+
+    /// A result that nobody is interested in any more.
+    pub fn ignored(&mut self) {
+        self.running = false;
+        self.restart();
+    }
+
     pub fn result(&mut self, passed: bool, check: &Check) -> Option<Verdict> {
         self.running = false;
+        if std::mem::take(&mut self.stale) {
+            return None;
+        }
         if passed {
             self.failed = 0;
             self.passed = self.passed.saturating_add(1);

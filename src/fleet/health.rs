@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::checks::{Checks, Verdict};
 use super::event::{Change, Reason};
 use crate::config;
 use crate::outcome::Outcome;
@@ -50,6 +51,14 @@ pub struct Ejection {
     asking: bool,
     /// The failure that failed a probe, so that it can be taken back.
     failed_probe: Option<u64>,
+    /// What it was like before, in case that the ejection is taken back.
+    before: Before,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Before {
+    believed_from: u64,
+    back_since: Option<Instant>,
 }
 
 impl Ejection {
@@ -85,35 +94,48 @@ pub struct Health {
     state: State,
     /// Goes up with each ejection.
     epoch: u64,
+    /// What began in an older epoch than this is not believed. Lags behind `epoch` after an ejection that was taken
+    /// back: for those who had begun before it, nothing happened.
+    believed_from: u64,
     /// Failures of this epoch, oldest first; never more than `max_fails`.
     window: VecDeque<(Instant, u64)>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
+    /// The failed probe that was taken back, in case that it is charged again.
+    acquitted_probe: Option<u64>,
+    /// When it last gave a good head, or was found well in another way.
+    last_good: Instant,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
     /// When it came back; `None` if it never was away, for a fresh process starts at full share.
     back_since: Option<Instant>,
-    checks: super::checks::Checks,
+    checks: Checks,
+    /// It was ejected for what the check did not see, and the check has seen nothing since: that it passes is no news.
+    check_is_blind: bool,
 }
 
 impl Health {
     /// A node of a fleet that starts.
-    pub fn up() -> Self {
+    pub fn up(now: Instant) -> Self {
         Self {
+            last_good: now,
             state: State::Up,
             epoch: 0,
+            believed_from: 0,
             window: VecDeque::new(),
             failed_probes: 0,
+            acquitted_probe: None,
             refused_until: None,
             busy_until: None,
             back_since: None,
-            checks: super::checks::Checks::default(),
+            checks: Checks::default(),
+            check_is_blind: false,
         }
     }
 
     /// A node that joins a running fleet: up, and with slow start.
     pub fn joining(now: Instant) -> Self {
-        Self { back_since: Some(now), ..Self::up() }
+        Self { back_since: Some(now), ..Self::up(now) }
     }
 
     pub fn state(&self) -> &State {
@@ -170,6 +192,10 @@ impl Health {
         }
     }
 
+    fn believes(&self, epoch: u64) -> bool {
+        epoch >= self.believed_from
+    }
+
     fn is_probe(&self, ticket: u64) -> bool {
         matches!(&self.state, State::Probing { probe: Some(probe) } if probe.ticket == ticket)
     }
@@ -177,10 +203,11 @@ impl Health {
     /// A good response head arrived. From a probe, or from a last resort that was taken since the ejection, it
     /// makes the node up again.
     pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
+        self.last_good = now;
         let believed = match self.state {
             State::Up => false,
-            State::Ejected(_) => epoch == self.epoch,
-            State::Probing { .. } => self.is_probe(ticket) || epoch == self.epoch,
+            State::Ejected(_) => self.believes(epoch),
+            State::Probing { .. } => self.is_probe(ticket) || self.believes(epoch),
         };
         believed.then(|| self.come_back(now, Reason::Answered))
     }
@@ -193,7 +220,7 @@ impl Health {
         last_up: bool,
         now: Instant,
     ) -> Option<Change> {
-        if report.outcome == Outcome::Connect {
+        if report.outcome == Outcome::Connect && self.believes(report.epoch) {
             self.refused_until = Some(now + REFUSED_HOLD);
         }
         if !report.outcome.is_failure() {
@@ -203,9 +230,12 @@ impl Health {
         if self.is_probe(report.ticket) {
             return Some(self.probe_failed(report, policy, now));
         }
+        if !self.believes(report.epoch) {
+            return None;
+        }
         match &mut self.state {
-            State::Up if report.epoch == self.epoch => self.count(report, policy, last_up, now),
-            State::Ejected(ejection) if report.epoch == self.epoch && report.outcome.is_silence() => {
+            State::Up => self.count(report, now, policy, last_up, now),
+            State::Ejected(ejection) if report.outcome.is_silence() => {
                 // a last resort failed: it is asked before it is used again
                 ejection.accepts = false;
                 ejection.seen = now;
@@ -230,6 +260,7 @@ impl Health {
     fn count(
         &mut self,
         report: Report,
+        at: Instant,
         policy: &config::Health,
         last_up: bool,
         now: Instant,
@@ -248,7 +279,8 @@ impl Health {
         while self.window.len() >= max_fails {
             self.window.pop_front();
         }
-        self.window.push_back((now, report.ticket));
+        let place = self.window.partition_point(|(other, _)| *other <= at);
+        self.window.insert(place, (at, report.ticket));
         // a 5xx never ejects the last node that is up: a bad answer is better than none
         if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
             return None;
@@ -269,6 +301,7 @@ impl Health {
 
     fn eject(&mut self, reason: Reason, time: Duration, failed_probe: Option<u64>, now: Instant) -> Change {
         let until = now + time;
+        let before = Before { believed_from: self.believed_from, back_since: self.back_since };
         self.state = State::Ejected(Ejection {
             until,
             reason,
@@ -276,9 +309,18 @@ impl Health {
             seen: now,
             asking: false,
             failed_probe,
+            before,
         });
         self.epoch += 1;
+        self.believed_from = self.epoch;
         self.back_since = None;
+        self.checks.restart();
+        // the engine answers 500, or hangs, beside a server that says that all is well
+        self.check_is_blind = matches!(
+            reason,
+            Reason::Failures(Outcome::Http5xx | Outcome::Timeout)
+                | Reason::ProbeFailed(Outcome::Http5xx | Outcome::Timeout)
+        );
         Change::Ejected { reason, time }
     }
 
@@ -286,31 +328,66 @@ impl Health {
         self.state = State::Up;
         self.window.clear();
         self.failed_probes = 0;
+        self.acquitted_probe = None;
         self.refused_until = None;
         self.busy_until = None;
         self.back_since = Some(now);
+        self.last_good = now;
+        self.checks.restart();
         Change::Back { reason }
     }
 
-    /// A failure turned out to be the request's own fault.
-    pub fn take_back(&mut self, ticket: u64, policy: &config::Health) -> Option<Change> {
+    /// A failure turned out to be the request's own fault, for another node failed it too. That is believed of a node
+    /// that gives good answers to other requests, or all nodes that are broken in the same way would acquit each other
+    /// for ever. A probe has no such record: it is acquitted once.
+    pub fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
+        let acquits_probe = self.acquitted_probe.is_none();
+        let is_probe =
+            matches!(&self.state, State::Ejected(ejection) if ejection.failed_probe == Some(ticket));
+        if !is_probe && now.saturating_duration_since(self.last_good) >= policy.fail_timeout {
+            return None;
+        }
         let before = self.window.len();
         self.window.retain(|(_, counted)| *counted != ticket);
         let was_counted = self.window.len() < before;
         match &self.state {
-            State::Ejected(e) if e.failed_probe == Some(ticket) => {
+            State::Ejected(ejection) if is_probe && acquits_probe => {
                 self.failed_probes = self.failed_probes.saturating_sub(1);
+                self.acquitted_probe = Some(ticket);
+                self.believed_from = ejection.before.believed_from;
                 self.state = State::Probing { probe: None };
                 Some(Change::Probing)
             }
-            State::Ejected(Ejection { reason: Reason::Failures(_), .. })
+            State::Ejected(Ejection { reason: Reason::Failures(_), before, .. })
                 if was_counted && self.window.len() < policy.max_fails as usize =>
             {
+                self.believed_from = before.believed_from;
+                self.back_since = before.back_since;
                 self.state = State::Up;
                 Some(Change::Back { reason: Reason::NotItsFault })
             }
             _ => None,
         }
+    }
+
+    /// It was the node's failure after all. A probe that failed, and was given the benefit of the doubt, has failed.
+    pub fn charge_again(
+        &mut self,
+        report: Report,
+        at: Instant,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
+        if now.saturating_duration_since(at) >= policy.fail_timeout {
+            return None;
+        }
+        if self.state == (State::Probing { probe: None }) && self.acquitted_probe == Some(report.ticket) {
+            return Some(self.probe_failed(report, policy, now));
+        }
+        let is_charged = self.window.iter().any(|(_, counted)| *counted == report.ticket);
+        let counts = self.is_up() && self.believes(report.epoch) && !is_charged;
+        if counts { self.count(report, at, policy, last_up, now) } else { None }
     }
 
     /// The node said that it is full.
@@ -335,8 +412,12 @@ impl Health {
     }
 
     /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
-    pub fn answered(&mut self, yes: bool, now: Instant) -> Option<Change> {
+    /// An answer to a question of an earlier ejection is old.
+    pub fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
         let State::Ejected(ejection) = &mut self.state else { return None };
+        if epoch != self.epoch {
+            return None;
+        }
         ejection.asking = false;
         ejection.seen = now;
         let news = yes && !ejection.accepts;
@@ -362,7 +443,29 @@ impl Health {
         (!self.is_up()).then(|| self.come_back(now, reason))
     }
 
-    pub fn checks(&mut self) -> &mut super::checks::Checks {
+    /// The result of an active check. `last_up` says that no other node of the pool is up.
+    pub fn checked(
+        &mut self,
+        passed: bool,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
+        let Some(check) = &policy.check else {
+            self.checks.ignored();
+            return None;
+        };
+        self.check_is_blind &= passed;
+        match self.checks.result(passed, check)? {
+            Verdict::Rise if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
+            Verdict::Fall if self.is_up() && !last_up => {
+                Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))
+            }
+            Verdict::Rise | Verdict::Fall => None,
+        }
+    }
+
+    pub fn checks(&mut self) -> &mut Checks {
         &mut self.checks
     }
 }

@@ -26,6 +26,7 @@ pub struct Charge {
     pub(super) ticket: u64,
     pub(super) epoch: u64,
     pub(super) outcome: Outcome,
+    pub(super) at: Instant,
 }
 
 /// One attempt's slot on a node.

@@ -62,18 +62,20 @@ impl Fleet {
         let mut events = Vec::new();
         let mut pools = Vec::new();
         for conf in &config.pools {
-            let pool = match self.pools.iter().find(|member| **member.pool.name() == *conf.name) {
-                Some(member) => {
-                    events.extend(member.pool.configure(conf, now));
-                    Arc::clone(&member.pool)
+            // a pool that was removed and is back before its last request has ended goes on, too
+            let pool = match self.live().find(|pool| **pool.name() == *conf.name) {
+                Some(pool) => {
+                    events.extend(pool.configure(conf, now));
+                    Arc::clone(pool)
                 }
                 None => Arc::new(Pool::new(conf, now)),
             };
             pools.push(pool);
         }
-        let gone = |member: &&Member| !config.pools.iter().any(|conf| *conf.name == **member.pool.name());
-        let mut leaving: Vec<_> = self.leaving.iter().filter(|pool| !pool.is_idle()).cloned().collect();
-        for member in self.pools.iter().filter(gone) {
+        let gone = |pool: &Pool| !config.pools.iter().any(|conf| *conf.name == **pool.name());
+        let still = |pool: &&Arc<Pool>| gone(pool) && !pool.is_idle();
+        let mut leaving: Vec<_> = self.leaving.iter().filter(still).cloned().collect();
+        for member in self.pools.iter().filter(|member| gone(&member.pool)) {
             events.extend(member.pool.retire(now));
             leaving.push(Arc::clone(&member.pool));
         }

@@ -83,12 +83,14 @@ impl Node {
         if self.drain || self.removed || self.resolved.is_none() || self.health.refused_until(now).is_some() {
             return Tier::Never;
         }
+        let busy = self.health.busy_until(now).is_some();
         match self.health.state() {
-            State::Up if self.health.busy_until(now).is_some() => Tier::Busy,
-            State::Up | State::Probing { probe: None } => Tier::Usable,
-            State::Probing { probe: Some(_) } => Tier::LastResort,
-            State::Ejected(ejection) if ejection.accepts => Tier::LastResort,
-            State::Ejected(_) => Tier::Never,
+            State::Up | State::Probing { probe: None } if busy => Tier::Busy,
+            State::Probing { probe: None } => Tier::Probe,
+            State::Up => Tier::Usable,
+            State::Ejected(ejection) if !ejection.accepts => Tier::Never,
+            State::Probing { probe: Some(_) } | State::Ejected(_) if busy => Tier::BusyLastResort,
+            State::Probing { probe: Some(_) } | State::Ejected(_) => Tier::LastResort,
         }
     }
 

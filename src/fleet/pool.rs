@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
-use super::checks::Verdict;
 use super::event::{Change, Event, Reason};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
@@ -46,6 +45,8 @@ pub struct Question {
     pub node: Arc<super::NodeId>,
     pub address: SocketAddr,
     pub kind: QuestionKind,
+    /// The node's epoch when it was asked.
+    pub(super) epoch: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,14 @@ impl Pool {
         Ok(Lease { pool: Arc::clone(self), key, ticket, epoch, id, address, settled: false })
     }
 
+    /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
+    /// longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
+    pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
+        let from_oldest = (0..tried.len()).map(|from| self.lease(&tried[from..], now));
+        let found = from_oldest.into_iter().find(|result| !matches!(result, Err(Refusal::AllTried)));
+        found.unwrap_or_else(|| self.lease(&[], now))
+    }
+
     /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
     /// waits for, or the change may fall in between.
     pub fn changed(&self) -> EventListener {
@@ -126,7 +135,7 @@ impl Pool {
         let event = table.end(key, Some(report), now);
         drop(table);
         self.wake(event.as_ref());
-        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome });
+        let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         (event, charge)
     }
 
@@ -145,7 +154,7 @@ impl Pool {
     fn wake(&self, event: Option<&Event>) {
         match event {
             Some(_) => self.changed.notify(usize::MAX),
-            // one more than those that are on their way already
+            // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
             None => self.changed.notify(1.additional()),
         };
     }
@@ -154,14 +163,15 @@ impl Pool {
     pub fn take_back(&self, charge: Charge, now: Instant) -> Option<Event> {
         self.change(charge.key, now, |table| {
             let policy = table.policy().clone();
-            table.node(charge.key)?.health.take_back(charge.ticket, &policy)
+            table.node(charge.key)?.health.take_back(charge.ticket, &policy, now)
         })
     }
 
-    /// The failure was the node's fault after all: a third node served the request.
+    /// The failure was the node's fault after all: a third node served the request. It counts from the time at which it
+    /// happened; what is older than `fail_timeout` by now does not count.
     pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
-        self.change(charge.key, now, |table| table.report(charge.key, report, now))
+        self.change(charge.key, now, |table| table.charge_again(charge.key, report, charge.at, now))
     }
 
     /// What time alone has brought about since the last call.
@@ -181,7 +191,7 @@ impl Pool {
     /// The answer to a question: whether the node was there, and well.
     pub fn answer(&self, question: &Question, yes: bool, now: Instant) -> Option<Event> {
         self.change(question.key, now, |table| match question.kind {
-            QuestionKind::Back => table.node(question.key)?.health.answered(yes, now),
+            QuestionKind::Back => table.node(question.key)?.health.answered(question.epoch, yes, now),
             QuestionKind::Check => table.checked(question.key, yes, now),
         })
     }
@@ -219,6 +229,11 @@ impl Pool {
         self.table.lock().snapshot(&self.name, now)
     }
 
+    #[cfg(test)]
+    pub(super) fn table(&self) -> parking_lot::MutexGuard<'_, Table> {
+        self.table.lock()
+    }
+
     /// Whether nothing is left to do for a pool that was removed.
     pub fn is_idle(&self) -> bool {
         self.table.lock().is_idle()
@@ -239,14 +254,5 @@ impl Pool {
             self.changed.notify(usize::MAX);
         }
         event
-    }
-}
-
-impl From<Verdict> for Reason {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Rise => Self::CheckPassed,
-            Verdict::Fall => Self::CheckFailed,
-        }
     }
 }

@@ -37,7 +37,17 @@ pub(super) struct Table {
     last_event: u64,
     pub counters: Counters,
     #[cfg(test)]
-    pub choices: Option<Vec<(Vec<Candidate>, usize)>>,
+    pub last_choice: Option<Choice>,
+}
+
+/// What the last choice was made from.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub candidates: Vec<Candidate>,
+    pub last: Tier,
+    pub skip: Vec<usize>,
+    pub place: usize,
 }
 
 impl Table {
@@ -57,10 +67,10 @@ impl Table {
             last_event: 0,
             counters: Counters::default(),
             #[cfg(test)]
-            choices: None,
+            last_choice: None,
         };
         for node in &conf.nodes {
-            table.insert(node, Health::up(), now);
+            table.insert(node, Health::up(now), now);
         }
         table
     }
@@ -79,14 +89,19 @@ impl Table {
         let node = Node::new(id, self.last_serial, conf, health, now);
         let free = self.nodes.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
-            let nothing =
-                Candidate { in_flight: 0, limit: 0, inverse_rate: 1.0, tier: Tier::Never, turn: 0.0 };
+            let nothing = Candidate {
+                in_flight: 0,
+                limit: 0,
+                inverse_rate: 1.0,
+                tier: Tier::Never,
+                turn: Candidate::NO_TURN,
+            };
             self.nodes.push(None);
             self.candidates.push(nothing);
             self.nodes.len() - 1
         });
         self.nodes[place] = Some(node);
-        self.candidates[place].turn = 0.0;
+        self.candidates[place].turn = Candidate::NO_TURN;
         self.refresh(place, now);
         Key { place, serial: self.last_serial }
     }
@@ -144,7 +159,7 @@ impl Table {
         self.nodes.get_mut(key.place)?.as_mut().filter(|node| node.serial == key.serial)
     }
 
-    fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
+    pub fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
         let with_key =
             |(place, node): (usize, &'_ Option<Node>)| node.as_ref().map(|node| (place, node.serial));
         let keys = self.nodes.iter().enumerate().filter_map(with_key);
@@ -178,14 +193,15 @@ impl Table {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
         };
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
-        let last = if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::LastResort };
+        let last =
+            if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort };
         let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
         #[cfg(test)]
-        let before = self.choices.is_some().then(|| self.candidates.clone());
+        let candidates = self.candidates.clone();
         let choice = balance::choose(self.balance, &mut self.candidates, last, &skip, &mut self.turn, random);
         #[cfg(test)]
-        if let (Some(before), Some(choices), Some(place)) = (before, &mut self.choices, choice) {
-            choices.push((before, place));
+        {
+            self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
         }
         choice.ok_or_else(|| self.refusal(&skip, last, now))
     }
@@ -247,29 +263,28 @@ impl Table {
     }
 
     /// What a report means for the node's state.
-    pub fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
-        let others = if report.outcome.is_failure() {
-            self.members().any(|(k, node)| k != key && node.serves())
-        } else {
-            true
-        };
+    fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
+        let last_up = report.outcome.is_failure() && self.is_last_up(key);
         let policy = self.policy.clone();
-        self.node(key)?.health.end(report, &policy, !others, now)
+        self.node(key)?.health.end(report, &policy, last_up, now)
     }
 
+    /// See [`Health::charge_again`].
+    pub fn charge_again(&mut self, key: Key, report: Report, at: Instant, now: Instant) -> Option<Change> {
+        let last_up = self.is_last_up(key);
+        let policy = self.policy.clone();
+        self.node(key)?.health.charge_again(report, at, &policy, last_up, now)
+    }
+
+    fn is_last_up(&self, key: Key) -> bool {
+        !self.members().any(|(other, node)| other != key && node.serves())
+    }
+
+    /// See [`Health::checked`].
     pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
-        let check = self.policy.check.clone()?;
-        let others = self.members().any(|(k, node)| k != key && node.serves());
-        let time = self.policy.fail_timeout;
-        let health = &mut self.node(key)?.health;
-        let verdict = health.checks().result(passed, &check)?;
-        match verdict {
-            super::checks::Verdict::Rise => health.restore(verdict.into(), now),
-            super::checks::Verdict::Fall if health.is_up() && others => {
-                Some(health.take_out(verdict.into(), time, now))
-            }
-            super::checks::Verdict::Fall => None,
-        }
+        let last_up = self.is_last_up(key);
+        let policy = self.policy.clone();
+        self.node(key)?.health.checked(passed, &policy, last_up, now)
     }
 
     /// Remembers a change, and lets the policy see it.
@@ -315,9 +330,10 @@ impl Table {
         for (place, node) in self.nodes.iter_mut().enumerate() {
             let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
             let Some(address) = node.resolved else { continue };
+            let epoch = node.health.epoch();
             let mut put = |kind| {
                 let key = Key { place, serial: node.serial };
-                questions.push(Question { key, node: Arc::clone(&node.id), address, kind });
+                questions.push(Question { key, node: Arc::clone(&node.id), address, kind, epoch });
             };
             if node.health.ask(none_up, now) {
                 put(QuestionKind::Back);

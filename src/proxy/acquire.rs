@@ -21,32 +21,44 @@ pub enum NoLease {
     Failed(Failure),
 }
 
-/// Leases the best node that this request has not tried. Where there is none and the request has no answer yet, it
-/// waits up to `retry.wait`, and then takes any node: one that failed it before is better than none.
+/// Leases the best node that this request has not tried. Where there is none, and the request has no answer yet or the
+/// others are only full, it waits, up to `retry.wait` from when it was first stranded until it reaches a node. A node
+/// that failed it before is better than none, but only as long as there is no answer.
 pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<Lease, NoLease> {
-    match member.pool.lease(&ctx.tried, Instant::now()) {
-        Ok(lease) => return Ok(lease),
-        Err(_) if ctx.held.is_some() => return Err(NoLease::UseWhatIsHeld),
-        Err(_) => ctx.tried.clear(),
-    }
     let began = Instant::now();
-    let result = wait(session, ctx, member, began).await;
+    let refusal = match member.pool.lease(&ctx.tried, began) {
+        Ok(lease) => return Ok(lease),
+        Err(refusal) if ctx.held.is_some() && refusal != Refusal::Full => return Err(NoLease::UseWhatIsHeld),
+        Err(refusal) => refusal,
+    };
+    let since = *ctx.stranded.get_or_insert(began);
+    // nodes that take their time to refuse would otherwise keep it for ever, without its ever waiting here
+    if began > since + member.conf.retry.wait {
+        return match ctx.held {
+            Some(_) => Err(NoLease::UseWhatIsHeld),
+            None => Err(NoLease::Failed(failure(refusal, member, since.elapsed()))),
+        };
+    }
+    let result = wait(session, ctx, member, since).await;
     ctx.queued += began.elapsed();
     result
 }
 
-async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, began: Instant) -> Result<Lease, NoLease> {
-    let deadline = began + member.conf.retry.wait;
+async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant) -> Result<Lease, NoLease> {
+    let deadline = since + member.conf.retry.wait;
     let mut told = false;
     loop {
         let changed = member.pool.changed();
         let now = Instant::now();
-        let refusal = match member.pool.lease(&[], now) {
+        let refusal = match lease(ctx, member, now, now >= deadline) {
             Ok(lease) => return Ok(lease),
             Err(refusal) => refusal,
         };
+        if ctx.held.is_some() && (refusal != Refusal::Full || now >= deadline) {
+            return Err(NoLease::UseWhatIsHeld);
+        }
         if now >= deadline {
-            return Err(NoLease::Failed(failure(refusal, member, began.elapsed())));
+            return Err(NoLease::Failed(failure(refusal, member, since.elapsed())));
         }
         if !told {
             log::debug!("pool {}: {refusal:?}, request {} waits", member.pool.name(), ctx.request_id);
@@ -61,6 +73,17 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, began: Instant)
             () = sleep_until(wake.into()) => {}
             () = gone(session), if ctx.body.is_some() => return Err(NoLease::ClientGone),
         }
+    }
+}
+
+fn lease(ctx: &Ctx, member: &Member, now: Instant, last_chance: bool) -> Result<Lease, Refusal> {
+    if ctx.held.is_some() {
+        return member.pool.lease(&ctx.tried, now);
+    }
+    match member.pool.lease_again(&ctx.tried, now) {
+        // those that it has not tried are still full
+        Err(_) if last_chance => member.pool.lease(&[], now),
+        result => result,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits on connections: how many there may be, and how long a request's header may take.
 //!
 //! Pingora limits the time of each read, so that a client which sends a byte now and then may stay for ever. Here the
-//! header as a whole has a deadline.
+//! header as a whole has a deadline, from the connection's first byte on.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,22 +15,27 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Gateway;
 use super::preface::{self, Speaks};
+use crate::config::Client;
 use crate::live::Live;
 
+/// How often a stop looks whether its time for silent connections has changed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
+const H2_IDLE_MIN: Duration = Duration::from_secs(1);
+
 tokio::task_local! {
-    /// The HTTP/1 connection that this task serves.
     static CONNECTION: Connection;
 }
 
-#[derive(Default)]
+/// What is known of the HTTP/1 connection that this task serves.
 struct Connection {
-    /// It has had a request before this one.
-    used: Cell<bool>,
-    /// The header of its present request has been read.
+    /// The first request's header must be complete by then; `None` once that request is under way.
+    first_header_by: Cell<Option<Instant>>,
+    /// The header of the present request has been read.
     header_complete: Cell<bool>,
 }
 
@@ -42,8 +47,7 @@ pub fn header_is_complete() {
 /// The application that listeners hand their connections to.
 pub struct Edge {
     live: Arc<Live>,
-    http1: Arc<Requests>,
-    http2: Arc<Requests>,
+    requests: Arc<Requests>,
 }
 
 /// The proxy, with a deadline on each request's header.
@@ -55,13 +59,18 @@ struct Requests {
 
 impl Edge {
     pub fn new(live: Arc<Live>, proxy: HttpProxy<Gateway>) -> Self {
-        let proxy = Arc::new(proxy);
-        let requests = |h2c| {
-            let mut options = HttpServerOptions::default();
-            options.h2c = h2c;
-            Arc::new(Requests { live: Arc::clone(&live), proxy: Arc::clone(&proxy), options })
-        };
-        Self { http1: requests(false), http2: requests(true), live }
+        let options = HttpServerOptions::default();
+        let requests = Requests { live: Arc::clone(&live), proxy: Arc::new(proxy), options };
+        Self { live, requests: Arc::new(requests) }
+    }
+
+    /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
+    fn requests_over_h2(&self, client: &Client) -> Arc<Requests> {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(client.keepalive.max(H2_IDLE_MIN));
+        let Requests { live, proxy, .. } = &*self.requests;
+        Arc::new(Requests { live: Arc::clone(live), proxy: Arc::clone(proxy), options })
     }
 }
 
@@ -78,19 +87,33 @@ impl ServerApp for Edge {
             }
             return None;
         };
-        let first = tokio::time::timeout(client.header_timeout, preface::detect(stream));
-        match first.await.ok().flatten()? {
-            (stream, Speaks::Http1) => {
-                let served = ServerApp::process_new(&self.http1, stream, shutdown);
-                CONNECTION.scope(Connection::default(), served).await
-            }
-            (stream, Speaks::Http2) => ServerApp::process_new(&self.http2, stream, shutdown).await,
+        let header_by = Instant::now() + client.header_timeout;
+        let Ok(detected) = timeout_at(header_by, preface::detect(stream)).await else {
+            say_too_slow();
+            return None;
+        };
+        let (stream, speaks) = detected?;
+        if speaks == Speaks::Http2 {
+            return ServerApp::process_new(&self.requests_over_h2(&client), stream, shutdown).await;
         }
+        let connection =
+            Connection { first_header_by: Cell::new(Some(header_by)), header_complete: Cell::new(false) };
+        CONNECTION.scope(connection, ServerApp::process_new(&self.requests, stream, shutdown)).await
     }
 
+    /// The listeners are closed. A request that was sent just before is still served, be it the first on its
+    /// connection or the next: only connections that stay silent are closed, after a while.
     async fn cleanup(&self) {
-        ServerApp::cleanup(&*self.http1).await;
+        let closed = Instant::now();
+        while closed.elapsed() < self.live.linger() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        ServerApp::cleanup(&*self.requests).await;
     }
+}
+
+fn say_too_slow() {
+    log::debug!("a client took longer than client.header_timeout for its header; its connection is closed");
 }
 
 #[async_trait]
@@ -105,29 +128,17 @@ impl HttpServerApp for Requests {
             return self.proxy.process_new_http(session, shutdown).await;
         }
         let client = self.live.fleet().config.server.client.clone();
-        let used = CONNECTION.with(|connection| {
+        session.set_read_timeout(Some(client.header_timeout));
+        let first = CONNECTION.try_with(|connection| {
             connection.header_complete.set(false);
-            connection.used.replace(true)
+            connection.first_header_by.take()
         });
-        // on a connection that is used again, the time between two requests comes first
-        let idle = if used { client.keepalive } else { Duration::ZERO };
-        let deadline = Instant::now() + idle + client.header_timeout;
-        if !used {
-            session.set_keepalive(Some(client.header_timeout.as_secs().max(1)));
-        }
-        let mut served = self.proxy.process_new_http(session, shutdown);
-        tokio::select! {
-            biased;
-            connection = &mut served => return connection,
-            () = sleep_until(deadline) => {}
-        }
-        if CONNECTION.with(|connection| connection.header_complete.get()) {
-            return served.await;
-        }
-        log::debug!(
-            "a client took longer than client.header_timeout for its header; its connection is closed"
-        );
-        None
+        let deadline = first.ok().flatten().unwrap_or_else(|| {
+            // on a connection that is used again, the time between two requests comes first
+            let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
+            Instant::now() + idle + client.header_timeout
+        });
+        self.serve(session, shutdown, deadline).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -140,5 +151,26 @@ impl HttpServerApp for Requests {
 
     async fn http_cleanup(&self) {
         self.proxy.http_cleanup().await;
+    }
+}
+
+impl Requests {
+    async fn serve(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+        deadline: Instant,
+    ) -> Option<ReusedHttpStream> {
+        let mut served = self.proxy.process_new_http(session, shutdown);
+        tokio::select! {
+            biased;
+            connection = &mut served => return connection,
+            () = sleep_until(deadline) => {}
+        }
+        if CONNECTION.try_with(|connection| connection.header_complete.get()).unwrap_or(true) {
+            return served.await;
+        }
+        say_too_slow();
+        None
     }
 }

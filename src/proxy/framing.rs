@@ -5,7 +5,7 @@
 //! through.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 
 use crate::config;
@@ -26,6 +26,7 @@ pub fn check(header: &RequestHeader, raw: Option<&[u8]>, limits: &config::Client
     let headers = &header.headers;
     check_size(headers, raw, limits)?;
     if header.version < Version::HTTP_2 {
+        check_target(header)?;
         check_host(header)?;
         check_framing(headers, raw)?;
     }
@@ -41,6 +42,10 @@ pub fn check(header: &RequestHeader, raw: Option<&[u8]>, limits: &config::Client
 pub const TOO_LARGE: Rejection =
     Rejection { status: 413, message: "the request body is larger than client.max_body" };
 
+/// The answer to a body that stops coming.
+pub const BODY_TOO_SLOW: Rejection =
+    Rejection { status: 408, message: "the request body did not come within client.body_timeout" };
+
 fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &config::Client) -> Result<(), Rejection> {
     let parsed = || headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let size = raw.map_or_else(parsed, <[u8]>::len);
@@ -51,6 +56,16 @@ fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &config::Client) 
         });
     }
     Ok(())
+}
+
+/// Pingora mends a target with spaces in it, so that two spaces before it become a part of it.
+fn check_target(header: &RequestHeader) -> Result<(), Rejection> {
+    let whole = header.uri.scheme().is_some();
+    let target = header.raw_path();
+    if whole || target.starts_with(b"/") || (target == b"*" && header.method == Method::OPTIONS) {
+        return Ok(());
+    }
+    Err(bad("the request target is neither a path nor a URI"))
 }
 
 fn check_host(header: &RequestHeader) -> Result<(), Rejection> {

@@ -1,6 +1,6 @@
 //! The header fields that go to the node, and those that go back to the client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
@@ -122,9 +122,30 @@ pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
             header.remove_header(&name);
         }
     }
+    header.remove_header(&EXPECT);
     header.remove_header(&PROXY_AUTHORIZATION);
     if upgrade {
         header.insert_header(CONNECTION, "Upgrade")?;
+    }
+    Ok(())
+}
+
+/// The same for a response on that path; a switch of protocols keeps the two fields that make it one.
+pub fn strip_for_client(header: &mut ResponseHeader) {
+    let switches = header.status == StatusCode::SWITCHING_PROTOCOLS;
+    for name in connection_fields(&header.headers) {
+        let framing = name == TRANSFER_ENCODING;
+        let switching = switches && (name == UPGRADE || name == CONNECTION);
+        if !framing && !switching {
+            header.remove_header(&name);
+        }
+    }
+}
+
+/// HTTP/1.1 demands a Host even for a client that did not name one, which HTTP/1.0 allows.
+pub fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
+    if header.version == Version::HTTP_11 && !header.headers.contains_key(HOST) {
+        header.insert_header(HOST, node.to_string())?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::ctx::Ctx;
+use super::framing::BODY_TOO_SLOW;
 use super::headers::{self, Sender};
 use super::relay::body::{self, Limits, Read, ReadError};
 use super::reply::{self, Failure};
@@ -39,8 +40,10 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     let client = &server.client;
     session.set_read_timeout(Some(client.body_timeout));
     session.set_write_timeout(Some(client.send_timeout));
+    // `set_keepalive` would keep a connection too whose client speaks HTTP/1.0 and waits for its end
+    let keeps = session.as_downstream().as_http1().is_none_or(|http1| http1.will_keepalive());
     let keepalive = client.keepalive.as_secs();
-    session.set_keepalive((keepalive > 0 && !live.is_stopping()).then_some(keepalive));
+    session.set_keepalive((keeps && keepalive > 0 && !live.is_stopping()).then_some(keepalive));
     session.as_downstream_mut().set_pipelining_enabled(true);
     let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -55,7 +58,7 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
             rejection.message,
             rejection.status
         );
-        refuse(ctx, Failure::new(rejection.status, rejection.message))
+        refuse(ctx, rejection.into())
     })
 }
 
@@ -65,8 +68,16 @@ fn refuse(ctx: &mut Ctx, failure: Failure) -> Box<Error> {
     Error::new(ErrorType::HTTPStatus(status)).into_down()
 }
 
+fn client_gone(ctx: &mut Ctx) -> Box<Error> {
+    ctx.client_gone = true;
+    Error::new(ErrorType::ConnectionClosed).into_down()
+}
+
 /// Reads the body and finds the pool.
 pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<Way> {
+    if body::invite(session).await.is_err() {
+        return Err(client_gone(ctx));
+    }
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
     if session.is_upgrade_req()
         || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
@@ -82,13 +93,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
             ctx.body_share = share;
-            ctx.body_kept = true;
             route_whole(session, ctx, body, only)
-        }
-        Ok(Read::Whole { body }) => {
-            let way = route_whole(session, ctx, body, only)?;
-            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
-            Ok(way)
         }
         Ok(Read::Unkept { start }) => {
             ctx.unkept = Some(start);
@@ -96,10 +101,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
             ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
         }
-        Err(ReadError::ClientGone) => {
-            ctx.client_gone = true;
-            Err(Error::new(ErrorType::ConnectionClosed).into_down())
-        }
+        Err(ReadError::ClientGone) => Err(client_gone(ctx)),
         Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
     }
 }
@@ -146,9 +148,15 @@ fn model_of(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Named>(body).ok()?.model
 }
 
+/// The client's connection broke, as opposed to what it said on it.
+pub fn is_client_lost(error: &Error) -> bool {
+    let answerable = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::ReadTimedout);
+    *error.esource() == ErrorSource::Downstream && !answerable
+}
+
 /// The answer to a request that ended without a node's response.
 pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-    let gone = ctx.client_gone || ctx.failure.is_none() && *error.esource() == ErrorSource::Downstream;
+    let gone = ctx.client_gone || ctx.failure.is_none() && is_client_lost(error);
     let began = session.response_written().is_some_and(|head| !head.status.is_informational());
     if gone || began {
         ctx.client_gone = gone;
@@ -156,6 +164,10 @@ pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailTo
     }
     let failure = ctx.failure.clone().unwrap_or_else(|| match error.etype() {
         ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
+        _ if *error.esource() == ErrorSource::Downstream => match error.etype() {
+            ErrorType::ReadTimedout => BODY_TOO_SLOW.into(),
+            _ => Failure::new(400, "the request is not framed as HTTP demands"),
+        },
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Failure::new(504, "the node did not answer in time")
         }

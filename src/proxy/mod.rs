@@ -10,6 +10,7 @@ mod edge;
 mod framing;
 mod headers;
 mod intake;
+mod linger;
 mod preface;
 mod relay;
 mod reply;
@@ -200,6 +201,9 @@ impl ProxyHttp for Gateway {
         }
         self.log.write(format, &entry);
         ctx.under_way = None;
+        if !ctx.client_gone {
+            linger::linger(session).await;
+        }
     }
 
     /// What went wrong is said once, by us, in words that name the node and what happens next.

@@ -6,6 +6,7 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::json;
 
+use super::framing::Rejection;
 use super::headers::X_REQUEST_ID;
 
 /// Why a request ends without a node's response.
@@ -39,6 +40,12 @@ impl Failure {
             "message": self.message, "type": self.kind(), "param": null, "code": self.status,
         } });
         error.to_string().into()
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(rejection.status, rejection.message)
     }
 }
 

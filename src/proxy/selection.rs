@@ -54,7 +54,7 @@ impl BackendSelection for LeastInFlight {
             limit: u32::MAX,
             inverse_rate: 1.0 / backend.weight.max(1) as f64,
             tier: Tier::Usable,
-            turn: 0.0,
+            turn: Candidate::NO_TURN,
         };
         let mut candidates: Vec<_> = self.backends.iter().map(candidate).collect();
         let mut turn =

@@ -12,8 +12,8 @@ use pingora_proxy::Session;
 
 use super::ctx::Ctx;
 use super::framing::TOO_LARGE;
-use super::headers::strip_for_node;
-use super::intake::introduce;
+use super::headers::{give_host, strip_for_client, strip_for_node};
+use super::intake::{introduce, is_client_lost};
 use super::reply::Failure;
 use crate::classify;
 use crate::journal::announce;
@@ -41,7 +41,11 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 /// The request as the node gets it. An upgrade keeps the two fields that make it one.
 pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
+    ctx.sent_at = Some(Instant::now());
     strip_for_node(header, session.is_upgrade_req())?;
+    if let Some(lease) = &ctx.lease {
+        give_host(header, lease.address())?;
+    }
     introduce(header, ctx)
 }
 
@@ -55,14 +59,15 @@ pub fn request_body(body: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
     }
     ctx.passed += body.as_ref().map_or(0, |body| body.len() as u64);
     if ctx.passed > ctx.fleet.config.server.client.max_body {
-        ctx.failure = Some(Failure::new(TOO_LARGE.status, TOO_LARGE.message));
+        ctx.failure = Some(TOO_LARGE.into());
         return Err(Error::new(ErrorType::HTTPStatus(TOO_LARGE.status)).into_down());
     }
     Ok(())
 }
 
 /// A response head: a sign of life, or of load.
-pub fn upstream_response(head: &ResponseHeader, ctx: &mut Ctx) {
+pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
+    strip_for_client(head);
     if head.status.is_informational() && head.status != 101 {
         return;
     }
@@ -108,7 +113,7 @@ pub fn error_while_proxy(
         return error;
     }
     if outcome == Outcome::ClientGone {
-        ctx.client_gone = ctx.failure.is_none();
+        ctx.client_gone = ctx.failure.is_none() && is_client_lost(&error);
     } else {
         let status = if outcome == Outcome::Timeout { 504 } else { 502 };
         log::warn!(

@@ -17,6 +17,10 @@ use crate::live::Live;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between closing the listeners and the first look: a connection that was just accepted may not have been counted.
 const SETTLE: Duration = Duration::from_millis(100);
+/// Beyond the time that connections linger, for closing them.
+const CLOSE_WITHIN: Duration = Duration::from_millis(200);
+/// After the last request, so that what it has written leaves its connection.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Starts the thread that ends the process after a graceful stop.
 pub(super) fn watch(
@@ -33,34 +37,66 @@ pub(super) fn watch(
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }
-        let limit = match *asked.borrow() {
-            Some(Stop::Upgrade) => None,
-            _ => Some(live.fleet().config.server.drain_timeout),
-        };
-        let code = wait(&live, limit);
+        let code = wait(&live, &asked);
         log.flush();
         std::process::exit(code);
     });
 }
 
-fn wait(live: &Live, limit: Option<Duration>) -> i32 {
-    let began = Instant::now();
-    let first = live.requests.value();
-    match limit {
-        Some(limit) => log::info!("stopping: {first} requests in flight may go on for up to {limit:?}"),
-        None => log::info!("upgraded: {first} requests in flight are finished here, without a limit"),
+fn wait(live: &Live, asked: &watch::Receiver<Option<Stop>>) -> i32 {
+    let closed = Instant::now();
+    // an upgrade has no limit, until a stop is asked for as well
+    let mut limited: Option<Instant> = None;
+    let mut quiet: Option<Instant> = None;
+    let limit = live.fleet().config.server.drain_timeout;
+    if *asked.borrow() == Some(Stop::Upgrade) {
+        log::info!(
+            "upgraded: {} requests in flight are finished here, without a limit",
+            live.requests.value()
+        );
     }
     thread::sleep(SETTLE);
     loop {
         let left = live.requests.value();
-        if left == 0 {
+        if limited.is_none() && *asked.borrow() != Some(Stop::Upgrade) {
+            log::info!("stopping: {left} requests in flight may go on for up to {limit:?}");
+            limited = Some(Instant::now());
+        }
+        quiet = if left == 0 { quiet.or_else(|| Some(Instant::now())) } else { None };
+        let quiet_for = quiet.map(|since| since.elapsed());
+        if is_over(quiet_for, live.connections.value(), closed.elapsed(), live.linger()) {
             log::info!("stopped: all requests have ended");
             return 0;
         }
-        if limit.is_some_and(|limit| began.elapsed() >= limit) {
+        if left > 0 && limited.is_some_and(|since| since.elapsed() >= limit) {
             log::warn!("stopped: drain_timeout is over, {left} requests are cut");
             return 1;
         }
         thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether nothing is left to wait for. Connections that send nothing have their time, see [`Live::stop`]; those that
+/// have used it up are not waited for.
+fn is_over(quiet_for: Option<Duration>, connections: u64, closed_for: Duration, linger: Duration) -> bool {
+    let Some(quiet_for) = quiet_for else { return false };
+    connections == 0 || closed_for >= linger + CLOSE_WITHIN && quiet_for >= QUIET
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_comes_when_nothing_is_left_or_when_silence_has_lasted() {
+        let ms = Duration::from_millis;
+        let over = |quiet: Option<u64>, connections, closed| {
+            is_over(quiet.map(ms), connections, ms(closed), ms(300))
+        };
+        assert!(!over(None, 1, 10_000), "a request is in flight");
+        assert!(over(Some(0), 0, 100), "nobody is connected");
+        assert!(!over(Some(100), 1, 100), "an idle connection may still send something");
+        assert!(over(Some(500), 1, 500), "it had its time");
+        assert!(!over(Some(20), 1, 10_000), "the last response may be on its way");
     }
 }

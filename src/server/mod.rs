@@ -1,10 +1,11 @@
 //! The assembly: listeners, services, signals, the end.
 
 mod drain;
+mod listening;
 pub mod signals;
 mod stop;
+mod upgrade;
 
-use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use pingora_proxy::http_proxy;
 
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
+use self::listening::Listening;
 use crate::admin::Admin;
 use crate::check::Asking;
-use crate::config::{Config, Problem, Problems};
+use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
 use crate::discovery::Following;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
@@ -52,38 +54,20 @@ pub struct Server {
     pingora: Pingora,
 }
 
-/// Why a gateway cannot start.
-#[derive(Debug)]
-pub enum StartError {
-    /// What the config asks for cannot be had.
-    Config(Problems),
-    Log(std::io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(problems) => problems.fmt(f),
-            Self::Log(error) => write!(f, "server.access_log: cannot open the access log: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 impl Server {
     /// Everything but running: after this nothing can fail that the user could mend.
-    pub fn new(config: Config, options: &Options) -> Result<Self, StartError> {
-        if !options.upgrade {
-            ports_are_free(&config, &options.config).map_err(StartError::Config)?;
-        }
+    pub fn new(config: Config, options: &Options) -> Result<Self, Problems> {
+        ports_can_be_had(&config, options)?;
         let settings = config.server.clone();
         let live = Arc::new(Live::new(config));
-        let log = AccessLogWriter::start(&settings.access_log, Arc::clone(&live)).map_err(StartError::Log)?;
+        let log = AccessLogWriter::start(&settings.access_log, Arc::clone(&live));
+        let log = log.map_err(|error| cannot_log(&settings.access_log, &error, options))?;
         let reloader = Arc::new(Reloader::new(Arc::clone(&live), log.clone(), options.config.clone()));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
         let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, &options.upgrade_sock));
+        let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
+        drop(handed_over);
         let connector = TransportConnector::new(Some(ConnectorOptions::new(KEPT_CONNECTIONS_MAX)));
         let gateway = Gateway::new(Arc::clone(&live), log.clone(), connector);
         let edge = Edge::new(Arc::clone(&live), http_proxy(&pingora.configuration, gateway));
@@ -91,12 +75,12 @@ impl Server {
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
-        pingora.add_service(proxy);
+        let gateway = pingora.add_service(Listening(proxy));
         if let Some(address) = settings.admin {
             let mut admin = Service::new("admin".into(), Admin::new(Arc::clone(&live)));
             admin.threads = Some(1);
             admin.add_listener(endpoint(address, settings.client.send_timeout));
-            pingora.add_service(admin);
+            pingora.add_service(admin).add_dependency(&gateway);
         }
         pingora.add_service(background_service("asking", Asking::new(Arc::clone(&live))));
         pingora.add_service(background_service("names", Following::new(Arc::clone(&live))));
@@ -132,20 +116,39 @@ fn endpoint(address: SocketAddr, patience: Duration) -> ListenerConfig {
 }
 
 /// Pingora would panic in one of its threads; here the user is told which line of which file to look at.
-fn ports_are_free(config: &Config, path: &Path) -> Result<(), Problems> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let listen = config.server.listen.iter().map(|listener| ("server.listen", listener.address));
-    let admin = config.server.admin.iter().map(|address| ("server.admin", *address));
-    let check = |(key, address): (&str, SocketAddr)| {
+fn ports_can_be_had(config: &Config, options: &Options) -> Result<(), Problems> {
+    let listen = &config.server.listen;
+    let many = |index: usize| if listen.len() > 1 { format!("[{index}]") } else { String::new() };
+    let listen = listen.iter().enumerate();
+    let listen = listen.map(|(index, listener)| (format!("server.listen{}", many(index)), listener.address));
+    let admin = config.server.admin.iter().map(|address| ("server.admin".to_owned(), *address));
+    let check = |(path, address): (String, SocketAddr)| {
         let error = TcpListener::bind(address).err()?;
-        let shown = address.to_string();
-        let line = text.lines().position(|line| line.contains(&shown)).map(|index| index + 1);
-        let message = format!("cannot listen on {shown}: {error}; `ss -ltnp` shows who does");
-        Some(Problem { path: key.into(), line, message })
+        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        if taken && options.upgrade {
+            // by the process whose sockets are taken over
+            return None;
+        }
+        let hint = if taken { "; `ss -ltnp` shows by whom" } else { "" };
+        Some((path, format!("cannot listen on {address}: {error}{hint}")))
     };
     let list: Vec<_> = listen.chain(admin).filter_map(check).collect();
-    if list.is_empty() {
-        return Ok(());
-    }
-    Err(Problems { source: path.display().to_string(), list, omitted: 0 })
+    if list.is_empty() { Ok(()) } else { Err(at_start(list, options)) }
+}
+
+fn cannot_log(conf: &AccessLog, error: &std::io::Error, options: &Options) -> Problems {
+    let name = match &conf.target {
+        LogTarget::File(path) => path.display().to_string(),
+        LogTarget::Stdout => "standard output".to_owned(),
+    };
+    at_start(vec![("server.access_log.path".to_owned(), format!("cannot open {name}: {error}"))], options)
+}
+
+/// What the config asks for and cannot be had, in the shape of all other problems with it.
+fn at_start(list: Vec<(String, String)>, options: &Options) -> Problems {
+    let text = std::fs::read_to_string(&options.config).unwrap_or_default();
+    let problem = |(path, message): (String, String)| Problem { line: line_of(&text, &path), path, message };
+    let mut list: Vec<_> = list.into_iter().map(problem).collect();
+    list.sort_by_key(|problem| problem.line);
+    Problems { source: options.config.display().to_string(), list, omitted: 0 }
 }

@@ -7,7 +7,7 @@
 //! runs, and fails on demand in every way that engines are known to fail.
 //!
 //! `batch`, `text` and the fault list are pure; `engine` is the clock; `listen`, `wire` and
-//! `service` are the network; `Node` holds them together.
+//! `service` are the network; `Node` holds them together. `load` is the other side: the simulated clients.
 
 mod batch;
 mod body;
@@ -16,6 +16,7 @@ mod echo;
 mod engine;
 mod fault;
 mod listen;
+pub mod load;
 mod node;
 mod openai;
 mod options;

@@ -47,6 +47,8 @@ impl Snapshot {
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
+    /// Says which process answers while one takes over from another.
+    pid: u32,
     time: String,
     uptime_seconds: u64,
     config_generation: u64,
@@ -107,6 +109,7 @@ impl Status {
     fn of(s: &Snapshot) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
             time: text(s.wall),
             uptime_seconds: s.uptime.as_secs(),
             config_generation: s.generation,

@@ -59,7 +59,10 @@ pub async fn run(
 ) -> Result<Attempted> {
     let body = ctx.body.clone().unwrap_or_default();
     let sender = ctx.sender.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
+    let mut header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
+    if let Some(lease) = &ctx.lease {
+        headers::give_host(&mut header, lease.address())?;
+    }
     let connected = tokio::select! {
         connected = connect(connector, peer, fresh) => connected,
         () = gone(session) => return Ok(Attempted::Failed(Outcome::ClientGone)),
@@ -74,6 +77,7 @@ pub async fn run(
     };
     ctx.sent += 1;
     let sent_at = Instant::now();
+    ctx.sent_at = Some(sent_at);
     let exchange = async {
         let (mut node, sent) = send(stream, header, &body, member.conf.timeouts.send).await;
         if matches!(sent, Err(Unsent::Timeout)) {

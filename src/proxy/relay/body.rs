@@ -1,10 +1,11 @@
 //! Reading the request's body, so that it can be sent again.
 
 use bytes::{Bytes, BytesMut};
+use http::header::EXPECT;
 use pingora::ErrorType;
 use pingora_proxy::Session;
 
-use super::super::framing::{TOO_LARGE, content_length};
+use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
 use super::super::reply::Failure;
 use crate::live::{Gauge, Share};
 
@@ -29,10 +30,6 @@ pub enum Read {
         body: Bytes,
         share: Option<Share>,
     },
-    /// Too large to be kept, but it ended just there: it is whole, and sent once.
-    Whole {
-        body: Bytes,
-    },
     /// Too large: what was read so far; the rest is still to come.
     Unkept {
         start: Bytes,
@@ -46,6 +43,22 @@ pub enum ReadError {
     Failed(Failure),
 }
 
+/// Asks for the body of a client that waits to be asked (curl does, above 1 MB). The node is not: what it would say
+/// to the client has been said.
+pub async fn invite(session: &mut Session) -> Result<(), ReadError> {
+    let expect = session.req_header().headers.get(EXPECT);
+    let waits = expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !waits || session.as_downstream_mut().is_body_empty() {
+        return Ok(());
+    }
+    let client = session.as_downstream_mut();
+    // Pingora takes it for a response that comes before the request's end, and would close the connection after it
+    let keepalive = client.get_keepalive();
+    client.write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
+    client.set_keepalive(keepalive);
+    Ok(())
+}
+
 /// Reads the whole body, unless it is too large to be kept.
 pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, ReadError> {
     if session.as_downstream_mut().is_body_empty() {
@@ -55,14 +68,6 @@ pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result
     let first = announced.unwrap_or(0);
     let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
     let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new() }) };
-    if session
-        .req_header()
-        .headers
-        .get("expect")
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
-        session.as_downstream_mut().write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
-    }
     collect(session, limits, share, announced).await
 }
 
@@ -78,15 +83,13 @@ async fn collect(
     {
         let size = body.len() + chunk.len() as u64;
         if size > limits.max {
-            return Err(ReadError::Failed(Failure::new(TOO_LARGE.status, TOO_LARGE.message)));
+            return Err(ReadError::Failed(TOO_LARGE.into()));
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk, announced);
-        if !room || size > limits.keep {
-            // nothing would come after it on Pingora's own path, which would then send no body at all
-            let ended = session.as_downstream_mut().is_body_done();
-            let body = body.take();
-            return Ok(if ended { Read::Whole { body } } else { Read::Unkept { start: body } });
+        // one that is here to its end is kept after all: nothing would be gained by forgetting it
+        if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
+            return Ok(Read::Unkept { start: body.take() });
         }
     }
     Ok(Read::Kept { body: body.take(), share: Some(share) })
@@ -124,9 +127,7 @@ impl Collected {
 
 fn read_error(error: &pingora::Error) -> ReadError {
     match error.etype() {
-        ErrorType::ReadTimedout => {
-            ReadError::Failed(Failure::new(408, "the request body did not come within client.body_timeout"))
-        }
+        ErrorType::ReadTimedout => ReadError::Failed(BODY_TOO_SLOW.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,
         _ => ReadError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
     }

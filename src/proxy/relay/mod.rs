@@ -75,6 +75,10 @@ async fn once(
     let outcome = classify::status(code, member.conf.retry.on.status(code));
     if let (Outcome::Ok, Some(lease)) = (outcome, &ctx.lease) {
         lease.good_head(Instant::now()).iter().for_each(announce);
+        // a 4xx acquits nobody: the node may have looked at the request sooner than the others
+        if code < 400 {
+            ctx.served(Instant::now());
+        }
     }
     if outcome == Outcome::Busy
         && let Some(lease) = &ctx.lease
@@ -131,7 +135,8 @@ async fn pass_on(
 }
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
-    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+    let judged = ctx.reconsider(outcome);
+    match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
         Verdict::Again(why) => {
             again(ctx, member, outcome, why);
             Ok(Next::Node)

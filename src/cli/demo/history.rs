@@ -1,0 +1,65 @@
+//! How many requests each node had in flight, second by second.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::picture::Row;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// More columns than any terminal has.
+const SAMPLES_MAX: usize = 512;
+
+#[derive(Debug, Default)]
+pub struct History {
+    next: Duration,
+    nodes: Vec<VecDeque<u64>>,
+}
+
+impl History {
+    /// To be called often; keeps one sample a second.
+    pub fn note(&mut self, elapsed: Duration, rows: &[Row]) {
+        if elapsed < self.next {
+            return;
+        }
+        self.next = elapsed + EVERY;
+        self.nodes.resize(rows.len(), VecDeque::new());
+        for (samples, row) in self.nodes.iter_mut().zip(rows) {
+            if samples.len() == SAMPLES_MAX {
+                samples.pop_front();
+            }
+            samples.push_back(row.in_flight.into());
+        }
+    }
+
+    /// The last `width` samples of a node, oldest first.
+    pub fn last(&self, place: usize, width: usize) -> Vec<u64> {
+        let Some(samples) = self.nodes.get(place) else { return Vec::new() };
+        samples.iter().skip(samples.len().saturating_sub(width)).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::Mood;
+    use super::*;
+
+    #[test]
+    fn one_sample_a_second_and_the_last_ones_are_kept() {
+        let mut history = History::default();
+        for tick in 0..6000_u32 {
+            let row = Row {
+                name: "a".to_owned(),
+                running: true,
+                state: String::new(),
+                mood: Mood::Well,
+                in_flight: tick / 10,
+                done: 0,
+                failed: 0,
+            };
+            history.note(Duration::from_millis(u64::from(tick) * 100), &[row]);
+        }
+        assert_eq!(history.last(0, 3), [597, 598, 599]);
+        assert_eq!(history.last(0, 9999).len(), SAMPLES_MAX);
+        assert!(history.last(1, 3).is_empty());
+    }
+}

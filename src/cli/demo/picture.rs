@@ -1,0 +1,120 @@
+//! The demo at one instant: plain values, for all that is shown and decided.
+
+use std::time::{Duration, Instant};
+
+use super::words;
+use crate::fleet::{NodeSnapshot, NodeState, PoolSnapshot};
+use crate::outcome::Outcome;
+use crate::retry::Again;
+use crate::sim::load::Counts;
+
+#[derive(Clone, Debug)]
+pub struct Picture {
+    pub at: Instant,
+    pub elapsed: Duration,
+    /// What the clients have seen.
+    pub counts: Counts,
+    /// Whether each node's process serves, which the gateway can only find out.
+    pub running: Vec<bool>,
+    /// What the gateway knows.
+    pub pool: Option<PoolSnapshot>,
+}
+
+/// One node, for the table and the lines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub name: String,
+    pub running: bool,
+    pub state: String,
+    pub mood: Mood,
+    pub in_flight: u32,
+    pub done: u64,
+    pub failed: u64,
+}
+
+/// What a state means at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Well,
+    /// On its way back.
+    Coming,
+    Away,
+}
+
+impl Picture {
+    pub fn rows(&self) -> Vec<Row> {
+        let nodes = self.pool.iter().flat_map(|pool| &pool.nodes);
+        let running = self.running.iter().copied().chain(std::iter::repeat(true));
+        nodes.zip(running).map(|(node, running)| Row::of(node, running)).collect()
+    }
+
+    /// How often a request went on to another node.
+    pub fn retried(&self) -> u64 {
+        self.pool.iter().map(retried).sum()
+    }
+
+    pub fn ejections(&self) -> u64 {
+        self.pool.iter().flat_map(|pool| &pool.nodes).map(|node| node.ejections).sum()
+    }
+}
+
+impl Row {
+    fn of(node: &NodeSnapshot, running: bool) -> Self {
+        let mood = match node.state {
+            NodeState::Up if node.share >= 1.0 => Mood::Well,
+            NodeState::Up | NodeState::Probing => Mood::Coming,
+            NodeState::Ejected | NodeState::Draining => Mood::Away,
+        };
+        Self {
+            name: node.id.name.to_string(),
+            running,
+            state: words::state(node),
+            mood,
+            in_flight: node.in_flight,
+            done: node.attempts_with(Outcome::Ok),
+            failed: failures(node),
+        }
+    }
+}
+
+/// How often a request went on to another node. A stale connection is not among them: there the same node is asked again.
+pub fn retried(pool: &PoolSnapshot) -> u64 {
+    let elsewhere = Again::ALL.iter().zip(pool.counters.retries).filter(|(why, _)| **why != Again::Stale);
+    elsewhere.map(|(_, count)| count).sum()
+}
+
+/// Attempts that failed on this node.
+pub fn failures(node: &NodeSnapshot) -> u64 {
+    let failed = Outcome::ALL.iter().zip(node.attempts).filter(|(outcome, _)| outcome.is_failure());
+    failed.map(|(_, count)| count).sum()
+}
+
+/// Snapshots for the tests of what is made of them.
+#[cfg(test)]
+pub mod testing {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fleet::{Counters, NodeId};
+
+    pub fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        NodeSnapshot {
+            id: Arc::new(NodeId { pool: "demo".into(), name: name.into(), address }),
+            state,
+            reason: None,
+            ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
+            in_flight,
+            max_in_flight: None,
+            weight: 1.0,
+            share: 1.0,
+            recent_failures: 0,
+            attempts: [0; Outcome::ALL.len()],
+            ejections: 0,
+        }
+    }
+
+    pub fn pool(nodes: Vec<NodeSnapshot>) -> PoolSnapshot {
+        PoolSnapshot { name: "demo".into(), nodes, counters: Counters::default(), events: Vec::new() }
+    }
+}

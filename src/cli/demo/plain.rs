@@ -1,0 +1,52 @@
+//! The demo as lines: one every two seconds, and one for each event.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use jiff::Zoned;
+
+use super::about::About;
+use super::journal::Journal;
+use super::picture::{Picture, Row};
+
+const EVERY: Duration = Duration::from_secs(2);
+
+pub struct Plain {
+    out: Box<dyn Write>,
+    next: Duration,
+    /// Entries of the journal that were written.
+    shown: u64,
+}
+
+impl Plain {
+    pub fn new(out: Box<dyn Write>) -> Self {
+        Self { out, next: Duration::ZERO, shown: 0 }
+    }
+
+    pub fn greet(&mut self, about: &About) -> io::Result<()> {
+        writeln!(self.out, "{}\nto ask something yourself:", about.describe(usize::MAX))?;
+        about.curl(usize::MAX).iter().try_for_each(|line| writeln!(self.out, "  {line}"))?;
+        self.out.flush()
+    }
+
+    pub fn show(&mut self, picture: &Picture, journal: &Journal) -> io::Result<()> {
+        let (entries, made) = journal.since(self.shown);
+        for entry in entries {
+            writeln!(self.out, "{}  * {} {}", entry.time, entry.who.as_str(), entry.what)?;
+        }
+        self.shown = made;
+        if picture.elapsed >= self.next {
+            self.next = picture.elapsed + EVERY;
+            writeln!(self.out, "{}  {}", Zoned::now().strftime("%H:%M:%S"), line(picture))?;
+        }
+        self.out.flush()
+    }
+}
+
+fn line(picture: &Picture) -> String {
+    let node = |row: &Row| format!("{}: {:<15} {:>3} in flight   ", row.name, row.state, row.in_flight);
+    let nodes: String = picture.rows().iter().map(node).collect();
+    let counts = picture.counts;
+    let retried = picture.retried();
+    format!("{nodes}clients: {} answered, {} failed   retried: {retried}", counts.done, counts.failed)
+}

@@ -1,0 +1,192 @@
+//! What stands where on the terminal: first the table and the totals, and the more the more room there is.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Stylize;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Sparkline};
+
+use super::about::About;
+use super::history::History;
+use super::journal::{Entry, Journal, Who};
+use super::picture::{Mood, Picture, Row};
+use super::table::{self, colour};
+use super::words;
+
+/// From these heights on there is room for more than the table.
+const ROOM_FOR_HISTORY: u16 = 22;
+const ROOM_FOR_SPACE: u16 = 16;
+/// From this width on there is a margin.
+const ROOM_FOR_MARGIN: u16 = 46;
+
+/// All that is drawn.
+pub struct Scene<'a> {
+    pub about: &'a About,
+    pub picture: &'a Picture,
+    pub rows: &'a [Row],
+    pub journal: &'a Journal,
+    pub history: &'a History,
+}
+
+pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
+    let area = frame.area();
+    let margin = u16::from(area.width >= ROOM_FOR_MARGIN);
+    let area = Rect { x: margin, width: area.width.saturating_sub(2 * margin), ..area };
+    let nodes = u16::try_from(scene.rows.len()).unwrap_or(u16::MAX);
+    let space = u16::from(area.height >= ROOM_FOR_SPACE);
+    let curve = if area.height >= ROOM_FOR_HISTORY { curve_height(area.height) } else { 0 };
+    let history = if curve > 0 { nodes * curve + 2 } else { 0 };
+    let totals = totals(scene, area.width);
+    let totals_height = u16::try_from(totals.len()).unwrap_or(1);
+    let foot = foot(scene, area);
+    let foot_height = u16::try_from(foot.len()).unwrap_or(0);
+    let [head, nodes_area, totals_area, curves, events, foot_area] = Layout::vertical([
+        Constraint::Length(1 + space),
+        Constraint::Length(nodes + 1 + space),
+        Constraint::Length(totals_height + space),
+        Constraint::Length(history),
+        Constraint::Fill(1),
+        Constraint::Length(foot_height),
+    ])
+    .areas(area);
+    frame.render_widget(title_line(scene, area.width), head);
+    table::draw(frame, nodes_area, scene.rows, scene.about.clients as u64);
+    frame.render_widget(Paragraph::new(totals), totals_area);
+    if curve > 0 {
+        draw_curves(frame, scene, curves, curve);
+    }
+    draw_events(frame, scene, events);
+    frame.render_widget(Paragraph::new(foot), foot_area);
+}
+
+/// Lines of each node's curve.
+fn curve_height(height: u16) -> u16 {
+    if height >= 34 { 5 } else { 2 }
+}
+
+fn title_line(scene: &Scene<'_>, width: u16) -> Line<'static> {
+    let keys = format!("{}  q ends it", words::clock(scene.picture.elapsed));
+    let room = usize::from(width).saturating_sub(keys.len());
+    let name = scene.about.describe(room.saturating_sub(2));
+    Line::from(vec![Span::from(format!("{name:<room$}")).bold(), Span::from(keys)])
+}
+
+/// On one line if that is wide enough, else on two.
+fn totals(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
+    let counts = scene.picture.counts;
+    let mood = if counts.failed == 0 { Mood::Well } else { Mood::Away };
+    let clients = vec![
+        Span::from("clients  ").dim(),
+        Span::styled(format!("{} failed", counts.failed), colour(mood).bold()),
+        Span::from(format!(", {} answered, {} waiting", counts.done, counts.in_flight)),
+    ];
+    let ejections = words::counted(scene.picture.ejections(), "ejection");
+    let retried = scene.picture.retried();
+    let gateway = vec![Span::from("gateway  ").dim(), Span::from(format!("{retried} retried, {ejections}"))];
+    let line = Line::from([clients.clone(), vec![Span::from("    ")], gateway.clone()].concat());
+    if line.width() <= usize::from(width) { vec![line] } else { vec![clients.into(), gateway.into()] }
+}
+
+fn draw_curves(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, height: u16) {
+    let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    frame.render_widget(heading("in flight, second by second", area.width), head);
+    for (place, row) in scene.rows.iter().enumerate() {
+        let offset = u16::try_from(place).unwrap_or(u16::MAX).saturating_mul(height);
+        let lane = Rect { y: body.y + offset, height, ..body };
+        let [name, curve] = Layout::horizontal([Constraint::Length(3), Constraint::Fill(1)]).areas(lane);
+        let label = Rect { y: name.y + height - 1, height: 1, ..name };
+        frame.render_widget(Line::from(row.name.clone()).bold(), label);
+        let samples = scene.history.last(place, usize::from(curve.width));
+        let spark =
+            Sparkline::default().data(samples).max(scene.about.clients as u64).style(colour(row.mood));
+        frame.render_widget(spark, curve);
+    }
+}
+
+fn draw_events(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    if area.height < 2 {
+        return;
+    }
+    let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    frame.render_widget(heading("what happens", area.width), head);
+    let lines: Vec<_> = scene.journal.last(body.height.into()).map(event_line).collect();
+    frame.render_widget(Paragraph::new(lines), body);
+}
+
+fn event_line(entry: &Entry) -> Line<'_> {
+    let who = Span::from(format!(" {:<8}", entry.who.as_str()));
+    let who = if entry.who == Who::Gateway { who.bold() } else { who };
+    Line::from(vec![Span::from(entry.time.as_str()).dim(), who, Span::from(entry.what.as_str())])
+}
+
+fn heading(text: &'static str, width: u16) -> Line<'static> {
+    let rest = usize::from(width).saturating_sub(text.len() + 1);
+    Line::from(format!("{text} {}", "─".repeat(rest))).dim()
+}
+
+/// What a person can try; nothing where there is no room for more than the table.
+fn foot(scene: &Scene<'_>, area: Rect) -> Vec<Line<'static>> {
+    let curl = scene.about.curl(area.width.into()).into_iter().map(Line::from);
+    match area.height {
+        ROOM_FOR_SPACE.. => {
+            std::iter::once(heading("ask something yourself", area.width)).chain(curl).collect()
+        }
+        10.. => curl.collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::picture::testing::{node, pool};
+    use super::*;
+    use crate::fleet::NodeState;
+    use crate::sim::load::Counts;
+
+    fn drawn(width: u16, height: u16) -> String {
+        let mut journal = Journal::new(std::time::Duration::ZERO);
+        (0..50).for_each(|number| journal.say(format!("line {number}")));
+        let nodes = vec![node("a", NodeState::Up, 24), node("b", NodeState::Ejected, 0)];
+        let picture = Picture {
+            at: std::time::Instant::now(),
+            elapsed: std::time::Duration::from_secs(71),
+            counts: Counts { sent: 31, in_flight: 24, done: 7, failed: 0, cut: 0 },
+            running: vec![true, false],
+            pool: Some(pool(nodes)),
+        };
+        let rows = picture.rows();
+        let mut history = History::default();
+        history.note(picture.elapsed, &rows);
+        let about = About { clients: 24, address: "127.0.0.1:9999".parse().unwrap(), admin: None };
+        let scene =
+            Scene { about: &about, picture: &picture, rows: &rows, journal: &journal, history: &history };
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, &scene)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn any_size_can_be_drawn() {
+        for width in [1, 2, 3, 5, 9, 20, 45, 46, 47, 76, 80, 300] {
+            for height in (0..24).chain([33, 34, 60]) {
+                let _ = drawn(width, height);
+            }
+        }
+    }
+
+    #[test]
+    fn what_matters_is_on_a_usual_screen() {
+        let screen = drawn(80, 24);
+        for wanted in
+            ["1:11", "ejected 4 s", "dead", "0 failed, 7 answered, 24 waiting", "line 49", "curl -i"]
+        {
+            assert!(screen.contains(wanted), "{wanted:?} is missing in\n{screen}");
+        }
+        assert!(screen.contains(&"█".repeat(22)), "{screen}");
+        let small = drawn(40, 6);
+        assert!(small.contains("ejected 4 s") && small.contains("0 failed"), "{small}");
+    }
+}

@@ -1,0 +1,167 @@
+//! What the demo consists of, and the gateway's configuration for it.
+
+use std::fmt::Write;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use super::story::Times;
+use crate::sim::StepTimes;
+use crate::sim::load::Sizes;
+
+/// Something in the input, or an address that cannot be had (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+const ADMIN: &str = "127.0.0.1:9990";
+
+/// Why there is no demo.
+#[derive(Debug)]
+pub struct Trouble {
+    pub code: u8,
+    pub message: String,
+}
+
+impl Trouble {
+    /// One that the user can do nothing about.
+    pub fn failure(what: &str, error: impl std::fmt::Display) -> Self {
+        Self { code: 1, message: format!("{what}: {error}") }
+    }
+}
+
+/// Everything that can be chosen.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub listen: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub clients: usize,
+    pub tokens: Sizes,
+    pub step: StepTimes,
+    pub fail_timeout: Duration,
+    pub probe_pass: Duration,
+    pub slow_start: Duration,
+    pub times: Times,
+}
+
+impl Setup {
+    /// What `evenkeel demo` shows: requests of 1 to 6 seconds, and a crash that is over after half a minute.
+    pub fn demo(listen: SocketAddr) -> Result<Self, Trouble> {
+        let listen = free(listen)?;
+        let admin = ADMIN.parse().ok().filter(|admin| *admin != listen && TcpListener::bind(admin).is_ok());
+        Ok(Self {
+            listen,
+            admin,
+            clients: 24,
+            tokens: Sizes::Uniform { min: 40, max: 220 },
+            step: StepTimes { base: Duration::from_millis(20), per_seq: Duration::from_micros(400) },
+            fail_timeout: Duration::from_secs(5),
+            probe_pass: Duration::from_secs(2),
+            slow_start: Duration::from_secs(5),
+            times: Times {
+                first: Duration::from_secs(20),
+                every: Duration::from_secs(40),
+                startup: Duration::from_secs(8),
+            },
+        })
+    }
+
+    /// The gateway's configuration file.
+    pub fn config(&self, nodes: &[(String, SocketAddr)]) -> String {
+        let admin = self.admin.map_or_else(|| "off".to_owned(), |admin| format!("\"{admin}\""));
+        let ms = |time: Duration| format!("{}ms", time.as_millis());
+        let mut list = String::new();
+        for (name, address) in nodes {
+            // writing to a String cannot fail
+            let _ = write!(list, "\n      - {{ name: {name}, address: \"{address}\" }}");
+        }
+        format!(
+            r#"server: {{ listen: "{listen}", admin: {admin}, threads: 2, access_log: {{ format: off }} }}
+pools:
+  demo:
+    nodes:{list}
+    health: {{ fail_timeout: {fail_timeout}, probe_pass: {probe_pass}, slow_start: {slow_start} }}
+"#,
+            listen = self.listen,
+            fail_timeout = ms(self.fail_timeout),
+            probe_pass = ms(self.probe_pass),
+            slow_start = ms(self.slow_start),
+        )
+    }
+
+    /// Where clients on this machine reach the gateway.
+    pub fn reached_at(&self) -> SocketAddr {
+        let mut address = self.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        address
+    }
+}
+
+/// The address, with a port of its own if it has none, or what to do because another program has it.
+pub fn free(address: SocketAddr) -> Result<SocketAddr, Trouble> {
+    match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+        Ok(address) => Ok(address),
+        Err(error) => Err(Trouble { code: EXIT_USAGE, message: taken(address, &error) }),
+    }
+}
+
+fn taken(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let ip = address.ip();
+            let other = SocketAddr::new(ip, if port == 8080 { 8081 } else { 8080 });
+            format!(
+                "another program has port {port} (`ss -ltnp` shows which); \
+                 stop it, or choose another port: evenkeel demo --listen {other}"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is not an address of this machine; use --listen 127.0.0.1:{port}", address.ip())
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("port {port} needs privileges; choose another: evenkeel demo --listen 127.0.0.1:8080")
+        }
+        _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_config_is_valid_and_says_what_was_chosen() {
+        let setup = Setup::demo("127.0.0.1:0".parse().unwrap()).unwrap();
+        let nodes =
+            [("a".to_owned(), "127.0.0.1:1".parse().unwrap()), ("b".to_owned(), "[::1]:2".parse().unwrap())];
+        for admin in [None, Some("127.0.0.1:3".parse().unwrap())] {
+            let text = Setup { admin, ..setup.clone() }.config(&nodes);
+            let config = Config::parse(&text, "demo").unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(config.server.admin, admin);
+            assert_eq!(config.pools[0].health.fail_timeout, Duration::from_secs(5));
+            assert_eq!(config.pools[0].nodes.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_explained() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let trouble = free(address).unwrap_err();
+        assert_eq!(trouble.code, 64);
+        assert!(
+            trouble.message.contains(&address.port().to_string()) && trouble.message.contains("--listen")
+        );
+    }
+
+    #[test]
+    fn clients_do_not_connect_to_everywhere() {
+        let mut setup = Setup::demo("127.0.0.1:0".parse().unwrap()).unwrap();
+        setup.listen = "0.0.0.0:9".parse().unwrap();
+        assert_eq!(setup.reached_at().to_string(), "127.0.0.1:9");
+    }
+}

@@ -1,0 +1,92 @@
+//! The demo's loop: look, decide, show, wait.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::journal::Journal;
+use super::plain::Plain;
+use super::stage::Stage;
+use super::story::{Cue, Story};
+use super::terminal::{Key, Terminal};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where the demo is shown.
+pub enum Face {
+    Table(Terminal),
+    Plain(Plain),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its time was over, and its last requests are done.
+    InTime,
+    /// A key, a signal, or nobody is looking any more.
+    Asked,
+}
+
+/// Shows the demo until `limit`, a key or `stop`.
+pub fn show(
+    stage: &mut Stage,
+    story: &mut Story,
+    face: &mut Face,
+    limit: Option<Duration>,
+    stop: &AtomicBool,
+) -> Ended {
+    let mut journal = Journal::new(stage.slow_start);
+    journal.say(story.begin());
+    let mut ending = false;
+    if face.greet(stage).is_err() {
+        return Ended::Asked;
+    }
+    loop {
+        let picture = stage.look();
+        if let Some(pool) = &picture.pool {
+            journal.follow(pool, picture.at);
+        }
+        if !ending && limit.is_some_and(|limit| picture.elapsed >= limit) {
+            ending = true;
+            stage.load.stop();
+            journal.say("ends: no new requests, those under way are finished".to_owned());
+        }
+        let cues = if ending { Vec::new() } else { story.step(&picture) };
+        for cue in cues {
+            match cue {
+                Cue::Crash(place) => stage.crash(place),
+                Cue::Say(what) => journal.say(what),
+            }
+        }
+        let shown = match face {
+            Face::Table(terminal) => terminal.show(&stage.about, &picture, &journal),
+            Face::Plain(plain) => plain.show(&picture, &journal),
+        };
+        if ending && picture.counts.in_flight == 0 {
+            return Ended::InTime;
+        }
+        if shown.is_err() || !stage.is_alive() || face.wait() || stop.load(Ordering::Acquire) {
+            return Ended::Asked;
+        }
+    }
+}
+
+impl Face {
+    fn greet(&mut self, stage: &Stage) -> io::Result<()> {
+        match self {
+            Self::Table(_) => Ok(()),
+            Self::Plain(plain) => plain.greet(&stage.about),
+        }
+    }
+
+    /// Until the next look; says whether the user has had enough.
+    fn wait(&mut self) -> bool {
+        match self {
+            Self::Table(terminal) => terminal.key_within(TICK) == Some(Key::Quit),
+            Self::Plain(_) => {
+                thread::sleep(TICK);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The gateway, the nodes and the clients, all of them in this process.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use super::about::About;
+use super::picture::Picture;
+use super::setup::{Setup, Trouble};
+use super::summary::Summary;
+use crate::config::Config;
+use crate::live::Live;
+use crate::server::{Options, Server, Stop, StopHandle, stop_handle};
+use crate::sim::load::{Ask, Load, LoadHandle, Target};
+use crate::sim::{self, Node, State};
+
+const NAMES: [&str; 2] = ["a", "b"];
+/// How long the gateway may take to listen.
+const START_WITHIN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// All that runs.
+pub struct Stage {
+    live: Arc<Live>,
+    nodes: Vec<Node>,
+    startup: Duration,
+    pub slow_start: Duration,
+    pub load: LoadHandle,
+    pub about: About,
+    began: Instant,
+    stop: StopHandle,
+    gateway: JoinHandle<()>,
+    /// Of the nodes and the clients.
+    runtime: Runtime,
+}
+
+impl Stage {
+    /// Starts everything; returns when the clients have begun.
+    pub fn start(setup: &Setup) -> Result<Self, Trouble> {
+        let failed = |error| Trouble::failure("cannot start", error);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("demo")
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let _entered = runtime.enter();
+        let nodes = NAMES.iter().map(|name| Node::start(options(setup, name)));
+        let nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let (live, stop, gateway) = start_gateway(setup, &nodes)?;
+        let address = setup.reached_at();
+        wait_for(address, &gateway)?;
+        let ask = Ask::Chat { tokens: setup.tokens, stream: 0.0 };
+        let load = Load {
+            ramp: Duration::from_secs(1),
+            ..Load::new(vec![Target::chat(address)], setup.clients, ask)
+        };
+        let load = load.start();
+        drop(_entered);
+        Ok(Self {
+            live,
+            nodes,
+            startup: setup.times.startup,
+            slow_start: setup.slow_start,
+            load,
+            about: About { clients: setup.clients, address, admin: setup.admin },
+            began: Instant::now(),
+            stop,
+            gateway,
+            runtime,
+        })
+    }
+
+    /// As it is now.
+    pub fn look(&self) -> Picture {
+        let now = Instant::now();
+        let running = self.nodes.iter().map(|node| node.state() == State::Serving).collect();
+        let pool = self.live.fleet().pools.first().map(|member| member.pool.snapshot(now));
+        Picture {
+            at: now,
+            elapsed: now.saturating_duration_since(self.began),
+            counts: self.load.counts(),
+            running,
+            pool,
+        }
+    }
+
+    /// Whether the gateway runs still.
+    pub fn is_alive(&self) -> bool {
+        !self.gateway.is_finished()
+    }
+
+    /// Kills a node, as by kill -9; it comes back by itself.
+    pub fn crash(&self, place: usize) {
+        let _entered = self.runtime.enter();
+        if let Some(node) = self.nodes.get(place) {
+            node.restart(self.startup);
+        }
+    }
+
+    /// Ends everything: first the load (with `cut`, requests under way are not waited for), then the gateway.
+    pub fn end(self, cut: bool) -> Result<Summary, Trouble> {
+        let last = self.look();
+        if !self.is_alive() {
+            return Err(Trouble::failure(
+                "the gateway has ended",
+                "its log says why (RUST_LOG=info, --plain)",
+            ));
+        }
+        if cut {
+            self.load.cut();
+        } else {
+            self.load.stop();
+        }
+        let report = self.runtime.block_on(self.load.finish());
+        self.stop.stop(Stop::Now);
+        let ended = self.gateway.join();
+        self.runtime.shutdown_background();
+        match ended {
+            Ok(()) => Ok(Summary { elapsed: last.elapsed, report, pool: last.pool }),
+            Err(_) => Err(Trouble::failure("the gateway has ended", "it panicked")),
+        }
+    }
+}
+
+fn options(setup: &Setup, name: &str) -> sim::Options {
+    // as uvicorn does
+    let keepalive = Some(Duration::from_secs(5));
+    sim::Options { name: name.to_owned(), step: setup.step, keepalive, ..sim::Options::default() }
+}
+
+fn start_gateway(setup: &Setup, nodes: &[Node]) -> Result<(Arc<Live>, StopHandle, JoinHandle<()>), Trouble> {
+    let listed: Vec<_> = nodes.iter().map(|node| (node.name().to_owned(), node.addr())).collect();
+    let source = "the demo's configuration";
+    let config = Config::parse(&setup.config(&listed), source);
+    let config = config.map_err(|problems| Trouble::failure("cannot start", problems))?;
+    let options = Options { config: PathBuf::from(source), upgrade: false, upgrade_sock: PathBuf::new() };
+    let server = Server::new(config, &options).map_err(|error| Trouble::failure("cannot start", error))?;
+    let live = Arc::clone(&server.live);
+    let (stop, stopping) = stop_handle();
+    let thread = thread::Builder::new().name("gateway".into());
+    let thread = thread.spawn(move || server.run(stopping));
+    Ok((live, stop, thread.map_err(|error| Trouble::failure("cannot start", error))?))
+}
+
+fn wait_for(address: SocketAddr, gateway: &JoinHandle<()>) -> Result<(), Trouble> {
+    let end = Instant::now() + START_WITHIN;
+    while TcpStream::connect_timeout(&address, START_WITHIN).is_err() {
+        if gateway.is_finished() || Instant::now() > end {
+            return Err(Trouble::failure("the gateway does not listen", address));
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What came of it all, in a few lines.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::picture::{failures, retried};
+use super::words::counted;
+use crate::fleet::PoolSnapshot;
+use crate::outcome::Outcome;
+use crate::retry::Again;
+use crate::sim::load::Report;
+
+#[derive(Debug)]
+pub struct Summary {
+    pub elapsed: Duration,
+    pub report: Report,
+    pub pool: Option<PoolSnapshot>,
+}
+
+impl Summary {
+    /// No client saw a failure.
+    pub fn is_clean(&self) -> bool {
+        self.report.failed == 0
+    }
+
+    fn clients(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &self.report;
+        let requests = counted(report.sent, "request");
+        write!(
+            f,
+            "clients: {requests} in {:.0} s, {} answered, ",
+            self.elapsed.as_secs_f64(),
+            report.succeeded
+        )?;
+        write!(f, "{} failed", report.failed)?;
+        let kinds: Vec<_> = report.failures.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        if !kinds.is_empty() {
+            write!(f, " ({})", kinds.join(", "))?;
+        }
+        if report.cut > 0 {
+            write!(f, ", {} under way at the end", report.cut)?;
+        }
+        let times = report.latency();
+        let seconds = |part| times.at(part).as_secs_f64();
+        writeln!(f)?;
+        writeln!(
+            f,
+            "         half within {:.1} s, 99% within {:.1} s, the slowest {:.1} s",
+            seconds(0.5),
+            seconds(0.99),
+            seconds(1.0)
+        )
+    }
+
+    fn gateway(&self, f: &mut fmt::Formatter<'_>, pool: &PoolSnapshot) -> fmt::Result {
+        let retries = Again::ALL.iter().zip(pool.counters.retries);
+        let retries = retries.filter(|(why, count)| **why != Again::Stale && *count > 0);
+        let why: Vec<_> = retries.map(|(why, count)| format!("{} {count}", why.as_str())).collect();
+        let retried = retried(pool);
+        let ejections = pool.nodes.iter().map(|node| node.ejections).sum();
+        let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+        writeln!(f, "gateway: {retried} retried on another node{why}, {}", counted(ejections, "ejection"))?;
+        let done: u64 = pool.nodes.iter().map(|node| node.attempts_with(Outcome::Ok)).sum();
+        for node in &pool.nodes {
+            let own = node.attempts_with(Outcome::Ok);
+            let share = own as f64 * 100.0 / done.max(1) as f64;
+            let (name, failed) = (&node.id.name, failures(node));
+            let ejections = counted(node.ejections, "ejection");
+            writeln!(f, "node {name}:  {own} done ({share:.0}%), {failed} failed, {ejections}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.clients(f)?;
+        self.pool.iter().try_for_each(|pool| self.gateway(f, pool))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::load::Failure;
+
+    #[test]
+    fn says_what_the_clients_saw() {
+        let report = Report { sent: 11, succeeded: 9, failed: 1, cut: 1, ..Report::default() };
+        let report = Report { failures: [(Failure::Status(502), 1)].into(), ..report };
+        let summary = Summary { elapsed: Duration::from_secs(45), report, pool: None };
+        assert!(!summary.is_clean());
+        let wanted =
+            "clients: 11 requests in 45 s, 9 answered, 1 failed (http_502 1), 1 under way at the end\n";
+        assert!(summary.to_string().starts_with(wanted), "{summary}");
+    }
+}

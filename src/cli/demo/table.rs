@@ -1,0 +1,67 @@
+//! The table of the nodes. Colours are the terminal's own, so that they fit light and dark, and each says what a word
+//! beside it says too.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Rect};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::widgets::{Cell, Row as TableRow, Table};
+
+use super::bar::bar;
+use super::picture::{Mood, Row};
+
+/// Below these widths columns are left out.
+const ROOM_FOR_PROCESS: u16 = 76;
+const ROOM_FOR_COUNTS: u16 = 46;
+
+/// A column: its heading, its width (0: what is left), and the cell of a row.
+type Column<'a> = (&'a str, u16, Box<dyn Fn(&Row) -> Cell<'static> + 'a>);
+
+/// Draws the nodes; a bar of full width stands for `full` requests.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, rows: &[Row], full: u64) {
+    let mut columns = columns(area.width);
+    let fixed: u16 = columns.iter().map(|(_, width, _)| width + 1).sum();
+    let room = usize::from(area.width.saturating_sub(fixed));
+    let place = columns.iter().position(|(_, width, _)| *width == 0);
+    if let Some((.., cell)) = place.and_then(|place| columns.get_mut(place)) {
+        *cell = Box::new(move |row| {
+            Cell::from(bar(row.in_flight.into(), full, room + 1)).style(colour(row.mood))
+        });
+    }
+    let header = TableRow::new(columns.iter().map(|(name, ..)| *name)).style(Style::new().dim());
+    let widths = columns.iter().map(|(_, width, _)| match width {
+        0 => Constraint::Fill(1),
+        width => Constraint::Length(*width),
+    });
+    let widths: Vec<_> = widths.collect();
+    let rows = rows.iter().map(|row| TableRow::new(columns.iter().map(|(.., cell)| cell(row))));
+    let rows: Vec<_> = rows.collect();
+    frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
+}
+
+fn columns<'a>(width: u16) -> Vec<Column<'a>> {
+    let mut columns: Vec<Column<'a>> = vec![("node", 4, Box::new(|row| Cell::from(row.name.clone()).bold()))];
+    if width >= ROOM_FOR_PROCESS {
+        columns.push(("process", 9, Box::new(process)));
+    }
+    columns.push(("gateway says", 16, Box::new(|row| Cell::from(row.state.clone()).style(colour(row.mood)))));
+    columns.push(("in flight", 0, Box::new(|_| Cell::default())));
+    columns.push(("", 4, Box::new(|row| Cell::from(format!("{:>4}", row.in_flight)).bold())));
+    if width >= ROOM_FOR_COUNTS {
+        columns.push(("   done", 7, Box::new(|row| Cell::from(format!("{:>7}", row.done)))));
+        columns.push((" failed", 7, Box::new(|row| Cell::from(format!("{:>7}", row.failed)))));
+    }
+    columns
+}
+
+fn process(row: &Row) -> Cell<'static> {
+    if row.running { Cell::from("running") } else { Cell::from("dead").style(colour(Mood::Away)) }
+}
+
+/// What a mood looks like.
+pub fn colour(mood: Mood) -> Style {
+    Style::new().fg(match mood {
+        Mood::Well => Color::Green,
+        Mood::Coming => Color::Magenta,
+        Mood::Away => Color::Red,
+    })
+}

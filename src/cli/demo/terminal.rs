@@ -1,0 +1,104 @@
+//! The terminal: taken over, drawn on, and given back whatever happens.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::about::About;
+use super::history::History;
+use super::journal::Journal;
+use super::picture::Picture;
+use super::screen::{self, Scene};
+use super::setup::Trouble;
+
+/// Gives the terminal back when it is dropped; a panic gives it back too, in whichever thread.
+pub struct Terminal {
+    inner: DefaultTerminal,
+    history: History,
+    panicked: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Quit,
+    Other,
+}
+
+impl Terminal {
+    pub fn open() -> Result<Self, Trouble> {
+        let inner = ratatui::try_init().map_err(|error| {
+            restore();
+            Trouble::failure("cannot use this terminal, try --plain", error)
+        })?;
+        let panicked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&panicked);
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // nothing may be drawn over the message
+            seen.store(true, Ordering::Release);
+            hook(info);
+        }));
+        Ok(Self { inner, history: History::default(), panicked })
+    }
+
+    /// Whether something in this process has panicked since, and said so where the table was.
+    pub fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Acquire)
+    }
+
+    /// Draws. An error: there is nothing left to draw on.
+    pub fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
+        if self.has_panicked() {
+            return Err(io::Error::other("a panic has given the terminal back"));
+        }
+        let rows = picture.rows();
+        self.history.note(picture.elapsed, &rows);
+        let scene = Scene { about, picture, rows: &rows, journal, history: &self.history };
+        self.inner.draw(|frame| screen::draw(frame, &scene)).map(|_| ())
+    }
+
+    /// The next key, if one comes within this time.
+    pub fn key_within(&mut self, time: Duration) -> Option<Key> {
+        match event::poll(time) {
+            Ok(true) => match event::read() {
+                Ok(Event::Key(key)) if key.kind == KeyEventKind::Press => Some(meaning(key)),
+                _ => None,
+            },
+            Ok(false) => None,
+            Err(_) => {
+                // no keyboard: signals end it still
+                thread::sleep(time);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if !self.has_panicked() {
+            let _ = self.inner.show_cursor();
+            restore();
+        }
+    }
+}
+
+/// As it was before. Harmless if it was never taken over.
+pub fn restore() {
+    if ratatui::crossterm::terminal::is_raw_mode_enabled().unwrap_or(false) {
+        let _ = ratatui::try_restore();
+    }
+}
+
+fn meaning(key: KeyEvent) -> Key {
+    match key.code {
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Key::Quit,
+        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Quit,
+        _ => Key::Other,
+    }
+}

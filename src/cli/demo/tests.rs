@@ -1,0 +1,92 @@
+//! The whole demo, faster: a crash and a return within three seconds.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::plain::Plain;
+use super::setup::Setup;
+use super::show::{Ended, Face, show};
+use super::stage::Stage;
+use super::story::{Story, Times};
+use crate::sim::StepTimes;
+use crate::sim::load::Sizes;
+
+/// A writer whose text can be read meanwhile.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn ms(time: u64) -> Duration {
+    Duration::from_millis(time)
+}
+
+fn fast() -> Setup {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    Setup {
+        admin: None,
+        tokens: Sizes::Uniform { min: 5, max: 30 },
+        step: StepTimes { base: ms(5), per_seq: Duration::ZERO },
+        fail_timeout: ms(600),
+        probe_pass: ms(200),
+        slow_start: ms(300),
+        times: Times { first: ms(600), every: ms(60_000), startup: ms(400) },
+        ..Setup::demo(listen).expect("a free port")
+    }
+}
+
+#[test]
+fn a_node_crashes_and_comes_back_and_no_client_notices() {
+    let setup = fast();
+    let mut stage = Stage::start(&setup).expect("the demo starts");
+    let said = Shared::default();
+    let mut face = Face::Plain(Plain::new(Box::new(said.clone())));
+    let mut story = Story::new(setup.times);
+    let ended = show(&mut stage, &mut story, &mut face, Some(ms(3000)), &AtomicBool::new(false));
+    assert_eq!(ended, Ended::InTime);
+    let summary = stage.end(false).expect("the gateway ends");
+    let text = String::from_utf8(said.0.lock().clone()).expect("UTF-8");
+    let story = format!("{text}{summary}");
+
+    assert!(summary.is_clean(), "{story}");
+    assert_eq!(summary.report.sent, summary.report.succeeded, "{story}");
+    assert!(summary.report.succeeded > 200, "{story}");
+    let pool = summary.pool.as_ref().expect("a pool");
+    assert_eq!(pool.nodes.iter().map(|node| node.ejections).collect::<Vec<_>>(), [1, 0], "{story}");
+    assert!(pool.nodes.iter().all(|node| node.in_flight == 0), "{story}");
+    for what in [
+        "demo kills a",
+        "gateway ejects a for 600ms",
+        "0 failed at clients",
+        "demo sees a run again",
+        "gateway hears from a",
+        "gateway has a back",
+        "demo sees a with its share again",
+        "curl -i http://127.0.0.1:",
+    ] {
+        assert!(text.contains(what), "{what:?} is missing in\n{story}");
+    }
+}
+
+#[test]
+fn it_ends_at_once_when_it_is_asked_to() {
+    let setup = fast();
+    let mut stage = Stage::start(&setup).expect("the demo starts");
+    let mut face = Face::Plain(Plain::new(Box::new(io::sink())));
+    let ended = show(&mut stage, &mut Story::new(setup.times), &mut face, None, &AtomicBool::new(true));
+    assert_eq!(ended, Ended::Asked);
+    let summary = stage.end(true).expect("the gateway ends");
+    assert!(summary.is_clean());
+}

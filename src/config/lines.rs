@@ -1,0 +1,42 @@
+//! Where a value stands in a file, for what turns out to be wrong only after the file was read.
+
+use super::problems::Collector;
+use super::raw::{self, Raw, Value};
+
+/// The line of the value at this path, such as `server.listen[1]`, counted from 1. No path with a dot in a key.
+pub fn line_of(text: &str, path: &str) -> Option<usize> {
+    let mut raw = &raw::parse(text, &Collector::default())?;
+    for step in path.split('.') {
+        let (key, index) = match step.strip_suffix(']').and_then(|step| step.split_once('[')) {
+            Some((key, index)) => (key, Some(index.parse::<usize>().ok()?)),
+            None => (step, None),
+        };
+        raw = child(raw, key)?;
+        if let (Value::List(items), Some(index)) = (&raw.value, index) {
+            raw = items.get(index)?;
+        }
+    }
+    Some(raw.line).filter(|line| *line > 0)
+}
+
+fn child<'a>(raw: &'a Raw, wanted: &str) -> Option<&'a Raw> {
+    let Value::Mapping(entries) = &raw.value else { return None };
+    let found = entries.iter().find(|(key, _)| key.as_key().as_deref() == Some(wanted));
+    found.map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line_of;
+
+    #[test]
+    fn finds_the_line_of_a_value() {
+        let text = "# 127.0.0.1:1\nserver:\n  admin: 127.0.0.1:1\n  listen:\n    - 127.0.0.1:2\n    - { address: 127.0.0.1:3 }\n";
+        assert_eq!(line_of(text, "server.admin"), Some(3));
+        assert_eq!(line_of(text, "server.listen[0]"), Some(5));
+        assert_eq!(line_of(text, "server.listen[1]"), Some(6));
+        assert_eq!(line_of(text, "server.listen[2]"), None);
+        assert_eq!(line_of("server: { listen: a:1 }", "server.listen[0]"), Some(1));
+        assert_eq!(line_of("server: {}", "server.admin"), None);
+    }
+}

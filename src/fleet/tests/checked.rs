@@ -1,0 +1,141 @@
+//! The active check.
+
+use super::*;
+use crate::config::Check;
+
+fn with_check(rise: u32, fall: u32) -> Bench {
+    let check = Check { path: "/health".into(), interval: seconds(5.0), timeout: seconds(2.0), rise, fall };
+    let bench = Bench::with(2, |health| health.check = Some(check));
+    // the first round sets the phases: a at once, b half an interval later
+    for question in bench.questions(QuestionKind::Check) {
+        bench.pool.answer(&question, true, bench.now);
+    }
+    bench
+}
+
+/// The next round of checks, each node with its result.
+fn round(bench: &mut Bench, results: [(&str, bool); 2]) {
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        bench.pass(2.5);
+        for question in bench.questions(QuestionKind::Check) {
+            let (name, passed) =
+                results.into_iter().find(|(name, _)| **name == *question.node.name).expect("a node");
+            bench.pool.answer(&question, passed, bench.now);
+            asked.push(name);
+        }
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, ["a", "b"]);
+}
+
+#[test]
+fn fall_failures_in_a_row_eject() {
+    let mut bench = with_check(1, 3);
+    round(&mut bench, [("a", false), ("b", true)]);
+    round(&mut bench, [("a", false), ("b", true)]);
+    round(&mut bench, [("a", true), ("b", true)]);
+    round(&mut bench, [("a", false), ("b", true)]);
+    round(&mut bench, [("a", false), ("b", true)]);
+    assert!(bench.is_up("a"));
+    round(&mut bench, [("a", false), ("b", true)]);
+    assert!(!bench.is_up("a"));
+}
+
+#[test]
+fn rise_passes_in_a_row_end_an_ejection_early() {
+    let mut bench = with_check(2, 1);
+    round(&mut bench, [("a", false), ("b", true)]);
+    assert!(!bench.is_up("a"));
+    round(&mut bench, [("a", true), ("b", true)]);
+    assert!(!bench.is_up("a"));
+    round(&mut bench, [("a", true), ("b", true)]);
+    assert!(bench.is_up("a"));
+    assert!(bench.snapshot("a").share < 0.02, "with slow start");
+}
+
+#[test]
+fn the_last_that_is_up_is_not_ejected_by_its_check() {
+    let mut bench = with_check(1, 1);
+    for _ in 0..5 {
+        round(&mut bench, [("a", false), ("b", false)]);
+    }
+    let up = ["a", "b"].into_iter().filter(|name| bench.is_up(name)).count();
+    assert_eq!(up, 1);
+}
+
+#[test]
+fn passes_from_before_a_crash_end_no_ejection() {
+    let mut bench = with_check(2, 3);
+    for _ in 0..10 {
+        round(&mut bench, [("a", true), ("b", true)]);
+    }
+    bench.pass(5.0);
+    let before = bench.questions(QuestionKind::Check);
+    bench.fail("a", 5);
+    for question in &before {
+        bench.pool.answer(question, true, bench.now);
+    }
+    assert!(!bench.is_up("a"), "that check had been sent before the crash");
+    round(&mut bench, [("a", true), ("b", true)]);
+    assert!(!bench.is_up("a"), "one of two");
+    round(&mut bench, [("a", true), ("b", true)]);
+    assert!(bench.is_up("a"));
+}
+
+/// `/health` of a node whose engine answers nothing but 500 passes all the while.
+#[test]
+fn a_check_that_is_blind_to_the_fault_ends_no_ejection() {
+    for outcome in [Outcome::Http5xx, Outcome::Timeout] {
+        let mut bench = with_check(1, 3);
+        for _ in 0..5 {
+            bench.once("a", outcome);
+        }
+        assert!(!bench.is_up("a"));
+        for _ in 0..5 {
+            round(&mut bench, [("a", true), ("b", true)]);
+            assert!(!bench.is_up("a"), "{outcome}");
+        }
+        // once the check has seen something, its passing is news
+        round(&mut bench, [("a", false), ("b", true)]);
+        round(&mut bench, [("a", true), ("b", true)]);
+        assert!(bench.is_up("a"), "{outcome}");
+    }
+}
+
+#[test]
+fn a_blind_check_does_not_spare_the_probe() {
+    let mut bench = with_check(1, 3);
+    for _ in 0..5 {
+        bench.once("a", Outcome::Http5xx);
+    }
+    bench.pass(bench.out_for("a"));
+    assert_eq!(bench.ask(true), ["a"]);
+    bench.questions(QuestionKind::Check);
+    assert_eq!(bench.state("a"), NodeState::Probing);
+    let probe = bench.on("a");
+    bench.pass(5.0);
+    for question in bench.questions(QuestionKind::Check) {
+        bench.pool.answer(&question, true, bench.now);
+    }
+    assert_eq!(bench.state("a"), NodeState::Probing, "its probe is still out");
+    probe.settle(Outcome::Http5xx, bench.now);
+    assert!((bench.out_for("a") - 60.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_check_that_a_reload_took_away_comes_back() {
+    let mut bench = with_check(1, 3);
+    bench.pass(5.0);
+    let under_way = bench.questions(QuestionKind::Check);
+    assert_eq!(under_way.len(), 2);
+    let with = bench.conf.clone();
+    bench.conf.health.check = None;
+    bench.pool.configure(&bench.conf, bench.now);
+    for question in &under_way {
+        bench.pool.answer(question, true, bench.now);
+    }
+    bench.pool.configure(&with, bench.now);
+    bench.pass(5.0);
+    assert_eq!(bench.questions(QuestionKind::Check).len(), 2);
+}

@@ -1,0 +1,179 @@
+//! What ejects a node, and for how long.
+
+use super::*;
+
+#[test]
+fn the_fifth_failure_within_the_window_ejects() {
+    let mut bench = Bench::new(2);
+    for i in 0..4 {
+        bench.at(f64::from(i) * 7.0);
+        bench.fail("a", 1);
+        assert!(bench.is_up("a"));
+    }
+    bench.at(29.9);
+    bench.fail("a", 1);
+    assert_eq!(bench.state("a"), NodeState::Ejected);
+    assert!((bench.out_for("a") - 30.0).abs() < 1e-6);
+    assert!(bench.is_up("b"));
+}
+
+#[test]
+fn a_failure_outside_the_window_is_forgotten() {
+    let mut bench = Bench::new(2);
+    bench.fail("a", 4);
+    bench.at(30.0);
+    bench.fail("a", 4);
+    assert!(bench.is_up("a"), "the first four are exactly fail_timeout old");
+    assert_eq!(bench.snapshot("a").recent_failures, 4);
+    bench.fail("a", 1);
+    assert!(!bench.is_up("a"));
+}
+
+#[test]
+fn the_window_slides_and_does_not_start_anew() {
+    let mut bench = Bench::new(2);
+    // one failure each 7.6 s: at most four in any 30 s, for as long as it goes on
+    for i in 0..100 {
+        bench.at(f64::from(i) * 7.6);
+        bench.fail("a", 1);
+        assert!(bench.is_up("a"), "failure {i}");
+    }
+    // each 7.4 s: the fifth is within 30 s of the first
+    let from = bench.now + seconds(40.0);
+    for i in 1..=5 {
+        bench.now = from + seconds(f64::from(i) * 7.4);
+        assert!(bench.is_up("a"));
+        bench.fail("a", 1);
+    }
+    assert!(!bench.is_up("a"));
+}
+
+#[test]
+fn a_success_erases_nothing() {
+    let bench = Bench::new(2);
+    for _ in 0..5 {
+        assert!(bench.is_up("a"));
+        bench.fail("a", 1);
+        if bench.is_up("a") {
+            bench.serve("a");
+        }
+    }
+    assert!(!bench.is_up("a"));
+}
+
+#[test]
+fn what_is_no_failure_ejects_nobody() {
+    for outcome in Outcome::ALL.into_iter().filter(|outcome| !outcome.is_failure()) {
+        let bench = Bench::new(2);
+        for _ in 0..100 {
+            bench.once("a", outcome);
+        }
+        assert!(bench.is_up("a"), "{outcome}");
+    }
+}
+
+#[test]
+fn every_failure_counts() {
+    for outcome in Outcome::ALL.into_iter().filter(|outcome| outcome.is_failure()) {
+        let mut bench = Bench::new(2);
+        for _ in 0..5 {
+            assert!(bench.is_up("a"), "{outcome}");
+            bench.once("a", outcome);
+            bench.pass(1.1);
+        }
+        assert!(!bench.is_up("a"), "{outcome}");
+        assert_eq!(bench.snapshot("a").ejections, 1);
+    }
+}
+
+#[test]
+fn max_fails_zero_never_ejects() {
+    let bench = Bench::with(2, |health| health.max_fails = 0);
+    bench.fail("a", 1000);
+    assert!(bench.is_up("a"));
+}
+
+#[test]
+fn max_fails_one_ejects_at_once() {
+    let bench = Bench::with(2, |health| health.max_fails = 1);
+    bench.fail("a", 1);
+    assert!(!bench.is_up("a"));
+}
+
+#[test]
+fn an_ejected_node_gets_nothing_while_another_is_up() {
+    let bench = Bench::new(2);
+    bench.fail("a", 5);
+    let held: Vec<_> = (0..50).map(|_| bench.lease().expect("b is up")).collect();
+    assert!(held.iter().all(|lease| *lease.node().name == *"b"));
+    assert!(matches!(bench.try_on("a"), Err(Refusal::AllTried)), "b has been tried, a is out");
+}
+
+#[test]
+fn the_failures_of_one_crash_are_one_event() {
+    let mut bench = Bench::new(2);
+    let held: Vec<_> = (0..192).map(|_| bench.on("a")).collect();
+    bench.at(1.0);
+    let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).0).collect();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0].in_flight, 188, "the fifth was still counted when it reported");
+    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");
+    assert_eq!(bench.snapshot("a").ejections, 1);
+    assert_eq!(bench.snapshot("a").in_flight, 0);
+}
+
+#[test]
+fn late_news_of_an_old_epoch_is_not_believed() {
+    let mut bench = Bench::new(2);
+    let late: Vec<_> = (0..20).map(|_| bench.on("a")).collect();
+    let late_refused = bench.on("a");
+    bench.fail("a", 5);
+    let mut late = late.into_iter();
+    let good = late.next().expect("one");
+    assert!(good.good_head(bench.now).is_none(), "a head from before the ejection brings nobody back");
+    assert!(!bench.is_up("a"));
+    bench.pass(30.0);
+    bench.ask(true);
+    let probe = bench.on("a");
+    for lease in late.by_ref().take(6) {
+        lease.settle(Outcome::Reset, bench.now);
+    }
+    assert_eq!(bench.state("a"), NodeState::Probing, "late failures fail no probe");
+    assert!(good.good_head(bench.now).is_none());
+    assert_eq!(bench.state("a"), NodeState::Probing, "a late head passes no probe");
+    probe.good_head(bench.now).expect("back");
+    for lease in late {
+        lease.settle(Outcome::Reset, bench.now);
+    }
+    late_refused.settle(Outcome::Connect, bench.now);
+    assert!(bench.is_up("a"), "late failures do not count after its return");
+    assert_eq!(bench.snapshot("a").recent_failures, 0);
+    drop(bench.on("a"));
+}
+
+#[test]
+fn a_node_that_refused_is_passed_over_for_a_second() {
+    let mut bench = Bench::new(2);
+    bench.once("a", Outcome::Connect);
+    let all_b = |bench: &Bench| {
+        let held: Vec<_> = (0..10).map(|_| bench.lease().expect("b")).collect();
+        held.iter().all(|lease| *lease.node().name == *"b")
+    };
+    assert!(all_b(&bench));
+    bench.at(0.999);
+    assert!(all_b(&bench));
+    bench.at(1.0);
+    assert!(!all_b(&bench));
+}
+
+#[test]
+fn while_all_are_in_the_hold_the_refusal_says_until_when() {
+    let mut bench = Bench::new(2);
+    bench.once("a", Outcome::Connect);
+    bench.at(0.4);
+    bench.once("b", Outcome::Connect);
+    let refusal = bench.lease().expect_err("both refused");
+    assert_eq!(refusal, Refusal::Unreachable { until: Some(bench.start + seconds(1.0)) });
+    bench.at(1.0);
+    assert_eq!(*bench.lease().expect("a").node().name, *"a");
+}

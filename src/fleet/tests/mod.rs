@@ -1,0 +1,174 @@
+//! The rules of the fleet, each at its edges, in virtual time.
+
+mod checked;
+mod ejection;
+mod last;
+mod probing;
+mod property;
+mod reload;
+mod request_fault;
+mod selection;
+mod stress;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::health::State;
+use super::{Charge, Event, Key, Lease, NodeState, Pool, Question, QuestionKind, Refusal};
+use crate::config::{self, Balance, HttpVersion, Models, NodeAddress};
+use crate::outcome::Outcome;
+
+/// A pool of nodes `a`, `b`, `c` ..., and its clock.
+struct Bench {
+    pool: Arc<Pool>,
+    conf: config::Pool,
+    start: Instant,
+    now: Instant,
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn node(name: &str, host: &str, port: u16) -> config::Node {
+    let address = NodeAddress { host: host.into(), port };
+    config::Node { name: name.into(), address, weight: 1.0, max_in_flight: None, drain: false }
+}
+
+fn nodes(count: usize) -> Vec<config::Node> {
+    let name = |i: usize| char::from(b'a' + u8::try_from(i).expect("a few nodes")).to_string();
+    let port = |i: usize| u16::try_from(i + 1).expect("a few nodes");
+    (0..count).map(|i| node(&name(i), "10.0.0.1", port(i))).collect()
+}
+
+/// Short slow starts and long ejections hide nothing: 5 failures in 30 s, then out for 30 s, at most 300 s.
+fn conf(nodes: Vec<config::Node>) -> config::Pool {
+    config::Pool {
+        name: "p".into(),
+        models: Models { any: true, names: [].into() },
+        balance: Balance::LeastInFlight,
+        nodes,
+        http_version: HttpVersion::H1,
+        health: config::Health {
+            max_fails: 5,
+            fail_timeout: seconds(30.0),
+            max_eject: seconds(300.0),
+            probe_pass: seconds(5.0),
+            slow_start: seconds(10.0),
+            check: None,
+        },
+        retry: config::Retry::default(),
+        timeouts: config::Timeouts::default(),
+    }
+}
+
+impl Bench {
+    fn new(count: usize) -> Self {
+        Self::of(conf(nodes(count)))
+    }
+
+    fn with(count: usize, change: impl FnOnce(&mut config::Health)) -> Self {
+        let mut conf = conf(nodes(count));
+        change(&mut conf.health);
+        Self::of(conf)
+    }
+
+    fn of(conf: config::Pool) -> Self {
+        let now = Instant::now();
+        Self { pool: Arc::new(Pool::new(&conf, now)), conf, start: now, now }
+    }
+
+    /// Sets the clock, in seconds from the start.
+    fn at(&mut self, at: f64) {
+        let to = self.start + seconds(at);
+        assert!(to >= self.now, "the clock does not go back");
+        self.now = to;
+    }
+
+    fn pass(&mut self, time: f64) {
+        self.now += seconds(time);
+    }
+
+    fn lease(&self) -> Result<Lease, Refusal> {
+        self.pool.lease(&[], self.now)
+    }
+
+    fn keys(&self) -> Vec<(Key, String)> {
+        self.pool.table().members().map(|(key, node)| (key, node.id.name.to_string())).collect()
+    }
+
+    /// A lease on this node and no other.
+    fn try_on(&self, name: &str) -> Result<Lease, Refusal> {
+        let others: Vec<_> = self.keys().into_iter().filter(|(_, n)| n != name).map(|(key, _)| key).collect();
+        self.pool.lease(&others, self.now)
+    }
+
+    fn on(&self, name: &str) -> Lease {
+        self.try_on(name).unwrap_or_else(|refusal| panic!("no lease on {name}: {refusal:?}"))
+    }
+
+    /// One request that comes to this end at once.
+    fn once(&self, name: &str, outcome: Outcome) -> Option<Charge> {
+        self.on(name).settle(outcome, self.now).1
+    }
+
+    fn fail(&self, name: &str, times: usize) {
+        for _ in 0..times {
+            self.once(name, Outcome::Reset);
+        }
+    }
+
+    fn serve(&self, name: &str) -> Option<Event> {
+        let lease = self.on(name);
+        let event = lease.good_head(self.now);
+        lease.settle(Outcome::Ok, self.now);
+        event
+    }
+
+    fn snapshot(&self, name: &str) -> super::NodeSnapshot {
+        let found = self.pool.snapshot(self.now).nodes.into_iter().find(|node| *node.id.name == *name);
+        found.unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    fn state(&self, name: &str) -> NodeState {
+        self.snapshot(name).state
+    }
+
+    fn is_up(&self, name: &str) -> bool {
+        self.state(name) == NodeState::Up
+    }
+
+    /// How long it is out from now on.
+    fn out_for(&self, name: &str) -> f64 {
+        self.snapshot(name).ejected_for.map_or(0.0, |left| left.as_secs_f64())
+    }
+
+    fn accepts(&self, name: &str) -> bool {
+        let table = self.pool.table();
+        let (_, node) = table.members().find(|(_, node)| *node.id.name == *name).expect("a node");
+        matches!(node.health.state(), State::Ejected(ejection) if ejection.accepts)
+    }
+
+    fn questions(&self, kind: QuestionKind) -> Vec<Question> {
+        self.pool.questions(self.now).into_iter().filter(|question| question.kind == kind).collect()
+    }
+
+    /// Who is asked now whether it is back; the answer is given at once.
+    fn ask(&self, yes: bool) -> Vec<String> {
+        let ask = |question: &Question| {
+            self.pool.answer(question, yes, self.now);
+            question.node.name.to_string()
+        };
+        self.questions(QuestionKind::Back).iter().map(ask).collect()
+    }
+
+    /// Ejects it and lets its time pass, up to the probe.
+    fn bring_to_probing(&mut self, name: &str) {
+        self.fail(name, 5);
+        assert_eq!(self.state(name), NodeState::Ejected);
+        self.pass(self.out_for(name));
+        assert_eq!(self.ask(true), [name]);
+        assert_eq!(self.state(name), NodeState::Probing);
+    }
+}

@@ -1,0 +1,189 @@
+//! Reload, drain, places that are used again, names.
+
+use super::*;
+use crate::fleet::{Change, Fleet};
+
+fn rename(bench: &mut Bench, names: &[&str]) -> Vec<Event> {
+    bench.conf.nodes =
+        names.iter().map(|name| node(name, "10.0.0.1", u16::from(name.as_bytes()[0] - b'a') + 1)).collect();
+    bench.pool.configure(&bench.conf, bench.now)
+}
+
+#[test]
+fn counts_and_health_stay_with_the_identity() {
+    let mut bench = Bench::new(3);
+    let held: Vec<_> = (0..6).map(|_| bench.lease().expect("a node")).collect();
+    bench.fail("a", 5);
+    bench.fail("b", 3);
+    let events = rename(&mut bench, &["c", "b", "a"]);
+    assert!(events.is_empty(), "{events:?}");
+    assert_eq!(bench.state("a"), NodeState::Ejected);
+    assert_eq!(bench.snapshot("b").recent_failures, 3);
+    assert!(["a", "b", "c"].into_iter().all(|name| bench.snapshot(name).in_flight == 2));
+    drop(held);
+    assert!(bench.pool.is_idle());
+}
+
+#[test]
+fn another_address_is_another_node() {
+    let mut bench = Bench::new(2);
+    bench.fail("a", 5);
+    bench.conf.nodes[0].address.port = 99;
+    let events = bench.pool.configure(&bench.conf, bench.now);
+    let changes: Vec<_> = events.iter().map(|event| event.change).collect();
+    assert_eq!(changes, [Change::Draining, Change::Joined]);
+    assert!(bench.is_up("a"));
+}
+
+#[test]
+fn a_node_that_joins_starts_slowly() {
+    let mut bench = Bench::new(2);
+    let mut held: Vec<_> = (0..100).map(|_| bench.lease().expect("a node")).collect();
+    rename(&mut bench, &["a", "b", "c"]);
+    held.extend((0..50).map(|_| bench.lease().expect("a node")));
+    assert!(bench.snapshot("c").in_flight <= 1);
+    bench.pass(10.0);
+    held.extend((0..50).map(|_| bench.lease().expect("a node")));
+    assert!(bench.snapshot("c").in_flight > 40);
+}
+
+#[test]
+fn a_removed_node_finishes_what_it_has() {
+    let mut bench = Bench::new(2);
+    let last = bench.on("a");
+    rename(&mut bench, &["b"]);
+    assert_eq!(bench.state("a"), NodeState::Draining);
+    let held: Vec<_> = (0..10).map(|_| bench.lease().expect("b")).collect();
+    assert!(held.iter().all(|lease| *lease.node().name == *"b"));
+    last.settle(Outcome::Ok, bench.now);
+    assert_eq!(bench.keys().len(), 1, "gone with its last request");
+}
+
+#[test]
+fn a_drained_node_finishes_and_stays() {
+    let mut bench = Bench::new(2);
+    let last = bench.on("a");
+    bench.conf.nodes[0].drain = true;
+    let events = bench.pool.configure(&bench.conf, bench.now);
+    assert_eq!(events.iter().map(|event| event.change).collect::<Vec<_>>(), [Change::Draining]);
+    assert!(bench.pool.configure(&bench.conf, bench.now).is_empty(), "said once");
+    assert!(bench.try_on("a").is_err());
+    drop(last);
+    assert_eq!(bench.state("a"), NodeState::Draining);
+    bench.conf.nodes[0].drain = false;
+    bench.pool.configure(&bench.conf, bench.now);
+    drop(bench.on("a"));
+}
+
+#[test]
+fn what_belongs_to_a_buried_node_does_nothing() {
+    let mut bench = Bench::new(2);
+    let charge = bench.once("a", Outcome::Http5xx).expect("charged");
+    let key = bench.keys()[0].0;
+    bench.fail("a", 4);
+    bench.at(30.0);
+    let question = bench.questions(QuestionKind::Back).remove(0);
+    rename(&mut bench, &["b"]);
+    rename(&mut bench, &["b", "c"]);
+    let (reused, name) = bench.keys().into_iter().find(|(k, _)| k.place == key.place).expect("reused");
+    assert_eq!(name, "c");
+    assert_ne!(reused, key);
+    bench.fail("c", 4);
+    assert!(bench.pool.charge_again(charge, bench.now).is_none());
+    assert!(bench.pool.take_back(charge, bench.now).is_none());
+    assert!(bench.pool.answer(&question, true, bench.now).is_none());
+    assert!(bench.pool.resolved(key, "10.9.9.9:1".parse().ok(), bench.now).is_none());
+    assert!(bench.is_up("c"));
+    assert_eq!(bench.snapshot("c").recent_failures, 4);
+    let lease = bench.pool.lease(&[key, bench.keys()[1].0], bench.now).expect("a stale key excludes nobody");
+    assert_eq!(lease.key(), reused);
+    assert_eq!(lease.address().ip().to_string(), "10.0.0.1");
+}
+
+#[test]
+fn leases_outlive_any_number_of_reloads() {
+    let mut bench = Bench::new(1);
+    let mut held = Vec::new();
+    for round in 0..20_u8 {
+        let name = char::from(b'a' + round).to_string();
+        rename(&mut bench, &[&name]);
+        held.push(bench.lease().expect("the only one"));
+        assert_eq!(*held.last().unwrap().node().name, *name);
+    }
+    held.drain(..).for_each(|lease| drop(lease.settle(Outcome::Reset, bench.now)));
+    assert_eq!(bench.keys().len(), 1);
+    assert!(bench.pool.is_idle());
+}
+
+fn named() -> Bench {
+    let mut nodes = nodes(1);
+    nodes.push(node("n", "somewhere", 80));
+    Bench::of(conf(nodes))
+}
+
+#[test]
+fn a_name_that_leads_nowhere_starts_ejected() {
+    let mut bench = named();
+    assert_eq!(bench.state("n"), NodeState::Ejected);
+    assert_eq!(bench.snapshot("n").ejections, 0, "it was never there to be ejected");
+    bench.fail("a", 5);
+    for at in [0.0, 1.0, 30.0, 60.0] {
+        bench.at(at);
+        assert!(!bench.ask(false).contains(&"n".to_owned()), "there is nobody to ask");
+        assert!(bench.try_on("n").is_err());
+    }
+}
+
+#[test]
+fn a_name_that_leads_somewhere_is_used() {
+    let bench = named();
+    let (key, id) = bench.pool.names().remove(0);
+    assert_eq!(*id.name, *"n");
+    assert!(bench.pool.resolved(key, None, bench.now).is_none());
+    assert!(bench.pool.resolved(key, "10.1.1.1:80".parse().ok(), bench.now).is_some());
+    assert_eq!(bench.on("n").address().to_string(), "10.1.1.1:80");
+    bench.pool.resolved(key, "10.1.1.2:80".parse().ok(), bench.now);
+    assert_eq!(bench.on("n").address().to_string(), "10.1.1.2:80");
+    bench.pool.resolved(key, None, bench.now);
+    assert_eq!(bench.on("n").address().to_string(), "10.1.1.2:80", "the last address stays in use");
+}
+
+#[test]
+fn a_later_address_is_no_pardon() {
+    let mut bench = named();
+    let (key, _) = bench.pool.names().remove(0);
+    bench.pool.resolved(key, "10.1.1.1:80".parse().ok(), bench.now);
+    bench.pass(10.0);
+    bench.fail("n", 5);
+    bench.pool.resolved(key, "10.1.1.1:80".parse().ok(), bench.now);
+    assert_eq!(bench.state("n"), NodeState::Ejected);
+}
+
+fn fleet_of(names: &[&str]) -> config::Config {
+    let text = "server: { listen: 127.0.0.1:9999 }\npools: { x: { nodes: [127.0.0.1:1] } }";
+    let mut config = config::Config::parse(text, "test").expect("valid");
+    config.pools = names.iter().map(|name| config::Pool { name: (*name).into(), ..conf(nodes(2)) }).collect();
+    config
+}
+
+#[test]
+fn a_pool_that_leaves_and_comes_back_keeps_its_counts() {
+    let now = Instant::now();
+    let first = Fleet::first(fleet_of(&["x", "y"]), now);
+    let held = first.pools[1].pool.lease(&[], now).expect("a node");
+    let (second, _) = first.next(fleet_of(&["x"]), now);
+    assert_eq!(second.leaving.len(), 1);
+    assert!(first.pools[1].pool.lease(&[], now).is_err(), "a pool that leaves takes nothing new");
+    let (third, _) = second.next(fleet_of(&["x", "y"]), now);
+    let counts = |fleet: &Fleet| {
+        let snapshot = fleet.pools[1].pool.snapshot(now);
+        snapshot.nodes.iter().map(|node| node.in_flight).sum::<u32>()
+    };
+    assert_eq!(counts(&third), 1);
+    assert!(third.leaving.is_empty());
+    drop(held);
+    assert_eq!(counts(&third), 0);
+    let (fourth, _) = third.next(fleet_of(&["x"]), now);
+    let (fifth, _) = fourth.next(fleet_of(&["x"]), now);
+    assert!(fifth.leaving.is_empty(), "idle");
+}

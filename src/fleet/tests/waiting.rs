@@ -1,0 +1,40 @@
+//! Who is woken when a slot comes back or a node changes.
+
+use super::*;
+use event_listener::Listener;
+
+fn is_woken(listener: event_listener::EventListener) -> bool {
+    listener.wait_timeout(Duration::ZERO).is_some()
+}
+
+#[test]
+fn each_slot_that_comes_back_wakes_one() {
+    let bench = Bench::new(1);
+    let held: Vec<_> = (0..3).map(|_| bench.on("a")).collect();
+    let waiting: Vec<_> = (0..4).map(|_| bench.pool.changed()).collect();
+    for lease in held {
+        drop(lease);
+    }
+    let woken = waiting.into_iter().map(is_woken).collect::<Vec<_>>();
+    assert_eq!(woken, [true, true, true, false]);
+}
+
+#[test]
+fn a_settled_lease_wakes_one_too() {
+    let bench = Bench::new(1);
+    let held = [bench.on("a"), bench.on("a")];
+    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed()).collect();
+    for lease in held {
+        lease.settle(Outcome::Ok, bench.now);
+    }
+    assert_eq!(waiting.into_iter().map(is_woken).collect::<Vec<_>>(), [true, true, false]);
+}
+
+#[test]
+fn a_change_wakes_all() {
+    let mut bench = Bench::new(2);
+    bench.bring_to_probing("a");
+    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed()).collect();
+    bench.serve("a");
+    assert!(waiting.into_iter().all(is_woken));
+}

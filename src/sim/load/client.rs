@@ -1,0 +1,127 @@
+//! One client: asks, waits for the answer, asks again.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::conn::{Conn, Seen};
+use super::handle::{Phase, Shared};
+use super::options::{Load, Target};
+use super::record::{Failure, Record};
+use super::report::{RECORDS_MAX, Report};
+
+struct Client<'a> {
+    load: &'a Load,
+    /// One per target, where there is one.
+    conns: Vec<Option<Conn>>,
+    request: Vec<u8>,
+    seen: Seen,
+}
+
+/// Asks until the load is over.
+pub async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Receiver<Phase>) -> Report {
+    let load = &shared.load;
+    let conns = load.targets.iter().map(|_| None).collect();
+    let mut client = Client { load, conns, request: Vec::new(), seen: Seen::default() };
+    let mut report = Report::default();
+    let records_max = RECORDS_MAX / load.concurrency.max(1);
+    pause(&mut phase, load.ramp.mul_f64(place as f64 / load.concurrency.max(1) as f64)).await;
+    loop {
+        let now = *phase.borrow();
+        let Some(number) = shared.next(now) else { break };
+        shared.count.began();
+        let began = Instant::now();
+        let asked = tokio::select! {
+            biased;
+            asked = client.ask(number) => asked,
+            _ = phase.wait_for(|phase| *phase == Phase::Cut) => {
+                shared.count.cut();
+                report.note_cut();
+                break;
+            }
+        };
+        let record = client.record(number, began, shared.began, asked.err());
+        shared.count.ended(record.is_success());
+        report.note(record, records_max);
+        if !record.is_success() {
+            pause(&mut phase, load.pause_after_failure).await;
+        }
+    }
+    report.wall = shared.began.elapsed();
+    report
+}
+
+/// Waits, but not beyond the end of the load.
+async fn pause(phase: &mut watch::Receiver<Phase>, time: Duration) {
+    if !time.is_zero() {
+        let _ = tokio::time::timeout(time, phase.wait_for(|phase| *phase != Phase::Asking)).await;
+    }
+}
+
+impl Client<'_> {
+    async fn ask(&mut self, number: u64) -> Result<(), Failure> {
+        self.seen.reset();
+        let place = usize::try_from(number % self.load.targets.len() as u64).unwrap_or(0);
+        let (body, stream) = self.load.ask.body(number, self.load.seed);
+        write_request(&mut self.request, &self.load.targets[place], &self.load.headers, &body);
+        match self.load.timeout {
+            Some(limit) => {
+                let asked = tokio::time::timeout(limit, self.exchange(place, stream)).await;
+                asked.unwrap_or(Err(Failure::Timeout))
+            }
+            None => self.exchange(place, stream).await,
+        }
+    }
+
+    /// The connection comes back to its place only if it may be used again.
+    async fn exchange(&mut self, place: usize, stream: bool) -> Result<(), Failure> {
+        let kept = self.conns[place].take();
+        let was_kept = kept.is_some();
+        let mut conn = match kept {
+            Some(conn) => conn,
+            None => Conn::open(self.load.targets[place].address).await?,
+        };
+        let mut result = conn.exchange(&self.request, stream, &mut self.seen).await;
+        let is_stale = was_kept && result == Err(Failure::Reset) && self.seen.first_byte.is_none();
+        if is_stale && self.load.again_if_stale {
+            conn = Conn::open(self.load.targets[place].address).await?;
+            result = conn.exchange(&self.request, stream, &mut self.seen).await;
+        }
+        if self.seen.keeps {
+            self.conns[place] = Some(conn);
+        }
+        result
+    }
+
+    fn record(&self, number: u64, began: Instant, start: Instant, failure: Option<Failure>) -> Record {
+        let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(began));
+        Record {
+            number,
+            began: began.saturating_duration_since(start),
+            latency: began.elapsed(),
+            first_byte: since(self.seen.first_byte),
+            first_event: since(self.seen.first_event),
+            status: self.seen.status,
+            events: self.seen.sse.events,
+            failure,
+        }
+    }
+}
+
+fn write_request(out: &mut Vec<u8>, target: &Target, headers: &[(String, String)], body: &[u8]) {
+    out.clear();
+    let Target { address, path } = target;
+    let length = body.len();
+    // writing to a Vec cannot fail
+    let _ = write!(
+        out,
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+    );
+    for (name, value) in headers {
+        let _ = write!(out, "{name}: {value}\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+}

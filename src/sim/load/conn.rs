@@ -1,0 +1,124 @@
+//! One kept-alive connection: a request out in one write, a response read in place.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::framing::{self, Body, Head};
+use super::record::Failure;
+use super::sse::Sse;
+
+const BUFFER: usize = 16 * 1024;
+
+pub struct Conn {
+    stream: TcpStream,
+    buffer: BytesMut,
+    /// Responses that came this way.
+    pub served: u64,
+}
+
+/// What has been seen of a response so far, also when it fails.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub first_byte: Option<Instant>,
+    pub first_event: Option<Instant>,
+    pub status: Option<u16>,
+    pub sse: Sse,
+    /// The connection may be used again.
+    pub keeps: bool,
+}
+
+impl Seen {
+    pub fn reset(&mut self) {
+        self.sse.reset();
+        let sse = std::mem::take(&mut self.sse);
+        *self = Self { sse, ..Self::default() };
+    }
+}
+
+impl Conn {
+    pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(address).await.map_err(|_| Failure::Connect)?;
+        // without it a request that follows a response would wait for the server's ACK
+        let _ = stream.set_nodelay(true);
+        Ok(Self { stream, buffer: BytesMut::with_capacity(BUFFER), served: 0 })
+    }
+
+    /// Sends a request and reads its response to the end.
+    pub async fn exchange(&mut self, request: &[u8], stream: bool, seen: &mut Seen) -> Result<(), Failure> {
+        // a server that answers early and closes is still heard
+        let sent = self.stream.write_all(request).await;
+        let head = self.head(seen).await?;
+        seen.status = Some(head.status);
+        self.body(&head, seen).await?;
+        self.served += 1;
+        seen.keeps = sent.is_ok() && !head.closes;
+        verdict(&head, stream, &seen.sse)
+    }
+
+    async fn head(&mut self, seen: &mut Seen) -> Result<Head, Failure> {
+        loop {
+            if !self.buffer.is_empty() {
+                seen.first_byte.get_or_insert_with(Instant::now);
+                if let Some((head, length)) = framing::head(&self.buffer).map_err(|_| Failure::Malformed)? {
+                    self.buffer.advance(length);
+                    if head.status < 200 {
+                        continue;
+                    }
+                    return Ok(head);
+                }
+            }
+            if !self.read().await {
+                return Err(Failure::Reset);
+            }
+        }
+    }
+
+    async fn body(&mut self, head: &Head, seen: &mut Seen) -> Result<(), Failure> {
+        let mut body = head.body;
+        loop {
+            let sse = &mut seen.sse;
+            let feed = |data: &[u8]| {
+                if head.is_stream {
+                    sse.feed(data);
+                }
+            };
+            let used = body.take(&self.buffer, feed).map_err(|_| Failure::Malformed)?;
+            self.buffer.advance(used);
+            if seen.sse.events > 0 {
+                seen.first_event.get_or_insert_with(Instant::now);
+            }
+            if body.has_ended() {
+                return Ok(());
+            }
+            if !self.read().await {
+                return if body == Body::Rest { Ok(()) } else { Err(Failure::Truncated) };
+            }
+        }
+    }
+
+    /// Reads more; false: the connection has ended, well or badly.
+    async fn read(&mut self) -> bool {
+        self.buffer.reserve(BUFFER);
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(length) if length > 0)
+    }
+}
+
+/// Whether a response that has come to its end is what was asked for.
+fn verdict(head: &Head, stream: bool, sse: &Sse) -> Result<(), Failure> {
+    match head.status {
+        200..300 => {}
+        status => return Err(Failure::Status(status)),
+    }
+    match head.is_stream {
+        false if stream => Err(Failure::NotAStream),
+        false => Ok(()),
+        true if sse.error => Err(Failure::ErrorEvent),
+        true if sse.aborted => Err(Failure::Aborted),
+        true if !sse.done => Err(Failure::NoDone),
+        true => Ok(()),
+    }
+}

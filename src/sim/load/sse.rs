@@ -1,0 +1,123 @@
+//! What a client sees of a stream: how many events, and whether they end well.
+
+/// More of a line is not kept: what matters stands at its beginning, or is a short last event.
+const LINE_MAX: usize = 64 * 1024;
+
+/// Counts the events of one stream, however its bytes are cut up.
+#[derive(Debug, Default)]
+pub struct Sse {
+    /// Events with data, `[DONE]` included.
+    pub events: u32,
+    /// The last one was `[DONE]`.
+    pub done: bool,
+    pub error: bool,
+    /// `finish_reason: "abort"`: the engine was stopped.
+    pub aborted: bool,
+    has_data: bool,
+    /// The beginning of a line whose end has not come yet.
+    line: Vec<u8>,
+}
+
+impl Sse {
+    /// For the next stream.
+    pub fn reset(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        *self = Self { line, ..Self::default() };
+        self.line.clear();
+    }
+
+    pub fn feed(&mut self, mut data: &[u8]) {
+        while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+            if self.line.is_empty() {
+                self.line(&data[..end]);
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                keep(&mut line, &data[..end]);
+                self.line(&line);
+                line.clear();
+                self.line = line;
+            }
+            data = &data[end + 1..];
+        }
+        keep(&mut self.line, data);
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            self.events += u32::from(std::mem::take(&mut self.has_data));
+        } else if let Some(data) = line.strip_prefix(b"data:") {
+            self.has_data = true;
+            self.data(data.trim_ascii());
+        } else if let Some(kind) = line.strip_prefix(b"event:") {
+            self.error |= kind.trim_ascii() == b"error";
+        }
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        self.done = data == b"[DONE]";
+        if let Some(first) = data.strip_prefix(b"{") {
+            let first = first.trim_ascii_start();
+            self.error |= first.starts_with(br#""error""#) || first.starts_with(br#""object":"error""#);
+            self.aborted |= contains(data, br#""finish_reason":"abort""#);
+        }
+    }
+}
+
+fn keep(line: &mut Vec<u8>, data: &[u8]) {
+    let room = LINE_MAX - line.len();
+    line.extend_from_slice(&data[..data.len().min(room)]);
+}
+
+/// Looks only where the first two bytes are right: this runs once for every token of a benchmark.
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == wanted[0]) {
+        rest = &rest[at..];
+        if rest.starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[1..];
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &str, step: usize) -> Sse {
+        let mut sse = Sse::default();
+        text.as_bytes().chunks(step).for_each(|piece| sse.feed(piece));
+        sse
+    }
+
+    #[test]
+    fn the_same_however_it_is_cut() {
+        let text = "data: {\"choices\":[]}\n\ndata: {\"choices\":[1]}\r\n\r\n: hello\n\ndata: [DONE]\n\n";
+        for step in 1..=text.len() {
+            let sse = seen(text, step);
+            assert_eq!((sse.events, sse.done, sse.error, sse.aborted), (3, true, false, false), "{step}");
+        }
+    }
+
+    #[test]
+    fn errors_and_aborts_are_seen() {
+        assert!(seen("data: {\"error\": {\"code\": 500}}\n\ndata: [DONE]\n\n", 9).error);
+        assert!(seen("data: { \"error\":1}\n\n", 100).error);
+        assert!(seen("event: error\ndata: {}\n\n", 3).error);
+        assert!(seen("data: {\"choices\":[{\"finish_reason\":\"abort\"}]}\n\n", 5).aborted);
+        let said =
+            seen("data: {\"choices\":[{\"delta\":\"an \\\"error\\\"\",\"finish_reason\":null}]}\n\n", 5);
+        assert!(!said.error && !said.aborted && !said.done);
+    }
+
+    #[test]
+    fn done_must_come_last_and_reset_forgets() {
+        let mut sse = seen("data: [DONE]\n\ndata: {}\n\ndata: par", 100);
+        assert_eq!((sse.events, sse.done), (2, false));
+        sse.reset();
+        sse.feed(b"data: [DONE]\n\n");
+        assert_eq!((sse.events, sse.done), (1, true));
+    }
+}

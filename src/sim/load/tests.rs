@@ -1,0 +1,120 @@
+//! The clients against simulated nodes: what they call a success, and what a failure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Ask, Failure, Load, Report, Sizes, Target};
+use crate::sim::testing::{LIMIT, node, steps, until};
+use crate::sim::{Fault, FaultKind, Node, Options};
+
+const STREAM: f64 = 1.0;
+const WHOLE: f64 = 0.0;
+
+fn load(nodes: &[&Node], count: u64, stream: f64) -> Load {
+    let targets = nodes.iter().map(|node| Target::chat(node.addr())).collect();
+    let ask = Ask::Chat { tokens: Sizes::Uniform { min: 1, max: 8 }, stream };
+    Load { count: Some(count), timeout: Some(LIMIT), ..Load::new(targets, 4, ask) }
+}
+
+async fn put(load: Load) -> Report {
+    load.start().finish().await
+}
+
+#[tokio::test]
+async fn requests_and_streams_over_kept_connections() {
+    let node = node(Options::default());
+    let report = put(load(&[&node], 200, WHOLE)).await;
+    assert_eq!((report.sent, report.succeeded, report.failed, report.events), (200, 200, 0, 0));
+    let report = put(load(&[&node], 200, STREAM)).await;
+    assert_eq!((report.succeeded, report.latency().len(), report.first_event().len()), (200, 200, 200));
+    assert!(report.events > 400 && report.rate() > 0.0);
+    assert!(report.records.iter().all(|record| record.first_byte <= Some(record.latency)));
+    assert_eq!(node.stats().accepted, 8);
+    assert_eq!(node.stats().succeeded, 400);
+}
+
+#[tokio::test]
+async fn several_targets_take_turns() {
+    let (a, b) = (node(Options::default()), node(Options::default()));
+    let report = put(load(&[&a, &b], 101, 0.5)).await;
+    assert_eq!(report.succeeded, 101);
+    assert_eq!((a.stats().received, b.stats().received), (51, 50));
+}
+
+#[tokio::test]
+async fn failures_are_named() {
+    let status = FaultKind::Status { code: 503, retry_after: None, shape: crate::sim::Shape::Openai };
+    let cases = [
+        (status, Failure::Status(503)),
+        (FaultKind::Reset, Failure::Reset),
+        (FaultKind::Close, Failure::Reset),
+        (FaultKind::Die { after: 1 }, Failure::Truncated),
+        (FaultKind::Truncate { after: 1 }, Failure::Truncated),
+        (FaultKind::ErrorEvent { after: 1, code: 500 }, Failure::ErrorEvent),
+        (FaultKind::Full, Failure::ErrorEvent),
+        (FaultKind::Abort { after: 1 }, Failure::Aborted),
+        (FaultKind::NoDone { after: None }, Failure::NoDone),
+    ];
+    for (fault, failure) in cases {
+        let node = node(Options::default());
+        node.set_fault(Fault::from(fault.clone()).times(3));
+        let report = put(load(&[&node], 40, STREAM)).await;
+        assert_eq!((report.succeeded, report.failed), (37, 3), "{fault:?}");
+        assert_eq!(report.failures, [(failure, 3)].into(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn refused_connections_timeouts_and_other_answers() {
+    let node = node(Options::default());
+    let dead = load(&[&node], 5, WHOLE);
+    node.crash().await;
+    assert_eq!(put(dead).await.failures, [(Failure::Connect, 5)].into());
+
+    let node = self::node(Options::default());
+    node.set_fault(FaultKind::Hang);
+    let hangs = Load { timeout: Some(Duration::from_millis(20)), ..load(&[&node], 2, WHOLE) };
+    assert_eq!(put(hangs).await.failures, [(Failure::Timeout, 2)].into());
+
+    node.clear_faults();
+    let body = Bytes::from(r#"{"messages":[{"role":"user","content":"x"}]}"#);
+    let ask = Ask::Body { body, stream: true };
+    assert_eq!(
+        put(Load { ask, ..load(&[&node], 2, WHOLE) }).await.failures,
+        [(Failure::NotAStream, 2)].into()
+    );
+}
+
+#[tokio::test]
+async fn a_stale_connection_is_a_failure_unless_it_may_be_asked_again() {
+    let node = node(Options::default());
+    for (again_if_stale, failed) in [(false, 2), (true, 0)] {
+        node.set_fault(Fault::from(FaultKind::Stale).times(2));
+        let report = put(Load { again_if_stale, concurrency: 1, ..load(&[&node], 20, WHOLE) }).await;
+        assert_eq!((report.sent, report.failed), (20, failed));
+    }
+}
+
+#[tokio::test]
+async fn stop_lets_finish_and_cut_does_not() {
+    let node = node(Options { step: steps(5), ..Options::default() });
+    let forever = Load { count: None, ..load(&[&node], 0, 0.5) };
+    let handle = forever.clone().start();
+    until(&node, |stats| stats.in_flight == 4).await;
+    assert_eq!(handle.counts().in_flight, 4);
+    handle.stop();
+    let report = handle.finish().await;
+    assert_eq!((report.failed, report.cut, report.sent), (0, 0, report.succeeded));
+
+    let slow = Ask::Chat { tokens: Sizes::Fixed(1_000_000), stream: 0.5 };
+    let handle = Load { ask: slow, ..forever.clone() }.start();
+    until(&node, |stats| stats.in_flight == 4).await;
+    handle.cut();
+    let report = handle.finish().await;
+    assert_eq!((report.sent, report.cut, report.failed), (4, 4, 0));
+    until(&node, |stats| stats.in_flight == 0).await;
+
+    let limited = Load { duration: Some(Duration::from_millis(50)), ..forever };
+    assert!(put(limited).await.succeeded > 0);
+}

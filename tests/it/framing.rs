@@ -1,0 +1,213 @@
+//! What two parsers could read in two ways is refused, and reaches no node.
+
+use evenkeel::sim::Node;
+
+use crate::harness::{Ended, Gateway, LIMIT, Raw, Script, eventually, nodes, pool, run};
+
+/// Sends these bytes; the connection must end with this status and nothing else.
+async fn refused(gateway: &Gateway, nodes: &[Node], bytes: &str, status: u16) {
+    let (text, _) = Raw::send(gateway, bytes).await.rest_as_text().await;
+    let bytes = &bytes[..bytes.len().min(200)];
+    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes:?}: {text:?}");
+    assert_eq!(text.matches("HTTP/1.").count(), 1, "{bytes:?}: one answer: {text:?}");
+    assert_eq!(nodes.iter().map(|node| node.stats().received).sum::<u64>(), 0, "{bytes:?}");
+}
+
+#[test]
+fn ambiguous_requests_are_400_and_the_connection_is_closed() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        let smuggled = "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n";
+        let wrong = [
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0x3\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "GET /echo HTTP/1.1\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\nX-Bare: 1\r\n\r\n",
+            "GET /echo HTTP/1.1\nHost: x\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\n\n",
+            "GET /echo HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nX-Space : 1\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nX-Fold: 1\r\n 2\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nX-Nul: a\0b\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nX-Cr: a\rb\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x\r\n: nameless\r\n\r\n",
+            "GET  /echo HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /echo HTTP/3.7\r\nHost: x\r\n\r\n",
+            "what is this, a request?\r\n\r\n",
+        ];
+        for bytes in wrong {
+            refused(&gateway, &nodes, &format!("{bytes}{smuggled}"), 400).await;
+        }
+        gateway.at_rest().await;
+        eventually(LIMIT, "all connections are gone", || gateway.live.connections.value() == 0).await;
+    });
+}
+
+#[test]
+fn connect_is_not_served() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        refused(&gateway, &nodes, "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", 405).await;
+    });
+}
+
+#[test]
+fn a_header_that_is_too_large_or_has_too_many_fields_is_431() {
+    run(async {
+        let nodes = nodes(1);
+        let pools = pool("p", &nodes, "");
+        let gateway = Gateway::with("client: { max_header: 8KiB, max_headers: 20 }", &pools).await;
+        let long = |size| format!("GET /echo HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(size));
+        let many = |count| format!("GET /echo HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: 1\r\n".repeat(count));
+        for size in [8192, 60_000, 500_000] {
+            refused(&gateway, &nodes, &long(size), 431).await;
+        }
+        for count in [20, 250] {
+            refused(&gateway, &nodes, &many(count), 431).await;
+        }
+        // more than 256 Pingora does not parse at all
+        refused(&gateway, &nodes, &many(2000), 400).await;
+        for fits in [long(8000), many(19)] {
+            assert_eq!(Raw::send(&gateway, fits).await.head().await.status, 200);
+        }
+    });
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "").await;
+        let post = |body: &str| {
+            format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        };
+        let chunked =
+            "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nthird\r\n0\r\n\r\n";
+        let mut raw =
+            Raw::send(&gateway, format!("{}{}{chunked}{}", post("first"), post("second"), post("4th"))).await;
+        for want in ["first", "second", "third", "4th"] {
+            let (head, body) = raw.response().await;
+            assert_eq!((head.status, &*body), (200, want));
+        }
+        raw.write(post("last")).await;
+        assert_eq!(raw.response().await.1, "last");
+    });
+}
+
+#[test]
+fn a_request_that_comes_while_the_one_before_is_served_waits_for_it() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, head) = script.request().await;
+        assert!(head.starts_with("GET /1 "), "{head}");
+        client.write("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        node.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\none").await;
+        assert_eq!(client.response().await.1, "one");
+        let (mut node, head) = script.request().await;
+        assert!(head.starts_with("GET /2 "), "{head}");
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo").await;
+        assert_eq!(client.response().await.1, "two");
+    });
+}
+
+#[test]
+fn head_has_no_body_and_the_connection_goes_on() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, "HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1234\r\n\r\n").await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.field("content-length")), (200, Some("1234")));
+        client.write("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(client.response().await.1, "ok");
+    });
+}
+
+#[test]
+fn answers_without_a_body_leave_the_connection_usable() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::connect(&gateway).await;
+        client.write("GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        for (status, more) in
+            [(204, ""), (304, "ETag: \"x\"\r\n"), (304, "Content-Length: 99\r\n"), (204, "")]
+        {
+            node.write(format!("HTTP/1.1 {status} X\r\nConnection: close\r\n{more}\r\n")).await;
+            let head = client.head().await;
+            assert_eq!((head.status, head.field("transfer-encoding")), (status, None));
+            client.write("GET /n HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            node = script.request().await.0;
+        }
+        node.write("HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(client.response().await.0.status, 200);
+    });
+}
+
+#[test]
+fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        for host in ["", "Host: x\r\n"] {
+            let client = Raw::send(&gateway, format!("GET /1 HTTP/1.0\r\n{host}\r\n")).await;
+            let (mut node, head) = script.request().await;
+            assert!(head.starts_with("GET /1 HTTP/1.1\r\n"), "{head}");
+            assert!(head.to_ascii_lowercase().contains("\r\nhost:"), "HTTP/1.1 demands a Host: {head}");
+            node.write(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n",
+            )
+            .await;
+            let (text, ended) = client.rest_as_text().await;
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!((body, ended), ("onetwo", Ended::Fin));
+            assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
+        }
+    });
+}
+
+#[test]
+fn a_node_with_two_framings_does_not_poison_its_connection() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;
+        let mut client = Raw::send(&gateway, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        // what comes after the end of a response must not be taken for the next one
+        node.write(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        )
+        .await;
+        assert_eq!(client.response().await.1, "ok");
+        gateway.at_rest().await;
+        client.write("GET /2 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut fresh, _) = script.request().await;
+        fresh.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood").await;
+        assert_eq!(client.response().await.1, "good");
+    });
+}

@@ -1,0 +1,184 @@
+//! HTTP clients: a connection that is kept, over HTTP/1.1 or h2c, and requests to send on it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use super::{Gateway, LIMIT, within};
+
+/// Pieces of a chunked body, in bytes; a number that divides nothing.
+const PIECE: usize = 30_011;
+
+/// A request body: whole, with its length known, or in pieces without one.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    pieces: VecDeque<Bytes>,
+    length: Option<u64>,
+}
+
+impl Outgoing {
+    pub fn sized(body: Bytes) -> Outgoing {
+        let length = Some(body.len() as u64);
+        Outgoing { pieces: if body.is_empty() { VecDeque::new() } else { [body].into() }, length }
+    }
+
+    pub fn chunked(mut body: Bytes) -> Outgoing {
+        let mut pieces = VecDeque::new();
+        while !body.is_empty() {
+            pieces.push_back(body.split_to(body.len().min(PIECE)));
+        }
+        Outgoing { pieces, length: None }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.get_mut().pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+/// A response with its whole body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The first field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// One connection.
+pub enum Client {
+    H1(http1::SendRequest<Outgoing>),
+    H2(http2::SendRequest<Outgoing>),
+}
+
+impl Client {
+    pub async fn h1(gateway: &Gateway) -> Client {
+        Client::to(gateway.address, Version::HTTP_11).await
+    }
+
+    pub async fn h2(gateway: &Gateway) -> Client {
+        Client::to(gateway.address, Version::HTTP_2).await
+    }
+
+    pub async fn over(gateway: &Gateway, version: Version) -> Client {
+        Client::to(gateway.address, version).await
+    }
+
+    pub async fn to(address: SocketAddr, version: Version) -> Client {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let io = TokioIo::new(stream);
+        if version == Version::HTTP_2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            Client::H2(sender)
+        } else {
+            let (sender, connection) = http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            Client::H1(sender)
+        }
+    }
+
+    /// The response as it begins.
+    pub async fn begin(&mut self, request: Request<Outgoing>) -> hyper::Result<Response<Incoming>> {
+        within(LIMIT, "a response begins", self.begin_patiently(request)).await
+    }
+
+    /// The same, for a request that may stay open for as long as the test.
+    pub async fn begin_patiently(
+        &mut self,
+        mut request: Request<Outgoing>,
+    ) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Client::H1(sender) => {
+                let path = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
+                let host = request.uri().authority().unwrap().as_str().parse().unwrap();
+                request.headers_mut().entry("host").or_insert(host);
+                *request.uri_mut() = path;
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Client::H2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+
+    /// The whole response.
+    pub async fn try_ask(&mut self, request: Request<Outgoing>) -> hyper::Result<Answer> {
+        let (head, body) = self.begin(request).await?.into_parts();
+        let body = within(LIMIT, "a response ends", body.collect()).await?.to_bytes();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    pub async fn ask(&mut self, request: Request<Outgoing>) -> Answer {
+        self.try_ask(request).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+}
+
+/// Asks on a connection of its own.
+pub async fn ask(gateway: &Gateway, request: Request<Outgoing>) -> Answer {
+    Client::h1(gateway).await.ask(request).await
+}
+
+pub fn get(gateway: &Gateway, path: &str) -> Request<Outgoing> {
+    Request::get(gateway.url(path)).body(Outgoing::default()).map(sized_nothing).unwrap()
+}
+
+fn sized_nothing(request: Request<Outgoing>) -> Request<Outgoing> {
+    request.map(|_| Outgoing::sized(Bytes::new()))
+}
+
+pub fn post(gateway: &Gateway, path: &str, body: impl Into<Bytes>) -> Request<Outgoing> {
+    Request::post(gateway.url(path)).body(Outgoing::sized(body.into())).unwrap()
+}
+
+/// A chat request for so many tokens.
+pub fn chat(gateway: &Gateway, tokens: u32, stream: bool) -> Request<Outgoing> {
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"Tell me of the sea"}}],"max_tokens":{tokens},"stream":{stream}}}"#
+    );
+    let mut request = post(gateway, "/v1/chat/completions", body);
+    request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    request
+}

@@ -1,0 +1,170 @@
+//! A gateway in a thread of this process.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use evenkeel::config::Config;
+use evenkeel::fleet::{NodeSnapshot, NodeState};
+use evenkeel::live::Live;
+use evenkeel::outcome::Outcome;
+use evenkeel::reload::Reloader;
+use evenkeel::server::{Options, Server, Stop, StopHandle, stop_handle};
+use evenkeel::sim::Node;
+use evenkeel::status::Snapshot;
+use tempfile::TempDir;
+
+use super::{LIMIT, eventually, free_port};
+
+/// Ports that are tried before a gateway is said not to start.
+const TRIES: usize = 10;
+
+/// Stopped at once when it is dropped.
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub live: Arc<Live>,
+    reloader: Arc<Reloader>,
+    log: evenkeel::journal::AccessLogWriter,
+    server: String,
+    dir: TempDir,
+    stop: StopHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The pool `name` with these nodes; `more`: further keys, as in a YAML flow mapping.
+pub fn pool(name: &str, nodes: &[Node], more: &str) -> String {
+    let entry = |node: &Node| format!("{{ name: {}, address: \"{}\" }}", node.name(), node.addr());
+    pool_of(name, &nodes.iter().map(entry).collect::<Vec<_>>().join(", "), more)
+}
+
+/// The same with the nodes as they stand in a config.
+pub fn pool_of(name: &str, nodes: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { ", " };
+    format!("  {name}: {{ nodes: [{nodes}]{comma}{more} }}\n")
+}
+
+impl Gateway {
+    /// In front of one pool, called `p`.
+    pub async fn start(nodes: &[Node], more: &str) -> Gateway {
+        Gateway::with("", &pool("p", nodes, more)).await
+    }
+
+    /// With further keys of `server`, and any pools.
+    pub async fn with(server: &str, pools: &str) -> Gateway {
+        for _ in 0..TRIES {
+            if let Some(gateway) = Gateway::launch(server, pools) {
+                let accepts = || TcpStream::connect(gateway.address).is_ok();
+                eventually(LIMIT, "the gateway listens", accepts).await;
+                eventually(LIMIT, "its first connection is gone", || gateway.live.connections.value() == 0)
+                    .await;
+                return gateway;
+            }
+        }
+        panic!("no port is free");
+    }
+
+    fn launch(server: &str, pools: &str) -> Option<Gateway> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("evenkeel.yaml");
+        let server = format!("listen: \"{address}\", {server}");
+        let server = server.replace("path: access", &format!("path: {}/access", dir.path().display()));
+        let text = text(&server, pools);
+        std::fs::write(&path, &text).unwrap();
+        let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let options = Options { config: path, upgrade: false, upgrade_sock: dir.path().join("upgrade.sock") };
+        let instance = Server::new(config, &options).ok()?;
+        let (live, reloader, log) =
+            (Arc::clone(&instance.live), Arc::clone(&instance.reloader), instance.log.clone());
+        let (stop, stopping) = stop_handle();
+        let thread = std::thread::spawn(move || instance.run(stopping));
+        Some(Gateway { address, live, reloader, log, server, dir, stop, thread: Some(thread) })
+    }
+
+    /// Reloads with other pools.
+    pub fn reload(&self, pools: &str) {
+        std::fs::write(self.path("evenkeel.yaml"), text(&self.server, pools)).unwrap();
+        self.reloader.reload().unwrap_or_else(|problems| panic!("{problems}"));
+    }
+
+    /// A file in the gateway's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn status(&self) -> Snapshot {
+        self.live.snapshot(Instant::now())
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        evenkeel::metrics::text(&self.status())
+    }
+
+    /// The lines of an access log in the gateway's own directory.
+    pub fn log_lines(&self, name: &str) -> Vec<String> {
+        self.log.flush();
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The node of this name, in whichever pool it is.
+    pub fn node(&self, name: &str) -> NodeSnapshot {
+        let pools = self.status().pools;
+        let found = pools.into_iter().flat_map(|pool| pool.nodes).find(|node| *node.id.name == *name);
+        found.unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    pub fn state(&self, name: &str) -> NodeState {
+        self.node(name).state
+    }
+
+    pub fn attempts(&self, name: &str, outcome: Outcome) -> u64 {
+        self.node(name).attempts_with(outcome)
+    }
+
+    /// Requests in flight, node by node.
+    pub fn in_flight(&self) -> Vec<u32> {
+        let pools = self.status().pools;
+        pools.iter().flat_map(|pool| &pool.nodes).map(|node| node.in_flight).collect()
+    }
+
+    /// Requests answered with this status.
+    pub fn answered(&self, code: u16) -> u64 {
+        let pools = self.status().pools;
+        pools.iter().filter_map(|pool| pool.counters.requests.get(&code)).sum()
+    }
+
+    /// Waits until nothing is in flight any more: no request, no lease, no kept body.
+    pub async fn at_rest(&self) {
+        let what = "all requests have ended, and gave everything back";
+        eventually(LIMIT, what, || {
+            let status = self.status();
+            status.requests == 0 && status.kept_bytes == 0 && self.in_flight().iter().all(|count| *count == 0)
+        })
+        .await;
+    }
+}
+
+/// A quiet config unless the test says otherwise.
+fn text(server: &str, pools: &str) -> String {
+    let log = if server.contains("access_log") { "" } else { "access_log: { format: off }, " };
+    format!("server: {{ admin: off, threads: 2, {log}{server} }}\npools:\n{pools}")
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.stop(Stop::Now);
+        let Some(thread) = self.thread.take() else { return };
+        let limit = Instant::now() + Duration::from_secs(10);
+        while !thread.is_finished() && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

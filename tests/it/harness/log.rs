@@ -1,0 +1,41 @@
+//! What the process logs, kept so that tests can look for what must be there, or must not. With `IT_LOG` in the
+//! environment all of it is shown too, what the libraries say included.
+
+use std::sync::Mutex;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Kept;
+
+impl Log for Kept {
+    /// Of the gateway everything, of the libraries what they find worth a warning.
+    fn enabled(&self, what: &Metadata) -> bool {
+        what.level() <= Level::Warn || what.target().starts_with("evenkeel")
+    }
+
+    fn log(&self, record: &Record) {
+        if std::env::var_os("IT_LOG").is_some() {
+            eprintln!("{} {}: {}", record.level(), record.target(), record.args());
+        }
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = format!("{} {}: {}", record.level(), record.target(), record.args());
+        LINES.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+pub fn install() {
+    if log::set_logger(&Kept).is_ok() {
+        log::set_max_level(LevelFilter::Debug);
+    }
+}
+
+/// The lines of all tests so far that hold this text.
+pub fn logged(text: &str) -> Vec<String> {
+    LINES.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
+}

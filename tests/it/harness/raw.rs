@@ -1,0 +1,156 @@
+//! A client that sees what is on the wire: bytes, and how they end.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Gateway, LIMIT, within};
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Fin,
+    Rst,
+}
+
+/// One connection, and what was read of it beyond what was asked for.
+pub struct Raw {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+/// A response head.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub status: u16,
+    pub lines: Vec<String>,
+}
+
+impl Head {
+    /// The first field of this name (in lower case).
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let fields = self.lines.iter().filter_map(|line| line.split_once(':'));
+        fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    }
+
+    fn parse(text: &str) -> Head {
+        let mut lines = text.lines().map(str::to_owned);
+        let first = lines.next().unwrap_or_default();
+        let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Head { status: status.unwrap_or_else(|| panic!("no status line: {text:?}")), lines: lines.collect() }
+    }
+}
+
+impl Raw {
+    pub async fn connect(gateway: &Gateway) -> Raw {
+        Raw::to(gateway.address).await
+    }
+
+    pub async fn to(address: SocketAddr) -> Raw {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Raw::on(stream)
+    }
+
+    pub fn on(stream: TcpStream) -> Raw {
+        Raw { stream, rest: Vec::new() }
+    }
+
+    /// Connects and sends this.
+    pub async fn send(gateway: &Gateway, bytes: impl AsRef<[u8]>) -> Raw {
+        let mut raw = Raw::connect(gateway).await;
+        raw.write(bytes).await;
+        raw
+    }
+
+    pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        within(LIMIT, "the peer reads", self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Writes as much as the peer takes; says whether that was everything.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        within(LIMIT, "the peer reads or closes", self.stream.write_all(bytes.as_ref())).await.is_ok()
+    }
+
+    /// Whether the peer has closed, as far as can be seen without waiting.
+    pub fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.try_read(&mut byte) {
+            Ok(1..) => {
+                self.rest.extend(byte);
+                false
+            }
+            Ok(0) => true,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Reads until the bytes hold `wanted`, and gives what came up to its end.
+    pub async fn read_to(&mut self, wanted: &str) -> String {
+        let what = format!("{wanted:?} comes");
+        within(LIMIT, &what, async {
+            loop {
+                if let Some(at) = find(&self.rest, wanted.as_bytes()) {
+                    let rest = self.rest.split_off(at + wanted.len());
+                    return String::from_utf8_lossy(&std::mem::replace(&mut self.rest, rest)).into_owned();
+                }
+                let read = self.stream.read_buf(&mut self.rest).await;
+                let so_far = String::from_utf8_lossy(&self.rest);
+                assert!(matches!(read, Ok(1..)), "{read:?} before {wanted:?}, after {so_far:?}");
+            }
+        })
+        .await
+    }
+
+    pub async fn head(&mut self) -> Head {
+        Head::parse(&self.read_to("\r\n\r\n").await)
+    }
+
+    /// Reads so many bytes.
+    pub async fn read(&mut self, count: usize) -> Vec<u8> {
+        within(LIMIT, "the bytes come", async {
+            while self.rest.len() < count {
+                assert_ne!(self.stream.read_buf(&mut self.rest).await.unwrap(), 0, "ended too early");
+            }
+        })
+        .await;
+        let rest = self.rest.split_off(count);
+        std::mem::replace(&mut self.rest, rest)
+    }
+
+    /// A whole response with a Content-Length.
+    pub async fn response(&mut self) -> (Head, String) {
+        let head = self.head().await;
+        let length = head.field("content-length").unwrap_or("0").parse().unwrap();
+        let body = self.read(length).await;
+        (head, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Reads to the end of the connection.
+    pub async fn rest(mut self) -> (Vec<u8>, Ended) {
+        let ended = within(LIMIT, "the connection is closed", async {
+            loop {
+                match self.stream.read_buf(&mut self.rest).await {
+                    Ok(0) => return Ended::Fin,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ended::Rst,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+        .await;
+        (self.rest, ended)
+    }
+
+    /// The same, as text.
+    pub async fn rest_as_text(self) -> (String, Ended) {
+        let (bytes, ended) = self.rest().await;
+        (String::from_utf8_lossy(&bytes).into_owned(), ended)
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}

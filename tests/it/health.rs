@@ -1,0 +1,157 @@
+//! Active checks, and nodes whose address is a name.
+
+use std::time::{Duration, Instant};
+
+use evenkeel::fleet::{NodeState, Reason};
+use evenkeel::outcome::Outcome;
+use evenkeel::sim::Health;
+
+use crate::harness::{Client, Gateway, LIMIT, ask, chat, eventually, nodes, pool_of, run};
+
+fn check(rise: u32, fall: u32) -> String {
+    format!(
+        "health: {{ fail_timeout: 30s, check: {{ path: /health, interval: 100ms, timeout: 300ms, rise: {rise}, \
+         fall: {fall} }} }}"
+    )
+}
+
+#[test]
+fn a_node_whose_check_fails_is_ejected_and_comes_back_when_it_passes() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, &check(2, 3)).await;
+        eventually(LIMIT, "both are checked", || nodes.iter().all(|node| node.stats().health_checks > 2))
+            .await;
+        assert_eq!((gateway.state("a"), gateway.state("b")), (NodeState::Up, NodeState::Up));
+        let before = nodes[0].stats().health_checks;
+        nodes[0].set_health(Health::Status { code: 503 });
+        eventually(LIMIT, "it is ejected", || gateway.state("a") == NodeState::Ejected).await;
+        assert!(nodes[0].stats().health_checks >= before + 3, "after `fall` failures");
+        assert_eq!(gateway.node("a").reason, Some(Reason::CheckFailed));
+        let mut client = Client::h1(&gateway).await;
+        for _ in 0..10 {
+            let answer = client.ask(chat(&gateway, 1, false)).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        }
+        let before = nodes[0].stats().health_checks;
+        nodes[0].set_health(Health::Ok);
+        // long before `fail_timeout`
+        eventually(Duration::from_secs(10), "it is back", || gateway.state("a") == NodeState::Up).await;
+        assert!(nodes[0].stats().health_checks >= before + 2, "after `rise` good ones");
+        assert_eq!(nodes[0].stats().received, 0, "checks are no requests");
+    });
+}
+
+#[test]
+fn a_row_of_failures_that_is_too_short_ejects_nobody() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, &check(1, 1000)).await;
+        nodes[0].set_health(Health::Status { code: 500 });
+        eventually(LIMIT, "it is checked", || nodes[0].stats().health_checks > 10).await;
+        assert_eq!(gateway.state("a"), NodeState::Up);
+    });
+}
+
+#[test]
+fn a_check_never_ejects_the_last_node() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, &check(1, 2)).await;
+        nodes.iter().for_each(|node| node.set_health(Health::Status { code: 503 }));
+        eventually(LIMIT, "one is ejected", || {
+            gateway.state("a") == NodeState::Ejected || gateway.state("b") == NodeState::Ejected
+        })
+        .await;
+        let counted = nodes.iter().map(|node| node.stats().health_checks).max().unwrap();
+        let later = || nodes.iter().all(|node| node.stats().health_checks > counted + 5);
+        eventually(LIMIT, "more checks have failed", later).await;
+        let up = ["a", "b"].iter().filter(|name| gateway.state(name) == NodeState::Up).count();
+        assert_eq!(up, 1);
+        assert_eq!(ask(&gateway, chat(&gateway, 1, false)).await.status, 200);
+    });
+}
+
+#[test]
+fn a_node_that_hangs_delays_no_other() {
+    run(async {
+        let nodes = nodes(4);
+        let more = "health: { check: { path: /health, interval: 100ms, timeout: 5s, fall: 1, rise: 1 } }";
+        let gateway = Gateway::start(&nodes, more).await;
+        nodes[1].set_health(Health::Hang);
+        eventually(LIMIT, "it hangs", || nodes[1].stats().health_checks > 0).await;
+        let others =
+            || [0, 2, 3].map(|place: usize| nodes[place].stats().health_checks).into_iter().min().unwrap();
+        let before = others();
+        let began = Instant::now();
+        eventually(LIMIT, "the others are checked", || others() >= before + 10).await;
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert!(nodes[1].stats().health_checks <= 2, "one check at a time");
+        eventually(LIMIT, "it is ejected", || gateway.state("b") == NodeState::Ejected).await;
+        assert_eq!(gateway.state("a"), NodeState::Up);
+    });
+}
+
+#[test]
+fn a_crashed_node_is_found_by_its_check_before_a_request_is() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, &check(1, 2)).await;
+        nodes[0].crash().await;
+        eventually(LIMIT, "it is ejected", || gateway.state("a") == NodeState::Ejected).await;
+        assert_eq!(gateway.attempts("a", Outcome::Connect), 0);
+        nodes[0].restart(Duration::ZERO);
+        eventually(LIMIT, "it is back", || gateway.state("a") == NodeState::Up).await;
+    });
+}
+
+#[test]
+fn without_a_check_an_ejected_node_is_asked_by_a_bare_connection() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "health: { max_fails: 1, fail_timeout: 300ms }").await;
+        nodes[0].crash().await;
+        let mut client = Client::h1(&gateway).await;
+        while gateway.state("a") == NodeState::Up {
+            assert_eq!(client.ask(chat(&gateway, 1, false)).await.status, 200);
+        }
+        nodes[0].restart(Duration::ZERO);
+        eventually(Duration::from_secs(15), "it may be tried", || gateway.state("a") == NodeState::Probing)
+            .await;
+        assert_eq!(nodes[0].stats().received, 0);
+    });
+}
+
+#[test]
+fn a_node_by_name_is_resolved_and_used() {
+    run(async {
+        let nodes = nodes(1);
+        let list = format!("{{ name: n, address: \"localhost:{}\" }}", nodes[0].addr().port());
+        let gateway = Gateway::with("", &pool_of("p", &list, "")).await;
+        let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+        assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("n")));
+    });
+}
+
+#[test]
+fn a_node_whose_name_leads_nowhere_starts_ejected_and_costs_no_request() {
+    run(async {
+        let nodes = nodes(1);
+        let list = format!(
+            "{{ name: n, address: \"nowhere.invalid:80\" }}, {{ name: a, address: \"{}\" }}",
+            nodes[0].addr()
+        );
+        let gateway = Gateway::with("", &pool_of("p", &list, "")).await;
+        let mut client = Client::h1(&gateway).await;
+        for _ in 0..10 {
+            let answer = client.ask(chat(&gateway, 1, false)).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("a")));
+            assert_eq!(answer.field("x-evenkeel-attempts"), Some("1"));
+        }
+        let node = gateway.node("n");
+        assert_eq!(
+            (node.state, node.reason, node.ejections),
+            (NodeState::Ejected, Some(Reason::Unresolved), 0)
+        );
+    });
+}

@@ -1,0 +1,165 @@
+//! Clients that leave: the engine stops at once, the slot goes back, the log says 499.
+
+use std::time::Duration;
+
+use evenkeel::outcome::Outcome;
+use evenkeel::sim::{Node, Options};
+use http::Version;
+use http_body_util::BodyExt;
+
+use crate::harness::{
+    Client, Gateway, LIMIT, Outgoing, Raw, chat, eventually, fault, free_port, nodes_like, pool, pool_of,
+    run, steps,
+};
+
+/// How soon the node must know. Measured several times, of which the best counts: the machine is busy with other tests.
+const AT_ONCE: Duration = Duration::from_millis(100);
+const TIMES: usize = 4;
+const LOG: &str = "access_log: { path: access.json, format: json }";
+
+async fn gateway(nodes: &[Node], more: &str) -> Gateway {
+    Gateway::with(LOG, &pool("p", nodes, more)).await
+}
+
+fn statuses(gateway: &Gateway) -> Vec<u64> {
+    gateway.log_lines("access.json").iter().map(|line| json(line)["status"].as_u64().unwrap()).collect()
+}
+
+fn json(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).unwrap()
+}
+
+fn slow() -> Vec<Node> {
+    nodes_like(2, &Options { step: steps(5), ..Options::default() })
+}
+
+/// Begins a request `TIMES` times with each protocol, waits until `ready`, and leaves.
+async fn leaves(gateway: &Gateway, nodes: &[Node], stream: bool, ready: impl Fn() -> bool) {
+    let gone = || nodes.iter().map(|node| node.stats().aborted).sum::<u64>();
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let mut best = LIMIT;
+        for _ in 0..TIMES {
+            let before = gone();
+            let mut client = Client::over(gateway, version).await;
+            let request = chat(gateway, 1_000_000, stream);
+            let asking = tokio::spawn(async move {
+                let mut body = client.begin(request).await.unwrap().into_body();
+                while body.frame().await.is_some() {}
+            });
+            eventually(LIMIT, "it is at a node", &ready).await;
+            asking.abort();
+            best = best.min(eventually(LIMIT, "the engine stops", || gone() > before).await);
+            gateway.at_rest().await;
+        }
+        assert!(best < AT_ONCE, "{version:?}: the engine stops after {best:?}");
+    }
+    eventually(LIMIT, "all are logged", || statuses(gateway).len() == 2 * TIMES).await;
+    let left = gateway.attempts("a", Outcome::ClientGone) + gateway.attempts("b", Outcome::ClientGone);
+    assert_eq!(left, 2 * TIMES as u64);
+    assert_eq!(gateway.node("a").recent_failures + gateway.node("b").recent_failures, 0);
+}
+
+#[test]
+fn before_the_head() {
+    run(async {
+        let nodes = slow();
+        nodes.iter().for_each(|node| node.set_fault(fault("hang")));
+        let gateway = gateway(&nodes, "").await;
+        leaves(&gateway, &nodes, false, || nodes.iter().any(|node| node.stats().in_flight == 1)).await;
+        assert!(statuses(&gateway).iter().all(|status| *status == 499), "{:?}", statuses(&gateway));
+    });
+}
+
+#[test]
+fn in_the_middle_of_a_stream() {
+    run(async {
+        let nodes = slow();
+        let gateway = gateway(&nodes, "").await;
+        let tokens = || nodes.iter().map(|node| node.stats().tokens).sum::<u64>();
+        let running = || nodes.iter().any(|node| node.stats().running == 1) && tokens() > 3;
+        leaves(&gateway, &nodes, true, running).await;
+        let lines = gateway.log_lines("access.json");
+        assert!(lines.iter().all(|line| json(line)["note"] == "the client left"), "{lines:?}");
+    });
+}
+
+#[test]
+fn while_it_waits_for_a_node() {
+    run(async {
+        let dead = format!("\"127.0.0.1:{}\"", free_port());
+        let gateway = Gateway::with(LOG, &pool_of("p", &dead, "retry: { wait: 60s }")).await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut best = LIMIT;
+            for _ in 0..TIMES {
+                let mut client = Client::over(&gateway, version).await;
+                let request = chat(&gateway, 1, false);
+                let asking = tokio::spawn(async move { client.begin_patiently(request).await.map(drop) });
+                eventually(LIMIT, "it waits", || gateway.status().requests == 1).await;
+                asking.abort();
+                best = best.min(eventually(LIMIT, "it is gone", || gateway.status().requests == 0).await);
+            }
+            assert!(best < AT_ONCE, "{version:?}: {best:?}");
+        }
+        eventually(LIMIT, "all are logged", || statuses(&gateway) == [499; 2 * TIMES]).await;
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn in_the_middle_of_an_upload_that_is_kept() {
+    run(async {
+        let nodes = slow();
+        let gateway = gateway(&nodes, "").await;
+        for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+            let begun =
+                format!("POST /v1/completions HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n5\r\nabcde\r\n");
+            let client = Raw::send(&gateway, begun).await;
+            eventually(LIMIT, "a part is kept", || gateway.live.kept_bytes.value() > 0).await;
+            drop(client);
+            gateway.at_rest().await;
+        }
+        assert_eq!(nodes.iter().map(|node| node.stats().received).sum::<u64>(), 0);
+        eventually(LIMIT, "both are logged", || statuses(&gateway) == [499, 499]).await;
+    });
+}
+
+#[test]
+fn in_the_middle_of_an_upload_that_is_passed_on() {
+    run(async {
+        let nodes = slow();
+        let gateway = gateway(&nodes, "retry: { body_limit: 1B }").await;
+        for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+            let before: u64 = nodes.iter().map(|node| node.stats().aborted).sum();
+            let begun =
+                format!("POST /v1/completions HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n5\r\nabcde\r\n");
+            let client = Raw::send(&gateway, begun).await;
+            eventually(LIMIT, "it is at a node", || gateway.in_flight().iter().sum::<u32>() == 1).await;
+            eventually(LIMIT, "which knows it", || nodes.iter().any(|node| node.stats().in_flight == 1))
+                .await;
+            drop(client);
+            gateway.at_rest().await;
+            let ended = || nodes.iter().all(|node| node.stats().in_flight == 0);
+            eventually(LIMIT, "the node's request ends", ended).await;
+            let after: u64 = nodes.iter().map(|node| node.stats().aborted).sum();
+            let complete = nodes.iter().flat_map(Node::requests).filter(|request| request.complete).count();
+            assert_eq!((complete, after >= before), (0, true));
+        }
+        assert_eq!(gateway.node("a").recent_failures + gateway.node("b").recent_failures, 0);
+        eventually(LIMIT, "both are logged", || statuses(&gateway) == [499, 499]).await;
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_after_send_timeout() {
+    run(async {
+        let nodes = slow();
+        let pools = pool("p", &nodes, "");
+        let gateway = Gateway::with("client: { send_timeout: 300ms }", &pools).await;
+        let body = vec![b'x'; 20 << 20];
+        let mut client = Client::h1(&gateway).await;
+        let request = http::Request::post(gateway.url("/echo"));
+        let response = client.begin(request.body(Outgoing::sized(body.into())).unwrap()).await.unwrap();
+        gateway.at_rest().await;
+        assert!(response.into_body().collect().await.is_err(), "it is not whole");
+    });
+}

@@ -1,0 +1,21 @@
+//! The gateway in this process, with simulated nodes behind it and clients in front of it, over loopback.
+//!
+//! Every test has a deadline and waits for conditions, never for time to pass.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+mod bodies;
+mod crash;
+mod framing;
+mod headers;
+mod health;
+mod leases;
+mod leaving;
+mod limits;
+mod logs;
+mod retry;
+mod routing;
+mod selection;
+mod streams;
+mod upgrade;

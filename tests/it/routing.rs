@@ -1,0 +1,121 @@
+//! Which pool a request goes to, by the model that it names.
+
+use bytes::Bytes;
+use evenkeel::sim::{Node, Options, body_hash};
+use http::{Request, Version};
+
+use crate::harness::{Client, Gateway, Outgoing, ask, get, node, pool, post, run};
+
+fn named(names: &[&str]) -> Vec<Node> {
+    names.iter().map(|name| node(Options { name: (*name).into(), ..Options::default() })).collect()
+}
+
+async fn two_pools(more: &str, other: &str) -> (Vec<Node>, Gateway) {
+    let nodes = named(&["a", "b"]);
+    let pools = [
+        pool("small", &nodes[..1], &format!("models: [tiny, mini]{more}")),
+        pool("large", &nodes[1..], &format!("models: [{other}]{more}")),
+    ];
+    let gateway = Gateway::with("", &pools.concat()).await;
+    (nodes, gateway)
+}
+
+fn of_model(gateway: &Gateway, model: &str) -> Request<Outgoing> {
+    post(gateway, "/v1/completions", format!(r#"{{"prompt":"x","max_tokens":1,"model":"{model}"}}"#))
+}
+
+#[test]
+fn the_model_chooses_the_pool() {
+    run(async {
+        let (_nodes, gateway) = two_pools("", "huge").await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut client = Client::over(&gateway, version).await;
+            for (model, want) in [("tiny", "a"), ("huge", "b"), ("mini", "a")] {
+                let answer = client.ask(of_model(&gateway, model)).await;
+                assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some(want)), "{model}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_unknown_model_is_404_in_openai_shape() {
+    run(async {
+        let (nodes, gateway) = two_pools("", "huge").await;
+        let requests = [
+            of_model(&gateway, "other"),
+            post(&gateway, "/v1/completions", r#"{"prompt":"x"}"#),
+            post(&gateway, "/v1/completions", "no JSON"),
+            get(&gateway, "/v1/models"),
+        ];
+        for request in requests {
+            let answer = ask(&gateway, request).await;
+            assert_eq!(answer.status, 404);
+            let error = &answer.json()["error"];
+            assert_eq!((&error["type"], &error["code"]), (&"invalid_request_error".into(), &404.into()));
+            assert!(error["message"].as_str().is_some_and(|message| message.contains("model")), "{error}");
+        }
+        assert_eq!(nodes.iter().map(|node| node.stats().received).sum::<u64>(), 0);
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn what_no_pool_names_goes_to_the_one_with_a_star() {
+    run(async {
+        let (_nodes, gateway) = two_pools("", "huge, \"*\"").await;
+        let requests = [
+            (of_model(&gateway, "other"), "b"),
+            (of_model(&gateway, "tiny"), "a"),
+            (post(&gateway, "/v1/completions", r#"{"prompt":"x"}"#), "b"),
+            (get(&gateway, "/v1/models"), "b"),
+        ];
+        for (request, want) in requests {
+            let answer = ask(&gateway, request).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some(want)));
+        }
+    });
+}
+
+/// The body has been read when the pool turns out to be one that Pingora's own path serves.
+#[test]
+fn a_body_that_was_read_to_find_its_pool_arrives_unchanged() {
+    run(async {
+        for more in [", retry: { body_limit: 20B }", ", retry: { attempts: 1 }"] {
+            for (version, chunked) in [
+                (Version::HTTP_11, false),
+                (Version::HTTP_11, true),
+                (Version::HTTP_2, false),
+                (Version::HTTP_2, true),
+            ] {
+                let nodes = named(&["a", "b"]);
+                let pools = [
+                    pool("small", &nodes[..1], "models: [tiny]"),
+                    pool("large", &nodes[1..], &format!("models: [huge]{more}")),
+                ];
+                let gateway = Gateway::with("", &pools.concat()).await;
+                let mut client = Client::over(&gateway, version).await;
+                for size in [1, 1000, 65_536, 200_000, 5_000_000] {
+                    let what = format!("{more}, {version:?}, chunked: {chunked}, {size} bytes");
+                    let text =
+                        format!(r#"{{"model":"huge","prompt":"{}","max_tokens":1}}"#, "x".repeat(size));
+                    let body = Bytes::from(text);
+                    let outgoing =
+                        if chunked { Outgoing::chunked(body.clone()) } else { Outgoing::sized(body.clone()) };
+                    let request = Request::post(gateway.url("/v1/completions")).body(outgoing).unwrap();
+                    let answer = client.ask(request).await;
+                    assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{what}");
+                    let got = nodes[1].requests().pop().unwrap();
+                    assert!(got.complete, "{what}");
+                    assert_eq!(
+                        (got.body_len, got.body_hash),
+                        (body.len() as u64, body_hash(&body)),
+                        "{what}"
+                    );
+                }
+                drop(client);
+                gateway.at_rest().await;
+            }
+        }
+    });
+}

@@ -1,0 +1,245 @@
+//! Responses that come in pieces: each goes on at once and unchanged, and one that breaks off is seen to break off.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel::outcome::Outcome;
+use evenkeel::sim::Options;
+use http::Version;
+use http_body_util::BodyExt;
+
+use crate::harness::{
+    Client, Ended, Gateway, LIMIT, Raw, Script, ask, chat, eventually, fault, nodes, nodes_like, run, steps,
+    within,
+};
+
+const STREAM: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+const ASK: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+
+async fn next(body: &mut hyper::body::Incoming) -> Option<Bytes> {
+    let frame = within(LIMIT, "a piece comes", body.frame()).await?;
+    Some(frame.unwrap().into_data().unwrap())
+}
+
+#[test]
+fn each_chunk_goes_on_before_the_next_is_sent() {
+    run(async {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool("")).await;
+            let mut client = Client::over(&gateway, version).await;
+            let request = chat(&gateway, 1, true);
+            let (response, (mut node, _)) =
+                tokio::join!(async { client.begin(request).await.unwrap() }, async {
+                    let (mut node, head) = script.request().await;
+                    node.write(STREAM).await;
+                    (node, head)
+                });
+            let mut body = response.into_body();
+            for piece in ["data: 1\n\n", "da", "ta: 2\n", "\n", "\u{0}\r\n0\r\n\r\n"] {
+                node.write(format!("{:x}\r\n{piece}\r\n", piece.len())).await;
+                assert_eq!(next(&mut body).await.unwrap(), piece, "{version:?}");
+            }
+            node.write("0\r\n\r\n").await;
+            assert!(next(&mut body).await.is_none_or(|last| last.is_empty()), "{version:?}");
+            drop(client);
+            gateway.at_rest().await;
+        }
+    });
+}
+
+#[test]
+fn a_head_goes_on_before_the_first_byte_of_its_body() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        for head in [STREAM, "HTTP/1.1 200 OK\r\n\r\n"] {
+            let mut client = Raw::send(&gateway, ASK).await;
+            let (mut node, _) = script.request().await;
+            node.write(head).await;
+            assert_eq!(client.head().await.status, 200, "{head:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stream_of_a_simulated_engine_arrives_whole() {
+    run(async {
+        let nodes = nodes_like(1, &Options { step: steps(2), ..Options::default() });
+        let gateway = Gateway::start(&nodes, "").await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut client = Client::over(&gateway, version).await;
+            let text = client.ask(chat(&gateway, 50, true)).await.text();
+            let events: Vec<_> = text.split("\n\n").filter(|event| !event.is_empty()).collect();
+            assert!(events.iter().all(|event| event.starts_with("data: ")), "{text}");
+            assert_eq!(events.last(), Some(&"data: [DONE]"));
+            assert!(events.len() >= 52, "{}", events.len());
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_cut_and_not_asked_again() {
+    run(async {
+        for text in ["die:3", "truncate:3", "crash:3"] {
+            let nodes = nodes(2);
+            nodes[0].set_fault(fault(text));
+            let gateway = Gateway::start(&nodes, "").await;
+            let body = r#"{"messages":[{"role":"user","content":"x"}],"stream":true,"max_tokens":9}"#;
+            let request = format!(
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let (answer, _) = Raw::send(&gateway, request).await.rest_as_text().await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{text}: {answer}");
+            assert!(answer.contains("data: ") && !answer.contains("[DONE]"), "{text}: {answer}");
+            assert!(!answer.ends_with("0\r\n\r\n"), "{text}: the chunked body must not be terminated");
+            gateway.at_rest().await;
+            assert_eq!(nodes[1].stats().received, 0, "{text}");
+            assert_eq!(gateway.attempts("a", Outcome::Truncated), 1, "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_reset_over_h2c_and_its_neighbours_go_on() {
+    run(async {
+        let nodes = nodes(2);
+        nodes[0].set_fault(fault("die:3"));
+        let gateway = Gateway::start(&nodes, "health: { max_fails: 0 }").await;
+        let mut client = Client::h2(&gateway).await;
+        let mut broken = 0;
+        for _ in 0..4 {
+            let response = client.begin(chat(&gateway, 9, true)).await.unwrap();
+            broken += usize::from(within(LIMIT, "it ends", response.into_body().collect()).await.is_err());
+        }
+        assert_eq!(broken, 2, "those that went to the dying node");
+    });
+}
+
+#[test]
+fn a_long_answer_of_known_length_that_breaks_off_is_cut() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let client = Raw::send(&gateway, ASK).await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabc").await;
+        drop(node);
+        let (text, _) = client.rest_as_text().await;
+        assert!(text.contains("1000000\r\n") && text.ends_with("\r\n\r\nabc"), "{text}");
+    });
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_is_whole() {
+    run(async {
+        for version in ["HTTP/1.1", "HTTP/1.0"] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool("")).await;
+            let mut client = Raw::send(&gateway, ASK).await;
+            let (mut node, _) = script.request().await;
+            node.write(format!("{version} 200 OK\r\nContent-Type: text/plain\r\n\r\nto the end")).await;
+            drop(node);
+            assert_eq!(client.head().await.field("transfer-encoding"), Some("chunked"));
+            assert_eq!(client.read_to("0\r\n\r\n").await, "A\r\nto the end\r\n0\r\n\r\n");
+            gateway.at_rest().await;
+            assert_eq!(gateway.attempts("s", Outcome::Ok), 1);
+        }
+    });
+}
+
+#[test]
+fn nonsense_instead_of_a_response_is_a_reset() {
+    run(async {
+        for nonsense in [
+            "what?\r\n\r\n",
+            "HTTP/1.1 101 Switching\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: x\r\n\r\n",
+        ] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;
+            let client = Raw::send(&gateway, ASK).await;
+            let (mut node, _) = script.request().await;
+            node.write(nonsense).await;
+            let (text, ended) = client.rest_as_text().await;
+            assert!(text.starts_with("HTTP/1.1 502 ") && ended == Ended::Fin, "{nonsense:?}: {text}");
+        }
+    });
+}
+
+#[test]
+fn informational_responses_come_before_the_real_one() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, ASK).await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n").await;
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        let (head, body) = client.response().await;
+        assert_eq!((head.status, &*body), (200, "ok"));
+    });
+}
+
+#[test]
+fn a_stream_over_h2_to_the_nodes() {
+    run(async {
+        let nodes = nodes_like(2, &Options { step: steps(2), ..Options::default() });
+        let gateway = Gateway::start(&nodes, "http_version: 2").await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut client = Client::over(&gateway, version).await;
+            for stream in [true, false] {
+                for _ in 0..3 {
+                    let answer = client.ask(chat(&gateway, 20, stream)).await;
+                    assert_eq!((answer.status, answer.text().contains("[DONE]")), (200, stream));
+                    assert!(stream || answer.json()["usage"]["completion_tokens"] == 20);
+                    assert_eq!(answer.field("x-evenkeel-attempts"), Some("1"));
+                }
+            }
+        }
+        gateway.at_rest().await;
+        for node in &nodes {
+            assert!(node.stats().received > 0);
+            assert!(
+                node.requests().iter().all(|request| request.version == Version::HTTP_2 && request.complete)
+            );
+        }
+        assert_eq!(gateway.attempts("a", Outcome::Ok) + gateway.attempts("b", Outcome::Ok), 12);
+    });
+}
+
+#[test]
+fn over_h2_a_dead_node_leads_to_another_and_a_reset_is_502() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "http_version: 2").await;
+        nodes[0].crash().await;
+        let answer = ask(&gateway, chat(&gateway, 2, true)).await;
+        assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        nodes[1].set_fault(fault("reset"));
+        let answer = ask(&gateway, chat(&gateway, 2, true)).await;
+        assert_eq!(answer.status, 502);
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn over_h2_a_client_that_leaves_stops_the_engine() {
+    run(async {
+        let nodes = nodes_like(1, &Options { step: steps(20), ..Options::default() });
+        let gateway = Gateway::start(&nodes, "http_version: 2").await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let before = nodes[0].stats().aborted;
+            let mut client = Client::over(&gateway, version).await;
+            let mut body = client.begin(chat(&gateway, 1_000_000, true)).await.unwrap().into_body();
+            next(&mut body).await.unwrap();
+            drop((body, client));
+            eventually(Duration::from_secs(5), "the engine stops", || nodes[0].stats().aborted > before)
+                .await;
+            gateway.at_rest().await;
+        }
+    });
+}

@@ -1,0 +1,84 @@
+//! Protocol switches, such as WebSocket: bytes both ways, leased for as long as they go on.
+
+use evenkeel::fleet::NodeState;
+use evenkeel::outcome::Outcome;
+
+use crate::harness::{Gateway, LIMIT, Raw, Script, eventually, nodes, run};
+
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
+
+#[test]
+fn an_upgrade_passes_bytes_both_ways_and_is_leased_while_it_is_open() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "").await;
+        let mut client = Raw::send(&gateway, UPGRADE).await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.field("upgrade")), (101, Some("websocket")));
+        assert!(head.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
+        for size in [1, 5000, 300_000] {
+            let sent: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect();
+            // in steps that fit into any buffer, for the echo is not read meanwhile
+            for step in sent.chunks(10_000) {
+                client.write(step).await;
+                assert!(client.read(step.len()).await == step, "{size} bytes");
+            }
+        }
+        assert_eq!((gateway.in_flight(), gateway.status().requests), (vec![1, 0], 1));
+        drop(client);
+        gateway.at_rest().await;
+        eventually(LIMIT, "the node's side is closed too", || nodes[0].stats().open == 0).await;
+        assert_eq!(gateway.answered(101), 1);
+        assert_eq!(gateway.state("a"), NodeState::Up);
+        assert_eq!(gateway.node("a").recent_failures, 0);
+    });
+}
+
+#[test]
+fn an_upgrade_ends_when_its_node_dies() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        let mut client = Raw::send(&gateway, UPGRADE).await;
+        client.head().await;
+        client.write("ping").await;
+        assert_eq!(client.read(4).await, b"ping");
+        nodes[0].crash().await;
+        client.rest().await;
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn an_upgrade_that_the_node_refuses_is_an_answer() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, UPGRADE).await;
+        let (mut node, head) = script.request().await;
+        let head = head.to_ascii_lowercase();
+        assert!(
+            head.contains("upgrade: websocket\r\n") && head.contains("sec-websocket-key: k\r\n"),
+            "{head}"
+        );
+        node.write("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno").await;
+        let (head, body) = client.response().await;
+        assert_eq!((head.status, &*body), (426, "no"));
+        drop(client);
+        gateway.at_rest().await;
+        assert_eq!(gateway.attempts("s", Outcome::Ok), 1);
+    });
+}
+
+#[test]
+fn an_upgrade_goes_to_a_node_that_can_be_reached() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "").await;
+        nodes[0].crash().await;
+        let mut client = Raw::send(&gateway, UPGRADE).await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.field("x-evenkeel-node")), (101, Some("b")));
+        assert_eq!(gateway.attempts("a", Outcome::Connect), 1);
+    });
+}

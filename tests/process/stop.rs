@@ -1,0 +1,114 @@
+//! SIGTERM and SIGINT.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+
+use crate::support::client::{Client, chat};
+use crate::support::gateway::{Conf, Gateway};
+use crate::support::load::{Connection, Load, Plan};
+use crate::support::nodes::node;
+use crate::support::until;
+
+/// An idle gateway ends within this; generous, for a busy machine.
+const IDLE_STOP: Duration = Duration::from_secs(2);
+
+async fn refuses(gateway: &Gateway) {
+    let end = Instant::now() + crate::support::LIMIT;
+    while TcpStream::connect(gateway.address()).await.is_ok() {
+        assert!(Instant::now() < end, "still accepts");
+        tokio::time::sleep(crate::support::LOOK).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_gateway_stops_at_once() {
+    let a = node("a", Duration::ZERO);
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
+        let mut client = Client::new(gateway.address());
+        client.ask(&chat(1, false)).await.expect("an answer");
+        // the client's idle connection does not hold it up
+        let (code, took) = gateway.stop(signal);
+        assert_eq!(code, Some(0), "{}", gateway.process.stderr());
+        assert!(took < IDLE_STOP, "{signal:?}: {took:?}");
+        println!("idle, {signal:?}: ended after {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_streams_finish_and_the_process_ends_right_after_the_last() {
+    let a = node("a", Duration::from_millis(100));
+    let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
+    let mut kept = Client::new(gateway.address());
+    kept.ask(&chat(1, false)).await.expect("an answer");
+    let plan =
+        Plan { clients: 20, tokens: 20, pause: Duration::ZERO, stream: None, connection: Connection::Kept };
+    let load = Load::once(gateway.address(), plan);
+    gateway.until_status("all in flight", |status| status["requests"] == 20).await;
+    gateway.process.signal(Signal::TERM);
+    refuses(&gateway).await;
+    assert!(gateway.process.ended().is_none(), "{}", gateway.process.stderr());
+    let (done, failures) = load.finish().await;
+    let last = Instant::now();
+    assert!(failures.is_empty(), "{} of {done}: {failures:?}", failures.len());
+    let code = gateway.process.wait().code();
+    assert_eq!(code, Some(0), "{}", gateway.process.stderr());
+    assert!(last.elapsed() < IDLE_STOP, "{:?}", last.elapsed());
+    println!("ended {:?} after the last response", last.elapsed());
+    let lines = gateway.process.stdout().lines().count();
+    assert_eq!(lines, 21, "every request has its line in the access log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_during_a_stop_close_their_connection() {
+    let a = node("a", Duration::from_millis(50));
+    let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
+    let mut early = Client::new(gateway.address());
+    // not streaming: its head comes when all is done
+    let late = tokio::spawn({
+        let address = gateway.address();
+        async move { Client::new(address).ask(&chat(20, false)).await }
+    });
+    let head = early.begin(&chat(10, true)).await.expect("a head");
+    assert!(!head.closes());
+    until("both at the node", || a.stats().in_flight == 2).await;
+    gateway.process.signal(Signal::TERM);
+    let answer = late.await.expect("no panic").expect("an answer");
+    assert!(answer.head.closes(), "{:?}", answer.head);
+    assert!(early.rest().await.expect("the rest").ends_with("data: [DONE]\n\n"));
+    assert_eq!(gateway.process.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drain_timeout_cuts_visibly() {
+    let a = node("a", Duration::from_millis(100));
+    let conf = Conf::new(&[a.addr()]).server("drain_timeout: 1s");
+    let mut gateway = Gateway::start(conf).await;
+    let mut client = Client::new(gateway.address());
+    client.begin(&chat(600, true)).await.expect("a head");
+    let (code, took) = gateway.stop(Signal::TERM);
+    assert_eq!(code, Some(1), "{}", gateway.process.stderr());
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+    assert!(client.rest().await.is_err(), "the client must see that the stream is not whole");
+    assert!(gateway.process.stderr().contains("drain_timeout is over, 1 requests are cut"));
+    until("the node is free again", || a.stats().in_flight == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_at_once() {
+    let a = node("a", Duration::from_millis(100));
+    for (first, second) in
+        [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::INT)]
+    {
+        let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
+        let mut client = Client::new(gateway.address());
+        client.begin(&chat(600, true)).await.expect("a head");
+        gateway.process.signal(first);
+        refuses(&gateway).await;
+        let (code, took) = gateway.stop(second);
+        assert_eq!(code, Some(1), "{}", gateway.process.stderr());
+        assert!(took < IDLE_STOP, "{took:?}");
+    }
+}

@@ -1,0 +1,166 @@
+//! A gateway process with its config file.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::client::{Client, get};
+use super::process::Process;
+use super::{LIMIT, LOOK, ports};
+
+/// What stands in a config file.
+#[derive(Clone)]
+pub struct Conf {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    /// More lines of `server`.
+    pub server: String,
+    /// More lines of the pool.
+    pub pool: String,
+    pub nodes: Vec<String>,
+}
+
+impl Conf {
+    pub fn new(nodes: &[SocketAddr]) -> Self {
+        Self {
+            listen: ports::free(),
+            admin: ports::free(),
+            server: String::new(),
+            pool: String::new(),
+            nodes: nodes.iter().map(|node| format!("{{ address: {node} }}")).collect(),
+        }
+    }
+
+    pub fn server(mut self, line: &str) -> Self {
+        let _ = writeln!(self.server, "  {line}");
+        self
+    }
+
+    pub fn pool(mut self, line: &str) -> Self {
+        let _ = writeln!(self.pool, "    {line}");
+        self
+    }
+
+    pub fn text(&self) -> String {
+        let Self { listen, admin, server, pool, nodes } = self;
+        let nodes: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
+        format!(
+            "server:\n  listen: {listen}\n  admin: {admin}\n  threads: 2\n{server}\
+             pools:\n  sim:\n{pool}    nodes:\n{nodes}"
+        )
+    }
+}
+
+pub struct Gateway {
+    pub process: Process,
+    pub conf: Conf,
+    directory: tempfile::TempDir,
+}
+
+impl Gateway {
+    /// Starts a gateway and waits until it serves.
+    pub async fn start(conf: Conf) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let gateway = Self::spawn(conf, directory, &[]);
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
+    /// Starts a process with this config, in whatever state it is then.
+    pub fn spawn(conf: Conf, directory: tempfile::TempDir, more: &[&str]) -> Self {
+        fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
+        let process = Self::process(directory.path(), more);
+        Self { process, conf, directory }
+    }
+
+    fn process(directory: &Path, more: &[&str]) -> Process {
+        let file = directory.join("gateway.yaml");
+        let sock = directory.join("upgrade.sock");
+        let [file, sock] = [&file, &sock].map(|path| path.to_str().expect("plain text"));
+        let args = [&["run", "-c", file, "--upgrade-sock", sock], more].concat();
+        Process::start(&args)
+    }
+
+    /// A process that waits for this one's sockets.
+    pub fn successor(&self) -> Process {
+        Self::process(self.directory.path(), &["--upgrade"])
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.conf.listen
+    }
+
+    /// Puts this text into the config file.
+    pub fn write(&self, text: &str) {
+        // as editors and config management do: never half a file
+        let new = self.file("new.yaml");
+        fs::write(&new, text).expect("a file");
+        fs::rename(new, self.file("gateway.yaml")).expect("the same directory");
+    }
+
+    /// Reloads this config and waits until it is in use.
+    pub async fn reload(&self, conf: &Conf) -> Value {
+        let before = self.status().await.expect("the admin address answers");
+        self.write(&conf.text());
+        self.process.signal(Signal::HUP);
+        let generation = before["config_generation"].as_u64().expect("a number") + 1;
+        self.until_status("the next generation", |status| status["config_generation"] == generation).await
+    }
+
+    /// `GET` from the admin address.
+    pub async fn admin(&self, path: &str) -> std::io::Result<String> {
+        Client::new(self.conf.admin).ask(&get(path)).await.map(|answer| answer.body)
+    }
+
+    pub async fn status(&self) -> Option<Value> {
+        serde_json::from_str(&self.admin("/api/status").await.ok()?).ok()
+    }
+
+    /// Waits for a condition on `/api/status`.
+    pub async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let look = async {
+            loop {
+                if let Some(status) = self.status().await.filter(|status| condition(status)) {
+                    return status;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(LIMIT, look).await {
+            Ok(status) => status,
+            Err(_) => {
+                let status = self.status().await.unwrap_or_default();
+                panic!("not within {LIMIT:?}: {what}\n{status:#}\n{}", self.process.stderr())
+            }
+        }
+    }
+
+    /// Waits for this text on standard error.
+    pub async fn until_logged(&self, text: &str) {
+        super::until(text, || self.process.stderr().contains(text)).await;
+    }
+
+    /// Tells it to stop, and says with which code and how long after it ended.
+    pub fn stop(&mut self, signal: Signal) -> (Option<i32>, Duration) {
+        let began = std::time::Instant::now();
+        self.process.signal(signal);
+        let status = self.process.wait();
+        (status.code(), began.elapsed())
+    }
+}
+
+/// Requests in flight on all nodes together.
+pub fn in_flight(status: &Value) -> u64 {
+    let pools = status["pools"].as_array().into_iter().flatten();
+    let nodes = pools.flat_map(|pool| pool["nodes"].as_array().into_iter().flatten());
+    nodes.filter_map(|node| node["in_flight"].as_u64()).sum()
+}

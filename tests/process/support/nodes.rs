@@ -1,0 +1,48 @@
+//! Simulated nodes, in this process where their statistics are wanted, else as processes of their own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use evenkeel::sim::{Node, Options, StepTimes};
+
+use super::ports;
+use super::process::Process;
+
+/// A node whose tokens take this long each, whatever the load.
+pub fn node(name: &str, step: Duration) -> Node {
+    let options = Options {
+        listen: ports::free(),
+        name: name.to_owned(),
+        step: StepTimes { base: step, per_seq: Duration::ZERO },
+        max_seqs: 4096,
+        ..Options::default()
+    };
+    Node::start(options).expect("a free port")
+}
+
+/// `evenkeel node`, which can be killed for good.
+pub struct NodeProcess {
+    pub address: SocketAddr,
+    step: &'static str,
+    pub process: Process,
+}
+
+impl NodeProcess {
+    pub async fn start(step: &'static str) -> Self {
+        Self::start_at(ports::free(), step).await
+    }
+
+    async fn start_at(address: SocketAddr, step: &'static str) -> Self {
+        let listen = address.to_string();
+        let args =
+            ["node", "--listen", &listen, "--step-base", step, "--step-per-seq", "0", "--max-seqs", "4096"];
+        let process = Process::start(&args);
+        super::until("the node listens", || process.stdout().contains("listens on")).await;
+        Self { address, step, process }
+    }
+
+    /// Starts it again on the same address.
+    pub async fn again(&mut self) {
+        *self = Self::start_at(self.address, self.step).await;
+    }
+}

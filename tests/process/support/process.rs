@@ -1,0 +1,126 @@
+//! A child process whose output is kept; it is killed, by its own id, when it is dropped.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::LIMIT;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
+
+pub struct Process {
+    child: Child,
+    out: Text,
+    err: Text,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+/// What a stream has said so far.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<String>>);
+
+impl Text {
+    fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn follow(&self, stream: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+        let text = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let mut all = text.0.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push_str(&line);
+                all.push('\n');
+            }
+        })
+    }
+}
+
+impl Process {
+    /// Starts the binary under test.
+    pub fn start(args: &[&str]) -> Self {
+        Self::spawn(Command::new(BINARY).args(args))
+    }
+
+    pub fn spawn(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let (out, err) = (Text::default(), Text::default());
+        let readers = vec![
+            out.follow(child.stdout.take().expect("piped")),
+            err.follow(child.stderr.take().expect("piped")),
+        ];
+        Self { child, out, err, readers }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
+    }
+
+    /// kill -9, and the process is gone when this returns.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    pub fn stdout(&self) -> String {
+        self.out.get()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.err.get()
+    }
+
+    /// The status, if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
+    }
+
+    /// Waits for the end; afterwards the whole output is there.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.wait_within(LIMIT)
+    }
+
+    pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {
+        let end = Instant::now() + limit;
+        let status = loop {
+            if let Some(status) = self.ended() {
+                break status;
+            }
+            assert!(Instant::now() < end, "still runs after {limit:?}:\n{}", self.stderr());
+            thread::sleep(Duration::from_millis(2));
+        };
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        status
+    }
+
+    /// Runs to the end: exit code, standard output, standard error.
+    pub fn output(args: &[&str]) -> (i32, String, String) {
+        let mut process = Self::start(args);
+        let status = process.wait();
+        (status.code().unwrap_or(-1), process.stdout(), process.stderr())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- stderr of process {}\n{}", self.pid(), self.stderr());
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What is promised, watched from outside: the watcher knows what was sent where and what came of it, and the events
+//! that the fleet announced. It does not look into the fleet, but for a snapshot now and then.
+
+use std::collections::VecDeque;
+
+use evenkeel::config;
+use evenkeel::fleet::{Change, Event, NodeState, PoolSnapshot, Reason};
+use evenkeel::outcome::Outcome;
+
+/// What is known of one node.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub state: NodeState,
+    /// Since when it has that state.
+    pub since: f64,
+    pub in_flight: u32,
+    pub limit: u32,
+    /// Leases taken since it is probing that are still there.
+    pub probes: Vec<usize>,
+    /// Leases that others got while it was probing and nobody tried it.
+    pub passed_over: u32,
+    pub refused_until: f64,
+    /// The last time at which it could not have served.
+    pub last_unfit: f64,
+    pub well: bool,
+    pub well_since: f64,
+    failures: VecDeque<f64>,
+    pub leases: u64,
+    pub ejections: u64,
+}
+
+#[derive(Debug)]
+pub struct Watch {
+    pub nodes: Vec<Seen>,
+    policy: config::Health,
+    lightest: f64,
+    heaviest: f64,
+    clients: usize,
+    /// The longest time without a tick.
+    sleep: f64,
+}
+
+impl Watch {
+    pub fn new(conf: &config::Pool, clients: usize, sleep: f64) -> Self {
+        let seen = |node: &config::Node| Seen {
+            state: NodeState::Up,
+            since: 0.0,
+            in_flight: 0,
+            limit: node.max_in_flight.map_or(u32::MAX, |max| max as u32),
+            probes: Vec::new(),
+            passed_over: 0,
+            refused_until: 0.0,
+            last_unfit: -1.0,
+            well: true,
+            well_since: 0.0,
+            failures: VecDeque::new(),
+            leases: 0,
+            ejections: 0,
+        };
+        let weights = || conf.nodes.iter().map(|node| node.weight);
+        Self {
+            nodes: conf.nodes.iter().map(seen).collect(),
+            policy: conf.health.clone(),
+            lightest: weights().fold(f64::MAX, f64::min),
+            heaviest: weights().fold(0.0, f64::max),
+            clients,
+            sleep,
+        }
+    }
+
+    pub fn any_up(&self) -> bool {
+        self.nodes.iter().any(|node| node.state == NodeState::Up)
+    }
+
+    pub fn all_up(&self) -> bool {
+        self.nodes.iter().all(|node| node.state == NodeState::Up)
+    }
+
+    pub fn is_fit(&self, node: usize, now: f64) -> bool {
+        let node = &self.nodes[node];
+        node.well && node.state == NodeState::Up && node.in_flight < node.limit && now >= node.refused_until
+    }
+
+    /// To be called after anything that may have changed it.
+    pub fn look(&mut self, now: f64) {
+        for i in 0..self.nodes.len() {
+            if !self.is_fit(i, now) {
+                self.nodes[i].last_unfit = now;
+            }
+        }
+    }
+
+    pub fn event(&mut self, event: &Event, now: f64) {
+        let node: usize = event.node.parse().expect("nodes are numbered");
+        let state = match event.change {
+            Change::Ejected { reason, .. } => {
+                self.ejected(node, reason, now);
+                NodeState::Ejected
+            }
+            Change::Accepts => {
+                self.nodes[node].refused_until = 0.0;
+                NodeState::Ejected
+            }
+            Change::Probing => NodeState::Probing,
+            Change::Back { .. } => NodeState::Up,
+            Change::Joined | Change::Draining => unreachable!("no reload here"),
+        };
+        let seen = &mut self.nodes[node];
+        if state != NodeState::Ejected {
+            seen.refused_until = 0.0;
+        }
+        if state != seen.state {
+            seen.since = now;
+            seen.probes.clear();
+            seen.passed_over = 0;
+        }
+        seen.state = state;
+    }
+
+    /// An ejection must have its failures: counted here again, in the plainest way.
+    fn ejected(&mut self, node: usize, reason: Reason, now: f64) {
+        let window = self.policy.fail_timeout.as_secs_f64();
+        let max_fails = self.policy.max_fails as usize;
+        let others_up = self.nodes.iter().enumerate().any(|(i, n)| i != node && n.state == NodeState::Up);
+        let seen = &mut self.nodes[node];
+        seen.ejections += 1;
+        match reason {
+            Reason::Failures(_) if seen.state == NodeState::Probing => {}
+            Reason::Failures(outcome) => {
+                let failed = seen.failures.iter().filter(|at| now - **at < window + 1e-6).count();
+                assert!(max_fails > 0 && failed >= max_fails, "node {node}: ejected for {failed} failures");
+                assert!(outcome != Outcome::Http5xx || others_up, "node {node}: a 5xx ejected the last");
+            }
+            Reason::ProbeFailed(_) => assert_eq!(seen.state, NodeState::Probing, "node {node}"),
+            Reason::CheckFailed => assert!(others_up, "node {node}: a check ejected the last"),
+            other => panic!("node {node}: ejected because {other}"),
+        }
+    }
+
+    pub fn leased(&mut self, client: usize, node: usize, before: &[usize], now: f64) {
+        let any_up = self.any_up();
+        if before.contains(&node) {
+            let better = (0..self.nodes.len()).find(|i| {
+                let other = &self.nodes[*i];
+                let open = other.state == NodeState::Up && other.in_flight < other.limit;
+                !before.contains(i) && open && now >= other.refused_until
+            });
+            assert!(better.is_none(), "node {node} again, and {better:?} was not tried: {:?}", self.nodes);
+        }
+        for other in self.nodes.iter_mut().filter(|n| n.state == NodeState::Probing && n.probes.is_empty()) {
+            other.passed_over += 1;
+        }
+        let seen = &mut self.nodes[node];
+        assert!(seen.in_flight < seen.limit, "node {node}: above its limit");
+        assert!(now >= seen.refused_until - 1e-6, "node {node}: it refused a moment ago");
+        seen.in_flight += 1;
+        seen.leases += 1;
+        match seen.state {
+            NodeState::Up => {}
+            NodeState::Probing => {
+                assert!(!any_up || seen.probes.is_empty(), "node {node}: a second probe");
+                seen.probes.push(client);
+                seen.passed_over = 0;
+            }
+            NodeState::Ejected | NodeState::Draining => {
+                assert!(!any_up, "node {node}: used while it is ejected and another is up");
+            }
+        }
+    }
+
+    pub fn ended(&mut self, client: usize, node: usize, outcome: Outcome, now: f64) {
+        let seen = &mut self.nodes[node];
+        seen.in_flight -= 1;
+        seen.probes.retain(|probe| *probe != client);
+        let keep = self.policy.fail_timeout.as_secs_f64() + 1.0;
+        while seen.failures.front().is_some_and(|at| now - at > keep) {
+            seen.failures.pop_front();
+        }
+        if outcome.is_failure() {
+            seen.failures.push_back(now);
+        }
+    }
+
+    pub fn refused(&mut self, node: usize, now: f64) {
+        self.nodes[node].refused_until = now + 1.0;
+    }
+
+    pub fn accepted(&mut self, node: usize) {
+        self.nodes[node].refused_until = 0.0;
+    }
+
+    pub fn weather(&mut self, node: usize, well: bool, now: f64) {
+        let seen = &mut self.nodes[node];
+        if well && !seen.well {
+            seen.well_since = now;
+        }
+        seen.well = well;
+    }
+
+    /// Nobody is forgotten.
+    pub fn nobody_is_forgotten(&self, now: f64) {
+        // a question that was put before takes up to 5 s to get its no, and the next one comes 5 s later
+        let patience = self.policy.max_eject.as_secs_f64() + 5.0 + 5.0 + 1.0 + 2.0 * self.sleep;
+        // the score of an empty node, against that of the heaviest with all clients
+        let turns = 4.0 * self.clients as f64 * self.heaviest / self.lightest + 100.0;
+        for (i, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.well) {
+            let waits = now - node.since.max(node.well_since);
+            assert!(
+                node.state != NodeState::Ejected || waits <= patience,
+                "node {i} has been well for {waits} s, and is still ejected"
+            );
+            assert!(
+                node.state != NodeState::Probing || f64::from(node.passed_over) < turns,
+                "node {i} is probing, and {} requests went elsewhere: {:?}",
+                node.passed_over,
+                self.nodes
+            );
+        }
+    }
+
+    pub fn agrees(&self, snapshot: &PoolSnapshot) {
+        for (i, (node, seen)) in snapshot.nodes.iter().zip(&self.nodes).enumerate() {
+            assert_eq!(node.in_flight, seen.in_flight, "node {i}: leases");
+            assert_eq!(node.state, seen.state, "node {i}: events do not tell its state");
+            assert_eq!(node.ejections, seen.ejections, "node {i}: ejections");
+        }
+    }
+}

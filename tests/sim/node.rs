@@ -1,0 +1,73 @@
+//! A node as the network sees it.
+
+use fastrand::Rng;
+
+use crate::fleet::{Kind, spread};
+
+/// What becomes of what arrives there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Weather {
+    Well,
+    /// Refuses connections; what it had died.
+    Crashed,
+    /// Packets vanish: connecting takes its timeout, what it had is found dead by keepalive.
+    Vanished,
+    /// Accepts, and never answers.
+    Hung,
+    Http500,
+    Http503,
+    Slow(f64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub weather: Weather,
+    pub speed: f64,
+    /// Number of the present weather: an end that belongs to an older one is void.
+    pub weather_number: u64,
+    /// Clients whose attempt is here.
+    pub running: Vec<usize>,
+}
+
+impl Node {
+    pub fn new(speed: f64) -> Self {
+        Self { weather: Weather::Well, speed, weather_number: 0, running: Vec::new() }
+    }
+
+    /// Whether a request that arrives is served.
+    pub fn is_well(&self) -> bool {
+        matches!(self.weather, Weather::Well | Weather::Slow(_))
+    }
+
+    /// Whether what was running dies when this weather comes, and after how long.
+    pub fn kills_after(&self) -> Option<f64> {
+        match self.weather {
+            Weather::Crashed => Some(0.0),
+            Weather::Vanished => Some(30.0),
+            _ => None,
+        }
+    }
+
+    /// Whether a question is answered with yes, and how long that takes.
+    pub fn answers(&self, by_check: bool, blind: bool, timeout: f64) -> (bool, f64) {
+        match self.weather {
+            Weather::Crashed => (false, 0.001),
+            Weather::Vanished => (false, timeout),
+            Weather::Hung if by_check && !blind => (false, timeout),
+            Weather::Http500 | Weather::Http503 if by_check && !blind => (false, 0.01),
+            _ => (true, 0.01),
+        }
+    }
+}
+
+/// A kind of weather, and how long it lasts.
+pub fn weather(rng: &mut Rng, kind: Kind) -> (Weather, f64) {
+    match kind {
+        Kind::Crash => (Weather::Crashed, spread(rng, 5.0, 300.0)),
+        Kind::Vanish => (Weather::Vanished, spread(rng, 5.0, 300.0)),
+        Kind::Hang => (Weather::Hung, spread(rng, 5.0, 600.0)),
+        Kind::Http500 => (Weather::Http500, spread(rng, 5.0, 1200.0)),
+        Kind::Http503 => (Weather::Http503, spread(rng, 5.0, 1200.0)),
+        Kind::Slow => (Weather::Slow(spread(rng, 1.5, 10.0)), spread(rng, 60.0, 1800.0)),
+    }
+}
