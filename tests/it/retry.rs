@@ -174,6 +174,20 @@ fn when_no_node_is_left_the_client_gets_the_last_response_unchanged() {
 }
 
 #[test]
+fn a_last_attempt_without_an_answer_leaves_the_answer_of_the_one_before() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "retry: { attempts: 2 }").await;
+        nodes[0].set_fault(fault("status:500"));
+        nodes[1].set_fault(fault("reset"));
+        let answer = ask(&gateway, chat(&gateway, 3, false)).await;
+        assert_eq!((answer.status, answer.field("x-evenkeel-node")), (500, Some("a")));
+        assert_eq!(received(&nodes), [1, 1]);
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
 fn when_all_are_busy_the_last_503_is_passed_on_with_its_retry_after() {
     run(async {
         let nodes = nodes(3);

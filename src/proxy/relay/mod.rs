@@ -68,7 +68,7 @@ async fn once(
 ) -> Result<Next> {
     let answer = match attempt::run(&gateway.connector, session, ctx, member, peer, fresh).await? {
         Attempted::Answer(answer) => *answer,
-        Attempted::Failed(outcome) => return failed(ctx, member, outcome),
+        Attempted::Failed(outcome) => return failed(session, ctx, member, outcome).await,
     };
     let code = answer.head.status.as_u16();
     ctx.status = Some(code);
@@ -125,7 +125,7 @@ async fn pass_on(
             Ok(Next::Done)
         }
         Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
-        Err(respond::Broken { outcome, began: false }) => failed(ctx, member, outcome),
+        Err(respond::Broken { outcome, began: false }) => failed(session, ctx, member, outcome).await,
         Err(respond::Broken { outcome, began: true }) => {
             ctx.note = Some("the node broke the response off");
             ctx.settle(outcome);
@@ -134,7 +134,7 @@ async fn pass_on(
     }
 }
 
-fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
+async fn failed(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
     let judged = ctx.reconsider(outcome);
     match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
         Verdict::Again(why) => {
@@ -147,7 +147,14 @@ fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
             Ok(Next::Fresh)
         }
         Verdict::Stop(Why::ClientGone) => Err(client_gone(ctx)),
-        Verdict::Stop(why) => Err(stop(ctx, outcome, why)),
+        Verdict::Stop(why) => match ctx.held.take() {
+            // the last response that there was says more than that the last attempt had none
+            Some(held) => {
+                ctx.settle(outcome);
+                respond::held(session, ctx, held).await.map(|()| Next::Done)
+            }
+            None => Err(stop(ctx, outcome, why)),
+        },
     }
 }
 
