@@ -16,6 +16,7 @@ mod relay;
 mod reply;
 pub mod selection;
 mod stock;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Gateway {
         Self { live, log, connector }
     }
 
-    fn peer(member: &Member, address: std::net::SocketAddr) -> HttpPeer {
+    fn peer(member: &Member, address: std::net::SocketAddr, is_upgrade: bool) -> HttpPeer {
         let mut peer = HttpPeer::new(address, false, String::new());
         let timeouts = &member.conf.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
@@ -75,6 +76,10 @@ impl Gateway {
         peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
         if member.conf.http_version == HttpVersion::H2 {
             peer.options.set_http_version(2, 2);
+        } else if is_upgrade {
+            peer.options.custom_l4 = Some(Arc::new(upgrade::Connector { limit: timeouts.connect }));
+            // no connection that another kind of request has left
+            peer.group_key = 1;
         }
         peer
     }
@@ -108,7 +113,7 @@ impl ProxyHttp for Gateway {
         let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         match acquire::acquire(session, ctx, &member).await {
             Ok(lease) => {
-                let peer = Self::peer(&member, lease.address());
+                let peer = Self::peer(&member, lease.address(), session.is_upgrade_req());
                 ctx.lease = Some(lease);
                 Ok(Box::new(peer))
             }
