@@ -95,7 +95,9 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
             ctx.body_share = share;
             route_whole(session, ctx, body, only)
         }
-        Ok(Read::Unkept { start }) => {
+        Ok(Read::Unkept { start, share }) => {
+            // what was read takes up memory until a node has it, and that may be `retry.wait` away
+            ctx.body_share = share;
             ctx.unkept = Some(start);
             let way = stock(ctx)?;
             ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
