@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 use super::ctx::Ctx;
 use super::framing::TOO_LARGE;
 use super::headers::{give_host, strip_for_client, strip_for_node};
-use super::intake::{introduce, is_client_lost, is_repeatable};
+use super::intake::{introduce, is_client_lost, is_repeatable, is_upgrade};
 use super::reply::Failure;
 use crate::classify;
 use crate::journal::announce;
@@ -41,7 +41,7 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 /// The request as the node gets it. An upgrade keeps the two fields that make it one.
 pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
-    strip_for_node(header, session.is_upgrade_req())?;
+    strip_for_node(header, is_upgrade(session))?;
     if let Some(lease) = &ctx.lease {
         give_host(header, lease.address())?;
     }
