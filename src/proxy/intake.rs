@@ -96,8 +96,8 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
         }
         Ok(Read::Unkept { start, share }) => {
             // what was read takes up memory until a node has it, and that may be `retry.wait` away
-            ctx.body_share = share;
             ctx.unkept = Some(start);
+            ctx.body_share = share;
             let way = stock(ctx)?;
             ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
@@ -212,7 +212,7 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
         protocol,
         status: if status < 200 && status != 101 { CLIENT_CLOSED } else { status },
         bytes_sent: session.body_bytes_sent() as u64,
-        referer: text(&header::REFERER),
+        referer: text(&header::REFERER).split(['?', '#']).next().unwrap_or_default().to_owned(),
         user_agent: text(&header::USER_AGENT),
         forwarded_for: text(&header::HeaderName::from_static("x-forwarded-for")),
         pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),
