@@ -144,7 +144,7 @@ fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogT
     let mut complained = false;
     while let Ok(first) = inbox.recv() {
         let mut result = Ok(());
-        for message in std::iter::once(first).chain(inbox.try_iter()) {
+        for message in std::iter::once(first).chain(inbox.try_iter().take(LINES_MAX)) {
             match message {
                 Message::Line(line) => result = result.and(writeln!(sink.out, "{line}")),
                 Message::Reopen => result = result.and(sink.reopen(next)),

@@ -48,7 +48,7 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
     let deadline = since + member.conf.retry.wait;
     let mut told = false;
     loop {
-        let changed = member.pool.changed();
+        let changed = member.pool.changed(&ctx.tried);
         let now = Instant::now();
         let refusal = match lease(ctx, member, now, now >= deadline) {
             Ok(lease) => return Ok(lease),

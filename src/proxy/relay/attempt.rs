@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Method;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
@@ -94,6 +95,8 @@ pub async fn run(
     };
     Ok(match exchanged {
         Ok((mut node, (head, ended))) => {
+            // where there was a body to send, the node's session does not know the method
+            let ended = ended || session.req_header().method == Method::HEAD;
             node.read_timeout = Some(member.conf.timeouts.read);
             Attempted::Answer(Box::new(Answer { node, head, ended }))
         }

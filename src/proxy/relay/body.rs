@@ -33,6 +33,7 @@ pub enum Read {
     /// Too large: what was read so far; the rest is still to come.
     Unkept {
         start: Bytes,
+        share: Option<Share>,
     },
 }
 
@@ -67,7 +68,7 @@ pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result
     let announced = content_length(&session.req_header().headers);
     let first = announced.unwrap_or(0);
     let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
-    let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new() }) };
+    let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new(), share: None }) };
     collect(session, limits, share, announced).await
 }
 
@@ -89,7 +90,7 @@ async fn collect(
         body.push(chunk, announced);
         // one that is here to its end is kept after all: nothing would be gained by forgetting it
         if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
-            return Ok(Read::Unkept { start: body.take() });
+            return Ok(Read::Unkept { start: body.take(), share: Some(share) });
         }
     }
     Ok(Read::Kept { body: body.take(), share: Some(share) })

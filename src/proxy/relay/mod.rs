@@ -31,6 +31,8 @@ enum Next {
     Node,
     /// The same node, on a fresh connection.
     Fresh,
+    /// The failed response that was kept, for no better one will come.
+    Held(Held, Why),
     /// The client has its response, or there is nobody to give it to.
     Done,
 }
@@ -41,7 +43,7 @@ pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, memb
         let peer = match gateway.upstream_peer(session, ctx).await {
             Ok(peer) => peer,
             Err(error) => match ctx.held.take() {
-                Some(held) => return respond::held(session, ctx, held).await,
+                Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
                 None => return Err(error),
             },
         };
@@ -51,6 +53,7 @@ pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, memb
             match once(gateway, session, ctx, member, &peer, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
+                Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
                 Next::Done => return Ok(()),
             }
         }
@@ -68,7 +71,7 @@ async fn once(
 ) -> Result<Next> {
     let answer = match attempt::run(&gateway.connector, session, ctx, member, peer, fresh).await? {
         Attempted::Answer(answer) => *answer,
-        Attempted::Failed(outcome) => return failed(session, ctx, member, outcome).await,
+        Attempted::Failed(outcome) => return failed(ctx, member, outcome),
     };
     let code = answer.head.status.as_u16();
     ctx.status = Some(code);
@@ -125,7 +128,7 @@ async fn pass_on(
             Ok(Next::Done)
         }
         Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
-        Err(respond::Broken { outcome, began: false }) => failed(session, ctx, member, outcome).await,
+        Err(respond::Broken { outcome, began: false }) => failed(ctx, member, outcome),
         Err(respond::Broken { outcome, began: true }) => {
             ctx.note = Some("the node broke the response off");
             ctx.settle(outcome);
@@ -134,7 +137,7 @@ async fn pass_on(
     }
 }
 
-async fn failed(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
+fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
     let judged = ctx.reconsider(outcome);
     match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
         Verdict::Again(why) => {
@@ -147,11 +150,10 @@ async fn failed(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: 
             Ok(Next::Fresh)
         }
         Verdict::Stop(Why::ClientGone) => Err(client_gone(ctx)),
-        Verdict::Stop(why) => match ctx.held.take() {
-            // the last response that there was says more than that the last attempt had none
+        Verdict::Stop(why) => match ctx.held.take().filter(|_| why != Why::KillsNodes) {
             Some(held) => {
                 ctx.settle(outcome);
-                respond::held(session, ctx, held).await.map(|()| Next::Done)
+                Ok(Next::Held(held, why))
             }
             None => Err(stop(ctx, outcome, why)),
         },
