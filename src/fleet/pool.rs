@@ -112,6 +112,11 @@ impl Pool {
         if tried.is_empty() { self.unbound.listen() } else { self.choosy.listen() }
     }
 
+    /// When the first of the nodes that refused a connection may be taken again.
+    pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
+        self.table.lock().hold_ends(now)
+    }
+
     pub(super) fn good_head(&self, lease: &Lease, now: Instant) -> Option<Event> {
         let change = |table: &mut Table| {
             let node = table.node(lease.key)?;

@@ -94,7 +94,8 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
             ctx.body_share = share;
             route_whole(session, ctx, body, only)
         }
-        Ok(Read::Unkept { start, share }) => {
+        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(ctx, unroutable(too_large))),
+        Ok(Read::Unkept { start, share, .. }) => {
             // what was read takes up memory until a node has it, and that may be `retry.wait` away
             ctx.unkept = Some(start);
             ctx.body_share = share;
@@ -104,6 +105,15 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
         }
         Err(ReadError::ClientGone) => Err(client_gone(ctx)),
         Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
+    }
+}
+
+/// A body that cannot be read whole does not tell its model: to guess the pool would be worse than to say so.
+fn unroutable(too_large: bool) -> Failure {
+    if too_large {
+        Failure::new(413, "the request body is larger than retry.body_limit, so its model cannot be read")
+    } else {
+        Failure::new(503, "too many request bodies are kept (retry.body_total)").retry_after(1)
     }
 }
 

@@ -116,9 +116,15 @@ async fn connect(connector: &TransportConnector, peer: &HttpPeer, fresh: bool) -
     Ok((connector.new_stream(peer).await?, false))
 }
 
-/// Out of files or ports: no node is to blame.
+/// Out of files, buffers or memory: no node is to blame, and none could be reached.
 fn is_our_fault(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError)
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    let code = cause.and_then(std::io::Error::raw_os_error);
+    code.is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
 }
 
 fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {
