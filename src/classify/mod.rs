@@ -5,7 +5,7 @@
 
 mod path;
 
-pub use path::is_generation;
+pub use path::is_repeatable;
 
 use std::time::Duration;
 

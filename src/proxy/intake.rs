@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{Version, header};
 use jiff::Zoned;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
@@ -17,7 +17,7 @@ use super::relay::body::{self, Limits, Read, ReadError};
 use super::reply::{self, Failure};
 use super::{framing, headers::request_id};
 use crate::access_log::Entry;
-use crate::classify::is_generation;
+use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::live::Live;
@@ -148,13 +148,10 @@ pub fn is_upgrade(session: &Session) -> bool {
     session.is_upgrade_req() && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
-/// Whether a node may see the request twice: by HTTP's own rule (RFC 9110 section 9.2.2), or because a generation
-/// changes nothing and `retry.methods` allows it.
+/// Whether a node may see the request twice.
 pub fn is_repeatable(session: &Session, member: &Member) -> bool {
     let request = session.req_header();
-    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
-    idempotent.contains(&request.method)
-        || member.conf.retry.methods.contains(request.method.as_str()) && is_generation(request.uri.path())
+    classify::is_repeatable(request.method.as_str(), request.uri.path(), &member.conf.retry.methods)
 }
 
 /// The `model` of a JSON body, without building the rest.

@@ -38,6 +38,21 @@ fn the_model_chooses_the_pool() {
     });
 }
 
+/// A body that cannot be kept does not tell its model: the pool is not guessed, not even where one takes any model.
+#[test]
+fn a_body_too_large_to_be_read_is_refused_where_the_model_chooses() {
+    run(async {
+        let (nodes, gateway) = two_pools(", retry: { body_limit: 100B }", "'*'").await;
+        let body = format!(r#"{{"prompt":"{}","model":"tiny"}}"#, "x".repeat(1_000_000));
+        for outgoing in [Outgoing::sized(body.clone().into()), Outgoing::chunked(body.into())] {
+            let request = Request::post(gateway.url("/v1/completions")).body(outgoing).unwrap();
+            let answer = ask(&gateway, request).await;
+            assert_eq!(answer.status, 413);
+        }
+        assert_eq!(nodes[1].stats().received, 0, "it has nothing to do with this model");
+    });
+}
+
 #[test]
 fn an_unknown_model_is_404_in_openai_shape() {
     run(async {
