@@ -129,7 +129,10 @@ impl Sink {
         let flushed = self.out.flush();
         match Self::open_target(&target) {
             Ok(new) => *self = new,
-            Err(e) => log::error!("access log: cannot open {target:?}: {e}; the old file stays in use"),
+            Err(e) => {
+                let LogTarget::File(path) = &target else { return flushed };
+                log::error!("access log: cannot open {}: {e}; the old file stays in use", path.display());
+            }
         }
         flushed
     }

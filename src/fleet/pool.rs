@@ -39,6 +39,8 @@ pub enum Refusal {
     Full,
     /// No node can be reached; `until`: when time alone may change that.
     Unreachable { until: Option<Instant> },
+    /// The pool is no longer in the config.
+    Retired,
 }
 
 /// A node that is to be asked whether it is there.

@@ -18,6 +18,8 @@ pub enum NoLease {
     /// All nodes that could be used have answered, and the last answer is at hand.
     UseWhatIsHeld,
     ClientGone,
+    /// A reload took the pool out of the config: the next generation may have another for the request.
+    Retired,
     Failed(Failure),
 }
 
@@ -39,6 +41,9 @@ pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> R
             None => Err(NoLease::Failed(failure(refusal, member, since.elapsed()))),
         };
     }
+    if refusal == Refusal::Retired {
+        return Err(NoLease::Retired);
+    }
     let result = wait(session, ctx, member, since).await;
     ctx.queued += began.elapsed();
     result
@@ -54,6 +59,9 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
             Ok(lease) => return Ok(lease),
             Err(refusal) => refusal,
         };
+        if refusal == Refusal::Retired && ctx.held.is_none() {
+            return Err(NoLease::Retired);
+        }
         if ctx.held.is_some() && (refusal != Refusal::Full || now >= deadline) {
             return Err(NoLease::UseWhatIsHeld);
         }
@@ -67,7 +75,7 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
         let wake = match refusal {
             Refusal::Unreachable { until } => until,
             // a node that refused a connection a moment ago may be taken again before a slot comes back
-            Refusal::Full | Refusal::AllTried => member.pool.hold_ends(now),
+            Refusal::Full | Refusal::AllTried | Refusal::Retired => member.pool.hold_ends(now),
         };
         tokio::select! {
             () = changed => {}
@@ -98,6 +106,7 @@ fn failure(refusal: Refusal, member: &Member, waited: Duration) -> Failure {
     let why = match refusal {
         Refusal::Full => "all nodes are at their max_in_flight",
         Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
+        Refusal::Retired => "it is no longer in the configuration",
     };
     log::warn!("pool {pool}: {why} for {waited:.1?} (retry.wait); the request gets 503");
     let message = format!("pool {pool}: {why}; waited {:.0} s", waited.as_secs_f64());

@@ -25,10 +25,14 @@ use crate::live::Live;
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
 
+const NOT_SERVED: &str = "no pool serves this model; see `models` in the configuration";
+/// A pool is retired just before the generation without it is put in place.
+const SWAP: Duration = Duration::from_millis(1);
+
 /// Which of the two ways a request goes.
 pub enum Way {
     /// The attempt loop of our own.
-    Relay(Member),
+    Relay,
     /// Pingora's own path.
     Stock,
 }
@@ -120,15 +124,26 @@ fn unroutable(too_large: bool) -> Failure {
 fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
     let model = if only.is_some() { None } else { model_of(&body) };
     let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
-        return Err(refuse(
-            ctx,
-            Failure::new(404, "no pool serves this model; see `models` in the configuration"),
-        ));
+        return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
     };
     ctx.repeatable = is_repeatable(session, &member);
-    ctx.member = Some(member.clone());
+    ctx.member = Some(member);
     ctx.body = Some(body);
-    Ok(Way::Relay(member))
+    Ok(Way::Relay)
+}
+
+/// Another pool for a request that has reached no node yet and whose pool a reload took away.
+pub async fn route_again(live: &Live, ctx: &mut Ctx) -> Result<Member> {
+    let fleet = live.fleet();
+    if fleet.generation == ctx.fleet.generation {
+        tokio::time::sleep(SWAP).await;
+    }
+    let model = ctx.body.as_deref().and_then(model_of);
+    let Some(member) = fleet.route(model.as_deref()).cloned() else {
+        return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
+    };
+    ctx.move_to(fleet, member.clone());
+    Ok(member)
 }
 
 /// Pingora's own path, for what cannot be routed by its model.

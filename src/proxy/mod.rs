@@ -104,21 +104,26 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match intake::receive(&self.live, session, ctx).await? {
-            Way::Relay(member) => relay::serve(self, session, ctx, &member).await.map(|()| true),
+            Way::Relay => relay::serve(self, session, ctx).await.map(|()| true),
             Way::Stock => Ok(false),
         }
     }
 
     /// Chooses and leases the node of the next attempt.
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        match acquire::acquire(session, ctx, &member).await {
+        let mut member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let mut acquired = acquire::acquire(session, ctx, &member).await;
+        while let Err(NoLease::Retired) = acquired {
+            member = intake::route_again(&self.live, ctx).await?;
+            acquired = acquire::acquire(session, ctx, &member).await;
+        }
+        match acquired {
             Ok(lease) => {
                 let peer = Self::peer(&member, lease.address(), session.is_upgrade_req());
                 ctx.lease = Some(lease);
                 Ok(Box::new(peer))
             }
-            Err(NoLease::UseWhatIsHeld) => {
+            Err(NoLease::UseWhatIsHeld | NoLease::Retired) => {
                 Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left")
             }
             Err(NoLease::ClientGone) => {

@@ -1,6 +1,7 @@
 //! Reading the request's body, so that it can be sent again.
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http::header::EXPECT;
 use pingora::ErrorType;
 use pingora_proxy::Session;
@@ -50,7 +51,8 @@ pub enum ReadError {
 /// to the client has been said.
 pub async fn invite(session: &mut Session) -> Result<(), ReadError> {
     let expect = session.req_header().headers.get(EXPECT);
-    let waits = expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let waits = session.req_header().version != Version::HTTP_10
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !waits || session.as_downstream_mut().is_body_empty() {
         return Ok(());
     }

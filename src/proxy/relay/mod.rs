@@ -38,7 +38,7 @@ enum Next {
 }
 
 /// Serves a request whose body is at hand.
-pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<()> {
+pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     loop {
         let peer = match gateway.upstream_peer(session, ctx).await {
             Ok(peer) => peer,
@@ -47,10 +47,12 @@ pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, memb
                 None => return Err(error),
             },
         };
+        // not before: a reload may have moved the request to another pool
+        let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         // a node must not see twice what may not be repeated, not even because its connection was stale
         let mut fresh = !ctx.repeatable;
         loop {
-            match once(gateway, session, ctx, member, &peer, fresh).await? {
+            match once(gateway, session, ctx, &member, &peer, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
                 Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
