@@ -116,9 +116,12 @@ pub fn error_while_proxy(
         ctx.client_gone = ctx.failure.is_none() && is_client_lost(&error);
     } else {
         let status = if outcome == Outcome::Timeout { 504 } else { 502 };
+        // the error's own words may quote the response header
         log::warn!(
-            "request {}: {error}; the client gets {status} unless its response had begun",
-            ctx.request_id
+            "request {}: node {}: {outcome} ({}); the client gets {status} unless its response had begun",
+            ctx.request_id,
+            ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default(),
+            error.etype().as_str()
         );
         ctx.failure.get_or_insert_with(|| Failure::new(status, format!("the node failed: {outcome}")));
     }
