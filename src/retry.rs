@@ -1,6 +1,6 @@
 //! Another node, or stop, and why.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Retry;
 use crate::outcome::Outcome;
@@ -10,9 +10,35 @@ use crate::outcome::Outcome;
 pub const DEATH_BURST: Duration = Duration::from_secs(1);
 /// A request on which this many nodes died is not given to another.
 pub const DEATHS_MAX: u32 = 2;
+/// A request that kills nodes does so soon after it was sent. One that had been at work for longer is innocent: it was
+/// there when its node died of something else, and may be so again.
+pub const SUSPECT_WITHIN: Duration = Duration::from_secs(30);
 /// A kept-alive connection that closes within this time of sending, before any byte of a response, had been closed
 /// before: the node never took the request.
 pub const STALE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The events in which a node died under a request and perhaps of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deaths {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Deaths {
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// With that of a node which died now, so long after the request had been sent to it.
+    #[must_use]
+    pub fn with(self, at_work: Duration, now: Instant) -> Self {
+        if at_work > SUSPECT_WITHIN {
+            return self;
+        }
+        let news = self.last.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST);
+        Self { count: self.count + u32::from(news), last: Some(now) }
+    }
+}
 
 /// What has become of a request so far.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +49,7 @@ pub struct Facts {
     pub status: Option<u16>,
     /// Times that the request was sent. A connection that was refused is not counted.
     pub sent: u32,
-    /// Events in which a node died under it, see [`DEATH_BURST`].
+    /// With the last one, see [`Deaths`].
     pub deaths: u32,
     /// Whether the method and the path allow that a node sees it twice.
     pub repeatable: bool,
@@ -229,6 +255,20 @@ mod tests {
         for (facts, want) in cases {
             assert_eq!(decide(&policy(), &facts), want, "{facts:?}");
         }
+    }
+
+    #[test]
+    fn deaths_count_once_a_burst_and_only_soon_after_sending() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let soon = Duration::from_secs(2);
+        let one = Deaths::default().with(soon, at(0));
+        assert_eq!(one.count(), 1);
+        assert_eq!(one.with(soon, at(1000)).count(), 1, "two nodes that are shot together");
+        assert_eq!(one.with(soon, at(1001)).count(), 2);
+        assert_eq!(one.with(SUSPECT_WITHIN, at(60_000)).count(), 2);
+        let long = SUSPECT_WITHIN + Duration::from_millis(1);
+        assert_eq!(one.with(long, at(60_000)), one, "it was there when the node died of something else");
     }
 
     #[test]

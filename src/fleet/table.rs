@@ -217,8 +217,11 @@ impl Table {
         if usable().next().is_some() {
             return Refusal::AllTried;
         }
-        let until = self.members().filter_map(|(_, node)| node.health.refused_until(now)).min();
-        Refusal::Unreachable { until }
+        Refusal::Unreachable { until: self.hold_ends(now) }
+    }
+
+    pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
+        self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
     pub fn take(&mut self, place: usize, now: Instant) -> (Key, u64, u64, Arc<NodeId>, SocketAddr) {

@@ -48,7 +48,7 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
     let deadline = since + member.conf.retry.wait;
     let mut told = false;
     loop {
-        let changed = member.pool.changed();
+        let changed = member.pool.changed(&ctx.tried);
         let now = Instant::now();
         let refusal = match lease(ctx, member, now, now >= deadline) {
             Ok(lease) => return Ok(lease),
@@ -65,12 +65,13 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
             told = true;
         }
         let wake = match refusal {
-            Refusal::Unreachable { until: Some(until) } => until.min(deadline),
-            _ => deadline,
+            Refusal::Unreachable { until } => until,
+            // a node that refused a connection a moment ago may be taken again before a slot comes back
+            Refusal::Full | Refusal::AllTried => member.pool.hold_ends(now),
         };
         tokio::select! {
             () = changed => {}
-            () = sleep_until(wake.into()) => {}
+            () = sleep_until(wake.map_or(deadline, |at| at.min(deadline)).into()) => {}
             () = gone(session), if ctx.body.is_some() => return Err(NoLease::ClientGone),
         }
     }

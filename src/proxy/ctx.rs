@@ -13,7 +13,7 @@ use crate::fleet::{Charge, Fleet, Key, Lease, Member};
 use crate::journal::announce;
 use crate::live::Share;
 use crate::outcome::Outcome;
-use crate::retry::{DEATH_BURST, Facts};
+use crate::retry::{Deaths, Facts};
 
 /// One request, from its header to its line in the log.
 pub struct Ctx {
@@ -44,8 +44,11 @@ pub struct Ctx {
     pub sent: u32,
     /// Since when it has reached no node, though it has tried all that could be used.
     pub stranded: Option<Instant>,
-    deaths: u32,
-    last_death: Option<Instant>,
+    /// The node under way closed a kept-alive connection on which the request had just been sent.
+    was_stale: bool,
+    /// When it was sent the last time.
+    pub sent_at: Option<Instant>,
+    deaths: Deaths,
     /// 5xx that may be the request's own fault.
     suspects: Vec<Charge>,
     /// The last failed response, in case no better one comes.
@@ -77,8 +80,9 @@ impl Ctx {
             tried: Vec::new(),
             sent: 0,
             stranded: None,
-            deaths: 0,
-            last_death: None,
+            was_stale: false,
+            sent_at: None,
+            deaths: Deaths::default(),
             suspects: Vec::new(),
             held: None,
             failure: None,
@@ -91,21 +95,37 @@ impl Ctx {
 
     /// The facts for the retry decision after an attempt with this outcome.
     pub fn facts(&self, outcome: Outcome, began: bool) -> Facts {
-        // the death that is being judged may be the first of its burst
-        let news = outcome.is_death() && self.is_new_death(Instant::now());
+        let deaths = if outcome.is_death() { self.deaths_with_this() } else { self.deaths };
         Facts {
             outcome,
             status: self.status,
             sent: self.sent,
-            deaths: self.deaths + u32::from(news),
+            deaths: deaths.count(),
             repeatable: self.repeatable,
             body_kept: self.body.is_some(),
             began,
         }
     }
 
-    fn is_new_death(&self, now: Instant) -> bool {
-        self.last_death.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST)
+    /// What an attempt's outcome means for the request. A connection that was only stale is followed by one that works:
+    /// a node that then takes none has died with the request in its hands, and perhaps of it. Without this, one request
+    /// that kills its node at once would go from node to node until none is left.
+    pub fn reconsider(&mut self, outcome: Outcome) -> Outcome {
+        if !self.died_at_once(outcome) {
+            return outcome;
+        }
+        self.sent += 1;
+        Outcome::Reset
+    }
+
+    fn died_at_once(&self, outcome: Outcome) -> bool {
+        self.was_stale && outcome == Outcome::Connect
+    }
+
+    fn deaths_with_this(&self) -> Deaths {
+        let now = Instant::now();
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.deaths.with(at_work, now)
     }
 
     /// Ends the attempt under way: its outcome goes to the node's health and into the log, its slot goes back.
@@ -118,10 +138,10 @@ impl Ctx {
         if outcome != Outcome::Connect {
             self.stranded = None;
         }
-        if outcome.is_death() {
-            self.deaths += u32::from(self.is_new_death(now));
-            self.last_death = Some(now);
+        if outcome.is_death() || self.died_at_once(outcome) {
+            self.deaths = self.deaths_with_this();
         }
+        self.was_stale = false;
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
         if outcome == Outcome::Http5xx {
@@ -136,6 +156,7 @@ impl Ctx {
             lease.count(Outcome::Stale);
             self.record(&lease, Outcome::Stale);
             self.lease = Some(lease);
+            self.was_stale = true;
         }
     }
 
@@ -165,5 +186,41 @@ impl Ctx {
     /// How many nodes were asked, for the response header.
     pub fn attempts_so_far(&self) -> usize {
         self.attempts.len() + usize::from(self.lease.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn ctx() -> Ctx {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { p: { nodes: [127.0.0.1:2, 127.0.0.1:3] } }";
+        let config = Config::parse(text, "a test").expect("a valid config");
+        let fleet = Arc::new(Fleet::first(config, Instant::now()));
+        let member = fleet.pools.first().expect("a pool").clone();
+        let lease = member.pool.lease(&[], Instant::now()).expect("a node");
+        Ctx { lease: Some(lease), ..Ctx::new(fleet) }
+    }
+
+    #[test]
+    fn a_stale_connection_and_then_a_refused_one_are_a_death() {
+        let mut ctx = ctx();
+        ctx.note_stale();
+        let judged = ctx.reconsider(Outcome::Connect);
+        assert_eq!(judged, Outcome::Reset);
+        let facts = ctx.facts(judged, false);
+        assert_eq!((facts.sent, facts.deaths), (1, 1));
+        ctx.settle(Outcome::Connect);
+        assert_eq!((ctx.sent, ctx.deaths.count()), (1, 1));
+        assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect, "it was another node");
+    }
+
+    #[test]
+    fn a_refused_connection_alone_is_none() {
+        let mut ctx = ctx();
+        assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect);
+        ctx.settle(Outcome::Connect);
+        assert_eq!((ctx.sent, ctx.deaths.count()), (0, 0));
     }
 }

@@ -79,8 +79,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
         return Err(client_gone(ctx));
     }
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
-    if session.is_upgrade_req()
-        || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
+    if is_upgrade(session) || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
     {
         return stock(ctx);
     }
@@ -95,14 +94,26 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
             ctx.body_share = share;
             route_whole(session, ctx, body, only)
         }
-        Ok(Read::Unkept { start }) => {
+        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(ctx, unroutable(too_large))),
+        Ok(Read::Unkept { start, share, .. }) => {
+            // what was read takes up memory until a node has it, and that may be `retry.wait` away
             ctx.unkept = Some(start);
+            ctx.body_share = share;
             let way = stock(ctx)?;
             ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
         }
         Err(ReadError::ClientGone) => Err(client_gone(ctx)),
         Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
+    }
+}
+
+/// A body that cannot be read whole does not tell its model: to guess the pool would be worse than to say so.
+fn unroutable(too_large: bool) -> Failure {
+    if too_large {
+        Failure::new(413, "the request body is larger than retry.body_limit, so its model cannot be read")
+    } else {
+        Failure::new(503, "too many request bodies are kept (retry.body_total)").retry_after(1)
     }
 }
 
@@ -128,6 +139,13 @@ fn stock(ctx: &mut Ctx) -> Result<Way> {
     };
     ctx.member = Some(member);
     Ok(Way::Stock)
+}
+
+/// Whether a switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
+/// offer that RFC 9113 section 3.1 has withdrawn; without it, such a request is like any other and may be repeated.
+pub fn is_upgrade(session: &Session) -> bool {
+    let protocols = session.req_header().headers.get_all(header::UPGRADE);
+    session.is_upgrade_req() && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// Whether a node may see the request twice: by HTTP's own rule (RFC 9110 section 9.2.2), or because a generation
@@ -204,7 +222,7 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
         protocol,
         status: if status < 200 && status != 101 { CLIENT_CLOSED } else { status },
         bytes_sent: session.body_bytes_sent() as u64,
-        referer: text(&header::REFERER),
+        referer: text(&header::REFERER).split(['?', '#']).next().unwrap_or_default().to_owned(),
         user_agent: text(&header::USER_AGENT),
         forwarded_for: text(&header::HeaderName::from_static("x-forwarded-for")),
         pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),

@@ -70,7 +70,8 @@ impl Gateway {
         let timeouts = &member.conf.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(timeouts.first_byte.unwrap_or(timeouts.read));
+        // for Pingora's own path, where one limit applies to each read; the attempt loop has its own
+        peer.options.read_timeout = Some(timeouts.read);
         peer.options.write_timeout = Some(timeouts.send);
         peer.options.idle_timeout = Some(timeouts.idle);
         peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));

@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 use super::ctx::Ctx;
 use super::framing::TOO_LARGE;
 use super::headers::{give_host, strip_for_client, strip_for_node};
-use super::intake::{introduce, is_client_lost};
+use super::intake::{introduce, is_client_lost, is_repeatable, is_upgrade};
 use super::reply::Failure;
 use crate::classify;
 use crate::journal::announce;
@@ -41,7 +41,8 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 /// The request as the node gets it. An upgrade keeps the two fields that make it one.
 pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
-    strip_for_node(header, session.is_upgrade_req())?;
+    ctx.sent_at = Some(Instant::now());
+    strip_for_node(header, is_upgrade(session))?;
     if let Some(lease) = &ctx.lease {
         give_host(header, lease.address())?;
     }
@@ -107,12 +108,12 @@ pub fn error_while_proxy(
         (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
         _ => Outcome::Reset,
     };
-    let untouched = session.as_downstream_mut().is_body_empty();
-    let stale = reused && outcome == Outcome::Reset && untouched && ctx.sent <= 1;
+    let repeatable = ctx.member.as_ref().is_some_and(|member| is_repeatable(session, member));
+    let bodyless = session.as_downstream_mut().is_body_empty();
+    let stale = reused && outcome == Outcome::Reset && repeatable && bodyless && ctx.sent <= 1;
     if stale {
-        // a kept-alive connection that had been closed: the same request again, on whichever node is best
-        ctx.note_stale();
-        ctx.lease = None;
+        // a kept-alive connection that had been closed: the same request again, on another node if there is one
+        ctx.settle(Outcome::Stale);
         error.set_retry(true);
         return error;
     }

@@ -1,6 +1,7 @@
 //! The assembly: listeners, services, signals, the end.
 
 mod drain;
+mod listening;
 pub mod signals;
 mod stop;
 mod upgrade;
@@ -20,6 +21,7 @@ use pingora_proxy::http_proxy;
 
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
+use self::listening::Listening;
 use crate::admin::Admin;
 use crate::check::Asking;
 use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
@@ -73,12 +75,12 @@ impl Server {
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
-        pingora.add_service(proxy);
+        let gateway = pingora.add_service(Listening(proxy));
         if let Some(address) = settings.admin {
             let mut admin = Service::new("admin".into(), Admin::new(Arc::clone(&live)));
             admin.threads = Some(1);
             admin.add_listener(endpoint(address, settings.client.send_timeout));
-            pingora.add_service(admin);
+            pingora.add_service(admin).add_dependency(&gateway);
         }
         pingora.add_service(background_service("asking", Asking::new(Arc::clone(&live))));
         pingora.add_service(background_service("names", Following::new(Arc::clone(&live))));

@@ -169,6 +169,25 @@ fn an_unkept_body_ends_once() {
 }
 
 #[test]
+fn what_was_read_of_an_unkept_body_counts_until_a_node_has_it() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "retry: { body_limit: 64KiB, wait: 1m }").await;
+        nodes[0].crash().await;
+        let mut client = Client::over(&gateway, Version::HTTP_11).await;
+        let request = framed(&gateway, "/echo", &body(1 << 20), true);
+        let waits = tokio::spawn(async move { client.try_ask(request).await.map(drop).ok() });
+        eventually(LIMIT, "it waits for a node", || {
+            gateway.metrics().contains("unkept_bodies_total{pool=\"p\"} 1")
+        })
+        .await;
+        assert!(gateway.live.kept_bytes.value() > 0);
+        waits.abort();
+        let _ = waits.await;
+    });
+}
+
+#[test]
 fn an_unkept_body_is_not_sent_twice() {
     run(async {
         for version in [Version::HTTP_11, Version::HTTP_2] {

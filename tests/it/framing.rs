@@ -148,6 +148,21 @@ fn head_has_no_body_and_the_connection_goes_on() {
 }
 
 #[test]
+fn head_with_a_body_has_none_in_its_answer_either() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let request = "HEAD /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+        let mut client = Raw::send(&gateway, request).await;
+        let (mut node, _) = script.request().await;
+        assert_eq!(node.read(2).await, b"{}");
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n").await;
+        assert_eq!(client.head().await.status, 200);
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
 fn answers_without_a_body_leave_the_connection_usable() {
     run(async {
         let script = Script::listen().await;

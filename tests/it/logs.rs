@@ -150,6 +150,7 @@ fn no_log_has_a_body_a_credential_or_a_query() {
                     )
                     .header("authorization", format!("Bearer {}", secret("key")))
                     .header("cookie", secret("cookie"))
+                    .header("referer", format!("http://ui/chat?k={}", secret("query")))
                     .header("x-api-key", secret("key"));
                     let request = request.body(Outgoing::sized(body.into())).unwrap();
                     let mut client = Client::over(&gateway, version).await;

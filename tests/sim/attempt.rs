@@ -31,7 +31,7 @@ impl World {
             let status = self.clients[client].held.unwrap_or(503);
             return self.done(client, status);
         }
-        let listener = self.pool.changed();
+        let listener = self.pool.changed(&self.clients[client].tried);
         self.clients[client].waits = Some(Wait { began: now, deadline, listener });
         self.waiting.push(client);
         self.look_again(client);
@@ -46,7 +46,7 @@ impl World {
     /// One turn of the loop in `wait`.
     pub fn look_again(&mut self, client: usize) {
         let now = self.now();
-        let listener = self.pool.changed();
+        let listener = self.pool.changed(&self.clients[client].tried);
         let Some(wait) = &mut self.clients[client].waits else { return };
         wait.listener = listener;
         let (began, deadline) = (wait.began, wait.deadline);
@@ -116,7 +116,12 @@ impl World {
         match weather {
             Weather::Crashed => return self.after(0.001, Due::Fails { client, serial, outcome }),
             Weather::Vanished => return self.after(connect, Due::Fails { client, serial, outcome }),
-            _ => self.clients[client].sent += 1,
+            _ => {
+                let now = self.now();
+                let me = &mut self.clients[client];
+                me.sent += 1;
+                me.sent_at = Some(now);
+            }
         }
         if let (Weather::Hung, Some(limit)) = (weather, self.plan.conf.timeouts.first_byte) {
             let outcome = Outcome::Timeout;
@@ -219,7 +224,7 @@ impl World {
         let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
         let Some(lease) = me.lease.take() else { return };
-        let (node, poison) = (me.node, me.nature.poison && outcome == Outcome::Http5xx);
+        let node = me.node;
         me.tried.retain(|key| *key != lease.key());
         me.tried.push(lease.key());
         if outcome != Outcome::Connect {
@@ -234,7 +239,7 @@ impl World {
             }
         }
         self.nodes[node].running.retain(|other| *other != client);
-        self.watch.ended(client, node, outcome, poison, seconds);
+        self.watch.ended(client, node, outcome, seconds);
         // a client that leaves drops its lease without a word, now and then
         let (event, charge) = if outcome == Outcome::ClientGone && client.is_multiple_of(2) {
             drop(lease);
@@ -301,7 +306,7 @@ impl World {
         let me = &self.clients[client];
         let retry = &self.plan.conf.retry;
         let excused = me.nature.poison
-            || me.deaths >= retry::DEATHS_MAX
+            || me.deaths.count() >= retry::DEATHS_MAX
             || (me.sent >= retry.attempts && retry.attempts as usize <= self.nodes.len());
         if excused {
             return;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::fleet::{Charge, Key, Lease};
 use evenkeel::outcome::Outcome;
-use evenkeel::retry::{DEATH_BURST, Facts};
+use evenkeel::retry::{Deaths, Facts};
 use event_listener::EventListener;
 
 /// What kind of request it is.
@@ -38,8 +38,8 @@ pub struct Client {
     pub seen: Vec<usize>,
     pub sent: u32,
     pub refused: u32,
-    pub deaths: u32,
-    pub last_death: Option<Instant>,
+    pub sent_at: Option<Instant>,
+    pub deaths: Deaths,
     pub suspects: Vec<Charge>,
     pub held: Option<u16>,
     pub waits: Option<Wait>,
@@ -62,26 +62,26 @@ impl Client {
     }
 
     pub fn facts(&self, outcome: Outcome, began: bool, now: Instant) -> Facts {
-        let news = outcome.is_death() && self.is_new_death(now);
+        let deaths = if outcome.is_death() { self.deaths_with(now) } else { self.deaths };
         Facts {
             outcome,
             status: self.status,
             sent: self.sent,
-            deaths: self.deaths + u32::from(news),
+            deaths: deaths.count(),
             repeatable: true,
             body_kept: true,
             began,
         }
     }
 
-    fn is_new_death(&self, now: Instant) -> bool {
-        self.last_death.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST)
+    fn deaths_with(&self, now: Instant) -> Deaths {
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.deaths.with(at_work, now)
     }
 
     pub fn note_death(&mut self, outcome: Outcome, now: Instant) {
         if outcome.is_death() {
-            self.deaths += u32::from(self.is_new_death(now));
-            self.last_death = Some(now);
+            self.deaths = self.deaths_with(now);
         }
     }
 }

@@ -27,9 +27,6 @@ pub struct Seen {
     failures: VecDeque<f64>,
     pub leases: u64,
     pub ejections: u64,
-    /// The ejection was for nothing but requests that get 500 everywhere.
-    pub wronged_since: Option<f64>,
-    poisoned: VecDeque<f64>,
 }
 
 #[derive(Debug)]
@@ -59,8 +56,6 @@ impl Watch {
             failures: VecDeque::new(),
             leases: 0,
             ejections: 0,
-            wronged_since: None,
-            poisoned: VecDeque::new(),
         };
         let weights = || conf.nodes.iter().map(|node| node.weight);
         Self {
@@ -112,7 +107,6 @@ impl Watch {
         };
         let seen = &mut self.nodes[node];
         if state != NodeState::Ejected {
-            seen.wronged_since = None;
             seen.refused_until = 0.0;
         }
         if state != seen.state {
@@ -133,13 +127,9 @@ impl Watch {
         match reason {
             Reason::Failures(_) if seen.state == NodeState::Probing => {}
             Reason::Failures(outcome) => {
-                let recent = |all: &VecDeque<f64>| all.iter().filter(|at| now - **at < window + 1e-6).count();
-                let failed = recent(&seen.failures);
+                let failed = seen.failures.iter().filter(|at| now - **at < window + 1e-6).count();
                 assert!(max_fails > 0 && failed >= max_fails, "node {node}: ejected for {failed} failures");
                 assert!(outcome != Outcome::Http5xx || others_up, "node {node}: a 5xx ejected the last");
-                if failed < max_fails + recent(&seen.poisoned) {
-                    seen.wronged_since = Some(now);
-                }
             }
             Reason::ProbeFailed(_) => assert_eq!(seen.state, NodeState::Probing, "node {node}"),
             Reason::CheckFailed => assert!(others_up, "node {node}: a check ejected the last"),
@@ -178,21 +168,16 @@ impl Watch {
         }
     }
 
-    pub fn ended(&mut self, client: usize, node: usize, outcome: Outcome, poison: bool, now: f64) {
+    pub fn ended(&mut self, client: usize, node: usize, outcome: Outcome, now: f64) {
         let seen = &mut self.nodes[node];
         seen.in_flight -= 1;
         seen.probes.retain(|probe| *probe != client);
         let keep = self.policy.fail_timeout.as_secs_f64() + 1.0;
-        for all in [&mut seen.failures, &mut seen.poisoned] {
-            while all.front().is_some_and(|at| now - at > keep) {
-                all.pop_front();
-            }
+        while seen.failures.front().is_some_and(|at| now - at > keep) {
+            seen.failures.pop_front();
         }
         if outcome.is_failure() {
             seen.failures.push_back(now);
-            if poison {
-                seen.poisoned.push_back(now);
-            }
         }
     }
 

@@ -138,20 +138,20 @@ fn poison_ejects_nobody_for_long() {
 /// Three of four answer everything with 500, and three attempts is all that a request has.
 #[test]
 fn broken_nodes_do_not_acquit_each_other() {
-    let mut world = World::new(Plan::calm(4, 64));
-    world.run_until(60.0);
-    let before = world.told.failed;
-    for node in 0..3 {
-        world.set_weather(node, Weather::Http500);
+    // a single client does not fail five times in a window: for it they stay up, by the rule of max_fails
+    for clients in [4, 16, 64] {
+        let mut world = World::new(Plan::calm(4, clients));
+        world.run_until(60.0);
+        for node in 0..3 {
+            world.set_weather(node, Weather::Http500);
+        }
+        // as long as their last good answers are believed
+        world.run_until(60.0 + 30.0 + 10.0);
+        let (failed, served) = (world.told.failed, world.told.served);
+        world.run_until(3600.0);
+        let (failed, served) = (world.told.failed - failed, world.told.served - served);
+        assert!(failed * 50 <= served + failed, "{clients} clients: {failed} failed, {served} served");
     }
-    // as long as their last good answers are believed
-    world.run_until(60.0 + 30.0 + 10.0);
-    let (failed, served) = (world.told.failed, world.told.served);
-    println!("{} failed before the nodes were out", failed - before);
-    world.run_until(660.0);
-    let later = (world.told.failed - failed) as f64 / (world.told.served - served) as f64;
-    println!("{later} of the requests after that");
-    assert!(later < 0.02, "{later} of the requests fail");
 }
 
 /// `/health` says 200 all the while.

@@ -87,11 +87,12 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     let mut face =
         if table { Face::Table(Terminal::open()?) } else { Face::Plain(Plain::new(Box::new(io::stdout()))) };
     let ended = show::show(&mut stage, &mut story, &mut face, limit, &stop);
+    let panicked = matches!(&face, Face::Table(terminal) if terminal.has_panicked());
     // the summary belongs on the terminal's own screen
     drop(face);
     let summary = stage.end(ended == Ended::Asked)?;
     print(&summary.to_string());
-    let code = if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let code = if summary.is_clean() && !panicked { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok(code)
 }
 

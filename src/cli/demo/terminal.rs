@@ -46,9 +46,14 @@ impl Terminal {
         Ok(Self { inner, history: History::default(), panicked })
     }
 
+    /// Whether something in this process has panicked since, and said so where the table was.
+    pub fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Acquire)
+    }
+
     /// Draws. An error: there is nothing left to draw on.
     pub fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
-        if self.panicked.load(Ordering::Acquire) {
+        if self.has_panicked() {
             return Err(io::Error::other("a panic has given the terminal back"));
         }
         let rows = picture.rows();
@@ -76,7 +81,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if !self.panicked.load(Ordering::Acquire) {
+        if !self.has_panicked() {
             let _ = self.inner.show_cursor();
             restore();
         }

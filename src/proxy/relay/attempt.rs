@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Method;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
@@ -77,6 +78,7 @@ pub async fn run(
     };
     ctx.sent += 1;
     let sent_at = Instant::now();
+    ctx.sent_at = Some(sent_at);
     let exchange = async {
         let (mut node, sent) = send(stream, header, &body, member.conf.timeouts.send).await;
         if matches!(sent, Err(Unsent::Timeout)) {
@@ -93,6 +95,8 @@ pub async fn run(
     };
     Ok(match exchanged {
         Ok((mut node, (head, ended))) => {
+            // where there was a body to send, the node's session does not know the method
+            let ended = ended || session.req_header().method == Method::HEAD;
             node.read_timeout = Some(member.conf.timeouts.read);
             Attempted::Answer(Box::new(Answer { node, head, ended }))
         }
@@ -112,9 +116,15 @@ async fn connect(connector: &TransportConnector, peer: &HttpPeer, fresh: bool) -
     Ok((connector.new_stream(peer).await?, false))
 }
 
-/// Out of files or ports: no node is to blame.
+/// Out of files, buffers or memory: no node is to blame, and none could be reached.
 fn is_our_fault(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError)
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    let code = cause.and_then(std::io::Error::raw_os_error);
+    code.is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
 }
 
 fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {

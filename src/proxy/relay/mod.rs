@@ -31,6 +31,8 @@ enum Next {
     Node,
     /// The same node, on a fresh connection.
     Fresh,
+    /// The failed response that was kept, for no better one will come.
+    Held(Held, Why),
     /// The client has its response, or there is nobody to give it to.
     Done,
 }
@@ -41,7 +43,7 @@ pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, memb
         let peer = match gateway.upstream_peer(session, ctx).await {
             Ok(peer) => peer,
             Err(error) => match ctx.held.take() {
-                Some(held) => return respond::held(session, ctx, held).await,
+                Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
                 None => return Err(error),
             },
         };
@@ -51,6 +53,7 @@ pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, memb
             match once(gateway, session, ctx, member, &peer, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
+                Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
                 Next::Done => return Ok(()),
             }
         }
@@ -135,7 +138,8 @@ async fn pass_on(
 }
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
-    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+    let judged = ctx.reconsider(outcome);
+    match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
         Verdict::Again(why) => {
             again(ctx, member, outcome, why);
             Ok(Next::Node)
@@ -146,7 +150,13 @@ fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
             Ok(Next::Fresh)
         }
         Verdict::Stop(Why::ClientGone) => Err(client_gone(ctx)),
-        Verdict::Stop(why) => Err(stop(ctx, outcome, why)),
+        Verdict::Stop(why) => match ctx.held.take().filter(|_| why != Why::KillsNodes) {
+            Some(held) => {
+                ctx.settle(outcome);
+                Ok(Next::Held(held, why))
+            }
+            None => Err(stop(ctx, outcome, why)),
+        },
     }
 }
 
