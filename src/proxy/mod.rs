@@ -155,10 +155,10 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        stock::request_body(body, ctx)
+        stock::request_body(body, end, ctx)
     }
 
     async fn upstream_response_filter(

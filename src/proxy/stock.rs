@@ -50,12 +50,17 @@ pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut
 }
 
 /// Puts what was already read in front of what comes, and keeps `client.max_body`.
-pub fn request_body(body: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub fn request_body(body: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
     if let Some(start) = ctx.unkept.take().filter(|start| !start.is_empty()) {
         let mut joined = BytesMut::from(start);
         joined.extend_from_slice(body.as_deref().unwrap_or_default());
         *body = Some(joined.freeze());
         ctx.body_share = None;
+    }
+    if end && body.as_ref().is_some_and(Bytes::is_empty) {
+        // Pingora would write it as an empty chunk, which is the end, and then the end once more: the node takes that for
+        // the beginning of its next request
+        *body = None;
     }
     ctx.passed += body.as_ref().map_or(0, |body| body.len() as u64);
     if ctx.passed > ctx.fleet.config.server.client.max_body {
