@@ -28,6 +28,7 @@ pub struct Entry {
     /// 499 if the client left before there was an answer, as in nginx.
     pub status: u16,
     pub bytes_sent: u64,
+    /// Without its query, too.
     pub referer: String,
     pub user_agent: String,
     pub forwarded_for: String,

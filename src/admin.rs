@@ -8,10 +8,9 @@ use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
-use crate::fleet::NodeState;
+use crate::fleet::{Member, NodeState};
 use crate::live::Live;
 use crate::metrics;
-use crate::status::Snapshot;
 
 /// The application behind `server.admin`.
 pub struct Admin {
@@ -34,7 +33,7 @@ impl Admin {
         let snapshot = || self.live.snapshot(Instant::now());
         match path {
             "/livez" => (StatusCode::OK, PLAIN, "ok\n".into()),
-            "/readyz" => self.ready(&snapshot()),
+            "/readyz" => self.ready(),
             "/api/status" => (StatusCode::OK, JSON, snapshot().to_json()),
             "/metrics" => (StatusCode::OK, PROMETHEUS, metrics::text(&snapshot())),
             "/" => (StatusCode::OK, PLAIN, "evenkeel: /livez /readyz /api/status /metrics\n".into()),
@@ -42,16 +41,19 @@ impl Admin {
         }
     }
 
-    /// Ready for traffic: not stopping, and every pool has a node to send it to.
-    fn ready(&self, snapshot: &Snapshot) -> (StatusCode, &'static str, String) {
+    /// Ready for traffic: not stopping, and every pool of the config has a node to send it to. A pool that is leaving has
+    /// none, and needs none.
+    fn ready(&self) -> (StatusCode, &'static str, String) {
         if self.live.is_stopping() {
             return (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n".into());
         }
         let usable = |state| matches!(state, NodeState::Up | NodeState::Probing);
-        let without = |pool: &&crate::fleet::PoolSnapshot| !pool.nodes.iter().any(|node| usable(node.state));
-        match snapshot.pools.iter().find(without) {
-            Some(pool) => {
-                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("pool {}: no node is up\n", pool.name))
+        let now = Instant::now();
+        let without =
+            |member: &&Member| !member.pool.snapshot(now).nodes.iter().any(|node| usable(node.state));
+        match self.live.fleet().pools.iter().find(without) {
+            Some(Member { pool, .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("pool {}: no node is up\n", pool.name()))
             }
             None => (StatusCode::OK, PLAIN, "ok\n".into()),
         }
@@ -72,5 +74,29 @@ impl ServeHttp for Admin {
         headers.insert(header::CONTENT_LENGTH, length);
         headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_pool_that_is_leaving_does_not_make_the_gateway_unready() {
+        let config = |second: &str| {
+            let text = format!(
+                "server: {{ listen: 127.0.0.1:1 }}\npools:\n  x: {{ nodes: [127.0.0.1:2] }}\n{second}"
+            );
+            Config::parse(&text, "a test").expect("a valid config")
+        };
+        let live = Arc::new(Live::new(config("  y: { nodes: [127.0.0.1:3], models: [m] }\n")));
+        let admin = Admin::new(Arc::clone(&live));
+        assert_eq!(admin.ready().0, StatusCode::OK);
+        let old = live.fleet();
+        let _held = old.pools[1].pool.lease(&[], Instant::now()).expect("a node");
+        live.replace(old.next(config(""), Instant::now()).0);
+        assert_eq!(live.fleet().leaving.len(), 1);
+        assert_eq!(admin.ready().0, StatusCode::OK);
     }
 }

@@ -53,6 +53,8 @@ pub struct Following {
 #[derive(Clone, Copy)]
 struct Known {
     address: Option<SocketAddr>,
+    /// Whether the last lookup led somewhere.
+    found: bool,
     next: Instant,
 }
 
@@ -84,7 +86,11 @@ impl Following {
         let address = match &found {
             Ok((backends, _)) => choose(backends, before),
             Err(error) => {
-                log::warn!(
+                // said once, and not every few seconds for as long as it lasts
+                let news = known.is_none_or(|known| known.found);
+                let level = if news { log::Level::Warn } else { log::Level::Debug };
+                log::log!(
+                    level,
                     "pool {}, node {}: cannot resolve {}: {error}; asks again in {AGAIN_UNRESOLVED:?}",
                     node.pool,
                     node.name,
@@ -95,7 +101,9 @@ impl Following {
         };
         pool.resolved(key, address, Instant::now()).iter().for_each(announce);
         let pause = if address.is_some() { AGAIN_RESOLVED } else { AGAIN_UNRESOLVED };
-        self.known.lock().insert(id, Known { address: address.or(before), next: Instant::now() + pause });
+        let known =
+            Known { address: address.or(before), found: address.is_some(), next: Instant::now() + pause };
+        self.known.lock().insert(id, known);
     }
 }
 

@@ -6,7 +6,7 @@
 mod path;
 pub mod stream;
 
-pub use path::is_generation;
+pub use path::is_repeatable;
 
 use std::time::Duration;
 

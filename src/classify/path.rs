@@ -1,8 +1,10 @@
-//! Which POSTs are safe to repeat.
+//! Which requests are safe to repeat.
 //!
 //! RFC 9110 section 9.2.2 forbids a proxy to repeat a POST by itself, for it may have changed something. A
 //! generation request changes nothing: it is computed, answered and forgotten, so that giving it to a second node
 //! costs time and nothing else.
+
+use std::collections::BTreeSet;
 
 /// The POST endpoints of OpenAI-compatible engines (vLLM, SGLang, llama.cpp, TEI) that compute and store nothing.
 const GENERATION: [&str; 26] = [
@@ -34,23 +36,40 @@ const GENERATION: [&str; 26] = [
     "/detokenize",
 ];
 
-/// Whether a POST to this path (without its query) asks for a generation.
-pub fn is_generation(path: &str) -> bool {
-    GENERATION.contains(&path)
+/// The methods that HTTP itself calls idempotent.
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+
+/// Whether a node may see a request twice: by HTTP's own rule, or because a generation changes nothing and `allowed`
+/// (`retry.methods`) has the method. `path` is without its query.
+pub fn is_repeatable(method: &str, path: &str, allowed: &BTreeSet<String>) -> bool {
+    IDEMPOTENT.contains(&method) || allowed.contains(method) && GENERATION.contains(&path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn repeatable(method: &str, path: &str, allowed: &[&str]) -> bool {
+        is_repeatable(method, path, &allowed.iter().map(|method| (*method).to_owned()).collect())
+    }
+
     #[test]
-    fn generation_paths_are_exact() {
-        assert!(is_generation("/v1/chat/completions"));
-        assert!(is_generation("/v1/completions"));
+    fn a_post_may_be_repeated_on_generation_paths_only_and_if_it_is_allowed() {
+        assert!(repeatable("POST", "/v1/chat/completions", &["POST"]));
+        assert!(repeatable("POST", "/v1/completions", &["POST", "PATCH"]));
+        assert!(!repeatable("POST", "/v1/completions", &[]));
+        assert!(!repeatable("PATCH", "/v1/completions", &["POST"]));
         for other in
             ["/", "/v1", "/v1/files", "/v1/batches", "/v1/load_lora_adapter", "/v1/chat/completions/x"]
         {
-            assert!(!is_generation(other), "{other}");
+            assert!(!repeatable("POST", other, &["POST"]), "{other}");
+        }
+    }
+
+    #[test]
+    fn idempotent_methods_may_be_repeated_anywhere() {
+        for method in IDEMPOTENT {
+            assert!(repeatable(method, "/v1/files", &[]), "{method}");
         }
     }
 }

@@ -82,7 +82,8 @@ fn read(text: &str, problems: &Collector) -> Option<Config> {
 fn config(s: &mut Section) -> Config {
     let server = s.section("server", server::server);
     let pools = s.required("pools", "name at least one pool with its nodes");
-    Config { server, pools: pools.map(|place| pools::pools(&place)).unwrap_or_default() }
+    let pools = pools.map(|place| pools::pools(&place, &server.listen)).unwrap_or_default();
+    Config { server, pools }
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::NodeAddress;
-use super::model::Node;
+use super::model::{Listener, Node};
 use super::raw::Value;
 use super::section::{Place, Section};
+use super::server::leads_back;
 use super::values::{check_name, integer, name, node_address, or_word, switch, weight};
 
 const NODES_MAX: usize = 4096;
 const IN_FLIGHT_MAX: usize = 1_000_000;
 
 /// The nodes under the key `nodes`, with distinct names and addresses.
-pub(super) fn nodes(s: &mut Section) -> Vec<Node> {
+pub(super) fn nodes(s: &mut Section, listen: &[Listener]) -> Vec<Node> {
     let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
     let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
     let mut nodes = Vec::new();
@@ -21,6 +22,10 @@ pub(super) fn nodes(s: &mut Section) -> Vec<Node> {
     let mut addresses = HashMap::new();
     for (index, item) in items.iter().flatten().enumerate() {
         let Some(node) = node(item) else { continue };
+        if let Some(listener) = leads_back(listen, &node.address) {
+            let own = listener.address;
+            item.problem(format!("{} leads back to the gateway, which listens on {own}", node.address));
+        }
         if let Some(first) = claim(&mut addresses, node.address.clone(), index) {
             item.problem(format!("the address {} is that of nodes[{first}] already", node.address));
         } else if let Some(first) = claim(&mut names, node.name.clone(), index) {

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::model::{Balance, Check, Health, HttpVersion, Models, Pool, Retry, RetryOn, Timeouts};
+use super::model::{Balance, Check, Health, HttpVersion, Listener, Models, Pool, Retry, RetryOn, Timeouts};
 use super::nodes::nodes;
 use super::raw::Raw;
 use super::section::{Place, Section};
@@ -57,7 +57,7 @@ enum RetryWhen {
     Status(u16),
 }
 
-pub(super) fn pools(place: &Place) -> Vec<Pool> {
+pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
     let Some(named) = place.section().map(Section::named) else {
         return vec![];
     };
@@ -71,7 +71,7 @@ pub(super) fn pools(place: &Place) -> Vec<Pool> {
             place.problem(message);
         }
         if let Some(section) = place.section() {
-            pools.push(section.finish(|s| pool(s, name, &mut served)));
+            pools.push(section.finish(|s| pool(s, name, listen, &mut served)));
         }
     }
     let by_model = pools.iter().any(|pool: &Pool| !pool.models.names.is_empty());
@@ -81,11 +81,11 @@ pub(super) fn pools(place: &Place) -> Vec<Pool> {
     pools
 }
 
-fn pool(s: &mut Section, name: String, served: &mut HashMap<String, String>) -> Pool {
+fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap<String, String>) -> Pool {
     Pool {
         models: models(s, &name, served),
         balance: s.get("balance", Balance::LeastInFlight, choice(&BALANCE)),
-        nodes: nodes(s),
+        nodes: nodes(s, listen),
         http_version: s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION)),
         health: s.section("health", health),
         retry: s.section("retry", retry),

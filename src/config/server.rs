@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address::NodeAddress;
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
@@ -92,6 +93,17 @@ fn listener(place: &Place) -> Option<Listener> {
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (any || a.ip() == b.ip())
+}
+
+/// The listener that a connection to this address of a node leads back to.
+pub(super) fn leads_back<'a>(listen: &'a [Listener], node: &NodeAddress) -> Option<&'a Listener> {
+    let ip = if node.host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { node.ip() };
+    let to = SocketAddr::new(ip?, node.port);
+    let here = |listen: SocketAddr| {
+        let any = listen.ip().is_unspecified() && (to.ip().is_loopback() || to.ip().is_unspecified());
+        listen.port() == to.port() && (any || listen.ip() == to.ip())
+    };
+    listen.iter().find(|listener| here(listener.address))
 }
 
 fn log_target(raw: &Raw) -> Result<LogTarget, String> {

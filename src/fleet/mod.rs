@@ -77,7 +77,9 @@ impl Fleet {
         let mut leaving: Vec<_> = self.leaving.iter().filter(still).cloned().collect();
         for member in self.pools.iter().filter(|member| gone(&member.pool)) {
             events.extend(member.pool.retire(now));
-            leaving.push(Arc::clone(&member.pool));
+            if !member.pool.is_idle() {
+                leaving.push(Arc::clone(&member.pool));
+            }
         }
         (Self::assemble(self.generation + 1, config, pools, leaving), events)
     }

@@ -24,7 +24,10 @@ use crate::retry::Again;
 pub struct Pool {
     name: Arc<str>,
     table: Mutex<Table>,
-    changed: event_listener::Event,
+    /// Who can use any slot.
+    unbound: event_listener::Event,
+    /// Who has tried nodes, and may have no use for a slot on those.
+    choosy: event_listener::Event,
 }
 
 /// Why no node could be leased.
@@ -36,6 +39,8 @@ pub enum Refusal {
     Full,
     /// No node can be reached; `until`: when time alone may change that.
     Unreachable { until: Option<Instant> },
+    /// The pool is no longer in the config.
+    Retired,
 }
 
 /// A node that is to be asked whether it is there.
@@ -62,7 +67,8 @@ impl Pool {
         Self {
             name: conf.name.as_str().into(),
             table: Mutex::new(Table::new(conf, now)),
-            changed: event_listener::Event::new(),
+            unbound: event_listener::Event::new(),
+            choosy: event_listener::Event::new(),
         }
     }
 
@@ -74,14 +80,14 @@ impl Pool {
     /// ones finish what they have.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         let events = self.table.lock().configure(conf, now);
-        self.changed.notify(usize::MAX);
+        self.wake_all();
         events
     }
 
     /// No new requests to any node: the pool is no longer in the config.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
         let events = self.table.lock().retire(now);
-        self.changed.notify(usize::MAX);
+        self.wake_all();
         events
     }
 
@@ -102,9 +108,15 @@ impl Pool {
     }
 
     /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
-    /// waits for, or the change may fall in between.
-    pub fn changed(&self) -> EventListener {
-        self.changed.listen()
+    /// waits for, or the change may fall in between. One that has `tried` nodes listens apart: it would use up the word of
+    /// a slot that it cannot take, and another that can would sleep on.
+    pub fn changed(&self, tried: &[Key]) -> EventListener {
+        if tried.is_empty() { self.unbound.listen() } else { self.choosy.listen() }
+    }
+
+    /// When the first of the nodes that refused a connection may be taken again.
+    pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
+        self.table.lock().hold_ends(now)
     }
 
     pub(super) fn good_head(&self, lease: &Lease, now: Instant) -> Option<Event> {
@@ -150,13 +162,20 @@ impl Pool {
         self.wake(None);
     }
 
-    /// One slot is free: one waiter. A node changed: all of them.
+    /// One slot is free: one waiter of those that can use any, and all that may be able to. A node changed: everybody.
     fn wake(&self, event: Option<&Event>) {
-        match event {
-            Some(_) => self.changed.notify(usize::MAX),
+        if event.is_some() {
+            self.wake_all();
+        } else {
             // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
-            None => self.changed.notify(1.additional()),
-        };
+            self.unbound.notify(1.additional());
+            self.choosy.notify(usize::MAX);
+        }
+    }
+
+    fn wake_all(&self) {
+        self.unbound.notify(usize::MAX);
+        self.choosy.notify(usize::MAX);
     }
 
     /// The failure was the request's fault: another node gave it the same answer.
@@ -178,7 +197,7 @@ impl Pool {
     pub fn tick(&self, now: Instant) -> Vec<Event> {
         let events = self.table.lock().tick(now);
         if !events.is_empty() {
-            self.changed.notify(usize::MAX);
+            self.wake_all();
         }
         events
     }
@@ -251,7 +270,7 @@ impl Pool {
         let event = table.note(key, change, now);
         drop(table);
         if event.is_some() {
-            self.changed.notify(usize::MAX);
+            self.wake_all();
         }
         event
     }

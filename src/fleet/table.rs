@@ -23,6 +23,8 @@ pub(super) struct Table {
     pool: Arc<str>,
     balance: config::Balance,
     policy: config::Health,
+    /// The pool is no longer in the config.
+    retired: bool,
     /// Places are stable while a lease may refer to them, and used again afterwards.
     nodes: Vec<Option<Node>>,
     /// What the policy sees, place by place.
@@ -56,6 +58,7 @@ impl Table {
             pool: conf.name.as_str().into(),
             balance: conf.balance,
             policy: conf.health.clone(),
+            retired: false,
             nodes: Vec::new(),
             candidates: Vec::new(),
             restless: Vec::new(),
@@ -110,6 +113,7 @@ impl Table {
     pub fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
         self.policy = conf.health.clone();
+        self.retired = false;
         let mut events = Vec::new();
         let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
         for place in 0..self.nodes.len() {
@@ -136,6 +140,7 @@ impl Table {
 
     /// See [`super::Pool::retire`].
     pub fn retire(&mut self, now: Instant) -> Vec<Event> {
+        self.retired = true;
         let mut events = Vec::new();
         for place in 0..self.nodes.len() {
             let Some(node) = &mut self.nodes[place] else { continue };
@@ -207,6 +212,9 @@ impl Table {
     }
 
     fn refusal(&self, skip: &[usize], last: Tier, now: Instant) -> Refusal {
+        if self.retired {
+            return Refusal::Retired;
+        }
         let usable = || {
             (0..self.candidates.len())
                 .filter(|p| self.nodes[*p].is_some() && self.candidates[*p].tier <= last)
@@ -217,8 +225,11 @@ impl Table {
         if usable().next().is_some() {
             return Refusal::AllTried;
         }
-        let until = self.members().filter_map(|(_, node)| node.health.refused_until(now)).min();
-        Refusal::Unreachable { until }
+        Refusal::Unreachable { until: self.hold_ends(now) }
+    }
+
+    pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
+        self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
     pub fn take(&mut self, place: usize, now: Instant) -> (Key, u64, u64, Arc<NodeId>, SocketAddr) {

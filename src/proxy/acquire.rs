@@ -18,6 +18,8 @@ pub enum NoLease {
     /// All nodes that could be used have answered, and the last answer is at hand.
     UseWhatIsHeld,
     ClientGone,
+    /// A reload took the pool out of the config: the next generation may have another for the request.
+    Retired,
     Failed(Failure),
 }
 
@@ -39,6 +41,9 @@ pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> R
             None => Err(NoLease::Failed(failure(refusal, member, since.elapsed()))),
         };
     }
+    if refusal == Refusal::Retired {
+        return Err(NoLease::Retired);
+    }
     let result = wait(session, ctx, member, since).await;
     ctx.queued += began.elapsed();
     result
@@ -48,12 +53,15 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
     let deadline = since + member.conf.retry.wait;
     let mut told = false;
     loop {
-        let changed = member.pool.changed();
+        let changed = member.pool.changed(&ctx.tried);
         let now = Instant::now();
         let refusal = match lease(ctx, member, now, now >= deadline) {
             Ok(lease) => return Ok(lease),
             Err(refusal) => refusal,
         };
+        if refusal == Refusal::Retired && ctx.held.is_none() {
+            return Err(NoLease::Retired);
+        }
         if ctx.held.is_some() && (refusal != Refusal::Full || now >= deadline) {
             return Err(NoLease::UseWhatIsHeld);
         }
@@ -65,12 +73,13 @@ async fn wait(session: &mut Session, ctx: &Ctx, member: &Member, since: Instant)
             told = true;
         }
         let wake = match refusal {
-            Refusal::Unreachable { until: Some(until) } => until.min(deadline),
-            _ => deadline,
+            Refusal::Unreachable { until } => until,
+            // a node that refused a connection a moment ago may be taken again before a slot comes back
+            Refusal::Full | Refusal::AllTried | Refusal::Retired => member.pool.hold_ends(now),
         };
         tokio::select! {
             () = changed => {}
-            () = sleep_until(wake.into()) => {}
+            () = sleep_until(wake.map_or(deadline, |at| at.min(deadline)).into()) => {}
             () = gone(session), if ctx.body.is_some() => return Err(NoLease::ClientGone),
         }
     }
@@ -97,6 +106,7 @@ fn failure(refusal: Refusal, member: &Member, waited: Duration) -> Failure {
     let why = match refusal {
         Refusal::Full => "all nodes are at their max_in_flight",
         Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
+        Refusal::Retired => "it is no longer in the configuration",
     };
     log::warn!("pool {pool}: {why} for {waited:.1?} (retry.wait); the request gets 503");
     let message = format!("pool {pool}: {why}; waited {:.0} s", waited.as_secs_f64());

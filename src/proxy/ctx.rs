@@ -107,6 +107,14 @@ impl Ctx {
         }
     }
 
+    /// Goes on in another generation and pool, where it has tried no node.
+    pub fn move_to(&mut self, fleet: Arc<Fleet>, member: Member) {
+        self.fleet = fleet;
+        self.member = Some(member);
+        self.tried.clear();
+        self.suspects.clear();
+    }
+
     /// What an attempt's outcome means for the request. A connection that was only stale is followed by one that works:
     /// a node that then takes none has died with the request in its hands, and perhaps of it. Without this, one request
     /// that kills its node at once would go from node to node until none is left.

@@ -25,8 +25,8 @@ const fn bad(message: &'static str) -> Rejection {
 pub fn check(header: &RequestHeader, raw: Option<&[u8]>, limits: &config::Client) -> Result<(), Rejection> {
     let headers = &header.headers;
     check_size(headers, raw, limits)?;
+    check_target(header)?;
     if header.version < Version::HTTP_2 {
-        check_target(header)?;
         check_host(header)?;
         check_framing(headers, raw)?;
     }
@@ -58,11 +58,17 @@ fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &config::Client) 
     Ok(())
 }
 
-/// Pingora mends a target with spaces in it, so that two spaces before it become a part of it.
+/// Pingora mends a target with spaces in it, so that two spaces before it become a part of it. Of a whole URI it leaves
+/// only the path in `uri`, once it has seen that Host says the same.
 fn check_target(header: &RequestHeader) -> Result<(), Rejection> {
-    let whole = header.uri.scheme().is_some();
     let target = header.raw_path();
-    if whole || target.starts_with(b"/") || (target == b"*" && header.method == Method::OPTIONS) {
+    let begins =
+        |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let whole = header.uri.path().starts_with('/') && header.raw_path_is_utf8();
+    if whole && (begins(b"http://") || begins(b"https://")) {
+        return Ok(());
+    }
+    if target.starts_with(b"/") || (target == b"*" && header.method == Method::OPTIONS) {
         return Ok(());
     }
     Err(bad("the request target is neither a path nor a URI"))

@@ -76,6 +76,15 @@ pub fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
+/// Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and not all do.
+fn give_path(header: &mut RequestHeader) -> Result<()> {
+    if !header.raw_path().contains(&b':') || header.raw_path().starts_with(b"/") {
+        return Ok(());
+    }
+    let path = header.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    header.set_raw_path(path.as_bytes())
+}
+
 /// Adds what a node is told of the sender.
 pub fn introduce(header: &mut RequestHeader, sender: &Sender, request_id: &str) -> Result<()> {
     header.insert_header(X_REAL_IP, sender.client.to_string())?;
@@ -99,6 +108,7 @@ pub fn to_node(
         header.insert_header(HOST, authority)?;
     }
     header.set_version(Version::HTTP_11);
+    give_path(&mut header)?;
     for name in connection_fields(&header.headers) {
         header.remove_header(&name);
     }
@@ -115,6 +125,7 @@ pub fn to_node(
 
 /// The same on Pingora's own path, which does the framing; an upgrade keeps the two fields that make it one.
 pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
+    give_path(header)?;
     for name in connection_fields(&header.headers) {
         let framing = name == TRANSFER_ENCODING;
         let upgrading = upgrade && (name == UPGRADE || name == CONNECTION);
@@ -153,6 +164,10 @@ pub fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
 /// Makes a node's response header fit for the client's connection.
 pub fn to_client(header: &mut ResponseHeader, client: &RequestHeader) -> Result<()> {
     let bodyless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if header.status == StatusCode::NO_CONTENT {
+        // a client that believed it would wait for a body that never comes (RFC 9110 section 8.6)
+        header.remove_header(&CONTENT_LENGTH);
+    }
     let connection = connection_fields(&header.headers);
     for name in connection {
         header.remove_header(&name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{Version, header};
 use jiff::Zoned;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
@@ -17,7 +17,7 @@ use super::relay::body::{self, Limits, Read, ReadError};
 use super::reply::{self, Failure};
 use super::{framing, headers::request_id};
 use crate::access_log::Entry;
-use crate::classify::is_generation;
+use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::live::Live;
@@ -25,10 +25,14 @@ use crate::live::Live;
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
 
+const NOT_SERVED: &str = "no pool serves this model; see `models` in the configuration";
+/// A pool is retired just before the generation without it is put in place.
+const SWAP: Duration = Duration::from_millis(1);
+
 /// Which of the two ways a request goes.
 pub enum Way {
     /// The attempt loop of our own.
-    Relay(Member),
+    Relay,
     /// Pingora's own path.
     Stock,
 }
@@ -79,8 +83,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
         return Err(client_gone(ctx));
     }
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
-    if session.is_upgrade_req()
-        || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
+    if is_upgrade(session) || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
     {
         return stock(ctx);
     }
@@ -95,8 +98,11 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
             ctx.body_share = share;
             route_whole(session, ctx, body, only)
         }
-        Ok(Read::Unkept { start }) => {
+        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(ctx, unroutable(too_large))),
+        Ok(Read::Unkept { start, share, .. }) => {
+            // what was read takes up memory until a node has it, and that may be `retry.wait` away
             ctx.unkept = Some(start);
+            ctx.body_share = share;
             let way = stock(ctx)?;
             ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
             Ok(way)
@@ -106,18 +112,38 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     }
 }
 
+/// A body that cannot be read whole does not tell its model: to guess the pool would be worse than to say so.
+fn unroutable(too_large: bool) -> Failure {
+    if too_large {
+        Failure::new(413, "the request body is larger than retry.body_limit, so its model cannot be read")
+    } else {
+        Failure::new(503, "too many request bodies are kept (retry.body_total)").retry_after(1)
+    }
+}
+
 fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
     let model = if only.is_some() { None } else { model_of(&body) };
     let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
-        return Err(refuse(
-            ctx,
-            Failure::new(404, "no pool serves this model; see `models` in the configuration"),
-        ));
+        return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
     };
     ctx.repeatable = is_repeatable(session, &member);
-    ctx.member = Some(member.clone());
+    ctx.member = Some(member);
     ctx.body = Some(body);
-    Ok(Way::Relay(member))
+    Ok(Way::Relay)
+}
+
+/// Another pool for a request that has reached no node yet and whose pool a reload took away.
+pub async fn route_again(live: &Live, ctx: &mut Ctx) -> Result<Member> {
+    let fleet = live.fleet();
+    if fleet.generation == ctx.fleet.generation {
+        tokio::time::sleep(SWAP).await;
+    }
+    let model = ctx.body.as_deref().and_then(model_of);
+    let Some(member) = fleet.route(model.as_deref()).cloned() else {
+        return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
+    };
+    ctx.move_to(fleet, member.clone());
+    Ok(member)
 }
 
 /// Pingora's own path, for what cannot be routed by its model.
@@ -130,13 +156,17 @@ fn stock(ctx: &mut Ctx) -> Result<Way> {
     Ok(Way::Stock)
 }
 
-/// Whether a node may see the request twice: by HTTP's own rule (RFC 9110 section 9.2.2), or because a generation
-/// changes nothing and `retry.methods` allows it.
+/// Whether a switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
+/// offer that RFC 9113 section 3.1 has withdrawn; without it, such a request is like any other and may be repeated.
+pub fn is_upgrade(session: &Session) -> bool {
+    let protocols = session.req_header().headers.get_all(header::UPGRADE);
+    session.is_upgrade_req() && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether a node may see the request twice.
 pub fn is_repeatable(session: &Session, member: &Member) -> bool {
     let request = session.req_header();
-    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
-    idempotent.contains(&request.method)
-        || member.conf.retry.methods.contains(request.method.as_str()) && is_generation(request.uri.path())
+    classify::is_repeatable(request.method.as_str(), request.uri.path(), &member.conf.retry.methods)
 }
 
 /// The `model` of a JSON body, without building the rest.
@@ -204,7 +234,7 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
         protocol,
         status: if status < 200 && status != 101 { CLIENT_CLOSED } else { status },
         bytes_sent: session.body_bytes_sent() as u64,
-        referer: text(&header::REFERER),
+        referer: text(&header::REFERER).split(['?', '#']).next().unwrap_or_default().to_owned(),
         user_agent: text(&header::USER_AGENT),
         forwarded_for: text(&header::HeaderName::from_static("x-forwarded-for")),
         pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),

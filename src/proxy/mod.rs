@@ -16,6 +16,7 @@ mod relay;
 mod reply;
 pub mod selection;
 mod stock;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,17 +65,22 @@ impl Gateway {
         Self { live, log, connector }
     }
 
-    fn peer(member: &Member, address: std::net::SocketAddr) -> HttpPeer {
+    fn peer(member: &Member, address: std::net::SocketAddr, is_upgrade: bool) -> HttpPeer {
         let mut peer = HttpPeer::new(address, false, String::new());
         let timeouts = &member.conf.timeouts;
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(timeouts.first_byte.unwrap_or(timeouts.read));
+        // for Pingora's own path, where one limit applies to each read; the attempt loop has its own
+        peer.options.read_timeout = Some(timeouts.read);
         peer.options.write_timeout = Some(timeouts.send);
         peer.options.idle_timeout = Some(timeouts.idle);
         peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
         if member.conf.http_version == HttpVersion::H2 {
             peer.options.set_http_version(2, 2);
+        } else if is_upgrade {
+            peer.options.custom_l4 = Some(Arc::new(upgrade::Connector { limit: timeouts.connect }));
+            // no connection that another kind of request has left
+            peer.group_key = 1;
         }
         peer
     }
@@ -98,21 +104,26 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match intake::receive(&self.live, session, ctx).await? {
-            Way::Relay(member) => relay::serve(self, session, ctx, &member).await.map(|()| true),
+            Way::Relay => relay::serve(self, session, ctx).await.map(|()| true),
             Way::Stock => Ok(false),
         }
     }
 
     /// Chooses and leases the node of the next attempt.
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        match acquire::acquire(session, ctx, &member).await {
+        let mut member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let mut acquired = acquire::acquire(session, ctx, &member).await;
+        while let Err(NoLease::Retired) = acquired {
+            member = intake::route_again(&self.live, ctx).await?;
+            acquired = acquire::acquire(session, ctx, &member).await;
+        }
+        match acquired {
             Ok(lease) => {
-                let peer = Self::peer(&member, lease.address());
+                let peer = Self::peer(&member, lease.address(), session.is_upgrade_req());
                 ctx.lease = Some(lease);
                 Ok(Box::new(peer))
             }
-            Err(NoLease::UseWhatIsHeld) => {
+            Err(NoLease::UseWhatIsHeld | NoLease::Retired) => {
                 Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left")
             }
             Err(NoLease::ClientGone) => {
@@ -144,10 +155,10 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        stock::request_body(body, ctx)
+        stock::request_body(body, end, ctx)
     }
 
     async fn upstream_response_filter(

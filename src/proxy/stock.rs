@@ -13,7 +13,7 @@ use pingora_proxy::Session;
 use super::ctx::Ctx;
 use super::framing::TOO_LARGE;
 use super::headers::{give_host, strip_for_client, strip_for_node};
-use super::intake::{introduce, is_client_lost};
+use super::intake::{introduce, is_client_lost, is_repeatable, is_upgrade};
 use super::reply::Failure;
 use crate::classify;
 use crate::journal::announce;
@@ -42,7 +42,7 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
     ctx.sent_at = Some(Instant::now());
-    strip_for_node(header, session.is_upgrade_req())?;
+    strip_for_node(header, is_upgrade(session))?;
     if let Some(lease) = &ctx.lease {
         give_host(header, lease.address())?;
     }
@@ -50,12 +50,17 @@ pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut
 }
 
 /// Puts what was already read in front of what comes, and keeps `client.max_body`.
-pub fn request_body(body: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub fn request_body(body: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
     if let Some(start) = ctx.unkept.take().filter(|start| !start.is_empty()) {
         let mut joined = BytesMut::from(start);
         joined.extend_from_slice(body.as_deref().unwrap_or_default());
         *body = Some(joined.freeze());
         ctx.body_share = None;
+    }
+    if end && body.as_ref().is_some_and(Bytes::is_empty) {
+        // Pingora would write it as an empty chunk, which is the end, and then the end once more: the node takes that for
+        // the beginning of its next request
+        *body = None;
     }
     ctx.passed += body.as_ref().map_or(0, |body| body.len() as u64);
     if ctx.passed > ctx.fleet.config.server.client.max_body {
@@ -103,12 +108,12 @@ pub fn error_while_proxy(
         (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
         _ => Outcome::Reset,
     };
-    let untouched = session.as_downstream_mut().is_body_empty();
-    let stale = reused && outcome == Outcome::Reset && untouched && ctx.sent <= 1;
+    let repeatable = ctx.member.as_ref().is_some_and(|member| is_repeatable(session, member));
+    let bodyless = session.as_downstream_mut().is_body_empty();
+    let stale = reused && outcome == Outcome::Reset && repeatable && bodyless && ctx.sent <= 1;
     if stale {
-        // a kept-alive connection that had been closed: the same request again, on whichever node is best
-        ctx.note_stale();
-        ctx.lease = None;
+        // a kept-alive connection that had been closed: the same request again, on another node if there is one
+        ctx.settle(Outcome::Stale);
         error.set_retry(true);
         return error;
     }
@@ -116,9 +121,12 @@ pub fn error_while_proxy(
         ctx.client_gone = ctx.failure.is_none() && is_client_lost(&error);
     } else {
         let status = if outcome == Outcome::Timeout { 504 } else { 502 };
+        // the error's own words may quote the response header
         log::warn!(
-            "request {}: {error}; the client gets {status} unless its response had begun",
-            ctx.request_id
+            "request {}: node {}: {outcome} ({}); the client gets {status} unless its response had begun",
+            ctx.request_id,
+            ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default(),
+            error.etype().as_str()
         );
         ctx.failure.get_or_insert_with(|| Failure::new(status, format!("the node failed: {outcome}")));
     }

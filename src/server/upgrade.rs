@@ -29,9 +29,9 @@ pub fn announce_wait(sock: &Path) -> Sender<()> {
 const LISTENING: &str = "00010000";
 
 /// Whether somebody listens at this path. A connection to ask would be taken for the hand-over itself, so the kernel is
-/// asked.
+/// asked: by a path that stands even where a service sees processes only (`ProcSubset=pid`).
 pub fn is_awaited(sock: &Path) -> bool {
-    match std::fs::read_to_string("/proc/net/unix") {
+    match std::fs::read_to_string("/proc/self/net/unix") {
         Ok(table) => listens(&table, &sock.display().to_string()),
         // without that table, the file has to do
         Err(_) => sock.exists(),

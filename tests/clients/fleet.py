@@ -68,7 +68,7 @@ def main():
                 node = [binary, "node", "--name", name, "--listen", address, "--step-base", "10ms"]
                 processes.append(subprocess.Popen(node, stdout=subprocess.DEVNULL))
                 until_answered(processes[-1], addresses[name] + "/health")
-            quiet = os.environ | {"RUST_LOG": os.environ.get("RUST_LOG", "error")}
+            quiet = os.environ | {"RUST_LOG": os.environ.get("RUST_LOG", "evenkeel=error")}
             processes.append(subprocess.Popen([binary, "run", "-c", config], env=quiet))
             until_answered(processes[-1], addresses["admin"] + "/readyz")
             told = {"GATEWAY": "gateway", "ADMIN": "admin", "NODE_A": "a", "NODE_B": "b"}

@@ -96,9 +96,11 @@ fn a_reload_checks_the_file_first() {
 }
 
 #[test]
-fn a_bad_config_is_not_tried_for_ever() {
-    let code = evenkeel::cli::check::EXIT_BAD_CONFIG.to_string();
-    assert_eq!(values(&read(UNIT), "RestartPreventExitStatus="), [code]);
+fn a_start_that_failed_is_tried_again_for_ever() {
+    let unit = read(UNIT);
+    assert_eq!(values(&unit, "Restart="), ["always"]);
+    assert_eq!(values(&unit, "StartLimitIntervalSec="), ["0"]);
+    assert!(values(&unit, "RestartPreventExitStatus=").is_empty());
 }
 
 #[test]

@@ -120,9 +120,11 @@ fn a_stale_connection_costs_no_request_and_is_no_failure() {
             assert_eq!(client.ask(chat(&gateway, 1, false)).await.status, 200);
         }
         gateway.at_rest().await;
-        assert_eq!(nodes[0].stats().struck, 25);
+        // now and then Pingora's pool loses a race with its own watcher: a new connection, which cannot be stale
+        let struck = nodes[0].stats().struck;
+        assert!((20..=25).contains(&struck), "{struck}");
         let node = gateway.node("a");
-        assert_eq!((node.attempts_with(Outcome::Stale), node.attempts_with(Outcome::Ok)), (25, 51));
+        assert_eq!((node.attempts_with(Outcome::Stale), node.attempts_with(Outcome::Ok)), (struck, 51));
         assert_eq!((node.state, node.recent_failures), (NodeState::Up, 0));
     });
 }

@@ -1,8 +1,9 @@
 //! What two parsers could read in two ways is refused, and reaches no node.
 
 use evenkeel::sim::Node;
+use http::Request;
 
-use crate::harness::{Ended, Gateway, LIMIT, Raw, Script, eventually, nodes, pool, run};
+use crate::harness::{Client, Ended, Gateway, LIMIT, Outgoing, Raw, Script, eventually, nodes, pool, run};
 
 /// Sends these bytes; the connection must end with this status and nothing else.
 async fn refused(gateway: &Gateway, nodes: &[Node], bytes: &str, status: u16) {
@@ -57,6 +58,22 @@ fn ambiguous_requests_are_400_and_the_connection_is_closed() {
         }
         gateway.at_rest().await;
         eventually(LIMIT, "all connections are gone", || gateway.live.connections.value() == 0).await;
+    });
+}
+
+#[test]
+fn a_path_over_h2_is_one_too() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        let mut client = Client::h2(&gateway).await;
+        for target in ["*", "?a=b"] {
+            let mut uri = http::Uri::from_static("http://x/").into_parts();
+            uri.path_and_query = Some(target.parse().unwrap());
+            let request = Request::post(http::Uri::from_parts(uri).unwrap()).body(Outgoing::default());
+            client.ask(request.unwrap()).await;
+        }
+        assert!(nodes[0].requests().iter().all(|request| request.path.starts_with('/')));
     });
 }
 
@@ -148,6 +165,21 @@ fn head_has_no_body_and_the_connection_goes_on() {
 }
 
 #[test]
+fn head_with_a_body_has_none_in_its_answer_either() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let request = "HEAD /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+        let mut client = Raw::send(&gateway, request).await;
+        let (mut node, _) = script.request().await;
+        assert_eq!(node.read(2).await, b"{}");
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n").await;
+        assert_eq!(client.head().await.status, 200);
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
 fn answers_without_a_body_leave_the_connection_usable() {
     run(async {
         let script = Script::listen().await;
@@ -209,5 +241,40 @@ fn a_node_with_two_framings_does_not_poison_its_connection() {
         let (mut fresh, _) = script.request().await;
         fresh.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood").await;
         assert_eq!(client.response().await.1, "good");
+    });
+}
+
+#[test]
+fn a_length_that_is_no_number_is_not_passed_on() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;
+        let mut client = Raw::send(&gateway, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok").await;
+        assert_eq!(client.head().await.status, 502);
+    });
+}
+
+#[test]
+fn no_content_has_no_length() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 204 No Content\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello").await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.field("content-length")), (204, None));
+    });
+}
+
+#[test]
+fn a_client_of_http_1_0_is_not_invited() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        let request = "POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
+        assert_eq!(Raw::send(&gateway, request).await.head().await.status, 200);
     });
 }

@@ -182,6 +182,28 @@ fn the_request_target_passes_unchanged() {
 }
 
 #[test]
+fn a_whole_uri_reaches_the_node_as_a_path() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        for (target, want) in
+            [("http://x/echo?a=b", "/echo?a=b"), ("HTTP://x", "/"), ("http://x//y/http://z", "//y/http://z")]
+        {
+            for more in ["", "Connection: upgrade\r\nUpgrade: x\r\n"] {
+                nodes[0].clear_requests();
+                let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{more}\r\n");
+                Raw::send(&gateway, request).await.head().await;
+                assert_eq!(arrived(&nodes[0]).await.path, want, "{target} {more}");
+            }
+        }
+        for wrong in ["http://y/echo", "ftp://x/echo", "http:/x", "http://"] {
+            let request = format!("GET {wrong} HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(Raw::send(&gateway, request).await.head().await.status, 400, "{wrong}");
+        }
+    });
+}
+
+#[test]
 fn the_client_is_told_the_node_and_the_attempts_unless_that_is_off() {
     run(async {
         for (server, want) in [("", true), ("response_headers: off", false)] {

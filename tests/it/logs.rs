@@ -6,8 +6,8 @@ use evenkeel::sim::{Node, Options};
 use http::Version;
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, Raw, ask, chat, eventually, fault, logged, nodes, nodes_like, pool,
-    run, steps,
+    Client, Gateway, LIMIT, Outgoing, Raw, Script, ask, chat, eventually, fault, logged, nodes, nodes_like,
+    pool, run, steps,
 };
 
 const JSON: &str = "access_log: { path: access.log, format: json }";
@@ -150,6 +150,7 @@ fn no_log_has_a_body_a_credential_or_a_query() {
                     )
                     .header("authorization", format!("Bearer {}", secret("key")))
                     .header("cookie", secret("cookie"))
+                    .header("referer", format!("http://ui/chat?k={}", secret("query")))
                     .header("x-api-key", secret("key"));
                     let request = request.body(Outgoing::sized(body.into())).unwrap();
                     let mut client = Client::over(&gateway, version).await;
@@ -187,5 +188,23 @@ fn an_ejection_and_the_return_are_told() {
         while logged("pool told, node a: back").is_empty() {
             assert_eq!(client.ask(chat(&gateway, 1, false)).await.status, 200);
         }
+    });
+}
+
+#[test]
+fn a_response_that_is_not_http_is_not_quoted() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;
+        for more in ["", "Connection: upgrade\r\nUpgrade: x\r\n"] {
+            let request = format!("GET /1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: not-http\r\n{more}\r\n");
+            let mut client = Raw::send(&gateway, request).await;
+            let (mut node, _) = script.request().await;
+            node.write("HTTP/1.1 200 OK\r\nSet-Cookie: c00kie\r\nno colon\r\n\r\n").await;
+            assert_eq!(client.head().await.status, 502);
+        }
+        assert_eq!(logged("c00kie").len(), 0);
+        let told = logged("request not-http: node s").len();
+        assert_eq!(told, 2, "{:?}", logged("not-http"));
     });
 }

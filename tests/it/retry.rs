@@ -174,6 +174,21 @@ fn when_no_node_is_left_the_client_gets_the_last_response_unchanged() {
 }
 
 #[test]
+fn when_no_attempt_is_left_a_response_is_better_than_none() {
+    run(async {
+        let nodes = nodes(3);
+        nodes[0].set_fault(fault("status:504"));
+        nodes[1].set_fault(fault("reset"));
+        let gateway = Gateway::start(&nodes, "retry: { attempts: 2 }").await;
+        let answer = ask(&gateway, chat(&gateway, 3, false)).await;
+        assert_eq!((answer.status, answer.field("x-evenkeel-node")), (504, Some("a")));
+        assert_eq!(received(&nodes), [1, 1, 0]);
+        assert_eq!(answer.field("x-evenkeel-attempts"), Some("2"));
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
 fn when_all_are_busy_the_last_503_is_passed_on_with_its_retry_after() {
     run(async {
         let nodes = nodes(3);

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use evenkeel::sim::{Node, Options, body_hash};
 use http::{Request, Version};
 
-use crate::harness::{Client, Gateway, Outgoing, ask, get, node, pool, post, run};
+use crate::harness::{
+    Client, Gateway, LIMIT, Outgoing, ask, eventually, free_port, get, node, pool, pool_of, post, run,
+};
 
 fn named(names: &[&str]) -> Vec<Node> {
     names.iter().map(|name| node(Options { name: (*name).into(), ..Options::default() })).collect()
@@ -35,6 +37,21 @@ fn the_model_chooses_the_pool() {
                 assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some(want)), "{model}");
             }
         }
+    });
+}
+
+/// A body that cannot be kept does not tell its model: the pool is not guessed, not even where one takes any model.
+#[test]
+fn a_body_too_large_to_be_read_is_refused_where_the_model_chooses() {
+    run(async {
+        let (nodes, gateway) = two_pools(", retry: { body_limit: 100B }", "'*'").await;
+        let body = format!(r#"{{"prompt":"{}","model":"tiny"}}"#, "x".repeat(1_000_000));
+        for outgoing in [Outgoing::sized(body.clone().into()), Outgoing::chunked(body.into())] {
+            let request = Request::post(gateway.url("/v1/completions")).body(outgoing).unwrap();
+            let answer = ask(&gateway, request).await;
+            assert_eq!(answer.status, 413);
+        }
+        assert_eq!(nodes[1].stats().received, 0, "it has nothing to do with this model");
     });
 }
 
@@ -116,6 +133,26 @@ fn a_body_that_was_read_to_find_its_pool_arrives_unchanged() {
                 drop(client);
                 gateway.at_rest().await;
             }
+        }
+    });
+}
+
+#[test]
+fn a_request_that_waits_goes_on_when_a_reload_takes_its_pool_away() {
+    run(async {
+        let nodes = named(&["a"]);
+        let dead = format!("\"127.0.0.1:{}\"", free_port());
+        for (others, want) in [("models: [tiny]", 200), ("models: [huge]", 404)] {
+            let gateway = Gateway::with("", &pool_of("old", &dead, "models: [tiny]")).await;
+            let mut client = Client::over(&gateway, Version::HTTP_11).await;
+            let request = of_model(&gateway, "tiny");
+            let asked = tokio::spawn(async move { client.ask(request).await });
+            let refused = || gateway.status().pools[0].nodes[0].attempts.iter().sum::<u64>() > 0;
+            eventually(LIMIT, "it waits", refused).await;
+            gateway.reload(&pool("new", &nodes, others));
+            let answer = asked.await.unwrap();
+            assert_eq!(answer.status, want, "{others}: {answer:?}");
+            gateway.at_rest().await;
         }
     });
 }

@@ -3,7 +3,7 @@
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 
-use crate::harness::{Gateway, LIMIT, Raw, Script, eventually, nodes, run};
+use crate::harness::{Gateway, LIMIT, Raw, Script, eventually, fault, nodes, run};
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
 
@@ -80,5 +80,30 @@ fn an_upgrade_goes_to_a_node_that_can_be_reached() {
         let head = client.head().await;
         assert_eq!((head.status, head.field("x-evenkeel-node")), (101, Some("b")));
         assert_eq!(gateway.attempts("a", Outcome::Connect), 1);
+    });
+}
+
+/// Java's client puts the offer on every first request.
+#[test]
+fn an_offer_of_h2c_is_passed_over_and_the_request_is_like_any_other() {
+    run(async {
+        let nodes = nodes(2);
+        nodes[0].set_fault(fault("reset"));
+        let gateway = Gateway::start(&nodes, "").await;
+        let body = r#"{"prompt":"x","max_tokens":1}"#;
+        let request = format!(
+            "POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+             HTTP2-Settings: AAEAAEAA\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        for _ in 0..2 {
+            let mut client = Raw::send(&gateway, &request).await;
+            let (head, _) = client.response().await;
+            assert_eq!((head.status, head.field("x-evenkeel-node")), (200, Some("b")));
+        }
+        let got = nodes[1].requests().pop().unwrap();
+        assert!(!got.headers.iter().any(|(name, _)| name == "upgrade" || name == "http2-settings"));
+        gateway.at_rest().await;
+        assert!(gateway.attempts("a", Outcome::Reset) > 0);
     });
 }

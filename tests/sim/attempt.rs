@@ -31,7 +31,7 @@ impl World {
             let status = self.clients[client].held.unwrap_or(503);
             return self.done(client, status);
         }
-        let listener = self.pool.changed();
+        let listener = self.pool.changed(&self.clients[client].tried);
         self.clients[client].waits = Some(Wait { began: now, deadline, listener });
         self.waiting.push(client);
         self.look_again(client);
@@ -46,7 +46,7 @@ impl World {
     /// One turn of the loop in `wait`.
     pub fn look_again(&mut self, client: usize) {
         let now = self.now();
-        let listener = self.pool.changed();
+        let listener = self.pool.changed(&self.clients[client].tried);
         let Some(wait) = &mut self.clients[client].waits else { return };
         wait.listener = listener;
         let (began, deadline) = (wait.began, wait.deadline);

@@ -149,6 +149,11 @@ const NODES: Cases = &[
         "-n:80",
         &["[0]: `-n:80` is not the address of a node: the host is neither an IP address nor a host name"],
     ),
+    ("127.0.0.1:9999", &["[0]: 127.0.0.1:9999 leads back to the gateway, which listens on 127.0.0.1:9999"]),
+    (
+        "{address: localhost:9999}",
+        &["[0]: localhost:9999 leads back to the gateway, which listens on 127.0.0.1:9999"],
+    ),
     ("n1:80, n1:80", &["[1]: the address n1:80 is that of nodes[0] already"]),
     ("n1:80, N1:80", &["[1]: the address n1:80 is that of nodes[0] already"]),
     (

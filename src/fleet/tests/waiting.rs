@@ -11,7 +11,7 @@ fn is_woken(listener: event_listener::EventListener) -> bool {
 fn each_slot_that_comes_back_wakes_one() {
     let bench = Bench::new(1);
     let held: Vec<_> = (0..3).map(|_| bench.on("a")).collect();
-    let waiting: Vec<_> = (0..4).map(|_| bench.pool.changed()).collect();
+    let waiting: Vec<_> = (0..4).map(|_| bench.pool.changed(&[])).collect();
     for lease in held {
         drop(lease);
     }
@@ -23,7 +23,7 @@ fn each_slot_that_comes_back_wakes_one() {
 fn a_settled_lease_wakes_one_too() {
     let bench = Bench::new(1);
     let held = [bench.on("a"), bench.on("a")];
-    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed()).collect();
+    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed(&[])).collect();
     for lease in held {
         lease.settle(Outcome::Ok, bench.now);
     }
@@ -34,7 +34,25 @@ fn a_settled_lease_wakes_one_too() {
 fn a_change_wakes_all() {
     let mut bench = Bench::new(2);
     bench.bring_to_probing("a");
-    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed()).collect();
+    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed(&[])).collect();
     bench.serve("a");
     assert!(waiting.into_iter().all(is_woken));
+}
+
+#[test]
+fn one_that_cannot_use_a_slot_does_not_keep_it_from_another() {
+    let bench = Bench::of(conf(vec![
+        config::Node { max_in_flight: Some(1), ..node("a", "10.0.0.1", 1) },
+        config::Node { max_in_flight: Some(1), ..node("b", "10.0.0.1", 2) },
+    ]));
+    let (on_a, _on_b) = (bench.on("a"), bench.on("b"));
+    // it has a's answer already, and waits for b
+    let tried = [on_a.key()];
+    let picky = bench.pool.changed(&tried);
+    let other = bench.pool.changed(&[]);
+    drop(on_a);
+    assert!(is_woken(picky), "it may be its slot");
+    assert_eq!(bench.pool.lease(&tried, bench.now).expect_err("a has failed it"), Refusal::Full);
+    assert!(is_woken(other));
+    assert!(bench.lease().is_ok());
 }

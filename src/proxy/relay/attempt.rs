@@ -1,8 +1,11 @@
 //! One attempt on one node, up to the response head.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Method;
+use http::header::CONTENT_LENGTH;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
@@ -16,6 +19,7 @@ use tokio::time::timeout;
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
+use super::super::framing::content_length;
 use super::super::headers;
 use super::super::reply::Failure;
 use crate::fleet::Member;
@@ -60,7 +64,9 @@ pub async fn run(
     let body = ctx.body.clone().unwrap_or_default();
     let sender = ctx.sender.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
     let mut header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
+    let mut name = Arc::default();
     if let Some(lease) = &ctx.lease {
+        name = Arc::clone(&lease.node().name);
         headers::give_host(&mut header, lease.address())?;
     }
     let connected = tokio::select! {
@@ -71,7 +77,7 @@ pub async fn run(
         Ok(connected) => connected,
         Err(error) if is_our_fault(&error) => return Err(our_fault(ctx, &error)),
         Err(error) => {
-            log::debug!("node {peer}: cannot connect: {error}");
+            log::debug!("node {name}: cannot connect: {error}");
             return Ok(Attempted::Failed(Outcome::Connect));
         }
     };
@@ -85,7 +91,7 @@ pub async fn run(
         }
         // a node may answer, and close, before it has read everything
         let limit = if sent.is_ok() { member.conf.timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
-        let head = read_head(&mut node, limit).await?;
+        let head = read_head(&mut node, &name, limit).await?;
         Ok((node, head))
     };
     let exchanged = tokio::select! {
@@ -94,6 +100,8 @@ pub async fn run(
     };
     Ok(match exchanged {
         Ok((mut node, (head, ended))) => {
+            // where there was a body to send, the node's session does not know the method
+            let ended = ended || session.req_header().method == Method::HEAD;
             node.read_timeout = Some(member.conf.timeouts.read);
             Attempted::Answer(Box::new(Answer { node, head, ended }))
         }
@@ -113,9 +121,15 @@ async fn connect(connector: &TransportConnector, peer: &HttpPeer, fresh: bool) -
     Ok((connector.new_stream(peer).await?, false))
 }
 
-/// Out of files or ports: no node is to blame.
+/// Out of files, buffers or memory: no node is to blame, and none could be reached.
 fn is_our_fault(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError)
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    let code = cause.and_then(std::io::Error::raw_os_error);
+    code.is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
 }
 
 fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {
@@ -170,9 +184,10 @@ async fn write(
 
 async fn read_head(
     node: &mut HttpSession,
+    name: &str,
     limit: Option<Duration>,
 ) -> Result<(Box<ResponseHeader>, bool), Outcome> {
-    let read = final_head(node);
+    let read = final_head(node, name);
     match limit {
         Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),
         None => read.await,
@@ -181,13 +196,32 @@ async fn read_head(
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and a node that switches
 /// protocols without having been asked is out of its mind.
-async fn final_head(node: &mut HttpSession) -> Result<(Box<ResponseHeader>, bool), Outcome> {
+async fn final_head(node: &mut HttpSession, name: &str) -> Result<(Box<ResponseHeader>, bool), Outcome> {
     loop {
         match node.read_response_task().await {
             Ok(HttpTask::Header(head, _)) if head.status == 101 => return Err(Outcome::Reset),
             Ok(HttpTask::Header(head, _)) if head.status.is_informational() => {}
+            Ok(HttpTask::Header(head, _)) if !is_sized_well(&head) => {
+                log::warn!(
+                    "node {name}: the Content-Length of its response is no number; it counts as a reset"
+                );
+                return Err(Outcome::Reset);
+            }
             Ok(HttpTask::Header(head, ended)) => return Ok((head, ended)),
+            // without the error's own words, which quote the header
+            Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
+                log::warn!(
+                    "node {name}: its response has no valid HTTP/1.1 header, or one above 1 MiB or 256 fields; \
+                     it counts as a reset"
+                );
+                return Err(Outcome::Reset);
+            }
             Ok(_) | Err(_) => return Err(Outcome::Reset),
         }
     }
+}
+
+/// Pingora passes on what it cannot read, and the client might read another length from it.
+fn is_sized_well(head: &ResponseHeader) -> bool {
+    !head.headers.contains_key(CONTENT_LENGTH) || content_length(&head.headers).is_some()
 }

@@ -1,6 +1,7 @@
 //! Reading the request's body, so that it can be sent again.
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http::header::EXPECT;
 use pingora::ErrorType;
 use pingora_proxy::Session;
@@ -30,9 +31,12 @@ pub enum Read {
         body: Bytes,
         share: Option<Share>,
     },
-    /// Too large: what was read so far; the rest is still to come.
+    /// Too large, or too much is kept already: what was read so far; the rest is still to come.
     Unkept {
         start: Bytes,
+        share: Option<Share>,
+        /// It is above `retry.body_limit`; else `retry.body_total` is used up.
+        too_large: bool,
     },
 }
 
@@ -47,7 +51,8 @@ pub enum ReadError {
 /// to the client has been said.
 pub async fn invite(session: &mut Session) -> Result<(), ReadError> {
     let expect = session.req_header().headers.get(EXPECT);
-    let waits = expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let waits = session.req_header().version != Version::HTTP_10
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if !waits || session.as_downstream_mut().is_body_empty() {
         return Ok(());
     }
@@ -67,7 +72,9 @@ pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result
     let announced = content_length(&session.req_header().headers);
     let first = announced.unwrap_or(0);
     let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
-    let Some(share) = share else { return Ok(Read::Unkept { start: Bytes::new() }) };
+    let Some(share) = share else {
+        return Ok(Read::Unkept { start: Bytes::new(), share: None, too_large: first > limits.keep });
+    };
     collect(session, limits, share, announced).await
 }
 
@@ -89,7 +96,8 @@ async fn collect(
         body.push(chunk, announced);
         // one that is here to its end is kept after all: nothing would be gained by forgetting it
         if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
-            return Ok(Read::Unkept { start: body.take() });
+            let too_large = size > limits.keep;
+            return Ok(Read::Unkept { start: body.take(), share: Some(share), too_large });
         }
     }
     Ok(Read::Kept { body: body.take(), share: Some(share) })

@@ -31,26 +31,31 @@ enum Next {
     Node,
     /// The same node, on a fresh connection.
     Fresh,
+    /// The failed response that was kept, for no better one will come.
+    Held(Held, Why),
     /// The client has its response, or there is nobody to give it to.
     Done,
 }
 
 /// Serves a request whose body is at hand.
-pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<()> {
+pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     loop {
         let peer = match gateway.upstream_peer(session, ctx).await {
             Ok(peer) => peer,
             Err(error) => match ctx.held.take() {
-                Some(held) => return respond::held(session, ctx, held).await,
+                Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
                 None => return Err(error),
             },
         };
+        // not before: a reload may have moved the request to another pool
+        let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         // a node must not see twice what may not be repeated, not even because its connection was stale
         let mut fresh = !ctx.repeatable;
         loop {
-            match once(gateway, session, ctx, member, &peer, fresh).await? {
+            match once(gateway, session, ctx, &member, &peer, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
+                Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
                 Next::Done => return Ok(()),
             }
         }
@@ -147,7 +152,13 @@ fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
             Ok(Next::Fresh)
         }
         Verdict::Stop(Why::ClientGone) => Err(client_gone(ctx)),
-        Verdict::Stop(why) => Err(stop(ctx, outcome, why)),
+        Verdict::Stop(why) => match ctx.held.take().filter(|_| why != Why::KillsNodes) {
+            Some(held) => {
+                ctx.settle(outcome);
+                Ok(Next::Held(held, why))
+            }
+            None => Err(stop(ctx, outcome, why)),
+        },
     }
 }
 

@@ -67,9 +67,9 @@ pub async fn hold(session: &mut Session, ctx: &mut Ctx, mut answer: Answer) -> O
     Some(Held { node, head: answer.head, body })
 }
 
-/// Gives the client a failed response, unchanged.
-pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held) -> Result<()> {
-    ctx.note = Some("no other node was left");
+/// Gives the client a failed response, unchanged; `why` goes to the log.
+pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held, why: &'static str) -> Result<()> {
+    ctx.note = Some(why);
     headers::to_client(&mut held.head, session.req_header())?;
     dress_as(&mut held.head, ctx, &held.node)?;
     let tasks =
