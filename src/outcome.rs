@@ -24,13 +24,17 @@ pub enum Outcome {
     Busy,
     /// The response broke off after its head.
     Truncated,
+    /// 200, and then an error event: the engine behind the server is broken.
+    EngineError,
+    /// The engine was told to stop in the middle of a stream (`finish_reason: "abort"`).
+    Aborted,
     /// The client left; says nothing about the node.
     ClientGone,
 }
 
 impl Outcome {
     /// All outcomes, in the order in which metrics and status show them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Ok,
         Self::Connect,
         Self::Stale,
@@ -39,6 +43,8 @@ impl Outcome {
         Self::Http5xx,
         Self::Busy,
         Self::Truncated,
+        Self::EngineError,
+        Self::Aborted,
         Self::ClientGone,
     ];
 
@@ -53,6 +59,8 @@ impl Outcome {
             Self::Http5xx => "http_5xx",
             Self::Busy => "busy",
             Self::Truncated => "truncated",
+            Self::EngineError => "engine_error",
+            Self::Aborted => "aborted",
             Self::ClientGone => "client_gone",
         }
     }
@@ -60,7 +68,13 @@ impl Outcome {
     /// Whether it counts towards the node's `max_fails`.
     pub fn is_failure(self) -> bool {
         match self {
-            Self::Connect | Self::Reset | Self::Timeout | Self::Http5xx | Self::Truncated => true,
+            Self::Connect
+            | Self::Reset
+            | Self::Timeout
+            | Self::Http5xx
+            | Self::Truncated
+            | Self::EngineError
+            | Self::Aborted => true,
             Self::Ok | Self::Stale | Self::Busy | Self::ClientGone => false,
         }
     }

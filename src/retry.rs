@@ -80,12 +80,13 @@ pub enum Again {
     Http5xx,
     Busy,
     Truncated,
+    EngineError,
     /// Another status code that `retry.on` lists.
     Status,
 }
 
 impl Again {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Connect,
         Self::Stale,
         Self::Reset,
@@ -93,6 +94,7 @@ impl Again {
         Self::Http5xx,
         Self::Busy,
         Self::Truncated,
+        Self::EngineError,
         Self::Status,
     ];
 
@@ -105,6 +107,7 @@ impl Again {
             Self::Http5xx => "http_5xx",
             Self::Busy => "busy",
             Self::Truncated => "truncated",
+            Self::EngineError => "engine_error",
             Self::Status => "status",
         }
     }
@@ -159,6 +162,7 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
         Outcome::Stale => (Again::Stale, true),
         Outcome::Reset => (Again::Reset, policy.on.error),
         Outcome::Truncated => (Again::Truncated, policy.on.error),
+        Outcome::EngineError | Outcome::Aborted => (Again::EngineError, policy.on.error),
         Outcome::Timeout => (Again::Timeout, policy.on.timeout),
         Outcome::Http5xx => (Again::Http5xx, facts.status.is_some_and(|code| policy.on.status(code))),
         Outcome::Busy => (Again::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
@@ -221,6 +225,7 @@ mod tests {
             (Outcome::Busy, Some(503), Verdict::Again(Again::Busy)),
             (Outcome::Busy, Some(429), Verdict::Again(Again::Busy)),
             (Outcome::Truncated, Some(200), Verdict::Again(Again::Truncated)),
+            (Outcome::EngineError, Some(200), Verdict::Again(Again::EngineError)),
             (Outcome::ClientGone, None, Verdict::Stop(Why::ClientGone)),
         ];
         for (outcome, status, want) in table {

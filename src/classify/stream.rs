@@ -7,6 +7,8 @@
 
 use memchr::memmem;
 
+use crate::outcome::Outcome;
+
 /// Longest line that is looked into, in bytes; what is longer passes unseen.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -34,6 +36,32 @@ pub struct Seen {
     pub finished: bool,
     /// `[DONE]` came.
     pub done: bool,
+}
+
+/// What an error event at the beginning of a stream amounts to: SGLang says "full" this way.
+pub fn error_event(code: Option<u16>) -> Outcome {
+    match code {
+        Some(429 | 503) => Outcome::Busy,
+        Some(400..=499) => Outcome::Ok,
+        _ => Outcome::EngineError,
+    }
+}
+
+/// What is wrong with a stream, as far as it has come. `ended`: nothing comes any more; `wants_done`: one that ends
+/// well says `[DONE]`.
+pub fn trouble(seen: &Seen, ended: bool, wants_done: bool) -> Option<Outcome> {
+    match seen.error {
+        Some(code) if error_event(code) != Outcome::Ok => Some(Outcome::EngineError),
+        Some(_) => None,
+        None if seen.aborted => Some(Outcome::Aborted),
+        None if ended && wants_done && !seen.done => Some(Outcome::Truncated),
+        None => None,
+    }
+}
+
+/// Whether a stream from this path (without its query) ends with `[DONE]`: OpenAI's older two do.
+pub fn wants_done(path: &str) -> bool {
+    matches!(path, "/v1/chat/completions" | "/v1/completions" | "/chat/completions")
 }
 
 /// Watches one stream.
@@ -163,7 +191,8 @@ mod tests {
     const ABORT: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\": \"abort\"}]}\r\n\r\n";
     const DEAD: &str = "data: {\"error\": {\"message\": \"EngineCore\", \"code\": 500}}\n\n";
     const FULL: &str = "data: {\"error\":{\"message\":\"The request queue is full.\",\"code\":\"503\"}}\n\n";
-    const QUOTED: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"error\\\": no\"}}],\"error\":null}\n\n";
+    const QUOTED: &str =
+        "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"error\\\": no\"}}],\"error\":null}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
     const COMMENT: &str = ": ping\nevent: message\nid: 7\n\n";
     const BARE: &str = "error: {\"code\":400,\"message\":\"bad\"}\n\n";
@@ -181,11 +210,21 @@ mod tests {
             (&[QUOTED], Seen { events: 1, ..good }),
             (
                 &[FULL],
-                Seen { first: Some(First::Error(Some(503))), events: 1, error: Some(Some(503)), ..Seen::default() },
+                Seen {
+                    first: Some(First::Error(Some(503))),
+                    events: 1,
+                    error: Some(Some(503)),
+                    ..Seen::default()
+                },
             ),
             (
                 &[BARE],
-                Seen { first: Some(First::Error(Some(400))), events: 1, error: Some(Some(400)), ..Seen::default() },
+                Seen {
+                    first: Some(First::Error(Some(400))),
+                    events: 1,
+                    error: Some(Some(400)),
+                    ..Seen::default()
+                },
             ),
         ];
         for (events, want) in table {
@@ -203,6 +242,29 @@ mod tests {
             watcher.look(DONE.as_bytes());
             assert!(watcher.seen().done);
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_stream() {
+        let table: [(&[&str], bool, Option<Outcome>); 8] = [
+            (&[TOKEN], false, None),
+            (&[TOKEN], true, Some(Outcome::Truncated)),
+            (&[], true, Some(Outcome::Truncated)),
+            (&[TOKEN, STOP, DONE], true, None),
+            (&[TOKEN, DEAD], false, Some(Outcome::EngineError)),
+            (&[TOKEN, DEAD, DONE], true, Some(Outcome::EngineError)),
+            (&[TOKEN, ABORT, DONE], true, Some(Outcome::Aborted)),
+            (&[BARE], true, None),
+        ];
+        for (events, ended, want) in table {
+            let seen = watch(&[events.concat().as_bytes()]);
+            assert_eq!(trouble(&seen, ended, true), want, "{events:?}");
+        }
+        assert_eq!(trouble(&watch(&[TOKEN.as_bytes()]), true, false), None, "a path that knows no [DONE]");
+        let codes = [Some(503), Some(429), Some(500), None, Some(400)];
+        let outcomes = codes.map(error_event);
+        use Outcome::{Busy, EngineError, Ok};
+        assert_eq!(outcomes, [Busy, Busy, EngineError, EngineError, Ok]);
     }
 
     proptest! {

@@ -222,6 +222,8 @@ pub struct Timeouts {
     pub send: Duration,
     /// From the request's last byte to the response head; `None`: no limit, the default.
     pub first_byte: Option<Duration>,
+    /// How long the head of a stream is held back for its first event, which may be an error; default 1s, zero: not.
+    pub first_event: Duration,
     /// Longest silence within a response; default 24h.
     pub read: Duration,
     /// How long an idle connection is kept for the next request; default 4s.

@@ -202,6 +202,7 @@ pub(super) fn timeouts(s: &mut Section) -> Timeouts {
         connect: s.get("connect", Duration::from_secs(5), duration),
         send: s.get("send", Duration::from_secs(60), duration),
         first_byte: s.get("first_byte", None, or_word("off", duration)),
+        first_event: s.get("first_event", Duration::from_secs(1), duration_or_zero),
         read: s.get("read", Duration::from_hours(24), duration),
         idle: s.get("idle", Duration::from_secs(4), duration),
     }

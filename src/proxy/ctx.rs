@@ -136,6 +136,18 @@ impl Ctx {
         self.deaths.with(at_work, now)
     }
 
+    /// The node answered well.
+    pub fn good_head(&mut self, code: u16) {
+        let now = Instant::now();
+        if let Some(lease) = &self.lease {
+            lease.good_head(now).iter().for_each(announce);
+            // a 4xx acquits nobody: the node may have looked at the request sooner than the others
+            if code < 400 {
+                self.served(now);
+            }
+        }
+    }
+
     /// Ends the attempt under way: its outcome goes to the node's health and into the log, its slot goes back.
     pub fn settle(&mut self, outcome: Outcome) {
         let Some(lease) = self.lease.take() else { return };

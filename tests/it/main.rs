@@ -7,6 +7,7 @@ mod harness;
 
 mod bodies;
 mod crash;
+mod events;
 mod framing;
 mod headers;
 mod health;

@@ -37,7 +37,7 @@ fn each_chunk_goes_on_before_the_next_is_sent() {
                     (node, head)
                 });
             let mut body = response.into_body();
-            for piece in ["data: 1\n\n", "da", "ta: 2\n", "\n", "\u{0}\r\n0\r\n\r\n"] {
+            for piece in ["data: 1\n\n", "da", "ta: 2\n", "\n", "\u{0}\r\n0\r\n\r\n", "data: [DONE]\n\n"] {
                 node.write(format!("{:x}\r\n{piece}\r\n", piece.len())).await;
                 assert_eq!(next(&mut body).await.unwrap(), piece, "{version:?}");
             }

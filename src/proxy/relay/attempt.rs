@@ -22,6 +22,7 @@ use super::super::ctx::Ctx;
 use super::super::framing::content_length;
 use super::super::headers;
 use super::super::reply::Failure;
+use super::events::Watch;
 use crate::fleet::Member;
 use crate::outcome::Outcome;
 use crate::retry::STALE_WITHIN;
@@ -37,8 +38,10 @@ const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub struct Answer {
     pub node: HttpSession,
     pub head: Box<ResponseHeader>,
-    /// There is no body.
+    /// There is no (more) body.
     pub ended: bool,
+    /// Looks on, if it is a stream of events.
+    pub watch: Option<Watch>,
 }
 
 pub enum Attempted {
@@ -103,7 +106,8 @@ pub async fn run(
             // where there was a body to send, the node's session does not know the method
             let ended = ended || session.req_header().method == Method::HEAD;
             node.read_timeout = Some(member.conf.timeouts.read);
-            Attempted::Answer(Box::new(Answer { node, head, ended }))
+            let watch = Watch::of(&head, session.req_header().uri.path());
+            Attempted::Answer(Box::new(Answer { node, head, ended, watch }))
         }
         Err(Outcome::Reset) if reused && sent_at.elapsed() < STALE_WITHIN => {
             // nobody took it: it does not count as sent

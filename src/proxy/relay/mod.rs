@@ -5,6 +5,7 @@
 
 mod attempt;
 pub mod body;
+mod events;
 mod respond;
 
 use std::time::Instant;
@@ -20,7 +21,6 @@ use super::ctx::Ctx;
 use super::reply::Failure;
 use crate::classify;
 use crate::fleet::Member;
-use crate::journal::announce;
 use crate::outcome::Outcome;
 use crate::retry::{self, Again, Verdict, Why};
 use attempt::{Answer, Attempted};
@@ -78,12 +78,9 @@ async fn once(
     let code = answer.head.status.as_u16();
     ctx.status = Some(code);
     let outcome = classify::status(code, member.conf.retry.on.status(code));
-    if let (Outcome::Ok, Some(lease)) = (outcome, &ctx.lease) {
-        lease.good_head(Instant::now()).iter().for_each(announce);
-        // a 4xx acquits nobody: the node may have looked at the request sooner than the others
-        if code < 400 {
-            ctx.served(Instant::now());
-        }
+    // the head of a stream says nothing yet: its first event does
+    if outcome == Outcome::Ok && answer.watch.is_none() {
+        ctx.good_head(code);
     }
     if outcome == Outcome::Busy
         && let Some(lease) = &ctx.lease

@@ -9,13 +9,14 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
 use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
+use super::events::Chunk;
 use crate::fleet::Member;
 use crate::outcome::Outcome;
 
@@ -45,11 +46,16 @@ pub struct Broken {
 
 /// Reads a failed response to its end, within bounds.
 pub async fn hold(session: &mut Session, ctx: &mut Ctx, mut answer: Answer) -> Option<Held> {
+    hold_from(session, ctx, &mut answer, Bytes::new()).await
+}
+
+/// The same if `start` has been read.
+async fn hold_from(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer, start: Bytes) -> Option<Held> {
     let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone())?;
     let read = async {
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::from(start);
         while !answer.ended {
-            let chunk = next(&mut answer).await.ok()?;
+            let chunk = next(answer).await.ok()?;
             body.extend_from_slice(&chunk);
             if body.len() > HELD_MAX {
                 return None;
@@ -64,7 +70,7 @@ pub async fn hold(session: &mut Session, ctx: &mut Ctx, mut answer: Answer) -> O
             return None;
         }
     };
-    Some(Held { node, head: answer.head, body })
+    Some(Held { node, head: answer.head.clone(), body })
 }
 
 /// Gives the client a failed response, unchanged; `why` goes to the log.
@@ -103,30 +109,98 @@ pub async fn pass_on(
 ) -> Result<(), Broken> {
     let length = content_length(&answer.head.headers);
     let whole = !answer.ended && ctx.repeatable && length.is_some_and(|length| length <= WHOLE_MAX);
-    let start = if whole { read_whole(session, ctx, &mut answer).await? } else { Bytes::new() };
+    let start = if answer.watch.is_some() {
+        begin_stream(session, ctx, member, &mut answer).await?
+    } else if whole {
+        read_whole(session, ctx, &mut answer).await?
+    } else {
+        Bytes::new()
+    };
+    let (start, broken) = watched(&mut answer, start, false);
     let mut head = answer.head.clone();
     let dressed = headers::to_client(&mut head, session.req_header()).and_then(|()| dress(&mut head, ctx));
     dressed.map_err(|_| Broken { outcome: Outcome::Reset, began: false })?;
     if gateway.live.is_stopping() {
         session.set_keepalive(None);
     }
-    let mut tasks = vec![HttpTask::Header(head, answer.ended && start.is_empty())];
+    let mut tasks = vec![HttpTask::Header(head, answer.ended && start.is_empty() && broken.is_none())];
     if !start.is_empty() {
-        tasks.push(HttpTask::Body(Some(start), answer.ended));
+        tasks.push(HttpTask::Body(Some(start), answer.ended && broken.is_none()));
     }
     write(session, tasks).await?;
     // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
     ctx.body = Some(Bytes::new());
     ctx.body_share = None;
-    while !answer.ended {
-        let chunk = tokio::select! {
-            chunk = next(&mut answer) => chunk.map_err(|outcome| Broken { outcome, began: true })?,
-            () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: true }),
-        };
-        ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
-        write(session, vec![HttpTask::Body(Some(chunk), answer.ended)]).await?;
+    match broken {
+        Some(outcome) => return Err(Broken { outcome, began: true }),
+        None => pass_rest(session, ctx, &mut answer).await?,
     }
     release(gateway, member, peer, answer.node).await;
+    Ok(())
+}
+
+/// Reads up to the first event of a stream. An error there has reached nobody: another node may do better.
+async fn begin_stream(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    member: &Member,
+    answer: &mut Answer,
+) -> Result<Bytes, Broken> {
+    let deadline = Instant::now() + member.conf.timeouts.first_event;
+    let Some(mut watch) = answer.watch.take() else { return Ok(Bytes::new()) };
+    let begun = tokio::select! {
+        begun = watch.first_event(answer, deadline) => begun,
+        () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: false }),
+    };
+    answer.watch = Some(watch);
+    match begun {
+        Ok(start) => {
+            if !start.is_empty() {
+                ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+            }
+            ctx.good_head(answer.head.status.as_u16());
+            Ok(start)
+        }
+        Err((outcome, code, start)) => {
+            ctx.status = code.or(ctx.status);
+            if !start.is_empty() {
+                let held = hold_from(session, ctx, answer, start).await;
+                ctx.held = held.or(ctx.held.take());
+            }
+            Err(Broken { outcome, began: false })
+        }
+    }
+}
+
+/// What goes to the client of these bytes, and what has become of the stream if they are the last.
+fn watched(answer: &mut Answer, chunk: Bytes, unseen: bool) -> (Bytes, Option<Outcome>) {
+    let ended = answer.ended;
+    let Some(watch) = &mut answer.watch else { return (chunk, None) };
+    match if unseen { watch.look(chunk, ended) } else { watch.judge(chunk, ended) } {
+        Chunk::Pass(chunk) => (chunk, None),
+        Chunk::Last(chunk, outcome) => (chunk, Some(outcome)),
+    }
+}
+
+async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
+    while !answer.ended {
+        let chunk = tokio::select! {
+            chunk = next(answer) => chunk,
+            () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: true }),
+        };
+        let (chunk, broken) = match chunk {
+            Ok(chunk) => watched(answer, chunk, true),
+            Err(outcome) => {
+                let farewell = answer.watch.as_ref().map(|watch| watch.farewell(outcome));
+                (farewell.unwrap_or_default(), Some(outcome))
+            }
+        };
+        ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        write(session, vec![HttpTask::Body(Some(chunk), answer.ended && broken.is_none())]).await?;
+        if let Some(outcome) = broken {
+            return Err(Broken { outcome, began: true });
+        }
+    }
     Ok(())
 }
 
@@ -145,7 +219,7 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
 }
 
 /// The next piece of the body, which may be empty.
-async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
+pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
     match answer.node.read_response_task().await {
         Ok(HttpTask::Body(chunk, ended)) => {
             answer.ended = ended;

@@ -1,0 +1,122 @@
+//! What a stream says of itself after its 200: an error is retried while the client has nothing, counted against the
+//! node at any time, and seen by the client.
+
+use std::time::Duration;
+
+use evenkeel::fleet::NodeState;
+use evenkeel::outcome::Outcome;
+use evenkeel::sim::{Node, Options};
+
+use crate::harness::{Ended, Gateway, Raw, ask, chat, fault, node, nodes, run, steps};
+
+/// A stream as its client sees it, and how it ended.
+async fn stream(gateway: &Gateway) -> (String, Ended) {
+    let body = r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":8,"stream":true}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    Raw::send(gateway, request).await.rest_as_text().await
+}
+
+#[test]
+fn a_first_event_that_is_an_error_goes_to_another_node() {
+    run(async {
+        let both = nodes(2);
+        let gateway = Gateway::start(&both, "").await;
+        for (text, outcome) in [("full", Outcome::Busy), ("error_event:0", Outcome::EngineError)] {
+            both[0].set_fault(fault(text));
+            for _ in 0..4 {
+                let answer = ask(&gateway, chat(&gateway, 3, true)).await;
+                assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{text}");
+                assert!(answer.text().ends_with("data: [DONE]\n\n") && !answer.text().contains("\"error\""));
+            }
+            assert!(gateway.attempts("a", outcome) > 0, "{text}");
+            both[0].clear_faults();
+        }
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn when_all_are_full_the_client_gets_what_they_said() {
+    run(async {
+        let both = nodes(2);
+        both.iter().for_each(|node| node.set_fault(fault("full")));
+        let gateway = Gateway::start(&both, "").await;
+        let answer = ask(&gateway, chat(&gateway, 3, true)).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().contains("\"error\"") && answer.text().contains("503"), "{}", answer.text());
+        for name in ["a", "b"] {
+            assert_eq!(gateway.state(name), NodeState::Up, "load is not failure");
+            assert_eq!(gateway.attempts(name, Outcome::Busy), 1);
+        }
+    });
+}
+
+async fn ends_visibly(text: &str, outcome: Outcome) {
+    let only = nodes(1);
+    let gateway = Gateway::start(&only, "").await;
+    only[0].set_fault(fault(text));
+    let (seen, ended) = stream(&gateway).await;
+    assert!(seen.contains("HTTP/1.1 200"), "{text}: {seen}");
+    assert!(seen.contains("data: {\"error\""), "{text}: an error event: {seen}");
+    assert!(
+        !seen.contains("[DONE]") && !seen.contains("\r\n0\r\n"),
+        "{text}: not a good end: {seen}, {ended:?}"
+    );
+    assert_eq!(gateway.attempts("a", outcome), 1, "{text}");
+    assert_eq!(gateway.node("a").recent_failures, 1, "{text}: it counts, though the status was 200");
+    gateway.at_rest().await;
+}
+
+#[test]
+fn a_later_error_is_counted_and_seen() {
+    run(async {
+        for (text, outcome) in [
+            ("error_event:3", Outcome::EngineError),
+            ("no_done:3", Outcome::Truncated),
+            ("no_done", Outcome::Truncated),
+            ("abort:3", Outcome::Aborted),
+            ("die:3", Outcome::Truncated),
+            ("truncate:3", Outcome::Truncated),
+        ] {
+            ends_visibly(text, outcome).await;
+        }
+    });
+}
+
+#[test]
+fn nodes_whose_streams_end_badly_are_ejected() {
+    run(async {
+        let both = nodes(2);
+        let gateway = Gateway::start(&both, "health: { max_fails: 3 }").await;
+        both[0].set_fault(fault("error_event:2"));
+        for _ in 0..8 {
+            stream(&gateway).await;
+        }
+        assert_eq!((gateway.state("a"), gateway.state("b")), (NodeState::Ejected, NodeState::Up));
+        assert_eq!(gateway.attempts("a", Outcome::EngineError), 3);
+    });
+}
+
+/// A slow node: its first token comes long after its head.
+#[test]
+fn a_head_is_held_back_for_so_long_and_no_longer() {
+    run(async {
+        let slow: Node = node(Options { step: steps(1_500), ..Options::default() });
+        let gateway = Gateway::start(&[slow], "timeouts: { first_event: 50ms }").await;
+        let body = r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":1,"stream":true}"#;
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let began = std::time::Instant::now();
+        let mut client = Raw::send(&gateway, request).await;
+        let head = client.read_to("\r\n\r\n").await;
+        assert!(head.contains("200"), "{head}");
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_millis(1_400), "before the first event: {waited:?}");
+        client.read_to("[DONE]").await;
+    });
+}
