@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use pingora::http::ResponseHeader;
 
 use super::headers::Sender;
 use super::relay::Held;
 use super::reply::Failure;
 use crate::access_log::Attempt;
+use crate::classify;
 use crate::fleet::{Charge, Fleet, Key, Lease, Member};
 use crate::journal::announce;
 use crate::live::Share;
@@ -145,6 +148,14 @@ impl Ctx {
             if code < 400 {
                 self.served(now);
             }
+        }
+    }
+
+    /// The node said that it is full, in its status or in the first event of its stream.
+    pub fn busy(&self, head: &ResponseHeader) {
+        let after = head.headers.get(RETRY_AFTER).and_then(|value| classify::retry_after(value.as_bytes()));
+        if let Some(lease) = &self.lease {
+            lease.busy(after, Instant::now());
         }
     }
 

@@ -16,7 +16,6 @@ use super::headers::{give_host, strip_for_client, strip_for_node};
 use super::intake::{introduce, is_client_lost, is_repeatable, is_upgrade};
 use super::reply::Failure;
 use crate::classify;
-use crate::journal::announce;
 use crate::outcome::Outcome;
 use crate::retry::{self, Facts, Verdict};
 
@@ -78,13 +77,9 @@ pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
     }
     ctx.status = Some(head.status.as_u16());
     ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
-    let Some(lease) = &ctx.lease else { return };
     match outcome(ctx) {
-        Outcome::Ok => lease.good_head(Instant::now()).iter().for_each(announce),
-        Outcome::Busy => {
-            let after = head.headers.get("retry-after").and_then(|v| classify::retry_after(v.as_bytes()));
-            lease.busy(after, Instant::now());
-        }
+        Outcome::Ok => ctx.good_head(head.status.as_u16()),
+        Outcome::Busy => ctx.busy(head),
         _ => {}
     }
 }

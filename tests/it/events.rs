@@ -7,7 +7,7 @@ use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, Options};
 
-use crate::harness::{Ended, Gateway, Raw, ask, chat, fault, node, nodes, run, steps};
+use crate::harness::{Ended, Gateway, Raw, Script, ask, chat, fault, node, nodes, run, steps};
 
 /// A stream as its client sees it, and how it ended.
 async fn stream(gateway: &Gateway) -> (String, Ended) {
@@ -22,9 +22,9 @@ async fn stream(gateway: &Gateway) -> (String, Ended) {
 #[test]
 fn a_first_event_that_is_an_error_goes_to_another_node() {
     run(async {
-        let both = nodes(2);
-        let gateway = Gateway::start(&both, "").await;
         for (text, outcome) in [("full", Outcome::Busy), ("error_event:0", Outcome::EngineError)] {
+            let both = nodes(2);
+            let gateway = Gateway::start(&both, "").await;
             both[0].set_fault(fault(text));
             for _ in 0..4 {
                 let answer = ask(&gateway, chat(&gateway, 3, true)).await;
@@ -32,9 +32,40 @@ fn a_first_event_that_is_an_error_goes_to_another_node() {
                 assert!(answer.text().ends_with("data: [DONE]\n\n") && !answer.text().contains("\"error\""));
             }
             assert!(gateway.attempts("a", outcome) > 0, "{text}");
-            both[0].clear_faults();
+            gateway.at_rest().await;
         }
-        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn a_node_that_says_full_in_its_stream_is_passed_over_for_a_moment() {
+    run(async {
+        let both = nodes(2);
+        let gateway = Gateway::start(&both, "").await;
+        both[0].set_fault(fault("full").times(1));
+        for _ in 0..4 {
+            assert_eq!(ask(&gateway, chat(&gateway, 1, true)).await.field("x-evenkeel-node"), Some("b"));
+        }
+        assert_eq!(both[0].stats().received, 1, "only the first request went there");
+    });
+}
+
+#[test]
+fn a_stream_that_ends_before_its_first_event_goes_to_another_node() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("retry: { attempts: 2 }")).await;
+        let asking = ask(&gateway, chat(&gateway, 1, true));
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n";
+        let answering = async {
+            let (mut first, _) = script.request().await;
+            first.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")).await;
+            let (mut second, _) = script.request().await;
+            second.write(format!("{head}Content-Length: 23\r\n\r\ndata: 1\n\ndata: [DONE]\n\n")).await;
+        };
+        let (answer, ()) = tokio::join!(asking, answering);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "data: 1\n\ndata: [DONE]\n\n"));
+        assert_eq!(answer.field("x-evenkeel-attempts"), Some("2"));
     });
 }
 

@@ -63,7 +63,11 @@ impl Watch {
                 },
             }
         }
-        Ok(start.freeze())
+        // one that is over before its first event has told nobody anything
+        match trouble(self.watcher.seen(), answer.ended, self.wants_done) {
+            Some(outcome) if self.watcher.seen().first.is_none() => Err((outcome, None, Bytes::new())),
+            _ => Ok(start.freeze()),
+        }
     }
 
     /// Looks at the next bytes. `ended`: they are the last.

@@ -8,8 +8,6 @@ pub mod body;
 mod events;
 mod respond;
 
-use std::time::Instant;
-
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
@@ -82,11 +80,8 @@ async fn once(
     if outcome == Outcome::Ok && answer.watch.is_none() {
         ctx.good_head(code);
     }
-    if outcome == Outcome::Busy
-        && let Some(lease) = &ctx.lease
-    {
-        let after = answer.head.headers.get("retry-after").and_then(|v| classify::retry_after(v.as_bytes()));
-        lease.busy(after, Instant::now());
+    if outcome == Outcome::Busy {
+        ctx.busy(&answer.head);
     }
     match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
         Verdict::Again(why) => {

@@ -163,6 +163,9 @@ async fn begin_stream(
         }
         Err((outcome, code, start)) => {
             ctx.status = code.or(ctx.status);
+            if outcome == Outcome::Busy {
+                ctx.busy(&answer.head);
+            }
             if !start.is_empty() {
                 let held = hold_from(session, ctx, answer, start).await;
                 ctx.held = held.or(ctx.held.take());
