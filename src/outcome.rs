@@ -28,13 +28,15 @@ pub enum Outcome {
     EngineError,
     /// The engine was told to stop in the middle of a stream (`finish_reason: "abort"`).
     Aborted,
+    /// A stream went silent after it had begun, for longer than `timeouts.stall`.
+    Stalled,
     /// The client left; says nothing about the node.
     ClientGone,
 }
 
 impl Outcome {
     /// All outcomes, in the order in which metrics and status show them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Connect,
         Self::Stale,
@@ -45,6 +47,7 @@ impl Outcome {
         Self::Truncated,
         Self::EngineError,
         Self::Aborted,
+        Self::Stalled,
         Self::ClientGone,
     ];
 
@@ -61,6 +64,7 @@ impl Outcome {
             Self::Truncated => "truncated",
             Self::EngineError => "engine_error",
             Self::Aborted => "aborted",
+            Self::Stalled => "stalled",
             Self::ClientGone => "client_gone",
         }
     }
@@ -74,7 +78,8 @@ impl Outcome {
             | Self::Http5xx
             | Self::Truncated
             | Self::EngineError
-            | Self::Aborted => true,
+            | Self::Aborted
+            | Self::Stalled => true,
             Self::Ok | Self::Stale | Self::Busy | Self::ClientGone => false,
         }
     }

@@ -81,12 +81,13 @@ pub enum Again {
     Busy,
     Truncated,
     EngineError,
+    Stalled,
     /// Another status code that `retry.on` lists.
     Status,
 }
 
 impl Again {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Stale,
         Self::Reset,
@@ -95,6 +96,7 @@ impl Again {
         Self::Busy,
         Self::Truncated,
         Self::EngineError,
+        Self::Stalled,
         Self::Status,
     ];
 
@@ -108,6 +110,7 @@ impl Again {
             Self::Busy => "busy",
             Self::Truncated => "truncated",
             Self::EngineError => "engine_error",
+            Self::Stalled => "stalled",
             Self::Status => "status",
         }
     }
@@ -164,6 +167,7 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
         Outcome::Truncated => (Again::Truncated, policy.on.error),
         Outcome::EngineError | Outcome::Aborted => (Again::EngineError, policy.on.error),
         Outcome::Timeout => (Again::Timeout, policy.on.timeout),
+        Outcome::Stalled => (Again::Stalled, policy.on.timeout),
         Outcome::Http5xx => (Again::Http5xx, facts.status.is_some_and(|code| policy.on.status(code))),
         Outcome::Busy => (Again::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
     };
@@ -203,6 +207,9 @@ mod tests {
             body_limit: 0,
             body_total: 0,
             methods: ["POST".to_owned()].into(),
+            resume: false,
+            resume_max: 1,
+            resume_text_max: 0,
         }
     }
 
@@ -225,6 +232,7 @@ mod tests {
             (Outcome::Busy, Some(503), Verdict::Again(Again::Busy)),
             (Outcome::Busy, Some(429), Verdict::Again(Again::Busy)),
             (Outcome::Truncated, Some(200), Verdict::Again(Again::Truncated)),
+            (Outcome::Stalled, Some(200), Verdict::Again(Again::Stalled)),
             (Outcome::EngineError, Some(200), Verdict::Again(Again::EngineError)),
             (Outcome::ClientGone, None, Verdict::Stop(Why::ClientGone)),
         ];

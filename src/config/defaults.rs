@@ -1,7 +1,7 @@
 //! The defaults of whole sections, as values: each is what the schema makes of an empty section, so that
 //! a default stands in one place only.
 
-use super::model::{Client, Health, Retry, Timeouts};
+use super::model::{Client, Engine, Health, Retry, Timeouts};
 use super::problems::Collector;
 use super::section::Section;
 use super::{pools, server};
@@ -18,7 +18,7 @@ impl Default for Client {
 
 impl Default for Health {
     fn default() -> Self {
-        of_nothing(pools::health)
+        of_nothing(|s| pools::health(s, Engine::Generic))
     }
 }
 

@@ -26,8 +26,8 @@ mod values;
 pub use address::NodeAddress;
 pub use lines::line_of;
 pub use model::{
-    AccessLog, Balance, Check, Client, Config, Health, HttpVersion, Listener, LogFormat, LogTarget, Models,
-    Node, Pool, Retry, RetryOn, Server, Timeouts,
+    AccessLog, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat, LogTarget,
+    Models, Node, Pool, Retry, RetryOn, Server, Timeouts,
 };
 pub use problems::{Problem, Problems};
 

@@ -97,6 +97,7 @@ pub struct Client {
 pub struct Pool {
     pub name: String,
     pub models: Models,
+    pub engine: Engine,
     pub balance: Balance,
     /// 1 to 4096, with distinct names and distinct addresses.
     pub nodes: Vec<Node>,
@@ -113,6 +114,18 @@ pub struct Models {
     pub any: bool,
     /// The names listed beside it.
     pub names: BTreeSet<String>,
+}
+
+/// What runs on a pool's nodes: sets the active check, and how a broken answer is continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Anything else, the default: no check of its own, and chats are not continued.
+    Generic,
+    /// vLLM and vLLM-Ascend.
+    Vllm,
+    Sglang,
+    /// llama.cpp's `llama-server`.
+    Llamacpp,
 }
 
 /// How a pool chooses among its eligible nodes.
@@ -159,14 +172,14 @@ pub struct Health {
     pub probe_pass: Duration,
     /// How long the share of a node that came back takes to rise to its weight; default 10s, zero: at once.
     pub slow_start: Duration,
-    /// The active check; `None`: none, the default.
+    /// The active check; `None`: none, the default of [`Engine::Generic`].
     pub check: Option<Check>,
 }
 
 /// An active health check: `GET path`, good when the answer is 200.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// Starts with `/`.
+    /// Starts with `/`; default: the engine's, `/health` for all that are known.
     pub path: String,
     /// Time between two checks of a node; default 5s.
     pub interval: Duration,
@@ -193,6 +206,13 @@ pub struct Retry {
     /// Methods that may be repeated on the generation paths, in capitals; default POST. Other paths
     /// follow HTTP's rule.
     pub methods: BTreeSet<String>,
+    /// Whether a stream that broke after it had begun goes on at another node; default off.
+    pub resume: bool,
+    /// Most times that one stream is continued; 1 to 16, default 1.
+    pub resume_max: u32,
+    /// Most of a stream's text that is kept to continue it, in bytes; 1KiB to 64MiB, default 1MiB. One that says more
+    /// cannot be continued from there on.
+    pub resume_text_max: usize,
 }
 
 /// The failures after which another node is tried; empty: `off`.
@@ -228,4 +248,7 @@ pub struct Timeouts {
     pub read: Duration,
     /// How long an idle connection is kept for the next request; default 4s.
     pub idle: Duration,
+    /// Longest silence within a stream that has begun, and of a whole node at work while others of its pool are not
+    /// silent; `None`: no limit, the default.
+    pub stall: Option<Duration>,
 }

@@ -4,13 +4,17 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::model::{Balance, Check, Health, HttpVersion, Listener, Models, Pool, Retry, RetryOn, Timeouts};
+use super::model::{
+    Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Retry, RetryOn, Timeouts,
+};
 use super::nodes::nodes;
+use super::problems::Collector;
 use super::raw::Raw;
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
-    check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, text,
+    check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, switch,
+    text,
 };
 
 const POOLS_MAX: usize = 64;
@@ -18,6 +22,12 @@ const MODELS_MAX: usize = 1024;
 const MODEL_BYTES_MAX: usize = 256;
 const FAILURES_MAX: u32 = 1_000_000;
 
+const ENGINE: [(&str, Engine); 4] = [
+    ("generic", Engine::Generic),
+    ("vllm", Engine::Vllm),
+    ("sglang", Engine::Sglang),
+    ("llamacpp", Engine::Llamacpp),
+];
 const BALANCE: [(&str, Balance); 3] = [
     ("least_in_flight", Balance::LeastInFlight),
     ("round_robin", Balance::RoundRobin),
@@ -82,13 +92,20 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
 }
 
 fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap<String, String>) -> Pool {
+    let engine = s.get("engine", Engine::Generic, choice(&ENGINE));
+    let http_version = s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION));
+    let retry = s.section("retry", retry);
+    s.rule("retry", &["http_version"], !retry.resume || http_version == HttpVersion::H1, || {
+        "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
+    });
     Pool {
         models: models(s, &name, served),
+        engine,
         balance: s.get("balance", Balance::LeastInFlight, choice(&BALANCE)),
         nodes: nodes(s, listen),
-        http_version: s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION)),
-        health: s.section("health", health),
-        retry: s.section("retry", retry),
+        http_version,
+        health: s.section("health", |s| health(s, engine)),
+        retry,
         timeouts: s.section("timeouts", timeouts),
         name,
     }
@@ -125,7 +142,7 @@ fn model(raw: &Raw) -> Result<String, String> {
     }
 }
 
-pub(super) fn health(s: &mut Section) -> Health {
+pub(super) fn health(s: &mut Section, engine: Engine) -> Health {
     let fail_timeout = s.get("fail_timeout", Duration::from_secs(30), duration);
     let max_eject = s.get("max_eject", fail_timeout.max(Duration::from_mins(10)), duration);
     s.rule("max_eject", &["fail_timeout"], max_eject >= fail_timeout, || {
@@ -137,24 +154,45 @@ pub(super) fn health(s: &mut Section) -> Health {
         max_eject,
         probe_pass: s.get("probe_pass", Duration::from_secs(5), duration),
         slow_start: s.get("slow_start", Duration::from_secs(10), duration_or_zero),
-        check: s
-            .take("check")
-            .filter(|place| !is_off(place.raw))
-            .and_then(|place| Some(check(place.section()?))),
+        check: check(s, engine),
     }
 }
 
-fn check(section: Section) -> Check {
-    section.finish(|s| Check {
-        path: s
+/// The path that the engine answers with 200 when it is well. SGLang's `/health_generate` is no choice: under a long
+/// prefill it says 503.
+fn preset_path(engine: Engine) -> Option<&'static str> {
+    match engine {
+        Engine::Generic => None,
+        Engine::Vllm | Engine::Sglang | Engine::Llamacpp => Some("/health"),
+    }
+}
+
+/// What is written, or else the engine's preset.
+fn check(s: &mut Section, engine: Engine) -> Option<Check> {
+    let preset = preset_path(engine);
+    let Some(place) = s.take("check") else {
+        return preset
+            .map(|path| Section::empty("", 0, &Collector::default()).finish(|s| check_of(s, Some(path))));
+    };
+    let section = if is_off(place.raw) { None } else { place.section() };
+    section.map(|section| section.finish(|s| check_of(s, preset)))
+}
+
+fn check_of(s: &mut Section, preset: Option<&str>) -> Check {
+    let path = match preset {
+        Some(preset) => s.get("path", preset.to_owned(), check_path),
+        None => s
             .required("path", "write what to ask for, such as `path: /health`")
             .and_then(|p| p.read(check_path))
             .unwrap_or_default(),
+    };
+    Check {
+        path,
         interval: s.get("interval", Duration::from_secs(5), duration),
         timeout: s.get("timeout", Duration::from_secs(2), duration),
         rise: s.get("rise", 1, integer(1..=1000)),
         fall: s.get("fall", 3, integer(1..=1000)),
-    })
+    }
 }
 
 fn check_path(raw: &Raw) -> Result<String, String> {
@@ -182,6 +220,9 @@ pub(super) fn retry(s: &mut Section) -> Retry {
         body_limit,
         body_total,
         methods: methods.into_iter().map(str::to_owned).collect(),
+        resume: s.get("resume", false, switch),
+        resume_max: s.get("resume_max", 1, integer(1..=16)),
+        resume_text_max: s.get("resume_text_max", 1 << 20, size(1 << 10..=64 << 20)),
     }
 }
 
@@ -205,5 +246,6 @@ pub(super) fn timeouts(s: &mut Section) -> Timeouts {
         first_event: s.get("first_event", Duration::from_secs(1), duration_or_zero),
         read: s.get("read", Duration::from_hours(24), duration),
         idle: s.get("idle", Duration::from_secs(4), duration),
+        stall: s.get("stall", None, or_word("off", duration)),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Balance, Check, Health, HttpVersion, Models, Node, NodeAddress, Pool, Retry, Timeouts,
+    Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Retry, Timeouts,
 };
 use fastrand::Rng;
 
@@ -160,6 +160,7 @@ fn pool(nodes: Vec<Node>) -> Pool {
     Pool {
         name: "sim".into(),
         models: Models { any: true, names: [].into() },
+        engine: Engine::Generic,
         balance: Balance::LeastInFlight,
         nodes,
         http_version: HttpVersion::H1,

@@ -87,6 +87,14 @@ fn pool_values_in_each_form() {
     assert_eq!(pool("health: { check: off }").health.check, None);
     let check = pool("health: { check: { path: /health } }").health.check.expect("a check");
     assert_eq!((check.path.as_str(), check.interval, check.fall), ("/health", Duration::from_secs(5), 3));
+    let of_engine =
+        pool("engine: sglang, health: { check: { fall: 2 } }").health.check.expect("the preset's");
+    assert_eq!((of_engine.path.as_str(), of_engine.fall), ("/health", 2));
+    assert!(pool("engine: vllm").health.check.is_some() && pool("engine: generic").health.check.is_none());
+    assert_eq!(pool("engine: llamacpp, health: { check: off }").health.check, None);
+    assert_eq!(pool("timeouts: { stall: 30s }").timeouts.stall, Some(Duration::from_secs(30)));
+    let retry = pool("retry: { resume: on, resume_text_max: 64k }").retry;
+    assert_eq!((retry.resume, retry.resume_max, retry.resume_text_max), (true, 1, 64 << 10));
     assert_eq!(pool("timeouts: { first_byte: 90 }").timeouts.first_byte, Some(Duration::from_secs(90)));
 }
 

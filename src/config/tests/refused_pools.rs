@@ -43,7 +43,12 @@ const POOL_KEYS: Cases = &[
     ("http_version: 3", &["http_version: 3 is not one of 1.1, 2"]),
     ("http_version: 1", &["http_version: 1 is not one of 1.1, 2"]),
     ("queue: {}", &["queue: is not supported yet; remove it"]),
-    ("engine: vllm", &["engine: is not supported yet; remove it"]),
+    ("engine: vlm", &["engine: `vlm` is not one of generic, vllm, sglang, llamacpp"]),
+    (
+        "http_version: 2, retry: { resume: on }",
+        &["retry: `resume: on` cannot be combined with `http_version: 2` yet; use 1.1"],
+    ),
+    ("retry: {resume_max: 0}", &["retry.resume_max: 0 is not a whole number from 1 to 16"]),
     ("node: []", &["node: unknown key; did you mean `nodes`?"]),
     ("nodes: []", &["nodes: is there twice; the first is on line 3"]),
     ("health: {max_fails: -1}", &["health.max_fails: -1 is not a whole number from 0 to 1000000"]),
@@ -97,8 +102,7 @@ const POOL_KEYS: Cases = &[
         &["retry.methods[0]: `post` is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"],
     ),
     ("retry: {methods: POST}", &["retry.methods: expected a list (`[a, b]`), found `POST`"]),
-    ("retry: {resume: on}", &["retry.resume: is not supported yet; remove it"]),
-    ("timeouts: {stall: 5s}", &["timeouts.stall: is not supported yet; remove it"]),
+    ("timeouts: {stall: 0}", &["timeouts.stall: 0 is out of range; use 1ms to 366d, or `off`"]),
     ("timeouts: {first_byte: 0}", &["timeouts.first_byte: 0 is out of range; use 1ms to 366d, or `off`"]),
     (
         "timeouts: {first_byte: x}",

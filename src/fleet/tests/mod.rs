@@ -47,6 +47,7 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
     config::Pool {
         name: "p".into(),
         models: Models { any: true, names: [].into() },
+        engine: config::Engine::Generic,
         balance: Balance::LeastInFlight,
         nodes,
         http_version: HttpVersion::H1,
