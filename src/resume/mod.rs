@@ -57,6 +57,7 @@ pub enum Refused {
     TooLong,
     NotUnderstood,
     UsedUp,
+    KillsNodes,
 }
 
 impl Refused {
@@ -77,6 +78,7 @@ impl Refused {
             Self::Engine => "not resumed: `engine: generic` is not known to continue chats",
             Self::TooLong => "not resumed: the text is longer than retry.resume_text_max",
             Self::NotUnderstood => "not resumed: the request or the stream is not in OpenAI's form",
+            Self::KillsNodes => "not resumed: two nodes died of this request",
             Self::UsedUp => "not resumed: retry.resume_max is used up",
         }
     }
