@@ -15,13 +15,13 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 .PHONY: help demo test test-engine bench build install clean bootstrap
 
 help:
-	@echo 'make demo     a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
-	@echo 'make test     all checks and tests'
+	@echo 'make demo         a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
+	@echo 'make test         all checks and tests'
 	@echo 'make test-engine  against real llama.cpp, which it compiles first: minutes (ARGS="record" shows what the engines send)'
-	@echo 'make bench    against nginx: batch time, failures, CPU (ARGS="batch" runs one of them)'
-	@echo 'make build    the release binary: $(TARGET)/release/evenkeel'
-	@echo 'make install  binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
-	@echo 'make clean    removes what was built'
+	@echo 'make bench        against nginx: batch time, failures, CPU (ARGS="batch" runs one of them)'
+	@echo 'make build        the release binary: $(TARGET)/release/evenkeel'
+	@echo 'make install      binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
+	@echo 'make clean        removes what was built'
 
 bootstrap:
 	@.ci/bootstrap

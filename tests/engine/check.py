@@ -4,6 +4,7 @@ The client is the unmodified OpenAI Python SDK. Prints a line a check, and at th
 """
 
 import json
+import signal
 import sys
 import traceback
 import urllib.error
@@ -19,6 +20,8 @@ MESSAGES = [{"role": "user", "content": "Tell me of the sea"}]
 # llama-cpp-python's own default, 1.1, counts the words of this request's answer only: a continued text would differ.
 SURE = {"temperature": 0, "extra_body": {"repeat_penalty": 1.0}}
 LONG = 3000
+# llama-cpp-python has no /health and cannot continue a chat
+EXTRA = ["engine: llamacpp"] if OWN else []
 CHECKS = []
 
 
@@ -40,13 +43,17 @@ def complete(server, **options):
 
 
 def words(stream):
-    """The text of a stream, with why it ended."""
-    said, reasons = [], []
+    """The text of a stream, and what else came: why it ended, what was used, how many ids and roles it had."""
+    said, reasons, used, ids, roles = [], [], [], set(), 0
     for chunk in stream:
+        ids.add(chunk.id)
+        used.extend([(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)] if chunk.usage else [])
         for choice in chunk.choices:
-            said.append(choice.text if hasattr(choice, "text") else choice.delta.content or "")
+            delta = getattr(choice, "delta", None)
+            said.append(choice.text if delta is None else delta.content or "")
+            roles += bool(delta and delta.role)
             reasons.extend([choice.finish_reason] if choice.finish_reason else [])
-    return "".join(said), reasons
+    return "".join(said), (reasons, used, len(ids), roles)
 
 
 def begun(fleet, gateway, stream, count):
@@ -85,7 +92,8 @@ def texts_are_the_same_as_without_the_gateway(fleet):
             whole = ask(gateway)
             assert (whole.choices[0].message.content if ask is chat else whole.choices[0].text) == told
             assert whole.usage.completion_tokens == 40, whole.usage
-            assert words(ask(gateway, stream=True)) == (told, ["length"])
+            text, (reasons, *_) = words(ask(gateway, stream=True))
+            assert (text, reasons) == (told, ["length"])
             assert len(told) == 40, "a token is a character"
 
 
@@ -129,44 +137,59 @@ def a_stream_that_is_left_frees_the_engine(fleet):
 @check
 def a_stream_whose_engine_is_killed_ends_visibly(fleet):
     for ask in (chat, complete):
-        stream = ask(fleet.plain, stream=True, max_tokens=LONG)
-        got, engine = begun(fleet, fleet.plain, stream, 50)
-        engine.kill()
-        try:
-            got += list(stream)
-        except openai.APIError as error:
-            print(f"      {len(got)} of {LONG} tokens, then {type(error).__name__}: {error}")
-        else:
-            raise AssertionError(f"the stream ended silently after {len(got)} chunks")
-        assert 50 <= len(got) < LONG
-        # the other one serves
-        for _ in range(4):
-            assert complete(fleet.plain).choices
-        engine.start()
-    until("nothing in flight", fleet.plain.is_idle)
+        ends_visibly(fleet, fleet.plain, ask)
 
 
 @check
 def a_completion_whose_engine_is_killed_goes_on_at_the_other(fleet):
-    carried_on(fleet, complete)
+    carried_on(fleet, complete, signal.SIGKILL)
+
+
+@check
+def a_completion_whose_engine_is_stopped_goes_on_at_the_other(fleet):
+    # llama-server is silent for 30 s and then gone: `timeouts.stall` comes before
+    carried_on(fleet, complete, signal.SIGTERM)
 
 
 @check
 def a_chat_whose_engine_is_killed_goes_on_at_the_other(fleet):
-    carried_on(fleet, chat)
+    if OWN:
+        carried_on(fleet, chat, signal.SIGKILL)
+    else:
+        # it takes the text said so far for a turn that is over, so for the gateway it is `engine: generic`
+        ends_visibly(fleet, fleet.carrying, chat)
 
 
-def carried_on(fleet, ask):
-    undisturbed = words(ask(fleet.engines[0], stream=True, max_tokens=LONG))
-    assert undisturbed[1] == ["length"]
-    stream = ask(fleet.carrying, stream=True, max_tokens=LONG)
-    got, engine = begun(fleet, fleet.carrying, stream, 50)
+def ends_visibly(fleet, gateway, ask):
+    stream = ask(gateway, stream=True, max_tokens=LONG)
+    got, engine = begun(fleet, gateway, stream, 50)
     engine.kill()
-    text, reasons = words([*got, *stream])
+    try:
+        got.extend(stream)
+    except openai.APIError as error:
+        print(f"      {len(got)} of {LONG} tokens, then {type(error).__name__}: {error}")
+    else:
+        raise AssertionError(f"the stream ended silently after {len(got)} chunks")
+    assert 50 <= len(got) < LONG
+    # the other one serves
+    for _ in range(4):
+        assert complete(gateway).choices
     engine.start()
-    same = next((at for at, (one, other) in enumerate(zip(text, undisturbed[0])) if one != other), min(len(text), LONG))
-    assert text == undisturbed[0], f"{len(text)} characters of {LONG}, the same up to {same}"
-    assert reasons == undisturbed[1], reasons
+    until("nothing in flight", gateway.is_idle)
+
+
+def carried_on(fleet, ask, end):
+    options = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": LONG}
+    undisturbed, rest = words(ask(fleet.engines[0], **options))
+    stream = ask(fleet.carrying, **options)
+    got, engine = begun(fleet, fleet.carrying, stream, 50)
+    engine.process.send_signal(end)
+    text, rest_of_two = words([*got, *stream])
+    engine.kill()
+    engine.start()
+    same = next((at for at, (one, other) in enumerate(zip(text, undisturbed)) if one != other), min(len(text), LONG))
+    assert text == undisturbed, f"{len(text)} characters of {LONG}, the same up to {same}"
+    assert rest_of_two == rest, f"{rest_of_two} in place of {rest}"
     until("nothing in flight", fleet.carrying.is_idle)
 
 
@@ -174,7 +197,7 @@ class Fleet:
     def __init__(self, directory):
         self.engines = [Engine(KIND, directory), Engine(KIND, directory)]
         self.plain = Gateway(self.engines, directory)
-        self.carrying = Gateway(self.engines, directory, ["engine: llamacpp", "retry: { resume: on }"])
+        self.carrying = Gateway(self.engines, directory, ["retry: { resume: on }", "timeouts: { stall: 2s }", *EXTRA])
         self.gateways = [self.plain, self.carrying]
         self.all = [*self.engines, *self.gateways]
 
