@@ -1,13 +1,14 @@
 //! Streams that break and go on at another node (`retry.resume`).
 
+use evenkeel::config::Engine;
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, Options};
 use http::{Request, Version};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Ended, Gateway, LIMIT, Outgoing, Raw, Script, eventually, fault, node, nodes, pool, pool_of,
-    post, run, steps,
+    Client, Ended, Gateway, LIMIT, Outgoing, Raw, Script, eventually, fault, node, nodes, nodes_like, pool,
+    pool_of, post, run, steps,
 };
 
 const RESUME: &str =
@@ -127,6 +128,21 @@ async fn goes_on(
     let again = client.ask(request(gateway, path, json!({"max_tokens": 1}))).await;
     assert_eq!((again.status, read(&again.text()).done), (200, 1), "{what}: the connection goes on");
     gateway.at_rest().await;
+}
+
+#[test]
+fn each_engines_streams_go_on() {
+    run(async {
+        for (engine, word) in
+            [(Engine::Vllm, "vllm"), (Engine::Sglang, "sglang"), (Engine::Llamacpp, "llamacpp")]
+        {
+            for path in PATHS {
+                let both = nodes_like(2, &Options { engine, ..Options::default() });
+                let gateway = Gateway::start(&both, &RESUME.replace("vllm", word)).await;
+                goes_on(&both, &gateway, path, Version::HTTP_11, "die:5", Outcome::Truncated).await;
+            }
+        }
+    });
 }
 
 #[test]
