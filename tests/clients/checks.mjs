@@ -29,8 +29,10 @@ export const fault = async (what, nodes = NODES) => {
     for (const node of nodes) await ask(node + "/sim/fault", options);
 };
 
-export const statsOf = async (node) => (await ask(node + "/sim/stats")).json();
-export const stats = () => Promise.all(NODES.map(statsOf));
+// From now on it is so many times as fast as normal.
+export const hurry = (node, times) => ask(node + "/sim/speed", { method: "POST", body: String(times) });
+
+export const stats = (nodes = NODES) => Promise.all(nodes.map(async (node) => (await ask(node + "/sim/stats")).json()));
 export const status = async () => (await ask(ADMIN + "/api/status")).json();
 
 export const until = async (what, condition) => {
@@ -41,8 +43,8 @@ export const until = async (what, condition) => {
     }
 };
 
-export const nothingInFlight = async () => {
-    await until("nothing in flight at the nodes", async () => (await stats()).every((node) => node.in_flight === 0));
+export const nothingInFlight = async (nodes = NODES) => {
+    await until("nothing in flight at the nodes", async () => (await stats(nodes)).every((node) => node.in_flight === 0));
     await until("nothing in flight in the gateway", async () => (await status()).requests === 0);
 };
 

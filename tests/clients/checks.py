@@ -36,8 +36,13 @@ def fault(text, nodes=NODES):
         urllib.request.urlopen(urllib.request.Request(node + "/sim/fault", body, method=method), timeout=LIMIT)
 
 
-def stats():
-    return [json.load(urllib.request.urlopen(node + "/sim/stats", timeout=LIMIT)) for node in NODES]
+def hurry(node, times):
+    """From now on it is so many times as fast as normal."""
+    urllib.request.urlopen(node + "/sim/speed", b"%d" % times, timeout=LIMIT)
+
+
+def stats(nodes=NODES):
+    return [json.load(urllib.request.urlopen(node + "/sim/stats", timeout=LIMIT)) for node in nodes]
 
 
 def status():
@@ -51,8 +56,8 @@ def until(what, condition):
         time.sleep(0.01)
 
 
-def nothing_in_flight():
-    until("nothing in flight at the nodes", lambda: all(node["in_flight"] == 0 for node in stats()))
+def nothing_in_flight(nodes=NODES):
+    until("nothing in flight at the nodes", lambda: all(node["in_flight"] == 0 for node in stats(nodes)))
     until("nothing in flight in the gateway", lambda: status()["requests"] == 0)
 
 
