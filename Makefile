@@ -12,11 +12,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build install clean bootstrap
+.PHONY: help demo test faults bench build install clean bootstrap
 
 help:
 	@echo 'make demo     a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
 	@echo 'make test     all checks and tests'
+	@echo 'make faults   each way in which a node fails, and what its client sees (UPDATE=1 writes the table into README.md)'
 	@echo 'make bench    against nginx: batch time, failures, CPU (ARGS="batch" runs one of them)'
 	@echo 'make build    the release binary: $(TARGET)/release/evenkeel'
 	@echo 'make install  binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
@@ -31,6 +32,10 @@ demo: build
 
 test: bootstrap
 	@.ci/test
+
+# UPDATE reaches the test through the environment.
+faults: bootstrap
+	@$(CARGO) test --locked --quiet --test faults -- --nocapture
 
 bench: build
 	@EVENKEEL=$(TARGET)/release/evenkeel tests/bench/run $(ARGS)
