@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use counters::Counters;
+pub use counters::{Counters, Resumed};
 pub use event::{Change, Event, Reason};
 pub use lease::{Charge, Key, Lease};
 pub use node::NodeId;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
+use super::counters::Resumed;
 use super::event::{Change, Event, Reason};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
@@ -237,6 +238,10 @@ impl Pool {
 
     pub fn count_retry(&self, why: Again) {
         self.table.lock().counters.count_retry(why);
+    }
+
+    pub fn count_resume(&self, resumed: Resumed) {
+        self.table.lock().counters.count_resume(resumed);
     }
 
     /// A request was forwarded once because its body was too large to be kept.

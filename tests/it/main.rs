@@ -15,6 +15,7 @@ mod leases;
 mod leaving;
 mod limits;
 mod logs;
+mod resume;
 mod retry;
 mod routing;
 mod selection;
