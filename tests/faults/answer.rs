@@ -63,9 +63,10 @@ async fn receive(address: SocketAddr, request: String, answer: &mut Answer) -> h
 
 /// What an answer says, whole or streamed.
 #[derive(Default)]
-struct Said {
+pub struct Said {
     text: String,
-    tokens: u64,
+    /// Prompt tokens, completion tokens.
+    usage: Option<(u64, u64)>,
     ids: BTreeSet<String>,
     roles: usize,
     reasons: Vec<String>,
@@ -76,11 +77,13 @@ struct Said {
 }
 
 impl Answer {
-    /// The text of an answer that is known to be good.
-    pub fn text(&self, stream: bool) -> String {
+    /// What an answer says that is known to be good.
+    pub fn good(&self, stream: bool) -> Said {
         let said = self.said(stream);
-        assert_eq!((self.status, said.tokens), (200, TOKENS), "{}", String::from_utf8_lossy(&self.body));
-        said.text
+        let judged = self.judge(stream, &said);
+        let is_good = judged == Saw::Whole && said.usage.is_some_and(|(_, tokens)| tokens == TOKENS);
+        assert!(is_good, "{judged}: {}", String::from_utf8_lossy(&self.body));
+        said
     }
 
     fn said(&self, stream: bool) -> Said {
@@ -102,8 +105,8 @@ impl Answer {
         said
     }
 
-    /// Against the text that it should have.
-    pub fn judge(&self, stream: bool, expected: &str) -> Saw {
+    /// Against what it should say.
+    pub fn judge(&self, stream: bool, expected: &Said) -> Saw {
         let said = self.said(stream);
         let (status, words) = (self.status, said.text.split_whitespace().count() as u64);
         let mut wrong = Vec::new();
@@ -114,19 +117,20 @@ impl Answer {
         want(reason == "length", format!("`finish_reason: \"{reason}\"`"));
         want(said.ids.len() == 1, format!("{} ids", said.ids.len()));
         want(said.roles == 1, format!("{} roles", said.roles));
-        want(said.tokens == words, format!("{} tokens by its own account", said.tokens));
         want(said.errors == 0, "error event".to_owned());
         want(said.done == usize::from(stream), "no `[DONE]`".to_owned());
         want(said.strange.is_none(), format!("then {:?}", said.strange.clone().unwrap_or_default()));
         want(self.broken.is_none(), self.broken.unwrap_or_default().to_owned());
-        // what breaks off has none, and need not be told so
-        if wrong.is_empty() && said.text == expected && said.reasons.is_empty() {
-            wrong.push("no `finish_reason`".to_owned());
+        let is_complete = said.text == expected.text;
+        // what breaks off has neither, and need not be told so
+        if wrong.is_empty() && is_complete {
+            wrong.extend(said.reasons.is_empty().then(|| "no `finish_reason`".to_owned()));
+            wrong.extend((said.usage != expected.usage).then(|| format!("usage {:?}", said.usage)));
         }
-        if wrong.is_empty() && said.text == expected {
+        if wrong.is_empty() && is_complete {
             return Saw::Whole;
         }
-        let text = match expected.starts_with(&said.text) {
+        let text = match expected.text.starts_with(&said.text) {
             true => format!("{words} of {TOKENS} tokens"),
             false => format!("other words: {:?}", said.text),
         };
@@ -146,8 +150,8 @@ impl Said {
         let choice = &value["choices"][0];
         let text = choice[part]["content"].as_str().unwrap_or_default();
         self.text.push_str(text);
-        let tokens = value["usage"]["completion_tokens"].as_u64();
-        self.tokens += tokens.unwrap_or(u64::from(!text.is_empty()));
+        let used = |what: &str| value["usage"][what].as_u64();
+        self.usage = used("prompt_tokens").zip(used("completion_tokens")).or(self.usage);
         self.roles += usize::from(choice[part]["role"].is_string());
         self.reasons.extend(choice["finish_reason"].as_str().map(str::to_owned));
     }

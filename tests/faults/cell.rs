@@ -55,7 +55,7 @@ pub struct End {
 /// What the node that failed was charged with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// Of its attempts, save for good ones.
+    /// Of its attempts; good ones only if there were no others.
     pub outcomes: Vec<(Outcome, u64)>,
     /// Towards `max_fails`.
     pub failures: usize,
@@ -83,7 +83,9 @@ impl Charge {
         let node = &pool.nodes[0];
         let bad = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok);
         let counted = bad.map(|outcome| (outcome, node.attempts_with(outcome)));
-        let outcomes = counted.filter(|(_, count)| *count > 0).collect();
+        let outcomes: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+        // what had only good attempts was charged with nothing
+        let outcomes = if outcomes.is_empty() { vec![(Outcome::Ok, 1)] } else { outcomes };
         Charge { outcomes, failures: node.recent_failures }
     }
 }
@@ -92,8 +94,7 @@ impl fmt::Display for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let times = |count: &u64| if *count == 1 { String::new() } else { format!(" {count} times") };
         let named = self.outcomes.iter().map(|(outcome, count)| format!("`{outcome}`{}", times(count)));
-        let outcomes =
-            if self.outcomes.is_empty() { "`ok`".to_owned() } else { named.collect::<Vec<_>>().join(", ") };
+        let outcomes = named.collect::<Vec<_>>().join(", ");
         match self.failures {
             0 => write!(f, "nothing ({outcomes})"),
             1 => write!(f, "{outcomes}"),
@@ -165,10 +166,11 @@ impl Fleet {
         let row = &self.rows[number];
         let stream = row.mode != Mode::Whole;
         let prompt: String = "Tell me of the sea. ".chars().cycle().take(self.combination.prompt).collect();
+        let usage = if stream { r#","stream_options":{"include_usage":true}"# } else { "" };
         let request = format!(
-            r#"{{"model":"row-{number}","messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":{TOKENS},"stream":{stream}}}"#
+            r#"{{"model":"row-{number}","messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":{TOKENS},"stream":{stream}{usage}}}"#
         );
-        let expected = ask(self.healthy[0].addr(), &request).await.text(stream);
+        let expected = ask(self.healthy[0].addr(), &request).await.good(stream);
         if let (Arm::Fault(text), Some(node)) = (row.arm, &self.faulty[number]) {
             node.set_fault(harness::fault(text));
         }

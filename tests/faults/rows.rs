@@ -43,8 +43,8 @@ pub struct Row {
     pub mode: Mode,
     /// Further keys of the pool.
     pub conf: String,
-    /// The client has a part of the answer when it strikes.
-    pub mid_stream: bool,
+    /// Nothing hides it from the client.
+    pub visible: bool,
     pub expected: End,
 }
 
@@ -77,10 +77,15 @@ fn hidden(outcome: Outcome) -> End {
     End { saw: Saw::Whole, charge: Charge::of(outcome), elsewhere: true }
 }
 
+/// The client sees it, and no other node is asked.
+fn shown(saw: String, outcome: Outcome) -> End {
+    End { saw: Saw::Failure(saw), charge: Charge::of(outcome), elsewhere: false }
+}
+
 fn before_the_first_byte(rows: &mut Vec<Row>) {
     let mut either = |fault, arm, conf: &str, whole: End, stream: End| {
         for (mode, expected) in [(Mode::Whole, whole), (Mode::Stream, stream)] {
-            rows.push(Row { fault, arm, mode, conf: conf.to_owned(), mid_stream: false, expected });
+            rows.push(Row { fault, arm, mode, conf: conf.to_owned(), visible: false, expected });
         }
     };
     either("connection refused", Arm::ClosedPort, "", hidden(Outcome::Connect), hidden(Outcome::Connect));
@@ -107,14 +112,14 @@ fn before_the_first_byte(rows: &mut Vec<Row>) {
 }
 
 fn in_the_middle(rows: &mut Vec<Row>) {
-    // a whole answer has no middle, so that there each of them is one of the faults above
+    // a whole answer has no middle, so that there each of them is one of the faults above, or none
     let table = [
         ("error event, then `[DONE]`", "error_event:3", "", Some(Outcome::Http5xx), Outcome::EngineError),
         ("end without `finish_reason` and `[DONE]`", "no_done:3", "", None, Outcome::Truncated),
         ("end without `[DONE]`", "no_done", "", None, Outcome::Truncated),
         ("reset after some tokens", "die:3", "", Some(Outcome::Reset), Outcome::Truncated),
         ("closed without the last chunk", "truncate:3", "", Some(Outcome::Truncated), Outcome::Truncated),
-        ("`finish_reason: \"abort\"`", "abort:3", "", Some(Outcome::Aborted), Outcome::Aborted),
+        ("`finish_reason: \"abort\"`", "abort:3", "", Some(Outcome::Ok), Outcome::Aborted),
         (
             "silence (`stall`, `first_byte` are set)",
             "stall:3",
@@ -125,26 +130,29 @@ fn in_the_middle(rows: &mut Vec<Row>) {
         ("crash after some tokens", "crash:3", "", Some(Outcome::Reset), Outcome::Truncated),
     ];
     for (fault, text, conf, whole, stream) in table {
-        let mut push = |mode, conf: String, expected| {
-            let mid_stream = mode != Mode::Whole;
-            rows.push(Row { fault, arm: Arm::Fault(text), mode, conf, mid_stream, expected });
+        let mut push = |mode, conf: String, visible, expected| {
+            rows.push(Row { fault, arm: Arm::Fault(text), mode, conf, visible, expected });
         };
-        if let Some(outcome) = whole {
-            push(Mode::Whole, conf.to_owned(), hidden(outcome));
+        match whole {
+            // nobody looks into whole answers: this one tells its client itself that it is not complete
+            Some(Outcome::Ok) => {
+                push(Mode::Whole, conf.to_owned(), true, shown(broken(text, ""), Outcome::Ok))
+            }
+            Some(outcome) => push(Mode::Whole, conf.to_owned(), false, hidden(outcome)),
+            None => {}
         }
-        let saw = Saw::Failure(broken(text));
-        push(Mode::Stream, conf.to_owned(), End { saw, elsewhere: false, ..hidden(stream) });
+        let saw = broken(text, ", error event, no `[DONE]`, cut off");
+        push(Mode::Stream, conf.to_owned(), true, shown(saw, stream));
         let comma = if conf.is_empty() { "" } else { ", " };
-        push(Mode::Resumed, format!("{RESUME}{comma}{conf}"), hidden(stream));
+        // where nothing but `[DONE]` is missing, no other node is needed
+        let resumed = End { elsewhere: text != "no_done", ..hidden(stream) };
+        push(Mode::Resumed, format!("{RESUME}{comma}{conf}"), false, resumed);
     }
 }
 
-/// What the client sees of a stream that breaks off and is not resumed.
-fn broken(fault: &str) -> String {
-    let (tokens, reason) = match fault {
-        "no_done" => (TOKENS, ""),
-        "abort:3" => (AFTER, "`finish_reason: \"abort\"`, "),
-        _ => (AFTER, ""),
-    };
-    format!("{tokens} of {TOKENS} tokens, {reason}error event, no `[DONE]`, cut off")
+/// What the client sees of an answer that breaks off; `end`: how its stream ends.
+fn broken(fault: &str, end: &str) -> String {
+    let tokens = if fault == "no_done" { TOKENS } else { AFTER };
+    let reason = if fault == "abort:3" { ", `finish_reason: \"abort\"`" } else { "" };
+    format!("{tokens} of {TOKENS} tokens{reason}{end}")
 }

@@ -7,14 +7,8 @@ use super::rows::{Mode, Row};
 
 const BEGIN: &str = "<!-- faults: `make faults UPDATE=1` writes this table -->\n";
 const END: &str = "<!-- faults: end -->\n";
-const HEAD: [&str; 6] = [
-    "fault",
-    "streaming",
-    "the client saw",
-    "the node was charged with",
-    "another node was asked",
-    "failed requests",
-];
+const HEAD: [&str; 6] =
+    ["fault", "streaming", "the client saw", "the node was charged with", "another node", "failed"];
 
 /// Ends that are equal, and how many requests ended so.
 struct Line {
