@@ -74,9 +74,10 @@ impl fmt::Display for End {
 }
 
 impl Charge {
-    /// What one attempt with this outcome costs.
+    /// What one attempt with this outcome should cost: load is not failure, and nor is a connection that was idle.
     pub fn of(outcome: Outcome) -> Charge {
-        Charge { outcomes: vec![(outcome, 1)], failures: usize::from(outcome.is_failure()) }
+        let is_free = matches!(outcome, Outcome::Ok | Outcome::Busy | Outcome::Stale);
+        Charge { outcomes: vec![(outcome, 1)], failures: usize::from(!is_free) }
     }
 
     fn on(pool: &PoolSnapshot) -> Charge {
