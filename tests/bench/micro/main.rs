@@ -4,6 +4,7 @@ mod access_log;
 mod config;
 mod lease;
 mod metrics;
+mod resume;
 mod selection;
 mod watcher;
 
@@ -15,6 +16,7 @@ use evenkeel::config::Config;
 criterion_group!(
     parts,
     watcher::bench,
+    resume::bench,
     selection::bench,
     lease::bench,
     config::bench,

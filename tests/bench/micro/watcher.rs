@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput};
 use evenkeel::classify::stream::Watcher;
 
 /// A chat's token as vLLM sends it.
-const TOKEN: &str = concat!(
+pub const TOKEN: &str = concat!(
     r#"data: {"id":"chatcmpl-8f3c2a1be07d4c5f9a6b1e2d3c4f5a60","object":"chat.completion.chunk","created":1763800000,"#,
     r#""model":"Qwen/Qwen2.5-72B-Instruct","choices":[{"index":0,"delta":{"content":" harbour"},"logprobs":null,"#,
     r#""finish_reason":null,"token_ids":null}]}"#,
