@@ -137,14 +137,27 @@ impl Watcher {
     }
 
     fn note_finish(&mut self, data: &[u8]) {
-        let Some(at) = memmem::find(data, b"\"finish_reason\"") else { return };
-        let value = data[at + b"\"finish_reason\"".len()..].trim_ascii_start();
-        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
-        if let Some(text) = value.strip_prefix(b"\"") {
+        if let Some(reason) = finish_reason(data) {
             self.seen.finished = true;
-            self.seen.aborted |= text.starts_with(b"abort\"");
+            self.seen.aborted |= reason.starts_with(ABORT);
         }
     }
+}
+
+const ABORT: &[u8] = b"abort\"";
+
+/// What follows the quote with which a finish reason begins. In a text its quotes would be escaped.
+fn finish_reason(data: &[u8]) -> Option<&[u8]> {
+    const KEY: &[u8] = b"\"finish_reason\"";
+    let value = data[memmem::find(data, KEY)? + KEY.len()..].trim_ascii_start();
+    let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
+    value.strip_prefix(b"\"")
+}
+
+/// What a whole answer amounts to, that was held until its end: the engine may have been told to stop in the middle.
+pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
+    let aborted = || finish_reason(body).is_some_and(|reason| reason.starts_with(ABORT));
+    if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
 }
 
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
@@ -230,6 +243,16 @@ mod tests {
         for (events, want) in table {
             assert_eq!(watch(&[events.concat().as_bytes()]), want, "{events:?}");
         }
+    }
+
+    #[test]
+    fn a_whole_answer_may_have_been_cut_off_too() {
+        let aborted = br#"{"choices":[{"message":{"content":"a"},"finish_reason": "abort"}]}"#;
+        let quoted =
+            br#"{"choices":[{"message":{"content":"\"finish_reason\":\"abort\""},"finish_reason":"stop"}]}"#;
+        assert_eq!(whole_answer("/v1/chat/completions", aborted), Outcome::Aborted);
+        assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
+        assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
     }
 
     #[test]
