@@ -5,12 +5,18 @@
 //! `"finish_reason":"abort"`; one that was killed says nothing more. The watcher looks and changes nothing. It works on
 //! any split of the bytes, holds one line at most, and parses only what looks like trouble.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::outcome::Outcome;
 
 /// Longest line that is looked into, in bytes; what is longer passes unseen.
 const LINE_MAX: usize = 64 * 1024;
+
+/// Made once: that costs more than to look through an event.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
 /// What the first event of a stream was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +154,7 @@ const ABORT: &[u8] = b"abort\"";
 
 /// What follows the quote with which a finish reason begins. In a text its quotes would be escaped.
 fn finish_reason(data: &[u8]) -> Option<&[u8]> {
-    const KEY: &[u8] = b"\"finish_reason\"";
-    let value = data[memmem::find(data, KEY)? + KEY.len()..].trim_ascii_start();
+    let value = data[FINISH_REASON.find(data)? + FINISH_REASON.needle().len()..].trim_ascii_start();
     let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
     value.strip_prefix(b"\"")
 }
@@ -169,7 +174,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// The code of an error event, if the event is one: `{"error": {...}}` at the top level, or the bare error object.
 fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
     // a cheap look first: tokens are many and errors few
-    if !bare && memmem::find(data, b"\"error\"").is_none() {
+    if !bare && ERROR.find(data).is_none() {
         return None;
     }
     #[derive(serde::Deserialize)]
