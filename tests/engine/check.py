@@ -6,19 +6,16 @@ The client is the unmodified OpenAI Python SDK. Prints a line a check, and at th
 import json
 import signal
 import sys
+import tempfile
 import traceback
-import urllib.error
-import urllib.request
 
 import openai
 
-from engines import CONTEXT, LIMIT, Engine, Gateway, get, started, until
+from asking import begun, chat, client, complete, status_of, words
+from engines import CONTEXT, Engine, Gateway, get, started, until
 
 KIND = sys.argv[1]
 OWN = KIND == "llama-server"
-MESSAGES = [{"role": "user", "content": "Tell me of the sea"}]
-# llama-cpp-python's own default, 1.1, counts the words of this request's answer only: a continued text would differ.
-SURE = {"temperature": 0, "extra_body": {"repeat_penalty": 1.0}}
 LONG = 3000
 # llama-cpp-python has no /health and cannot continue a chat
 EXTRA = ["engine: llamacpp"] if OWN else []
@@ -28,49 +25,6 @@ CHECKS = []
 def check(function):
     CHECKS.append(function)
     return function
-
-
-def client(server):
-    return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=LIMIT)
-
-
-def chat(server, **options):
-    return client(server).chat.completions.create(**{"model": "random", "messages": MESSAGES, "max_tokens": 40} | SURE | options)
-
-
-def complete(server, **options):
-    return client(server).completions.create(**{"model": "random", "prompt": "The sea", "max_tokens": 40} | SURE | options)
-
-
-def words(stream):
-    """The text of a stream, and what else came: why it ended, what was used, how many ids and roles it had."""
-    said, reasons, used, ids, roles = [], [], [], set(), 0
-    for chunk in stream:
-        ids.add(chunk.id)
-        used.extend([(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)] if chunk.usage else [])
-        for choice in chunk.choices:
-            delta = getattr(choice, "delta", None)
-            said.append(choice.text if delta is None else delta.content or "")
-            roles += bool(delta and delta.role)
-            reasons.extend([choice.finish_reason] if choice.finish_reason else [])
-    return "".join(said), (reasons, used, len(ids), roles)
-
-
-def begun(fleet, gateway, stream, count):
-    """Reads `count` chunks; the chunks, and the engine that they come from."""
-    got = [next(stream) for _ in range(count)]
-    (address,) = [node["address"] for node in gateway.nodes() if node["in_flight"] == 1]
-    return got, next(engine for engine in fleet.engines if engine.address == address)
-
-
-def status_of(url, body):
-    """An answer's status and body, of a request with exactly this body."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 @check
@@ -204,22 +158,16 @@ class Fleet:
 
 def main():
     failed = 0
-    fleets = []
-
-    def make(directory):
-        fleets.append(Fleet(directory))
-        return fleets[0].all
-
-    with started(make):
+    with tempfile.TemporaryDirectory() as directory, started((fleet := Fleet(directory)).all):
         for function in CHECKS:
             name = f"{KIND}: " + function.__name__.replace("_", " ")
             try:
-                function(fleets[0])
+                function(fleet)
                 print(f"ok    {name}", flush=True)
             except Exception:
                 failed += 1
                 print(f"FAIL  {name}\n{traceback.format_exc()}", flush=True)
-                for process in fleets[0].all:
+                for process in fleet.all:
                     if not process.running():
                         process.start()
     print(f"{KIND}: {len(CHECKS) - failed} passed, {failed} failed")

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import tempfile
 import time
 import urllib.request
 
@@ -103,17 +102,15 @@ class Gateway(Process):
 
 
 @contextlib.contextmanager
-def started(make):
-    """What `make(directory)` returns, a list of processes, all started, in this order; stopped at the end."""
-    with tempfile.TemporaryDirectory() as directory:
-        processes = make(directory)
-        begun = []
-        try:
-            for process in processes:
-                begun.append(process)
-                process.start()
-            yield processes
-        finally:
-            for process in reversed(begun):
-                if process.running():
-                    process.kill()
+def started(processes):
+    """All started, in this order; killed at the end."""
+    begun = []
+    try:
+        for process in processes:
+            begun.append(process)
+            process.start()
+        yield processes
+    finally:
+        for process in reversed(begun):
+            if process.running():
+                process.kill()

@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from importlib.metadata import version
 
@@ -143,8 +144,8 @@ def endings(engine):
         since = time.monotonic()
         events = got.count(b"data: ")
         got = rest(connection, got)
-        title = f"{name} in mid-stream: {got.count(b'data: ') - events} more events, end after {time.monotonic() - since:.1f} s"
-        show(title, got[-300:])
+        more, seconds = got.count(b"data: ") - events, time.monotonic() - since
+        show(f"{name} in mid-stream: {more} more events, end after {seconds:.1f} s", got[-300:])
         engine.process.wait(LIMIT)
         print(f"    the process ended with {engine.process.returncode} after {time.monotonic() - since:.1f} s")
         engine.start()
@@ -156,7 +157,7 @@ def main():
         print(package, version(package))
     for kind in COMMANDS:
         print(f"\n====== {kind}: {' '.join(COMMANDS[kind]).replace(TOOLS, '...')}")
-        with started(lambda directory: [Engine(kind, directory)]) as (engine,):
+        with tempfile.TemporaryDirectory() as directory, started([Engine(kind, directory)]) as (engine,):
             engine.kill()
             starting(engine)
             engine.start()
