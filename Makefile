@@ -34,12 +34,12 @@ demo: build
 test: bootstrap
 	@.ci/test
 
-test-engine: bootstrap
-	@tests/engine/run $(ARGS)
-
 # UPDATE reaches the test through the environment.
 faults: bootstrap
 	@$(CARGO) test --locked --quiet --test faults -- --nocapture
+
+test-engine: bootstrap
+	@tests/engine/run $(ARGS)
 
 bench: build
 	@EVENKEEL=$(TARGET)/release/evenkeel tests/bench/run $(ARGS)

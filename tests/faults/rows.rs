@@ -119,7 +119,7 @@ fn in_the_middle(rows: &mut Vec<Row>) {
         ("end without `[DONE]`", "no_done", "", None, Outcome::Truncated),
         ("reset after some tokens", "die:3", "", Some(Outcome::Reset), Outcome::Truncated),
         ("closed without the last chunk", "truncate:3", "", Some(Outcome::Truncated), Outcome::Truncated),
-        ("`finish_reason: \"abort\"`", "abort:3", "", Some(Outcome::Ok), Outcome::Aborted),
+        ("`finish_reason: \"abort\"`", "abort:3", "", Some(Outcome::Aborted), Outcome::Aborted),
         (
             "silence (`stall`, `first_byte` are set)",
             "stall:3",
@@ -133,15 +133,10 @@ fn in_the_middle(rows: &mut Vec<Row>) {
         let mut push = |mode, conf: String, visible, expected| {
             rows.push(Row { fault, arm: Arm::Fault(text), mode, conf, visible, expected });
         };
-        match whole {
-            // nobody looks into whole answers: this one tells its client itself that it is not complete
-            Some(Outcome::Ok) => {
-                push(Mode::Whole, conf.to_owned(), true, shown(broken(text, ""), Outcome::Ok))
-            }
-            Some(outcome) => push(Mode::Whole, conf.to_owned(), false, hidden(outcome)),
-            None => {}
+        if let Some(outcome) = whole {
+            push(Mode::Whole, conf.to_owned(), false, hidden(outcome));
         }
-        let saw = broken(text, ", error event, no `[DONE]`, cut off");
+        let saw = broken(text);
         push(Mode::Stream, conf.to_owned(), true, shown(saw, stream));
         let comma = if conf.is_empty() { "" } else { ", " };
         // where nothing but `[DONE]` is missing, no other node is needed
@@ -150,9 +145,9 @@ fn in_the_middle(rows: &mut Vec<Row>) {
     }
 }
 
-/// What the client sees of an answer that breaks off; `end`: how its stream ends.
-fn broken(fault: &str, end: &str) -> String {
+/// What the client sees of a stream that breaks off.
+fn broken(fault: &str) -> String {
     let tokens = if fault == "no_done" { TOKENS } else { AFTER };
     let reason = if fault == "abort:3" { ", `finish_reason: \"abort\"`" } else { "" };
-    format!("{tokens} of {TOKENS} tokens{reason}{end}")
+    format!("{tokens} of {TOKENS} tokens{reason}, error event, no `[DONE]`, cut off")
 }
