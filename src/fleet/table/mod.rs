@@ -1,5 +1,7 @@
 //! What a pool's lock protects: the nodes, what the policy sees of them, and the counts.
 
+mod rounds;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
 use super::lease::Key;
 use super::node::{Node, NodeId};
-use super::pool::{Question, QuestionKind, Refusal};
+use super::pool::Refusal;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Tier, Turn};
 use crate::config;
@@ -291,13 +293,6 @@ impl Table {
         !self.members().any(|(other, node)| other != key && node.serves())
     }
 
-    /// See [`Health::checked`].
-    pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
-        let last_up = self.is_last_up(key);
-        let policy = self.policy.clone();
-        self.node(key)?.health.checked(passed, &policy, last_up, now)
-    }
-
     /// Remembers a change, and lets the policy see it.
     pub fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
         self.node(key)?;
@@ -321,41 +316,6 @@ impl Table {
         }
         self.events.push_back(event.clone());
         Some(event)
-    }
-
-    pub fn tick(&mut self, now: Instant) -> Vec<Event> {
-        let mut events = Vec::new();
-        for place in self.restless.clone() {
-            let Some(node) = &mut self.nodes[place] else { continue };
-            let key = Key { place, serial: node.serial };
-            let change = node.health.tick(&self.policy, now);
-            events.extend(self.note(key, change, now));
-        }
-        events
-    }
-
-    pub fn questions(&mut self, now: Instant) -> Vec<Question> {
-        let none_up = self.serving() == 0;
-        let count = self.nodes.len().max(1);
-        let mut questions = Vec::new();
-        for (place, node) in self.nodes.iter_mut().enumerate() {
-            let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
-            let Some(address) = node.resolved else { continue };
-            let epoch = node.health.epoch();
-            let mut put = |kind| {
-                let key = Key { place, serial: node.serial };
-                questions.push(Question { key, node: Arc::clone(&node.id), address, kind, epoch });
-            };
-            if node.health.ask(none_up, now) {
-                put(QuestionKind::Back);
-            }
-            let phase = place as f64 / count as f64;
-            if self.policy.check.as_ref().is_some_and(|check| node.health.checks().is_due(check, phase, now))
-            {
-                put(QuestionKind::Check);
-            }
-        }
-        questions
     }
 
     pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
