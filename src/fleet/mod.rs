@@ -11,6 +11,7 @@ mod health;
 mod lease;
 mod node;
 mod pool;
+mod pulse;
 mod snapshot;
 mod table;
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! One node of a pool: who it is, what it may get, how it is.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Reason;
 use super::health::{Health, State};
+use super::pulse::Pulse;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
 use crate::outcome::Outcome;
@@ -33,6 +35,10 @@ pub(super) struct Node {
     /// Where its name leads; `None` while that is not known.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
+    /// When the attempts began that it was given in its present epoch and still has, by their numbers. Empty while
+    /// `timeouts.stall` is off.
+    pub at_work: BTreeMap<u64, Instant>,
+    pub pulse: Arc<Pulse>,
     pub health: Health,
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
@@ -49,6 +55,8 @@ impl Node {
             drain: false,
             removed: false,
             in_flight: 0,
+            at_work: BTreeMap::new(),
+            pulse: Arc::new(Pulse::new(now)),
             health,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
@@ -70,6 +78,12 @@ impl Node {
     /// Whether it counts as a node that is up when it is asked whether another one is left.
     pub fn serves(&self) -> bool {
         self.health.is_up() && !self.drain && !self.removed
+    }
+
+    /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life.
+    pub fn silent_since(&self) -> Option<Instant> {
+        let (_, oldest) = self.at_work.first_key_value()?;
+        Some(self.pulse.last().map_or(*oldest, |last| last.max(*oldest)))
     }
 
     pub fn count(&mut self, outcome: Outcome) {

@@ -95,8 +95,7 @@ impl Pool {
     pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let mut table = self.table.lock();
         let place = table.choose(tried, now)?;
-        let (key, ticket, epoch, id, address) = table.take(place, now);
-        Ok(Lease { pool: Arc::clone(self), key, ticket, epoch, id, address, settled: false })
+        Ok(table.take(self, place, now))
     }
 
     /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
@@ -120,6 +119,7 @@ impl Pool {
     }
 
     pub(super) fn good_head(&self, lease: &Lease, now: Instant) -> Option<Event> {
+        lease.progress(now);
         let change = |table: &mut Table| {
             let node = table.node(lease.key)?;
             node.health.good_head(lease.ticket, lease.epoch, now)
@@ -143,12 +143,21 @@ impl Pool {
     ) -> (Option<Event>, Option<Charge>) {
         let Lease { key, ticket, epoch, .. } = *lease;
         let report = Report { ticket, epoch, outcome };
+        if outcome == Outcome::Ok {
+            lease.progress(now);
+        }
         let mut table = self.table.lock();
-        let event = table.end(key, Some(report), now);
+        let event = table.end(key, report, now);
         drop(table);
         self.wake(event.as_ref());
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         (event, charge)
+    }
+
+    pub(super) fn may_be_silent(&self, lease: &Lease) {
+        if let Some(node) = self.table.lock().node(lease.key) {
+            node.at_work.remove(&lease.ticket);
+        }
     }
 
     pub(super) fn count(&self, lease: &Lease, outcome: Outcome) {

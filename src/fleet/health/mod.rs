@@ -54,6 +54,8 @@ pub struct Health {
     window: VecDeque<(Instant, u64)>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
+    /// Ejections as stalled since its last good head: each doubles the time too.
+    stalls: u32,
     /// The failed probe that was taken back, in case that it is charged again.
     acquitted_probe: Option<u64>,
     /// When it last gave a good head, or was found well in another way.
@@ -77,6 +79,7 @@ impl Health {
             believed_from: 0,
             window: VecDeque::new(),
             failed_probes: 0,
+            stalls: 0,
             acquitted_probe: None,
             refused_until: None,
             busy_until: None,
@@ -157,6 +160,9 @@ impl Health {
     /// makes the node up again.
     pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
         self.last_good = now;
+        if self.is_up() && self.believes(epoch) {
+            self.stalls = 0;
+        }
         let believed = match self.state {
             State::Up => false,
             State::Ejected(_) => self.believes(epoch),
@@ -234,7 +240,7 @@ impl Health {
         }
         let place = self.window.partition_point(|(other, _)| *other <= at);
         self.window.insert(place, (at, report.ticket));
-        // a 5xx never ejects the last node that is up: a bad answer is better than none
+        // a 5xx never ejects the last node that is up: a bad answer is better than none, as silence of any kind is not
         if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
             return None;
         }
@@ -247,9 +253,25 @@ impl Health {
             return self.eject(Reason::Failures(report.outcome), Duration::ZERO, None, now);
         }
         self.failed_probes = self.failed_probes.saturating_add(1);
-        let factor = 1_u32.checked_shl(self.failed_probes).unwrap_or(u32::MAX);
-        let time = policy.fail_timeout.saturating_mul(factor).min(policy.max_eject);
+        let time = doubled(policy, self.failed_probes);
         self.eject(Reason::ProbeFailed(report.outcome), time, Some(report.ticket), now)
+    }
+
+    /// It was silent at work while others were not. A probe that was only at work has proved little of such a node: each
+    /// time that it comes back so and is as silent as before it is out for twice as long.
+    pub fn stalled(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+        match self.state {
+            State::Up => {
+                let time = doubled(policy, self.stalls);
+                self.stalls = self.stalls.saturating_add(1);
+                Some(self.eject(Reason::Stalled, time, None, now))
+            }
+            State::Probing { probe: Some(Probe { ticket, .. }) } => {
+                let report = Report { ticket, epoch: self.epoch, outcome: Outcome::Stalled };
+                Some(self.probe_failed(report, policy, now))
+            }
+            State::Probing { probe: None } | State::Ejected(_) => None,
+        }
     }
 
     fn eject(&mut self, reason: Reason, time: Duration, failed_probe: Option<u64>, now: Instant) -> Change {
@@ -268,12 +290,7 @@ impl Health {
         self.believed_from = self.epoch;
         self.back_since = None;
         self.checks.restart();
-        // the engine answers 500, or hangs, beside a server that says that all is well
-        self.check_is_blind = matches!(
-            reason,
-            Reason::Failures(Outcome::Http5xx | Outcome::Timeout)
-                | Reason::ProbeFailed(Outcome::Http5xx | Outcome::Timeout)
-        );
+        self.check_is_blind = is_beside_the_check(reason);
         Change::Ejected { reason, time }
     }
 
@@ -313,7 +330,29 @@ impl Health {
         (!self.is_up()).then(|| self.come_back(now, reason))
     }
 
+    #[cfg(test)]
+    pub fn check_is_blind(&self) -> bool {
+        self.check_is_blind
+    }
+
     pub fn checks(&mut self) -> &mut Checks {
         &mut self.checks
+    }
+}
+
+/// `fail_timeout`, doubled so many times, up to `max_eject`.
+fn doubled(policy: &config::Health, times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    policy.fail_timeout.saturating_mul(factor).min(policy.max_eject)
+}
+
+/// The engine answers 500, or hangs, beside a server that says that all is well: its check sees nothing of that.
+fn is_beside_the_check(reason: Reason) -> bool {
+    match reason {
+        Reason::Stalled => true,
+        Reason::Failures(outcome) | Reason::ProbeFailed(outcome) => {
+            matches!(outcome, Outcome::Http5xx | Outcome::Timeout | Outcome::Stalled)
+        }
+        _ => false,
     }
 }

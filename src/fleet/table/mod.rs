@@ -3,16 +3,15 @@
 mod rounds;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
-use super::lease::Key;
+use super::lease::{Key, Lease};
 use super::node::{Node, NodeId};
-use super::pool::Refusal;
+use super::pool::{Pool, Refusal};
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Tier, Turn};
 use crate::config;
@@ -25,6 +24,7 @@ pub(super) struct Table {
     pool: Arc<str>,
     balance: config::Balance,
     policy: config::Health,
+    stall: Option<Duration>,
     /// The pool is no longer in the config.
     retired: bool,
     /// Places are stable while a lease may refer to them, and used again afterwards.
@@ -60,6 +60,7 @@ impl Table {
             pool: conf.name.as_str().into(),
             balance: conf.balance,
             policy: conf.health.clone(),
+            stall: conf.timeouts.stall,
             retired: false,
             nodes: Vec::new(),
             candidates: Vec::new(),
@@ -115,6 +116,7 @@ impl Table {
     pub fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
         self.policy = conf.health.clone();
+        self.stall = conf.timeouts.stall;
         self.retired = false;
         let mut events = Vec::new();
         let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
@@ -234,30 +236,38 @@ impl Table {
         self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
-    pub fn take(&mut self, place: usize, now: Instant) -> (Key, u64, u64, Arc<NodeId>, SocketAddr) {
+    pub fn take(&mut self, pool: &Arc<Pool>, place: usize, now: Instant) -> Lease {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
-        let address = node.resolved.expect("a node without an address is never chosen");
         node.in_flight += 1;
         self.candidates[place].in_flight = node.in_flight;
-        let taken =
-            (Key { place, serial: node.serial }, ticket, node.health.epoch(), Arc::clone(&node.id), address);
+        if self.stall.is_some() {
+            node.at_work.insert(ticket, now);
+        }
+        let lease = Lease {
+            pool: Arc::clone(pool),
+            key: Key { place, serial: node.serial },
+            ticket,
+            epoch: node.health.epoch(),
+            id: Arc::clone(&node.id),
+            address: node.resolved.expect("a node without an address is never chosen"),
+            pulse: Arc::clone(&node.pulse),
+            settled: false,
+        };
         if !node.health.is_up() {
             node.health.begin(ticket, now);
             self.refresh(place, now);
         }
-        taken
+        lease
     }
 
     /// An attempt has ended and gives its slot back.
-    pub fn end(&mut self, key: Key, report: Option<Report>, now: Instant) -> Option<Event> {
-        let change = report.and_then(|report| {
-            self.node(key)?.count(report.outcome);
-            self.report(key, report, now)
-        });
+    pub fn end(&mut self, key: Key, report: Report, now: Instant) -> Option<Event> {
+        self.node(key)?.count(report.outcome);
+        let change = self.report(key, report, now);
         let event = self.note(key, change, now);
-        self.give_back(key);
+        self.give_back(key, report.ticket);
         event
     }
 
@@ -265,12 +275,13 @@ impl Table {
         let Some(node) = self.node(key) else { return };
         node.count(crate::outcome::Outcome::ClientGone);
         node.health.abandoned(ticket);
-        self.give_back(key);
+        self.give_back(key, ticket);
     }
 
-    fn give_back(&mut self, key: Key) {
+    fn give_back(&mut self, key: Key, ticket: u64) {
         let Some(node) = self.node(key) else { return };
         node.in_flight -= 1;
+        node.at_work.remove(&ticket);
         self.candidates[key.place].in_flight = self.nodes[key.place].as_ref().map_or(0, |n| n.in_flight);
         self.bury(key.place);
     }
@@ -299,8 +310,10 @@ impl Table {
         self.refresh(key.place, now);
         let change = change?;
         let node = self.nodes[key.place].as_mut()?;
-        if matches!(change, Change::Ejected { reason, .. } if reason != Reason::Unresolved) {
-            node.ejections += 1;
+        if let Change::Ejected { reason, .. } = change {
+            node.ejections += u64::from(reason != Reason::Unresolved);
+            // what it still has from before is not held against it when it is back
+            node.at_work.clear();
         }
         self.last_event += 1;
         let event = Event {

@@ -5,16 +5,41 @@ use std::time::Instant;
 
 use super::super::event::{Change, Event};
 use super::super::lease::Key;
+use super::super::node::Node;
 use super::super::pool::{Question, QuestionKind};
 use super::Table;
 
 impl Table {
     pub fn tick(&mut self, now: Instant) -> Vec<Event> {
-        let mut events = Vec::new();
+        let mut events = self.find_stalled(now);
         for place in self.restless.clone() {
             let Some(node) = &mut self.nodes[place] else { continue };
             let key = Key { place, serial: node.serial };
             let change = node.health.tick(&self.policy, now);
+            events.extend(self.note(key, change, now));
+        }
+        events
+    }
+
+    /// A node that has had something to do for `timeouts.stall` and has shown nothing since, though another that is up
+    /// has: its `/health` may say what it likes. Where all are silent nothing is wrong with one of them, and the last
+    /// that is up has no other to be compared with.
+    fn find_stalled(&mut self, now: Instant) -> Vec<Event> {
+        let Some(stall) = self.stall else { return Vec::new() };
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < stall;
+        // one that is silent for so long is not the one that is heard
+        if !self.members().any(|(_, node)| node.serves() && node.pulse.last().is_some_and(is_recent)) {
+            return Vec::new();
+        }
+        let is_silent = |node: &Node| node.silent_since().is_some_and(|since| !is_recent(since));
+        let silent: Vec<_> = self.members().filter(|(_, node)| is_silent(node)).map(|(key, _)| key).collect();
+        let (policy, last_ticket) = (self.policy.clone(), self.last_ticket);
+        let mut events = Vec::new();
+        for key in silent {
+            let Some(node) = self.node(key) else { continue };
+            let change = node.health.stalled(&policy, now);
+            node.at_work.clear();
+            node.pulse.give_up(last_ticket);
             events.extend(self.note(key, change, now));
         }
         events
