@@ -151,6 +151,7 @@ async fn begin_stream(
     let begun = tokio::select! {
         begun = watch.first_event(answer, deadline) => begun,
         () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: false }),
+        () = ctx.given_up() => return Err(Broken { outcome: Outcome::Stalled, began: false }),
     };
     answer.watch = Some(watch);
     match begun {
@@ -158,7 +159,10 @@ async fn begin_stream(
             if !start.is_empty() {
                 ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
             }
-            ctx.good_head(answer.head.status.as_u16());
+            ctx.head_alone = true;
+            if !start.is_empty() {
+                ctx.progress();
+            }
             Ok(start)
         }
         Err((outcome, code, start)) => {
@@ -191,6 +195,9 @@ async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) ->
             chunk = next(answer) => chunk,
             () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: true }),
         };
+        if chunk.is_ok() {
+            ctx.progress();
+        }
         let (chunk, broken) = match chunk {
             Ok(chunk) => watched(answer, chunk, true),
             Err(outcome) => {
@@ -214,7 +221,9 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
         let chunk = tokio::select! {
             chunk = next(answer) => chunk.map_err(broken)?,
             () = gone(session) => return Err(broken(Outcome::ClientGone)),
+            () = ctx.given_up() => return Err(broken(Outcome::Stalled)),
         };
+        ctx.progress();
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
         whole = if whole.is_empty() { chunk } else { [whole, chunk].concat().into() };
     }
