@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use checks::Answer;
 pub use counters::Counters;
 pub use event::{Change, Event, Reason};
 pub use lease::{Charge, Key, Lease};

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
+use super::checks::Answer;
 use super::event::{Change, Event, Reason};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
@@ -50,8 +51,11 @@ pub struct Question {
     pub node: Arc<super::NodeId>,
     pub address: SocketAddr,
     pub kind: QuestionKind,
+    /// Whether it has attempts that can show that it is at work.
+    pub has_work: bool,
     /// The node's epoch when it was asked.
     pub(super) epoch: u64,
+    pub(super) sent: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,11 +220,14 @@ impl Pool {
         self.table.lock().questions(now)
     }
 
-    /// The answer to a question: whether the node was there, and well.
-    pub fn answer(&self, question: &Question, yes: bool, now: Instant) -> Option<Event> {
+    /// The answer to a question.
+    pub fn answer(&self, question: &Question, answer: impl Into<Answer>, now: Instant) -> Option<Event> {
+        let answer = answer.into();
         self.change(question.key, now, |table| match question.kind {
-            QuestionKind::Back => table.node(question.key)?.health.answered(question.epoch, yes, now),
-            QuestionKind::Check => table.checked(question.key, yes, now),
+            QuestionKind::Back => {
+                table.node(question.key)?.health.answered(question.epoch, answer == Answer::Passed, now)
+            }
+            QuestionKind::Check => table.checked(question.key, answer, question.sent, now),
         })
     }
 

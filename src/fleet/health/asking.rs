@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::checks::Verdict;
+use super::super::checks::{Checked, Verdict};
 use super::super::event::{Change, Reason};
 use super::{Health, State};
 use crate::config;
@@ -41,7 +41,7 @@ impl Health {
     /// The result of an active check. `last_up` says that no other node of the pool is up.
     pub fn checked(
         &mut self,
-        passed: bool,
+        checked: Checked,
         policy: &config::Health,
         last_up: bool,
         now: Instant,
@@ -50,8 +50,8 @@ impl Health {
             self.checks.ignored();
             return None;
         };
-        self.check_is_blind &= passed;
-        match self.checks.result(passed, check)? {
+        self.check_is_blind &= !checked.is_failure();
+        match self.checks.result(checked, check)? {
             Verdict::Rise if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
             Verdict::Fall if self.is_up() && !last_up => {
                 Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::checks::{Answer, Checked};
 use super::super::event::{Change, Event};
 use super::super::lease::Key;
 use super::super::node::Node;
 use super::super::pool::{Question, QuestionKind};
 use super::Table;
+use crate::config::Check;
 
 impl Table {
     pub fn tick(&mut self, now: Instant) -> Vec<Event> {
@@ -52,17 +54,18 @@ impl Table {
         for (place, node) in self.nodes.iter_mut().enumerate() {
             let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
             let Some(address) = node.resolved else { continue };
-            let epoch = node.health.epoch();
+            let (key, id) = (Key { place, serial: node.serial }, &node.id);
+            let (epoch, has_work) = (node.health.epoch(), node.in_flight > 0);
             let mut put = |kind| {
-                let key = Key { place, serial: node.serial };
-                questions.push(Question { key, node: Arc::clone(&node.id), address, kind, epoch });
+                let node = Arc::clone(id);
+                questions.push(Question { key, node, address, kind, has_work, epoch, sent: now });
             };
             if node.health.ask(none_up, now) {
                 put(QuestionKind::Back);
             }
-            let phase = place as f64 / count as f64;
-            if self.policy.check.as_ref().is_some_and(|check| node.health.checks().is_due(check, phase, now))
-            {
+            let (phase, random) = (place as f64 / count as f64, self.random.f64());
+            let is_due = |check: &Check| node.health.checks().is_due(check, phase, random, now);
+            if self.policy.check.as_ref().is_some_and(is_due) {
                 put(QuestionKind::Check);
             }
         }
@@ -70,9 +73,11 @@ impl Table {
     }
 
     /// See [`Health::checked`].
-    pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
+    pub fn checked(&mut self, key: Key, answer: Answer, sent: Instant, now: Instant) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
-        self.node(key)?.health.checked(passed, &policy, last_up, now)
+        let node = self.node(key)?;
+        let checked = Checked { answer, sent, alive: node.pulse.last() };
+        node.health.checked(checked, &policy, last_up, now)
     }
 }
