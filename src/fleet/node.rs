@@ -35,6 +35,8 @@ pub(super) struct Node {
     /// Where its name leads; `None` while that is not known.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
+    /// What [`Self::cap`] was in the last round.
+    pub told_cap: u32,
     /// When the attempts began that it was given in its present epoch and still has, by their numbers. Empty while
     /// `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
@@ -55,6 +57,7 @@ impl Node {
             drain: false,
             removed: false,
             in_flight: 0,
+            told_cap: u32::MAX,
             at_work: BTreeMap::new(),
             pulse: Arc::new(Pulse::new(now)),
             health,
@@ -93,6 +96,19 @@ impl Node {
         }
     }
 
+    /// Most requests that it may have now. Where `max_in_flight` is set, slow start lets it have its share of that and no
+    /// more: requests that wait go where there is room, whatever the scores. That holds for the last node that is up too,
+    /// and for a last resort that was just heard again, for they would get all that wait at once. Without a limit there
+    /// is nothing to take a share of, and nobody waits for room.
+    pub fn cap(&self, policy: &config::Health, now: Instant) -> u32 {
+        let share = self.health.share(policy, now);
+        if self.limit == u32::MAX || share >= 1.0 {
+            return self.limit;
+        }
+        // a little less, or 0.11 x 100 would be 12
+        ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
+    }
+
     fn tier(&self, now: Instant) -> Tier {
         if self.drain || self.removed || self.resolved.is_none() || self.health.refused_until(now).is_some() {
             return Tier::Never;
@@ -111,7 +127,7 @@ impl Node {
     /// Brings what the balancing policy sees of this node up to date.
     pub fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
         candidate.in_flight = self.in_flight;
-        candidate.limit = self.limit;
+        candidate.limit = self.cap(policy, now);
         candidate.inverse_rate = 1.0 / (self.weight * self.health.share(policy, now));
         candidate.tier = self.tier(now);
     }

@@ -11,7 +11,7 @@ use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
 use super::checks::Answer;
-use super::event::{Change, Event, Reason};
+use super::event::{Change, Event};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
 use super::snapshot::PoolSnapshot;
@@ -208,9 +208,12 @@ impl Pool {
 
     /// What time alone has brought about since the last call.
     pub fn tick(&self, now: Instant) -> Vec<Event> {
-        let events = self.table.lock().tick(now);
+        let (events, room) = self.table.lock().tick(now);
         if !events.is_empty() {
             self.wake_all();
+        } else if room > 0 {
+            self.unbound.notify(room.additional());
+            self.choosy.notify(usize::MAX);
         }
         events
     }
@@ -234,10 +237,11 @@ impl Pool {
     /// A node's name was looked up; `None`: it leads nowhere, and the last address stays in use if there was one.
     pub fn resolved(&self, key: Key, address: Option<SocketAddr>, now: Instant) -> Option<Event> {
         self.change(key, now, |table| {
+            let policy = table.policy().clone();
             let node = table.node(key)?;
             let first = node.resolved.is_none() && address.is_some();
             node.resolved = address.or(node.resolved);
-            if first { node.health.restore(Reason::Resolved, now) } else { None }
+            if first { node.health.resolved(&policy, now) } else { None }
         })
     }
 

@@ -25,6 +25,7 @@ impl Health {
                 self.failed_probes = self.failed_probes.saturating_sub(1);
                 self.acquitted_probe = Some(ticket);
                 self.believed_from = ejection.before.believed_from;
+                self.back_since = ejection.before.back_since;
                 self.state = State::Probing { probe: None };
                 Some(Change::Probing)
             }

@@ -28,9 +28,14 @@ impl Health {
         let news = yes && !ejection.accepts;
         ejection.accepts = yes;
         if !yes {
+            self.back_since = None;
             return None;
         }
         self.refused_until = None;
+        if news || now >= ejection.until {
+            // while no node is up it gets all that waits: that is when a slow start matters most
+            self.back_since.get_or_insert(now);
+        }
         if now >= ejection.until {
             self.state = State::Probing { probe: None };
             return Some(Change::Probing);

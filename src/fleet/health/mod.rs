@@ -62,7 +62,8 @@ pub struct Health {
     last_good: Instant,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
-    /// When it came back; `None` if it never was away, for a fresh process starts at full share.
+    /// When it came back, or was heard again while it is still ejected; `None` if it never was away, for a fresh process
+    /// starts at full share.
     back_since: Option<Instant>,
     checks: Checks,
     /// It was ejected for what the check did not see, and the check has seen nothing since: that it passes is no news.
@@ -198,6 +199,7 @@ impl Health {
                 // a last resort failed: it is asked before it is used again
                 ejection.accepts = false;
                 ejection.seen = now;
+                self.back_since = None;
                 None
             }
             _ => None,
@@ -323,6 +325,25 @@ impl Health {
     /// An administrator, or a name that cannot be resolved, takes the node out.
     pub fn take_out(&mut self, reason: Reason, time: Duration, now: Instant) -> Change {
         self.eject(reason, time, None, now)
+    }
+
+    /// Its name leads somewhere for the first time. That is no return while the process starts: all are as empty as it is.
+    pub fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+        let starts = now.saturating_duration_since(self.last_good) < policy.slow_start;
+        let was_there =
+            matches!(&self.state, State::Ejected(ejection) if ejection.before.back_since.is_none());
+        let change = self.restore(Reason::Resolved, now);
+        if starts && was_there {
+            self.back_since = None;
+        }
+        change
+    }
+
+    /// It is no longer drained: it comes back as empty as one that was ejected.
+    pub fn undrained(&mut self, now: Instant) {
+        if self.is_up() {
+            self.back_since = Some(now);
+        }
     }
 
     /// Brings the node back at once.

@@ -132,6 +132,9 @@ impl Table {
                 None => node.removed = true,
             }
             let drains = node.drain || node.removed;
+            if drained_before && !drains {
+                node.health.undrained(now);
+            }
             events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
             self.bury(place);
         }

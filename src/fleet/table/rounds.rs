@@ -12,7 +12,8 @@ use super::Table;
 use crate::config::Check;
 
 impl Table {
-    pub fn tick(&mut self, now: Instant) -> Vec<Event> {
+    /// What has happened, and how many more requests the nodes may have because their slow start goes on.
+    pub fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
         let mut events = self.find_stalled(now);
         for place in self.restless.clone() {
             let Some(node) = &mut self.nodes[place] else { continue };
@@ -20,7 +21,17 @@ impl Table {
             let change = node.health.tick(&self.policy, now);
             events.extend(self.note(key, change, now));
         }
-        events
+        (events, self.room_gained(now))
+    }
+
+    /// Since the last round: in between, a request may have seen the new room, but those that wait have not.
+    fn room_gained(&mut self, now: Instant) -> usize {
+        let policy = &self.policy;
+        let gain = |node: &mut Node| {
+            let cap = node.cap(policy, now);
+            cap.saturating_sub(std::mem::replace(&mut node.told_cap, cap)) as usize
+        };
+        self.nodes.iter_mut().flatten().map(gain).sum()
     }
 
     /// A node that has had something to do for `timeouts.stall` and has shown nothing since, though another that is up

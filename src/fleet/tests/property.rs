@@ -179,7 +179,10 @@ impl World {
     fn eligible(&self, tried: &[Key], none_up: bool) -> Vec<Key> {
         let candidates = self.eligible_but_for_room(tried, none_up);
         let table = self.bench.pool.table();
-        let room = |key: &Key| table.members().any(|(k, node)| k == *key && node.in_flight < node.limit);
+        let now = self.bench.now;
+        let room = |key: &Key| {
+            table.members().any(|(k, node)| k == *key && node.in_flight < node.cap(table.policy(), now))
+        };
         candidates.into_iter().filter(room).collect()
     }
 
