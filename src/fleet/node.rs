@@ -37,9 +37,11 @@ pub(super) struct Node {
     pub in_flight: u32,
     /// What [`Self::cap`] was in the last round.
     pub told_cap: u32,
-    /// When the attempts began that it was given in its present epoch and still has, by their numbers. Empty while
-    /// `timeouts.stall` is off.
+    /// When the attempts began that it has, by their numbers. Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
+    /// The last attempt that began before its last ejection: what has been silent for longer than that is not held against
+    /// the node once it is back.
+    pub last_before: u64,
     pub pulse: Arc<Pulse>,
     pub health: Health,
     pub attempts: [u64; Outcome::ALL.len()],
@@ -59,6 +61,7 @@ impl Node {
             in_flight: 0,
             told_cap: u32::MAX,
             at_work: BTreeMap::new(),
+            last_before: 0,
             pulse: Arc::new(Pulse::new(now)),
             health,
             attempts: [0; Outcome::ALL.len()],
@@ -83,9 +86,10 @@ impl Node {
         self.health.is_up() && !self.drain && !self.removed
     }
 
-    /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life.
-    pub fn silent_since(&self) -> Option<Instant> {
-        let (_, oldest) = self.at_work.first_key_value()?;
+    /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life. Only
+    /// attempts after this one count.
+    pub fn silent_since(&self, attempt: u64) -> Option<Instant> {
+        let (_, oldest) = self.at_work.range(attempt + 1..).next()?;
         Some(self.pulse.last().map_or(*oldest, |last| last.max(*oldest)))
     }
 

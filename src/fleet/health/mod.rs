@@ -54,7 +54,7 @@ pub struct Health {
     window: VecDeque<(Instant, u64)>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
-    /// Ejections as stalled since its last good head: each doubles the time too.
+    /// Ejections for silence at work since its last good head: each doubles the time too.
     stalls: u32,
     /// The failed probe that was taken back, in case that it is charged again.
     acquitted_probe: Option<u64>,
@@ -246,7 +246,9 @@ impl Health {
         if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
             return None;
         }
-        Some(self.eject(Reason::Failures(report.outcome), policy.fail_timeout, None, now))
+        let stalls = report.outcome == Outcome::Stalled;
+        let time = if stalls { self.stall_time(policy) } else { policy.fail_timeout };
+        Some(self.eject(Reason::Failures(report.outcome), time, None, now))
     }
 
     fn probe_failed(&mut self, report: Report, policy: &config::Health, now: Instant) -> Change {
@@ -259,13 +261,19 @@ impl Health {
         self.eject(Reason::ProbeFailed(report.outcome), time, Some(report.ticket), now)
     }
 
-    /// It was silent at work while others were not. A probe that was only at work has proved little of such a node: each
-    /// time that it comes back so and is as silent as before it is out for twice as long.
+    /// A probe that was only at work has proved little of a node that hangs: each time that it comes back so and is as silent
+    /// as before it is out for twice as long.
+    fn stall_time(&mut self, policy: &config::Health) -> Duration {
+        let time = doubled(policy, self.stalls);
+        self.stalls = self.stalls.saturating_add(1);
+        time
+    }
+
+    /// It was silent at work while others were not.
     pub fn stalled(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         match self.state {
             State::Up => {
-                let time = doubled(policy, self.stalls);
-                self.stalls = self.stalls.saturating_add(1);
+                let time = self.stall_time(policy);
                 Some(self.eject(Reason::Stalled, time, None, now))
             }
             State::Probing { probe: Some(Probe { ticket, .. }) } => {

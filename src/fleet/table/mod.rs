@@ -311,12 +311,11 @@ impl Table {
     pub fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
         self.node(key)?;
         self.refresh(key.place, now);
-        let change = change?;
+        let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
         if let Change::Ejected { reason, .. } = change {
             node.ejections += u64::from(reason != Reason::Unresolved);
-            // what it still has from before is not held against it when it is back
-            node.at_work.clear();
+            node.last_before = last_ticket;
         }
         self.last_event += 1;
         let event = Event {

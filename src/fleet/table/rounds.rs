@@ -36,7 +36,7 @@ impl Table {
 
     /// A node that has had something to do for `timeouts.stall` and has shown nothing since, though another that is up
     /// has: its `/health` may say what it likes. Where all are silent nothing is wrong with one of them, and the last
-    /// that is up has no other to be compared with.
+    /// that is up has no other to be compared with. Whatever its state, what waits there for so long goes elsewhere.
     fn find_stalled(&mut self, now: Instant) -> Vec<Event> {
         let Some(stall) = self.stall else { return Vec::new() };
         let is_recent = |at: Instant| now.saturating_duration_since(at) < stall;
@@ -44,15 +44,21 @@ impl Table {
         if !self.members().any(|(_, node)| node.serves() && node.pulse.last().is_some_and(is_recent)) {
             return Vec::new();
         }
-        let is_silent = |node: &Node| node.silent_since().is_some_and(|since| !is_recent(since));
-        let silent: Vec<_> = self.members().filter(|(_, node)| is_silent(node)).map(|(key, _)| key).collect();
+        let is_silent = |since: Option<Instant>| since.is_some_and(|since| !is_recent(since));
+        let silent = self.members().filter(|(_, node)| is_silent(node.silent_since(0)));
+        let silent: Vec<_> = silent.map(|(key, _)| key).collect();
         let (policy, last_ticket) = (self.policy.clone(), self.last_ticket);
         let mut events = Vec::new();
         for key in silent {
             let Some(node) = self.node(key) else { continue };
-            let change = node.health.stalled(&policy, now);
-            node.at_work.clear();
-            node.pulse.give_up(last_ticket);
+            let mut change = None;
+            let mut given_up = node.last_before;
+            if is_silent(node.silent_since(node.last_before)) {
+                change = node.health.stalled(&policy, now);
+                given_up = last_ticket;
+            }
+            node.at_work = node.at_work.split_off(&(given_up + 1));
+            node.pulse.give_up(given_up);
             events.extend(self.note(key, change, now));
         }
         events

@@ -8,6 +8,7 @@ mod property;
 mod reload;
 mod request_fault;
 mod selection;
+mod silence;
 mod slow_start;
 mod stall;
 mod stress;

@@ -197,10 +197,37 @@ fn what_it_still_has_is_not_held_against_it_later() {
         bench.pass(30.0);
         bench.ask(true);
         bench.serve("a").expect("back");
-        bench.pass(3600.0);
-        bench.serve("b");
-        assert!(bench.pool.tick(bench.now).is_empty());
+        for _ in 0..100 {
+            bench.pass(30.0);
+            let newer = bench.on("a");
+            bench.serve("b");
+            assert!(bench.pool.tick(bench.now).is_empty());
+            assert!(!newer.is_given_up());
+            newer.progress(bench.now);
+        }
     }
+}
+
+/// A node that was ejected for something else, by its check say, has requests that wait: nobody else would end them.
+#[test]
+fn what_waits_at_an_ejected_node_goes_elsewhere_in_the_same_time() {
+    let mut bench = stalling(2);
+    let waits = bench.on("a");
+    bench.at(10.0);
+    bench.fail("a", 5);
+    bench.at(40.0);
+    bench.ask(true);
+    let probe = bench.on("a");
+    bench.at(59.0);
+    bench.serve("b");
+    assert!(bench.tick_at(59.9).iter().all(|event| event.change == Change::Back { reason: Reason::AtWork }));
+    assert!(!waits.is_given_up());
+    assert!(bench.tick_at(60.0).is_empty(), "no news of the node");
+    assert!(waits.is_given_up() && !probe.is_given_up());
+    bench.at(99.0);
+    bench.serve("b");
+    assert!(bench.tick_at(99.9).is_empty());
+    assert_eq!(bench.tick_at(100.0).len(), 1, "its probe shows nothing either");
 }
 
 #[test]
@@ -248,11 +275,17 @@ fn stalled_streams_count_as_any_failure_and_the_check_is_blind_to_them() {
     assert!(bench.accepts("a"));
 }
 
+/// Whether it is found as a whole, or by its streams one by one.
 #[test]
 fn one_that_comes_back_as_silent_as_before_is_out_for_twice_as_long() {
     let mut bench = stalling(2);
-    for want in [30.0, 60.0, 120.0, 240.0, 300.0, 300.0] {
-        let _stuck = bench.stall_a(2);
+    for (round, want) in [30.0, 60.0, 120.0, 240.0, 300.0, 300.0].into_iter().enumerate() {
+        let mut stuck = Vec::new();
+        if round % 2 == 0 {
+            stuck = bench.stall_a(2);
+        } else {
+            (0..5).for_each(|_| drop(bench.on("a").settle(Outcome::Stalled, bench.now)));
+        }
         assert!((bench.out_for("a") - want).abs() < 1e-6, "{want}, got {}", bench.out_for("a"));
         bench.pass(want);
         assert_eq!(bench.ask(true), ["a"]);
@@ -260,6 +293,7 @@ fn one_that_comes_back_as_silent_as_before_is_out_for_twice_as_long() {
         bench.pass(5.0);
         bench.pool.tick(bench.now);
         assert!(bench.is_up("a"), "its probe has been at work for probe_pass");
+        drop(stuck);
     }
     bench.serve("a");
     bench.stall_a(1);
