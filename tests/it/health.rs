@@ -196,6 +196,27 @@ fn a_node_whose_check_says_500_is_ejected_whatever_it_streams() {
     });
 }
 
+/// Nothing ends meanwhile, and no node changes: only time passes.
+#[test]
+fn those_who_wait_get_the_room_of_a_slow_start_as_it_grows() {
+    run(async {
+        let nodes = nodes_like(1, &Options { step: steps(3_600_000), ..Options::default() });
+        let list = format!("{{ name: a, address: \"{}\", max_in_flight: 8 }}", nodes[0].addr());
+        let gateway = Gateway::with("", &pool_of("p", &list, "health: { slow_start: 3s }")).await;
+        nodes[0].crash().await;
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (request, mut client) = (chat(&gateway, 1, false), Client::h1(&gateway).await);
+            clients.spawn(async move { client.begin_patiently(request).await.map(drop) });
+        }
+        let refused = || gateway.status().requests == 8 && gateway.attempts("a", Outcome::Connect) >= 5;
+        eventually(LIMIT, "they wait", refused).await;
+        nodes[0].restart(Duration::ZERO);
+        eventually(LIMIT, "all are there", || gateway.in_flight() == [8]).await;
+        assert_eq!(nodes[0].stats().received, 8);
+    });
+}
+
 #[test]
 fn without_a_check_an_ejected_node_is_asked_by_a_bare_connection() {
     run(async {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel::fleet::{NodeState, Reason};
 use evenkeel::outcome::Outcome;
-use evenkeel::sim::Node;
+use evenkeel::sim::{Health, Node};
 use http::Version;
 use tokio::task::JoinSet;
 
@@ -28,6 +28,16 @@ fn send(gateway: &Gateway, count: usize, stream: bool) -> JoinSet<Answer> {
     set
 }
 
+/// Waits until all requests have reached a node and those on `b` are answered; says how many hang.
+async fn hanging(gateway: &Gateway, nodes: &[Node], count: u64) -> u64 {
+    let reached = || nodes.iter().map(|node| node.stats().received).sum::<u64>() == count;
+    eventually(LIMIT, "some hang, the others are answered", || reached() && gateway.in_flight()[1] == 0)
+        .await;
+    let hang = gateway.in_flight()[0];
+    assert!(hang > 0);
+    hang.into()
+}
+
 /// Asks the others until the condition holds: they are not silent.
 async fn asking(gateway: &Gateway, condition: impl Fn() -> bool) {
     let mut client = Client::h1(gateway).await;
@@ -45,7 +55,7 @@ async fn goes_elsewhere(nodes: &[Node], text: &str, stream: bool) {
     nodes[0].set_fault(fault(text));
     let gateway = Gateway::start(nodes, &pool("first_event: 20s")).await;
     let clients = send(&gateway, 6, stream);
-    eventually(LIMIT, "three hang, three are answered", || gateway.in_flight() == [3, 0]).await;
+    let hang = hanging(&gateway, nodes, 6).await;
     asking(&gateway, || gateway.state("a") == NodeState::Ejected).await;
     for answer in within(LIMIT, "all have an answer", clients.join_all()).await {
         assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{text}");
@@ -53,7 +63,7 @@ async fn goes_elsewhere(nodes: &[Node], text: &str, stream: bool) {
     }
     let node = gateway.node("a");
     assert_eq!((node.reason, node.ejections, node.recent_failures), (Some(Reason::Stalled), 1, 0), "{text}");
-    assert_eq!(node.attempts_with(Outcome::Stalled), 3, "{text}");
+    assert_eq!(node.attempts_with(Outcome::Stalled), hang, "{text}");
     let left = node.ejected_for.unwrap();
     assert!(left > Duration::from_secs(10) && left <= Duration::from_secs(30), "one event: {left:?}");
     let checks = || nodes[0].stats().health_checks;
@@ -98,5 +108,29 @@ fn what_waits_for_the_rest_of_a_whole_answer_goes_elsewhere() {
         asking(&gateway, || gateway.state("a") == NodeState::Ejected).await;
         assert_eq!(first.await.unwrap().field("x-evenkeel-node"), Some("b"));
         assert_eq!(gateway.node("a").reason, Some(Reason::Stalled));
+    });
+}
+
+/// Its server hangs too, so that its check finds it first: what waits there is not forgotten for that.
+#[test]
+fn what_waits_at_a_node_that_its_check_ejected_goes_elsewhere() {
+    run(async {
+        let nodes = nodes(2);
+        nodes[0].set_fault(fault("hang"));
+        let check = "check: { interval: 100ms, timeout: 200ms, fall: 1 }";
+        let more =
+            format!("engine: vllm, health: {{ fail_timeout: 60s, {check} }}, timeouts: {{ stall: 2s }}");
+        let gateway = Gateway::start(&nodes, &more).await;
+        let clients = send(&gateway, 6, false);
+        let hang = hanging(&gateway, &nodes, 6).await;
+        nodes[0].set_health(Health::Hang);
+        eventually(LIMIT, "its check fails", || gateway.state("a") == NodeState::Ejected).await;
+        asking(&gateway, || gateway.in_flight()[0] == 0).await;
+        for answer in within(LIMIT, "all have an answer", clients.join_all()).await {
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        }
+        let node = gateway.node("a");
+        assert_eq!((node.reason, node.ejections), (Some(Reason::CheckFailed), 1));
+        assert_eq!(node.attempts_with(Outcome::Stalled), hang);
     });
 }
