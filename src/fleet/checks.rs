@@ -169,7 +169,8 @@ mod tests {
     fn what_is_slow_counts_if_the_node_was_not_at_work() {
         use Answer::{Failed, Passed, Slow};
         let never = -1.0;
-        let table: [(&str, &[(Answer, f64)], Option<usize>); 8] = [
+        type Row<'a> = (&'a str, &'a [(Answer, f64)], Option<usize>);
+        let table: [Row; 8] = [
             ("idle, or hung", &[(Slow, never), (Slow, never), (Slow, never)], Some(3)),
             ("at work each time", &[(Slow, 1.0), (Slow, 6.0), (Slow, 11.0), (Slow, 16.0)], None),
             ("before each was sent", &[(Slow, -0.5), (Slow, -0.5), (Slow, -0.5)], Some(3)),
