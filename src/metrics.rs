@@ -6,7 +6,7 @@
 
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector};
 
-use crate::fleet::{NodeState, PoolSnapshot};
+use crate::fleet::{NodeState, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
 use crate::retry::Again;
 use crate::status::Snapshot;
@@ -71,7 +71,15 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         "Requests sent once, their body being too large to keep.",
         &["pool"],
     )?;
+    let resumes = sheet.counter(
+        "resumes_total",
+        "Streams that broke where retry.resume is on, by what became of them.",
+        &["pool", "result"],
+    )?;
     for pool in &s.pools {
+        for (result, count) in Resumed::ALL.iter().zip(pool.counters.resumes) {
+            resumes.with_label_values(&[&pool.name, result.as_str()]).inc_by(count);
+        }
         for (code, count) in &pool.counters.requests {
             requests.with_label_values(&[&*pool.name, &code.to_string()]).inc_by(*count);
         }

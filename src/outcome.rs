@@ -26,7 +26,7 @@ pub enum Outcome {
     Truncated,
     /// 200, and then an error event: the engine behind the server is broken.
     EngineError,
-    /// The engine was told to stop in the middle of a stream (`finish_reason: "abort"`).
+    /// The engine was told to stop in the middle of an answer (`finish_reason: "abort"`).
     Aborted,
     /// Silence for longer than `timeouts.stall`: of a stream that had begun, or of a node that had this attempt among others.
     Stalled,

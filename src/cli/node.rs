@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::Engine;
 use crate::sim::{Fault, Loading, Node, Options, StepTimes};
 
 /// The arguments are wrong, or the address cannot be had (`EX_USAGE`).
@@ -24,6 +25,9 @@ pub struct NodeArgs {
     /// The model that /v1/models lists
     #[arg(long, default_value = "sim")]
     model: String,
+    /// Whose manners its events have: vllm, sglang, llamacpp
+    #[arg(long, default_value = "vllm", value_parser = engine)]
+    engine: Engine,
     /// Time of an engine step (one token of every running sequence)
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = duration)]
     step_base: Duration,
@@ -124,6 +128,7 @@ fn options(args: &NodeArgs) -> Options {
         listen: args.listen,
         name: args.name.clone(),
         model: args.model.clone(),
+        engine: args.engine,
         step: StepTimes { base: args.step_base, per_seq: args.step_per_seq },
         speed: args.speed,
         max_seqs: args.max_seqs,
@@ -206,6 +211,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn keepalive(text: &str) -> Result<Keepalive, String> {
     if text == "off" { Ok(Keepalive(None)) } else { duration(text).map(|time| Keepalive(Some(time))) }
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    match text {
+        "vllm" => Ok(Engine::Vllm),
+        "sglang" => Ok(Engine::Sglang),
+        "llamacpp" => Ok(Engine::Llamacpp),
+        _ => Err("use vllm, sglang or llamacpp".to_owned()),
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::resume::Continuation;
 use crate::retry::Again;
 
 /// Since the process started; they go on over reloads.
@@ -13,12 +14,50 @@ pub struct Counters {
     pub retries: [u64; Again::ALL.len()],
     /// Requests forwarded once because their body could not be kept.
     pub unkept_bodies: u64,
+    /// Streams that broke where `retry.resume` is on, by what became of them.
+    pub resumes: [u64; Resumed::ALL.len()],
+}
+
+/// What became of a broken stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// Another node was asked to go on.
+    Asked,
+    /// Nothing but the end was missing.
+    Finished,
+    /// It could not be continued, and ended visibly.
+    Refused,
+}
+
+impl Resumed {
+    pub const ALL: [Self; 3] = [Self::Asked, Self::Finished, Self::Refused];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Finished => "finished",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl From<&Continuation> for Resumed {
+    fn from(continuation: &Continuation) -> Self {
+        match continuation {
+            Continuation::Ask(_) => Self::Asked,
+            Continuation::Finish(_) => Self::Finished,
+        }
+    }
 }
 
 impl Counters {
     pub fn count_request(&mut self, status: u16) {
         let code = if (100..600).contains(&status) { status } else { 0 };
         *self.requests.entry(code).or_default() += 1;
+    }
+
+    pub fn count_resume(&mut self, resumed: Resumed) {
+        self.resumes[resumed as usize] += 1;
     }
 
     pub fn count_retry(&mut self, why: Again) {

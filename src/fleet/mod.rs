@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use checks::Answer;
-pub use counters::Counters;
+pub use counters::{Counters, Resumed};
 pub use event::{Change, Event, Reason};
 pub use lease::{Charge, Key, Lease};
 pub use node::NodeId;

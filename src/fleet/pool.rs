@@ -11,6 +11,7 @@ use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
 use super::checks::Answer;
+use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
@@ -257,6 +258,10 @@ impl Pool {
 
     pub fn count_retry(&self, why: Again) {
         self.table.lock().counters.count_retry(why);
+    }
+
+    pub fn count_resume(&self, resumed: Resumed) {
+        self.table.lock().counters.count_resume(resumed);
     }
 
     /// A request was forwarded once because its body was too large to be kept.

@@ -16,7 +16,8 @@ use crate::fleet::{Charge, Fleet, Key, Lease, Member};
 use crate::journal::announce;
 use crate::live::Share;
 use crate::outcome::Outcome;
-use crate::retry::{Deaths, Facts};
+use crate::resume::{Continuation, Refused, Story};
+use crate::retry::{DEATHS_MAX, Deaths, Facts};
 
 /// One request, from its header to its line in the log.
 pub struct Ctx {
@@ -59,6 +60,12 @@ pub struct Ctx {
     suspects: Vec<Charge>,
     /// The last failed response, in case no better one comes.
     pub held: Option<Held>,
+    /// What the client has got of a stream that may be continued.
+    pub story: Option<Story>,
+    /// Why it cannot be, from its beginning.
+    pub refused: Option<Refused>,
+    /// What the client gets if a response that broke off is not continued.
+    pub farewell: Option<Bytes>,
     pub failure: Option<Failure>,
     pub client_gone: bool,
     pub ttft: Option<Duration>,
@@ -92,6 +99,9 @@ impl Ctx {
             deaths: Deaths::default(),
             suspects: Vec::new(),
             held: None,
+            story: None,
+            refused: None,
+            farewell: None,
             failure: None,
             client_gone: false,
             ttft: None,
@@ -112,6 +122,24 @@ impl Ctx {
             body_kept: self.body.is_some(),
             began,
         }
+    }
+
+    /// Whether the client has got a part of the response, and another node goes on with it.
+    pub fn is_continuing(&self) -> bool {
+        self.story.as_ref().is_some_and(Story::is_continued)
+    }
+
+    /// How the response goes on that broke off; or why not, if that was asked for. The attempts are counted anew: each
+    /// part of a stream is a request of its own.
+    pub fn go_on(&mut self) -> Result<Continuation, Option<Refused>> {
+        let story = self.story.as_mut().ok_or(self.refused)?;
+        if self.deaths.count() >= DEATHS_MAX {
+            return Err(Some(Refused::KillsNodes));
+        }
+        let next = story.go_on().map_err(Some)?;
+        self.held = None;
+        self.sent = 0;
+        Ok(next)
     }
 
     /// Goes on in another generation and pool, where it has tried no node.

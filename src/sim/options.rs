@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::config::Engine;
+
 /// How long one engine step takes: `base + per_seq x running`, divided by the node's speed.
 ///
 /// This is the shape of a decode step on an accelerator: a fixed cost for reading the weights, and
@@ -48,6 +50,8 @@ pub struct Options {
     pub name: String,
     /// The model that `/v1/models` lists; requests may name any.
     pub model: String,
+    /// Whose manners its events have.
+    pub engine: Engine,
     /// How long a step takes. All zero: requests are answered at once.
     pub step: StepTimes,
     /// 1.0 is normal, 0.5 takes twice as long. Can be changed later with `Node::set_speed`.
@@ -76,6 +80,7 @@ impl Default for Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             name: "sim".to_owned(),
             model: "sim".to_owned(),
+            engine: Engine::Vllm,
             step: StepTimes::default(),
             speed: 1.0,
             max_seqs: 256,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot};
+use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
 
 /// Everything that the views show.
@@ -78,6 +78,7 @@ struct PoolStatus {
     requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
+    resumes: serde_json::Map<String, serde_json::Value>,
     events: Vec<EventStatus>,
 }
 
@@ -134,12 +135,14 @@ impl Status {
 impl PoolStatus {
     fn of(pool: &PoolSnapshot, s: &Snapshot) -> Self {
         let retries = crate::retry::Again::ALL.iter().zip(pool.counters.retries);
+        let resumes = Resumed::ALL.iter().zip(pool.counters.resumes);
         Self {
             name: pool.name.to_string(),
             nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
             requests_by_code: pool.counters.requests.clone(),
             retries: retries.map(|(why, count)| (why.as_str().to_owned(), count.into())).collect(),
             unkept_bodies: pool.counters.unkept_bodies,
+            resumes: resumes.map(|(what, count)| (what.as_str().to_owned(), count.into())).collect(),
             events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
         }
     }

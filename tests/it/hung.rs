@@ -6,6 +6,7 @@ use evenkeel::fleet::{NodeState, Reason};
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Health, Node};
 use http::Version;
+use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 
 use crate::harness::{Answer, Client, Gateway, LIMIT, Script, chat, eventually, fault, nodes, run, within};
@@ -132,5 +133,34 @@ fn what_waits_at_a_node_that_its_check_ejected_goes_elsewhere() {
         let node = gateway.node("a");
         assert_eq!((node.reason, node.ejections), (Some(Reason::CheckFailed), 1));
         assert_eq!(node.attempts_with(Outcome::Stalled), hang);
+    });
+}
+
+/// A server that sends the heads of its streams at once, in front of an engine that hangs: the client has the head.
+#[test]
+fn what_has_nothing_but_its_head_goes_on_elsewhere_or_ends_visibly() {
+    run(async {
+        for resume in [true, false] {
+            let nodes = nodes(2);
+            nodes[0].set_fault(fault("stall:0"));
+            let more = if resume { ", retry: { resume: on }" } else { "" };
+            let more = format!("{}{more}", pool("first_event: 10ms"));
+            let gateway = Gateway::start(&nodes, &more).await;
+            let mut client = Client::h1(&gateway).await;
+            let response = client.begin(chat(&gateway, 3, true)).await.unwrap();
+            assert_eq!(response.headers()["x-evenkeel-node"], "a");
+            asking(&gateway, || gateway.state("a") == NodeState::Ejected).await;
+            assert_eq!(gateway.node("a").reason, Some(Reason::Stalled));
+            let body = within(LIMIT, "its end", response.into_body().collect()).await;
+            if resume {
+                let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+                assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\""), "{text}");
+            } else {
+                assert!(body.is_err(), "cut");
+            }
+            gateway.at_rest().await;
+            let node = gateway.node("a");
+            assert_eq!((node.ejections, node.attempts_with(Outcome::Stalled)), (1, 1));
+        }
     });
 }

@@ -17,6 +17,7 @@ mod leaving;
 mod limits;
 mod logs;
 mod probing;
+mod resume;
 mod retry;
 mod routing;
 mod selection;

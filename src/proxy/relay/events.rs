@@ -2,11 +2,14 @@
 //!
 //! The bytes go on as they come. Only two things are held back: the head, until the first event shows that the stream
 //! has begun well (`timeouts.first_event`), and the `[DONE]` of a stream that has failed, for a client that saw it would
-//! take the broken answer for a whole one.
+//! take the broken answer for a whole one. With `retry.resume`, whole events go on, as the story tells them, so that
+//! another node can go on between two of them.
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::memmem;
 use pingora::http::ResponseHeader;
 use tokio::time::{Instant, timeout_at};
@@ -15,21 +18,34 @@ use super::attempt::Answer;
 use super::respond::next;
 use crate::classify::stream::{First, Watcher, error_event, trouble, wants_done};
 use crate::outcome::Outcome;
+use crate::resume::{Refused, Splitter, Story};
 
-/// How much of a stream is held back with its head at the most, in bytes.
+/// How much of a stream is held back with its head, or as a part of one event, at the most; in bytes.
 const HELD_BACK_MAX: usize = 64 * 1024;
 
 /// Watches one stream.
 pub struct Watch {
     watcher: Watcher,
     wants_done: bool,
+    splitter: Splitter,
+    /// `timeouts.stall`.
+    stall: Option<Duration>,
+    /// When the stream will have been silent for so long.
+    deadline: Option<Instant>,
 }
 
 /// What becomes of a chunk.
 pub enum Chunk {
     Pass(Bytes),
     /// The stream has failed: this is the last that the client gets of it.
-    Last(Bytes, Outcome),
+    Last(Bytes, Failed),
+}
+
+/// A stream that has failed after it had begun.
+pub struct Failed {
+    pub outcome: Outcome,
+    /// What the client gets at its end if it is not continued.
+    pub farewell: Bytes,
 }
 
 impl Watch {
@@ -37,8 +53,14 @@ impl Watch {
     pub fn of(head: &ResponseHeader, path: &str) -> Option<Self> {
         let kind = head.headers.get(CONTENT_TYPE)?.as_bytes();
         let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
-        (events && head.status == StatusCode::OK)
-            .then(|| Self { watcher: Watcher::default(), wants_done: wants_done(path) })
+        let is_readable = !head.headers.contains_key(CONTENT_ENCODING);
+        (events && is_readable && head.status == StatusCode::OK).then(|| Self {
+            watcher: Watcher::default(),
+            wants_done: wants_done(path),
+            splitter: Splitter::default(),
+            stall: None,
+            deadline: None,
+        })
     }
 
     /// Reads until the first event is complete, or nothing more may be held back. The outcome is that of a first event
@@ -70,22 +92,96 @@ impl Watch {
         }
     }
 
-    /// Looks at the next bytes. `ended`: they are the last.
-    pub fn look(&mut self, chunk: Bytes, ended: bool) -> Chunk {
-        self.watcher.look(&chunk);
-        self.judge(chunk, ended)
+    /// What becomes of the bytes that [`Self::first_event`] has looked at. From here on a silence longer than `stall`
+    /// ends the stream, once its first event has come.
+    pub fn begin(
+        &mut self,
+        start: Bytes,
+        ended: bool,
+        story: Option<&mut Story>,
+        stall: Option<Duration>,
+    ) -> Chunk {
+        self.stall = stall;
+        match story {
+            Some(story) => {
+                self.watcher = Watcher::default();
+                self.look(start, ended, Some(story))
+            }
+            None => {
+                self.note_life(0);
+                self.judge(start, ended)
+            }
+        }
     }
 
-    /// The same for bytes that were looked at while they were held back.
-    pub fn judge(&self, chunk: Bytes, ended: bool) -> Chunk {
+    /// Looks at the next bytes. `ended`: they are the last.
+    pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Story>) -> Chunk {
+        let before = self.watcher.seen().events;
+        let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
+            Some(story) => self.tell(chunk, ended, story),
+            None => {
+                self.watcher.look(&chunk);
+                self.judge(chunk, ended)
+            }
+        };
+        self.note_life(before);
+        told
+    }
+
+    /// Events so far, comments not among them.
+    pub fn events(&self) -> u64 {
+        self.watcher.seen().events
+    }
+
+    /// When it will have stalled, unless another event comes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Comments do not count: a server can send them while its engine hangs.
+    fn note_life(&mut self, events_before: u64) {
+        let seen = self.watcher.seen();
+        if seen.done {
+            self.deadline = None;
+        } else if seen.events > events_before {
+            self.deadline = self.stall.map(|stall| Instant::now() + stall);
+        }
+    }
+
+    fn judge(&self, chunk: Bytes, ended: bool) -> Chunk {
         let seen = self.watcher.seen();
         let Some(outcome) = trouble(seen, ended, self.wants_done) else { return Chunk::Pass(chunk) };
         let end = memmem::rfind(&chunk, b"data: [DONE]").unwrap_or(chunk.len());
-        let mut last = BytesMut::from(&chunk[..end]);
-        if seen.error.is_none() {
-            last.extend_from_slice(&self.farewell(outcome));
+        let farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
+        Chunk::Last(chunk.slice(..end), Failed { outcome, farewell })
+    }
+
+    /// Whole events only, as the story has them. The one with which the trouble begins is kept from the client, for the
+    /// next node goes on before it.
+    fn tell(&mut self, chunk: Bytes, ended: bool, story: &mut Story) -> Chunk {
+        let mut told = Told::default();
+        for event in self.splitter.push(chunk) {
+            self.watcher.look(&event);
+            if let Some(outcome) = trouble(self.watcher.seen(), false, self.wants_done) {
+                let says_itself = self.watcher.seen().error.is_some();
+                let farewell = if says_itself { event } else { self.farewell(outcome) };
+                return Chunk::Last(told.into_bytes(), Failed { outcome, farewell });
+            }
+            told.push(story.tell(event));
         }
-        Chunk::Last(last.freeze(), outcome)
+        if self.splitter.rest() > HELD_BACK_MAX {
+            story.lose(Refused::NotUnderstood);
+        }
+        let is_lost = story.lost().is_some() && !story.is_continued();
+        if ended || is_lost || self.splitter.rest() > HELD_BACK_MAX {
+            let rest = self.splitter.take_rest();
+            self.watcher.look(&rest);
+            if let Some(outcome) = trouble(self.watcher.seen(), ended, self.wants_done) {
+                return Chunk::Last(told.into_bytes(), Failed { outcome, farewell: self.farewell(outcome) });
+            }
+            told.push(Some(rest));
+        }
+        Chunk::Pass(told.into_bytes())
     }
 
     /// The error event of our own with which a stream ends that says nothing itself.
@@ -93,11 +189,37 @@ impl Watch {
         let separator = if self.watcher.is_between_lines() { "" } else { "\n\n" };
         let message = match outcome {
             Outcome::Aborted => "the node was stopped before the answer was complete",
+            Outcome::Stalled => "the node went silent before the answer was complete",
             _ => "the node broke off before the answer was complete",
         };
         format!(
             "{separator}data: {{\"error\":{{\"message\":\"{message}\",\"type\":\"upstream_error\",\"param\":null,\"code\":502}}}}\n\n"
         )
         .into()
+    }
+}
+
+/// One event is passed on as it is, several are put together.
+#[derive(Default)]
+struct Told {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Told {
+    fn push(&mut self, event: Option<Bytes>) {
+        let Some(event) = event else { return };
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = event;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&event);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
 }

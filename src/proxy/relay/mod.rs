@@ -18,8 +18,9 @@ use super::Gateway;
 use super::ctx::Ctx;
 use super::reply::Failure;
 use crate::classify;
-use crate::fleet::Member;
+use crate::fleet::{Member, Resumed};
 use crate::outcome::Outcome;
+use crate::resume::{Continuation, Refused};
 use crate::retry::{self, Again, Verdict, Why};
 use attempt::{Answer, Attempted};
 
@@ -37,6 +38,19 @@ enum Next {
 
 /// Serves a request whose body is at hand.
 pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    let served = attempts(gateway, session, ctx).await;
+    let Some(farewell) = ctx.farewell.take() else { return served };
+    if served.is_ok() || ctx.client_gone {
+        return served;
+    }
+    // the client has a part of the response, and nobody goes on
+    if !farewell.is_empty() && respond::finish(session, farewell, false).await.is_err() {
+        ctx.client_gone = true;
+    }
+    Err(respond::cut())
+}
+
+async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     loop {
         let peer = match gateway.upstream_peer(session, ctx).await {
             Ok(peer) => peer,
@@ -85,9 +99,16 @@ async fn once(
     }
     match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
         Verdict::Again(why) => {
-            hold(session, ctx, answer).await?;
+            if !ctx.is_continuing() {
+                hold(session, ctx, answer).await?;
+            }
             again(ctx, member, outcome, why);
             Ok(Next::Node)
+        }
+        Verdict::Fresh | Verdict::Stop(_) if ctx.is_continuing() && answer.watch.is_none() => {
+            ctx.settle(outcome);
+            ctx.note = Some("not resumed: the next node did not take the continuation");
+            Err(respond::cut())
         }
         Verdict::Fresh | Verdict::Stop(_) => {
             pass_on(gateway, session, ctx, member, peer, answer, outcome).await
@@ -122,10 +143,38 @@ async fn pass_on(
             Ok(Next::Done)
         }
         Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
-        Err(respond::Broken { outcome, began: false }) => failed(ctx, member, outcome),
-        Err(respond::Broken { outcome, began: true }) => {
-            ctx.note = Some("the node broke the response off");
-            ctx.settle(outcome);
+        Err(respond::Broken { outcome, began: false, .. }) => failed(ctx, member, outcome),
+        Err(respond::Broken { outcome, began: true, farewell }) => {
+            ctx.farewell = Some(farewell);
+            broke_off(session, ctx, member, outcome).await
+        }
+    }
+}
+
+/// The response broke off after it had begun: another node goes on, or the client sees that it is not whole.
+async fn broke_off(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
+    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    ctx.settle(outcome);
+    let resumed = ctx.go_on();
+    if let Some(resumed) =
+        resumed.as_ref().map_or_else(|why| why.map(|_| Resumed::Refused), |c| Some(c.into()))
+    {
+        member.pool.count_resume(resumed);
+    }
+    match resumed {
+        Ok(Continuation::Ask(body)) => {
+            log::debug!("request {}: node {node}: {outcome}; another node goes on", ctx.request_id);
+            ctx.note = Some("resumed");
+            ctx.body = Some(body);
+            Ok(Next::Node)
+        }
+        Ok(Continuation::Finish(rest)) => {
+            ctx.note = Some("resumed: nothing but the end was missing");
+            respond::finish(session, rest, true).await.map_err(|_| client_gone(ctx))?;
+            Ok(Next::Done)
+        }
+        Err(why) => {
+            ctx.note = Some(why.map_or("the node broke the response off", Refused::as_str));
             Err(respond::cut())
         }
     }

@@ -3,22 +3,25 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
 use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
-use super::events::Chunk;
+use super::events::{Chunk, Failed, Watch};
+use crate::classify::stream::whole_answer;
 use crate::fleet::Member;
 use crate::outcome::Outcome;
+use crate::resume::{Kind, Refused, Story};
 
 /// A failed response is kept up to this size, in bytes.
 const HELD_MAX: usize = 256 * 1024;
@@ -42,6 +45,18 @@ pub struct Broken {
     pub outcome: Outcome,
     /// Whether a byte has gone to the client.
     pub began: bool,
+    /// What the client gets at its end if it is not continued.
+    pub farewell: Bytes,
+}
+
+impl Broken {
+    fn before(outcome: Outcome) -> Self {
+        Self { outcome, began: false, farewell: Bytes::new() }
+    }
+
+    fn after(Failed { outcome, farewell }: Failed) -> Self {
+        Self { outcome, began: true, farewell }
+    }
 }
 
 /// Reads a failed response to its end, within bounds.
@@ -116,27 +131,64 @@ pub async fn pass_on(
     } else {
         Bytes::new()
     };
-    let (start, broken) = watched(&mut answer, start, false);
-    let mut head = answer.head.clone();
-    let dressed = headers::to_client(&mut head, session.req_header()).and_then(|()| dress(&mut head, ctx));
-    dressed.map_err(|_| Broken { outcome: Outcome::Reset, began: false })?;
-    if gateway.live.is_stopping() {
-        session.set_keepalive(None);
+    let is_continuation = ctx.is_continuing();
+    if answer.watch.is_some() && !is_continuation && member.conf.retry.resume {
+        begin_story(session, ctx, member, length.is_some());
     }
-    let mut tasks = vec![HttpTask::Header(head, answer.ended && start.is_empty() && broken.is_none())];
-    if !start.is_empty() {
-        tasks.push(HttpTask::Body(Some(start), answer.ended && broken.is_none()));
+    let (start, broken) = match &mut answer.watch {
+        Some(watch) => {
+            parts(watch.begin(start, answer.ended, ctx.story.as_mut(), member.conf.timeouts.stall))
+        }
+        None => (start, None),
+    };
+    let ended = answer.ended && broken.is_none();
+    let mut tasks = Vec::with_capacity(2);
+    if !is_continuation {
+        let mut head = answer.head.clone();
+        let dressed =
+            headers::to_client(&mut head, session.req_header()).and_then(|()| dress(&mut head, ctx));
+        dressed.map_err(|_| Broken::before(Outcome::Reset))?;
+        if gateway.live.is_stopping() {
+            session.set_keepalive(None);
+        }
+        tasks.push(HttpTask::Header(head, ended && start.is_empty()));
+    }
+    if !start.is_empty() || is_continuation && ended {
+        tasks.push(HttpTask::Body(Some(start), ended));
     }
     write(session, tasks).await?;
     // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
     ctx.body = Some(Bytes::new());
-    ctx.body_share = None;
+    give_back(ctx);
     match broken {
-        Some(outcome) => return Err(Broken { outcome, began: true }),
+        Some(failed) => return Err(Broken::after(failed)),
         None => pass_rest(session, ctx, &mut answer).await?,
     }
     release(gateway, member, peer, answer.node).await;
     Ok(())
+}
+
+/// A stream that may be continued is listened to from its beginning.
+fn begin_story(session: &Session, ctx: &mut Ctx, member: &Member, has_length: bool) {
+    let Some(kind) = Kind::of(session.req_header().uri.path()) else { return };
+    let request = ctx.body.clone().unwrap_or_default();
+    // what another node says would not have the length that was announced
+    let story = if has_length {
+        Err(Refused::NotUnderstood)
+    } else {
+        Story::begin(kind, member.conf.engine, &request, &member.conf.retry)
+    };
+    match story {
+        Ok(story) => ctx.story = Some(story),
+        Err(why) => ctx.refused = Some(why),
+    }
+}
+
+/// The body of the request is needed no more, unless the stream can still be continued.
+fn give_back(ctx: &mut Ctx) {
+    if ctx.story.as_ref().is_none_or(|story| story.lost().is_some()) {
+        ctx.body_share = None;
+    }
 }
 
 /// Reads up to the first event of a stream. An error there has reached nobody: another node may do better.
@@ -150,17 +202,18 @@ async fn begin_stream(
     let Some(mut watch) = answer.watch.take() else { return Ok(Bytes::new()) };
     let begun = tokio::select! {
         begun = watch.first_event(answer, deadline) => begun,
-        () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: false }),
-        () = ctx.given_up() => return Err(Broken { outcome: Outcome::Stalled, began: false }),
+        () = gone(session) => return Err(Broken::before(Outcome::ClientGone)),
+        () = ctx.given_up() => return Err(Broken::before(Outcome::Stalled)),
     };
+    ctx.head_alone = true;
+    let has_begun = watch.events() > 0;
     answer.watch = Some(watch);
     match begun {
         Ok(start) => {
             if !start.is_empty() {
                 ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
             }
-            ctx.head_alone = true;
-            if !start.is_empty() {
+            if has_begun {
                 ctx.progress();
             }
             Ok(start)
@@ -170,52 +223,78 @@ async fn begin_stream(
             if outcome == Outcome::Busy {
                 ctx.busy(&answer.head);
             }
-            if !start.is_empty() {
+            if !start.is_empty() && !ctx.is_continuing() {
                 let held = hold_from(session, ctx, answer, start).await;
                 ctx.held = held.or(ctx.held.take());
             }
-            Err(Broken { outcome, began: false })
+            Err(Broken::before(outcome))
         }
     }
 }
 
 /// What goes to the client of these bytes, and what has become of the stream if they are the last.
-fn watched(answer: &mut Answer, chunk: Bytes, unseen: bool) -> (Bytes, Option<Outcome>) {
-    let ended = answer.ended;
-    let Some(watch) = &mut answer.watch else { return (chunk, None) };
-    match if unseen { watch.look(chunk, ended) } else { watch.judge(chunk, ended) } {
+fn parts(chunk: Chunk) -> (Bytes, Option<Failed>) {
+    match chunk {
         Chunk::Pass(chunk) => (chunk, None),
-        Chunk::Last(chunk, outcome) => (chunk, Some(outcome)),
+        Chunk::Last(chunk, failed) => (chunk, Some(failed)),
+    }
+}
+
+/// The next bytes for the client, which may be none, and what has become of the stream.
+async fn watched(
+    answer: &mut Answer,
+    story: Option<&mut Story>,
+    given_up: Option<impl Future<Output = ()>>,
+) -> (Bytes, Option<Failed>) {
+    let deadline = answer.watch.as_ref().and_then(Watch::deadline);
+    let chunk = match (deadline, given_up) {
+        (Some(deadline), _) => timeout_at(deadline, next(answer)).await.unwrap_or(Err(Outcome::Stalled)),
+        // before its first event a stream has no limit of its own
+        (None, Some(given_up)) => tokio::select! {
+            chunk = next(answer) => chunk,
+            () = given_up => Err(Outcome::Stalled),
+        },
+        (None, None) => next(answer).await,
+    };
+    match (chunk, &mut answer.watch) {
+        (Ok(chunk), Some(watch)) => parts(watch.look(chunk, answer.ended, story)),
+        (Ok(chunk), None) => (chunk, None),
+        (Err(outcome), watch) => {
+            let farewell = watch.as_ref().map(|watch| watch.farewell(outcome)).unwrap_or_default();
+            (Bytes::new(), Some(Failed { outcome, farewell }))
+        }
     }
 }
 
 async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
     while !answer.ended {
-        let chunk = tokio::select! {
-            chunk = next(answer) => chunk,
-            () = gone(session) => return Err(Broken { outcome: Outcome::ClientGone, began: true }),
+        let events = answer.watch.as_ref().map(Watch::events);
+        let given_up = ctx.head_alone.then(|| ctx.given_up());
+        let (chunk, broken) = tokio::select! {
+            watched = watched(answer, ctx.story.as_mut(), given_up) => watched,
+            () = gone(session) => return Err(client_gone()),
         };
-        if chunk.is_ok() {
+        // comments show nothing: a server can send them while its engine hangs
+        if answer.watch.as_ref().map_or(broken.is_none(), |watch| Some(watch.events()) > events) {
             ctx.progress();
         }
-        let (chunk, broken) = match chunk {
-            Ok(chunk) => watched(answer, chunk, true),
-            Err(outcome) => {
-                let farewell = answer.watch.as_ref().map(|watch| watch.farewell(outcome));
-                (farewell.unwrap_or_default(), Some(outcome))
-            }
-        };
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
-        write(session, vec![HttpTask::Body(Some(chunk), answer.ended && broken.is_none())]).await?;
-        if let Some(outcome) = broken {
-            return Err(Broken { outcome, began: true });
+        let ended = answer.ended && broken.is_none();
+        if !chunk.is_empty() || ended {
+            write(session, vec![HttpTask::Body(Some(chunk), ended)]).await?;
+        }
+        if ctx.body_share.is_some() {
+            give_back(ctx);
+        }
+        if let Some(failed) = broken {
+            return Err(Broken::after(failed));
         }
     }
     Ok(())
 }
 
 async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<Bytes, Broken> {
-    let broken = |outcome| Broken { outcome, began: false };
+    let broken = Broken::before;
     let mut whole = Bytes::new();
     while !answer.ended {
         let chunk = tokio::select! {
@@ -227,7 +306,16 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
         whole = if whole.is_empty() { chunk } else { [whole, chunk].concat().into() };
     }
-    Ok(whole)
+    let is_good = answer.head.status == StatusCode::OK;
+    match whole_answer(session.req_header().uri.path(), &whole) {
+        Outcome::Ok => Ok(whole),
+        _ if !is_good => Ok(whole),
+        outcome => {
+            let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+            ctx.held = Some(Held { node, head: answer.head.clone(), body: whole });
+            Err(broken(outcome))
+        }
+    }
 }
 
 /// The next piece of the body, which may be empty.
@@ -248,8 +336,17 @@ pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
 async fn write(session: &mut Session, tasks: Vec<HttpTask>) -> Result<(), Broken> {
     match session.write_response_tasks(tasks).await {
         Ok(_) => Ok(()),
-        Err(_) => Err(Broken { outcome: Outcome::ClientGone, began: true }),
+        Err(_) => Err(client_gone()),
     }
+}
+
+fn client_gone() -> Broken {
+    Broken { outcome: Outcome::ClientGone, began: true, farewell: Bytes::new() }
+}
+
+/// The last bytes of a response of which nothing else was missing, or that ends visibly.
+pub async fn finish(session: &mut Session, rest: Bytes, is_whole: bool) -> Result<()> {
+    session.write_response_tasks(vec![HttpTask::Body(Some(rest), is_whole)]).await.map(|_| ())
 }
 
 /// Keeps the connection for the next request, if the node and its framing allow that.

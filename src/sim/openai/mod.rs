@@ -1,5 +1,6 @@
-//! The OpenAI API, with vLLM's manners: chat and text completions, streamed or whole.
+//! The OpenAI API, with an engine's manners: chat and text completions, streamed or whole.
 
+mod manners;
 mod plan;
 mod render;
 mod reply;
@@ -18,6 +19,7 @@ use super::fault::FaultKind;
 use super::service::{self, Answer, cut, json_answer, never};
 use super::stats::add;
 use super::wire::Cut;
+use manners::Manners;
 use plan::{Ending, Plan};
 use render::Render;
 
@@ -49,7 +51,13 @@ pub async fn generate(
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, QUEUE_FULL)
     })?;
     let stream = request.stream;
-    let render = Render::new(kind, &shared.options.name, shared.next_id(), request);
+    let render = Render::new(
+        kind,
+        Manners::of(shared.options.engine),
+        &shared.options.name,
+        shared.next_id(),
+        request,
+    );
     if !stream {
         return whole(flight, &render, &plan, &sequence).await;
     }

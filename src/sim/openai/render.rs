@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::text::Prompt;
 use super::Kind;
+use super::manners::Manners;
 use super::request::GenerationRequest;
 
 pub const DONE: &str = "data: [DONE]\n\n";
@@ -18,6 +19,7 @@ pub struct Render {
     pub prompt: Prompt,
     pub include_usage: bool,
     token_ids: bool,
+    manners: Manners,
     id: String,
     model_json: String,
     created: u64,
@@ -26,13 +28,15 @@ pub struct Render {
 }
 
 impl Render {
-    pub fn new(kind: Kind, node: &str, number: u64, request: GenerationRequest) -> Self {
-        let id = match kind {
-            Kind::Chat => format!("chatcmpl-{node}-{number}"),
-            Kind::Completion => format!("cmpl-{node}-{number}"),
-        };
+    pub fn new(kind: Kind, manners: Manners, node: &str, number: u64, request: GenerationRequest) -> Self {
+        let prefix = manners.id.unwrap_or(match kind {
+            Kind::Chat => "chatcmpl",
+            Kind::Completion => "cmpl",
+        });
+        let id = format!("{prefix}-{node}-{number}");
         let mut render = Render {
             kind,
+            manners,
             id,
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             prompt: request.prompt,
@@ -58,9 +62,10 @@ impl Render {
     /// The first event of a chat.
     pub fn role(&self) -> Bytes {
         let prompt_ids = if self.token_ids { self.prompt_ids() } else { String::new() };
+        let Manners { first_delta, choice, event, .. } = self.manners;
         let choice =
-            r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}"#;
-        Bytes::from(format!("{}\"choices\":[{choice}]{prompt_ids}}}\n\n", self.event_head()))
+            format!(r#"{{"index":0,"delta":{first_delta},"logprobs":null,"finish_reason":null{choice}}}"#);
+        Bytes::from(format!("{}\"choices\":[{choice}]{event}{prompt_ids}}}\n\n", self.event_head()))
     }
 
     /// The event of this answer's token `number`.
@@ -80,25 +85,28 @@ impl Render {
                 out.push_str(&self.prompt_ids());
             }
         }
-        out.push_str("}]}\n\n");
+        let Manners { choice, event, .. } = self.manners;
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{choice}}}]{event}}}\n\n");
         Bytes::from(out)
     }
 
     /// The event that says why the answer ends.
     pub fn finish(&self, reason: &str) -> Bytes {
+        let Manners { last_delta, choice, event, .. } = self.manners;
         let text = match self.kind {
-            Kind::Chat => r#""delta":{}"#,
-            Kind::Completion => r#""text":"""#,
+            Kind::Chat => format!("\"delta\":{last_delta}"),
+            Kind::Completion => r#""text":"""#.to_owned(),
         };
         let head = self.event_head();
-        Bytes::from(format!(
-            "{head}\"choices\":[{{\"index\":0,{text},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}]}}\n\n"
-        ))
+        let choice = format!(r#"{{"index":0,{text},"logprobs":null,"finish_reason":"{reason}"{choice}}}"#);
+        Bytes::from(format!("{head}\"choices\":[{choice}]{event}}}\n\n"))
     }
 
     /// The last event but `[DONE]`, if the request asked for it.
     pub fn usage(&self, tokens: u32) -> Bytes {
-        Bytes::from(format!("{}\"choices\":[],{}}}\n\n", self.event_head(), self.usage_field(tokens)))
+        let Manners { usage, .. } = self.manners;
+        Bytes::from(format!("{}\"choices\":[],{}{usage}}}\n\n", self.event_head(), self.usage_field(tokens)))
     }
 
     /// An answer that does not stream.

@@ -1,0 +1,183 @@
+//! A stream cut into its events, and what one event brings.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Kind;
+use super::json::{Object, items};
+
+/// Puts the bytes of a stream together to whole events, with the blank line that ends each.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    rest: BytesMut,
+}
+
+impl Splitter {
+    /// What is left of an event that has not ended.
+    pub fn rest(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub fn take_rest(&mut self) -> Bytes {
+        self.rest.split().freeze()
+    }
+
+    /// The whole events up to and with these bytes.
+    pub fn push(&mut self, mut chunk: Bytes) -> Vec<Bytes> {
+        let mut events = Vec::new();
+        if !self.rest.is_empty() {
+            // the end of an event may lie across the seam
+            let seam = self.rest.len().saturating_sub(3);
+            self.rest.extend_from_slice(&chunk);
+            let Some(end) = event_end(&self.rest[seam..]) else { return events };
+            let length = seam + end;
+            chunk.advance(length - (self.rest.len() - chunk.len()));
+            events.push(self.rest.split_to(length).freeze());
+            self.rest.clear();
+        }
+        while let Some(end) = event_end(&chunk) {
+            events.push(chunk.split_to(end));
+        }
+        self.rest.extend_from_slice(&chunk);
+        events
+    }
+}
+
+/// Where the first event ends: after its blank line.
+fn event_end(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// The data of an event; `None`: it has none (a comment), or more than one line of it.
+pub fn data(event: &[u8]) -> Option<&[u8]> {
+    let mut lines = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
+    let data = lines.next()?;
+    lines.next().is_none().then(|| data.trim_ascii())
+}
+
+/// One chunk of an answer, as OpenAI's API has it.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    pub fields: Object<'a>,
+    /// The one choice, if it has one.
+    pub choice: Option<Choice>,
+    /// More than one choice, or another than the first.
+    pub is_several: bool,
+}
+
+/// What a choice brings.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    pub text: String,
+    pub ids: Option<Vec<u32>>,
+    /// The ids of the prompt, as a JSON array.
+    pub prompt_ids: Option<String>,
+    pub has_role: bool,
+    pub has_tools: bool,
+    pub has_reasoning: bool,
+    pub finished: bool,
+}
+
+impl<'a> Chunk<'a> {
+    pub fn parse(kind: Kind, data: &'a [u8]) -> Option<Self> {
+        let fields = Object::parse(data)?;
+        let choices = items(fields.get("choices").unwrap_or("[]"))?;
+        let mut choice = None;
+        let mut is_several = choices.len() > 1;
+        if let Some(first) = choices.first() {
+            let first = Object::parse(first.as_bytes())?;
+            is_several |= first.number("index").unwrap_or(0) != 0;
+            let mut found = Choice::of(kind, &first);
+            found.prompt_ids = found.prompt_ids.or_else(|| fields.get("prompt_token_ids").map(str::to_owned));
+            choice = Some(found);
+        }
+        Some(Self { fields, choice, is_several })
+    }
+}
+
+impl Choice {
+    fn of(kind: Kind, choice: &Object) -> Self {
+        let mut found = Self {
+            ids: choice.get("token_ids").and_then(|ids| serde_json::from_str(ids).ok()),
+            prompt_ids: choice.get("prompt_token_ids").map(str::to_owned),
+            finished: choice.get("finish_reason").is_some(),
+            ..Self::default()
+        };
+        let empty = ["\"\"", "[]", "{}"];
+        let says = |object: &Object, key: &str| object.get(key).is_some_and(|value| !empty.contains(&value));
+        match kind {
+            Kind::Completion => found.text = choice.text("text").unwrap_or_default(),
+            Kind::Chat => {
+                let delta = choice.object("delta").unwrap_or_default();
+                found.text = delta.text("content").unwrap_or_default();
+                found.has_role = delta.get("role").is_some();
+                found.has_tools =
+                    ["tool_calls", "function_call", "refusal", "audio"].iter().any(|key| says(&delta, key));
+                found.has_reasoning = ["reasoning_content", "reasoning"].iter().any(|key| says(&delta, key));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EVENTS: [&str; 5] =
+        ["data: {\"a\":1}\n\n", ": ping\n\n", "data: x\r\n\r\n", "event: e\ndata: y\n\n", "data: [DONE]\n\n"];
+
+    #[test]
+    fn the_data_of_an_event() {
+        let found: Vec<_> = EVENTS.iter().map(|event| data(event.as_bytes())).collect();
+        let want: [Option<&[u8]>; 5] = [Some(b"{\"a\":1}"), None, Some(b"x"), Some(b"y"), Some(b"[DONE]")];
+        assert_eq!(found, want);
+        assert_eq!(data(b"data: 1\ndata: 2\n\n"), None);
+    }
+
+    #[test]
+    fn what_a_chunk_brings() {
+        let chunk = |kind, text: &str| {
+            Chunk::parse(kind, text.as_bytes()).map(|chunk| (chunk.choice, chunk.is_several))
+        };
+        let role =
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"","reasoning_content":null}}]}"#;
+        let (choice, several) = chunk(Kind::Chat, role).unwrap();
+        assert_eq!(choice, Some(Choice { has_role: true, ..Choice::default() }));
+        assert!(!several);
+        let text = r#"{"choices":[{"index":0,"text":" a","token_ids":[7],"finish_reason":"stop"}]}"#;
+        let (choice, _) = chunk(Kind::Completion, text).unwrap();
+        let want = Choice { text: " a".into(), ids: Some(vec![7]), finished: true, ..Choice::default() };
+        assert_eq!(choice, Some(want));
+        assert_eq!(chunk(Kind::Chat, r#"{"choices":[],"usage":{}}"#).unwrap(), (None, false));
+        assert!(chunk(Kind::Chat, r#"{"choices":[{"index":1,"delta":{}}]}"#).unwrap().1);
+        let thinks = r#"{"choices":[{"delta":{"reasoning":"hm","tool_calls":[{"id":"x"}]}}]}"#;
+        let (choice, _) = chunk(Kind::Chat, thinks).unwrap();
+        assert!(choice.is_some_and(|choice| choice.has_reasoning && choice.has_tools));
+        assert!(chunk(Kind::Chat, "[]").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_events(cuts in proptest::collection::vec(0_usize..80, 0..12), left in 0_usize..9) {
+            let whole = EVENTS.concat();
+            let whole = &whole.as_bytes()[..whole.len() - left];
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(whole.len())).collect();
+            cuts.extend([0, whole.len()]);
+            cuts.sort_unstable();
+            let mut splitter = Splitter::default();
+            let mut events = Vec::new();
+            for pair in cuts.windows(2) {
+                events.extend(splitter.push(Bytes::copy_from_slice(&whole[pair[0]..pair[1]])));
+            }
+            let mut want = Splitter::default();
+            prop_assert_eq!(&events, &want.push(Bytes::copy_from_slice(whole)));
+            prop_assert_eq!(events.len(), if left == 0 { 5 } else { 4 });
+            prop_assert_eq!([events.concat(), splitter.take_rest().to_vec()].concat(), whole);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A JSON object of which only some fields are looked at or changed: the others keep their very text.
+//!
+//! A request is repeated with a longer prompt and a smaller limit, an event is passed on under another id. What stands
+//! beside that (a seed of 20 digits, a field that nobody here knows) must come out as it went in.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The fields in their order, values as JSON text.
+#[derive(Debug, Default)]
+pub struct Object<'a>(Vec<(String, Cow<'a, str>)>);
+
+impl<'a> Object<'a> {
+    /// `None`: it is no JSON object.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let object = json.deserialize_map(Fields).ok()?;
+        json.end().ok()?;
+        Some(object)
+    }
+
+    /// The JSON text of a field's value; `null` counts as absent.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        // of a key that is there twice, parsers take the last
+        let found = self.0.iter().rev().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_ref()).filter(|value| *value != "null")
+    }
+
+    pub fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.get(key)?).ok()
+    }
+
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.get(key)?.parse().ok()
+    }
+
+    pub fn is_true(&self, key: &str) -> bool {
+        self.get(key) == Some("true")
+    }
+
+    pub fn object(&self, key: &str) -> Option<Object<'_>> {
+        Object::parse(self.get(key)?.as_bytes())
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Replaces a field in its place, or adds it at the end.
+    pub fn set(&mut self, key: &str, value: impl Into<Cow<'a, str>>) {
+        let value = value.into();
+        match self.0.iter_mut().rev().find(|(name, _)| name == key) {
+            Some(field) => field.1 = value,
+            None => self.0.push((key.to_owned(), value)),
+        }
+    }
+
+    /// Whether it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(name, _)| name != key);
+        self.0.len() < before
+    }
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, value)) in self.0.iter().enumerate() {
+            let before = if place == 0 { '{' } else { ',' };
+            write!(f, "{before}{}:{value}", string(name))?;
+        }
+        f.write_str(if self.0.is_empty() { "{}" } else { "}" })
+    }
+}
+
+/// A text as JSON.
+pub fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The items of a JSON array, as text.
+pub fn items(array: &str) -> Option<Vec<&str>> {
+    let items: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+    Some(items.into_iter().map(RawValue::get).collect())
+}
+
+struct Fields;
+
+impl<'a> Visitor<'a> for Fields {
+    type Value = Object<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Object<'a>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, &'a RawValue>()? {
+            fields.push((name, Cow::Borrowed(value.get())));
+        }
+        Ok(Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_touched_keeps_its_text() {
+        let text =
+            br#"{"a": 1.50, "b\"": [1, {"c":  null}],"seed":123456789012345678901234567890 ,"d":null}"#;
+        let mut object = Object::parse(text).unwrap();
+        object.set("a", "2");
+        object.set("e", string("x\n"));
+        assert!(object.remove("d") && !object.remove("d"));
+        assert_eq!(
+            object.to_string(),
+            r#"{"a":2,"b\"":[1, {"c":  null}],"seed":123456789012345678901234567890,"e":"x\n"}"#
+        );
+    }
+
+    #[test]
+    fn fields_are_read_by_their_kind() {
+        let object = Object::parse(br#"{"t":"a\u00e4","n":7,"f":-1,"b":true,"o":{"x":1},"z":null}"#).unwrap();
+        assert_eq!((object.text("t").as_deref(), object.text("n")), (Some("aä"), None));
+        assert_eq!((object.number("n"), object.number("f"), object.number("z")), (Some(7), None, None));
+        assert!(object.is_true("b") && !object.is_true("n"));
+        assert_eq!(object.object("o").and_then(|o| o.number("x")), Some(1));
+        assert_eq!(items("[1, {\"a\":[2]}]"), Some(vec!["1", "{\"a\":[2]}"]));
+    }
+
+    #[test]
+    fn anything_else_is_none() {
+        for text in ["", "[]", "{", "{\"a\":}", "{} {}", "\"x\"", "\u{fffd}"] {
+            assert!(Object::parse(text.as_bytes()).is_none(), "{text}");
+        }
+        assert_eq!(Object::parse(b" {} ").unwrap().to_string(), "{}");
+        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_none(), "no UTF-8");
+    }
+}

@@ -1,0 +1,223 @@
+//! The continuation of a broken stream.
+//!
+//! A [`Story`] goes along with a stream: it hears what the client has got, builds the request with which another node
+//! goes on from there, and tells what that node says as if it were still the first: one `id`, one `role`, one `[DONE]`,
+//! and `usage` added up. It never guesses: what cannot be continued word for word is refused, and then the stream ends
+//! visibly, as without it.
+//!
+//! Tokens are counted by their ids where the request asked for them (`return_token_ids`), by `usage` where each event
+//! has it, else one an event. An engine that puts several tokens into one event is then asked for a few too many.
+
+mod event;
+mod json;
+mod request;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+pub use event::Splitter;
+
+use bytes::Bytes;
+
+use crate::config::{Engine, Retry};
+use event::{Chunk, data};
+use request::{Asked, Said};
+
+/// Which of OpenAI's two generation APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Chat,
+    Completion,
+}
+
+impl Kind {
+    /// Of a path without its query.
+    pub fn of(path: &str) -> Option<Self> {
+        match path {
+            "/v1/chat/completions" | "/chat/completions" => Some(Self::Chat),
+            "/v1/completions" => Some(Self::Completion),
+            _ => None,
+        }
+    }
+}
+
+/// Why a stream is not continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Tools,
+    Format,
+    Several,
+    Logprobs,
+    Echo,
+    Reasoning,
+    Stop,
+    HalfCharacter,
+    Ids,
+    Engine,
+    TooLong,
+    NotUnderstood,
+    UsedUp,
+    KillsNodes,
+}
+
+impl Refused {
+    /// For people, in logs and errors.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tools => "not resumed: the request uses tools",
+            Self::Format => "not resumed: the answer is bound to a format",
+            Self::Several => "not resumed: several answers were asked for",
+            Self::Logprobs => "not resumed: logprobs were asked for",
+            Self::Echo => "not resumed: echo, suffix or truncate_prompt_tokens was asked for",
+            Self::Reasoning => "not resumed: the answer has reasoning in it",
+            Self::Stop => "not resumed: the text ends in the beginning of a stop string",
+            Self::HalfCharacter => "not resumed: the text ends within a character",
+            Self::Ids => {
+                "not resumed: the prompt is given as token ids, and those of the answer are not known"
+            }
+            Self::Engine => "not resumed: `engine: generic` is not known to continue chats",
+            Self::TooLong => "not resumed: the text is longer than retry.resume_text_max",
+            Self::NotUnderstood => "not resumed: the request or the stream is not in OpenAI's form",
+            Self::KillsNodes => "not resumed: two nodes died of this request",
+            Self::UsedUp => "not resumed: retry.resume_max is used up",
+        }
+    }
+}
+
+/// How a broken stream goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// Another node is asked, with this body.
+    Ask(Bytes),
+    /// Nothing was missing but these last bytes.
+    Finish(Bytes),
+}
+
+/// What the client has got of a stream.
+#[derive(Debug)]
+pub struct Story {
+    asked: Asked,
+    request: Bytes,
+    text_max: usize,
+    /// How many times it may still be continued.
+    left: u32,
+    lost: Option<Refused>,
+    heard: Heard,
+    part: Part,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    text: String,
+    tokens: u64,
+    /// Of all that was said; `None`: not all are known.
+    ids: Option<Vec<u32>>,
+    /// Ids that have come, but not the text that they stand for.
+    unsaid: Vec<u32>,
+    /// Of the prompt, as a JSON array.
+    prompt_ids: Option<String>,
+    prompt_tokens: Option<u64>,
+    /// `id`, `created`, `model`, as JSON; from the first event.
+    identity: Option<[Option<String>; 3]>,
+    role: bool,
+    finished: bool,
+    usage: bool,
+    done: bool,
+}
+
+/// What matters of the part under way, if it is a continuation.
+#[derive(Debug, Default)]
+struct Part {
+    /// 0: the first node's.
+    number: u32,
+    /// Tokens that had been said before it began.
+    before: u64,
+    /// Blanks that were said, and that it may say again.
+    blanks: String,
+    /// All has been said: only what follows it is wanted.
+    is_mute: bool,
+}
+
+impl Story {
+    /// For a stream that answers this request.
+    pub fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Self, Refused> {
+        let asked = Asked::of(kind, engine, request)?;
+        let heard = Heard { ids: asked.knows_ids().then(Vec::new), ..Heard::default() };
+        let (text_max, left) = (conf.resume_text_max, conf.resume_max);
+        Ok(Self { asked, request: request.clone(), text_max, left, lost: None, heard, part: Part::default() })
+    }
+
+    /// Why it can no longer be continued.
+    pub fn lost(&self) -> Option<Refused> {
+        self.lost
+    }
+
+    /// Whether another node than the first is speaking.
+    pub fn is_continued(&self) -> bool {
+        self.part.number > 0
+    }
+
+    /// It cannot be continued: nothing more needs to be kept. A part that is a continuation is told to its end.
+    pub fn lose(&mut self, why: Refused) {
+        self.lost.get_or_insert(why);
+        self.request = Bytes::new();
+        self.heard.text = String::new();
+        self.heard.ids = None;
+        self.heard.unsaid = Vec::new();
+    }
+
+    /// How it goes on after it has broken.
+    pub fn go_on(&mut self) -> Result<Continuation, Refused> {
+        if let Some(why) = self.lost {
+            return Err(why);
+        }
+        if self.heard.done {
+            return Ok(Continuation::Finish(Bytes::new()));
+        }
+        let is_full = self.asked.limit.is_some_and(|limit| self.heard.tokens >= limit);
+        let is_whole = self.heard.finished || is_full;
+        if is_whole && (self.heard.usage || !self.asked.wants_usage) {
+            return Ok(Continuation::Finish(self.ending()));
+        }
+        if self.left == 0 {
+            return Err(Refused::UsedUp);
+        }
+        let heard = &self.heard;
+        let said = Said {
+            text: &heard.text,
+            tokens: heard.tokens,
+            ids: heard.prompt_ids.as_deref().zip(heard.ids.as_deref()).filter(|(_, ids)| !ids.is_empty()),
+        };
+        let body = self.asked.continued(&self.request, said)?;
+        let text = if self.asked.kind == Kind::Chat { heard.text.as_str() } else { "" };
+        self.part = Part {
+            number: self.part.number + 1,
+            before: heard.tokens,
+            blanks: text[text.trim_end().len()..].to_owned(),
+            is_mute: is_whole,
+        };
+        self.left -= 1;
+        Ok(Continuation::Ask(body.into()))
+    }
+
+    /// What the client gets of one whole event.
+    pub fn tell(&mut self, event: Bytes) -> Option<Bytes> {
+        let Some(data) = data(&event) else { return Some(event) };
+        if data == b"[DONE]" {
+            self.heard.done = true;
+            return Some(event);
+        }
+        let Some(chunk) = Chunk::parse(self.asked.kind, data) else {
+            self.lose(Refused::NotUnderstood);
+            return Some(event);
+        };
+        let told =
+            if self.is_continued() { self.retell(chunk) } else { Some(self.hear(&chunk, event.clone())) };
+        let heard = &self.heard;
+        let ids = heard.ids.as_ref().map_or(0, Vec::len) + heard.unsaid.len();
+        if heard.text.len() + ids * size_of::<u32>() > self.text_max {
+            self.lose(Refused::TooLong);
+        }
+        told
+    }
+}

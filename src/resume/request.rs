@@ -1,0 +1,187 @@
+//! The request: whether its answer could be continued, and the request that continues it.
+
+use super::json::{Object, items, string};
+use super::{Kind, Refused};
+use crate::config::Engine;
+
+/// What a completion may say if the request does not set a limit (OpenAI, vLLM, SGLang).
+const COMPLETION_TOKENS: u64 = 16;
+/// Fields that bind an answer to a form which a continuation would begin anew.
+const FORMS: [&str; 6] = ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
+const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+
+/// What matters of a request.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub kind: Kind,
+    engine: Engine,
+    /// Most tokens of the answer; `None`: as many as it takes.
+    pub limit: Option<u64>,
+    pub wants_usage: bool,
+    wants_ids: bool,
+    stops: Vec<String>,
+}
+
+/// What has been said so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    pub text: &'a str,
+    pub tokens: u64,
+    /// The ids of the prompt, as a JSON array, and of all that was said, where they are known.
+    pub ids: Option<(&'a str, &'a [u32])>,
+}
+
+impl Asked {
+    /// `engine` is what runs on the pool's nodes.
+    pub fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, Refused> {
+        let request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
+        refuse(&request)?;
+        let limits: Vec<u64> = LIMITS.iter().filter_map(|key| request.number(key)).collect();
+        let default = (kind == Kind::Completion && engine != Engine::Llamacpp).then_some(COMPLETION_TOKENS);
+        let stops = match request.get("stop") {
+            None => Vec::new(),
+            Some(stop) if stop.starts_with('"') => request.text("stop").into_iter().collect(),
+            Some(stops) => serde_json::from_str(stops).map_err(|_| Refused::NotUnderstood)?,
+        };
+        Ok(Self {
+            kind,
+            engine,
+            limit: limits.into_iter().min().or(default),
+            wants_usage: request
+                .object("stream_options")
+                .is_some_and(|options| options.is_true("include_usage")),
+            wants_ids: request.is_true("return_token_ids"),
+            stops,
+        })
+    }
+
+    /// Whether it can go on token by token.
+    pub fn knows_ids(&self) -> bool {
+        self.wants_ids
+            && self.kind == Kind::Completion
+            && matches!(self.engine, Engine::Vllm | Engine::Sglang)
+    }
+
+    /// The body of the request that goes on after what was said.
+    pub fn continued(&self, body: &[u8], said: Said) -> Result<String, Refused> {
+        let mut request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
+        if self.stops.iter().any(|stop| ends_in_beginning(said.text, stop)) {
+            return Err(Refused::Stop);
+        }
+        // a character whose bytes were not all there yet
+        if said.text.ends_with('\u{fffd}') {
+            return Err(Refused::HalfCharacter);
+        }
+        if !said.text.is_empty() {
+            match self.kind {
+                Kind::Chat => self.continue_chat(&mut request, said.text)?,
+                Kind::Completion => self.continue_prompt(&mut request, said)?,
+            }
+        }
+        if let Some(limit) = self.limit {
+            let left = limit.saturating_sub(said.tokens).max(1).to_string();
+            let named = LIMITS.iter().filter(|key| request.get(key).is_some()).count();
+            for key in LIMITS {
+                if request.get(key).is_some() || named == 0 && key == "max_tokens" {
+                    request.set(key, left.clone());
+                }
+            }
+        }
+        if let Some(least) = request.number("min_tokens") {
+            request.set("min_tokens", least.saturating_sub(said.tokens).to_string());
+        }
+        Ok(request.to_string())
+    }
+
+    /// vLLM, SGLang and llama.cpp go on in the last message if both of these fields say so.
+    fn continue_chat(&self, request: &mut Object, text: &str) -> Result<(), Refused> {
+        if self.engine == Engine::Generic {
+            return Err(Refused::Engine);
+        }
+        // templates cut the blanks off the end of a message
+        let text = text.trim_end();
+        if text.trim_start().starts_with("<think>") {
+            return Err(Refused::Reasoning);
+        }
+        let messages = items(request.get("messages").unwrap_or("")).ok_or(Refused::NotUnderstood)?;
+        let mut messages: Vec<String> = messages.into_iter().map(str::to_owned).collect();
+        if request.is_true("continue_final_message") {
+            let last = messages.pop().ok_or(Refused::NotUnderstood)?;
+            let mut last = Object::parse(last.as_bytes()).ok_or(Refused::NotUnderstood)?;
+            let begun = last.text("content").ok_or(Refused::NotUnderstood)?;
+            last.set("content", string(&(begun + text)));
+            messages.push(last.to_string());
+        } else if !text.is_empty() {
+            messages.push(format!("{{\"role\":\"assistant\",\"content\":{}}}", string(text)));
+        } else {
+            return Ok(());
+        }
+        request.set("messages", format!("[{}]", messages.join(",")));
+        request.set("continue_final_message", "true");
+        request.set("add_generation_prompt", "false");
+        Ok(())
+    }
+
+    fn continue_prompt(&self, request: &mut Object, said: Said) -> Result<(), Refused> {
+        if let Some((prompt, ids)) = said.ids {
+            request.set("prompt", joined(prompt, ids)?);
+            return Ok(());
+        }
+        let prompt = request.get("prompt").ok_or(Refused::NotUnderstood)?;
+        // a list of one is what some clients make of a single prompt
+        let prompt = match items(prompt).as_deref() {
+            Some([only]) => *only,
+            Some(_) => return Err(Refused::Ids),
+            None => prompt,
+        };
+        let prompt: String = serde_json::from_str(prompt).map_err(|_| Refused::Ids)?;
+        request.set("prompt", string(&(prompt + said.text)));
+        Ok(())
+    }
+}
+
+/// A JSON array of ids, and more of them.
+fn joined(prompt: &str, ids: &[u32]) -> Result<String, Refused> {
+    let mut all: Vec<u32> = serde_json::from_str(prompt).map_err(|_| Refused::Ids)?;
+    all.extend_from_slice(ids);
+    serde_json::to_string(&all).map_err(|_| Refused::Ids)
+}
+
+/// What cannot be cut in two.
+fn refuse(request: &Object) -> Result<(), Refused> {
+    let is_used = |key: &str| {
+        request.get(key).is_some_and(|value| !["false", "[]", "{}", "\"\"", "\"none\""].contains(&value))
+    };
+    let above_one = |key: &str| request.get(key).is_some_and(|value| value != "1");
+    let formatted =
+        request.object("response_format").is_some_and(|f| f.text("type").as_deref() != Some("text"));
+    let several_prompts = request.get("prompt").and_then(items).is_some_and(|prompts| {
+        let texts = prompts.iter().filter(|prompt| !prompt.starts_with(|c: char| c.is_ascii_digit())).count();
+        texts > 1 || texts == 1 && prompts[0].starts_with('[')
+    });
+    let refused = if ["tools", "functions"].iter().any(|key| is_used(key)) {
+        Refused::Tools
+    } else if formatted
+        || request.keys().any(|key| key.starts_with("guided_") || FORMS.contains(&key) && is_used(key))
+    {
+        Refused::Format
+    } else if ["n", "best_of"].iter().any(|key| above_one(key))
+        || is_used("use_beam_search")
+        || several_prompts
+    {
+        Refused::Several
+    } else if ["logprobs", "prompt_logprobs"].iter().any(|key| is_used(key)) {
+        Refused::Logprobs
+    } else if ["echo", "suffix", "truncate_prompt_tokens"].iter().any(|key| is_used(key)) {
+        Refused::Echo
+    } else {
+        return Ok(());
+    };
+    Err(refused)
+}
+
+/// Whether the text ends in a part of the stop string that is not the whole.
+fn ends_in_beginning(text: &str, stop: &str) -> bool {
+    let beginnings = stop.char_indices().map(|(at, _)| &stop[..at]).filter(|part| !part.is_empty());
+    beginnings.into_iter().any(|part| text.ends_with(part))
+}

@@ -1,0 +1,183 @@
+//! What a story makes of one chunk: from the first node it is heard and passed on as it is, from those that go on it is
+//! told as if the first had said it.
+
+use bytes::Bytes;
+
+use super::event::{Choice, Chunk};
+use super::json::{Object, items, string};
+use super::{Kind, Refused, Story};
+
+const IDENTITY: [&str; 3] = ["id", "created", "model"];
+
+impl Story {
+    /// A chunk of the first node.
+    pub(super) fn hear(&mut self, chunk: &Chunk, event: Bytes) -> Bytes {
+        self.note_identity(&chunk.fields);
+        if chunk.is_several {
+            self.lose(Refused::Several);
+        }
+        if let Some(usage) = chunk.fields.object("usage") {
+            self.heard.prompt_tokens = usage.number("prompt_tokens").or(self.heard.prompt_tokens);
+            self.heard.usage |= chunk.choice.is_none();
+        }
+        if let Some(choice) = &chunk.choice {
+            self.heard.prompt_ids = self.heard.prompt_ids.take().or_else(|| choice.prompt_ids.clone());
+            self.note(choice, &choice.text);
+        }
+        let counted = chunk.fields.object("usage").and_then(|usage| usage.number("completion_tokens"));
+        self.heard.tokens = counted.unwrap_or(self.heard.tokens);
+        event
+    }
+
+    /// What the client gets of a chunk of a node that goes on.
+    pub(super) fn retell(&mut self, mut chunk: Chunk) -> Option<Bytes> {
+        let mut is_news = chunk.choice.is_none();
+        if let Some(choice) = chunk.choice.take() {
+            let first = *items(chunk.fields.get("choices")?)?.first()?;
+            let retold = self.retell_choice(&choice, Object::parse(first.as_bytes())?);
+            is_news = retold.is_some();
+            if let Some(retold) = retold {
+                chunk.fields.set("choices", format!("[{retold}]"));
+            }
+        }
+        if !is_news {
+            // some engines put the usage beside the last choice
+            if !self.part.is_mute || chunk.fields.get("usage").is_none() {
+                return None;
+            }
+            chunk.fields.set("choices", "[]");
+        }
+        chunk.fields.remove("prompt_token_ids");
+        self.note_identity(&chunk.fields);
+        for (key, first) in IDENTITY.iter().zip(self.heard.identity.iter().flatten()) {
+            if let Some(first) = first {
+                chunk.fields.set(key, first.clone());
+            }
+        }
+        if let Some(usage) = chunk.fields.object("usage") {
+            let usage = self.added_up(usage).to_string();
+            chunk.fields.set("usage", usage);
+            self.heard.usage |= chunk.fields.get("choices").is_none_or(|choices| choices == "[]");
+        }
+        Some(format!("data: {}\n\n", chunk.fields).into())
+    }
+
+    /// `None`: it brings the client nothing new.
+    fn retell_choice(&mut self, choice: &Choice, mut fields: Object) -> Option<String> {
+        let text = if self.part.is_mute { "" } else { self.without_blanks(&choice.text) };
+        let is_end = choice.finished && !(self.part.is_mute && self.heard.finished);
+        let is_role = choice.has_role && !self.heard.role;
+        let is_other = choice.has_tools || choice.has_reasoning;
+        if text.is_empty() && !is_end && !is_role && !is_other {
+            // blanks that were said before, a second role, or nothing at all
+            return None;
+        }
+        fields.remove("prompt_token_ids");
+        if self.part.is_mute {
+            fields.set("finish_reason", "\"length\"");
+        }
+        match self.asked.kind {
+            Kind::Completion => fields.set("text", string(text)),
+            Kind::Chat => {
+                let delta = fields.get("delta").unwrap_or("{}").to_owned();
+                let mut delta = Object::parse(delta.as_bytes())?;
+                if !is_role {
+                    delta.remove("role");
+                }
+                if delta.get("content").is_some() {
+                    delta.set("content", string(text));
+                }
+                fields.set("delta", delta.to_string());
+            }
+        }
+        let text = text.to_owned();
+        self.note(choice, &text);
+        Some(fields.to_string())
+    }
+
+    /// The text without the blanks at its beginning that were said already.
+    fn without_blanks<'a>(&mut self, text: &'a str) -> &'a str {
+        let blanks = std::mem::take(&mut self.part.blanks);
+        let same = blanks.bytes().zip(text.bytes()).take_while(|(said, now)| said == now).count();
+        // the first bytes of two different blanks may be the same
+        let same = (0..=same)
+            .rev()
+            .find(|at| text.is_char_boundary(*at) && blanks.is_char_boundary(*at))
+            .unwrap_or(0);
+        if same == text.len() {
+            blanks[same..].clone_into(&mut self.part.blanks);
+        }
+        &text[same..]
+    }
+
+    fn note_identity(&mut self, fields: &Object) {
+        let of = |key: &str| fields.get(key).map(str::to_owned);
+        self.heard.identity.get_or_insert_with(|| IDENTITY.map(of));
+    }
+
+    /// Remembers what the client has got. `text` is that of the choice as it was told.
+    fn note(&mut self, choice: &Choice, text: &str) {
+        self.heard.role |= choice.has_role;
+        self.heard.finished |= choice.finished;
+        if choice.has_tools {
+            self.lose(Refused::Tools);
+        }
+        if choice.has_reasoning {
+            self.lose(Refused::Reasoning);
+        }
+        let heard = &mut self.heard;
+        match &choice.ids {
+            None if text.is_empty() => {}
+            None => {
+                heard.tokens += 1;
+                heard.ids = None;
+            }
+            Some(ids) => heard.unsaid.extend_from_slice(ids),
+        }
+        // ids without text are those of half a character, or of what may become a stop string: both come again
+        if !text.is_empty() || choice.finished {
+            heard.tokens += heard.unsaid.len() as u64;
+            let unsaid = std::mem::take(&mut heard.unsaid);
+            heard.ids.iter_mut().for_each(|ids| ids.extend_from_slice(&unsaid));
+        }
+        if self.lost.is_none() {
+            self.heard.text.push_str(text);
+        }
+    }
+
+    /// The usage of a continuation, and what was used before: its prompt holds what the others have said.
+    fn added_up<'a>(&self, mut usage: Object<'a>) -> Object<'a> {
+        let before = self.part.before;
+        let own = usage.number("prompt_tokens").unwrap_or(0);
+        let prompt = self.heard.prompt_tokens.unwrap_or_else(|| own.saturating_sub(before));
+        let said = if self.part.is_mute { 0 } else { usage.number("completion_tokens").unwrap_or(0) };
+        usage.set("prompt_tokens", prompt.to_string());
+        usage.set("completion_tokens", (before + said).to_string());
+        usage.set("total_tokens", (prompt + before + said).to_string());
+        usage
+    }
+
+    /// The last events of a stream of which nothing else is missing.
+    pub(super) fn ending(&self) -> Bytes {
+        let mut ending = String::new();
+        if !self.heard.finished {
+            let mut fields = Object::default();
+            for (key, first) in IDENTITY.iter().zip(self.heard.identity.iter().flatten()) {
+                if let Some(first) = first {
+                    fields.set(key, first.as_str());
+                }
+            }
+            let (object, nothing) = match self.asked.kind {
+                Kind::Chat => ("\"chat.completion.chunk\"", "\"delta\":{}"),
+                Kind::Completion => ("\"text_completion\"", "\"text\":\"\""),
+            };
+            fields.set("object", object);
+            fields.set(
+                "choices",
+                format!("[{{\"index\":0,{nothing},\"logprobs\":null,\"finish_reason\":\"length\"}}]"),
+            );
+            ending = format!("data: {fields}\n\n");
+        }
+        (ending + "data: [DONE]\n\n").into()
+    }
+}
