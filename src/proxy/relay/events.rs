@@ -126,6 +126,11 @@ impl Watch {
         told
     }
 
+    /// Events so far, comments not among them.
+    pub fn events(&self) -> u64 {
+        self.watcher.seen().events
+    }
+
     /// When it will have stalled, unless another event comes.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
