@@ -229,7 +229,10 @@ impl Ctx {
         self.head_alone = false;
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
-        if outcome == Outcome::Http5xx {
+        // before the first event an error is as good as a 5xx
+        let says_broken =
+            outcome == Outcome::Http5xx || outcome == Outcome::EngineError && self.farewell.is_none();
+        if says_broken {
             self.suspect(charge, now);
         }
         self.status = None;
