@@ -136,6 +136,11 @@ impl Watch {
         self.deadline
     }
 
+    /// Nobody has listened for a while: its silence begins anew.
+    pub fn excuse(&mut self) {
+        self.deadline = self.deadline.and(self.stall).map(|stall| Instant::now() + stall);
+    }
+
     /// Comments do not count: a server can send them while its engine hangs.
     fn note_life(&mut self, events_before: u64) {
         let seen = self.watcher.seen();
