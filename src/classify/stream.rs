@@ -312,7 +312,9 @@ mod tests {
     fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
         // a whole tool call in the event that ends the stream
         let pad = "x".repeat(2 * LINE_MAX);
-        let last = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n");
+        let last = format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n"
+        );
         let whole = [TOKEN, &last, DONE].concat();
         for size in [1, 1000, whole.len()] {
             let parts: Vec<_> = whole.as_bytes().chunks(size).collect();

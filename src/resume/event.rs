@@ -93,6 +93,8 @@ pub struct Choice {
     /// Its text is none: in parts, or half of a pair of surrogates.
     pub is_odd: bool,
     pub finished: bool,
+    /// Says that it has not come to its end yet.
+    pub is_unfinished: bool,
 }
 
 impl<'a> Chunk<'a> {
@@ -118,6 +120,8 @@ impl Choice {
             ids: choice.get("token_ids").and_then(|ids| serde_json::from_str(ids).ok()),
             prompt_ids: choice.get("prompt_token_ids").map(str::to_owned),
             finished: choice.get("finish_reason").is_some(),
+            is_unfinished: choice.get("finish_reason").is_none()
+                && choice.keys().any(|key| key == "finish_reason"),
             ..Self::default()
         };
         let empty = ["\"\"", "[]", "{}"];

@@ -127,6 +127,8 @@ struct Heard {
     identity: [Option<String>; 3],
     role: bool,
     finished: bool,
+    /// The engine says with each event whether it is the last of its choice.
+    names_ends: bool,
     usage: bool,
     done: bool,
 }
@@ -163,6 +165,11 @@ impl Story {
     /// Whether another node than the first is speaking.
     pub fn is_continued(&self) -> bool {
         self.part.number > 0
+    }
+
+    /// Whether a continuation that ends here has ended too early, though it has said nothing of the kind itself.
+    pub fn is_cut_short(&self) -> bool {
+        self.lost.is_none() && self.is_continued() && self.heard.names_ends && !self.heard.finished
     }
 
     /// It cannot be continued: nothing more needs to be kept. A part that is a continuation is told to its end.

@@ -134,6 +134,7 @@ impl Story {
     fn note(&mut self, choice: &Choice, text: &str) {
         self.heard.role |= choice.has_role;
         self.heard.finished |= choice.finished;
+        self.heard.names_ends |= choice.finished || choice.is_unfinished;
         if choice.has_tools {
             self.lose(Refused::Tools);
         }

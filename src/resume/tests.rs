@@ -328,7 +328,8 @@ fn who_is_asked_for_the_usage_alone_says_as_little_as_can_be() {
         asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mut story = story(Kind::Chat, &request(Kind::Chat, asked), 1).unwrap();
         for (text, reason) in [("all", json!(null)), (" of it", json!("stop"))] {
-            let event = json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]});
+            let event =
+                json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]});
             story.tell(format!("data: {event}\n\n").into());
         }
         let Ok(Continuation::Ask(body)) = story.go_on() else { panic!("the usage is missing") };
@@ -342,7 +343,9 @@ fn who_is_asked_for_the_usage_alone_says_as_little_as_can_be() {
 fn what_is_known_only_from_a_later_event_is_kept_too() {
     let mut story = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
     story.tell(Bytes::from_static(b"data: {\"id\":\"\",\"model\":\"m\",\"choices\":[]}\n\n"));
-    story.tell(Bytes::from_static(b"data: {\"id\":\"one\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"));
+    story.tell(Bytes::from_static(
+        b"data: {\"id\":\"one\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+    ));
     story.go_on().unwrap();
     let event = b"data: {\"id\":\"two\",\"model\":\"n\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n";
     let told = story.tell(Bytes::from_static(event)).unwrap();
@@ -355,7 +358,8 @@ fn what_is_known_only_from_a_later_event_is_kept_too() {
 fn tokens_that_the_engine_counts_are_counted_over_all_parts() {
     let mut story = story(Kind::Completion, &request(Kind::Completion, json!({})), 2).unwrap();
     let mut say = |text: &str, said: u32, prompt: u32| {
-        let usage = json!({"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said});
+        let usage =
+            json!({"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said});
         let event = json!({"choices": [{"index": 0, "text": text}], "usage": usage});
         let told = story.tell(format!("data: {event}\n\n").into()).unwrap();
         let told: Value = serde_json::from_slice(&told["data: ".len()..]).unwrap();

@@ -182,12 +182,15 @@ fn a_client_that_does_not_read_is_not_held_against_its_node() {
                 Raw::send(&gateway, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
             let (mut node, _) = script.request().await;
             let event = |text: &str, reason: &str| {
-                format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":{reason}}}]}}\n\n")
+                format!(
+                    "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":{reason}}}]}}\n\n"
+                )
             };
             let long = event(&"x".repeat(16 * 1024), "null");
             let end = event("", "\"stop\"") + "data: [DONE]\n\n";
             let says = tokio::spawn(async move {
-                node.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n").await;
+                node.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+                    .await;
                 for _ in 0..EVENTS {
                     node.write(&long).await;
                 }
