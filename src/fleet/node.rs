@@ -35,7 +35,7 @@ pub(super) struct Node {
     /// Where its name leads; `None` while that is not known.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
-    /// What [`Self::cap`] was in the last round.
+    /// What [`Self::cap`] was when all, or as many as it has room for, were last woken.
     pub told_cap: u32,
     /// When the attempts began that it has, by their numbers, or when their clients began to read again. Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
