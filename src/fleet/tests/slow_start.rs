@@ -174,16 +174,15 @@ fn those_who_wait_are_woken_as_the_cap_rises() {
 /// What the cap has risen by when the first round after its return comes is told in that round.
 #[test]
 fn the_first_round_after_a_return_wakes_too() {
-    let joins = |bench: &mut Bench| {
-        let mut all = bench.conf.nodes.clone();
-        all.push(config::Node { max_in_flight: Some(LIMIT), ..node("c", "10.0.0.9", 80) });
-        bench.conf.nodes = all;
-        bench.pool.configure(&bench.conf, bench.now);
-    };
-    let returns: [(&str, &dyn Fn(&mut Bench)); 3] = [
-        ("back", &|bench| drop(back(bench))),
-        ("joins", &joins),
-        ("off drain", &|bench| {
+    type Comes = fn(&mut Bench);
+    let returns: [(&str, Comes); 3] = [
+        ("back", |bench| drop(back(bench))),
+        ("joins", |bench| {
+            let joins = config::Node { max_in_flight: Some(LIMIT), ..node("c", "10.0.0.9", 80) };
+            bench.conf.nodes.push(joins);
+            bench.pool.configure(&bench.conf, bench.now);
+        }),
+        ("off drain", |bench| {
             for drain in [true, false] {
                 bench.conf.nodes[0].drain = drain;
                 bench.pool.configure(&bench.conf, bench.now);
