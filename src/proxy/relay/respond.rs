@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -17,6 +16,7 @@ use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
+use super::node::NodeSession;
 use crate::fleet::Member;
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Refused, Story};
@@ -162,7 +162,7 @@ pub async fn pass_on(
         Some(failed) => return Err(Broken::after(failed)),
         None => pass_rest(session, ctx, &mut answer).await?,
     }
-    release(gateway, member, peer, answer.node).await;
+    release(gateway, member, peer, answer.node);
     Ok(())
 }
 
@@ -287,17 +287,9 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
 
 /// The next piece of the body, which may be empty.
 pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
-    match answer.node.read_response_task().await {
-        Ok(HttpTask::Body(chunk, ended)) => {
-            answer.ended = ended;
-            Ok(chunk.unwrap_or_default())
-        }
-        Ok(HttpTask::Trailer(_) | HttpTask::Done) => {
-            answer.ended = true;
-            Ok(Bytes::new())
-        }
-        Ok(_) | Err(_) => Err(Outcome::Truncated),
-    }
+    let chunk = answer.node.next().await.map_err(|_| Outcome::Truncated)?;
+    answer.ended = answer.node.is_done();
+    Ok(chunk)
 }
 
 async fn write(session: &mut Session, tasks: Vec<HttpTask>) -> Result<(), Broken> {
@@ -317,9 +309,8 @@ pub async fn finish(session: &mut Session, rest: Bytes, is_whole: bool) -> Resul
 }
 
 /// Keeps the connection for the next request, if the node and its framing allow that.
-async fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, mut node: HttpSession) {
-    node.respect_keepalive();
-    if let Some(stream) = node.reuse().await {
+fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, node: NodeSession) {
+    if let Some(stream) = node.into_reusable() {
         gateway.connector.release_stream(stream, peer.reuse_hash(), Some(member.conf.timeouts.idle));
     }
 }
