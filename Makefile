@@ -12,15 +12,17 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build install clean bootstrap
+.PHONY: help demo test test-engine faults bench build install clean bootstrap
 
 help:
-	@echo 'make demo     a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
-	@echo 'make test     all checks and tests'
-	@echo 'make bench    against nginx: batch time, failures, CPU (ARGS="batch" runs one of them)'
-	@echo 'make build    the release binary: $(TARGET)/release/evenkeel'
-	@echo 'make install  binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
-	@echo 'make clean    removes what was built'
+	@echo 'make demo         a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
+	@echo 'make test         all checks and tests'
+	@echo 'make test-engine  against real llama.cpp, which it compiles first: minutes (ARGS="record" shows what the engines send)'
+	@echo 'make faults       each way in which a node fails, and what its client sees (UPDATE=1 writes the table into README.md)'
+	@echo 'make bench        against nginx: batch time, failures, CPU (ARGS="batch" runs one of them)'
+	@echo 'make build        the release binary: $(TARGET)/release/evenkeel'
+	@echo 'make install      binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
+	@echo 'make clean        removes what was built'
 
 bootstrap:
 	@.ci/bootstrap
@@ -31,6 +33,13 @@ demo: build
 
 test: bootstrap
 	@.ci/test
+
+# UPDATE reaches the test through the environment.
+faults: bootstrap
+	@$(CARGO) test --locked --quiet --test faults -- --nocapture
+
+test-engine: bootstrap
+	@tests/engine/run $(ARGS)
 
 bench: build
 	@EVENKEEL=$(TARGET)/release/evenkeel tests/bench/run $(ARGS)

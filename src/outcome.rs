@@ -26,7 +26,7 @@ pub enum Outcome {
     Truncated,
     /// 200, and then an error event: the engine behind the server is broken.
     EngineError,
-    /// The engine was told to stop in the middle of a stream (`finish_reason: "abort"`).
+    /// The engine was told to stop in the middle of an answer (`finish_reason: "abort"`).
     Aborted,
     /// A stream went silent after it had begun, for longer than `timeouts.stall`.
     Stalled,

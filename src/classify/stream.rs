@@ -5,12 +5,18 @@
 //! `"finish_reason":"abort"`; one that was killed says nothing more. The watcher looks and changes nothing. It works on
 //! any split of the bytes, holds one line at most, and parses only what looks like trouble.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::outcome::Outcome;
 
 /// Longest line that is looked into, in bytes; what is longer passes unseen.
 const LINE_MAX: usize = 64 * 1024;
+
+/// Made once: that costs more than to look through an event.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
 /// What the first event of a stream was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,14 +143,26 @@ impl Watcher {
     }
 
     fn note_finish(&mut self, data: &[u8]) {
-        let Some(at) = memmem::find(data, b"\"finish_reason\"") else { return };
-        let value = data[at + b"\"finish_reason\"".len()..].trim_ascii_start();
-        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
-        if let Some(text) = value.strip_prefix(b"\"") {
+        if let Some(reason) = finish_reason(data) {
             self.seen.finished = true;
-            self.seen.aborted |= text.starts_with(b"abort\"");
+            self.seen.aborted |= reason.starts_with(ABORT);
         }
     }
+}
+
+const ABORT: &[u8] = b"abort\"";
+
+/// What follows the quote with which a finish reason begins. In a text its quotes would be escaped.
+fn finish_reason(data: &[u8]) -> Option<&[u8]> {
+    let value = data[FINISH_REASON.find(data)? + FINISH_REASON.needle().len()..].trim_ascii_start();
+    let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
+    value.strip_prefix(b"\"")
+}
+
+/// What a whole answer amounts to, that was held until its end: the engine may have been told to stop in the middle.
+pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
+    let aborted = || finish_reason(body).is_some_and(|reason| reason.starts_with(ABORT));
+    if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
 }
 
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
@@ -156,7 +174,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// The code of an error event, if the event is one: `{"error": {...}}` at the top level, or the bare error object.
 fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
     // a cheap look first: tokens are many and errors few
-    if !bare && memmem::find(data, b"\"error\"").is_none() {
+    if !bare && ERROR.find(data).is_none() {
         return None;
     }
     #[derive(serde::Deserialize)]
@@ -230,6 +248,16 @@ mod tests {
         for (events, want) in table {
             assert_eq!(watch(&[events.concat().as_bytes()]), want, "{events:?}");
         }
+    }
+
+    #[test]
+    fn a_whole_answer_may_have_been_cut_off_too() {
+        let aborted = br#"{"choices":[{"message":{"content":"a"},"finish_reason": "abort"}]}"#;
+        let quoted =
+            br#"{"choices":[{"message":{"content":"\"finish_reason\":\"abort\""},"finish_reason":"stop"}]}"#;
+        assert_eq!(whole_answer("/v1/chat/completions", aborted), Outcome::Aborted);
+        assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
+        assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
     }
 
     #[test]

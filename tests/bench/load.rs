@@ -27,6 +27,9 @@ struct Args {
     /// ... and at most this
     #[arg(long, default_value_t = 1)]
     tokens_max: u32,
+    /// The part of the requests that ask for a stream, 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    stream: f64,
     /// Request number n is the same in every run with this seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -47,7 +50,7 @@ async fn main() {
         again_if_stale: true,
         pause_after_failure: Duration::ZERO,
         seed: args.seed,
-        ..Load::new(targets, args.concurrency, Ask::Chat { tokens, stream: 0.0 })
+        ..Load::new(targets, args.concurrency, Ask::Chat { tokens, stream: args.stream })
     };
     report(&load.start().finish().await);
 }
@@ -57,6 +60,7 @@ fn report(seen: &Report) {
     let failures: Vec<_> = seen.failures.iter().map(|(what, count)| format!("{what}: {count}")).collect();
     let line = serde_json::json!({
         "sent": seen.sent, "ok": seen.succeeded, "failed": seen.failed, "failures": failures,
+        "events": seen.events,
         "wall": seen.wall.as_secs_f64(),
         "p50": latency.at(0.5).as_secs_f64(), "p99": latency.at(0.99).as_secs_f64(),
     });

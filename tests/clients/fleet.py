@@ -1,10 +1,12 @@
 """Starts two simulated nodes and a gateway on free ports, runs a command, stops everything.
 
-    fleet.py BINARY COMMAND [ARGUMENT...]
+    fleet.py [--pool LINE]... [--node ARGUMENT]... BINARY COMMAND [ARGUMENT...]
 
-The command finds GATEWAY, ADMIN, NODE_A and NODE_B in its environment, as http:// addresses.
+The command finds GATEWAY, ADMIN, NODE_A and NODE_B in its environment, as http:// addresses, and the nodes' process ids
+as PID_A and PID_B.
 """
 
+import argparse
 import os
 import random
 import socket
@@ -25,6 +27,7 @@ pools:
   sim:
     health: {{ max_fails: 0 }}
     nodes: [127.0.0.1:{a}, 127.0.0.1:{b}]
+{more}
 """
 
 
@@ -53,27 +56,37 @@ def until_answered(process, url):
         time.sleep(0.02)
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pool", action="append", default=[], help="a line for the pool's config")
+    parser.add_argument("--node", action="append", default=[], help="an argument for the nodes, as in --node=--speed=2")
+    parser.add_argument("binary")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    return parser.parse_args()
+
+
 def main():
-    binary, *command = sys.argv[1:]
+    args = arguments()
     ports = {name: free_port() for name in ("gateway", "admin", "a", "b")}
     addresses = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     processes = []
     with tempfile.TemporaryDirectory() as directory:
         config = os.path.join(directory, "gateway.yaml")
         with open(config, "w") as file:
-            file.write(CONFIG.format(directory=directory, **ports))
+            file.write(CONFIG.format(directory=directory, more="\n".join("    " + line for line in args.pool), **ports))
         try:
             for name in ("a", "b"):
                 address = f"127.0.0.1:{ports[name]}"
-                node = [binary, "node", "--name", name, "--listen", address, "--step-base", "10ms"]
+                node = [args.binary, "node", "--name", name, "--listen", address, *(args.node or ["--step-base=10ms"])]
                 processes.append(subprocess.Popen(node, stdout=subprocess.DEVNULL))
                 until_answered(processes[-1], addresses[name] + "/health")
             quiet = os.environ | {"RUST_LOG": os.environ.get("RUST_LOG", "evenkeel=error")}
-            processes.append(subprocess.Popen([binary, "run", "-c", config], env=quiet))
+            processes.append(subprocess.Popen([args.binary, "run", "-c", config], env=quiet))
             until_answered(processes[-1], addresses["admin"] + "/readyz")
             told = {"GATEWAY": "gateway", "ADMIN": "admin", "NODE_A": "a", "NODE_B": "b"}
             told = {key: addresses[name] for key, name in told.items()}
-            return subprocess.run(command, env=os.environ | told).returncode
+            told |= {"PID_A": str(processes[0].pid), "PID_B": str(processes[1].pid)}
+            return subprocess.run(args.command, env=os.environ | told).returncode
         finally:
             for process in reversed(processes):
                 process.terminate()

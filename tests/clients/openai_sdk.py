@@ -1,70 +1,10 @@
-"""The unmodified OpenAI Python SDK through the gateway; see fleet.py for what it finds.
-
-Prints a line a check, and at the end how many passed.
-"""
+"""The unmodified OpenAI Python SDK through the gateway; see fleet.py for what it finds."""
 
 import asyncio
-import json
-import os
-import time
-import traceback
-import urllib.request
 
 import openai
 
-GATEWAY, ADMIN = os.environ["GATEWAY"], os.environ["ADMIN"]
-NODES = [os.environ["NODE_A"], os.environ["NODE_B"]]
-LIMIT = 30  # seconds; only a failing check waits so long
-MESSAGES = [{"role": "user", "content": "Tell me of the sea"}]
-CHECKS = []
-
-
-def check(function):
-    CHECKS.append(function)
-    return function
-
-
-def client(**options):
-    return openai.OpenAI(base_url=GATEWAY + "/v1", api_key="none", max_retries=0, timeout=LIMIT, **options)
-
-
-def fault(text, nodes=NODES):
-    """These nodes fail in this way from now on; None: not any more."""
-    for node in nodes:
-        body = None if text is None else json.dumps(text).encode()
-        method = "DELETE" if text is None else "POST"
-        urllib.request.urlopen(urllib.request.Request(node + "/sim/fault", body, method=method), timeout=LIMIT)
-
-
-def stats():
-    return [json.load(urllib.request.urlopen(node + "/sim/stats", timeout=LIMIT)) for node in NODES]
-
-
-def status():
-    return json.load(urllib.request.urlopen(ADMIN + "/api/status", timeout=LIMIT))
-
-
-def until(what, condition):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, f"not within {LIMIT} s: {what}"
-        time.sleep(0.01)
-
-
-def nothing_in_flight():
-    until("nothing in flight at the nodes", lambda: all(node["in_flight"] == 0 for node in stats()))
-    until("nothing in flight in the gateway", lambda: status()["requests"] == 0)
-
-
-def raises(kind, call, code=None):
-    try:
-        got = call()
-    except openai.OpenAIError as error:
-        assert type(error) is kind, f"{type(error).__name__} in place of {kind.__name__}: {error}"
-        if code is not None:
-            assert error.status_code == code, error.status_code
-        return error
-    raise AssertionError(f"no {kind.__name__} but {got}")
+from checks import GATEWAY, LIMIT, MESSAGES, NODES, check, client, fault, nothing_in_flight, raises, run, stats, status
 
 
 def chat(**options):
@@ -232,20 +172,4 @@ def nothing_is_left_in_flight():
     nothing_in_flight()
 
 
-def main():
-    failed = 0
-    for function in CHECKS:
-        name = function.__name__.replace("_", " ")
-        try:
-            function()
-            print(f"ok    {name}")
-        except Exception:
-            failed += 1
-            fault(None)
-            print(f"FAIL  {name}\n{traceback.format_exc()}")
-    print(f"OpenAI SDK {openai.__version__}: {len(CHECKS) - failed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
-
-
-if __name__ == "__main__":
-    main()
+run(f"OpenAI Python SDK {openai.__version__}")

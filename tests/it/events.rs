@@ -118,6 +118,28 @@ fn a_later_error_is_counted_and_seen() {
 }
 
 #[test]
+fn a_whole_answer_that_was_aborted_goes_to_another_node() {
+    run(async {
+        let both = nodes(2);
+        let gateway = Gateway::start(&both, "").await;
+        both[0].set_fault(fault("abort:3").times(1));
+        let answer = ask(&gateway, chat(&gateway, 8, false)).await;
+        assert_eq!(answer.json()["choices"][0]["finish_reason"], "length");
+        assert_eq!(
+            (answer.field("x-evenkeel-node"), gateway.attempts("a", Outcome::Aborted)),
+            (Some("b"), 1)
+        );
+        both.iter().for_each(|node| node.set_fault(fault("abort:3")));
+        let answer = ask(&gateway, chat(&gateway, 8, false)).await;
+        assert_eq!(
+            answer.json()["choices"][0]["finish_reason"],
+            "abort",
+            "when all do, the client gets what there is"
+        );
+    });
+}
+
+#[test]
 fn nodes_whose_streams_end_badly_are_ejected() {
     run(async {
         let both = nodes(2);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::upstreams::peer::{HttpPeer, Peer};
@@ -17,6 +18,7 @@ use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
 use super::node::NodeSession;
+use crate::classify::stream::whole_answer;
 use crate::fleet::Member;
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Refused, Story};
@@ -282,7 +284,16 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
         whole = if whole.is_empty() { chunk } else { [whole, chunk].concat().into() };
     }
-    Ok(whole)
+    let is_good = answer.head.status == StatusCode::OK;
+    match whole_answer(session.req_header().uri.path(), &whole) {
+        Outcome::Ok => Ok(whole),
+        _ if !is_good => Ok(whole),
+        outcome => {
+            let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+            ctx.held = Some(Held { node, head: answer.head.clone(), body: whole });
+            Err(broken(outcome))
+        }
+    }
 }
 
 /// The next piece of the body, which may be empty.

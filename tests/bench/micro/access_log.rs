@@ -1,0 +1,42 @@
+//! One line of the access log, of a request with two attempts.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use criterion::Criterion;
+use evenkeel::access_log::{Attempt, Entry, line};
+use evenkeel::config::LogFormat;
+use evenkeel::outcome::Outcome;
+
+pub fn bench(c: &mut Criterion) {
+    let entry = entry();
+    let mut group = c.benchmark_group("access log");
+    for (name, format) in [("main", LogFormat::Main), ("json", LogFormat::Json)] {
+        group.bench_function(name, |b| b.iter(|| black_box(line(format, black_box(&entry)))));
+    }
+    group.finish();
+}
+
+fn entry() -> Entry {
+    let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status: Some(status), outcome };
+    Entry {
+        client: Some(IpAddr::V4(Ipv4Addr::new(192, 168, 0, 7))),
+        at: jiff::Zoned::now(),
+        method: "POST".to_owned(),
+        path: "/v1/chat/completions".to_owned(),
+        protocol: "HTTP/1.1",
+        status: 200,
+        bytes_sent: 48_213,
+        referer: String::new(),
+        user_agent: "OpenAI/Python 1.55.0".to_owned(),
+        forwarded_for: String::new(),
+        pool: Some("vllm".into()),
+        attempts: vec![attempt("a", 500, Outcome::Http5xx), attempt("b", 200, Outcome::Ok)],
+        ttft: Some(Duration::from_millis(87)),
+        total: Duration::from_secs(12),
+        queue: Duration::ZERO,
+        request_id: "d2cc5ed1c1cd49122c0d331454f028c9".to_owned(),
+        note: None,
+    }
+}

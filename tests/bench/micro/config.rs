@@ -1,0 +1,15 @@
+//! A config with 1000 nodes, read and checked: what a reload costs.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use evenkeel::config::Config;
+
+pub fn bench(c: &mut Criterion) {
+    let text = super::text_of(1000);
+    let mut group = c.benchmark_group("config");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    group.sample_size(20);
+    group.bench_function("1000 nodes", |b| b.iter(|| black_box(Config::parse(black_box(&text), "bench"))));
+    group.finish();
+}

@@ -1,0 +1,48 @@
+//! A slot taken and given back, with its report: the pool's lock twice, which all threads share.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use evenkeel::fleet::{Fleet, Pool};
+use evenkeel::outcome::Outcome;
+
+const NODES: usize = 16;
+
+pub fn bench(c: &mut Criterion) {
+    let fleet = Fleet::first(super::config_of(NODES), Instant::now());
+    let pool = &fleet.pools[0].pool;
+    let mut group = c.benchmark_group("lease");
+    for threads in [1, 2, 4] {
+        // of all threads together
+        group.throughput(Throughput::Elements(threads));
+        group.bench_function(BenchmarkId::new("threads", threads), |b| {
+            b.iter_custom(|times| together(threads, || (0..times).for_each(|_| once(pool))));
+        });
+    }
+    group.finish();
+}
+
+fn once(pool: &std::sync::Arc<Pool>) {
+    let now = Instant::now();
+    match pool.lease(&[], now) {
+        Ok(lease) => _ = black_box(lease.settle(Outcome::Ok, now)),
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+/// From the moment at which all threads are there to the end of the last one.
+fn together(threads: u64, work: impl Fn() + Sync) -> Duration {
+    let barrier = Barrier::new(threads as usize);
+    std::thread::scope(|scope| {
+        let run = || {
+            barrier.wait();
+            let began = Instant::now();
+            work();
+            began.elapsed()
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_default()).max().unwrap_or_default()
+    })
+}

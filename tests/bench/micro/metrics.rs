@@ -1,0 +1,18 @@
+//! A scrape of a gateway with 1000 nodes: the snapshot, and its text.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::Criterion;
+use evenkeel::live::Live;
+use evenkeel::metrics;
+
+pub fn bench(c: &mut Criterion) {
+    let live = Live::new(super::config_of(1000));
+    let mut group = c.benchmark_group("metrics");
+    group.sample_size(20);
+    group.bench_function("snapshot of 1000 nodes", |b| b.iter(|| black_box(live.snapshot(Instant::now()))));
+    let snapshot = live.snapshot(Instant::now());
+    group.bench_function("text of 1000 nodes", |b| b.iter(|| black_box(metrics::text(black_box(&snapshot)))));
+    group.finish();
+}

@@ -1,0 +1,30 @@
+//! One choice among so many nodes, without the lock.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion};
+use evenkeel::balance::{Candidate, Tier, Turn, choose};
+use evenkeel::config::Balance;
+
+pub fn bench(c: &mut Criterion) {
+    let mut group = c.benchmark_group("selection");
+    for count in [2_u32, 16, 256, 4096] {
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            let mut candidates: Vec<_> = (0..count).map(candidate).collect();
+            let mut turn = Turn::default();
+            b.iter(|| {
+                let last = Tier::BusyLastResort;
+                let place =
+                    choose(Balance::LeastInFlight, black_box(&mut candidates), last, &[], &mut turn, 0.5);
+                // as if the one that is chosen got a request and gave it back: the loads stay unequal
+                black_box(place)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn candidate(number: u32) -> Candidate {
+    let in_flight = number.wrapping_mul(2_654_435_761) % 200;
+    Candidate { in_flight, limit: 256, inverse_rate: 1.0, tier: Tier::Usable, turn: Candidate::NO_TURN }
+}

@@ -1,0 +1,37 @@
+//! The watcher of streams, which sees every byte of every answer that streams.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use evenkeel::classify::stream::Watcher;
+
+/// A chat's token as vLLM sends it.
+pub const TOKEN: &str = concat!(
+    r#"data: {"id":"chatcmpl-8f3c2a1be07d4c5f9a6b1e2d3c4f5a60","object":"chat.completion.chunk","created":1763800000,"#,
+    r#""model":"Qwen/Qwen2.5-72B-Instruct","choices":[{"index":0,"delta":{"content":" harbour"},"logprobs":null,"#,
+    r#""finish_reason":null,"token_ids":null}]}"#,
+    "\n\n"
+);
+
+pub fn bench(c: &mut Criterion) {
+    let many = TOKEN.repeat(16);
+    let (first, second) = TOKEN.split_at(TOKEN.len() / 2);
+    let cases: [(&str, &[&str]); 3] = [
+        ("an event a chunk", &[TOKEN]),
+        ("an event in two chunks", &[first, second]),
+        ("16 events a chunk", &[&many]),
+    ];
+    let mut group = c.benchmark_group("watcher");
+    for (name, chunks) in cases {
+        let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        group.throughput(Throughput::Bytes(bytes as u64));
+        let mut watcher = Watcher::default();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                chunks.iter().for_each(|chunk| watcher.look(black_box(chunk.as_bytes())));
+                black_box(watcher.seen().events)
+            });
+        });
+    }
+    group.finish();
+}

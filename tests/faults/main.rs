@@ -1,0 +1,52 @@
+//! The fault matrix: each way in which a node fails, streaming or not, with a small or a large request body, with one or
+//! two healthy nodes left: what the client saw, and what the node was charged with. `make faults` prints it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../it/harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "what the gateway's other tests use is there too")]
+mod harness;
+
+mod answer;
+mod cell;
+mod rows;
+mod table;
+
+use std::sync::LazyLock;
+
+use cell::{COMBINATIONS, End};
+use rows::rows;
+
+/// Row by row, the ends in all combinations. All tests look at one run.
+static ENDS: LazyLock<Vec<Vec<End>>> = LazyLock::new(|| {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    harness::run(async move { sender.send(cell::run_all(rows()).await).unwrap() });
+    receiver.recv().unwrap()
+});
+
+#[test]
+fn each_fault_ends_as_expected() {
+    let mut wrong = Vec::new();
+    for (row, ends) in rows().iter().zip(&*ENDS) {
+        for (combination, end) in COMBINATIONS.iter().zip(ends).filter(|(_, end)| **end != row.expected) {
+            wrong.push(format!("{row}, {combination}:\n  wanted {}\n  not    {end}", row.expected));
+        }
+    }
+    assert!(wrong.is_empty(), "{} ends of {}:\n{}", wrong.len(), 4 * rows().len(), wrong.join("\n"));
+}
+
+/// One healthy node is enough, save for what strikes in the middle of a stream that is not resumed.
+#[test]
+fn no_client_sees_a_fault_that_can_be_hidden() {
+    for (row, ends) in rows().iter().zip(&*ENDS) {
+        let seen = ends.iter().filter(|end| end.is_failure()).count();
+        let wanted = if row.visible { COMBINATIONS.len() } else { 0 };
+        assert_eq!(seen, wanted, "{row}: failures that clients saw");
+    }
+}
+
+#[test]
+fn the_readme_shows_what_the_run_produced() {
+    let table = table::markdown(&rows(), &ENDS);
+    println!("\n{table}");
+    table::compare_with_readme(&table, std::env::var_os("UPDATE").is_some());
+}

@@ -1,0 +1,92 @@
+//! The matrix as a table, for the terminal and the README.
+
+use std::path::Path;
+
+use super::cell::{COMBINATIONS, End};
+use super::rows::{Mode, Row};
+
+const BEGIN: &str = "<!-- faults: `make faults UPDATE=1` writes this table -->\n";
+const END: &str = "<!-- faults: end -->\n";
+const HEAD: [&str; 6] =
+    ["fault", "streaming", "the client saw", "the node was charged with", "another node", "failed"];
+
+/// Ends that are equal, and how many requests ended so.
+struct Line {
+    fault: String,
+    mode: String,
+    end: End,
+    requests: usize,
+}
+
+impl Line {
+    fn cells(&self) -> [String; 6] {
+        let failed = if self.end.is_failure() { self.requests } else { 0 };
+        [
+            self.fault.clone(),
+            self.mode.clone(),
+            self.end.saw.to_string(),
+            self.end.charge.to_string(),
+            if self.end.elsewhere { "yes" } else { "no" }.to_owned(),
+            format!("{failed} of {}", self.requests),
+        ]
+    }
+}
+
+/// One line for each fault and mode: where combinations differ, one for each, and where modes do not, one for both.
+fn lines(rows: &[Row], ends: &[Vec<End>]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (row, ends) in rows.iter().zip(ends) {
+        if ends.iter().all(|end| *end == ends[0]) {
+            let (fault, end, requests) = (row.fault.to_owned(), ends[0].clone(), ends.len());
+            match lines.last_mut() {
+                Some(last) if row.mode == Mode::Stream && last.fault == fault && last.end == end => {
+                    last.mode = "either".to_owned();
+                    last.requests += requests;
+                }
+                _ => lines.push(Line { fault, mode: row.mode.to_string(), end, requests }),
+            }
+        } else {
+            lines.extend(COMBINATIONS.iter().zip(ends).map(|(combination, end)| Line {
+                fault: format!("{} ({combination})", row.fault),
+                mode: row.mode.to_string(),
+                end: end.clone(),
+                requests: 1,
+            }));
+        }
+    }
+    lines
+}
+
+/// As Markdown, with columns that are straight in a terminal too.
+pub fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
+    let mut cells = vec![HEAD.map(str::to_owned)];
+    cells.extend(lines(rows, ends).iter().map(Line::cells));
+    let widths: Vec<_> = (0..HEAD.len())
+        .map(|column| cells.iter().map(|line| line[column].len()).max().unwrap_or(0))
+        .collect();
+    let show = |line: &[String; 6]| {
+        let padded: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("| {} |\n", padded.join(" | "))
+    };
+    let mut shown: Vec<_> = cells.iter().map(show).collect();
+    let rule: String = widths.iter().map(|width| format!("|{}", "-".repeat(width + 2))).collect();
+    shown.insert(1, format!("{rule}|\n"));
+    shown.concat()
+}
+
+/// The README has it, or gets it.
+pub fn compare_with_readme(table: &str, update: bool) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("README.md has the marker where the table begins");
+    let (there, after) = rest.split_once(END).expect("README.md has the marker where the table ends");
+    if update {
+        std::fs::write(&path, [before, BEGIN, table, END, after].concat()).unwrap();
+        return;
+    }
+    // not assert_eq, which would print both in one line each
+    assert!(
+        there == table,
+        "the table in README.md is not what the run produced: `make faults UPDATE=1` writes it"
+    );
+}
