@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 
 use crate::config::Check;
-use crate::fleet::{Pool, Question};
+use crate::fleet::{Answer, Pool, Question, QuestionKind};
 use crate::journal::announce;
 use crate::live::Live;
 
@@ -59,12 +60,17 @@ impl BackgroundService for Asking {
 
 /// Puts one question and reports the answer.
 async fn put(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
-    let yes = is_well(&question, check.as_ref(), limit).await;
-    pool.answer(&question, yes, Instant::now()).iter().for_each(announce);
+    let deadline = tokio::time::Instant::now() + limit;
+    let answer = ask(&question, check.as_ref(), limit).await;
+    if answer == Answer::Slow && question.kind == QuestionKind::Check && question.has_work {
+        // a 503 comes at once: the node has as long to show that it is at work as if it had not answered
+        tokio::time::sleep_until(deadline).await;
+    }
+    pool.answer(&question, answer, Instant::now()).iter().for_each(announce);
 }
 
-async fn is_well(question: &Question, check: Option<&Check>, limit: Duration) -> bool {
-    let Ok(backend) = Backend::new(&question.address.to_string()) else { return false };
+async fn ask(question: &Question, check: Option<&Check>, limit: Duration) -> Answer {
+    let Ok(backend) = Backend::new(&question.address.to_string()) else { return Answer::Failed };
     let asked = async {
         match check {
             Some(check) => http_check(question, check).check(&backend).await,
@@ -72,12 +78,21 @@ async fn is_well(question: &Question, check: Option<&Check>, limit: Duration) ->
         }
     };
     match tokio::time::timeout(limit, asked).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(())) => Answer::Passed,
         Ok(Err(error)) => {
             log::debug!("pool {}, node {}: not well: {error}", question.node.pool, question.node.name);
-            false
+            if is_slow(&error) { Answer::Slow } else { Answer::Failed }
         }
-        Err(_) => false,
+        Err(_) => Answer::Slow,
+    }
+}
+
+/// No answer in time; or 503, in which Pingora's check puts the status into the error.
+fn is_slow(error: &Error) -> bool {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => true,
+        ErrorType::CustomCode(_, code) => *code == 503,
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::access_log::{self, Entry};
 use crate::config::{AccessLog, LogFormat, LogTarget};
-use crate::fleet::{Change, Event};
+use crate::fleet::{Change, Event, Reason};
 use crate::live::Live;
 
 /// How long lines are gathered before they are written together.
@@ -31,6 +31,11 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 pub fn announce(event: &Event) {
     let Event { pool, node, change, in_flight, .. } = event;
     match change {
+        Change::Ejected { reason: Reason::Stalled, .. } => {
+            log::warn!(
+                "pool {pool}, node {node}: {change}; of {in_flight} in flight those without an answer so far go to other nodes"
+            );
+        }
         Change::Ejected { .. } => {
             log::warn!(
                 "pool {pool}, node {node}: {change}; {in_flight} in flight go on, new requests go to other nodes"

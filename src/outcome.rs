@@ -28,7 +28,7 @@ pub enum Outcome {
     EngineError,
     /// The engine was told to stop in the middle of an answer (`finish_reason: "abort"`).
     Aborted,
-    /// A stream went silent after it had begun, for longer than `timeouts.stall`.
+    /// Silence for longer than `timeouts.stall`: of a stream that had begun, or of a node that had this attempt among others.
     Stalled,
     /// The client left; says nothing about the node.
     ClientGone,
@@ -84,9 +84,10 @@ impl Outcome {
         }
     }
 
-    /// Whether the node said nothing at all.
+    /// Whether the node said nothing (any more): it is asked again before it serves as the last resort. One that stalls is
+    /// as good as one that never answered, whatever it said before.
     pub fn is_silence(self) -> bool {
-        matches!(self, Self::Connect | Self::Reset | Self::Timeout)
+        matches!(self, Self::Connect | Self::Reset | Self::Timeout | Self::Stalled)
     }
 
     /// Whether the node died under the request: what a request that kills nodes looks like.

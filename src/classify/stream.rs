@@ -40,6 +40,8 @@ pub struct Seen {
     pub aborted: bool,
     /// A choice has come to its end (`finish_reason` with a value).
     pub finished: bool,
+    /// A choice said that it has not come to its end yet (`finish_reason: null`).
+    pub unfinished: bool,
     /// `[DONE]` came.
     pub done: bool,
 }
@@ -60,6 +62,8 @@ pub fn trouble(seen: &Seen, ended: bool, wants_done: bool) -> Option<Outcome> {
         Some(code) if error_event(code) != Outcome::Ok => Some(Outcome::EngineError),
         Some(_) => None,
         None if seen.aborted => Some(Outcome::Aborted),
+        // llama-cpp-python says so when another request takes the model away from this one
+        None if seen.done && seen.unfinished && !seen.finished => Some(Outcome::Truncated),
         None if ended && wants_done && !seen.done => Some(Outcome::Truncated),
         None => None,
     }
@@ -143,25 +147,40 @@ impl Watcher {
     }
 
     fn note_finish(&mut self, data: &[u8]) {
-        if let Some(reason) = finish_reason(data) {
-            self.seen.finished = true;
-            self.seen.aborted |= reason.starts_with(ABORT);
+        match finish_reason(data) {
+            Some(Finish::Not) => self.seen.unfinished = true,
+            Some(Finish::With(reason)) => {
+                self.seen.finished = true;
+                self.seen.aborted |= reason.starts_with(ABORT);
+            }
+            None => {}
         }
     }
 }
 
 const ABORT: &[u8] = b"abort\"";
 
-/// What follows the quote with which a finish reason begins. In a text its quotes would be escaped.
-fn finish_reason(data: &[u8]) -> Option<&[u8]> {
+/// The value of `finish_reason`.
+enum Finish<'a> {
+    /// `null`
+    Not,
+    /// A text; what follows its first quote.
+    With(&'a [u8]),
+}
+
+/// The finish reason, if there is one. Within a text the quotes of its name would be escaped.
+fn finish_reason(data: &[u8]) -> Option<Finish<'_>> {
     let value = data[FINISH_REASON.find(data)? + FINISH_REASON.needle().len()..].trim_ascii_start();
     let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
-    value.strip_prefix(b"\"")
+    match value.strip_prefix(b"\"") {
+        Some(reason) => Some(Finish::With(reason)),
+        None => value.starts_with(b"null").then_some(Finish::Not),
+    }
 }
 
 /// What a whole answer amounts to, that was held until its end: the engine may have been told to stop in the middle.
 pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
-    let aborted = || finish_reason(body).is_some_and(|reason| reason.starts_with(ABORT));
+    let aborted = || matches!(finish_reason(body), Some(Finish::With(reason)) if reason.starts_with(ABORT));
     if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
 }
 
@@ -217,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_streams_say_of_their_end() {
-        let good = Seen { first: Some(First::Good), ..Seen::default() };
+        let good = Seen { first: Some(First::Good), unfinished: true, ..Seen::default() };
         let table: [(&[&str], Seen); 9] = [
             (&[COMMENT], Seen::default()),
             (&[TOKEN], Seen { events: 1, ..good }),
@@ -225,7 +244,7 @@ mod tests {
             (&[TOKEN, ABORT, DONE], Seen { events: 2, finished: true, aborted: true, done: true, ..good }),
             (&[TOKEN, DEAD, DONE], Seen { events: 2, error: Some(Some(500)), done: true, ..good }),
             (&[TOKEN, TOKEN], Seen { events: 2, ..good }),
-            (&[QUOTED], Seen { events: 1, ..good }),
+            (&[QUOTED], Seen { events: 1, unfinished: false, ..good }),
             (
                 &[FULL],
                 Seen {
@@ -274,7 +293,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_stream() {
-        let table: [(&[&str], bool, Option<Outcome>); 8] = [
+        let table: [(&[&str], bool, Option<Outcome>); 10] = [
+            (&[TOKEN, DONE], false, Some(Outcome::Truncated)),
+            (&[QUOTED, DONE], true, None),
             (&[TOKEN], false, None),
             (&[TOKEN], true, Some(Outcome::Truncated)),
             (&[], true, Some(Outcome::Truncated)),

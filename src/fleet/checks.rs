@@ -13,6 +13,47 @@ pub enum Verdict {
     Fall,
 }
 
+/// What came of asking a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is there, and well.
+    Passed,
+    /// No answer in time, or 503: what a node says, or does not, that has its hands full, or that loads its model.
+    Slow,
+    /// Refused, broken off, another status.
+    Failed,
+}
+
+impl From<bool> for Answer {
+    fn from(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed }
+    }
+}
+
+/// The result of a check, beside what the node's attempts show.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked {
+    pub answer: Answer,
+    pub sent: Instant,
+    /// The node's last sign of life.
+    pub alive: Option<Instant>,
+}
+
+impl Checked {
+    fn has_lived_since(&self, since: Instant) -> bool {
+        self.alive.is_some_and(|at| at >= since)
+    }
+
+    /// Whether it is a failure that counts: one that is only slow does not if the node was at work meanwhile.
+    pub fn is_failure(&self) -> bool {
+        match self.answer {
+            Answer::Passed => false,
+            Answer::Slow => !self.has_lived_since(self.sent),
+            Answer::Failed => true,
+        }
+    }
+}
+
 /// Results so far, and the time of the next check.
 #[derive(Clone, Debug, Default)]
 pub struct Checks {
@@ -22,26 +63,28 @@ pub struct Checks {
     stale: bool,
     passed: u32,
     failed: u32,
+    /// Those of the failed ones that were only slow, and when the last of them was sent.
+    slow: u32,
+    last_slow: Option<Instant>,
 }
 
 impl Checks {
-    /// Whether a check is to be sent now; to be followed by [`Self::result`]. `phase` in `0.0..1.0` spreads the
-    /// first checks of many nodes over the interval.
-    pub fn is_due(&mut self, check: &Check, phase: f64, now: Instant) -> bool {
+    /// Whether a check is to be sent now; to be followed by [`Self::result`]. `random` in `0.0..1.0` makes the pauses
+    /// differ by a tenth up or down, or the gateways and nodes that were started together would ask and be asked in step
+    /// for ever; `phase` likewise spreads the first checks of many nodes over the interval.
+    pub fn is_due(&mut self, check: &Check, phase: f64, random: f64, now: Instant) -> bool {
         let next = *self.next.get_or_insert_with(|| now + check.interval.mul_f64(phase));
         if self.running || now < next {
             return false;
         }
         self.running = true;
-        self.next = Some(now + check.interval);
+        self.next = Some(now + check.interval.mul_f64(0.9 + 0.2 * random));
         true
     }
 
     /// The node's state has changed: rows begin anew, and a check that was sent before says nothing.
     pub fn restart(&mut self) {
-        self.passed = 0;
-        self.failed = 0;
-        self.stale = self.running;
+        *self = Self { next: self.next, running: self.running, stale: self.running, ..Self::default() };
     }
 
     /// A result that nobody is interested in any more.
@@ -50,20 +93,29 @@ impl Checks {
         self.restart();
     }
 
-    pub fn result(&mut self, passed: bool, check: &Check) -> Option<Verdict> {
+    pub fn result(&mut self, result: Checked, check: &Check) -> Option<Verdict> {
         self.running = false;
         if std::mem::take(&mut self.stale) {
             return None;
         }
-        if passed {
-            self.failed = 0;
-            self.passed = self.passed.saturating_add(1);
-            (self.passed >= check.rise).then_some(Verdict::Rise)
-        } else {
-            self.passed = 0;
-            self.failed = self.failed.saturating_add(1);
-            (self.failed >= check.fall).then_some(Verdict::Fall)
+        if self.last_slow.is_some_and(|sent| result.has_lived_since(sent)) {
+            // it was at work when it was slow to say so, then and before
+            self.failed -= std::mem::take(&mut self.slow);
         }
+        if result.answer == Answer::Passed {
+            *self = Self { next: self.next, passed: self.passed.saturating_add(1), ..Self::default() };
+            return (self.passed >= check.rise).then_some(Verdict::Rise);
+        }
+        self.passed = 0;
+        if !result.is_failure() {
+            return None;
+        }
+        self.failed = self.failed.saturating_add(1);
+        if result.answer == Answer::Slow {
+            self.slow = self.slow.saturating_add(1);
+            self.last_slow = Some(result.sent);
+        }
+        (self.failed >= check.fall).then_some(Verdict::Fall)
     }
 }
 
@@ -86,22 +138,58 @@ mod tests {
     fn rows_of_equal_results_count() {
         let mut checks = Checks::default();
         let results = [false, false, true, false, false, false, false, true, true];
-        let verdicts: Vec<_> = results.iter().map(|r| checks.result(*r, &check())).collect();
+        let sent = Instant::now();
+        let result = |passed: bool| Checked { answer: passed.into(), sent, alive: None };
+        let verdicts: Vec<_> = results.iter().map(|r| checks.result(result(*r), &check())).collect();
         let (rise, fall) = (Some(Verdict::Rise), Some(Verdict::Fall));
         assert_eq!(verdicts, [None, None, None, None, None, fall, fall, None, rise]);
     }
 
     #[test]
-    fn one_at_a_time_and_an_interval_apart() {
-        let mut checks = Checks::default();
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(!checks.is_due(&check(), 0.4, start), "the first comes at its phase");
-        assert!(checks.is_due(&check(), 0.4, at(2)));
-        assert!(!checks.is_due(&check(), 0.4, at(20)), "the last one is still under way");
-        checks.result(true, &check());
-        assert!(checks.is_due(&check(), 0.4, at(20)));
-        checks.result(true, &check());
-        assert!(!checks.is_due(&check(), 0.4, at(24)));
+    fn one_at_a_time_and_about_an_interval_apart() {
+        for (random, pause) in [(0.0, 4.5), (0.5, 5.0), (0.999, 5.499)] {
+            let mut checks = Checks::default();
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs_f64(seconds);
+            let passed = |sent| Checked { answer: Answer::Passed, sent, alive: None };
+            assert!(!checks.is_due(&check(), 0.4, random, start), "the first comes at its phase");
+            assert!(checks.is_due(&check(), 0.4, random, at(2.0)));
+            assert!(!checks.is_due(&check(), 0.4, random, at(20.0)), "the last one is still under way");
+            checks.result(passed(at(2.0)), &check());
+            assert!(checks.is_due(&check(), 0.4, random, at(20.0)));
+            checks.result(passed(at(20.0)), &check());
+            assert!(!checks.is_due(&check(), 0.4, random, at(19.99 + pause)), "{random}");
+            assert!(checks.is_due(&check(), 0.4, random, at(20.01 + pause)), "{random}");
+        }
+    }
+
+    /// Each row: the answers to checks that are sent every 5 s and come 2 s later, with the node's last sign of life at
+    /// that time, and after how many of them the node falls.
+    #[test]
+    fn what_is_slow_counts_if_the_node_was_not_at_work() {
+        use Answer::{Failed, Passed, Slow};
+        let never = -1.0;
+        type Row<'a> = (&'a str, &'a [(Answer, f64)], Option<usize>);
+        let table: [Row; 8] = [
+            ("idle, or hung", &[(Slow, never), (Slow, never), (Slow, never)], Some(3)),
+            ("at work each time", &[(Slow, 1.0), (Slow, 6.0), (Slow, 11.0), (Slow, 16.0)], None),
+            ("before each was sent", &[(Slow, -0.5), (Slow, -0.5), (Slow, -0.5)], Some(3)),
+            ("between two", &[(Slow, never), (Slow, 4.0), (Slow, 4.0), (Slow, 4.0)], Some(4)),
+            ("at work, then not", &[(Slow, 1.0), (Slow, 1.0), (Slow, 1.0), (Slow, 1.0)], Some(4)),
+            ("refused while others end", &[(Failed, 1.0), (Failed, 6.0), (Failed, 11.0)], Some(3)),
+            ("mixed", &[(Failed, 1.0), (Slow, 1.0), (Slow, 11.0), (Failed, 16.0), (Failed, 21.0)], Some(5)),
+            ("a pass in between", &[(Slow, never), (Slow, never), (Passed, never), (Slow, never)], None),
+        ];
+        for (name, row, want) in table {
+            let start = Instant::now();
+            let at = |seconds: f64| start + Duration::from_secs_f64(1.0 + seconds);
+            let mut checks = Checks::default();
+            let falls = row.iter().enumerate().position(|(number, (answer, alive))| {
+                let sent = at(number as f64 * 5.0);
+                let alive = (*alive > never).then(|| at(*alive));
+                checks.result(Checked { answer: *answer, sent, alive }, &check()) == Some(Verdict::Fall)
+            });
+            assert_eq!(falls.map(|place| place + 1), want, "{name}");
+        }
     }
 }

@@ -13,6 +13,8 @@ pub enum Reason {
     Failures(Outcome),
     /// The probe failed.
     ProbeFailed(Outcome),
+    /// It had something to do and was silent for `timeouts.stall`, while another node was not.
+    Stalled,
     /// The active check failed `fall` times.
     CheckFailed,
     /// The active check passed `rise` times.
@@ -34,6 +36,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Failures(outcome) => write!(f, "max_fails reached, last failure {outcome}"),
             Self::ProbeFailed(outcome) => write!(f, "probe failed, {outcome}"),
+            Self::Stalled => f.write_str("silent at work while other nodes are not"),
             Self::CheckFailed => f.write_str("health check failed"),
             Self::CheckPassed => f.write_str("health check passed"),
             Self::Answered => f.write_str("answered"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::event::Event;
 use super::node::NodeId;
 use super::pool::Pool;
+use super::pulse::Pulse;
 use crate::outcome::Outcome;
 
 /// Which node of which pool, for as long as the process lives.
@@ -39,6 +40,7 @@ pub struct Lease {
     pub(super) epoch: u64,
     pub(super) id: Arc<NodeId>,
     pub(super) address: SocketAddr,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) settled: bool,
 }
 
@@ -66,6 +68,26 @@ impl Lease {
     /// The node gave a good response head: the best sign of life there is, minutes before the response ends.
     pub fn good_head(&self, now: Instant) -> Option<Event> {
         self.pool.good_head(self, now)
+    }
+
+    /// The node has sent something for this attempt. To be called for whatever comes: it costs one store.
+    pub fn progress(&self, now: Instant) {
+        self.pulse.beat(now);
+    }
+
+    /// Resolves when the node was found stalled with this attempt: where the client has got nothing yet, another node may
+    /// do better. May be asked for at any time, also after the fact.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.pulse).until_given_up(self.ticket)
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.pulse.is_given_up(self.ticket)
+    }
+
+    /// Its silence means nothing: what goes over an upgraded connection is its two ends' affair.
+    pub fn may_be_silent(&self) {
+        self.pool.may_be_silent(self);
     }
 
     /// The node said that it is full, and perhaps for how long.

@@ -11,6 +11,7 @@ mod health;
 mod lease;
 mod node;
 mod pool;
+mod pulse;
 mod snapshot;
 mod table;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use checks::Answer;
 pub use counters::{Counters, Resumed};
 pub use event::{Change, Event, Reason};
 pub use lease::{Charge, Key, Lease};

@@ -1,11 +1,13 @@
 //! One node of a pool: who it is, what it may get, how it is.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Reason;
 use super::health::{Health, State};
+use super::pulse::Pulse;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
 use crate::outcome::Outcome;
@@ -33,6 +35,14 @@ pub(super) struct Node {
     /// Where its name leads; `None` while that is not known.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
+    /// What [`Self::cap`] was in the last round.
+    pub told_cap: u32,
+    /// When the attempts began that it has, by their numbers. Empty while `timeouts.stall` is off.
+    pub at_work: BTreeMap<u64, Instant>,
+    /// The last attempt that began before its last ejection: what has been silent for longer than that is not held against
+    /// the node once it is back.
+    pub last_before: u64,
+    pub pulse: Arc<Pulse>,
     pub health: Health,
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
@@ -49,6 +59,10 @@ impl Node {
             drain: false,
             removed: false,
             in_flight: 0,
+            told_cap: u32::MAX,
+            at_work: BTreeMap::new(),
+            last_before: 0,
+            pulse: Arc::new(Pulse::new(now)),
             health,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
@@ -72,11 +86,31 @@ impl Node {
         self.health.is_up() && !self.drain && !self.removed
     }
 
+    /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life. Only
+    /// attempts after this one count.
+    pub fn silent_since(&self, attempt: u64) -> Option<Instant> {
+        let (_, oldest) = self.at_work.range(attempt + 1..).next()?;
+        Some(self.pulse.last().map_or(*oldest, |last| last.max(*oldest)))
+    }
+
     pub fn count(&mut self, outcome: Outcome) {
         let place = Outcome::ALL.iter().position(|o| *o == outcome);
         if let Some(count) = place.and_then(|place| self.attempts.get_mut(place)) {
             *count += 1;
         }
+    }
+
+    /// Most requests that it may have now. Where `max_in_flight` is set, slow start lets it have its share of that and no
+    /// more: requests that wait go where there is room, whatever the scores. That holds for the last node that is up too,
+    /// and for a last resort that was just heard again, for they would get all that wait at once. Without a limit there
+    /// is nothing to take a share of, and nobody waits for room.
+    pub fn cap(&self, policy: &config::Health, now: Instant) -> u32 {
+        let share = self.health.share(policy, now);
+        if self.limit == u32::MAX || share >= 1.0 {
+            return self.limit;
+        }
+        // a little less, or 0.11 x 100 would be 12
+        ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
     }
 
     fn tier(&self, now: Instant) -> Tier {
@@ -97,7 +131,7 @@ impl Node {
     /// Brings what the balancing policy sees of this node up to date.
     pub fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
         candidate.in_flight = self.in_flight;
-        candidate.limit = self.limit;
+        candidate.limit = self.cap(policy, now);
         candidate.inverse_rate = 1.0 / (self.weight * self.health.share(policy, now));
         candidate.tier = self.tier(now);
     }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use event_listener::{EventListener, IntoNotification};
 use parking_lot::Mutex;
 
+use super::checks::Answer;
 use super::counters::Resumed;
-use super::event::{Change, Event, Reason};
+use super::event::{Change, Event};
 use super::health::Report;
 use super::lease::{Charge, Key, Lease};
 use super::snapshot::PoolSnapshot;
@@ -51,8 +52,11 @@ pub struct Question {
     pub node: Arc<super::NodeId>,
     pub address: SocketAddr,
     pub kind: QuestionKind,
+    /// Whether it has attempts that can show that it is at work.
+    pub has_work: bool,
     /// The node's epoch when it was asked.
     pub(super) epoch: u64,
+    pub(super) sent: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +100,7 @@ impl Pool {
     pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let mut table = self.table.lock();
         let place = table.choose(tried, now)?;
-        let (key, ticket, epoch, id, address) = table.take(place, now);
-        Ok(Lease { pool: Arc::clone(self), key, ticket, epoch, id, address, settled: false })
+        Ok(table.take(self, place, now))
     }
 
     /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
@@ -121,6 +124,7 @@ impl Pool {
     }
 
     pub(super) fn good_head(&self, lease: &Lease, now: Instant) -> Option<Event> {
+        lease.progress(now);
         let change = |table: &mut Table| {
             let node = table.node(lease.key)?;
             node.health.good_head(lease.ticket, lease.epoch, now)
@@ -144,12 +148,21 @@ impl Pool {
     ) -> (Option<Event>, Option<Charge>) {
         let Lease { key, ticket, epoch, .. } = *lease;
         let report = Report { ticket, epoch, outcome };
+        if outcome == Outcome::Ok {
+            lease.progress(now);
+        }
         let mut table = self.table.lock();
-        let event = table.end(key, Some(report), now);
+        let event = table.end(key, report, now);
         drop(table);
         self.wake(event.as_ref());
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         (event, charge)
+    }
+
+    pub(super) fn may_be_silent(&self, lease: &Lease) {
+        if let Some(node) = self.table.lock().node(lease.key) {
+            node.at_work.remove(&lease.ticket);
+        }
     }
 
     pub(super) fn count(&self, lease: &Lease, outcome: Outcome) {
@@ -196,9 +209,12 @@ impl Pool {
 
     /// What time alone has brought about since the last call.
     pub fn tick(&self, now: Instant) -> Vec<Event> {
-        let events = self.table.lock().tick(now);
+        let (events, room) = self.table.lock().tick(now);
         if !events.is_empty() {
             self.wake_all();
+        } else if room > 0 {
+            self.unbound.notify(room.additional());
+            self.choosy.notify(usize::MAX);
         }
         events
     }
@@ -208,21 +224,25 @@ impl Pool {
         self.table.lock().questions(now)
     }
 
-    /// The answer to a question: whether the node was there, and well.
-    pub fn answer(&self, question: &Question, yes: bool, now: Instant) -> Option<Event> {
+    /// The answer to a question.
+    pub fn answer(&self, question: &Question, answer: impl Into<Answer>, now: Instant) -> Option<Event> {
+        let answer = answer.into();
         self.change(question.key, now, |table| match question.kind {
-            QuestionKind::Back => table.node(question.key)?.health.answered(question.epoch, yes, now),
-            QuestionKind::Check => table.checked(question.key, yes, now),
+            QuestionKind::Back => {
+                table.node(question.key)?.health.answered(question.epoch, answer == Answer::Passed, now)
+            }
+            QuestionKind::Check => table.checked(question.key, answer, question.sent, now),
         })
     }
 
     /// A node's name was looked up; `None`: it leads nowhere, and the last address stays in use if there was one.
     pub fn resolved(&self, key: Key, address: Option<SocketAddr>, now: Instant) -> Option<Event> {
         self.change(key, now, |table| {
+            let policy = table.policy().clone();
             let node = table.node(key)?;
             let first = node.resolved.is_none() && address.is_some();
             node.resolved = address.or(node.resolved);
-            if first { node.health.restore(Reason::Resolved, now) } else { None }
+            if first { node.health.resolved(&policy, now) } else { None }
         })
     }
 

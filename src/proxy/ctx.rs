@@ -50,6 +50,9 @@ pub struct Ctx {
     pub stranded: Option<Instant>,
     /// The node under way closed a kept-alive connection on which the request had just been sent.
     was_stale: bool,
+    /// A stream has begun with nothing but its head, which says little: the server in front of an engine that hangs sends
+    /// that too. What counts as its good head is the first that follows.
+    pub head_alone: bool,
     /// When it was sent the last time.
     pub sent_at: Option<Instant>,
     deaths: Deaths,
@@ -91,6 +94,7 @@ impl Ctx {
             sent: 0,
             stranded: None,
             was_stale: false,
+            head_alone: false,
             sent_at: None,
             deaths: Deaths::default(),
             suspects: Vec::new(),
@@ -179,6 +183,27 @@ impl Ctx {
         }
     }
 
+    /// The node has sent something of its response.
+    pub fn progress(&mut self) {
+        if let Some(lease) = &self.lease {
+            lease.progress(Instant::now());
+        }
+        if std::mem::take(&mut self.head_alone) {
+            self.good_head(self.status.unwrap_or_default());
+        }
+    }
+
+    /// Resolves when the node under way is found stalled. What the client has seen nothing of then goes to another.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let given_up = self.lease.as_ref().map(Lease::given_up);
+        async move {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// The node said that it is full, in its status or in the first event of its stream.
     pub fn busy(&self, head: &ResponseHeader) {
         let after = head.headers.get(RETRY_AFTER).and_then(|value| classify::retry_after(value.as_bytes()));
@@ -201,9 +226,13 @@ impl Ctx {
             self.deaths = self.deaths_with_this();
         }
         self.was_stale = false;
+        self.head_alone = false;
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
-        if outcome == Outcome::Http5xx {
+        // before the first event an error is as good as a 5xx
+        let says_broken =
+            outcome == Outcome::Http5xx || outcome == Outcome::EngineError && self.farewell.is_none();
+        if says_broken {
             self.suspect(charge, now);
         }
         self.status = None;

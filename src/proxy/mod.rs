@@ -171,6 +171,17 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
+    fn upstream_response_body_filter(
+        &self,
+        _s: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        ctx.progress();
+        Ok(None)
+    }
+
     async fn response_filter(
         &self,
         session: &mut Session,

@@ -41,6 +41,10 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
     ctx.sent_at = Some(Instant::now());
+    if let Some(lease) = ctx.lease.as_ref().filter(|_| ctx.unkept.is_some()) {
+        // it waits for its client's upload
+        lease.may_be_silent();
+    }
     strip_for_node(header, is_upgrade(session))?;
     if let Some(lease) = &ctx.lease {
         give_host(header, lease.address())?;
@@ -76,6 +80,9 @@ pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
         return;
     }
     ctx.status = Some(head.status.as_u16());
+    if let Some(lease) = ctx.lease.as_ref().filter(|_| head.status == 101) {
+        lease.may_be_silent();
+    }
     ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
     match outcome(ctx) {
         Outcome::Ok => ctx.good_head(head.status.as_u16()),

@@ -110,6 +110,8 @@ pub struct Story {
 struct Heard {
     text: String,
     tokens: u64,
+    /// Those of them at the end that brought nothing but blanks.
+    blank_tokens: u64,
     /// Of all that was said; `None`: not all are known.
     ids: Option<Vec<u32>>,
     /// Ids that have come, but not the text that they stand for.
@@ -134,6 +136,8 @@ struct Part {
     before: u64,
     /// Blanks that were said, and that it may say again.
     blanks: String,
+    /// Tokens of those blanks.
+    blank_tokens: u64,
     /// All has been said: only what follows it is wanted.
     is_mute: bool,
 }
@@ -183,19 +187,27 @@ impl Story {
             return Err(Refused::UsedUp);
         }
         let heard = &self.heard;
+        let is_chat = self.asked.kind == Kind::Chat;
+        // a chat's blanks at the end will be said again
+        let tokens = heard.tokens.saturating_sub(if is_chat { heard.blank_tokens } else { 0 });
         let said = Said {
             text: &heard.text,
-            tokens: heard.tokens,
+            tokens,
             ids: heard.prompt_ids.as_deref().zip(heard.ids.as_deref()).filter(|(_, ids)| !ids.is_empty()),
         };
         let body = self.asked.continued(&self.request, said)?;
-        let text = if self.asked.kind == Kind::Chat { heard.text.as_str() } else { "" };
+        let text = if is_chat { heard.text.as_str() } else { "" };
         self.part = Part {
             number: self.part.number + 1,
-            before: heard.tokens,
+            before: tokens,
             blanks: text[text.trim_end().len()..].to_owned(),
+            blank_tokens: heard.tokens - tokens,
             is_mute: is_whole,
         };
+        if !is_whole {
+            self.heard.tokens = tokens;
+            self.heard.blank_tokens = 0;
+        }
         self.left -= 1;
         Ok(Continuation::Ask(body.into()))
     }

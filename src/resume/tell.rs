@@ -18,7 +18,7 @@ impl Story {
         }
         if let Some(usage) = chunk.fields.object("usage") {
             self.heard.prompt_tokens = usage.number("prompt_tokens").or(self.heard.prompt_tokens);
-            self.heard.usage |= chunk.choice.is_none();
+            self.heard.usage |= chunk.choice.as_ref().is_none_or(|choice| choice.finished);
         }
         if let Some(choice) = &chunk.choice {
             self.heard.prompt_ids = self.heard.prompt_ids.take().or_else(|| choice.prompt_ids.clone());
@@ -32,6 +32,7 @@ impl Story {
     /// What the client gets of a chunk of a node that goes on.
     pub(super) fn retell(&mut self, mut chunk: Chunk) -> Option<Bytes> {
         let mut is_news = chunk.choice.is_none();
+        let is_end = chunk.choice.as_ref().is_some_and(|choice| choice.finished);
         if let Some(choice) = chunk.choice.take() {
             let first = *items(chunk.fields.get("choices")?)?.first()?;
             let retold = self.retell_choice(&choice, Object::parse(first.as_bytes())?);
@@ -57,7 +58,7 @@ impl Story {
         if let Some(usage) = chunk.fields.object("usage") {
             let usage = self.added_up(usage).to_string();
             chunk.fields.set("usage", usage);
-            self.heard.usage |= chunk.fields.get("choices").is_none_or(|choices| choices == "[]");
+            self.heard.usage |= is_end || chunk.fields.get("choices").is_none_or(|choices| choices == "[]");
         }
         Some(format!("data: {}\n\n", chunk.fields).into())
     }
@@ -70,6 +71,11 @@ impl Story {
         let is_other = choice.has_tools || choice.has_reasoning;
         if text.is_empty() && !is_end && !is_role && !is_other {
             // blanks that were said before, a second role, or nothing at all
+            if !self.part.is_mute && !choice.text.is_empty() {
+                let again = choice.ids.as_ref().map_or(1, |ids| ids.len() as u64);
+                self.heard.tokens += again;
+                self.heard.blank_tokens += again;
+            }
             return None;
         }
         fields.remove("prompt_token_ids");
@@ -126,6 +132,7 @@ impl Story {
             self.lose(Refused::Reasoning);
         }
         let heard = &mut self.heard;
+        let before = heard.tokens;
         match &choice.ids {
             None if text.is_empty() => {}
             None => {
@@ -140,8 +147,12 @@ impl Story {
             let unsaid = std::mem::take(&mut heard.unsaid);
             heard.ids.iter_mut().for_each(|ids| ids.extend_from_slice(&unsaid));
         }
+        match text.trim_end() {
+            "" => heard.blank_tokens += heard.tokens - before,
+            _ => heard.blank_tokens = 0,
+        }
         if self.lost.is_none() {
-            self.heard.text.push_str(text);
+            heard.text.push_str(text);
         }
     }
 
@@ -150,7 +161,11 @@ impl Story {
         let before = self.part.before;
         let own = usage.number("prompt_tokens").unwrap_or(0);
         let prompt = self.heard.prompt_tokens.unwrap_or_else(|| own.saturating_sub(before));
-        let said = if self.part.is_mute { 0 } else { usage.number("completion_tokens").unwrap_or(0) };
+        let said = if self.part.is_mute {
+            self.part.blank_tokens
+        } else {
+            usage.number("completion_tokens").unwrap_or(0)
+        };
         usage.set("prompt_tokens", prompt.to_string());
         usage.set("completion_tokens", (before + said).to_string());
         usage.set("total_tokens", (prompt + before + said).to_string());

@@ -153,6 +153,41 @@ fn nodes_whose_streams_end_badly_are_ejected() {
     });
 }
 
+#[test]
+fn a_request_to_which_every_node_says_so_is_charged_to_none() {
+    run(async {
+        let both = nodes(2);
+        let gateway = Gateway::start(&both, "health: { max_fails: 2 }").await;
+        both.iter().for_each(|node| node.set_fault(fault("error_event:0")));
+        for _ in 0..6 {
+            assert!(ask(&gateway, chat(&gateway, 3, true)).await.text().contains("\"error\""));
+        }
+        for name in ["a", "b"] {
+            assert_eq!((gateway.state(name), gateway.node(name).recent_failures), (NodeState::Up, 0));
+            assert!(gateway.attempts(name, Outcome::EngineError) > 0);
+        }
+    });
+}
+
+#[test]
+fn done_without_a_finish_reason_is_no_end() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let answering = async {
+            let (mut node, _) = script.request().await;
+            node.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+                .await;
+            node.write("data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n")
+                .await;
+            node.write("data: [DONE]\n\n").await;
+        };
+        let ((seen, _), ()) = tokio::join!(stream(&gateway), answering);
+        assert!(seen.contains("data: {\"error\"") && !seen.contains("[DONE]"), "{seen}");
+        assert_eq!(gateway.attempts("s", Outcome::Truncated), 1);
+    });
+}
+
 /// A slow node: its first token comes long after its head.
 #[test]
 fn a_head_is_held_back_for_so_long_and_no_longer() {

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use evenkeel::fleet::{NodeState, Reason};
 use evenkeel::outcome::Outcome;
-use evenkeel::sim::Health;
+use evenkeel::sim::{Health, Loading, Node, Options, State};
+use http_body_util::BodyExt;
 
-use crate::harness::{Client, Gateway, LIMIT, ask, chat, eventually, nodes, pool_of, run};
+use crate::harness::{
+    Client, Gateway, LIMIT, ask, chat, eventually, node, nodes, nodes_like, pool_of, run, steps,
+};
 
 fn check(rise: u32, fall: u32) -> String {
     format!(
@@ -102,6 +105,115 @@ fn a_crashed_node_is_found_by_its_check_before_a_request_is() {
         assert_eq!(gateway.attempts("a", Outcome::Connect), 0);
         nodes[0].restart(Duration::ZERO);
         eventually(LIMIT, "it is back", || gateway.state("a") == NodeState::Up).await;
+    });
+}
+
+/// What a node that is started later meets: it is ejected by then, and the first check that it answers well brings it in.
+async fn is_started_later(engine: &str, loading: Loading) {
+    let options = Options { loading, ..Options::default() };
+    let nodes = ["a", "b"].map(|name| node(Options { name: name.into(), ..options.clone() }));
+    nodes[0].crash().await;
+    let more =
+        format!("engine: {engine}, health: {{ fail_timeout: 60s, check: {{ interval: 2s, fall: 1 }} }}");
+    let gateway = Gateway::start(&nodes, &more).await;
+    eventually(LIMIT, "it is found missing", || gateway.state("a") == NodeState::Ejected).await;
+    if loading == Loading::Answer503 {
+        nodes[0].restart(Duration::from_secs(3));
+        let checked = |node: &Node| node.state() == State::Loading && node.stats().health_checks > 0;
+        eventually(LIMIT, "it is checked while it loads", || checked(&nodes[0])).await;
+        assert_eq!(gateway.state("a"), NodeState::Ejected, "{engine}");
+        assert_eq!(ask(&gateway, chat(&gateway, 1, false)).await.field("x-evenkeel-node"), Some("b"));
+    } else {
+        nodes[0].restart(Duration::ZERO);
+    }
+    nodes[0].ready().await;
+    let before = nodes[0].stats().health_checks;
+    eventually(LIMIT, "it is in", || gateway.state("a") == NodeState::Up).await;
+    let checks = nodes[0].stats().health_checks - before;
+    assert!(checks <= 1, "{engine}: in after {checks} checks");
+    assert_eq!(gateway.attempts("a", Outcome::Connect), 0, "{engine}: no request was sent there to find out");
+}
+
+#[test]
+fn a_node_that_is_started_later_comes_in_within_an_interval() {
+    run(async {
+        tokio::join!(
+            is_started_later("vllm", Loading::Refuse),
+            is_started_later("sglang", Loading::Refuse),
+            is_started_later("llamacpp", Loading::Answer503),
+        );
+    });
+}
+
+/// A long prefill, or a full queue: the node has no time for its check, but its streams go on.
+async fn streams_all_the_while(engine: &str, health: Health) {
+    let nodes = nodes_like(2, &Options { step: steps(20), ..Options::default() });
+    let more = format!(
+        "engine: {engine}, health: {{ fail_timeout: 60s, check: {{ interval: 100ms, timeout: 2s, fall: 1 }} }}"
+    );
+    let gateway = Gateway::start(&nodes, &more).await;
+    let mut client = Client::h1(&gateway).await;
+    let mut stream = client.begin(chat(&gateway, 1_000_000, true)).await.unwrap();
+    assert_eq!(stream.headers()["x-evenkeel-node"], "a");
+    let reading = tokio::spawn(async move {
+        while let Some(Ok(_)) = stream.frame().await {}
+        stream
+    });
+    nodes[0].set_health(health);
+    let before = nodes[0].stats().health_checks;
+    eventually(LIMIT, "it was checked again and again", || nodes[0].stats().health_checks > before + 3).await;
+    assert_eq!((gateway.state("a"), gateway.node("a").ejections), (NodeState::Up, 0), "{engine} {health:?}");
+    // without them it is as ill as it says
+    reading.abort();
+    drop(client);
+    eventually(LIMIT, "it is ejected", || gateway.state("a") == NodeState::Ejected).await;
+    assert_eq!(gateway.node("a").reason, Some(Reason::CheckFailed), "{engine} {health:?}");
+}
+
+#[test]
+fn a_node_that_streams_is_not_ejected_by_a_check_that_is_only_slow() {
+    run(async {
+        let busy = Health::Status { code: 503 };
+        tokio::join!(
+            streams_all_the_while("vllm", busy),
+            streams_all_the_while("sglang", busy),
+            streams_all_the_while("llamacpp", busy),
+            streams_all_the_while("vllm", Health::Hang),
+        );
+    });
+}
+
+#[test]
+fn a_node_whose_check_says_500_is_ejected_whatever_it_streams() {
+    run(async {
+        let nodes = nodes_like(2, &Options { step: steps(20), ..Options::default() });
+        let gateway = Gateway::start(&nodes, &check(1, 2)).await;
+        let mut client = Client::h1(&gateway).await;
+        let stream = client.begin(chat(&gateway, 1_000_000, true)).await.unwrap();
+        nodes[0].set_health(Health::Status { code: 500 });
+        eventually(LIMIT, "it is ejected", || gateway.state("a") == NodeState::Ejected).await;
+        drop(stream);
+    });
+}
+
+/// Nothing ends meanwhile, and no node changes: only time passes.
+#[test]
+fn those_who_wait_get_the_room_of_a_slow_start_as_it_grows() {
+    run(async {
+        let nodes = nodes_like(1, &Options { step: steps(3_600_000), ..Options::default() });
+        let list = format!("{{ name: a, address: \"{}\", max_in_flight: 8 }}", nodes[0].addr());
+        let gateway = Gateway::with("", &pool_of("p", &list, "health: { slow_start: 3s }")).await;
+        nodes[0].crash().await;
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (request, mut client) = (chat(&gateway, 1, false), Client::h1(&gateway).await);
+            clients.spawn(async move { client.begin_patiently(request).await.map(drop) });
+        }
+        let refused = || gateway.status().requests == 8 && gateway.attempts("a", Outcome::Connect) >= 5;
+        eventually(LIMIT, "they wait", refused).await;
+        nodes[0].restart(Duration::ZERO);
+        eventually(LIMIT, "all are there", || gateway.in_flight() == [8]).await;
+        eventually(LIMIT, "the node has them", || nodes[0].stats().received == 8).await;
     });
 }
 

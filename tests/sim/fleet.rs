@@ -68,7 +68,10 @@ impl Plan {
         let count = rng.usize(2..=12);
         let clients = spread(rng, 8.0, 384.0) as usize;
         let horizon = spread(rng, 3600.0, 3.0 * 3600.0);
-        let conf = Self::random_pool(rng, count, clients);
+        let mut conf = Self::random_pool(rng, count, clients);
+        let streams = [0.0, 0.5, 1.0][rng.usize(0..3)];
+        // a node that works on whole answers is silent for as long as those take: there no time is the right one
+        conf.timeouts.stall = (streams == 1.0 && rng.bool()).then(|| seconds(spread(rng, 30.0, 600.0)));
         let weather_each = horizon / spread(rng, 1.0, 8.0);
         let calm = rng.u8(0..10) == 0;
         Self {
@@ -76,7 +79,7 @@ impl Plan {
             clients,
             mean: (horizon * clients as f64 / REQUESTS).clamp(1.0, 1800.0),
             speeds: (0..count).map(|_| spread(rng, 0.5, 2.0)).collect(),
-            streams: [0.0, 0.5, 1.0][rng.usize(0..3)],
+            streams,
             poison: [0.0, 0.0, 0.01, 0.1][rng.usize(0..4)],
             bad: [0.0, 0.05, 0.5][rng.usize(0..3)],
             leaves: [0.0, 0.02, 0.2][rng.usize(0..3)],

@@ -14,7 +14,10 @@ pub struct Seen {
     /// Since when it has that state.
     pub since: f64,
     pub in_flight: u32,
-    pub limit: u32,
+    limit: u32,
+    /// When its slow start began, and what that was before it was ejected.
+    ramp: Option<f64>,
+    ramp_before: Option<f64>,
     /// Leases taken since it is probing that are still there.
     pub probes: Vec<usize>,
     /// Leases that others got while it was probing and nobody tried it.
@@ -27,12 +30,15 @@ pub struct Seen {
     failures: VecDeque<f64>,
     pub leases: u64,
     pub ejections: u64,
+    pub stalls: u64,
+    pub given_up: u64,
 }
 
 #[derive(Debug)]
 pub struct Watch {
     pub nodes: Vec<Seen>,
     policy: config::Health,
+    stall: Option<f64>,
     lightest: f64,
     heaviest: f64,
     clients: usize,
@@ -47,6 +53,8 @@ impl Watch {
             since: 0.0,
             in_flight: 0,
             limit: node.max_in_flight.map_or(u32::MAX, |max| max as u32),
+            ramp: None,
+            ramp_before: None,
             probes: Vec::new(),
             passed_over: 0,
             refused_until: 0.0,
@@ -56,11 +64,14 @@ impl Watch {
             failures: VecDeque::new(),
             leases: 0,
             ejections: 0,
+            stalls: 0,
+            given_up: 0,
         };
         let weights = || conf.nodes.iter().map(|node| node.weight);
         Self {
             nodes: conf.nodes.iter().map(seen).collect(),
             policy: conf.health.clone(),
+            stall: conf.timeouts.stall.map(|stall| stall.as_secs_f64()),
             lightest: weights().fold(f64::MAX, f64::min),
             heaviest: weights().fold(0.0, f64::max),
             clients,
@@ -76,9 +87,22 @@ impl Watch {
         self.nodes.iter().all(|node| node.state == NodeState::Up)
     }
 
+    /// Most requests that it may have. What an ejected node may have as the last resort is not known here.
+    pub fn cap(&self, node: usize, now: f64) -> u32 {
+        let (seen, slow_start) = (&self.nodes[node], self.policy.slow_start.as_secs_f64());
+        match seen.ramp {
+            Some(since) if seen.state == NodeState::Up && seen.limit < u32::MAX && slow_start > 0.0 => {
+                let share = ((now - since) / slow_start).clamp(0.01, 1.0);
+                ((f64::from(seen.limit) * share - 1e-9).ceil() as u32).max(1)
+            }
+            _ => seen.limit,
+        }
+    }
+
     pub fn is_fit(&self, node: usize, now: f64) -> bool {
+        let cap = self.cap(node, now - 1e-6);
         let node = &self.nodes[node];
-        node.well && node.state == NodeState::Up && node.in_flight < node.limit && now >= node.refused_until
+        node.well && node.state == NodeState::Up && node.in_flight < cap && now >= node.refused_until
     }
 
     /// To be called after anything that may have changed it.
@@ -102,7 +126,11 @@ impl Watch {
                 NodeState::Ejected
             }
             Change::Probing => NodeState::Probing,
-            Change::Back { .. } => NodeState::Up,
+            Change::Back { reason } => {
+                let seen = &mut self.nodes[node];
+                seen.ramp = if reason == Reason::NotItsFault { seen.ramp_before } else { Some(now) };
+                NodeState::Up
+            }
             Change::Joined | Change::Draining => unreachable!("no reload here"),
         };
         let seen = &mut self.nodes[node];
@@ -124,6 +152,8 @@ impl Watch {
         let others_up = self.nodes.iter().enumerate().any(|(i, n)| i != node && n.state == NodeState::Up);
         let seen = &mut self.nodes[node];
         seen.ejections += 1;
+        seen.ramp_before = seen.ramp;
+        let well_for = if seen.well { now - seen.well_since } else { 0.0 };
         match reason {
             Reason::Failures(_) if seen.state == NodeState::Probing => {}
             Reason::Failures(outcome) => {
@@ -132,6 +162,16 @@ impl Watch {
                 assert!(outcome != Outcome::Http5xx || others_up, "node {node}: a 5xx ejected the last");
             }
             Reason::ProbeFailed(_) => assert_eq!(seen.state, NodeState::Probing, "node {node}"),
+            Reason::Stalled => {
+                seen.stalls += 1;
+                let stall = self.stall.expect("it is switched on");
+                assert!(others_up, "node {node}: the last was ejected as stalled");
+                assert!(seen.in_flight > 0, "node {node}: stalled without work");
+                assert!(
+                    well_for <= stall + self.sleep,
+                    "node {node}: stalled, though it streams since {well_for} s"
+                );
+            }
             Reason::CheckFailed => assert!(others_up, "node {node}: a check ejected the last"),
             other => panic!("node {node}: ejected because {other}"),
         }
@@ -142,7 +182,7 @@ impl Watch {
         if before.contains(&node) {
             let better = (0..self.nodes.len()).find(|i| {
                 let other = &self.nodes[*i];
-                let open = other.state == NodeState::Up && other.in_flight < other.limit;
+                let open = other.state == NodeState::Up && other.in_flight < self.cap(*i, now - 1e-6);
                 !before.contains(i) && open && now >= other.refused_until
             });
             assert!(better.is_none(), "node {node} again, and {better:?} was not tried: {:?}", self.nodes);
@@ -150,8 +190,9 @@ impl Watch {
         for other in self.nodes.iter_mut().filter(|n| n.state == NodeState::Probing && n.probes.is_empty()) {
             other.passed_over += 1;
         }
+        let cap = self.cap(node, now + 1e-6);
         let seen = &mut self.nodes[node];
-        assert!(seen.in_flight < seen.limit, "node {node}: above its limit");
+        assert!(seen.in_flight < cap, "node {node}: above its limit, or its share of that: {cap}");
         assert!(now >= seen.refused_until - 1e-6, "node {node}: it refused a moment ago");
         seen.in_flight += 1;
         seen.leases += 1;
@@ -179,6 +220,17 @@ impl Watch {
         if outcome.is_failure() {
             seen.failures.push_back(now);
         }
+    }
+
+    /// It was found stalled with an attempt that had no head yet.
+    pub fn given_up(&mut self, node: usize, now: f64) {
+        let (seen, stall) = (&mut self.nodes[node], self.stall.expect("it is switched on"));
+        seen.given_up += 1;
+        let well_for = if seen.well { now - seen.well_since } else { 0.0 };
+        assert!(
+            well_for <= stall + self.sleep,
+            "node {node}: given up, though it streams since {well_for} s"
+        );
     }
 
     pub fn refused(&mut self, node: usize, now: f64) {

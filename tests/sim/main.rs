@@ -8,9 +8,11 @@
 mod attempt;
 mod client;
 mod fleet;
+mod herd;
 mod invariants;
 mod node;
 mod scripted;
+mod silence;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +39,7 @@ fn random_fleets() {
     let next = AtomicU64::new(1);
     let events = AtomicU64::new(0);
     let hours = AtomicU64::new(0);
-    let ejections = AtomicU64::new(0);
+    let [ejections, stalls, given_up] = [const { AtomicU64::new(0) }; 3];
     let work = || {
         let mut failed = Vec::new();
         loop {
@@ -49,6 +51,8 @@ fn random_fleets() {
                 Ok(told) => {
                     events.fetch_add(told.events, Ordering::Relaxed);
                     ejections.fetch_add(told.ejections, Ordering::Relaxed);
+                    stalls.fetch_add(told.stalls, Ordering::Relaxed);
+                    given_up.fetch_add(told.given_up, Ordering::Relaxed);
                     hours.fetch_add(told.seconds / 3600, Ordering::Relaxed);
                 }
                 Err(_) => {
@@ -64,7 +68,10 @@ fn random_fleets() {
         threads.into_iter().flat_map(|t| t.join().expect("panics are caught inside")).collect()
     });
     failed.sort_unstable();
-    println!("{fleets} fleets, {events:?} events, {hours:?} virtual hours, {ejections:?} ejections");
+    println!(
+        "{fleets} fleets, {events:?} events, {hours:?} virtual hours, {ejections:?} ejections, {stalls:?} of them as stalled, \
+         with {given_up:?} attempts that went elsewhere"
+    );
     assert!(
         failed.is_empty(),
         "{} of {fleets} fleets broke a promise: EVENKEEL_SEED={failed:?}",

@@ -22,6 +22,7 @@ pub enum Weather {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub weather: Weather,
+    pub since: f64,
     pub speed: f64,
     /// Number of the present weather: an end that belongs to an older one is void.
     pub weather_number: u64,
@@ -31,7 +32,7 @@ pub struct Node {
 
 impl Node {
     pub fn new(speed: f64) -> Self {
-        Self { weather: Weather::Well, speed, weather_number: 0, running: Vec::new() }
+        Self { weather: Weather::Well, since: 0.0, speed, weather_number: 0, running: Vec::new() }
     }
 
     /// Whether a request that arrives is served.

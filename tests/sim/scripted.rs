@@ -175,3 +175,33 @@ fn a_blind_check_does_not_bring_a_broken_node_back() {
     assert!(wasted <= 12, "{wasted} attempts were wasted on it in half an hour");
     assert_eq!(world.told.failed, 0);
 }
+
+/// Its engine hangs for half an hour, its `/health` says 200 all the while, and requests have no limit of their own.
+#[test]
+fn a_node_that_hangs_costs_what_waits_there_one_stall_each_time_it_is_tried() {
+    let mut plan = Plan::calm(4, 64);
+    plan.blind_check = true;
+    plan.conf.timeouts.stall = Some(seconds(60.0));
+    plan.conf.health.check = Some(evenkeel::config::Check {
+        path: "/health".into(),
+        interval: seconds(5.0),
+        timeout: seconds(2.0),
+        rise: 1,
+        fall: 3,
+    });
+    let mut world = World::new(plan);
+    world.run_until(60.0);
+    world.set_weather(0, Weather::Hung);
+    world.run_until(60.0 + 60.0 + 1.0);
+    let node = &world.watch.nodes[0];
+    assert_eq!((node.state, node.in_flight, node.ejections), (NodeState::Ejected, 0, 1));
+    world.run_until(60.0 + 1800.0);
+    let node = &world.watch.nodes[0];
+    // after 30, 60, 120, 240, 480 s it is tried again, each time up to the limit
+    assert!(node.ejections <= 6, "{} ejections", node.ejections);
+    println!("half an hour: {} ejections, {} attempts that went elsewhere", node.ejections, node.given_up);
+    assert!(node.given_up <= 16 * node.ejections, "{} attempts went elsewhere", node.given_up);
+    assert_eq!(world.told.failed, 0);
+    world.converge();
+    world.settle_down();
+}

@@ -13,7 +13,7 @@ use fastrand::Rng;
 
 use crate::client::{Client, Nature};
 use crate::fleet::{Plan, spread};
-use crate::invariants::Watch;
+use crate::invariants::{Seen, Watch};
 use crate::node::{Node, Weather, weather};
 
 /// What comes due. The numbers tell whether it is still of interest.
@@ -98,6 +98,9 @@ pub struct Told {
     pub failed: u64,
     pub attempts: u64,
     pub ejections: u64,
+    /// Ejections as stalled, and attempts that went elsewhere for it.
+    pub stalls: u64,
+    pub given_up: u64,
 }
 
 impl fmt::Display for Told {
@@ -129,6 +132,8 @@ pub struct World {
 impl World {
     pub fn new(plan: Plan) -> Self {
         let base = Instant::now();
+        // the pool makes its own randomness out of this thread's: the same life again for the same seed
+        fastrand::seed(plan.seed);
         let mut world = Self {
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
             pool: Arc::new(Pool::new(&plan.conf, base)),
@@ -172,8 +177,9 @@ impl World {
 
     pub fn told(self) -> Told {
         let seconds = self.micros / 1_000_000;
-        let ejections = self.watch.nodes.iter().map(|node| node.ejections).sum();
-        Told { seconds, ejections, ..self.told }
+        let sum = |count: fn(&Seen) -> u64| self.watch.nodes.iter().map(count).sum();
+        let (ejections, stalls) = (sum(|node| node.ejections), sum(|node| node.stalls));
+        Told { seconds, ejections, stalls, given_up: sum(|node| node.given_up), ..self.told }
     }
 
     /// An exponential time with this mean.
@@ -262,8 +268,11 @@ impl World {
     /// The gateway's own tick. While nothing is the matter it may sleep in.
     fn tick(&mut self) {
         let now = self.now();
+        self.stream();
         let events = self.pool.tick(now);
         self.saw(events);
+        self.go_elsewhere();
+        self.nobody_hangs();
         for question in self.pool.questions(now) {
             self.put(question);
         }
@@ -309,8 +318,12 @@ impl World {
         self.nodes[node].weather_number += 1;
         self.nodes[node].weather = weather;
         let now = self.seconds();
+        self.nodes[node].since = now;
         let well = self.nodes[node].is_well();
         self.watch.weather(node, well, now);
+        if weather == Weather::Hung {
+            self.streams_stall(node);
+        }
         let kills = if restarted { Some(0.0) } else { self.nodes[node].kills_after() };
         let Some(after) = kills else { return };
         for client in self.nodes[node].running.clone() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Check;
+use crate::fleet::Answer;
 
 fn with_check(rise: u32, fall: u32) -> Bench {
     let check = Check { path: "/health".into(), interval: seconds(5.0), timeout: seconds(2.0), rise, fall };
@@ -16,14 +17,13 @@ fn with_check(rise: u32, fall: u32) -> Bench {
 /// The next round of checks, each node with its result.
 fn round(bench: &mut Bench, results: [(&str, bool); 2]) {
     let mut asked = Vec::new();
-    for _ in 0..2 {
-        bench.pass(2.5);
-        for question in bench.questions(QuestionKind::Check) {
-            let (name, passed) =
-                results.into_iter().find(|(name, _)| **name == *question.node.name).expect("a node");
-            bench.pool.answer(&question, passed, bench.now);
-            asked.push(name);
-        }
+    // an interval, and the tenth by which the pauses differ
+    bench.pass(5.5);
+    for question in bench.questions(QuestionKind::Check) {
+        let (name, passed) =
+            results.into_iter().find(|(name, _)| **name == *question.node.name).expect("a node");
+        bench.pool.answer(&question, passed, bench.now);
+        asked.push(name);
     }
     asked.sort_unstable();
     assert_eq!(asked, ["a", "b"]);
@@ -126,7 +126,7 @@ fn a_blind_check_does_not_spare_the_probe() {
 #[test]
 fn a_check_that_a_reload_took_away_comes_back() {
     let mut bench = with_check(1, 3);
-    bench.pass(5.0);
+    bench.pass(5.5);
     let under_way = bench.questions(QuestionKind::Check);
     assert_eq!(under_way.len(), 2);
     let with = bench.conf.clone();
@@ -136,6 +136,94 @@ fn a_check_that_a_reload_took_away_comes_back() {
         bench.pool.answer(question, true, bench.now);
     }
     bench.pool.configure(&with, bench.now);
-    bench.pass(5.0);
+    bench.pass(5.5);
     assert_eq!(bench.questions(QuestionKind::Check).len(), 2);
+}
+
+/// A round in which `b` passes and `a` is slow; in between `a` may show that it is at work.
+fn slow_round(bench: &mut Bench, shows: Option<&Lease>) {
+    bench.pass(5.5);
+    let asked = bench.questions(QuestionKind::Check);
+    bench.pass(1.0);
+    if let Some(lease) = shows {
+        lease.progress(bench.now);
+    }
+    bench.pass(1.0);
+    for question in asked {
+        let answer = if *question.node.name == *"a" { Answer::Slow } else { Answer::Passed };
+        bench.pool.answer(&question, answer, bench.now);
+    }
+}
+
+#[test]
+fn a_node_at_work_may_be_slow_to_answer_its_check() {
+    let mut bench = with_check(1, 1);
+    let streams = bench.on("a");
+    for _ in 0..20 {
+        slow_round(&mut bench, Some(&streams));
+        assert!(bench.is_up("a"));
+    }
+    slow_round(&mut bench, None);
+    assert!(!bench.is_up("a"), "it was not at work");
+}
+
+#[test]
+fn one_that_refuses_is_ejected_whatever_its_streams_show() {
+    let mut bench = with_check(1, 1);
+    let streams = bench.on("a");
+    bench.pass(5.5);
+    for question in bench.questions(QuestionKind::Check) {
+        streams.progress(bench.now);
+        bench.pool.answer(&question, Answer::Failed, bench.now);
+    }
+    assert!(!bench.is_up("a"));
+}
+
+#[test]
+fn a_check_that_was_only_slow_beside_work_has_seen_nothing() {
+    for (shows, sees) in [(true, false), (false, true)] {
+        let mut bench = with_check(1, 3);
+        let streams = bench.on("a");
+        for _ in 0..5 {
+            bench.once("a", Outcome::Http5xx);
+        }
+        slow_round(&mut bench, shows.then_some(&streams));
+        round(&mut bench, [("a", true), ("b", true)]);
+        assert_eq!(bench.is_up("a"), sees, "shows: {shows}");
+    }
+}
+
+#[test]
+fn a_question_says_whether_the_node_has_work() {
+    let mut bench = with_check(1, 3);
+    let _held = bench.on("a");
+    bench.pass(5.5);
+    let mut has_work: Vec<_> = bench
+        .questions(QuestionKind::Check)
+        .iter()
+        .map(|question| (question.node.name.to_string(), question.has_work))
+        .collect();
+    has_work.sort();
+    assert_eq!(has_work, [("a".to_owned(), true), ("b".to_owned(), false)]);
+}
+
+#[test]
+fn nodes_are_not_asked_in_step_for_ever() {
+    let mut bench = with_check(1, 3);
+    let mut asked: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..60_000 {
+        bench.pass(0.01);
+        for question in bench.questions(QuestionKind::Check) {
+            let at = (bench.now - bench.start).as_secs_f64();
+            asked[usize::from(*question.node.name == *"b")].push(at);
+            bench.pool.answer(&question, true, bench.now);
+        }
+    }
+    for times in &asked {
+        let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let (least, most) =
+            (pauses.iter().fold(9.0, |a: f64, b| a.min(*b)), pauses.iter().fold(0.0, |a: f64, b| a.max(*b)));
+        assert!((4.49..4.8).contains(&least) && most > 5.2 && most < 5.52, "{least} to {most}");
+        assert!((110..=130).contains(&times.len()), "{} in 600 s", times.len());
+    }
 }

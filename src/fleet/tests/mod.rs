@@ -8,6 +8,9 @@ mod property;
 mod reload;
 mod request_fault;
 mod selection;
+mod silence;
+mod slow_start;
+mod stall;
 mod stress;
 mod waiting;
 

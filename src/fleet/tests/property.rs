@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::silence::{Silence, silenced};
 use super::*;
 use crate::balance::{Candidate, Tier, Turn, choose};
 use crate::config::Check;
@@ -17,6 +18,7 @@ const NOBODY: Candidate =
 enum Step {
     Lease(u8),
     GoodHead(usize),
+    Progress(usize),
     Settle(usize, usize),
     Drop(usize),
     Busy(usize, Option<u8>),
@@ -34,12 +36,13 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => any::<u8>().prop_map(Step::Lease),
         2 => any::<usize>().prop_map(Step::GoodHead),
+        2 => any::<usize>().prop_map(Step::Progress),
         8 => (any::<usize>(), 0..Outcome::ALL.len()).prop_map(|(lease, outcome)| Step::Settle(lease, outcome)),
         2 => any::<usize>().prop_map(Step::Drop),
         2 => (any::<usize>(), any::<Option<u8>>()).prop_map(|(lease, after)| Step::Busy(lease, after)),
         2 => any::<usize>().prop_map(Step::TakeBack),
         1 => any::<usize>().prop_map(Step::ChargeAgain),
-        2 => Just(Step::Tick),
+        4 => Just(Step::Tick),
         3 => Just(Step::Ask),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(question, yes)| Step::Answer(question, yes)),
         1 => (any::<u16>(), any::<u16>(), any::<bool>()).prop_map(|(n, d, c)| Step::Configure(n, d, c)),
@@ -63,6 +66,7 @@ fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
         [usize::from(present >> 8 & 3)];
     conf.health.max_fails = u32::from(present >> 10 & 3);
     conf.health.slow_start = seconds(f64::from(drained >> 8 & 1) * 10.0);
+    conf.timeouts.stall = (present >> 12 & 1 == 1).then(|| seconds(20.0));
     conf.health.check = check.then(|| Check {
         path: "/health".into(),
         interval: seconds(5.0),
@@ -79,12 +83,19 @@ struct World {
     leases: Vec<Lease>,
     charges: Vec<Charge>,
     questions: Vec<Question>,
+    silence: Silence,
 }
 
 impl World {
     fn new(present: u16, drained: u16, check: bool) -> Self {
         let bench = Bench::of(some_of_eight(present, drained, check));
-        Self { bench, leases: Vec::new(), charges: Vec::new(), questions: Vec::new() }
+        Self {
+            bench,
+            leases: Vec::new(),
+            charges: Vec::new(),
+            questions: Vec::new(),
+            silence: Silence::default(),
+        }
     }
 
     fn run(&mut self, step: &Step) {
@@ -93,7 +104,14 @@ impl World {
             Step::Lease(tried) => self.lease(*tried),
             Step::GoodHead(i) => {
                 if let Some(lease) = pick(&self.leases, *i) {
-                    lease.good_head(now);
+                    self.silence.shows(lease, now);
+                    self.silence.saw(&lease.good_head(now));
+                }
+            }
+            Step::Progress(i) => {
+                if let Some(lease) = pick(&self.leases, *i) {
+                    self.silence.shows(lease, now);
+                    lease.progress(now);
                 }
             }
             Step::Busy(i, after) => {
@@ -101,27 +119,27 @@ impl World {
                     lease.busy(after.map(|s| seconds(f64::from(s))), now);
                 }
             }
-            Step::Settle(i, outcome) => {
+            Step::Settle(i, outcome) => self.settle(*i, Outcome::ALL[*outcome]),
+            Step::Drop(i) => {
                 if let Some(lease) = take(&mut self.leases, *i) {
-                    self.charges.extend(lease.settle(Outcome::ALL[*outcome], now).1);
+                    self.silence.ends(&lease);
                 }
             }
-            Step::Drop(i) => drop(take(&mut self.leases, *i)),
             Step::TakeBack(i) => {
                 if let Some(charge) = pick(&self.charges, *i) {
-                    self.bench.pool.take_back(*charge, now);
+                    self.silence.saw(&self.bench.pool.take_back(*charge, now));
                 }
             }
             Step::ChargeAgain(i) => {
                 if let Some(charge) = take(&mut self.charges, *i) {
-                    self.bench.pool.charge_again(charge, now);
+                    self.silence.saw(&self.bench.pool.charge_again(charge, now));
                 }
             }
-            Step::Tick => drop(self.bench.pool.tick(now)),
+            Step::Tick => self.tick(),
             Step::Ask => self.questions.extend(self.bench.pool.questions(now)),
             Step::Answer(i, yes) => {
                 if let Some(question) = take(&mut self.questions, *i) {
-                    self.bench.pool.answer(&question, *yes, now);
+                    self.silence.saw(&self.bench.pool.answer(&question, *yes, now));
                 }
             }
             Step::Configure(present, drained, check) => {
@@ -137,6 +155,27 @@ impl World {
             Step::Pass(millis) => self.bench.now += Duration::from_millis(u64::from(*millis)),
         }
         self.check();
+    }
+
+    fn settle(&mut self, i: usize, outcome: Outcome) {
+        let Some(lease) = take(&mut self.leases, i) else { return };
+        if outcome == Outcome::Ok {
+            self.silence.shows(&lease, self.bench.now);
+        }
+        self.silence.ends(&lease);
+        let (event, charge) = lease.settle(outcome, self.bench.now);
+        self.silence.saw(&event);
+        self.charges.extend(charge);
+    }
+
+    fn tick(&mut self) {
+        let mut silent = self.silence.tick(&self.bench);
+        let events = self.bench.pool.tick(self.bench.now);
+        let mut found = silenced(&events);
+        silent.sort();
+        found.sort();
+        assert_eq!(found, silent);
+        self.silence.saw(&events);
     }
 
     /// A lease must be on a node that may be used at this instant, and be the best of those.
@@ -156,6 +195,7 @@ impl World {
                 let permits = self.free_permits();
                 assert!(!permits.contains(&key), "the permit is taken");
                 assert!(probing.iter().all(|k| *k == key || permits.contains(k)), "no other is touched");
+                self.silence.begins(&lease, &self.bench);
                 self.leases.push(lease);
                 self.check_choice(&fresh);
             }
@@ -179,7 +219,10 @@ impl World {
     fn eligible(&self, tried: &[Key], none_up: bool) -> Vec<Key> {
         let candidates = self.eligible_but_for_room(tried, none_up);
         let table = self.bench.pool.table();
-        let room = |key: &Key| table.members().any(|(k, node)| k == *key && node.in_flight < node.limit);
+        let now = self.bench.now;
+        let room = |key: &Key| {
+            table.members().any(|(k, node)| k == *key && node.in_flight < node.cap(table.policy(), now))
+        };
         candidates.into_iter().filter(room).collect()
     }
 
@@ -257,6 +300,8 @@ impl World {
             }
         }
         assert_eq!(seen, self.leases.len(), "a lease is on no node");
+        drop(table);
+        self.silence.agrees(&self.leases);
     }
 }
 
@@ -280,7 +325,9 @@ proptest! {
         for step in &steps {
             world.run(step);
         }
-        world.leases.clear();
+        for lease in world.leases.drain(..) {
+            world.silence.ends(&lease);
+        }
         world.check();
         assert!(world.bench.pool.is_idle());
         let removed = world.bench.pool.table().members().filter(|(_, node)| node.removed).count();

@@ -100,6 +100,7 @@ pub async fn run(
     let exchanged = tokio::select! {
         exchanged = exchange => exchanged,
         () = gone(session) => Err(Outcome::ClientGone),
+        () = ctx.given_up() => Err(Outcome::Stalled),
     };
     Ok(match exchanged {
         Ok((node, head)) => {

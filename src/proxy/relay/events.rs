@@ -85,11 +85,9 @@ impl Watch {
                 },
             }
         }
-        // one that is over before its first event has told nobody anything
-        match trouble(self.watcher.seen(), answer.ended, self.wants_done) {
-            Some(outcome) if self.watcher.seen().first.is_none() => Err((outcome, None, Bytes::new())),
-            _ => Ok(start.freeze()),
-        }
+        // one that is over before its first event has told nobody anything: llama-cpp-python's answer to a long prompt
+        let is_empty = answer.ended && self.wants_done && self.watcher.seen().first.is_none();
+        if is_empty { Err((Outcome::EngineError, None, Bytes::new())) } else { Ok(start.freeze()) }
     }
 
     /// What becomes of the bytes that [`Self::first_event`] has looked at. From here on a silence longer than `stall`
@@ -126,6 +124,11 @@ impl Watch {
         };
         self.note_life(before);
         told
+    }
+
+    /// Events so far, comments not among them.
+    pub fn events(&self) -> u64 {
+        self.watcher.seen().events
     }
 
     /// When it will have stalled, unless another event comes.

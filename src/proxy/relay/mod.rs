@@ -217,7 +217,7 @@ fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why) -> Box<Error> {
     let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
     ctx.settle(outcome);
     let (status, what) = match outcome {
-        Outcome::Timeout => (504, "did not answer in time"),
+        Outcome::Timeout | Outcome::Stalled => (504, "did not answer in time"),
         Outcome::Connect => (502, "could not be reached"),
         _ => (502, "broke the connection"),
     };

@@ -203,14 +203,19 @@ async fn begin_stream(
     let begun = tokio::select! {
         begun = watch.first_event(answer, deadline) => begun,
         () = gone(session) => return Err(Broken::before(Outcome::ClientGone)),
+        () = ctx.given_up() => return Err(Broken::before(Outcome::Stalled)),
     };
+    ctx.head_alone = true;
+    let has_begun = watch.events() > 0;
     answer.watch = Some(watch);
     match begun {
         Ok(start) => {
             if !start.is_empty() {
                 ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
             }
-            ctx.good_head(answer.head.status.as_u16());
+            if has_begun {
+                ctx.progress();
+            }
             Ok(start)
         }
         Err((outcome, code, start)) => {
@@ -236,11 +241,20 @@ fn parts(chunk: Chunk) -> (Bytes, Option<Failed>) {
 }
 
 /// The next bytes for the client, which may be none, and what has become of the stream.
-async fn watched(answer: &mut Answer, story: Option<&mut Story>) -> (Bytes, Option<Failed>) {
+async fn watched(
+    answer: &mut Answer,
+    story: Option<&mut Story>,
+    given_up: Option<impl Future<Output = ()>>,
+) -> (Bytes, Option<Failed>) {
     let deadline = answer.watch.as_ref().and_then(Watch::deadline);
-    let chunk = match deadline {
-        Some(deadline) => timeout_at(deadline, next(answer)).await.unwrap_or(Err(Outcome::Stalled)),
-        None => next(answer).await,
+    let chunk = match (deadline, given_up) {
+        (Some(deadline), _) => timeout_at(deadline, next(answer)).await.unwrap_or(Err(Outcome::Stalled)),
+        // before its first event a stream has no limit of its own
+        (None, Some(given_up)) => tokio::select! {
+            chunk = next(answer) => chunk,
+            () = given_up => Err(Outcome::Stalled),
+        },
+        (None, None) => next(answer).await,
     };
     match (chunk, &mut answer.watch) {
         (Ok(chunk), Some(watch)) => parts(watch.look(chunk, answer.ended, story)),
@@ -254,10 +268,16 @@ async fn watched(answer: &mut Answer, story: Option<&mut Story>) -> (Bytes, Opti
 
 async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
     while !answer.ended {
+        let events = answer.watch.as_ref().map(Watch::events);
+        let given_up = ctx.head_alone.then(|| ctx.given_up());
         let (chunk, broken) = tokio::select! {
-            watched = watched(answer, ctx.story.as_mut()) => watched,
+            watched = watched(answer, ctx.story.as_mut(), given_up) => watched,
             () = gone(session) => return Err(client_gone()),
         };
+        // comments show nothing: a server can send them while its engine hangs
+        if answer.watch.as_ref().map_or(broken.is_none(), |watch| Some(watch.events()) > events) {
+            ctx.progress();
+        }
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
         let ended = answer.ended && broken.is_none();
         if !chunk.is_empty() || ended {
@@ -280,7 +300,9 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
         let chunk = tokio::select! {
             chunk = next(answer) => chunk.map_err(broken)?,
             () = gone(session) => return Err(broken(Outcome::ClientGone)),
+            () = ctx.given_up() => return Err(broken(Outcome::Stalled)),
         };
+        ctx.progress();
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
         whole = if whole.is_empty() { chunk } else { [whole, chunk].concat().into() };
     }

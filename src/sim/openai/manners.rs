@@ -15,6 +15,8 @@ pub struct Manners {
     pub event: &'static str,
     /// After the usage.
     pub usage: &'static str,
+    /// The last event of a completion always has the usage, and none follows.
+    pub completion_has_usage: bool,
     /// Before the number in an id.
     pub id: Option<&'static str>,
 }
@@ -28,6 +30,7 @@ impl Manners {
                 choice: "",
                 event: "",
                 usage: "",
+                completion_has_usage: false,
                 id: None,
             },
             Engine::Sglang => Self {
@@ -36,6 +39,7 @@ impl Manners {
                 choice: r#","matched_stop":null"#,
                 event: r#","usage":null"#,
                 usage: "",
+                completion_has_usage: false,
                 id: Some("7f3c9a0e5b1d"),
             },
             Engine::Llamacpp => Self {
@@ -44,6 +48,7 @@ impl Manners {
                 choice: "",
                 event: r#","system_fingerprint":"b6000-sim""#,
                 usage: r#","system_fingerprint":"b6000-sim","timings":{"predicted_per_second":50.25}"#,
+                completion_has_usage: true,
                 // for completions too
                 id: Some("chatcmpl"),
             },

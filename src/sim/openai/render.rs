@@ -17,7 +17,7 @@ pub const DONE: &str = "data: [DONE]\n\n";
 pub struct Render {
     kind: Kind,
     pub prompt: Prompt,
-    pub include_usage: bool,
+    include_usage: bool,
     token_ids: bool,
     manners: Manners,
     id: String,
@@ -91,16 +91,28 @@ impl Render {
         Bytes::from(out)
     }
 
-    /// The event that says why the answer ends.
-    pub fn finish(&self, reason: &str) -> Bytes {
+    /// The event that says why the answer ends, after so many tokens.
+    pub fn finish(&self, reason: &str, tokens: u32) -> Bytes {
         let Manners { last_delta, choice, event, .. } = self.manners;
         let text = match self.kind {
             Kind::Chat => format!("\"delta\":{last_delta}"),
             Kind::Completion => r#""text":"""#.to_owned(),
         };
+        let usage =
+            if self.ends_in_usage() { format!(",{}", self.usage_field(tokens)) } else { String::new() };
         let head = self.event_head();
         let choice = format!(r#"{{"index":0,{text},"logprobs":null,"finish_reason":"{reason}"{choice}}}"#);
-        Bytes::from(format!("{head}\"choices\":[{choice}]{event}}}\n\n"))
+        Bytes::from(format!("{head}\"choices\":[{choice}]{event}{usage}}}\n\n"))
+    }
+
+    /// The event that says why the answer ends has the usage too.
+    fn ends_in_usage(&self) -> bool {
+        self.manners.completion_has_usage && self.kind == Kind::Completion
+    }
+
+    /// Whether an event of its own has the usage.
+    pub fn has_usage_event(&self) -> bool {
+        self.include_usage && !self.ends_in_usage()
     }
 
     /// The last event but `[DONE]`, if the request asked for it.

@@ -97,8 +97,8 @@ impl TokenStream {
         if self.sent == 0 && self.render.is_chat() {
             self.queue.push_back(self.render.role());
         }
-        self.queue.push_back(self.render.finish(reason));
-        if self.render.include_usage {
+        self.queue.push_back(self.render.finish(reason, self.sent));
+        if self.render.has_usage_event() {
             self.queue.push_back(self.render.usage(self.sent));
         }
         if done {

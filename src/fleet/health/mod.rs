@@ -8,13 +8,20 @@
 //!
 //! Nothing here reads the clock: every method takes `now`.
 
+mod acquittal;
+mod asking;
+mod state;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::checks::{Checks, Verdict};
+pub use state::{Ejection, Probe, State};
+
+use super::checks::Checks;
 use super::event::{Change, Reason};
 use crate::config;
 use crate::outcome::Outcome;
+use state::Before;
 
 /// A node that refused a connection is passed over for this long, so that an empty dead node does not attract
 /// every new request.
@@ -23,60 +30,6 @@ pub const REFUSED_HOLD: Duration = Duration::from_secs(1);
 pub const BUSY_HOLD: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is believed.
 pub const BUSY_HOLD_MAX: Duration = Duration::from_secs(30);
-/// A node that still refuses connections after its time is asked again this often.
-pub const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// While no node is up, the ejected ones are asked this often whether they accept connections.
-pub const ASK_WHEN_NONE_UP: Duration = Duration::from_secs(1);
-
-/// Where a node stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    Up,
-    Ejected(Ejection),
-    /// The time is over and the node answered when it was asked; one request at a time may try it.
-    Probing {
-        probe: Option<Probe>,
-    },
-}
-
-/// A node that gets no requests.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ejection {
-    pub until: Instant,
-    pub reason: Reason,
-    /// Whether it took the last connection: it may then serve as the last resort when no node is up.
-    pub accepts: bool,
-    /// When it last showed whether it accepts connections.
-    seen: Instant,
-    asking: bool,
-    /// The failure that failed a probe, so that it can be taken back.
-    failed_probe: Option<u64>,
-    /// What it was like before, in case that the ejection is taken back.
-    before: Before,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Before {
-    believed_from: u64,
-    back_since: Option<Instant>,
-}
-
-impl Ejection {
-    /// Whether it is time to ask: at the end of its time, and then again and again; while no node is up at all,
-    /// before that too.
-    fn is_due(&self, none_up: bool, now: Instant) -> bool {
-        let pause = if none_up { ASK_WHEN_NONE_UP } else { ASK_AGAIN };
-        let rested = now.saturating_duration_since(self.seen) >= pause;
-        if now < self.until { none_up && !self.accepts && rested } else { self.seen < self.until || rested }
-    }
-}
-
-/// The one request that tries a node which has been ejected.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Probe {
-    pub ticket: u64,
-    pub since: Instant,
-}
 
 /// What an attempt says of the node when it reports.
 #[derive(Clone, Copy, Debug)]
@@ -101,13 +54,16 @@ pub struct Health {
     window: VecDeque<(Instant, u64)>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
+    /// Ejections for silence at work since its last good head: each doubles the time too.
+    stalls: u32,
     /// The failed probe that was taken back, in case that it is charged again.
     acquitted_probe: Option<u64>,
     /// When it last gave a good head, or was found well in another way.
     last_good: Instant,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
-    /// When it came back; `None` if it never was away, for a fresh process starts at full share.
+    /// When it came back, or was heard again while it is still ejected; `None` if it never was away, for a fresh process
+    /// starts at full share.
     back_since: Option<Instant>,
     checks: Checks,
     /// It was ejected for what the check did not see, and the check has seen nothing since: that it passes is no news.
@@ -124,6 +80,7 @@ impl Health {
             believed_from: 0,
             window: VecDeque::new(),
             failed_probes: 0,
+            stalls: 0,
             acquitted_probe: None,
             refused_until: None,
             busy_until: None,
@@ -204,6 +161,9 @@ impl Health {
     /// makes the node up again.
     pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
         self.last_good = now;
+        if self.is_up() && self.believes(epoch) {
+            self.stalls = 0;
+        }
         let believed = match self.state {
             State::Up => false,
             State::Ejected(_) => self.believes(epoch),
@@ -239,6 +199,7 @@ impl Health {
                 // a last resort failed: it is asked before it is used again
                 ejection.accepts = false;
                 ejection.seen = now;
+                self.back_since = None;
                 None
             }
             _ => None,
@@ -281,11 +242,13 @@ impl Health {
         }
         let place = self.window.partition_point(|(other, _)| *other <= at);
         self.window.insert(place, (at, report.ticket));
-        // a 5xx never ejects the last node that is up: a bad answer is better than none
+        // a 5xx never ejects the last node that is up: a bad answer is better than none, as silence of any kind is not
         if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
             return None;
         }
-        Some(self.eject(Reason::Failures(report.outcome), policy.fail_timeout, None, now))
+        let stalls = report.outcome == Outcome::Stalled;
+        let time = if stalls { self.stall_time(policy) } else { policy.fail_timeout };
+        Some(self.eject(Reason::Failures(report.outcome), time, None, now))
     }
 
     fn probe_failed(&mut self, report: Report, policy: &config::Health, now: Instant) -> Change {
@@ -294,9 +257,31 @@ impl Health {
             return self.eject(Reason::Failures(report.outcome), Duration::ZERO, None, now);
         }
         self.failed_probes = self.failed_probes.saturating_add(1);
-        let factor = 1_u32.checked_shl(self.failed_probes).unwrap_or(u32::MAX);
-        let time = policy.fail_timeout.saturating_mul(factor).min(policy.max_eject);
+        let time = doubled(policy, self.failed_probes);
         self.eject(Reason::ProbeFailed(report.outcome), time, Some(report.ticket), now)
+    }
+
+    /// A probe that was only at work has proved little of a node that hangs: each time that it comes back so and is as silent
+    /// as before it is out for twice as long.
+    fn stall_time(&mut self, policy: &config::Health) -> Duration {
+        let time = doubled(policy, self.stalls);
+        self.stalls = self.stalls.saturating_add(1);
+        time
+    }
+
+    /// It was silent at work while others were not.
+    pub fn stalled(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+        match self.state {
+            State::Up => {
+                let time = self.stall_time(policy);
+                Some(self.eject(Reason::Stalled, time, None, now))
+            }
+            State::Probing { probe: Some(Probe { ticket, .. }) } => {
+                let report = Report { ticket, epoch: self.epoch, outcome: Outcome::Stalled };
+                Some(self.probe_failed(report, policy, now))
+            }
+            State::Probing { probe: None } | State::Ejected(_) => None,
+        }
     }
 
     fn eject(&mut self, reason: Reason, time: Duration, failed_probe: Option<u64>, now: Instant) -> Change {
@@ -315,12 +300,7 @@ impl Health {
         self.believed_from = self.epoch;
         self.back_since = None;
         self.checks.restart();
-        // the engine answers 500, or hangs, beside a server that says that all is well
-        self.check_is_blind = matches!(
-            reason,
-            Reason::Failures(Outcome::Http5xx | Outcome::Timeout)
-                | Reason::ProbeFailed(Outcome::Http5xx | Outcome::Timeout)
-        );
+        self.check_is_blind = is_beside_the_check(reason);
         Change::Ejected { reason, time }
     }
 
@@ -337,59 +317,6 @@ impl Health {
         Change::Back { reason }
     }
 
-    /// A failure turned out to be the request's own fault, for another node failed it too. That is believed of a node
-    /// that gives good answers to other requests, or all nodes that are broken in the same way would acquit each other
-    /// for ever. A probe has no such record: it is acquitted once.
-    pub fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
-        let acquits_probe = self.acquitted_probe.is_none();
-        let is_probe =
-            matches!(&self.state, State::Ejected(ejection) if ejection.failed_probe == Some(ticket));
-        if !is_probe && now.saturating_duration_since(self.last_good) >= policy.fail_timeout {
-            return None;
-        }
-        let before = self.window.len();
-        self.window.retain(|(_, counted)| *counted != ticket);
-        let was_counted = self.window.len() < before;
-        match &self.state {
-            State::Ejected(ejection) if is_probe && acquits_probe => {
-                self.failed_probes = self.failed_probes.saturating_sub(1);
-                self.acquitted_probe = Some(ticket);
-                self.believed_from = ejection.before.believed_from;
-                self.state = State::Probing { probe: None };
-                Some(Change::Probing)
-            }
-            State::Ejected(Ejection { reason: Reason::Failures(_), before, .. })
-                if was_counted && self.window.len() < policy.max_fails as usize =>
-            {
-                self.believed_from = before.believed_from;
-                self.back_since = before.back_since;
-                self.state = State::Up;
-                Some(Change::Back { reason: Reason::NotItsFault })
-            }
-            _ => None,
-        }
-    }
-
-    /// It was the node's failure after all. A probe that failed, and was given the benefit of the doubt, has failed.
-    pub fn charge_again(
-        &mut self,
-        report: Report,
-        at: Instant,
-        policy: &config::Health,
-        last_up: bool,
-        now: Instant,
-    ) -> Option<Change> {
-        if now.saturating_duration_since(at) >= policy.fail_timeout {
-            return None;
-        }
-        if self.state == (State::Probing { probe: None }) && self.acquitted_probe == Some(report.ticket) {
-            return Some(self.probe_failed(report, policy, now));
-        }
-        let is_charged = self.window.iter().any(|(_, counted)| *counted == report.ticket);
-        let counts = self.is_up() && self.believes(report.epoch) && !is_charged;
-        if counts { self.count(report, at, policy, last_up, now) } else { None }
-    }
-
     /// The node said that it is full.
     pub fn busy(&mut self, retry_after: Option<Duration>, now: Instant) {
         let hold = retry_after.unwrap_or(BUSY_HOLD).min(BUSY_HOLD_MAX);
@@ -403,39 +330,28 @@ impl Health {
         passed.then(|| self.come_back(now, Reason::AtWork))
     }
 
-    /// Whether the node is to be asked now if it accepts connections. To be followed by [`Self::answered`].
-    pub fn ask(&mut self, none_up: bool, now: Instant) -> bool {
-        let State::Ejected(ejection) = &mut self.state else { return false };
-        let due = !ejection.asking && ejection.is_due(none_up, now);
-        ejection.asking |= due;
-        due
-    }
-
-    /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
-    /// An answer to a question of an earlier ejection is old.
-    pub fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
-        let State::Ejected(ejection) = &mut self.state else { return None };
-        if epoch != self.epoch {
-            return None;
-        }
-        ejection.asking = false;
-        ejection.seen = now;
-        let news = yes && !ejection.accepts;
-        ejection.accepts = yes;
-        if !yes {
-            return None;
-        }
-        self.refused_until = None;
-        if now >= ejection.until {
-            self.state = State::Probing { probe: None };
-            return Some(Change::Probing);
-        }
-        news.then_some(Change::Accepts)
-    }
-
     /// An administrator, or a name that cannot be resolved, takes the node out.
     pub fn take_out(&mut self, reason: Reason, time: Duration, now: Instant) -> Change {
         self.eject(reason, time, None, now)
+    }
+
+    /// Its name leads somewhere for the first time. That is no return while the process starts: all are as empty as it is.
+    pub fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+        let starts = now.saturating_duration_since(self.last_good) < policy.slow_start;
+        let was_there =
+            matches!(&self.state, State::Ejected(ejection) if ejection.before.back_since.is_none());
+        let change = self.restore(Reason::Resolved, now);
+        if starts && was_there {
+            self.back_since = None;
+        }
+        change
+    }
+
+    /// It is no longer drained: it comes back as empty as one that was ejected.
+    pub fn undrained(&mut self, now: Instant) {
+        if self.is_up() {
+            self.back_since = Some(now);
+        }
     }
 
     /// Brings the node back at once.
@@ -443,29 +359,29 @@ impl Health {
         (!self.is_up()).then(|| self.come_back(now, reason))
     }
 
-    /// The result of an active check. `last_up` says that no other node of the pool is up.
-    pub fn checked(
-        &mut self,
-        passed: bool,
-        policy: &config::Health,
-        last_up: bool,
-        now: Instant,
-    ) -> Option<Change> {
-        let Some(check) = &policy.check else {
-            self.checks.ignored();
-            return None;
-        };
-        self.check_is_blind &= passed;
-        match self.checks.result(passed, check)? {
-            Verdict::Rise if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
-            Verdict::Fall if self.is_up() && !last_up => {
-                Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))
-            }
-            Verdict::Rise | Verdict::Fall => None,
-        }
+    #[cfg(test)]
+    pub fn check_is_blind(&self) -> bool {
+        self.check_is_blind
     }
 
     pub fn checks(&mut self) -> &mut Checks {
         &mut self.checks
+    }
+}
+
+/// `fail_timeout`, doubled so many times, up to `max_eject`.
+fn doubled(policy: &config::Health, times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    policy.fail_timeout.saturating_mul(factor).min(policy.max_eject)
+}
+
+/// The engine answers 500, or hangs, beside a server that says that all is well: its check sees nothing of that.
+fn is_beside_the_check(reason: Reason) -> bool {
+    match reason {
+        Reason::Stalled => true,
+        Reason::Failures(outcome) | Reason::ProbeFailed(outcome) => {
+            matches!(outcome, Outcome::Http5xx | Outcome::Timeout | Outcome::Stalled)
+        }
+        _ => false,
     }
 }

@@ -1,16 +1,17 @@
 //! What a pool's lock protects: the nodes, what the policy sees of them, and the counts.
 
+mod rounds;
+
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
-use super::lease::Key;
+use super::lease::{Key, Lease};
 use super::node::{Node, NodeId};
-use super::pool::{Question, QuestionKind, Refusal};
+use super::pool::{Pool, Refusal};
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Tier, Turn};
 use crate::config;
@@ -23,6 +24,7 @@ pub(super) struct Table {
     pool: Arc<str>,
     balance: config::Balance,
     policy: config::Health,
+    stall: Option<Duration>,
     /// The pool is no longer in the config.
     retired: bool,
     /// Places are stable while a lease may refer to them, and used again afterwards.
@@ -58,6 +60,7 @@ impl Table {
             pool: conf.name.as_str().into(),
             balance: conf.balance,
             policy: conf.health.clone(),
+            stall: conf.timeouts.stall,
             retired: false,
             nodes: Vec::new(),
             candidates: Vec::new(),
@@ -113,6 +116,7 @@ impl Table {
     pub fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
         self.policy = conf.health.clone();
+        self.stall = conf.timeouts.stall;
         self.retired = false;
         let mut events = Vec::new();
         let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
@@ -128,6 +132,9 @@ impl Table {
                 None => node.removed = true,
             }
             let drains = node.drain || node.removed;
+            if drained_before && !drains {
+                node.health.undrained(now);
+            }
             events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
             self.bury(place);
         }
@@ -232,30 +239,38 @@ impl Table {
         self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
-    pub fn take(&mut self, place: usize, now: Instant) -> (Key, u64, u64, Arc<NodeId>, SocketAddr) {
+    pub fn take(&mut self, pool: &Arc<Pool>, place: usize, now: Instant) -> Lease {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
-        let address = node.resolved.expect("a node without an address is never chosen");
         node.in_flight += 1;
         self.candidates[place].in_flight = node.in_flight;
-        let taken =
-            (Key { place, serial: node.serial }, ticket, node.health.epoch(), Arc::clone(&node.id), address);
+        if self.stall.is_some() {
+            node.at_work.insert(ticket, now);
+        }
+        let lease = Lease {
+            pool: Arc::clone(pool),
+            key: Key { place, serial: node.serial },
+            ticket,
+            epoch: node.health.epoch(),
+            id: Arc::clone(&node.id),
+            address: node.resolved.expect("a node without an address is never chosen"),
+            pulse: Arc::clone(&node.pulse),
+            settled: false,
+        };
         if !node.health.is_up() {
             node.health.begin(ticket, now);
             self.refresh(place, now);
         }
-        taken
+        lease
     }
 
     /// An attempt has ended and gives its slot back.
-    pub fn end(&mut self, key: Key, report: Option<Report>, now: Instant) -> Option<Event> {
-        let change = report.and_then(|report| {
-            self.node(key)?.count(report.outcome);
-            self.report(key, report, now)
-        });
+    pub fn end(&mut self, key: Key, report: Report, now: Instant) -> Option<Event> {
+        self.node(key)?.count(report.outcome);
+        let change = self.report(key, report, now);
         let event = self.note(key, change, now);
-        self.give_back(key);
+        self.give_back(key, report.ticket);
         event
     }
 
@@ -263,12 +278,13 @@ impl Table {
         let Some(node) = self.node(key) else { return };
         node.count(crate::outcome::Outcome::ClientGone);
         node.health.abandoned(ticket);
-        self.give_back(key);
+        self.give_back(key, ticket);
     }
 
-    fn give_back(&mut self, key: Key) {
+    fn give_back(&mut self, key: Key, ticket: u64) {
         let Some(node) = self.node(key) else { return };
         node.in_flight -= 1;
+        node.at_work.remove(&ticket);
         self.candidates[key.place].in_flight = self.nodes[key.place].as_ref().map_or(0, |n| n.in_flight);
         self.bury(key.place);
     }
@@ -291,21 +307,15 @@ impl Table {
         !self.members().any(|(other, node)| other != key && node.serves())
     }
 
-    /// See [`Health::checked`].
-    pub fn checked(&mut self, key: Key, passed: bool, now: Instant) -> Option<Change> {
-        let last_up = self.is_last_up(key);
-        let policy = self.policy.clone();
-        self.node(key)?.health.checked(passed, &policy, last_up, now)
-    }
-
     /// Remembers a change, and lets the policy see it.
     pub fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
         self.node(key)?;
         self.refresh(key.place, now);
-        let change = change?;
+        let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
-        if matches!(change, Change::Ejected { reason, .. } if reason != Reason::Unresolved) {
-            node.ejections += 1;
+        if let Change::Ejected { reason, .. } = change {
+            node.ejections += u64::from(reason != Reason::Unresolved);
+            node.last_before = last_ticket;
         }
         self.last_event += 1;
         let event = Event {
@@ -321,41 +331,6 @@ impl Table {
         }
         self.events.push_back(event.clone());
         Some(event)
-    }
-
-    pub fn tick(&mut self, now: Instant) -> Vec<Event> {
-        let mut events = Vec::new();
-        for place in self.restless.clone() {
-            let Some(node) = &mut self.nodes[place] else { continue };
-            let key = Key { place, serial: node.serial };
-            let change = node.health.tick(&self.policy, now);
-            events.extend(self.note(key, change, now));
-        }
-        events
-    }
-
-    pub fn questions(&mut self, now: Instant) -> Vec<Question> {
-        let none_up = self.serving() == 0;
-        let count = self.nodes.len().max(1);
-        let mut questions = Vec::new();
-        for (place, node) in self.nodes.iter_mut().enumerate() {
-            let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
-            let Some(address) = node.resolved else { continue };
-            let epoch = node.health.epoch();
-            let mut put = |kind| {
-                let key = Key { place, serial: node.serial };
-                questions.push(Question { key, node: Arc::clone(&node.id), address, kind, epoch });
-            };
-            if node.health.ask(none_up, now) {
-                put(QuestionKind::Back);
-            }
-            let phase = place as f64 / count as f64;
-            if self.policy.check.as_ref().is_some_and(|check| node.health.checks().is_due(check, phase, now))
-            {
-                put(QuestionKind::Check);
-            }
-        }
-        questions
     }
 
     pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {

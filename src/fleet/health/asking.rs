@@ -1,0 +1,67 @@
+//! What the node says when it is asked: whether it is back, and its active check.
+
+use std::time::Instant;
+
+use super::super::checks::{Checked, Verdict};
+use super::super::event::{Change, Reason};
+use super::{Health, State};
+use crate::config;
+
+impl Health {
+    /// Whether the node is to be asked now if it accepts connections. To be followed by [`Self::answered`].
+    pub fn ask(&mut self, none_up: bool, now: Instant) -> bool {
+        let State::Ejected(ejection) = &mut self.state else { return false };
+        let due = !ejection.asking && ejection.is_due(none_up, now);
+        ejection.asking |= due;
+        due
+    }
+
+    /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
+    /// An answer to a question of an earlier ejection is old.
+    pub fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
+        let State::Ejected(ejection) = &mut self.state else { return None };
+        if epoch != self.epoch {
+            return None;
+        }
+        ejection.asking = false;
+        ejection.seen = now;
+        let news = yes && !ejection.accepts;
+        ejection.accepts = yes;
+        if !yes {
+            self.back_since = None;
+            return None;
+        }
+        self.refused_until = None;
+        if news || now >= ejection.until {
+            // while no node is up it gets all that waits: that is when a slow start matters most
+            self.back_since.get_or_insert(now);
+        }
+        if now >= ejection.until {
+            self.state = State::Probing { probe: None };
+            return Some(Change::Probing);
+        }
+        news.then_some(Change::Accepts)
+    }
+
+    /// The result of an active check. `last_up` says that no other node of the pool is up.
+    pub fn checked(
+        &mut self,
+        checked: Checked,
+        policy: &config::Health,
+        last_up: bool,
+        now: Instant,
+    ) -> Option<Change> {
+        let Some(check) = &policy.check else {
+            self.checks.ignored();
+            return None;
+        };
+        self.check_is_blind &= !checked.is_failure();
+        match self.checks.result(checked, check)? {
+            Verdict::Rise if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
+            Verdict::Fall if self.is_up() && !last_up => {
+                Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))
+            }
+            Verdict::Rise | Verdict::Fall => None,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a node's attempts share with it outside the pool's lock: when it last showed a sign of life, and which of them
+//! have been given up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use event_listener::Event;
+
+/// One node's; its leases hold it too.
+#[derive(Debug)]
+pub struct Pulse {
+    base: Instant,
+    /// Nanoseconds from `base` to the last sign of life, and one; 0: none yet.
+    last: AtomicU64,
+    /// Attempts with a number up to this have been given up.
+    given_up: AtomicU64,
+    gave_up: Event,
+}
+
+impl Pulse {
+    pub fn new(now: Instant) -> Self {
+        Self { base: now, last: AtomicU64::new(0), given_up: AtomicU64::new(0), gave_up: Event::new() }
+    }
+
+    /// A sign of life. One plain store, for each chunk of each stream comes by here: two threads may set it back by the
+    /// time between their looks at the clock, which is microseconds where seconds matter.
+    pub fn beat(&self, now: Instant) {
+        let after = now.saturating_duration_since(self.base).as_nanos();
+        self.last.store(u64::try_from(after).unwrap_or(u64::MAX - 1) + 1, Ordering::Relaxed);
+    }
+
+    pub fn last(&self) -> Option<Instant> {
+        let after = self.last.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.base + Duration::from_nanos(after))
+    }
+
+    /// Gives up all attempts with a number up to this one, and tells those that wait for a sign of life.
+    pub fn give_up(&self, ticket: u64) {
+        self.given_up.fetch_max(ticket, Ordering::AcqRel);
+        self.gave_up.notify(usize::MAX);
+    }
+
+    pub fn is_given_up(&self, ticket: u64) -> bool {
+        ticket <= self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Resolves when this attempt is given up, or at once if it has been.
+    pub async fn until_given_up(self: Arc<Self>, ticket: u64) {
+        loop {
+            // before the look, or what happens in between would be missed
+            let listener = self.gave_up.listen();
+            if self.is_given_up(ticket) {
+                return;
+            }
+            listener.await;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the regular rounds over all nodes bring about: time passes, questions are due.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::checks::{Answer, Checked};
+use super::super::event::{Change, Event};
+use super::super::lease::Key;
+use super::super::node::Node;
+use super::super::pool::{Question, QuestionKind};
+use super::Table;
+use crate::config::Check;
+
+impl Table {
+    /// What has happened, and how many more requests the nodes may have because their slow start goes on.
+    pub fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
+        let mut events = self.find_stalled(now);
+        for place in self.restless.clone() {
+            let Some(node) = &mut self.nodes[place] else { continue };
+            let key = Key { place, serial: node.serial };
+            let change = node.health.tick(&self.policy, now);
+            events.extend(self.note(key, change, now));
+        }
+        (events, self.room_gained(now))
+    }
+
+    /// Since the last round: in between, a request may have seen the new room, but those that wait have not.
+    fn room_gained(&mut self, now: Instant) -> usize {
+        let policy = &self.policy;
+        let gain = |node: &mut Node| {
+            let cap = node.cap(policy, now);
+            cap.saturating_sub(std::mem::replace(&mut node.told_cap, cap)) as usize
+        };
+        self.nodes.iter_mut().flatten().map(gain).sum()
+    }
+
+    /// A node that has had something to do for `timeouts.stall` and has shown nothing since, though another that is up
+    /// has: its `/health` may say what it likes. Where all are silent nothing is wrong with one of them, and the last
+    /// that is up has no other to be compared with. Whatever its state, what waits there for so long goes elsewhere.
+    fn find_stalled(&mut self, now: Instant) -> Vec<Event> {
+        let Some(stall) = self.stall else { return Vec::new() };
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < stall;
+        // one that is silent for so long is not the one that is heard
+        if !self.members().any(|(_, node)| node.serves() && node.pulse.last().is_some_and(is_recent)) {
+            return Vec::new();
+        }
+        let is_silent = |since: Option<Instant>| since.is_some_and(|since| !is_recent(since));
+        let silent = self.members().filter(|(_, node)| is_silent(node.silent_since(0)));
+        let silent: Vec<_> = silent.map(|(key, _)| key).collect();
+        let (policy, last_ticket) = (self.policy.clone(), self.last_ticket);
+        let mut events = Vec::new();
+        for key in silent {
+            let Some(node) = self.node(key) else { continue };
+            let mut change = None;
+            let mut given_up = node.last_before;
+            if is_silent(node.silent_since(node.last_before)) {
+                change = node.health.stalled(&policy, now);
+                given_up = last_ticket;
+            }
+            node.at_work = node.at_work.split_off(&(given_up + 1));
+            node.pulse.give_up(given_up);
+            events.extend(self.note(key, change, now));
+        }
+        events
+    }
+
+    pub fn questions(&mut self, now: Instant) -> Vec<Question> {
+        let none_up = self.serving() == 0;
+        let count = self.nodes.len().max(1);
+        let mut questions = Vec::new();
+        for (place, node) in self.nodes.iter_mut().enumerate() {
+            let Some(node) = node.as_mut().filter(|n| !n.removed) else { continue };
+            let Some(address) = node.resolved else { continue };
+            let (key, id) = (Key { place, serial: node.serial }, &node.id);
+            let (epoch, has_work) = (node.health.epoch(), node.in_flight > 0);
+            let mut put = |kind| {
+                let node = Arc::clone(id);
+                questions.push(Question { key, node, address, kind, has_work, epoch, sent: now });
+            };
+            if node.health.ask(none_up, now) {
+                put(QuestionKind::Back);
+            }
+            let (phase, random) = (place as f64 / count as f64, self.random.f64());
+            let is_due = |check: &Check| node.health.checks().is_due(check, phase, random, now);
+            if self.policy.check.as_ref().is_some_and(is_due) {
+                put(QuestionKind::Check);
+            }
+        }
+        questions
+    }
+
+    /// See [`Health::checked`].
+    pub fn checked(&mut self, key: Key, answer: Answer, sent: Instant, now: Instant) -> Option<Change> {
+        let last_up = self.is_last_up(key);
+        let policy = self.policy.clone();
+        let node = self.node(key)?;
+        let checked = Checked { answer, sent, alive: node.pulse.last() };
+        node.health.checked(checked, &policy, last_up, now)
+    }
+}

@@ -1,0 +1,110 @@
+//! What the property test knows of silent nodes: the rule of `timeouts.stall` once more, in the plainest way.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::*;
+use crate::fleet::{Change, Reason};
+
+#[derive(Debug)]
+struct Attempt {
+    key: Key,
+    node: String,
+    since: Instant,
+    /// It began while `stall` was on.
+    counts: bool,
+    /// Its node was ejected since it began.
+    older: bool,
+    given_up: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Silence {
+    attempts: BTreeMap<u64, Attempt>,
+    alive: HashMap<Key, Instant>,
+}
+
+impl Silence {
+    pub fn begins(&mut self, lease: &Lease, bench: &Bench) {
+        let attempt = Attempt {
+            key: lease.key(),
+            node: lease.node().name.to_string(),
+            since: bench.now,
+            counts: bench.conf.timeouts.stall.is_some(),
+            older: false,
+            given_up: false,
+        };
+        self.attempts.insert(lease.ticket, attempt);
+    }
+
+    pub fn ends(&mut self, lease: &Lease) {
+        self.attempts.remove(&lease.ticket);
+    }
+
+    pub fn shows(&mut self, lease: &Lease, now: Instant) {
+        self.alive.insert(lease.key(), now);
+    }
+
+    pub fn saw<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+        for event in events.into_iter().filter(|event| matches!(event.change, Change::Ejected { .. })) {
+            let there = self.attempts.values_mut().filter(|attempt| *attempt.node == *event.node);
+            there.for_each(|attempt| attempt.older = true);
+        }
+    }
+
+    /// Since when this node is silent, going by some of its attempts.
+    fn silent_since(&self, key: Key, newer_only: bool) -> Option<Instant> {
+        let waits = |a: &&Attempt| a.key == key && a.counts && !a.given_up && !(newer_only && a.older);
+        let oldest = self.attempts.values().filter(waits).map(|attempt| attempt.since).min()?;
+        Some(oldest.max(self.alive.get(&key).copied().unwrap_or(oldest)))
+    }
+
+    /// To be called right before a tick: gives up what must be, and says which nodes must be ejected.
+    pub fn tick(&mut self, bench: &Bench) -> Vec<String> {
+        let Some(stall) = bench.conf.timeouts.stall else { return Vec::new() };
+        let recent = |at: Instant| bench.now - at < stall;
+        let states: Vec<_> = {
+            let table = bench.pool.table();
+            let state = |(key, node): (Key, &crate::fleet::node::Node)| {
+                let at_work =
+                    !matches!(node.health.state(), State::Ejected(_) | State::Probing { probe: None });
+                (key, node.id.name.to_string(), node.serves(), at_work)
+            };
+            table.members().map(state).collect()
+        };
+        if !states
+            .iter()
+            .any(|(key, _, serves, _)| *serves && self.alive.get(key).is_some_and(|a| recent(*a)))
+        {
+            return Vec::new();
+        }
+        let mut ejected = Vec::new();
+        for (key, name, _, at_work) in states {
+            let is_silent = |since: Option<Instant>| since.is_some_and(|since| !recent(since));
+            let all = is_silent(self.silent_since(key, true));
+            let some = is_silent(self.silent_since(key, false));
+            let theirs = self.attempts.values_mut().filter(|attempt| attempt.key == key);
+            theirs.for_each(|attempt| attempt.given_up |= all || (some && attempt.older));
+            if all && at_work {
+                ejected.push(name);
+            }
+        }
+        ejected
+    }
+
+    pub fn agrees(&self, leases: &[Lease]) {
+        assert_eq!(self.attempts.len(), leases.len());
+        for lease in leases {
+            let attempt = &self.attempts[&lease.ticket];
+            assert_eq!(lease.is_given_up(), attempt.given_up, "{attempt:?}");
+        }
+    }
+}
+
+/// The nodes that these events say were ejected for their silence.
+pub fn silenced(events: &[Event]) -> Vec<String> {
+    let silent = |event: &&Event| {
+        let Change::Ejected { reason, .. } = event.change else { return false };
+        matches!(reason, Reason::Stalled | Reason::ProbeFailed(Outcome::Stalled))
+    };
+    events.iter().filter(silent).map(|event| event.node.to_string()).collect()
+}

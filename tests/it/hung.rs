@@ -1,0 +1,166 @@
+//! A node that takes requests and answers none, while its `/health` says 200.
+
+use std::time::Duration;
+
+use evenkeel::fleet::{NodeState, Reason};
+use evenkeel::outcome::Outcome;
+use evenkeel::sim::{Health, Node};
+use http::Version;
+use http_body_util::BodyExt;
+use tokio::task::JoinSet;
+
+use crate::harness::{Answer, Client, Gateway, LIMIT, Script, chat, eventually, fault, nodes, run, within};
+
+const CHECK: &str = "interval: 100ms, timeout: 500ms";
+
+fn pool(more: &str) -> String {
+    format!(
+        "engine: vllm, health: {{ fail_timeout: 30s, check: {{ {CHECK} }} }}, timeouts: {{ stall: 1s, {more} }}"
+    )
+}
+
+/// Requests that are asked at once, each on a connection of its own.
+fn send(gateway: &Gateway, count: usize, stream: bool) -> JoinSet<Answer> {
+    let mut set = JoinSet::new();
+    for _ in 0..count {
+        let (request, address) = (chat(gateway, 3, stream), gateway.address);
+        set.spawn(async move { Client::to(address, Version::HTTP_11).await.ask(request).await });
+    }
+    set
+}
+
+/// Waits until all requests have reached a node and those on `b` are answered; says how many hang.
+async fn hanging(gateway: &Gateway, nodes: &[Node], count: u64) -> u64 {
+    let reached = || nodes.iter().map(|node| node.stats().received).sum::<u64>() == count;
+    eventually(LIMIT, "some hang, the others are answered", || reached() && gateway.in_flight()[1] == 0)
+        .await;
+    let hang = gateway.in_flight()[0];
+    assert!(hang > 0);
+    hang.into()
+}
+
+/// Asks the others until the condition holds: they are not silent.
+async fn asking(gateway: &Gateway, condition: impl Fn() -> bool) {
+    let mut client = Client::h1(gateway).await;
+    within(LIMIT, "the condition, while another node answers", async {
+        while !condition() {
+            let answer = client.ask(chat(gateway, 1, false)).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        }
+    })
+    .await;
+}
+
+/// What hangs on `a` is answered by `b`.
+async fn goes_elsewhere(nodes: &[Node], text: &str, stream: bool) {
+    nodes[0].set_fault(fault(text));
+    let gateway = Gateway::start(nodes, &pool("first_event: 20s")).await;
+    let clients = send(&gateway, 6, stream);
+    let hang = hanging(&gateway, nodes, 6).await;
+    asking(&gateway, || gateway.state("a") == NodeState::Ejected).await;
+    for answer in within(LIMIT, "all have an answer", clients.join_all()).await {
+        assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{text}");
+        assert!(!stream || answer.text().ends_with("data: [DONE]\n\n"));
+    }
+    let node = gateway.node("a");
+    assert_eq!((node.reason, node.ejections, node.recent_failures), (Some(Reason::Stalled), 1, 0), "{text}");
+    assert_eq!(node.attempts_with(Outcome::Stalled), hang, "{text}");
+    let left = node.ejected_for.unwrap();
+    assert!(left > Duration::from_secs(10) && left <= Duration::from_secs(30), "one event: {left:?}");
+    let checks = || nodes[0].stats().health_checks;
+    let before = checks();
+    eventually(LIMIT, "its check passes again and again", || checks() > before + 5).await;
+    assert_eq!(gateway.state("a"), NodeState::Ejected, "it waits for its time and its probe");
+    gateway.at_rest().await;
+}
+
+#[test]
+fn what_waits_for_a_head_goes_elsewhere() {
+    run(async {
+        for stream in [false, true] {
+            goes_elsewhere(&nodes(2), "hang", stream).await;
+        }
+    });
+}
+
+#[test]
+fn what_waits_for_the_first_event_goes_elsewhere() {
+    run(async { goes_elsewhere(&nodes(2), "stall:0", true).await });
+}
+
+#[test]
+fn what_waits_for_the_rest_of_a_whole_answer_goes_elsewhere() {
+    run(async {
+        let (script, nodes) = (Script::listen().await, nodes(2));
+        let list = format!(
+            "{{ name: a, address: \"{}\" }}, {{ name: b, address: \"{}\" }}",
+            script.address,
+            nodes[1].addr()
+        );
+        let text = crate::harness::pool_of("p", &list, "timeouts: { stall: 1s }");
+        let gateway = Gateway::with("", &text).await;
+        let first = tokio::spawn(within(LIMIT, "an answer", {
+            let request = chat(&gateway, 1, false);
+            let address = gateway.address;
+            async move { Client::to(address, Version::HTTP_11).await.ask(request).await }
+        }));
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{").await;
+        asking(&gateway, || gateway.state("a") == NodeState::Ejected).await;
+        assert_eq!(first.await.unwrap().field("x-evenkeel-node"), Some("b"));
+        assert_eq!(gateway.node("a").reason, Some(Reason::Stalled));
+    });
+}
+
+/// Its server hangs too, so that its check finds it first: what waits there is not forgotten for that.
+#[test]
+fn what_waits_at_a_node_that_its_check_ejected_goes_elsewhere() {
+    run(async {
+        let nodes = nodes(2);
+        nodes[0].set_fault(fault("hang"));
+        let check = "check: { interval: 100ms, timeout: 200ms, fall: 1 }";
+        let more =
+            format!("engine: vllm, health: {{ fail_timeout: 60s, {check} }}, timeouts: {{ stall: 2s }}");
+        let gateway = Gateway::start(&nodes, &more).await;
+        let clients = send(&gateway, 6, false);
+        let hang = hanging(&gateway, &nodes, 6).await;
+        nodes[0].set_health(Health::Hang);
+        eventually(LIMIT, "its check fails", || gateway.state("a") == NodeState::Ejected).await;
+        asking(&gateway, || gateway.in_flight()[0] == 0).await;
+        for answer in within(LIMIT, "all have an answer", clients.join_all()).await {
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        }
+        let node = gateway.node("a");
+        assert_eq!((node.reason, node.ejections), (Some(Reason::CheckFailed), 1));
+        assert_eq!(node.attempts_with(Outcome::Stalled), hang);
+    });
+}
+
+/// A server that sends the heads of its streams at once, in front of an engine that hangs: the client has the head.
+#[test]
+fn what_has_nothing_but_its_head_goes_on_elsewhere_or_ends_visibly() {
+    run(async {
+        for resume in [true, false] {
+            let nodes = nodes(2);
+            nodes[0].set_fault(fault("stall:0"));
+            let more = if resume { ", retry: { resume: on }" } else { "" };
+            let more = format!("{}{more}", pool("first_event: 10ms"));
+            let gateway = Gateway::start(&nodes, &more).await;
+            let mut client = Client::h1(&gateway).await;
+            let response = client.begin(chat(&gateway, 3, true)).await.unwrap();
+            assert_eq!(response.headers()["x-evenkeel-node"], "a");
+            asking(&gateway, || gateway.state("a") == NodeState::Ejected).await;
+            assert_eq!(gateway.node("a").reason, Some(Reason::Stalled));
+            let body = within(LIMIT, "its end", response.into_body().collect()).await;
+            if resume {
+                let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+                assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\""), "{text}");
+            } else {
+                assert!(body.is_err(), "cut");
+            }
+            gateway.at_rest().await;
+            let node = gateway.node("a");
+            assert_eq!((node.ejections, node.attempts_with(Outcome::Stalled)), (1, 1));
+        }
+    });
+}

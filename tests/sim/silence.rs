@@ -1,0 +1,79 @@
+//! Streams at work show that their node is; what a stalled node leaves waiting goes elsewhere.
+
+use evenkeel::fleet::NodeState;
+use evenkeel::outcome::Outcome;
+
+use crate::node::Weather;
+use crate::world::{Due, World};
+
+impl World {
+    /// All tokens since the last tick, at once: to those who look each tick it is the same.
+    pub fn stream(&mut self) {
+        let now = self.now();
+        for node in self.nodes.iter().filter(|node| !node.is_silent()) {
+            let streams = node.running.iter().map(|client| &self.clients[*client]);
+            let first = streams.filter(|client| client.began).find_map(|client| client.lease.as_ref());
+            if let Some(lease) = first {
+                lease.progress(now);
+            }
+        }
+    }
+
+    /// To be called after a tick, which is what finds stalled nodes.
+    pub fn go_elsewhere(&mut self) {
+        let given_up = |client: &usize| {
+            let client = &self.clients[*client];
+            client.status.is_none() && client.lease.as_ref().is_some_and(|lease| lease.is_given_up())
+        };
+        let running = self.nodes.iter().flat_map(|node| &node.running);
+        let stranded: Vec<usize> = running.copied().filter(given_up).collect();
+        for client in stranded {
+            self.watch.given_up(self.clients[client].node, self.seconds());
+            self.fails(client, Outcome::Stalled);
+        }
+    }
+
+    /// Right after a tick nothing may wait at a silent node for longer than the limit while a node that is up streams.
+    pub fn nobody_hangs(&self) {
+        let Some(stall) = self.plan.conf.timeouts.stall else { return };
+        let is_up = |node: &usize| self.watch.nodes[*node].state == NodeState::Up;
+        let streams = |node: &usize| {
+            let begun = self.nodes[*node].running.iter().any(|client| self.clients[*client].began);
+            begun && !self.nodes[*node].is_silent()
+        };
+        let all = || 0..self.nodes.len();
+        if !all().filter(is_up).any(|node| streams(&node)) {
+            return;
+        }
+        for node in all().filter(|node| self.nodes[*node].is_silent()) {
+            let silent_for = self.seconds() - self.nodes[node].since;
+            let running = self.nodes[node].running.iter().map(|client| &self.clients[*client]);
+            let waiting = running.filter(|client| !client.began).filter_map(|client| client.sent_at);
+            let waits = waiting.map(|at| self.now() - at).max();
+            let waits = waits.unwrap_or_default().as_secs_f64().min(silent_for);
+            assert!(
+                waits <= stall.as_secs_f64(),
+                "node {node} is silent, and somebody waits there for {waits} s"
+            );
+        }
+    }
+
+    /// The node hangs from now on: each of its streams is watched for itself.
+    pub fn streams_stall(&mut self, node: usize) {
+        let Some(stall) = self.plan.conf.timeouts.stall else { return };
+        for client in self.nodes[node].running.clone() {
+            let serial = self.clients[client].serial;
+            if self.clients[client].began {
+                let outcome = Outcome::Stalled;
+                self.after(stall.as_secs_f64(), Due::Fails { client, serial, outcome });
+            }
+        }
+    }
+}
+
+impl crate::node::Node {
+    /// Whether nothing comes from there.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.weather, Weather::Hung | Weather::Vanished | Weather::Crashed)
+    }
+}
