@@ -1,12 +1,10 @@
 //! The one request that tries an ejected node, and what it is a proof of.
 
-use std::time::Duration;
-
 use evenkeel::fleet::{NodeState, Reason};
 use evenkeel::sim::{Node, Options};
 use http_body_util::BodyExt;
 
-use crate::harness::{Client, Gateway, LIMIT, chat, eventually, fault, nodes_like, run, steps};
+use crate::harness::{Client, Gateway, LIMIT, chat, eventually, fault, nodes_like, run, steps, within};
 
 /// Two nodes, of which `a` was ejected and may now be tried by one request.
 async fn probing(more: &str) -> (Vec<Node>, Gateway) {
@@ -84,13 +82,13 @@ fn the_head_of_a_stream_alone_is_no_proof() {
 fn the_first_event_after_its_head_is() {
     run(async {
         let (nodes, gateway) = probing("probe_pass: 30s").await;
-        // well after the head, which is held for 50 ms
-        nodes[0].set_speed(0.001);
+        // 3 s a token: well after the head, which is held for 50 ms
+        nodes[0].set_speed(0.0003);
         let mut client = Client::h1(&gateway).await;
         let mut response = client.begin(chat(&gateway, 2, true)).await.unwrap();
         assert_eq!(response.headers()["x-evenkeel-node"], "a");
         assert_eq!(gateway.state("a"), NodeState::Probing);
-        crate::harness::within(Duration::from_secs(10), "an event", response.frame()).await.unwrap().unwrap();
+        within(LIMIT, "an event", response.frame()).await.unwrap().unwrap();
         assert_eq!(gateway.state("a"), NodeState::Up);
     });
 }
