@@ -13,7 +13,8 @@ use crate::harness::{
     Answer, Client, Ended, Gateway, LIMIT, Raw, Script, chat, eventually, fault, nodes, run, within,
 };
 
-const CHECK: &str = "interval: 100ms, timeout: 500ms";
+/// A check that was too slow once would be news when it passes again, and this machine may be busy.
+const CHECK: &str = "interval: 100ms, timeout: 20s";
 
 fn pool(more: &str) -> String {
     format!(

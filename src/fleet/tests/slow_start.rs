@@ -174,15 +174,17 @@ fn those_who_wait_are_woken_as_the_cap_rises() {
 /// What the cap has risen by when the first round after its return comes is told in that round.
 #[test]
 fn the_first_round_after_a_return_wakes_too() {
-    type Comes = fn(&mut Bench);
+    let joins = |bench: &mut Bench| {
+        let mut all = bench.conf.nodes.clone();
+        all.push(config::Node { max_in_flight: Some(LIMIT), ..node("c", "10.0.0.9", 80) });
+        bench.conf.nodes = all;
+        bench.pool.configure(&bench.conf, bench.now);
+    };
+    type Comes<'a> = &'a dyn Fn(&mut Bench);
     let returns: [(&str, Comes); 3] = [
-        ("back", |bench| drop(back(bench))),
-        ("joins", |bench| {
-            let joins = config::Node { max_in_flight: Some(LIMIT), ..node("c", "10.0.0.9", 80) };
-            bench.conf.nodes.push(joins);
-            bench.pool.configure(&bench.conf, bench.now);
-        }),
-        ("off drain", |bench| {
+        ("back", &|bench| drop(back(bench))),
+        ("joins", &joins),
+        ("off drain", &|bench| {
             for drain in [true, false] {
                 bench.conf.nodes[0].drain = drain;
                 bench.pool.configure(&bench.conf, bench.now);

@@ -5,7 +5,9 @@
 
 mod attempt;
 pub mod body;
+mod chunked;
 mod events;
+mod node;
 mod respond;
 
 use pingora::upstreams::peer::HttpPeer;

@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -21,6 +20,7 @@ use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
+use super::node::NodeSession;
 use crate::classify::stream::whole_answer;
 use crate::fleet::{Lease, Member};
 use crate::outcome::Outcome;
@@ -169,7 +169,7 @@ pub async fn pass_on(
         Some(failed) => return Err(Broken::after(failed)),
         None => pass_rest(session, ctx, &mut answer).await?,
     }
-    release(gateway, member, peer, answer.node).await;
+    release(gateway, member, peer, answer.node);
     Ok(())
 }
 
@@ -326,17 +326,9 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
 
 /// The next piece of the body, which may be empty.
 pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
-    match answer.node.read_response_task().await {
-        Ok(HttpTask::Body(chunk, ended)) => {
-            answer.ended = ended;
-            Ok(chunk.unwrap_or_default())
-        }
-        Ok(HttpTask::Trailer(_) | HttpTask::Done) => {
-            answer.ended = true;
-            Ok(Bytes::new())
-        }
-        Ok(_) | Err(_) => Err(Outcome::Truncated),
-    }
+    let chunk = answer.node.next().await.map_err(|_| Outcome::Truncated)?;
+    answer.ended = answer.node.is_done();
+    Ok(chunk)
 }
 
 /// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
@@ -365,9 +357,8 @@ pub async fn finish(session: &mut Session, rest: Bytes, is_whole: bool) -> Resul
 }
 
 /// Keeps the connection for the next request, if the node and its framing allow that.
-async fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, mut node: HttpSession) {
-    node.respect_keepalive();
-    if let Some(stream) = node.reuse().await {
+fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, node: NodeSession) {
+    if let Some(stream) = node.into_reusable() {
         gateway.connector.release_stream(stream, peer.reuse_hash(), Some(member.conf.timeouts.idle));
     }
 }
