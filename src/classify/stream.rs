@@ -91,11 +91,6 @@ impl Watcher {
         &self.seen
     }
 
-    /// The stream is at the boundary between two events, as far as it has come.
-    pub fn is_between_lines(&self) -> bool {
-        self.line.is_empty() && !self.overlong
-    }
-
     /// Looks at the next bytes of the stream, however they were split.
     pub fn look(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {

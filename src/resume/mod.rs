@@ -181,6 +181,7 @@ impl Story {
         self.heard.text = String::new();
         self.heard.ids = None;
         self.heard.unsaid = Vec::new();
+        self.heard.prompt_ids = None;
     }
 
     /// How it goes on after it has broken.

@@ -212,6 +212,7 @@ fn what_cannot_be_cut_in_two_is_refused() {
         (json!({"suffix": "end"}), Refused::Echo),
         (json!({"stop": 7}), Refused::NotUnderstood),
         (json!({"max_tokens": 10.0}), Refused::NotUnderstood),
+        (json!({"max_tokens": 0}), Refused::NotUnderstood),
         (json!({"n_predict": -1}), Refused::NotUnderstood),
     ];
     for (more, want) in table {

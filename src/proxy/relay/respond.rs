@@ -20,7 +20,7 @@ use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
-use super::node::NodeSession;
+use super::node::{NodeSession, Unread};
 use crate::classify::stream::whole_answer;
 use crate::fleet::{Lease, Member};
 use crate::outcome::Outcome;
@@ -285,7 +285,9 @@ async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) ->
         if answer.watch.as_ref().map_or(broken.is_none(), |watch| Some(watch.events()) > events) {
             ctx.progress();
         }
-        ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        if !chunk.is_empty() {
+            ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        }
         let ended = answer.ended && broken.is_none();
         let has_news = !chunk.is_empty() || ended;
         if has_news && write(session, ctx, vec![HttpTask::Body(Some(chunk), ended)]).await? {
@@ -328,7 +330,10 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
 
 /// The next piece of the body, which may be empty.
 pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
-    let chunk = answer.node.next().await.map_err(|_| Outcome::Truncated)?;
+    let chunk = answer.node.next().await.map_err(|unread| match unread {
+        Unread::Silent => Outcome::Timeout,
+        Unread::Closed | Unread::Broken | Unread::Malformed | Unread::BadLength => Outcome::Truncated,
+    })?;
     answer.ended = answer.node.is_done();
     Ok(chunk)
 }
