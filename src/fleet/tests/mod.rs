@@ -3,6 +3,7 @@
 mod checked;
 mod ejection;
 mod last;
+mod learned;
 mod probing;
 mod property;
 mod reload;
