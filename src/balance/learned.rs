@@ -27,8 +27,8 @@ const PIECES: f64 = 2.0;
 pub const ENOUGH: f64 = 128.0;
 /// With so much work half of a difference is believed.
 const PRIOR: f64 = 512.0;
-/// Work beyond [`KEPT`] is forgotten with this time constant, in seconds; what is left, with the other one, and only while
-/// other nodes work: so a node that gets no requests becomes neutral after a while and is tried again.
+/// Work beyond [`KEPT`] is forgotten with this time constant, in seconds, or with that of the weights if that is longer;
+/// what is left, with the other one: so a node that gets no requests becomes neutral after a while and is tried again.
 const MEMORY: f64 = 10.0;
 const LONG_MEMORY: f64 = 120.0;
 const KEPT: f64 = 2048.0;
@@ -98,14 +98,13 @@ impl Speed {
         }
     }
 
-    fn remember(&mut self, work: Work, passed: f64) {
+    fn forget(&mut self, passed: f64, patience: f64) {
         let kept = if self.seen.units > KEPT {
-            (-passed / MEMORY).exp().max(KEPT / self.seen.units)
+            (-passed / MEMORY.max(patience)).exp().max(KEPT / self.seen.units)
         } else {
-            (-passed / LONG_MEMORY).exp()
+            (-passed / LONG_MEMORY.max(10.0 * patience)).exp()
         };
         self.seen.scale(kept);
-        self.seen.add(work);
     }
 
     fn log_speed(&self) -> f64 {
@@ -120,24 +119,24 @@ impl Speed {
 }
 
 /// One round: takes in what the nodes have done in the time that has passed, and moves their weights. To be called at
-/// regular times, with all the nodes that are compared.
+/// regular times while requests are under way (a night without them teaches nothing, and nothing is to be forgotten in
+/// it), with all the nodes that are compared.
 pub fn learn(nodes: &mut [Measured<'_>], passed: Duration) {
-    // a night without requests teaches nothing, and nothing is forgotten in it
-    if nodes.iter().all(|node| node.work.units <= 0.0) {
-        return;
-    }
     let passed = passed.as_secs_f64().min(ROUND_MAX);
     let mut all = Work::default();
     for node in nodes.iter_mut() {
-        node.speed.remember(node.work, passed);
+        node.speed.seen.add(node.work);
         all.add(node.speed.seen);
     }
     if all.seconds <= 0.0 {
         return;
     }
+    let patience = PATIENCE.max(PIECES * all.seconds / all.pieces);
+    for node in nodes.iter_mut() {
+        node.speed.forget(passed, patience);
+    }
     let known = || nodes.iter().filter(|node| node.speed.is_known());
     let middle = known().map(|node| node.speed.log_speed()).sum::<f64>() / known().count().max(1) as f64;
-    let patience = PATIENCE.max(PIECES * all.seconds / all.pieces);
     let step = 1.0 - (-passed / patience).exp();
     for Measured { speed, .. } in nodes {
         let bound = WEIGHT_MAX.ln();
@@ -192,13 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_pool_forgets_nothing_and_an_idle_node_does() {
+    fn a_node_that_does_nothing_is_forgotten_in_the_end() {
         let mut speeds = vec![Speed::default(); 2];
         rounds(&mut speeds, 300, &[(500.0, 30.0), (500.0, 10.0)]);
-        let before = weights(&speeds);
-        rounds(&mut speeds, 100_000, &[(0.0, 1.0), (0.0, 1.0)]);
-        assert_eq!(weights(&speeds), before);
-        assert!(before[1] < 0.3, "{before:?}");
+        assert!(speeds[1].weight() < 0.3, "{:?}", weights(&speeds));
         rounds(&mut speeds, 6000, &[(500.0, 30.0), (0.0, 1.0)]);
         assert!(near(speeds[1].weight(), 1.0), "tried again in the end: {:?}", weights(&speeds));
     }

@@ -17,6 +17,7 @@ impl Table {
             return;
         }
         self.learned = now;
+        let in_flight: u32 = self.members().map(|(_, node)| node.in_flight).sum();
         let mut measured = Vec::new();
         for node in self.nodes.iter_mut().flatten().filter(|node| node.wanted == Weight::Auto) {
             // taken in any case: what a node did during its slow start says nothing after it
@@ -25,7 +26,8 @@ impl Table {
                 measured.push(Measured { speed: &mut node.speed, work });
             }
         }
-        if measured.is_empty() {
+        let is_idle = measured.iter().all(|node| node.work.units <= 0.0);
+        if measured.is_empty() || is_idle && in_flight == 0 {
             return;
         }
         learn(&mut measured, passed);

@@ -108,3 +108,16 @@ fn a_reload_keeps_what_was_learned_and_switches_it_on_and_off() {
     bench.pool.configure(&bench.conf, bench.now);
     assert_eq!(bench.snapshot("a").weight_from, WeightFrom::TooLittle { seen: 0.0 });
 }
+
+#[test]
+fn a_night_without_requests_changes_nothing() {
+    let mut bench = auto(2);
+    work(&mut bench, 300, &[("a", 5), ("b", 10)]);
+    let before = bench.snapshot("a");
+    for _ in 0..5000 {
+        bench.pass(10.0);
+        bench.pool.tick(bench.now);
+    }
+    assert_eq!(bench.snapshot("a").weight_from, before.weight_from);
+    assert_eq!(weight(&bench, "a"), before.weight);
+}

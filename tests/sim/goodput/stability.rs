@@ -157,6 +157,19 @@ fn a_node_that_crashes_comes_back_to_its_share_and_no_more() {
     }
 }
 
+/// What is learned from whole answers is as old as they are: a delay, which is what makes a loop swing.
+#[test]
+fn answers_of_a_minute_make_nothing_swing() {
+    for told in [Told::Usage, Told::Nothing] {
+        let mut scene = steady(&[SLOW, 1.0], Sizes::Uniform { min: 500, max: 3000 }, told, 2400.0);
+        (scene.at_once, scene.step.per_seq) = (24, Duration::from_millis(3));
+        let samples = lived(&scene);
+        let (early, late) = (rest(&samples, 400.0, 1400.0), rest(&samples, 1400.0, 2400.0));
+        println!("{told:?}: {early:.2?}, then {late:.2?}");
+        assert!(late.swing <= 1.5 && late.swing <= 1.2 * early.swing, "{early:?}, then {late:?}");
+    }
+}
+
 #[test]
 fn a_slow_node_that_nobody_asks_is_tried_again() {
     let mut scene = steady(&[0.1, 1.0], UNIFORM, Told::Usage, 400.0);
