@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use crate::outcome::Outcome;
 
-/// Longest line that is looked into, in bytes; what is longer passes unseen.
+/// Longest line that is looked into, in bytes; of a longer one it is only known that it came.
 const LINE_MAX: usize = 64 * 1024;
 
 /// Made once: that costs more than to look through an event.
@@ -42,6 +42,8 @@ pub struct Seen {
     pub finished: bool,
     /// A choice said that it has not come to its end yet (`finish_reason: null`).
     pub unfinished: bool,
+    /// An event was too long to be looked into: it may have been the last of its choice.
+    pub unread: bool,
     /// `[DONE]` came.
     pub done: bool,
 }
@@ -63,7 +65,7 @@ pub fn trouble(seen: &Seen, ended: bool, wants_done: bool) -> Option<Outcome> {
         Some(_) => None,
         None if seen.aborted => Some(Outcome::Aborted),
         // llama-cpp-python says so when another request takes the model away from this one
-        None if seen.done && seen.unfinished && !seen.finished => Some(Outcome::Truncated),
+        None if seen.done && seen.unfinished && !seen.finished && !seen.unread => Some(Outcome::Truncated),
         None if ended && wants_done && !seen.done => Some(Outcome::Truncated),
         None => None,
     }
@@ -113,18 +115,32 @@ impl Watcher {
     }
 
     fn hold(&mut self, part: &[u8]) {
-        if self.line.len() + part.len() > LINE_MAX {
-            self.line.clear();
-            self.overlong = true;
-        } else if !self.overlong {
+        if self.overlong {
+            return;
+        }
+        if self.line.len() + part.len() <= LINE_MAX {
             self.line.extend_from_slice(part);
+            return;
+        }
+        self.overlong = true;
+        let mut line = std::mem::take(&mut self.line);
+        line.extend_from_slice(&part[..part.len().min(DATA.len())]);
+        self.note_overlong(&line);
+    }
+
+    /// An event all the same: a stream of nothing else is not silent.
+    fn note_overlong(&mut self, line: &[u8]) {
+        if line.starts_with(DATA) {
+            self.seen.events += 1;
+            self.seen.unread = true;
+            self.seen.first.get_or_insert(First::Good);
         }
     }
 
     /// One whole line, without its end.
     fn judge(&mut self, line: &[u8]) {
         if line.len() > LINE_MAX {
-            return;
+            return self.note_overlong(line);
         }
         // llama.cpp has said `error: {...}` where others say `data: {"error": ...}`
         let (data, bare) = match (field(line, b"data"), field(line, b"error")) {
@@ -158,6 +174,7 @@ impl Watcher {
     }
 }
 
+const DATA: &[u8] = b"data:";
 const ABORT: &[u8] = b"abort\"";
 
 /// The value of `finish_reason`.
@@ -316,6 +333,23 @@ mod tests {
             watcher.look(DONE.as_bytes());
             assert!(watcher.seen().done);
         }
+    }
+
+    #[test]
+    fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
+        // a whole tool call in the event that ends the stream
+        let pad = "x".repeat(2 * LINE_MAX);
+        let last = format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n"
+        );
+        let whole = [TOKEN, &last, DONE].concat();
+        for size in [1, 1000, whole.len()] {
+            let parts: Vec<_> = whole.as_bytes().chunks(size).collect();
+            let seen = watch(&parts);
+            assert_eq!((seen.events, trouble(&seen, true, true)), (2, None), "{size}");
+        }
+        assert_eq!(watch(&[last.as_bytes()]).first, Some(First::Good));
+        assert_eq!(watch(&[format!(": {pad}\n\n").as_bytes()]), Seen::default(), "a comment");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn run(args: &RunArgs, registered: signals::Registered) -> ExitCode {
     };
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     let upgrade_sock = args.upgrade_sock.clone().unwrap_or_else(|| default_sock(&config));
-    let options = Options { config: path.clone(), upgrade: args.upgrade, upgrade_sock };
+    let options = Options { config: path.clone(), upgrade: args.upgrade, upgrade_sock, alone: true };
     let server = match Server::new(config, &options) {
         Ok(server) => server,
         Err(problems) => return refused(&problems),

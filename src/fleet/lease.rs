@@ -104,9 +104,15 @@ impl Lease {
         self.pulse.is_given_up(self.ticket)
     }
 
-    /// Its silence means nothing: what goes over an upgraded connection is its two ends' affair.
+    /// Its silence means nothing: what goes over an upgraded connection is its two ends' affair, and a node cannot speak
+    /// to a client that does not read.
     pub fn may_be_silent(&self) {
         self.pool.may_be_silent(self);
+    }
+
+    /// From now on it means something again.
+    pub fn is_at_work(&self, now: Instant) {
+        self.pool.is_at_work(self, now);
     }
 
     /// The node said that it is full, and perhaps for how long.

@@ -38,9 +38,9 @@ pub(super) struct Node {
     /// Where its name leads; `None` while that is not known.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
-    /// What [`Self::cap`] was in the last round.
+    /// What [`Self::cap`] was when all, or as many as it has room for, were last woken.
     pub told_cap: u32,
-    /// When the attempts began that it has, by their numbers. Empty while `timeouts.stall` is off.
+    /// When the attempts began that it has, by their numbers, or when their clients began to read again. Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
     /// The last attempt that began before its last ejection: what has been silent for longer than that is not held against
     /// the node once it is back.
@@ -111,8 +111,8 @@ impl Node {
     /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life. Only
     /// attempts after this one count.
     pub fn silent_since(&self, attempt: u64) -> Option<Instant> {
-        let (_, oldest) = self.at_work.range(attempt + 1..).next()?;
-        Some(self.pulse.last().map_or(*oldest, |last| last.max(*oldest)))
+        let oldest = *self.at_work.range(attempt + 1..).map(|(_, since)| since).min()?;
+        Some(self.pulse.last().map_or(oldest, |last| last.max(oldest)))
     }
 
     pub fn count(&mut self, outcome: Outcome) {

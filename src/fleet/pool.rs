@@ -165,6 +165,10 @@ impl Pool {
         }
     }
 
+    pub(super) fn is_at_work(&self, lease: &Lease, now: Instant) {
+        self.table.lock().is_at_work(lease, now);
+    }
+
     pub(super) fn count(&self, lease: &Lease, outcome: Outcome) {
         if let Some(node) = self.table.lock().node(lease.key) {
             node.count(outcome);

@@ -51,11 +51,23 @@ fn event_end(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// The data of an event; `None`: it has none (a comment), or more than one line of it.
-pub fn data(event: &[u8]) -> Option<&[u8]> {
+/// The data of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// A comment.
+    None,
+    One(&'a [u8]),
+    /// More lines than one, which belong together.
+    Several,
+}
+
+pub fn data(event: &[u8]) -> Data<'_> {
     let mut lines = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
-    let data = lines.next()?;
-    lines.next().is_none().then(|| data.trim_ascii())
+    match (lines.next(), lines.next()) {
+        (None, _) => Data::None,
+        (Some(data), None) => Data::One(data.trim_ascii()),
+        (Some(_), Some(_)) => Data::Several,
+    }
 }
 
 /// One chunk of an answer, as OpenAI's API has it.
@@ -78,7 +90,11 @@ pub struct Choice {
     pub has_role: bool,
     pub has_tools: bool,
     pub has_reasoning: bool,
+    /// Its text is none: in parts, or half of a pair of surrogates.
+    pub is_odd: bool,
     pub finished: bool,
+    /// Says that it has not come to its end yet.
+    pub is_unfinished: bool,
 }
 
 impl<'a> Chunk<'a> {
@@ -104,15 +120,22 @@ impl Choice {
             ids: choice.get("token_ids").and_then(|ids| serde_json::from_str(ids).ok()),
             prompt_ids: choice.get("prompt_token_ids").map(str::to_owned),
             finished: choice.get("finish_reason").is_some(),
+            is_unfinished: choice.get("finish_reason").is_none()
+                && choice.keys().any(|key| key == "finish_reason"),
             ..Self::default()
         };
         let empty = ["\"\"", "[]", "{}"];
         let says = |object: &Object, key: &str| object.get(key).is_some_and(|value| !empty.contains(&value));
+        let mut read = |object: &Object, key: &str| {
+            let text = object.text(key);
+            found.is_odd = text.is_none() && object.get(key).is_some();
+            found.text = text.unwrap_or_default();
+        };
         match kind {
-            Kind::Completion => found.text = choice.text("text").unwrap_or_default(),
+            Kind::Completion => read(choice, "text"),
             Kind::Chat => {
                 let delta = choice.object("delta").unwrap_or_default();
-                found.text = delta.text("content").unwrap_or_default();
+                read(&delta, "content");
                 found.has_role = delta.get("role").is_some();
                 found.has_tools =
                     ["tool_calls", "function_call", "refusal", "audio"].iter().any(|key| says(&delta, key));
@@ -134,9 +157,10 @@ mod tests {
     #[test]
     fn the_data_of_an_event() {
         let found: Vec<_> = EVENTS.iter().map(|event| data(event.as_bytes())).collect();
-        let want: [Option<&[u8]>; 5] = [Some(b"{\"a\":1}"), None, Some(b"x"), Some(b"y"), Some(b"[DONE]")];
+        let want =
+            [Data::One(b"{\"a\":1}"), Data::None, Data::One(b"x"), Data::One(b"y"), Data::One(b"[DONE]")];
         assert_eq!(found, want);
-        assert_eq!(data(b"data: 1\ndata: 2\n\n"), None);
+        assert_eq!(data(b"data: 1\ndata: 2\n\n"), Data::Several);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use event::Splitter;
 use bytes::Bytes;
 
 use crate::config::{Engine, Retry};
-use event::{Chunk, data};
+use event::{Chunk, Data, data};
 use request::{Asked, Said};
 
 /// Which of OpenAI's two generation APIs.
@@ -54,6 +54,7 @@ pub enum Refused {
     HalfCharacter,
     Ids,
     Engine,
+    NoLimit,
     TooLong,
     NotUnderstood,
     UsedUp,
@@ -76,6 +77,9 @@ impl Refused {
                 "not resumed: the prompt is given as token ids, and those of the answer are not known"
             }
             Self::Engine => "not resumed: `engine: generic` is not known to continue chats",
+            Self::NoLimit => {
+                "not resumed: the request sets no max_tokens, and what `engine: generic` makes of that is not known"
+            }
             Self::TooLong => "not resumed: the text is longer than retry.resume_text_max",
             Self::NotUnderstood => "not resumed: the request or the stream is not in OpenAI's form",
             Self::KillsNodes => "not resumed: two nodes died of this request",
@@ -119,10 +123,12 @@ struct Heard {
     /// Of the prompt, as a JSON array.
     prompt_ids: Option<String>,
     prompt_tokens: Option<u64>,
-    /// `id`, `created`, `model`, as JSON; from the first event.
-    identity: Option<[Option<String>; 3]>,
+    /// `id`, `created`, `model`, as JSON; from the first event that has them.
+    identity: [Option<String>; 3],
     role: bool,
     finished: bool,
+    /// The engine says with each event whether it is the last of its choice.
+    names_ends: bool,
     usage: bool,
     done: bool,
 }
@@ -161,6 +167,11 @@ impl Story {
         self.part.number > 0
     }
 
+    /// Whether a continuation that ends here has ended too early, though it has said nothing of the kind itself.
+    pub fn is_cut_short(&self) -> bool {
+        self.lost.is_none() && self.is_continued() && self.heard.names_ends && !self.heard.finished
+    }
+
     /// It cannot be continued: nothing more needs to be kept. A part that is a continuation is told to its end.
     pub fn lose(&mut self, why: Refused) {
         self.lost.get_or_insert(why);
@@ -194,6 +205,7 @@ impl Story {
             text: &heard.text,
             tokens,
             ids: heard.prompt_ids.as_deref().zip(heard.ids.as_deref()).filter(|(_, ids)| !ids.is_empty()),
+            is_whole,
         };
         let body = self.asked.continued(&self.request, said)?;
         let text = if is_chat { heard.text.as_str() } else { "" };
@@ -214,7 +226,14 @@ impl Story {
 
     /// What the client gets of one whole event.
     pub fn tell(&mut self, event: Bytes) -> Option<Bytes> {
-        let Some(data) = data(&event) else { return Some(event) };
+        let data = match data(&event) {
+            Data::None => return Some(event),
+            Data::One(data) => data,
+            Data::Several => {
+                self.lose(Refused::NotUnderstood);
+                return Some(event);
+            }
+        };
         if data == b"[DONE]" {
             self.heard.done = true;
             return Some(event);

@@ -4,7 +4,7 @@ use super::json::{Object, items, string};
 use super::{Kind, Refused};
 use crate::config::Engine;
 
-/// What a completion may say if the request does not set a limit (OpenAI, vLLM, SGLang).
+/// What a completion may say if the request does not set a limit (vLLM, SGLang).
 const COMPLETION_TOKENS: u64 = 16;
 /// Fields that bind an answer to a form which a continuation would begin anew.
 const FORMS: [&str; 6] = ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
@@ -29,6 +29,8 @@ pub struct Said<'a> {
     pub tokens: u64,
     /// The ids of the prompt, as a JSON array, and of all that was said, where they are known.
     pub ids: Option<(&'a str, &'a [u32])>,
+    /// Nothing is missing but what follows the text.
+    pub is_whole: bool,
 }
 
 impl Asked {
@@ -37,7 +39,8 @@ impl Asked {
         let request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
         refuse(&request)?;
         let limits: Vec<u64> = LIMITS.iter().filter_map(|key| request.number(key)).collect();
-        let default = (kind == Kind::Completion && engine != Engine::Llamacpp).then_some(COMPLETION_TOKENS);
+        let default = (kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang))
+            .then_some(COMPLETION_TOKENS);
         let stops = match request.get("stop") {
             None => Vec::new(),
             Some(stop) if stop.starts_with('"') => request.text("stop").into_iter().collect(),
@@ -65,11 +68,12 @@ impl Asked {
     /// The body of the request that goes on after what was said.
     pub fn continued(&self, body: &[u8], said: Said) -> Result<String, Refused> {
         let mut request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
-        if self.stops.iter().any(|stop| ends_in_beginning(said.text, stop)) {
+        let goes_on = !said.is_whole;
+        if goes_on && self.stops.iter().any(|stop| ends_in_beginning(said.text, stop)) {
             return Err(Refused::Stop);
         }
         // a character whose bytes were not all there yet
-        if said.text.ends_with('\u{fffd}') {
+        if goes_on && said.text.ends_with('\u{fffd}') {
             return Err(Refused::HalfCharacter);
         }
         if !said.text.is_empty() {
@@ -78,8 +82,9 @@ impl Asked {
                 Kind::Completion => self.continue_prompt(&mut request, said)?,
             }
         }
-        if let Some(limit) = self.limit {
-            let left = limit.saturating_sub(said.tokens).max(1).to_string();
+        let left = self.limit.map(|limit| limit.saturating_sub(said.tokens).max(1));
+        if let Some(left) = if said.is_whole { Some(1) } else { left } {
+            let left = left.to_string();
             let named = LIMITS.iter().filter(|key| request.get(key).is_some()).count();
             for key in LIMITS {
                 if request.get(key).is_some() || named == 0 && key == "max_tokens" {
@@ -88,7 +93,8 @@ impl Asked {
             }
         }
         if let Some(least) = request.number("min_tokens") {
-            request.set("min_tokens", least.saturating_sub(said.tokens).to_string());
+            let least = if said.is_whole { 0 } else { least.saturating_sub(said.tokens) };
+            request.set("min_tokens", least.to_string());
         }
         Ok(request.to_string())
     }
@@ -100,7 +106,7 @@ impl Asked {
         }
         // templates cut the blanks off the end of a message
         let text = text.trim_end();
-        if text.trim_start().starts_with("<think>") {
+        if text.trim_start().starts_with("<think>") || text.contains("</think>") {
             return Err(Refused::Reasoning);
         }
         let messages = items(request.get("messages").unwrap_or("")).ok_or(Refused::NotUnderstood)?;
@@ -123,6 +129,9 @@ impl Asked {
     }
 
     fn continue_prompt(&self, request: &mut Object, said: Said) -> Result<(), Refused> {
+        if self.engine == Engine::Generic && self.limit.is_none() && !said.is_whole {
+            return Err(Refused::NoLimit);
+        }
         if let Some((prompt, ids)) = said.ids {
             request.set("prompt", joined(prompt, ids)?);
             return Ok(());
@@ -162,11 +171,12 @@ fn refuse(request: &Object) -> Result<(), Refused> {
     let refused = if ["tools", "functions"].iter().any(|key| is_used(key)) {
         Refused::Tools
     } else if formatted
-        || request.keys().any(|key| key.starts_with("guided_") || FORMS.contains(&key) && is_used(key))
+        || request.keys().any(|key| (key.starts_with("guided_") || FORMS.contains(&key)) && is_used(key))
     {
         Refused::Format
     } else if ["n", "best_of"].iter().any(|key| above_one(key))
         || is_used("use_beam_search")
+        || is_used("prompt_embeds")
         || several_prompts
     {
         Refused::Several
@@ -180,8 +190,8 @@ fn refuse(request: &Object) -> Result<(), Refused> {
     Err(refused)
 }
 
-/// Whether the text ends in a part of the stop string that is not the whole.
+/// Whether the text ends in a part of the stop string, or in the whole, which some engines do not cut off.
 fn ends_in_beginning(text: &str, stop: &str) -> bool {
-    let beginnings = stop.char_indices().map(|(at, _)| &stop[..at]).filter(|part| !part.is_empty());
-    beginnings.into_iter().any(|part| text.ends_with(part))
+    let ends = stop.char_indices().map(|(at, char)| at + char.len_utf8());
+    ends.into_iter().any(|end| text.ends_with(&stop[..end]))
 }

@@ -50,13 +50,18 @@ impl Story {
         }
         chunk.fields.remove("prompt_token_ids");
         self.note_identity(&chunk.fields);
-        for (key, first) in IDENTITY.iter().zip(self.heard.identity.iter().flatten()) {
+        for (key, first) in IDENTITY.iter().zip(&self.heard.identity) {
             if let Some(first) = first {
                 chunk.fields.set(key, first.clone());
             }
         }
         if let Some(usage) = chunk.fields.object("usage") {
-            let usage = self.added_up(usage).to_string();
+            let is_counted = usage.number("completion_tokens").is_some() && !self.part.is_mute;
+            let usage = self.added_up(usage);
+            if is_counted {
+                self.heard.tokens = usage.number("completion_tokens").unwrap_or(self.heard.tokens);
+            }
+            let usage = usage.to_string();
             chunk.fields.set("usage", usage);
             self.heard.usage |= is_end || chunk.fields.get("choices").is_none_or(|choices| choices == "[]");
         }
@@ -68,7 +73,7 @@ impl Story {
         let text = if self.part.is_mute { "" } else { self.without_blanks(&choice.text) };
         let is_end = choice.finished && !(self.part.is_mute && self.heard.finished);
         let is_role = choice.has_role && !self.heard.role;
-        let is_other = choice.has_tools || choice.has_reasoning;
+        let is_other = choice.has_tools || choice.has_reasoning || choice.is_odd && !self.part.is_mute;
         if text.is_empty() && !is_end && !is_role && !is_other {
             // blanks that were said before, a second role, or nothing at all
             if !self.part.is_mute && !choice.text.is_empty() {
@@ -83,6 +88,7 @@ impl Story {
             fields.set("finish_reason", "\"length\"");
         }
         match self.asked.kind {
+            Kind::Completion if choice.is_odd => {}
             Kind::Completion => fields.set("text", string(text)),
             Kind::Chat => {
                 let delta = fields.get("delta").unwrap_or("{}").to_owned();
@@ -90,7 +96,7 @@ impl Story {
                 if !is_role {
                     delta.remove("role");
                 }
-                if delta.get("content").is_some() {
+                if delta.get("content").is_some() && !choice.is_odd {
                     delta.set("content", string(text));
                 }
                 fields.set("delta", delta.to_string());
@@ -117,19 +123,26 @@ impl Story {
     }
 
     fn note_identity(&mut self, fields: &Object) {
-        let of = |key: &str| fields.get(key).map(str::to_owned);
-        self.heard.identity.get_or_insert_with(|| IDENTITY.map(of));
+        for (key, known) in IDENTITY.iter().zip(&mut self.heard.identity) {
+            if known.is_none() {
+                *known = fields.get(key).filter(|value| *value != "\"\"").map(str::to_owned);
+            }
+        }
     }
 
     /// Remembers what the client has got. `text` is that of the choice as it was told.
     fn note(&mut self, choice: &Choice, text: &str) {
         self.heard.role |= choice.has_role;
         self.heard.finished |= choice.finished;
+        self.heard.names_ends |= choice.finished || choice.is_unfinished;
         if choice.has_tools {
             self.lose(Refused::Tools);
         }
         if choice.has_reasoning {
             self.lose(Refused::Reasoning);
+        }
+        if choice.is_odd {
+            self.lose(Refused::NotUnderstood);
         }
         let heard = &mut self.heard;
         let before = heard.tokens;
@@ -177,7 +190,7 @@ impl Story {
         let mut ending = String::new();
         if !self.heard.finished {
             let mut fields = Object::default();
-            for (key, first) in IDENTITY.iter().zip(self.heard.identity.iter().flatten()) {
+            for (key, first) in IDENTITY.iter().zip(&self.heard.identity) {
                 if let Some(first) = first {
                     fields.set(key, first.as_str());
                 }

@@ -242,6 +242,8 @@ fn what_was_said_may_refuse_it_too() {
         (Vllm, json!({"stop": "END"}), says("the EN"), Some(Refused::Stop)),
         (Vllm, json!({"stop": ["x", "\n\n"]}), says("the\n"), Some(Refused::Stop)),
         (Vllm, json!({"stop": "END"}), says("the EN of"), None),
+        (Vllm, json!({"stop": "END", "no_stop_trim": true}), says("the END"), Some(Refused::Stop)),
+        (Vllm, json!({}), says("so it is</think>42"), Some(Refused::Reasoning)),
         (Vllm, json!({}), says("half \u{fffd}"), Some(Refused::HalfCharacter)),
         (Vllm, json!({}), says("<think>so"), Some(Refused::Reasoning)),
         (Vllm, json!({}), delta(json!({"reasoning_content": "so"})), Some(Refused::Reasoning)),
@@ -287,4 +289,102 @@ fn a_chat_that_the_client_began_itself_goes_on_in_the_same_message() {
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "A b"}));
     assert_eq!(body["messages"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_the_story_cannot_read_is_not_continued_and_reaches_the_client_all_the_same() {
+    let parts = r#"data: {"choices":[{"delta":{"content":[{"type":"text","text":"in parts"}]}}]}"#;
+    let half = r#"data: {"choices":[{"delta":{"content":"\ud83e"}}]}"#;
+    let lines = "data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"two lines\"}}]}";
+    for event in [parts, half, lines] {
+        let event = Bytes::from(format!("{event}\n\n"));
+        let mut first = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+        assert_eq!(first.tell(event.clone()), Some(event.clone()));
+        assert_eq!(first.go_on(), Err(Refused::NotUnderstood), "{event:?}");
+
+        let mut next = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+        next.tell(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"));
+        next.go_on().unwrap();
+        let told = String::from_utf8(next.tell(event.clone()).unwrap().to_vec()).unwrap();
+        for word in ["in parts", "ud83e", "two lines"] {
+            assert_eq!(told.contains(word), String::from_utf8_lossy(&event).contains(word), "{told}");
+        }
+        assert_eq!(next.go_on(), Err(Refused::NotUnderstood), "{event:?}");
+    }
+}
+
+#[test]
+fn fields_that_are_null_bind_to_no_format() {
+    let more = json!({"guided_json": null, "guided_regex": null, "structured_outputs": null});
+    assert!(story(Kind::Chat, &request(Kind::Chat, more), 1).is_ok());
+    let embedded = request(Kind::Completion, json!({"prompt_embeds": "AAAA"}));
+    assert_eq!(story(Kind::Completion, &embedded, 1).err(), Some(Refused::Several));
+}
+
+#[test]
+fn who_is_asked_for_the_usage_alone_says_as_little_as_can_be() {
+    for more in [json!({"max_tokens": 500, "min_tokens": 2}), json!({"max_tokens": null})] {
+        let mut asked = json!({"stream_options": {"include_usage": true}});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut story = story(Kind::Chat, &request(Kind::Chat, asked), 1).unwrap();
+        for (text, reason) in [("all", json!(null)), (" of it", json!("stop"))] {
+            let event =
+                json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]});
+            story.tell(format!("data: {event}\n\n").into());
+        }
+        let Ok(Continuation::Ask(body)) = story.go_on() else { panic!("the usage is missing") };
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["max_tokens"], 1, "{body}");
+        assert!(body["min_tokens"].as_u64().unwrap_or(0) <= 1, "{body}");
+    }
+}
+
+#[test]
+fn what_is_known_only_from_a_later_event_is_kept_too() {
+    let mut story = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+    story.tell(Bytes::from_static(b"data: {\"id\":\"\",\"model\":\"m\",\"choices\":[]}\n\n"));
+    story.tell(Bytes::from_static(
+        b"data: {\"id\":\"one\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+    ));
+    story.go_on().unwrap();
+    let event = b"data: {\"id\":\"two\",\"model\":\"n\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n";
+    let told = story.tell(Bytes::from_static(event)).unwrap();
+    let told = std::str::from_utf8(&told).unwrap();
+    assert!(told.contains("\"id\":\"one\"") && told.contains("\"model\":\"m\""), "{told}");
+}
+
+/// An engine that puts several tokens into one event, and counts in each event what it has said.
+#[test]
+fn tokens_that_the_engine_counts_are_counted_over_all_parts() {
+    let mut story = story(Kind::Completion, &request(Kind::Completion, json!({})), 2).unwrap();
+    let mut say = |text: &str, said: u32, prompt: u32| {
+        let usage =
+            json!({"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said});
+        let event = json!({"choices": [{"index": 0, "text": text}], "usage": usage});
+        let told = story.tell(format!("data: {event}\n\n").into()).unwrap();
+        let told: Value = serde_json::from_slice(&told["data: ".len()..]).unwrap();
+        assert_eq!(told["usage"]["prompt_tokens"], 10);
+        (told["usage"]["completion_tokens"].as_u64().unwrap(), story.go_on())
+    };
+    for (text, said, prompt, total) in [("one two", 4, 10, 4), (" three four", 5, 14, 9)] {
+        let (counted, next) = say(text, said, prompt);
+        assert_eq!(counted, total);
+        let Ok(Continuation::Ask(body)) = next else { panic!("{next:?}") };
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["max_tokens"], 100 - total);
+    }
+}
+
+/// What an unknown engine may say where the request sets no limit is not known either.
+#[test]
+fn a_limit_that_is_only_supposed_ends_no_stream() {
+    use crate::config::Engine::{Generic, Vllm};
+    for (engine, want) in [(Generic, Err(Refused::NoLimit)), (Vllm, Ok(()))] {
+        let request = Bytes::from_static(b"{\"model\":\"m\",\"prompt\":\"Tell:\",\"stream\":true}");
+        let mut story = Story::begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
+        for _ in 0..16 {
+            story.tell(Bytes::from_static(b"data: {\"choices\":[{\"text\":\" x\"}]}\n\n"));
+        }
+        assert_eq!(story.go_on().map(|_| ()), want, "{engine:?}");
+    }
 }

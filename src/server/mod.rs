@@ -7,12 +7,12 @@ mod stop;
 mod upgrade;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server as Pingora};
 use pingora::services::background::background_service;
@@ -33,6 +33,11 @@ use crate::reload::Reloader;
 
 /// Idle connections to all nodes together that are kept.
 const KEPT_CONNECTIONS_MAX: usize = 16 * 1024;
+/// What each client connection sets aside, in bytes: enough for a header. Larger reads go past it, and an open stream
+/// would keep Pingora's 64 KiB for as long as it lasts.
+const READ_BUFFER: usize = 4096;
+/// Pingora's own default: what fits into one packet goes out with the next write.
+const WRITE_BUFFER: usize = 1460;
 /// The stop is ours to time; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
 
@@ -44,6 +49,9 @@ pub struct Options {
     pub upgrade: bool,
     /// Where the sockets are handed over.
     pub upgrade_sock: PathBuf,
+    /// No other gateway runs, or ran, in this process. Pingora 0.9.1 remembers the runtimes of a thread by a number that
+    /// the next thread may get, and hands connections to runtimes that have ended.
+    pub alone: bool,
 }
 
 /// A gateway that is ready to run.
@@ -64,7 +72,7 @@ impl Server {
         let log = log.map_err(|error| cannot_log(&settings.access_log, &error, options))?;
         let reloader = Arc::new(Reloader::new(Arc::clone(&live), log.clone(), options.config.clone()));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
-        let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, &options.upgrade_sock));
+        let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, options));
         let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
         drop(handed_over);
@@ -97,14 +105,16 @@ impl Server {
     }
 }
 
-fn conf(threads: Option<usize>, upgrade_sock: &Path) -> ServerConf {
+fn conf(threads: Option<usize>, options: &Options) -> ServerConf {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     ServerConf {
         threads: threads.unwrap_or(cores),
-        upgrade_sock: upgrade_sock.display().to_string(),
+        upgrade_sock: options.upgrade_sock.display().to_string(),
         grace_period_seconds: Some(GRACE_FOREVER),
         graceful_shutdown_timeout_seconds: Some(0),
         upstream_keepalive_pool_size: 128,
+        // a thread keeps its connections: stealing costs more than it balances, for there are many and each does little
+        work_stealing: !options.alone,
         ..ServerConf::default()
     }
 }
@@ -112,7 +122,8 @@ fn conf(threads: Option<usize>, upgrade_sock: &Path) -> ServerConf {
 fn endpoint(address: SocketAddr, patience: Duration) -> ListenerConfig {
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(tcp_keepalive(patience));
-    ListenerConfig::tcp(address.to_string()).tcp_socket_options(options)
+    let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
+    ListenerConfig::tcp(address.to_string()).tcp_socket_options(options).l4_buffer(buffers)
 }
 
 /// Pingora would panic in one of its threads; here the user is told which line of which file to look at.

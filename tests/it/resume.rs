@@ -364,6 +364,37 @@ fn a_client_that_leaves_while_another_node_is_sought_is_gone() {
 }
 
 #[test]
+fn a_stream_for_which_no_node_is_found_was_not_resumed() {
+    run(async {
+        let keys = "engine: vllm, health: { check: off }, retry: { resume: on, wait: 100ms }";
+        refused(keys, ["crash:5", "status:404"], json!({}), "did not take the continuation").await;
+        let only = nodes(1);
+        let gateway = Gateway::with(LOG, &pool("p", &only, keys)).await;
+        only[0].set_fault(fault("crash:5"));
+        ends_visibly(&gateway, PATHS[0], json!({}), "not resumed: no node was there to go on").await;
+    });
+}
+
+#[test]
+fn a_continuation_that_ends_at_once_is_no_end() {
+    run(async {
+        let (first, second) = (nodes(1).remove(0), Script::listen().await);
+        let keys = format!("{}, ", RESUME.replace("200ms", "200ms, first_event: 20ms"));
+        let gateway = Gateway::with(LOG, &pair(&first, &second, keys.trim_end_matches(", "))).await;
+        first.set_fault(fault("die:5").times(1));
+        let answering = async {
+            let (mut node, head) = second.request().await;
+            body_of(&mut node, &head).await;
+            node.write(HEAD).await;
+            node.write(": that is all\n\ndata: [DONE]\n\n").await;
+            node
+        };
+        let (_, node) = tokio::join!(ends_visibly(&gateway, PATHS[0], json!({}), "used up"), answering);
+        drop(node);
+    });
+}
+
+#[test]
 fn a_stream_that_goes_silent_is_ended_and_counted() {
     run(async {
         let only = nodes(1);

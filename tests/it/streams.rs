@@ -243,3 +243,24 @@ fn over_h2_a_client_that_leaves_stops_the_engine() {
         }
     });
 }
+
+/// The end of a stream that has none may come in two halves.
+#[test]
+fn a_done_in_two_halves_is_kept_back_too() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("health: { check: off }")).await;
+        let body = "{}";
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nConnection: close\r\n";
+        let mut client =
+            Raw::send(&gateway, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n").await;
+        node.write("data: {\"choices\":[{\"delta\":{},\"finish_reason\":null}]}\n\ndata: [DO").await;
+        client.read_to("data: [DO").await;
+        node.write("NE]\n\n").await;
+        drop(node);
+        let (seen, _) = client.rest_as_text().await;
+        assert!(!seen.contains("NE]") && seen.contains("\n\ndata: {\"error\""), "{seen}");
+    });
+}

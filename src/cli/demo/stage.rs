@@ -138,7 +138,8 @@ fn start_gateway(setup: &Setup, nodes: &[Node]) -> Result<(Arc<Live>, StopHandle
     let source = "the demo's configuration";
     let config = Config::parse(&setup.config(&listed), source);
     let config = config.map_err(|problems| Trouble::failure("cannot start", problems))?;
-    let options = Options { config: PathBuf::from(source), upgrade: false, upgrade_sock: PathBuf::new() };
+    let options =
+        Options { config: PathBuf::from(source), upgrade: false, upgrade_sock: PathBuf::new(), alone: false };
     let server = Server::new(config, &options).map_err(|error| Trouble::failure("cannot start", error))?;
     let live = Arc::clone(&server.live);
     let (stop, stopping) = stop_handle();

@@ -26,6 +26,8 @@ use state::Before;
 /// A node that refused a connection is passed over for this long, so that an empty dead node does not attract
 /// every new request.
 pub const REFUSED_HOLD: Duration = Duration::from_secs(1);
+/// Aborted answers within this time of each other count once.
+pub const ABORT_BURST: Duration = Duration::from_secs(1);
 /// A node that said "full" without a `Retry-After` is taken after the others for this long.
 pub const BUSY_HOLD: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is believed.
@@ -52,6 +54,8 @@ pub struct Health {
     believed_from: u64,
     /// Failures of this epoch, oldest first; never more than `max_fails`.
     window: VecDeque<(Instant, u64)>,
+    /// When an answer was last aborted.
+    aborted_at: Option<Instant>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
     /// Ejections for silence at work since its last good head: each doubles the time too.
@@ -79,6 +83,7 @@ impl Health {
             epoch: 0,
             believed_from: 0,
             window: VecDeque::new(),
+            aborted_at: None,
             failed_probes: 0,
             stalls: 0,
             acquitted_probe: None,
@@ -193,6 +198,9 @@ impl Health {
         if !self.believes(report.epoch) {
             return None;
         }
+        if report.outcome == Outcome::Aborted && self.is_same_abort(now) {
+            return None;
+        }
         match &mut self.state {
             State::Up => self.count(report, now, policy, last_up, now),
             State::Ejected(ejection) if report.outcome.is_silence() => {
@@ -211,6 +219,12 @@ impl Health {
         if self.is_probe(ticket) {
             self.state = State::Probing { probe: None };
         }
+    }
+
+    /// An engine that is told to stop aborts all that it has: that is one event, however many it was at.
+    fn is_same_abort(&mut self, now: Instant) -> bool {
+        let last = self.aborted_at.replace(now);
+        last.is_some_and(|at| now.saturating_duration_since(at) <= ABORT_BURST)
     }
 
     /// An attempt was dropped without a word.

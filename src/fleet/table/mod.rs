@@ -146,6 +146,9 @@ impl Table {
             let key = self.insert(conf, Health::joining(now), now);
             events.extend(self.note(key, Some(Change::Joined), now));
         }
+        for node in self.nodes.iter_mut().flatten() {
+            node.told_cap = node.cap(&self.policy, now);
+        }
         events
     }
 
@@ -319,6 +322,7 @@ impl Table {
         self.refresh(key.place, now);
         let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
+        node.told_cap = node.cap(&self.policy, now);
         if let Change::Ejected { reason, .. } = change {
             node.ejections += u64::from(reason != Reason::Unresolved);
             node.last_before = last_ticket;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::checks::{Answer, Checked};
 use super::super::event::{Change, Event};
-use super::super::lease::Key;
+use super::super::lease::{Key, Lease};
 use super::super::node::Node;
 use super::super::pool::{Question, QuestionKind};
 use super::Table;
@@ -23,6 +23,14 @@ impl Table {
         }
         self.learn(now);
         (events, self.room_gained(now))
+    }
+
+    /// An attempt that may no longer be silent, unless it has been given up.
+    pub fn is_at_work(&mut self, lease: &Lease, now: Instant) {
+        let has_limit = self.stall.is_some() && !lease.is_given_up();
+        if let Some(node) = self.node(lease.key).filter(|_| has_limit) {
+            node.at_work.insert(lease.ticket, now);
+        }
     }
 
     /// Since the last round: in between, a request may have seen the new room, but those that wait have not.

@@ -18,6 +18,24 @@ fn the_fifth_failure_within_the_window_ejects() {
 }
 
 #[test]
+fn what_an_engine_aborts_when_it_is_told_to_stop_counts_once() {
+    let mut bench = Bench::new(2);
+    let leases: Vec<_> = (0..40).map(|_| bench.pool.lease(&[], bench.now).unwrap()).collect();
+    for lease in leases.into_iter().filter(|lease| *lease.node().name == *"a") {
+        bench.now += seconds(0.01);
+        let _ = lease.settle(Outcome::Aborted, bench.now);
+    }
+    assert_eq!((bench.state("a"), bench.snapshot("a").recent_failures), (NodeState::Up, 1));
+    for i in 2..=5 {
+        bench.now += seconds(1.5);
+        let tried: Vec<Key> =
+            bench.keys().into_iter().filter(|(_, name)| name == "b").map(|(key, _)| key).collect();
+        let _ = bench.pool.lease(&tried, bench.now).unwrap().settle(Outcome::Aborted, bench.now);
+        assert_eq!(bench.is_up("a"), i < 5, "stop number {i}");
+    }
+}
+
+#[test]
 fn a_failure_outside_the_window_is_forgotten() {
     let mut bench = Bench::new(2);
     bench.fail("a", 4);

@@ -171,6 +171,41 @@ fn those_who_wait_are_woken_as_the_cap_rises() {
     assert_eq!((has(&bench, "a"), waiting.len()), (48, 100 - 47));
 }
 
+/// What the cap has risen by when the first round after its return comes is told in that round.
+#[test]
+fn the_first_round_after_a_return_wakes_too() {
+    let joins = |bench: &mut Bench| {
+        let mut all = bench.conf.nodes.clone();
+        all.push(config::Node { max_in_flight: Some(LIMIT), ..node("c", "10.0.0.9", 80) });
+        bench.conf.nodes = all;
+        bench.pool.configure(&bench.conf, bench.now);
+    };
+    type Comes<'a> = &'a dyn Fn(&mut Bench);
+    let returns: [(&str, Comes); 3] = [
+        ("back", &|bench| drop(back(bench))),
+        ("joins", &joins),
+        ("off drain", &|bench| {
+            for drain in [true, false] {
+                bench.conf.nodes[0].drain = drain;
+                bench.pool.configure(&bench.conf, bench.now);
+            }
+        }),
+    ];
+    for (what, comes) in returns {
+        let mut bench = limited(2);
+        bench.pool.tick(bench.now);
+        comes(&mut bench);
+        let mut held = fill(&bench);
+        let waiting: Vec<_> = (0..100).map(|_| bench.pool.changed(&[])).collect();
+        bench.pass(5.0);
+        bench.pool.tick(bench.now);
+        let woken = 100 - still_asleep(waiting).len();
+        let more = fill(&bench);
+        assert!(!more.is_empty() && woken >= more.len(), "{what}: {woken} for {}", more.len());
+        held.extend(more);
+    }
+}
+
 #[test]
 fn a_node_taken_off_drain_starts_slowly() {
     let mut bench = limited(2);

@@ -364,3 +364,29 @@ fn who_waits_for_it_is_woken_and_who_asks_later_is_told_at_once() {
     assert_eq!(unpolled.poll(&mut context), Poll::Ready(()));
     assert_eq!(pin!(lease.given_up()).poll(&mut context), Poll::Ready(()));
 }
+
+/// It waits for a client that does not read; the others are still waited for.
+#[test]
+fn an_attempt_may_be_silent_for_a_while() {
+    let mut bench = stalling(2);
+    let slow = bench.on("a");
+    slow.may_be_silent();
+    bench.at(600.0);
+    bench.serve("b");
+    assert!(bench.pool.tick(bench.now).is_empty());
+    let waits = bench.on("a");
+    bench.at(630.0);
+    slow.is_at_work(bench.now);
+    bench.at(659.0);
+    bench.serve("b");
+    assert!(bench.tick_at(659.9).is_empty());
+    assert_eq!(bench.tick_at(660.0).len(), 1, "the other one has waited since 600");
+    assert!(slow.is_given_up() && waits.is_given_up());
+    slow.is_at_work(bench.now);
+    bench.pass(30.0);
+    bench.ask(true);
+    bench.serve("a").expect("back");
+    bench.at(900.0);
+    bench.serve("b");
+    assert!(bench.pool.tick(bench.now).is_empty(), "what was given up is not at work");
+}

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
-use http::header::CONTENT_LENGTH;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
-use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
+use pingora::protocols::http::v1::client::http_req_header_to_wire;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -19,10 +17,10 @@ use tokio::time::timeout;
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
-use super::super::framing::content_length;
 use super::super::headers;
 use super::super::reply::Failure;
 use super::events::Watch;
+use super::node::{NodeSession, Unread};
 use crate::fleet::Member;
 use crate::outcome::Outcome;
 use crate::retry::STALE_WITHIN;
@@ -36,7 +34,7 @@ const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// A response head, and the connection with the rest of the response.
 pub struct Answer {
-    pub node: HttpSession,
+    pub node: NodeSession,
     pub head: Box<ResponseHeader>,
     /// There is no (more) body.
     pub ended: bool,
@@ -76,7 +74,7 @@ pub async fn run(
         connected = connect(connector, peer, fresh) => connected,
         () = gone(session) => return Ok(Attempted::Failed(Outcome::ClientGone)),
     };
-    let (stream, reused) = match connected {
+    let (mut stream, reused) = match connected {
         Ok(connected) => connected,
         Err(error) if is_our_fault(&error) => return Err(our_fault(ctx, &error)),
         Err(error) => {
@@ -87,14 +85,16 @@ pub async fn run(
     ctx.sent += 1;
     let sent_at = Instant::now();
     ctx.sent_at = Some(sent_at);
+    let is_head = session.req_header().method == Method::HEAD;
     let exchange = async {
-        let (mut node, sent) = send(stream, header, &body, member.conf.timeouts.send).await;
+        let sent = send(&mut stream, &header, &body, member.conf.timeouts.send).await;
         if matches!(sent, Err(Unsent::Timeout)) {
             return Err(Outcome::Timeout);
         }
         // a node may answer, and close, before it has read everything
         let limit = if sent.is_ok() { member.conf.timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
-        let head = read_head(&mut node, &name, limit).await?;
+        let mut node = NodeSession::new(stream, member.conf.timeouts.read);
+        let head = read_head(&mut node, &name, is_head, limit).await?;
         Ok((node, head))
     };
     let exchanged = tokio::select! {
@@ -103,11 +103,9 @@ pub async fn run(
         () = ctx.given_up() => Err(Outcome::Stalled),
     };
     Ok(match exchanged {
-        Ok((mut node, (head, ended))) => {
-            // where there was a body to send, the node's session does not know the method
-            let ended = ended || session.req_header().method == Method::HEAD;
-            node.read_timeout = Some(member.conf.timeouts.read);
+        Ok((node, head)) => {
             let watch = Watch::of(&head, session.req_header().uri.path());
+            let ended = node.is_done();
             Attempted::Answer(Box::new(Answer { node, head, ended, watch }))
         }
         Err(Outcome::Reset) if reused && sent_at.elapsed() < STALE_WITHIN => {
@@ -145,27 +143,6 @@ fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {
 }
 
 async fn send(
-    mut stream: Stream,
-    header: RequestHeader,
-    body: &Bytes,
-    limit: Duration,
-) -> (HttpSession, Result<(), Unsent>) {
-    if body.is_empty() {
-        // the session must know the method, or it would wait for the body of an answer to HEAD
-        let mut node = HttpSession::new(stream);
-        node.write_timeout = Some(limit);
-        let sent = node.write_request_header(Box::new(header)).await;
-        let sent = sent.map(|_| ()).map_err(|error| match error.etype() {
-            ErrorType::WriteTimedout => Unsent::Timeout,
-            _ => Unsent::Closed,
-        });
-        return (node, sent);
-    }
-    let sent = write(&mut stream, &header, body, limit).await;
-    (HttpSession::new(stream), sent)
-}
-
-async fn write(
     stream: &mut Stream,
     header: &RequestHeader,
     body: &Bytes,
@@ -188,11 +165,12 @@ async fn write(
 }
 
 async fn read_head(
-    node: &mut HttpSession,
+    node: &mut NodeSession,
     name: &str,
+    is_head: bool,
     limit: Option<Duration>,
-) -> Result<(Box<ResponseHeader>, bool), Outcome> {
-    let read = final_head(node, name);
+) -> Result<Box<ResponseHeader>, Outcome> {
+    let read = final_head(node, name, is_head);
     match limit {
         Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),
         None => read.await,
@@ -201,32 +179,31 @@ async fn read_head(
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and a node that switches
 /// protocols without having been asked is out of its mind.
-async fn final_head(node: &mut HttpSession, name: &str) -> Result<(Box<ResponseHeader>, bool), Outcome> {
+async fn final_head(
+    node: &mut NodeSession,
+    name: &str,
+    is_head: bool,
+) -> Result<Box<ResponseHeader>, Outcome> {
     loop {
-        match node.read_response_task().await {
-            Ok(HttpTask::Header(head, _)) if head.status == 101 => return Err(Outcome::Reset),
-            Ok(HttpTask::Header(head, _)) if head.status.is_informational() => {}
-            Ok(HttpTask::Header(head, _)) if !is_sized_well(&head) => {
+        match node.head(is_head).await {
+            Ok(head) if head.status == 101 => return Err(Outcome::Reset),
+            Ok(head) if head.status.is_informational() => {}
+            Ok(head) => return Ok(head),
+            Err(Unread::BadLength) => {
                 log::warn!(
                     "node {name}: the Content-Length of its response is no number; it counts as a reset"
                 );
                 return Err(Outcome::Reset);
             }
-            Ok(HttpTask::Header(head, ended)) => return Ok((head, ended)),
-            // without the error's own words, which quote the header
-            Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => {
+            Err(Unread::Malformed) => {
                 log::warn!(
                     "node {name}: its response has no valid HTTP/1.1 header, or one above 1 MiB or 256 fields; \
                      it counts as a reset"
                 );
                 return Err(Outcome::Reset);
             }
-            Ok(_) | Err(_) => return Err(Outcome::Reset),
+            Err(Unread::Silent) => return Err(Outcome::Timeout),
+            Err(Unread::Closed) => return Err(Outcome::Reset),
         }
     }
-}
-
-/// Pingora passes on what it cannot read, and the client might read another length from it.
-fn is_sized_well(head: &ResponseHeader) -> bool {
-    !head.headers.contains_key(CONTENT_LENGTH) || content_length(&head.headers).is_some()
 }

@@ -10,13 +10,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use memchr::memmem;
 use pingora::http::ResponseHeader;
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::Answer;
 use super::respond::next;
-use crate::classify::stream::{First, Watcher, error_event, trouble, wants_done};
+use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
 use crate::outcome::Outcome;
 use crate::resume::{Refused, Splitter, Story};
 
@@ -107,19 +106,19 @@ impl Watch {
             }
             None => {
                 self.note_life(0);
-                self.judge(start, ended)
+                self.judge(start, ended, false)
             }
         }
     }
 
     /// Looks at the next bytes. `ended`: they are the last.
     pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Story>) -> Chunk {
-        let before = self.watcher.seen().events;
+        let Seen { events: before, done, .. } = *self.watcher.seen();
         let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
             Some(story) => self.tell(chunk, ended, story),
             None => {
                 self.watcher.look(&chunk);
-                self.judge(chunk, ended)
+                self.judge(chunk, ended, done)
             }
         };
         self.note_life(before);
@@ -136,6 +135,11 @@ impl Watch {
         self.deadline
     }
 
+    /// Nobody has listened for a while: its silence begins anew.
+    pub fn excuse(&mut self) {
+        self.deadline = self.deadline.and(self.stall).map(|stall| Instant::now() + stall);
+    }
+
     /// Comments do not count: a server can send them while its engine hangs.
     fn note_life(&mut self, events_before: u64) {
         let seen = self.watcher.seen();
@@ -146,11 +150,19 @@ impl Watch {
         }
     }
 
-    fn judge(&self, chunk: Bytes, ended: bool) -> Chunk {
+    fn judge(&self, chunk: Bytes, ended: bool, was_done: bool) -> Chunk {
         let seen = self.watcher.seen();
         let Some(outcome) = trouble(seen, ended, self.wants_done) else { return Chunk::Pass(chunk) };
-        let end = memmem::rfind(&chunk, b"data: [DONE]").unwrap_or(chunk.len());
-        let farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
+        let mut farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
+        let end = match done_at(&chunk) {
+            Some(at) => at,
+            // its first half has gone out
+            None if seen.done && !was_done => {
+                farewell = [b"\n\n", &farewell[..]].concat().into();
+                0
+            }
+            None => chunk.len(),
+        };
         Chunk::Last(chunk.slice(..end), Failed { outcome, farewell })
     }
 
@@ -160,7 +172,10 @@ impl Watch {
         let mut told = Told::default();
         for event in self.splitter.push(chunk) {
             self.watcher.look(&event);
-            if let Some(outcome) = trouble(self.watcher.seen(), false, self.wants_done) {
+            let seen = self.watcher.seen();
+            let is_cut_short = seen.done && story.is_cut_short();
+            let trouble = trouble(seen, false, self.wants_done);
+            if let Some(outcome) = trouble.or(is_cut_short.then_some(Outcome::Truncated)) {
                 let says_itself = self.watcher.seen().error.is_some();
                 let farewell = if says_itself { event } else { self.farewell(outcome) };
                 return Chunk::Last(told.into_bytes(), Failed { outcome, farewell });
@@ -195,6 +210,20 @@ impl Watch {
         )
         .into()
     }
+}
+
+/// Where the line begins with which a stream ends.
+fn done_at(chunk: &[u8]) -> Option<usize> {
+    let is_done =
+        |line: &[u8]| line.strip_prefix(b"data:").is_some_and(|data| data.trim_ascii() == b"[DONE]");
+    let mut at = 0;
+    for line in chunk.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        if is_done(line) {
+            return Some(at);
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// One event is passed on as it is, several are put together.

@@ -5,7 +5,9 @@
 
 mod attempt;
 pub mod body;
+mod chunked;
 mod events;
+mod node;
 mod respond;
 
 use pingora::upstreams::peer::HttpPeer;
@@ -56,7 +58,12 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
             Ok(peer) => peer,
             Err(error) => match ctx.held.take() {
                 Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
-                None => return Err(error),
+                None => {
+                    if ctx.is_continuing() {
+                        ctx.note = Some("not resumed: no node was there to go on");
+                    }
+                    return Err(error);
+                }
             },
         };
         // not before: a reload may have moved the request to another pool

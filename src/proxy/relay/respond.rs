@@ -1,12 +1,14 @@
 //! The node's response on its way to the client, and failed responses that are kept meanwhile.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -18,8 +20,9 @@ use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
+use super::node::NodeSession;
 use crate::classify::stream::{completion_tokens, whole_answer};
-use crate::fleet::Member;
+use crate::fleet::{Lease, Member};
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Refused, Story};
 
@@ -156,7 +159,9 @@ pub async fn pass_on(
     if !start.is_empty() || is_continuation && ended {
         tasks.push(HttpTask::Body(Some(start), ended));
     }
-    write(session, tasks).await?;
+    if write(session, ctx, tasks).await? {
+        answer.watch.iter_mut().for_each(Watch::excuse);
+    }
     // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
     ctx.body = Some(Bytes::new());
     give_back(ctx);
@@ -164,7 +169,7 @@ pub async fn pass_on(
         Some(failed) => return Err(Broken::after(failed)),
         None => pass_rest(session, ctx, &mut answer).await?,
     }
-    release(gateway, member, peer, answer.node).await;
+    release(gateway, member, peer, answer.node);
     Ok(())
 }
 
@@ -286,8 +291,9 @@ async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) ->
         }
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
         let ended = answer.ended && broken.is_none();
-        if !chunk.is_empty() || ended {
-            write(session, vec![HttpTask::Body(Some(chunk), ended)]).await?;
+        let has_news = !chunk.is_empty() || ended;
+        if has_news && write(session, ctx, vec![HttpTask::Body(Some(chunk), ended)]).await? {
+            answer.watch.iter_mut().for_each(Watch::excuse);
         }
         if ctx.body_share.is_some() {
             give_back(ctx);
@@ -331,24 +337,25 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
 
 /// The next piece of the body, which may be empty.
 pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
-    match answer.node.read_response_task().await {
-        Ok(HttpTask::Body(chunk, ended)) => {
-            answer.ended = ended;
-            Ok(chunk.unwrap_or_default())
-        }
-        Ok(HttpTask::Trailer(_) | HttpTask::Done) => {
-            answer.ended = true;
-            Ok(Bytes::new())
-        }
-        Ok(_) | Err(_) => Err(Outcome::Truncated),
-    }
+    let chunk = answer.node.next().await.map_err(|_| Outcome::Truncated)?;
+    answer.ended = answer.node.is_done();
+    Ok(chunk)
 }
 
-async fn write(session: &mut Session, tasks: Vec<HttpTask>) -> Result<(), Broken> {
-    match session.write_response_tasks(tasks).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(client_gone()),
-    }
+/// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
+async fn write(session: &mut Session, ctx: &Ctx, tasks: Vec<HttpTask>) -> Result<bool, Broken> {
+    let mut writing = pin!(session.write_response_tasks(tasks));
+    let at_once = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await;
+    let (written, waited) = match at_once {
+        Poll::Ready(written) => (written, false),
+        Poll::Pending => {
+            ctx.lease.iter().for_each(Lease::may_be_silent);
+            let written = writing.await;
+            ctx.lease.iter().for_each(|lease| lease.is_at_work(std::time::Instant::now()));
+            (written, true)
+        }
+    };
+    written.map(|_| waited).map_err(|_| client_gone())
 }
 
 fn client_gone() -> Broken {
@@ -361,9 +368,8 @@ pub async fn finish(session: &mut Session, rest: Bytes, is_whole: bool) -> Resul
 }
 
 /// Keeps the connection for the next request, if the node and its framing allow that.
-async fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, mut node: HttpSession) {
-    node.respect_keepalive();
-    if let Some(stream) = node.reuse().await {
+fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, node: NodeSession) {
+    if let Some(stream) = node.into_reusable() {
         gateway.connector.release_stream(stream, peer.reuse_hash(), Some(member.conf.timeouts.idle));
     }
 }

@@ -74,7 +74,12 @@ impl Gateway {
         let text = text(&server, pools);
         std::fs::write(&path, &text).unwrap();
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-        let options = Options { config: path, upgrade: false, upgrade_sock: dir.path().join("upgrade.sock") };
+        let options = Options {
+            config: path,
+            upgrade: false,
+            upgrade_sock: dir.path().join("upgrade.sock"),
+            alone: false,
+        };
         let instance = Server::new(config, &options).ok()?;
         let (live, reloader, log) =
             (Arc::clone(&instance.live), Arc::clone(&instance.reloader), instance.log.clone());

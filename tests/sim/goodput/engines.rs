@@ -113,14 +113,14 @@ pub fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
         rng: Rng::with_seed(scene.seed),
         now: 0.0,
     };
-    run.to_the_end();
+    run.go();
     run.took.sort_by(f64::total_cmp);
     let p99 = run.took.get(run.took.len() * 99 / 100).copied().unwrap_or(0.0);
     Outcome { wall: run.now, p99 }
 }
 
 impl<D: Dispatch> Run<'_, D> {
-    fn to_the_end(&mut self) {
+    fn go(&mut self) {
         let mut tick = TICK;
         loop {
             self.hand_out();
