@@ -238,7 +238,12 @@ fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
         return None;
     }
     let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-    Some(code.and_then(|code| u16::try_from(code).ok()))
+    // OpenAI has words for codes; engines that have no number use them, or the names of Python's exceptions
+    let is_clients = || {
+        let words = ["type", "code"].into_iter().filter_map(|key| error.get(key)?.as_str());
+        words.into_iter().any(|word| word.starts_with("invalid_request") || word.starts_with("BadRequest"))
+    };
+    Some(code.and_then(|code| u16::try_from(code).ok()).or_else(|| is_clients().then_some(400)))
 }
 
 #[cfg(test)]
@@ -296,6 +301,15 @@ mod tests {
         for (events, want) in table {
             assert_eq!(watch(&[events.concat().as_bytes()]), want, "{events:?}");
         }
+    }
+
+    #[test]
+    fn an_error_without_a_number_is_the_clients_if_its_type_says_so() {
+        let error = |text: &str| watch(&[format!("data: {{\"error\":{text}}}\n\n").as_bytes()]).error;
+        assert_eq!(error(r#"{"type":"invalid_request_error","code":null}"#), Some(Some(400)));
+        assert_eq!(error(r#"{"type":"BadRequestError"}"#), Some(Some(400)));
+        assert_eq!(error(r#"{"type":"server_error"}"#), Some(None));
+        assert_eq!(error(r#""out of memory""#), Some(None));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Ctx {
     /// A stream has begun with nothing but its head, which says little: the server in front of an engine that hangs sends
     /// that too. What counts as its good head is the first that follows.
     pub head_alone: bool,
+    /// On Pingora's own path: something of the response's body has come.
+    pub has_begun: bool,
     /// When it was sent the last time.
     pub sent_at: Option<Instant>,
     deaths: Deaths,
@@ -98,6 +100,7 @@ impl Ctx {
             stranded: None,
             was_stale: false,
             head_alone: false,
+            has_begun: false,
             sent_at: None,
             deaths: Deaths::default(),
             suspects: Vec::new(),

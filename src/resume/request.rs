@@ -8,7 +8,8 @@ use crate::config::Engine;
 const COMPLETION_TOKENS: u64 = 16;
 /// Fields that bind an answer to a form which a continuation would begin anew.
 const FORMS: [&str; 6] = ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
-const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+/// The last is llama.cpp's.
+const LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
 
 /// What matters of a request.
 #[derive(Clone, Debug)]
@@ -38,7 +39,9 @@ impl Asked {
     pub fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, Refused> {
         let request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
         refuse(&request)?;
-        let limits: Vec<u64> = LIMITS.iter().filter_map(|key| request.number(key)).collect();
+        let limits = LIMITS.iter().filter(|key| request.get(key).is_some());
+        let limits: Option<Vec<u64>> = limits.map(|key| request.number(key)).collect();
+        let limits = limits.ok_or(Refused::NotUnderstood)?;
         let default = (kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang))
             .then_some(COMPLETION_TOKENS);
         let stops = match request.get("stop") {

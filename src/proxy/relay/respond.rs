@@ -180,6 +180,8 @@ fn begin_story(session: &Session, ctx: &mut Ctx, member: &Member, has_length: bo
     // what another node says would not have the length that was announced
     let story = if has_length {
         Err(Refused::NotUnderstood)
+    } else if !ctx.repeatable {
+        Err(Refused::NotRepeatable)
     } else {
         Story::begin(kind, member.conf.engine, &request, &member.conf.retry)
     };
