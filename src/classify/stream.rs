@@ -196,6 +196,18 @@ pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
     if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
 }
 
+/// How many tokens a whole answer says that it has, under OpenAI's older name or its newer one. The last is that of the
+/// answer as a whole; within a text the quotes would be escaped.
+pub fn completion_tokens(body: &[u8]) -> Option<u64> {
+    let told = |name: &[u8]| {
+        let value = body[memchr::memmem::rfind(body, name)? + name.len()..].trim_ascii_start();
+        let value = value.strip_prefix(b":")?.trim_ascii_start();
+        let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+    };
+    told(b"\"completion_tokens\"").or_else(|| told(b"\"output_tokens\""))
+}
+
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let value = line.strip_prefix(name)?.strip_prefix(b":")?;
@@ -303,6 +315,21 @@ mod tests {
         assert_eq!(whole_answer("/v1/chat/completions", aborted), Outcome::Aborted);
         assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
         assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
+    }
+
+    #[test]
+    fn a_whole_answer_tells_its_tokens() {
+        let table: [(&str, Option<u64>); 6] = [
+            (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
+            (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
+            (r#"{"usage":{"input_tokens":9,"output_tokens":3}}"#, Some(3)),
+            (r#"{"text":"\"completion_tokens\":9"}"#, None),
+            (r#"{"usage":{"completion_tokens":null}}"#, None),
+            (r#"{"completion_tokens"#, None),
+        ];
+        for (body, want) in table {
+            assert_eq!(completion_tokens(body.as_bytes()), want, "{body}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
 use super::node::{NodeSession, Unread};
-use crate::classify::stream::whole_answer;
+use crate::classify::stream::{completion_tokens, whole_answer};
 use crate::fleet::{Lease, Member};
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Refused, Story};
@@ -213,7 +213,8 @@ async fn begin_stream(
         () = ctx.given_up() => return Err(Broken::before(Outcome::Stalled)),
     };
     ctx.head_alone = true;
-    let has_begun = watch.events() > 0;
+    let events = watch.events();
+    let has_begun = events > 0;
     answer.watch = Some(watch);
     match begun {
         Ok(start) => {
@@ -222,6 +223,7 @@ async fn begin_stream(
             }
             if has_begun {
                 ctx.progress();
+                ctx.worked(events);
             }
             Ok(start)
         }
@@ -282,8 +284,12 @@ async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) ->
             () = gone(session) => return Err(client_gone()),
         };
         // comments show nothing: a server can send them while its engine hangs
-        if answer.watch.as_ref().map_or(broken.is_none(), |watch| Some(watch.events()) > events) {
+        let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events.unwrap_or(0)));
+        if more.map_or(broken.is_none(), |more| more > 0) {
             ctx.progress();
+        }
+        if broken.is_none() {
+            ctx.worked(more.unwrap_or(0));
         }
         if !chunk.is_empty() {
             ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
@@ -318,7 +324,12 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
     }
     let is_good = answer.head.status == StatusCode::OK;
     match whole_answer(session.req_header().uri.path(), &whole) {
-        Outcome::Ok => Ok(whole),
+        Outcome::Ok => {
+            if is_good {
+                ctx.worked(completion_tokens(&whole).unwrap_or(0));
+            }
+            Ok(whole)
+        }
         _ if !is_good => Ok(whole),
         outcome => {
             let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
