@@ -98,7 +98,7 @@ impl Table {
         questions
     }
 
-    /// See [`Health::checked`].
+    /// See [`super::super::health::Health::checked`].
     pub fn checked(&mut self, key: Key, answer: Answer, sent: Instant, now: Instant) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
