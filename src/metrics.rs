@@ -4,7 +4,9 @@
 //! requests nothing. Labels are bounded: pools and nodes come from the config, outcomes and reasons from enums, codes
 //! from HTTP.
 
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector};
+use prometheus::{
+    Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+};
 
 use crate::fleet::{NodeState, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
@@ -93,6 +95,8 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
 
 fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
     let in_flight = sheet.gauge("node_in_flight", "Requests that the node has now.", &["pool", "node"])?;
+    let help = "What the node is chosen by, in proportion to the others; learned where it is auto.";
+    let weight = sheet.number("node_weight", help, &["pool", "node"])?;
     let state =
         sheet.gauge("node_state", "1 for the state that the node is in.", &["pool", "node", "state"])?;
     let attempts =
@@ -103,6 +107,7 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
         for node in &pool.nodes {
             let labels = [&*pool.name, &*node.id.name];
             in_flight.with_label_values(&labels).set(node.in_flight.into());
+            weight.with_label_values(&labels).set(node.weight);
             ejections.with_label_values(&labels).inc_by(node.ejections);
             for one in NodeState::ALL {
                 state
@@ -129,6 +134,10 @@ impl Sheet<'_> {
 
     fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.add(IntGaugeVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
+    }
+
+    fn number(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        self.add(GaugeVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
     }
 
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {

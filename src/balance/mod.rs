@@ -4,6 +4,7 @@
 //! leases come and go. One pass over it costs less than a heap's bookkeeping up to hundreds of nodes, and
 //! does not grow with the requests in flight.
 
+pub mod learned;
 mod policy;
 
 pub use policy::{Turn, choose};

@@ -91,11 +91,6 @@ impl Watcher {
         &self.seen
     }
 
-    /// The stream is at the boundary between two events, as far as it has come.
-    pub fn is_between_lines(&self) -> bool {
-        self.line.is_empty() && !self.overlong
-    }
-
     /// Looks at the next bytes of the stream, however they were split.
     pub fn look(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
@@ -201,6 +196,18 @@ pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
     if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
 }
 
+/// How many tokens a whole answer says that it has, under OpenAI's older name or its newer one. The last is that of the
+/// answer as a whole; within a text the quotes would be escaped.
+pub fn completion_tokens(body: &[u8]) -> Option<u64> {
+    let told = |name: &[u8]| {
+        let value = body[memchr::memmem::rfind(body, name)? + name.len()..].trim_ascii_start();
+        let value = value.strip_prefix(b":")?.trim_ascii_start();
+        let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+    };
+    told(b"\"completion_tokens\"").or_else(|| told(b"\"output_tokens\""))
+}
+
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let value = line.strip_prefix(name)?.strip_prefix(b":")?;
@@ -226,7 +233,12 @@ fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
         return None;
     }
     let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-    Some(code.and_then(|code| u16::try_from(code).ok()))
+    // OpenAI has words for codes; engines that have no number use them, or the names of Python's exceptions
+    let is_clients = || {
+        let words = ["type", "code"].into_iter().filter_map(|key| error.get(key)?.as_str());
+        words.into_iter().any(|word| word.starts_with("invalid_request") || word.starts_with("BadRequest"))
+    };
+    Some(code.and_then(|code| u16::try_from(code).ok()).or_else(|| is_clients().then_some(400)))
 }
 
 #[cfg(test)]
@@ -287,6 +299,15 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_a_number_is_the_clients_if_its_type_says_so() {
+        let error = |text: &str| watch(&[format!("data: {{\"error\":{text}}}\n\n").as_bytes()]).error;
+        assert_eq!(error(r#"{"type":"invalid_request_error","code":null}"#), Some(Some(400)));
+        assert_eq!(error(r#"{"type":"BadRequestError"}"#), Some(Some(400)));
+        assert_eq!(error(r#"{"type":"server_error"}"#), Some(None));
+        assert_eq!(error(r#""out of memory""#), Some(None));
+    }
+
+    #[test]
     fn a_whole_answer_may_have_been_cut_off_too() {
         let aborted = br#"{"choices":[{"message":{"content":"a"},"finish_reason": "abort"}]}"#;
         let quoted =
@@ -294,6 +315,21 @@ mod tests {
         assert_eq!(whole_answer("/v1/chat/completions", aborted), Outcome::Aborted);
         assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
         assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
+    }
+
+    #[test]
+    fn a_whole_answer_tells_its_tokens() {
+        let table: [(&str, Option<u64>); 6] = [
+            (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
+            (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
+            (r#"{"usage":{"input_tokens":9,"output_tokens":3}}"#, Some(3)),
+            (r#"{"text":"\"completion_tokens\":9"}"#, None),
+            (r#"{"usage":{"completion_tokens":null}}"#, None),
+            (r#"{"completion_tokens"#, None),
+        ];
+        for (body, want) in table {
+            assert_eq!(completion_tokens(body.as_bytes()), want, "{body}");
+        }
     }
 
     #[test]

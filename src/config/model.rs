@@ -142,12 +142,21 @@ pub struct Node {
     /// Default: the address as text.
     pub name: String,
     pub address: NodeAddress,
-    /// Share of the requests relative to the other nodes; 0.000001 to 1000000, default 1.
-    pub weight: f64,
+    /// Share of the requests relative to the other nodes; default: the pool's `weight`, and that is 1.
+    pub weight: Weight,
     /// Most requests at one time; 1 to 1000000, `None`: no limit, the default.
     pub max_in_flight: Option<usize>,
     /// Gets no new requests and finishes those it has.
     pub drain: bool,
+}
+
+/// How much of the requests a node gets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Weight {
+    /// 0.000001 to 1000000.
+    Fixed(f64),
+    /// Learned from what the node delivers; only with [`Balance::LeastInFlight`].
+    Auto,
 }
 
 /// What the gateway speaks to the nodes.

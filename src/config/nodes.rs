@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::NodeAddress;
-use super::model::{Listener, Node};
+use super::model::{Listener, Node, Weight};
 use super::raw::Value;
 use super::section::{Place, Section};
 use super::server::leads_back;
@@ -13,15 +13,15 @@ use super::values::{check_name, integer, name, node_address, or_word, switch, we
 const NODES_MAX: usize = 4096;
 const IN_FLIGHT_MAX: usize = 1_000_000;
 
-/// The nodes under the key `nodes`, with distinct names and addresses.
-pub(super) fn nodes(s: &mut Section, listen: &[Listener]) -> Vec<Node> {
+/// The nodes under the key `nodes`, with distinct names and addresses. `usual`: the weight of those that have none.
+pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Weight) -> Vec<Node> {
     let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
     let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
     let mut nodes = Vec::new();
     let mut names = HashMap::new();
     let mut addresses = HashMap::new();
     for (index, item) in items.iter().flatten().enumerate() {
-        let Some(node) = node(item) else { continue };
+        let Some(node) = node(item, usual) else { continue };
         if let Some(listener) = leads_back(listen, &node.address) {
             let own = listener.address;
             item.problem(format!("{} leads back to the gateway, which listens on {own}", node.address));
@@ -47,20 +47,20 @@ fn claim<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: K, index: 
     }
 }
 
-fn node(place: &Place) -> Option<Node> {
+fn node(place: &Place, usual: Weight) -> Option<Node> {
     if matches!(place.raw.value, Value::Mapping(_)) {
-        return place.section()?.finish(mapped_node);
+        return place.section()?.finish(|s| mapped_node(s, usual));
     }
     let address = place.read(node_address)?;
     let name = place.read(|_| default_name(&address))?;
-    Some(Node { name, address, weight: 1.0, max_in_flight: None, drain: false })
+    Some(Node { name, address, weight: usual, max_in_flight: None, drain: false })
 }
 
-fn mapped_node(s: &mut Section) -> Option<Node> {
+fn mapped_node(s: &mut Section, usual: Weight) -> Option<Node> {
     let address =
         s.required("address", "write the node's host:port").and_then(|place| place.read(node_address));
     let name = s.option("name", name);
-    let weight = s.get("weight", 1.0, weight);
+    let weight = s.get("weight", usual, weight);
     let max_in_flight = s.get("max_in_flight", None, or_word("off", integer(1..=IN_FLIGHT_MAX)));
     let drain = s.get("drain", false, switch);
     let address = address?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::model::{
-    Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Retry, RetryOn, Timeouts,
+    Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Retry, RetryOn, Timeouts, Weight,
 };
 use super::nodes::nodes;
 use super::problems::Collector;
@@ -14,7 +14,7 @@ use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
     check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, switch,
-    text,
+    text, weight,
 };
 
 const POOLS_MAX: usize = 64;
@@ -98,11 +98,18 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
     s.rule("retry", &["http_version"], !retry.resume || http_version == HttpVersion::H1, || {
         "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
     });
+    let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
+    let usual = s.get("weight", Weight::Fixed(1.0), weight);
+    let nodes = nodes(s, listen, usual);
+    let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
+    s.rule("balance", &["weight", "nodes"], !learns || balance == Balance::LeastInFlight, || {
+        "`weight: auto` needs `balance: least_in_flight`".to_owned()
+    });
     Pool {
         models: models(s, &name, served),
         engine,
-        balance: s.get("balance", Balance::LeastInFlight, choice(&BALANCE)),
-        nodes: nodes(s, listen),
+        balance,
+        nodes,
         http_version,
         health: s.section("health", |s| health(s, engine)),
         retry,

@@ -1,7 +1,7 @@
 //! What to say about a word that the schema does not know.
 
 /// Words of the design that this version does not have.
-const LATER: [&str; 7] = ["api_keys", "auto", "cluster", "discover", "prefix_affinity", "queue", "tls"];
+const LATER: [&str; 6] = ["api_keys", "cluster", "discover", "prefix_affinity", "queue", "tls"];
 
 /// The message for a key that is not in the schema.
 pub(super) fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::NodeAddress;
 use super::address::split_port;
+use super::model::Weight;
 use super::problems::plain;
 use super::raw::{Raw, Value};
 use super::suggest::unknown_word;
@@ -181,20 +182,20 @@ pub(super) fn count(found: usize, range: &RangeInclusive<usize>, things: &str) -
 }
 
 /// A share relative to other nodes.
-pub(super) fn weight(raw: &Raw) -> Result<f64, String> {
+pub(super) fn weight(raw: &Raw) -> Result<Weight, String> {
     let number = match &raw.value {
         Value::Integer(value) => value.to_string().parse().unwrap_or(f64::INFINITY),
         Value::Float(value) => *value,
         Value::Text(text) if text == "auto" => {
-            return Err("`auto` is not supported yet; use a number".to_owned());
+            return Ok(Weight::Auto);
         }
         _ => {
-            return Err(format!("{} is not a weight; use a number above 0", shown(raw)));
+            return Err(format!("{} is not a weight; use a number above 0, or `auto`", shown(raw)));
         }
     };
     match number {
         0.0 => Err("0 is not a weight; use a number above 0, or `drain: true` to stop traffic".to_owned()),
-        0.000_001..=1_000_000.0 => Ok(number),
+        0.000_001..=1_000_000.0 => Ok(Weight::Fixed(number)),
         _ => Err(format!("{} is not a weight; use a number from 0.000001 to 1000000", shown(raw))),
     }
 }

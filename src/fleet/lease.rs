@@ -11,6 +11,7 @@ use super::event::Event;
 use super::node::NodeId;
 use super::pool::Pool;
 use super::pulse::Pulse;
+use crate::balance::learned::UNTOLD;
 use crate::outcome::Outcome;
 
 /// Which node of which pool, for as long as the process lives.
@@ -41,6 +42,9 @@ pub struct Lease {
     pub(super) id: Arc<NodeId>,
     pub(super) address: SocketAddr,
     pub(super) pulse: Arc<Pulse>,
+    /// Up to when the node's work for this attempt has been counted.
+    pub(super) counted: Instant,
+    pub(super) has_worked: bool,
     pub(super) settled: bool,
 }
 
@@ -73,6 +77,21 @@ impl Lease {
     /// The node has sent something for this attempt. To be called for whatever comes: it costs one store.
     pub fn progress(&self, now: Instant) {
         self.pulse.beat(now);
+    }
+
+    /// The node has done so much more for this attempt, in tokens: what its weight is learned from. Only for answers that
+    /// are good so far, or a node that fails fast would earn a weight.
+    pub fn worked(&mut self, tokens: u64, now: Instant) {
+        self.pulse.worked(tokens, now.saturating_duration_since(self.counted));
+        self.counted = now;
+        self.has_worked = true;
+    }
+
+    /// The same for a good answer that is over and has not told its tokens.
+    pub fn answered(&mut self, now: Instant) {
+        if !self.has_worked {
+            self.worked(UNTOLD, now);
+        }
     }
 
     /// Resolves when the node was found stalled with this attempt: where the client has got nothing yet, another node may

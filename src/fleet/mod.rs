@@ -27,7 +27,7 @@ pub use event::{Change, Event, Reason};
 pub use lease::{Charge, Key, Lease};
 pub use node::NodeId;
 pub use pool::{Pool, Question, QuestionKind, Refusal};
-pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot};
+pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 
 use crate::config::{self, Config};
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::event::Reason;
 use super::health::{Health, State};
 use super::pulse::Pulse;
+use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
 use crate::outcome::Outcome;
@@ -27,7 +28,9 @@ pub(super) struct Node {
     pub id: Arc<NodeId>,
     /// Never used twice in a pool, unlike the place in the table.
     pub serial: u64,
-    pub weight: f64,
+    /// What the config says.
+    pub wanted: config::Weight,
+    pub speed: Speed,
     pub limit: u32,
     /// Told to drain by the config or by hand, or removed from the config.
     pub drain: bool,
@@ -54,7 +57,8 @@ impl Node {
             resolved: id.address.ip().map(|ip| SocketAddr::new(ip, id.address.port)),
             id: Arc::new(id),
             serial,
-            weight: 1.0,
+            wanted: config::Weight::Fixed(1.0),
+            speed: Speed::default(),
             limit: u32::MAX,
             drain: false,
             removed: false,
@@ -75,10 +79,28 @@ impl Node {
     }
 
     pub fn configure(&mut self, conf: &config::Node) {
-        self.weight = conf.weight;
+        if self.wanted != conf.weight {
+            self.speed = Speed::default();
+        }
+        // what was counted while nobody learned from it, or under the last config
+        self.pulse.take_work();
+        self.speed.doubt();
+        self.wanted = conf.weight;
         self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
         self.drain = conf.drain;
         self.removed = false;
+    }
+
+    pub fn weight(&self) -> f64 {
+        match self.wanted {
+            config::Weight::Fixed(weight) => weight,
+            config::Weight::Auto => self.speed.weight(),
+        }
+    }
+
+    /// Whether what it does now can be compared: with a share of its load it is as fast as it will not be with all of it.
+    pub fn is_comparable(&self, policy: &config::Health, now: Instant) -> bool {
+        self.serves() && self.health.share(policy, now) >= 1.0
     }
 
     /// Whether it counts as a node that is up when it is asked whether another one is left.
@@ -132,7 +154,7 @@ impl Node {
     pub fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
         candidate.in_flight = self.in_flight;
         candidate.limit = self.cap(policy, now);
-        candidate.inverse_rate = 1.0 / (self.weight * self.health.share(policy, now));
+        candidate.inverse_rate = 1.0 / (self.weight() * self.health.share(policy, now));
         candidate.tier = self.tier(now);
     }
 }

@@ -1,11 +1,13 @@
-//! What a node's attempts share with it outside the pool's lock: when it last showed a sign of life, and which of them
-//! have been given up.
+//! What a node's attempts share with it outside the pool's lock: when it last showed a sign of life, which of them have
+//! been given up, and how much work they have seen done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
+
+use crate::balance::learned::Work;
 
 /// One node's; its leases hold it too.
 #[derive(Debug)]
@@ -16,11 +18,19 @@ pub struct Pulse {
     /// Attempts with a number up to this have been given up.
     given_up: AtomicU64,
     gave_up: Event,
+    /// Work since it was last taken: units, nanoseconds, pieces.
+    work: [AtomicU64; 3],
 }
 
 impl Pulse {
     pub fn new(now: Instant) -> Self {
-        Self { base: now, last: AtomicU64::new(0), given_up: AtomicU64::new(0), gave_up: Event::new() }
+        Self {
+            base: now,
+            last: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
+            gave_up: Event::new(),
+            work: [const { AtomicU64::new(0) }; 3],
+        }
     }
 
     /// A sign of life. One plain store, for each chunk of each stream comes by here: two threads may set it back by the
@@ -28,6 +38,21 @@ impl Pulse {
     pub fn beat(&self, now: Instant) {
         let after = now.saturating_duration_since(self.base).as_nanos();
         self.last.store(u64::try_from(after).unwrap_or(u64::MAX - 1) + 1, Ordering::Relaxed);
+    }
+
+    /// So many units of work were done for one request in this time. The three sums may be read apart: that is one piece
+    /// among hundreds.
+    pub fn worked(&self, units: u64, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        for (sum, more) in self.work.iter().zip([units, nanos, 1]) {
+            sum.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// The work since the last call.
+    pub fn take_work(&self) -> Work {
+        let [units, nanos, pieces] = [0, 1, 2].map(|i: usize| self.work[i].swap(0, Ordering::Relaxed) as f64);
+        Work { units, seconds: nanos / 1e9, pieces }
     }
 
     pub fn last(&self) -> Option<Instant> {

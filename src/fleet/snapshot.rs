@@ -1,5 +1,6 @@
 //! A plain picture of a pool at one instant, for the views.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use super::counters::Counters;
 use super::event::{Event, Reason};
 use super::health::State;
 use super::node::{Node, NodeId};
+use crate::balance::learned::ENOUGH;
 use crate::config;
 use crate::outcome::Outcome;
 
@@ -41,6 +43,50 @@ impl NodeState {
     }
 }
 
+/// Where a node's weight comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WeightFrom {
+    Config,
+    /// Learned, but not enough has been seen; in tokens.
+    TooLittle {
+        seen: f64,
+    },
+    /// Learned before; nothing is learned from a node that is not up with all of its share.
+    Before,
+    /// Learned from so many tokens, of which one request gets so many a second.
+    Seen {
+        tokens: f64,
+        rate: f64,
+    },
+}
+
+impl WeightFrom {
+    fn of(node: &Node, policy: &config::Health, now: Instant) -> Self {
+        let seen = node.speed.seen();
+        match node.wanted {
+            config::Weight::Fixed(_) => Self::Config,
+            config::Weight::Auto if !node.speed.is_known() => Self::TooLittle { seen: seen.units },
+            config::Weight::Auto if !node.is_comparable(policy, now) => Self::Before,
+            config::Weight::Auto => Self::Seen { tokens: seen.units, rate: seen.units / seen.seconds },
+        }
+    }
+}
+
+impl fmt::Display for WeightFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config => write!(f, "set in the config"),
+            Self::TooLittle { seen } => {
+                write!(f, "neutral until {ENOUGH} tokens were seen: {seen:.0} so far")
+            }
+            Self::Before => write!(f, "learned before; kept until the node has all of its share again"),
+            Self::Seen { tokens, rate } => {
+                write!(f, "learned from the last {tokens:.0} tokens: {rate:.1} a second for each request")
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
@@ -52,7 +98,9 @@ pub struct NodeSnapshot {
     pub in_flight: u32,
     /// `None`: no limit.
     pub max_in_flight: Option<u32>,
+    /// What it is chosen by.
     pub weight: f64,
+    pub weight_from: WeightFrom,
     /// 0 to 1, below 1 during slow start.
     pub share: f64,
     /// Failures within `fail_timeout`.
@@ -81,7 +129,8 @@ impl NodeSnapshot {
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
-            weight: node.weight,
+            weight: node.weight(),
+            weight_from: WeightFrom::of(node, policy, now),
             share: node.health.share(policy, now),
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,

@@ -30,6 +30,8 @@ pub struct Ctx {
     pub member: Option<Member>,
     pub sender: Option<Sender>,
     pub request_id: String,
+    /// Whether it makes a node work: a POST. How fast a list of models comes says nothing of the engine.
+    pub is_work: bool,
     /// Whether a node may see the request twice.
     pub repeatable: bool,
     /// The whole body, if it is kept; `None` on Pingora's own path.
@@ -53,6 +55,8 @@ pub struct Ctx {
     /// A stream has begun with nothing but its head, which says little: the server in front of an engine that hangs sends
     /// that too. What counts as its good head is the first that follows.
     pub head_alone: bool,
+    /// On Pingora's own path: something of the response's body has come.
+    pub has_begun: bool,
     /// When it was sent the last time.
     pub sent_at: Option<Instant>,
     deaths: Deaths,
@@ -82,6 +86,7 @@ impl Ctx {
             member: None,
             sender: None,
             request_id: String::new(),
+            is_work: false,
             repeatable: false,
             body: None,
             unkept: None,
@@ -95,6 +100,7 @@ impl Ctx {
             stranded: None,
             was_stale: false,
             head_alone: false,
+            has_begun: false,
             sent_at: None,
             deaths: Deaths::default(),
             suspects: Vec::new(),
@@ -193,6 +199,13 @@ impl Ctx {
         }
     }
 
+    /// The node has made so many tokens more of a good answer.
+    pub fn worked(&mut self, tokens: u64) {
+        if let Some(lease) = self.lease.as_mut().filter(|_| tokens > 0) {
+            lease.worked(tokens, Instant::now());
+        }
+    }
+
     /// Resolves when the node under way is found stalled. What the client has seen nothing of then goes to another.
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
         let given_up = self.lease.as_ref().map(Lease::given_up);
@@ -214,8 +227,12 @@ impl Ctx {
 
     /// Ends the attempt under way: its outcome goes to the node's health and into the log, its slot goes back.
     pub fn settle(&mut self, outcome: Outcome) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
         let now = Instant::now();
+        let is_good = outcome == Outcome::Ok && self.status.is_some_and(|code| (200..300).contains(&code));
+        if is_good && self.is_work {
+            lease.answered(now);
+        }
         self.record(&lease, outcome);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());

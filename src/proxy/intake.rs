@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Version, header};
+use http::{Method, Version, header};
 use jiff::Zoned;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
@@ -82,6 +82,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
     if body::invite(session).await.is_err() {
         return Err(client_gone(ctx));
     }
+    ctx.is_work = session.req_header().method == Method::POST;
     let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
     if is_upgrade(session) || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
     {

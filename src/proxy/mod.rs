@@ -174,11 +174,14 @@ impl ProxyHttp for Gateway {
     fn upstream_response_body_filter(
         &self,
         _s: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         _end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        ctx.progress();
+        match body {
+            Some(body) if !body.is_empty() => stock::upstream_body(ctx),
+            _ => ctx.progress(),
+        }
         Ok(None)
     }
 

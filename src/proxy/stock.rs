@@ -38,10 +38,11 @@ pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
 }
 
 /// The request as the node gets it. An upgrade keeps the two fields that make it one.
-pub fn upstream_request(session: &Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+pub fn upstream_request(session: &mut Session, header: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     ctx.sent += 1;
     ctx.sent_at = Some(Instant::now());
-    if let Some(lease) = ctx.lease.as_ref().filter(|_| ctx.unkept.is_some()) {
+    let uploads = ctx.unkept.is_some() || !session.as_downstream_mut().is_body_done();
+    if let Some(lease) = ctx.lease.as_ref().filter(|_| uploads) {
         // it waits for its client's upload
         lease.may_be_silent();
     }
@@ -59,6 +60,9 @@ pub fn request_body(body: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Resul
         joined.extend_from_slice(body.as_deref().unwrap_or_default());
         *body = Some(joined.freeze());
         ctx.body_share = None;
+    }
+    if let Some(lease) = ctx.lease.as_ref().filter(|_| end && ctx.status.is_none()) {
+        lease.is_at_work(Instant::now());
     }
     if end && body.as_ref().is_some_and(Bytes::is_empty) {
         // Pingora would write it as an empty chunk, which is the end, and then the end once more: the node takes that for
@@ -88,6 +92,14 @@ pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
         Outcome::Ok => ctx.good_head(head.status.as_u16()),
         Outcome::Busy => ctx.busy(head),
         _ => {}
+    }
+}
+
+/// Something of the response. From then on the node may be silent because its client does not read: Pingora does not say.
+pub fn upstream_body(ctx: &mut Ctx) {
+    ctx.progress();
+    if let Some(lease) = ctx.lease.as_ref().filter(|_| !std::mem::replace(&mut ctx.has_begun, true)) {
+        lease.may_be_silent();
     }
 }
 

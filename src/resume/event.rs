@@ -121,7 +121,7 @@ impl Choice {
             prompt_ids: choice.get("prompt_token_ids").map(str::to_owned),
             finished: choice.get("finish_reason").is_some(),
             is_unfinished: choice.get("finish_reason").is_none()
-                && choice.keys().any(|key| key == "finish_reason"),
+                && choice.fields().any(|(key, _)| key == "finish_reason"),
             ..Self::default()
         };
         let empty = ["\"\"", "[]", "{}"];

@@ -46,8 +46,8 @@ impl<'a> Object<'a> {
         Object::parse(self.get(key)?.as_bytes())
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
     }
 
     /// Replaces a field in its place, or adds it at the end.

@@ -59,6 +59,7 @@ pub enum Refused {
     NotUnderstood,
     UsedUp,
     KillsNodes,
+    NotRepeatable,
 }
 
 impl Refused {
@@ -82,6 +83,7 @@ impl Refused {
             }
             Self::TooLong => "not resumed: the text is longer than retry.resume_text_max",
             Self::NotUnderstood => "not resumed: the request or the stream is not in OpenAI's form",
+            Self::NotRepeatable => "not resumed: the method may not be repeated (retry.methods)",
             Self::KillsNodes => "not resumed: two nodes died of this request",
             Self::UsedUp => "not resumed: retry.resume_max is used up",
         }
@@ -179,6 +181,7 @@ impl Story {
         self.heard.text = String::new();
         self.heard.ids = None;
         self.heard.unsaid = Vec::new();
+        self.heard.prompt_ids = None;
     }
 
     /// How it goes on after it has broken.

@@ -8,7 +8,8 @@ use crate::config::Engine;
 const COMPLETION_TOKENS: u64 = 16;
 /// Fields that bind an answer to a form which a continuation would begin anew.
 const FORMS: [&str; 6] = ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
-const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+/// The last is llama.cpp's.
+const LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
 
 /// What matters of a request.
 #[derive(Clone, Debug)]
@@ -38,7 +39,10 @@ impl Asked {
     pub fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, Refused> {
         let request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
         refuse(&request)?;
-        let limits: Vec<u64> = LIMITS.iter().filter_map(|key| request.number(key)).collect();
+        let limits = LIMITS.iter().filter(|key| request.get(key).is_some());
+        let limits: Option<Vec<u64>> = limits.map(|key| request.number(key)).collect();
+        // engines do not agree on what 0 means
+        let limits = limits.filter(|limits| !limits.contains(&0)).ok_or(Refused::NotUnderstood)?;
         let default = (kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang))
             .then_some(COMPLETION_TOKENS);
         let stops = match request.get("stop") {
@@ -158,9 +162,10 @@ fn joined(prompt: &str, ids: &[u32]) -> Result<String, Refused> {
 
 /// What cannot be cut in two.
 fn refuse(request: &Object) -> Result<(), Refused> {
-    let is_used = |key: &str| {
-        request.get(key).is_some_and(|value| !["false", "[]", "{}", "\"\"", "\"none\""].contains(&value))
-    };
+    let means_something = |value: &str| !["null", "false", "[]", "{}", "\"\"", "\"none\""].contains(&value);
+    let is_used = |key: &str| request.get(key).is_some_and(means_something);
+    // one pass: a request may have a million fields
+    let mut forms = request.fields().filter(|(key, _)| key.starts_with("guided_") || FORMS.contains(key));
     let above_one = |key: &str| request.get(key).is_some_and(|value| value != "1");
     let formatted =
         request.object("response_format").is_some_and(|f| f.text("type").as_deref() != Some("text"));
@@ -170,9 +175,7 @@ fn refuse(request: &Object) -> Result<(), Refused> {
     });
     let refused = if ["tools", "functions"].iter().any(|key| is_used(key)) {
         Refused::Tools
-    } else if formatted
-        || request.keys().any(|key| (key.starts_with("guided_") || FORMS.contains(&key)) && is_used(key))
-    {
+    } else if formatted || forms.any(|(_, value)| means_something(value)) {
         Refused::Format
     } else if ["n", "best_of"].iter().any(|key| above_one(key))
         || is_used("use_beam_search")

@@ -180,8 +180,8 @@ impl Story {
             usage.number("completion_tokens").unwrap_or(0)
         };
         usage.set("prompt_tokens", prompt.to_string());
-        usage.set("completion_tokens", (before + said).to_string());
-        usage.set("total_tokens", (prompt + before + said).to_string());
+        usage.set("completion_tokens", before.saturating_add(said).to_string());
+        usage.set("total_tokens", prompt.saturating_add(before).saturating_add(said).to_string());
         usage
     }
 

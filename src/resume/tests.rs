@@ -211,6 +211,9 @@ fn what_cannot_be_cut_in_two_is_refused() {
         (json!({"echo": true}), Refused::Echo),
         (json!({"suffix": "end"}), Refused::Echo),
         (json!({"stop": 7}), Refused::NotUnderstood),
+        (json!({"max_tokens": 10.0}), Refused::NotUnderstood),
+        (json!({"max_tokens": 0}), Refused::NotUnderstood),
+        (json!({"n_predict": -1}), Refused::NotUnderstood),
     ];
     for (more, want) in table {
         let refused = story(Kind::Completion, &request(Kind::Completion, more.clone()), 1).err();

@@ -33,7 +33,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use batch::Full;
+pub use batch::{Batch, Full};
 pub use engine::{End, Engine, Next, Sequence};
 pub use fault::{Fault, FaultKind, Health, Shape};
 pub use node::Node;

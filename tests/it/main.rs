@@ -23,3 +23,4 @@ mod routing;
 mod selection;
 mod streams;
 mod upgrade;
+mod weights;

@@ -275,6 +275,8 @@ fn other_ends_that_are_visible() {
     run(async {
         let die = ["die:5", "die:5"];
         refused("retry: { resume: on }", die, json!({}), "engine: generic").await;
+        let no_post = "engine: vllm, health: { check: off }, retry: { resume: on, methods: off }";
+        refused(no_post, die, json!({}), "may not be repeated").await;
         let short = "engine: vllm, health: { check: off }, retry: { resume: on, resume_text_max: 1KiB }";
         refused(short, ["die:300", "die:300"], json!({"max_tokens": 400}), "resume_text_max").await;
         refused(RESUME, ["die:5", "status:400"], json!({}), "did not take the continuation").await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Retry, Timeouts,
+    Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Retry, Timeouts, Weight,
 };
 use fastrand::Rng;
 
@@ -74,6 +74,10 @@ impl Plan {
         conf.timeouts.stall = (streams == 1.0 && rng.bool()).then(|| seconds(spread(rng, 30.0, 600.0)));
         let weather_each = horizon / spread(rng, 1.0, 8.0);
         let calm = rng.u8(0..10) == 0;
+        let learns = seed % 4 == 3 && conf.balance == Balance::LeastInFlight;
+        if learns {
+            conf.nodes.iter_mut().for_each(|node| node.weight = Weight::Auto);
+        }
         Self {
             seed,
             clients,
@@ -99,7 +103,7 @@ impl Plan {
         let weighted = rng.bool();
         let limited = rng.u8(0..3) == 0;
         let node = |rng: &mut Rng, i: usize| Node {
-            weight: if weighted { [0.5, 1.0, 2.0, 3.0][rng.usize(0..4)] } else { 1.0 },
+            weight: Weight::Fixed(if weighted { [0.5, 1.0, 2.0, 3.0][rng.usize(0..4)] } else { 1.0 }),
             max_in_flight: limited.then(|| clients / count + rng.usize(1..10)),
             ..node(i)
         };
@@ -154,7 +158,7 @@ impl Plan {
 fn node(i: usize) -> Node {
     let port = u16::try_from(i + 1).expect("a few nodes");
     let address = NodeAddress { host: "10.0.0.1".into(), port };
-    Node { name: i.to_string(), address, weight: 1.0, max_in_flight: None, drain: false }
+    Node { name: i.to_string(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
 }
 
 fn pool(nodes: Vec<Node>) -> Pool {

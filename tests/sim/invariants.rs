@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use evenkeel::config;
+use evenkeel::balance::learned::WEIGHT_MAX;
+use evenkeel::config::{self, Node, Weight};
 use evenkeel::fleet::{Change, Event, NodeState, PoolSnapshot, Reason};
 use evenkeel::outcome::Outcome;
 
@@ -67,13 +68,17 @@ impl Watch {
             stalls: 0,
             given_up: 0,
         };
-        let weights = || conf.nodes.iter().map(|node| node.weight);
+        let bounds = |node: &Node| match node.weight {
+            Weight::Fixed(weight) => (weight, weight),
+            Weight::Auto => (1.0 / WEIGHT_MAX, WEIGHT_MAX),
+        };
+        let weights = || conf.nodes.iter().map(bounds);
         Self {
             nodes: conf.nodes.iter().map(seen).collect(),
             policy: conf.health.clone(),
             stall: conf.timeouts.stall.map(|stall| stall.as_secs_f64()),
-            lightest: weights().fold(f64::MAX, f64::min),
-            heaviest: weights().fold(0.0, f64::max),
+            lightest: weights().map(|(least, _)| least).fold(f64::MAX, f64::min),
+            heaviest: weights().map(|(_, most)| most).fold(0.0, f64::max),
             clients,
             sleep,
         }

@@ -8,6 +8,7 @@
 mod attempt;
 mod client;
 mod fleet;
+mod goodput;
 mod herd;
 mod invariants;
 mod node;

@@ -227,6 +227,7 @@ impl World {
                 if self.nodes[self.clients[client].node].weather == Weather::Hung {
                     return;
                 }
+                self.worked(client);
                 self.settle(client, Outcome::Ok);
                 self.done(client, 200);
             }
@@ -400,10 +401,11 @@ impl World {
         if self.plan.conf.balance != Balance::LeastInFlight {
             return;
         }
-        let weights: Vec<f64> = self.plan.conf.nodes.iter().map(|node| node.weight).collect();
+        let snapshot = self.pool.snapshot(self.now());
+        let weights: Vec<f64> = snapshot.nodes.iter().map(|node| node.weight).collect();
         let total: f64 = weights.iter().sum();
         let room =
-            self.plan.conf.nodes.iter().filter_map(|node| node.max_in_flight.map(|m| m as f64 / node.weight));
+            snapshot.nodes.iter().filter_map(|node| Some(f64::from(node.max_in_flight?) / node.weight));
         let wanted = room.fold(300.0, f64::min) * total;
         let held: Vec<_> =
             (0..wanted as usize).map_while(|_| self.pool.lease(&[], self.now()).ok()).collect();
@@ -417,6 +419,17 @@ impl World {
                 "node {i}: {got} held, its share is {want}: {:?}",
                 self.watch.nodes
             );
+        }
+    }
+
+    /// A whole answer, with its tokens, where it is over.
+    fn worked(&mut self, client: usize) {
+        const TOKENS_A_SECOND: f64 = 30.0;
+        let now = self.now();
+        let client = &mut self.clients[client];
+        let tokens = (client.work * TOKENS_A_SECOND).ceil() as u64;
+        if let Some(lease) = &mut client.lease {
+            lease.worked(tokens, now);
         }
     }
 

@@ -95,7 +95,7 @@ pub mod testing {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::{Counters, NodeId};
+    use crate::fleet::{Counters, NodeId, WeightFrom};
 
     pub fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
@@ -107,6 +107,7 @@ pub mod testing {
             in_flight,
             max_in_flight: None,
             weight: 1.0,
+            weight_from: WeightFrom::Config,
             share: 1.0,
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::{POOLS, SERVER, parse};
 use crate::config::{
     Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, NodeAddress, Pool, Retry, Timeouts,
+    Weight,
 };
 
 fn pool(keys: &str) -> Pool {
@@ -73,8 +74,24 @@ fn nodes_in_each_form() {
     assert_eq!(addresses, ["n1.example:80", "10.0.0.1:1", "[::1]:2", "my_host:3"]);
     assert_eq!(nodes[0].address, NodeAddress { host: "n1.example".to_owned(), port: 80 });
     assert_eq!((nodes[0].address.ip(), nodes[2].address.ip()), (None, "::1".parse().ok()));
-    assert_eq!((nodes[3].name.as_str(), nodes[3].weight, nodes[3].max_in_flight), ("7", 0.5, Some(8)));
+    assert_eq!(
+        (nodes[3].name.as_str(), nodes[3].weight, nodes[3].max_in_flight),
+        ("7", Weight::Fixed(0.5), Some(8))
+    );
     assert!(nodes[3].drain && !nodes[0].drain);
+}
+
+#[test]
+fn a_pool_has_a_weight_for_the_nodes_that_have_none() {
+    let nodes = "[n:1, { address: n:2 }, { address: n:3, weight: 2 }, { address: n:4, weight: auto }]";
+    let weights = |more: &str| {
+        let text = format!("{SERVER}pools: {{ a: {{ {more} nodes: {nodes} }} }}");
+        parse(&text).pools.remove(0).nodes.into_iter().map(|node| node.weight).collect::<Vec<_>>()
+    };
+    let (one, two, auto) = (Weight::Fixed(1.0), Weight::Fixed(2.0), Weight::Auto);
+    assert_eq!(weights(""), [one, one, two, auto]);
+    assert_eq!(weights("weight: auto,"), [auto, auto, two, auto]);
+    assert_eq!(weights("weight: 0.5,")[..2], [Weight::Fixed(0.5); 2]);
 }
 
 #[test]

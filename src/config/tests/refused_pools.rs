@@ -40,6 +40,8 @@ const POOL_KEYS: Cases = &[
         &["balance: `prefix_affinity` is not supported yet; use one of least_in_flight, round_robin, random"],
     ),
     ("balance: randm", &["balance: `randm` is not one of least_in_flight, round_robin, random"]),
+    ("balance: random, weight: auto", &["balance: `weight: auto` needs `balance: least_in_flight`"]),
+    ("weight: much", &["weight: `much` is not a weight; use a number above 0, or `auto`"]),
     ("http_version: 3", &["http_version: 3 is not one of 1.1, 2"]),
     ("http_version: 1", &["http_version: 1 is not one of 1.1, 2"]),
     ("queue: {}", &["queue: is not supported yet; remove it"]),
@@ -180,8 +182,7 @@ const NODES: Cases = &[
         "{address: n:1, weight: -1}",
         &["[0].weight: -1 is not a weight; use a number from 0.000001 to 1000000"],
     ),
-    ("{address: n:1, weight: x}", &["[0].weight: `x` is not a weight; use a number above 0"]),
-    ("{address: n:1, weight: auto}", &["[0].weight: `auto` is not supported yet; use a number"]),
+    ("{address: n:1, weight: x}", &["[0].weight: `x` is not a weight; use a number above 0, or `auto`"]),
     (
         "{address: n:1, weight: .inf}",
         &["[0].weight: inf is not a weight; use a number from 0.000001 to 1000000"],

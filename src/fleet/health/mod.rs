@@ -54,7 +54,7 @@ pub struct Health {
     believed_from: u64,
     /// Failures of this epoch, oldest first; never more than `max_fails`.
     window: VecDeque<(Instant, u64)>,
-    /// When an answer was last aborted.
+    /// When the last burst of aborted answers began.
     aborted_at: Option<Instant>,
     /// Failed probes in a row: each doubles the time.
     failed_probes: u32,
@@ -223,8 +223,11 @@ impl Health {
 
     /// An engine that is told to stop aborts all that it has: that is one event, however many it was at.
     fn is_same_abort(&mut self, now: Instant) -> bool {
-        let last = self.aborted_at.replace(now);
-        last.is_some_and(|at| now.saturating_duration_since(at) <= ABORT_BURST)
+        let same = self.aborted_at.is_some_and(|at| now.saturating_duration_since(at) <= ABORT_BURST);
+        if !same {
+            self.aborted_at = Some(now);
+        }
+        same
     }
 
     /// An attempt was dropped without a word.
@@ -256,8 +259,9 @@ impl Health {
         }
         let place = self.window.partition_point(|(other, _)| *other <= at);
         self.window.insert(place, (at, report.ticket));
-        // a 5xx never ejects the last node that is up: a bad answer is better than none, as silence of any kind is not
-        if self.window.len() < max_fails || (last_up && report.outcome == Outcome::Http5xx) {
+        let says_itself = matches!(report.outcome, Outcome::Http5xx | Outcome::EngineError);
+        // a 5xx never ejects the last node that is up, nor does an error event: a bad answer is better than none, as silence of any kind is not
+        if self.window.len() < max_fails || (last_up && says_itself) {
             return None;
         }
         let stalls = report.outcome == Outcome::Stalled;

@@ -1,5 +1,6 @@
 //! What a pool's lock protects: the nodes, what the policy sees of them, and the counts.
 
+mod learning;
 mod rounds;
 
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub(super) struct Table {
     candidates: Vec<Candidate>,
     /// Places whose candidate changes with time.
     restless: Vec<usize>,
+    /// When weights were last learned.
+    learned: Instant,
     turn: Turn,
     random: fastrand::Rng,
     last_ticket: u64,
@@ -65,6 +68,7 @@ impl Table {
             nodes: Vec::new(),
             candidates: Vec::new(),
             restless: Vec::new(),
+            learned: now,
             turn: Turn::default(),
             random: fastrand::Rng::new(),
             last_ticket: 0,
@@ -259,6 +263,8 @@ impl Table {
             id: Arc::clone(&node.id),
             address: node.resolved.expect("a node without an address is never chosen"),
             pulse: Arc::clone(&node.pulse),
+            counted: now,
+            has_worked: false,
             settled: false,
         };
         if !node.health.is_up() {
@@ -320,6 +326,7 @@ impl Table {
         if let Change::Ejected { reason, .. } = change {
             node.ejections += u64::from(reason != Reason::Unresolved);
             node.last_before = last_ticket;
+            node.speed.doubt();
         }
         self.last_event += 1;
         let event = Event {

@@ -21,6 +21,7 @@ impl Table {
             let change = node.health.tick(&self.policy, now);
             events.extend(self.note(key, change, now));
         }
+        self.learn(now);
         (events, self.room_gained(now))
     }
 

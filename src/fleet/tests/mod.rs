@@ -3,6 +3,7 @@
 mod checked;
 mod ejection;
 mod last;
+mod learned;
 mod probing;
 mod property;
 mod reload;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::health::State;
 use super::{Charge, Event, Key, Lease, NodeState, Pool, Question, QuestionKind, Refusal};
-use crate::config::{self, Balance, HttpVersion, Models, NodeAddress};
+use crate::config::{self, Balance, HttpVersion, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
 
 /// A pool of nodes `a`, `b`, `c` ..., and its clock.
@@ -36,7 +37,7 @@ fn seconds(seconds: f64) -> Duration {
 
 fn node(name: &str, host: &str, port: u16) -> config::Node {
     let address = NodeAddress { host: host.into(), port };
-    config::Node { name: name.into(), address, weight: 1.0, max_in_flight: None, drain: false }
+    config::Node { name: name.into(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
 }
 
 fn nodes(count: usize) -> Vec<config::Node> {

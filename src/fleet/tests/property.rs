@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
     let mut all = nodes(8);
     for (i, node) in all.iter_mut().enumerate() {
-        node.weight = [1.0, 1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0][i];
+        node.weight = config::Weight::Fixed([1.0, 1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0][i]);
         node.max_in_flight = [None, Some(1), Some(3), None, Some(2), Some(4), None, Some(2)][i];
         node.drain = drained >> i & 0x101 == 0x101;
     }

@@ -180,7 +180,8 @@ fn the_first_round_after_a_return_wakes_too() {
         bench.conf.nodes = all;
         bench.pool.configure(&bench.conf, bench.now);
     };
-    let returns: [(&str, &dyn Fn(&mut Bench)); 3] = [
+    type Comes<'a> = &'a dyn Fn(&mut Bench);
+    let returns: [(&str, Comes); 3] = [
         ("back", &|bench| drop(back(bench))),
         ("joins", &joins),
         ("off drain", &|bench| {

@@ -108,11 +108,12 @@ pub async fn run(
             let ended = node.is_done();
             Attempted::Answer(Box::new(Answer { node, head, ended, watch }))
         }
-        Err(Outcome::Reset) if reused && sent_at.elapsed() < STALE_WITHIN => {
+        Err(Outcome::Stale) if reused && sent_at.elapsed() < STALE_WITHIN => {
             // nobody took it: it does not count as sent
             ctx.sent -= 1;
             Attempted::Failed(Outcome::Stale)
         }
+        Err(Outcome::Stale) => Attempted::Failed(Outcome::Reset),
         Err(outcome) => Attempted::Failed(outcome),
     })
 }
@@ -203,7 +204,9 @@ async fn final_head(
                 return Err(Outcome::Reset);
             }
             Err(Unread::Silent) => return Err(Outcome::Timeout),
-            Err(Unread::Closed) => return Err(Outcome::Reset),
+            // nobody took the request, if the connection had been kept for a while
+            Err(Unread::Closed | Unread::Broken) if !node.has_begun() => return Err(Outcome::Stale),
+            Err(Unread::Closed | Unread::Broken) => return Err(Outcome::Reset),
         }
     }
 }

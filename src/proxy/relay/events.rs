@@ -22,11 +22,16 @@ use crate::resume::{Refused, Splitter, Story};
 /// How much of a stream is held back with its head, or as a part of one event, at the most; in bytes.
 const HELD_BACK_MAX: usize = 64 * 1024;
 
+/// How bytes end at which a new event can begin; a stream begins there too.
+const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
+
 /// Watches one stream.
 pub struct Watch {
     watcher: Watcher,
     wants_done: bool,
     splitter: Splitter,
+    /// The last bytes that went on as they came.
+    tail: [u8; 4],
     /// `timeouts.stall`.
     stall: Option<Duration>,
     /// When the stream will have been silent for so long.
@@ -57,6 +62,7 @@ impl Watch {
             watcher: Watcher::default(),
             wants_done: wants_done(path),
             splitter: Splitter::default(),
+            tail: BOUNDARY,
             stall: None,
             deadline: None,
         })
@@ -150,20 +156,31 @@ impl Watch {
         }
     }
 
-    fn judge(&self, chunk: Bytes, ended: bool, was_done: bool) -> Chunk {
-        let seen = self.watcher.seen();
-        let Some(outcome) = trouble(seen, ended, self.wants_done) else { return Chunk::Pass(chunk) };
-        let mut farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
+    fn judge(&mut self, chunk: Bytes, ended: bool, was_done: bool) -> Chunk {
+        let seen = *self.watcher.seen();
+        let Some(outcome) = trouble(&seen, ended, self.wants_done) else {
+            self.follow(&chunk);
+            return Chunk::Pass(chunk);
+        };
         let end = match done_at(&chunk) {
             Some(at) => at,
             // its first half has gone out
-            None if seen.done && !was_done => {
-                farewell = [b"\n\n", &farewell[..]].concat().into();
-                0
-            }
+            None if seen.done && !was_done => 0,
             None => chunk.len(),
         };
-        Chunk::Last(chunk.slice(..end), Failed { outcome, farewell })
+        let last = chunk.slice(..end);
+        self.follow(&last);
+        let farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
+        Chunk::Last(last, Failed { outcome, farewell })
+    }
+
+    /// These bytes go on.
+    fn follow(&mut self, chunk: &[u8]) {
+        let kept = self.tail.len().saturating_sub(chunk.len());
+        let mut tail = [0; 4];
+        tail[..kept].copy_from_slice(&self.tail[4 - kept..]);
+        tail[kept..].copy_from_slice(&chunk[chunk.len() - (4 - kept)..]);
+        self.tail = tail;
     }
 
     /// Whole events only, as the story has them. The one with which the trouble begins is kept from the client, for the
@@ -197,9 +214,14 @@ impl Watch {
         Chunk::Pass(told.into_bytes())
     }
 
-    /// The error event of our own with which a stream ends that says nothing itself.
+    /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may
+    /// not have ended.
     pub fn farewell(&self, outcome: Outcome) -> Bytes {
-        let separator = if self.watcher.is_between_lines() { "" } else { "\n\n" };
+        let separator = match self.tail {
+            BOUNDARY | [_, _, b'\n', b'\n'] | [_, _, b'\r', b'\r'] => "",
+            [.., b'\n' | b'\r'] => "\n",
+            _ => "\n\n",
+        };
         let message = match outcome {
             Outcome::Aborted => "the node was stopped before the answer was complete",
             Outcome::Stalled => "the node went silent before the answer was complete",

@@ -228,7 +228,9 @@ fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why) -> Box<Error> {
     };
     let asked = ctx.attempts.len();
     let message = format!("node {node} {what} (attempt {asked}); not tried again: {}", why.as_str());
-    log::warn!("request {}: {message}; the client gets {status}", ctx.request_id);
+    let gets =
+        if ctx.is_continuing() { "a stream that ends with an error".to_owned() } else { status.to_string() };
+    log::warn!("request {}: {message}; the client gets {gets}", ctx.request_id);
     ctx.note = Some(why.as_str());
     ctx.failure = Some(Failure::new(status, message));
     Error::new(ErrorType::HTTPStatus(status)).into_up()

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::super::framing::content_length;
 use super::chunked::{Chunked, Malformed};
 
 /// What is read at a time at the most, in bytes.
@@ -35,8 +34,10 @@ thread_local! {
 /// Why there is no head, or no more of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// The connection is closed, or broke.
+    /// The node has closed the connection.
     Closed,
+    /// The connection broke.
+    Broken,
     /// Nothing came for `timeouts.read`.
     Silent,
     /// It is no HTTP/1.1, or too large.
@@ -54,6 +55,7 @@ pub struct NodeSession {
     /// The connection may serve another request after this one.
     keeps: bool,
     silence: Silence,
+    has_begun: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl NodeSession {
     /// The request has been written; `read_limit` is the longest silence while its response is read.
     pub fn new(stream: Stream, read_limit: Duration) -> Self {
         let silence = Silence { limit: read_limit, since: Instant::now(), timer: None };
-        Self { stream, unread: Bytes::new(), body: Body::Done, keeps: false, silence }
+        Self { stream, unread: Bytes::new(), body: Body::Done, keeps: false, silence, has_begun: false }
     }
 
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
@@ -83,6 +85,11 @@ impl NodeSession {
             }
             self.fill().await?;
         }
+    }
+
+    /// A byte of the response has come.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Nothing more comes of the body.
@@ -159,8 +166,19 @@ impl NodeSession {
         // the coding decides where both are there (RFC 9112 section 6.3)
         if head.headers.contains_key(TRANSFER_ENCODING) {
             head.remove_header(&CONTENT_LENGTH);
+        } else if head.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+            // said twice, it is passed on once; that it is the same is seen to when the body is framed
+            self.framed_twice(&mut head)?;
         }
         Ok(head)
+    }
+
+    fn framed_twice(&self, head: &mut ResponseHeader) -> Result<()> {
+        match length_of(&head.headers) {
+            Ok(Some(length)) => head.insert_header(CONTENT_LENGTH, length.to_string()),
+            // stays as it is, and is refused
+            _ => Ok(()),
+        }
     }
 
     /// How long the body is (RFC 9112 section 6.3), and whether the connection goes on after it.
@@ -169,10 +187,7 @@ impl NodeSession {
             || head.status.is_informational()
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let last_coding = head.headers.get_all(TRANSFER_ENCODING).iter().next_back();
-        let length = content_length(&head.headers);
-        if length.is_none() && head.headers.contains_key(CONTENT_LENGTH) {
-            return Err(Unread::BadLength);
-        }
+        let length = length_of(&head.headers)?;
         self.body = match (last_coding, length) {
             _ if is_empty => Body::Done,
             (Some(codings), _) if has_token_last(codings.as_bytes(), b"chunked") => {
@@ -199,14 +214,34 @@ impl NodeSession {
         let Self { stream, unread, silence, .. } = self;
         silence.since = Instant::now();
         let read = poll_fn(|cx| match poll_fill(stream, unread, cx) {
-            Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| Unread::Closed)),
+            Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| Unread::Broken)),
             Poll::Pending => silence.poll(cx).map(|()| Err(Unread::Silent)),
         });
         match read.await? {
             0 => Err(Unread::Closed),
-            _ => Ok(()),
+            _ => {
+                self.has_begun = true;
+                Ok(())
+            }
         }
     }
+}
+
+/// One number, however often it is said; a client might read another out of anything else (RFC 9112 section 6.3).
+fn length_of(headers: &HeaderMap) -> Result<Option<u64>, Unread> {
+    let mut length = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let digits = value.as_bytes().trim_ascii();
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        let number =
+            std::str::from_utf8(digits).ok().filter(|_| is_number).and_then(|text| text.parse().ok());
+        match (length, number) {
+            (_, None) => return Err(Unread::BadLength),
+            (Some(first), Some(again)) if first != again => return Err(Unread::BadLength),
+            (_, number) => length = number,
+        }
+    }
+    Ok(length)
 }
 
 fn has_token_last(list: &[u8], token: &[u8]) -> bool {
@@ -245,5 +280,92 @@ impl Silence {
             }
             timer.as_mut().reset(end);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pingora::protocols::l4::stream::Stream as Tcp;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// What is made of a response: status and body, or why not; and whether the connection can be used again.
+    async fn read(wire: &[&[u8]], resets: bool) -> (Result<(u16, Vec<u8>), Unread>, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (near, (mut far, _)) = (near.expect("a connection"), far.expect("a connection"));
+        let writing = async {
+            for part in wire {
+                far.write_all(part).await.expect("the gateway reads");
+                tokio::task::yield_now().await;
+            }
+            if resets {
+                socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("a socket");
+            }
+            drop(far);
+        };
+        let reading = async {
+            let mut node = NodeSession::new(Box::new(Tcp::from(near)), Duration::from_secs(20));
+            let mut body = Vec::new();
+            let whole = async {
+                let head = node.head(false).await?;
+                while !node.is_done() {
+                    body.extend_from_slice(&node.next().await?);
+                }
+                Ok(head.status.as_u16())
+            };
+            let whole = whole.await;
+            (whole.map(|status| (status, body)), node.into_reusable().is_some())
+        };
+        tokio::join!(reading, writing).0
+    }
+
+    #[tokio::test]
+    async fn how_long_a_body_is() {
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+        type Case = (&'static [&'static [u8]], Result<&'static [u8], Unread>, bool);
+        let table: [Case; 12] = [
+            (&[OK, b"Content-Length: 5\r\n\r\nhel", b"lo"], Ok(b"hello"), true),
+            (&[OK, b"Content-Length: 5\r\n\r\nhello!"], Ok(b"hello"), false),
+            (&[OK, b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"], Ok(b"hello"), true),
+            (&[OK, b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"], Err(Unread::BadLength), false),
+            (&[OK, b"Content-Length: +5\r\n\r\nhello"], Err(Unread::BadLength), false),
+            (&[OK, b"Content-Length: 5\r\nConnection: x, Close\r\n\r\nhello"], Ok(b"hello"), false),
+            (&[OK, b"Transfer-Encoding: chunked\r\n\r\n5\r", b"\nhello\r\n0\r\n\r\n"], Ok(b"hello"), true),
+            (
+                &[OK, b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n1\r\nh\r\n0\r\n\r\n"],
+                Ok(b"h"),
+                true,
+            ),
+            (&[OK, b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel"], Err(Unread::Closed), false),
+            (&[OK, b"Content-Length: 5\r\n\r\nhel"], Err(Unread::Closed), false),
+            (&[OK, b"\r\nhel", b"lo"], Ok(b"hello"), false),
+            (&[b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"], Ok(b"hi"), false),
+        ];
+        for (wire, body, reusable) in table {
+            let want = (body.map(|body| (200, body.to_vec())), reusable);
+            assert_eq!(read(wire, false).await, want, "{}", wire.concat().escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_no_end() {
+        let (whole, _) = read(&[b"HTTP/1.1 200 OK\r\n\r\nhalf of it"], true).await;
+        assert_eq!(whole, Err(Unread::Broken));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_response() {
+        for wire in [&b"SSH-2.0-x\r\n"[..], b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nNo colon\r\n\r\n"] {
+            assert_eq!(
+                read(&[wire], false).await,
+                (Err(Unread::Malformed), false),
+                "{}",
+                wire.escape_ascii()
+            );
+        }
+        assert_eq!(read(&[b"HTTP/1.1 200 OK\r\nA: b"], false).await.0, Err(Unread::Closed));
     }
 }

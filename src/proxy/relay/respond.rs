@@ -20,8 +20,8 @@ use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
-use super::node::NodeSession;
-use crate::classify::stream::whole_answer;
+use super::node::{NodeSession, Unread};
+use crate::classify::stream::{completion_tokens, whole_answer};
 use crate::fleet::{Lease, Member};
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Refused, Story};
@@ -180,6 +180,8 @@ fn begin_story(session: &Session, ctx: &mut Ctx, member: &Member, has_length: bo
     // what another node says would not have the length that was announced
     let story = if has_length {
         Err(Refused::NotUnderstood)
+    } else if !ctx.repeatable {
+        Err(Refused::NotRepeatable)
     } else {
         Story::begin(kind, member.conf.engine, &request, &member.conf.retry)
     };
@@ -211,7 +213,8 @@ async fn begin_stream(
         () = ctx.given_up() => return Err(Broken::before(Outcome::Stalled)),
     };
     ctx.head_alone = true;
-    let has_begun = watch.events() > 0;
+    let events = watch.events();
+    let has_begun = events > 0;
     answer.watch = Some(watch);
     match begun {
         Ok(start) => {
@@ -220,6 +223,7 @@ async fn begin_stream(
             }
             if has_begun {
                 ctx.progress();
+                ctx.worked(events);
             }
             Ok(start)
         }
@@ -280,10 +284,16 @@ async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) ->
             () = gone(session) => return Err(client_gone()),
         };
         // comments show nothing: a server can send them while its engine hangs
-        if answer.watch.as_ref().map_or(broken.is_none(), |watch| Some(watch.events()) > events) {
+        let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events.unwrap_or(0)));
+        if more.map_or(broken.is_none(), |more| more > 0) {
             ctx.progress();
         }
-        ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        if broken.is_none() {
+            ctx.worked(more.unwrap_or(0));
+        }
+        if !chunk.is_empty() {
+            ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
+        }
         let ended = answer.ended && broken.is_none();
         let has_news = !chunk.is_empty() || ended;
         if has_news && write(session, ctx, vec![HttpTask::Body(Some(chunk), ended)]).await? {
@@ -314,7 +324,12 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
     }
     let is_good = answer.head.status == StatusCode::OK;
     match whole_answer(session.req_header().uri.path(), &whole) {
-        Outcome::Ok => Ok(whole),
+        Outcome::Ok => {
+            if is_good {
+                ctx.worked(completion_tokens(&whole).unwrap_or(0));
+            }
+            Ok(whole)
+        }
         _ if !is_good => Ok(whole),
         outcome => {
             let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
@@ -326,7 +341,10 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
 
 /// The next piece of the body, which may be empty.
 pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
-    let chunk = answer.node.next().await.map_err(|_| Outcome::Truncated)?;
+    let chunk = answer.node.next().await.map_err(|unread| match unread {
+        Unread::Silent => Outcome::Timeout,
+        Unread::Closed | Unread::Broken | Unread::Malformed | Unread::BadLength => Outcome::Truncated,
+    })?;
     answer.ended = answer.node.is_done();
     Ok(chunk)
 }

@@ -1,0 +1,38 @@
+//! `weight: auto`: the pool's side of it.
+
+use std::time::{Duration, Instant};
+
+use super::Table;
+use crate::balance::learned::{Measured, learn};
+use crate::config::Weight;
+
+/// Rounds that are closer together than this are one.
+const ROUND_MIN: Duration = Duration::from_millis(50);
+
+impl Table {
+    /// Lets the weights of those that have `auto` follow what they have done since the last round.
+    pub fn learn(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.learned);
+        if passed < ROUND_MIN {
+            return;
+        }
+        self.learned = now;
+        let in_flight: u32 = self.members().map(|(_, node)| node.in_flight).sum();
+        let mut measured = Vec::new();
+        for node in self.nodes.iter_mut().flatten().filter(|node| node.wanted == Weight::Auto) {
+            // taken in any case: what a node did during its slow start says nothing after it
+            let work = node.pulse.take_work();
+            if node.is_comparable(&self.policy, now) {
+                measured.push(Measured { speed: &mut node.speed, work });
+            }
+        }
+        let is_idle = measured.iter().all(|node| node.work.units <= 0.0);
+        if measured.is_empty() || is_idle && in_flight == 0 {
+            return;
+        }
+        learn(&mut measured, passed);
+        for place in 0..self.nodes.len() {
+            self.refresh(place, now);
+        }
+    }
+}

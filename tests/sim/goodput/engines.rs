@@ -1,0 +1,236 @@
+//! Simulated engines under a batch job or a steady load, in virtual time: the steps of `evenkeel::sim::Engine` without
+//! its clock.
+
+use std::collections::VecDeque;
+
+use evenkeel::sim::load::Sizes;
+use evenkeel::sim::{Batch, StepTimes};
+use fastrand::Rng;
+
+/// How the gateway comes to know what a request was worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// One event a token.
+    Stream,
+    /// A whole answer, with its number of tokens.
+    Usage,
+    /// A whole answer without it.
+    Nothing,
+}
+
+/// What happens to a node.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    Speed(f64),
+    Crash,
+    Start,
+}
+
+/// The engines, the job, and who asks.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub speeds: Vec<f64>,
+    pub step: StepTimes,
+    pub max_seqs: usize,
+    /// How many requests there are, if that is what ends it.
+    pub requests: usize,
+    pub until: f64,
+    pub at_once: usize,
+    pub sizes: Sizes,
+    pub told: Told,
+    /// In the order of their times.
+    pub changes: Vec<(f64, usize, Change)>,
+    pub seed: u64,
+}
+
+/// Decides where each request goes, and hears what becomes of it.
+pub trait Dispatch {
+    /// The node for this request; `None`: it waits until another one ends.
+    fn place(&mut self, request: usize, nodes: &[Node], now: f64) -> Option<usize>;
+    /// Streams only.
+    fn token(&mut self, _request: usize, _now: f64) {}
+    fn done(&mut self, _request: usize, _tokens: u32, _now: f64) {}
+    /// The node refused it, or died with it.
+    fn lost(&mut self, _request: usize, _refused: bool, _now: f64) {}
+    fn tick(&mut self, _nodes: &[Node], _now: f64) {}
+}
+
+pub struct Node {
+    batch: Batch<usize>,
+    step_ends: Option<f64>,
+    pub speed: f64,
+    pub is_up: bool,
+    pub in_flight: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub wall: f64,
+    pub p99: f64,
+}
+
+const TICK: f64 = 0.1;
+
+struct Request {
+    began: f64,
+    tokens: u32,
+    node: usize,
+}
+
+struct Run<'a, D> {
+    scene: &'a Scene,
+    dispatch: &'a mut D,
+    nodes: Vec<Node>,
+    requests: Vec<Request>,
+    /// Those that have no node (any more), before new ones are made.
+    waiting: VecDeque<usize>,
+    open: usize,
+    took: Vec<f64>,
+    changes: VecDeque<(f64, usize, Change)>,
+    rng: Rng,
+    now: f64,
+}
+
+/// Runs the scene to its end.
+pub fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
+    let node = |speed: &f64| Node {
+        batch: Batch::new(scene.max_seqs, None),
+        step_ends: None,
+        speed: *speed,
+        is_up: true,
+        in_flight: 0,
+    };
+    let mut run = Run {
+        scene,
+        dispatch,
+        nodes: scene.speeds.iter().map(node).collect(),
+        requests: Vec::new(),
+        waiting: VecDeque::new(),
+        open: 0,
+        took: Vec::new(),
+        changes: scene.changes.iter().copied().collect(),
+        rng: Rng::with_seed(scene.seed),
+        now: 0.0,
+    };
+    run.go();
+    run.took.sort_by(f64::total_cmp);
+    let p99 = run.took.get(run.took.len() * 99 / 100).copied().unwrap_or(0.0);
+    Outcome { wall: run.now, p99 }
+}
+
+impl<D: Dispatch> Run<'_, D> {
+    fn go(&mut self) {
+        let mut tick = TICK;
+        loop {
+            self.hand_out();
+            if (self.open == 0 && self.waiting.is_empty()) || self.now >= self.scene.until {
+                return;
+            }
+            let ends = |(i, node): (usize, &Node)| node.step_ends.map(|at| (at, i));
+            let step = self.nodes.iter().enumerate().filter_map(ends).min_by(|a, b| a.0.total_cmp(&b.0));
+            match step {
+                Some((at, node)) if at < tick => {
+                    self.now = at;
+                    self.end_step(node);
+                }
+                _ => {
+                    self.now = tick;
+                    tick += TICK;
+                    self.change();
+                    self.dispatch.tick(&self.nodes, self.now);
+                }
+            }
+        }
+    }
+
+    /// Gives requests to nodes until as many as may be are open, or none can be placed.
+    fn hand_out(&mut self) {
+        while let Some(request) = self.next() {
+            let Some(place) = self.dispatch.place(request, &self.nodes, self.now) else {
+                self.waiting.push_front(request);
+                return;
+            };
+            let node = &mut self.nodes[place];
+            if !node.is_up {
+                self.waiting.push_front(request);
+                self.dispatch.lost(request, true, self.now);
+                continue;
+            }
+            self.requests[request].node = place;
+            self.open += 1;
+            node.in_flight += 1;
+            node.batch.submit(request, self.requests[request].tokens, false).expect("the line has no end");
+            if node.step_ends.is_none() {
+                self.begin_step(place);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<usize> {
+        if self.open >= self.scene.at_once {
+            return None;
+        }
+        if let Some(request) = self.waiting.pop_front() {
+            return Some(request);
+        }
+        let is_last = self.requests.len() >= self.scene.requests;
+        if is_last {
+            return None;
+        }
+        let tokens = self.scene.sizes.draw(&mut self.rng);
+        self.requests.push(Request { began: self.now, tokens, node: 0 });
+        Some(self.requests.len() - 1)
+    }
+
+    fn begin_step(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        let running = node.batch.has_work().then(|| node.batch.begin_step());
+        let length = running.map(|running| self.scene.step.step(running, node.speed).as_secs_f64());
+        node.step_ends = length.map(|length| self.now + length);
+    }
+
+    fn end_step(&mut self, place: usize) {
+        let mut done = Vec::new();
+        let now = self.now;
+        let streams = self.scene.told == Told::Stream;
+        let dispatch = &mut *self.dispatch;
+        self.nodes[place].batch.end_step(|request, last| {
+            if streams {
+                dispatch.token(*request, now);
+            }
+            if last {
+                done.push(*request);
+            }
+        });
+        for request in done {
+            self.nodes[place].in_flight -= 1;
+            self.open -= 1;
+            self.took.push(now - self.requests[request].began);
+            self.dispatch.done(request, self.requests[request].tokens, now);
+        }
+        // the next step begins with those that are handed out now
+        self.hand_out();
+        self.begin_step(place);
+    }
+
+    fn change(&mut self) {
+        while let Some((_, place, change)) = self.changes.pop_front_if(|(at, ..)| *at <= self.now) {
+            let node = &mut self.nodes[place];
+            match change {
+                Change::Speed(speed) => node.speed = speed,
+                Change::Start => node.is_up = true,
+                Change::Crash => {
+                    node.is_up = false;
+                    node.step_ends = None;
+                    node.in_flight = 0;
+                    for request in node.batch.drain() {
+                        self.open -= 1;
+                        self.dispatch.lost(request, false, self.now);
+                        self.waiting.push_back(request);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The gateway's own pool as the policy, with its ticks and the questions it asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evenkeel::config::Weight;
+use evenkeel::fleet::{Lease, Pool};
+use evenkeel::outcome::Outcome;
+
+use super::engines::{Dispatch, Node, Told};
+use crate::fleet::Plan;
+
+/// What the pool showed at one tick.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub at: f64,
+    pub in_flight: Vec<usize>,
+    pub weights: Vec<f64>,
+}
+
+pub struct Gateway {
+    pub pool: Arc<Pool>,
+    told: Told,
+    /// When the present scene began.
+    began: Instant,
+    leases: HashMap<usize, Lease>,
+    pub samples: Vec<Sample>,
+}
+
+impl Gateway {
+    pub fn new(nodes: usize, weight: Weight, told: Told) -> Self {
+        let mut conf = Plan::calm(nodes, 1).conf;
+        conf.nodes.iter_mut().for_each(|node| node.weight = weight);
+        let began = Instant::now();
+        let pool = Arc::new(Pool::new(&conf, began));
+        Self { pool, told, began, leases: HashMap::new(), samples: Vec::new() }
+    }
+
+    /// The next scene begins so many seconds after the last one did.
+    pub fn go_on(&mut self, after: f64) {
+        self.began += Duration::from_secs_f64(after);
+        self.samples.clear();
+    }
+
+    fn at(&self, now: f64) -> Instant {
+        self.began + Duration::from_secs_f64(now)
+    }
+
+    pub fn weights(&self) -> Vec<f64> {
+        self.samples.last().map(|sample| sample.weights.clone()).unwrap_or_default()
+    }
+}
+
+impl Dispatch for Gateway {
+    fn place(&mut self, request: usize, _nodes: &[Node], now: f64) -> Option<usize> {
+        let lease = self.pool.lease(&[], self.at(now)).ok()?;
+        let place = usize::from(lease.address().port()) - 1;
+        self.leases.insert(request, lease);
+        Some(place)
+    }
+
+    fn token(&mut self, request: usize, now: f64) {
+        let at = self.at(now);
+        self.leases.get_mut(&request).expect("it is under way").worked(1, at);
+    }
+
+    fn done(&mut self, request: usize, tokens: u32, now: f64) {
+        let at = self.at(now);
+        let mut lease = self.leases.remove(&request).expect("it is under way");
+        lease.good_head(at);
+        match self.told {
+            Told::Stream => {}
+            Told::Usage => lease.worked(tokens.into(), at),
+            Told::Nothing => lease.answered(at),
+        }
+        lease.settle(Outcome::Ok, at);
+    }
+
+    fn lost(&mut self, request: usize, refused: bool, now: f64) {
+        let at = self.at(now);
+        let lease = self.leases.remove(&request).expect("it is under way");
+        lease.settle(if refused { Outcome::Connect } else { Outcome::Reset }, at);
+    }
+
+    fn tick(&mut self, nodes: &[Node], now: f64) {
+        let at = self.at(now);
+        self.pool.tick(at);
+        for question in self.pool.questions(at) {
+            let is_up = nodes[usize::from(question.address.port()) - 1].is_up;
+            self.pool.answer(&question, is_up, at);
+        }
+        self.samples.push(Sample {
+            at: now,
+            in_flight: nodes.iter().map(|node| node.in_flight).collect(),
+            weights: self.pool.snapshot(at).nodes.iter().map(|node| node.weight).collect(),
+        });
+    }
+}
