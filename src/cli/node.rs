@@ -61,6 +61,9 @@ pub struct NodeArgs {
     /// A fault from the start, such as "status:500,times=3", "die:10,every=5" or JSON; may be repeated
     #[arg(long, value_name = "FAULT", value_parser = str::parse::<Fault>)]
     fault: Vec<Fault>,
+    /// Each token's event says when it was sent, so that a client on this machine knows how long it was under way
+    #[arg(long)]
+    stamp: bool,
     /// Obey the x-sim-fault request header
     #[arg(long)]
     header_faults: bool,
@@ -139,6 +142,7 @@ fn options(args: &NodeArgs) -> Options {
             LoadingArg::Refuse => Loading::Refuse,
             LoadingArg::Answer503 => Loading::Answer503,
         },
+        stamp: args.stamp,
         allow_header_faults: args.header_faults,
         ..Options::default()
     }

@@ -23,6 +23,7 @@ mod options;
 mod record;
 mod service;
 mod shared;
+mod stamp;
 mod stats;
 mod text;
 mod wire;

@@ -68,6 +68,8 @@ pub struct Options {
     pub loading: Loading,
     /// Keep the last 1000 requests for `Node::requests`.
     pub record: bool,
+    /// Each token's event says when it was sent: `"sent_ns"`, its first key.
+    pub stamp: bool,
     /// Obey the `x-sim-fault` request header.
     pub allow_header_faults: bool,
     /// Largest request body in bytes; beyond, 413.
@@ -89,6 +91,7 @@ impl Default for Options {
             startup: Duration::from_secs(5),
             loading: Loading::Refuse,
             record: false,
+            stamp: false,
             allow_header_faults: false,
             max_body: 256 << 20,
         }

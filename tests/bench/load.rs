@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use evenkeel::sim::load::{Ask, Load, Report, Sizes, Target};
+use evenkeel::sim::load::{Ask, Load, LoadHandle, Percentiles, Report, Sizes, Target};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -30,6 +32,15 @@ struct Args {
     /// The part of the requests that ask for a stream, 0 to 1
     #[arg(long, default_value_t = 0.0)]
     stream: f64,
+    /// All requests are the same, with a body of so many bytes, for `tokens-min` tokens
+    #[arg(long)]
+    body: Option<usize>,
+    /// The clients begin one after the other over so many seconds
+    #[arg(long, default_value_t = 0.0)]
+    ramp: f64,
+    /// Tell how far the load is for each line of standard input, and cut it off at its end
+    #[arg(long)]
+    watch: bool,
     /// Request number n is the same in every run with this seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -41,28 +52,84 @@ struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let args = Args::parse();
-    let tokens = Sizes::Uniform { min: args.tokens_min, max: args.tokens_max };
+    let ask = match args.body {
+        Some(length) => padded(length, args.tokens_min, args.stream > 0.0),
+        None => {
+            let tokens = Sizes::Uniform { min: args.tokens_min, max: args.tokens_max };
+            Ask::Chat { tokens, stream: args.stream }
+        }
+    };
     let targets = args.target.into_iter().map(Target::chat).collect();
     let load = Load {
         count: Some(args.count),
-        timeout: Some(REQUEST_TIMEOUT),
+        // what is watched is cut off
+        timeout: (!args.watch).then_some(REQUEST_TIMEOUT),
         // inference servers close connections that were idle for 5 s: that is no failure of anyone
         again_if_stale: true,
         pause_after_failure: Duration::ZERO,
+        ramp: Duration::from_secs_f64(args.ramp),
         seed: args.seed,
-        ..Load::new(targets, args.concurrency, Ask::Chat { tokens, stream: args.stream })
+        ..Load::new(targets, args.concurrency, ask)
     };
-    report(&load.start().finish().await);
+    let handle = load.start();
+    if args.watch {
+        watch(&handle).await;
+    }
+    report(&handle.finish().await);
+}
+
+/// A chat in so many bytes.
+fn padded(length: usize, tokens: u32, stream: bool) -> Ask {
+    let body = |words: &str| {
+        json!({
+            "model": "sim", "max_tokens": tokens, "stream": stream,
+            "messages": [{"role": "user", "content": words}],
+        })
+        .to_string()
+    };
+    let room = length.saturating_sub(body("").len());
+    let words = "Tell me of the sea, and of the ships that come and go. ".repeat(room / 55 + 1);
+    Ask::Body { body: body(&words[..room]).into(), stream }
+}
+
+async fn watch(handle: &LoadHandle) {
+    let (asked, mut asks) = mpsc::channel(1);
+    // tokio's own standard input would keep the program from ending
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            if line.is_err() || asked.blocking_send(()).is_err() {
+                break;
+            }
+        }
+    });
+    while asks.recv().await.is_some() {
+        let (counts, tally) = (handle.counts(), handle.tally());
+        let lags = tally.take_lags();
+        say(&json!({
+            "streams": tally.streams(), "events": tally.events(), "in_flight": counts.in_flight,
+            "failed": counts.failed, "lags": lags.len(),
+            "lag_p50": seconds(&lags, 0.5), "lag_p99": seconds(&lags, 0.99),
+        }));
+    }
+    handle.cut();
 }
 
 fn report(seen: &Report) {
     let latency = seen.latency();
     let failures: Vec<_> = seen.failures.iter().map(|(what, count)| format!("{what}: {count}")).collect();
-    let line = serde_json::json!({
+    say(&json!({
         "sent": seen.sent, "ok": seen.succeeded, "failed": seen.failed, "failures": failures,
         "events": seen.events,
         "wall": seen.wall.as_secs_f64(),
-        "p50": latency.at(0.5).as_secs_f64(), "p99": latency.at(0.99).as_secs_f64(),
-    });
+        "p50": seconds(&latency, 0.5), "p99": seconds(&latency, 0.99),
+    }));
+}
+
+fn seconds(times: &Percentiles, part: f64) -> f64 {
+    times.at(part).as_secs_f64()
+}
+
+/// One line, which is flushed at its end.
+fn say(line: &Value) {
     println!("{line}");
 }

@@ -11,9 +11,11 @@ use super::handle::{Phase, Shared};
 use super::options::{Load, Target};
 use super::record::{Failure, Record};
 use super::report::{RECORDS_MAX, Report};
+use super::tally::Tally;
 
 struct Client<'a> {
     load: &'a Load,
+    tally: &'a Tally,
     /// One per target, where there is one.
     conns: Vec<Option<Conn>>,
     request: Vec<u8>,
@@ -24,7 +26,8 @@ struct Client<'a> {
 pub async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Receiver<Phase>) -> Report {
     let load = &shared.load;
     let conns = load.targets.iter().map(|_| None).collect();
-    let mut client = Client { load, conns, request: Vec::new(), seen: Seen::default() };
+    let tally = &shared.tally;
+    let mut client = Client { load, tally, conns, request: Vec::new(), seen: Seen::default() };
     let mut report = Report::default();
     let records_max = RECORDS_MAX / load.concurrency.max(1);
     pause(&mut phase, load.ramp.mul_f64(place as f64 / load.concurrency.max(1) as f64)).await;
@@ -83,11 +86,11 @@ impl Client<'_> {
             Some(conn) => conn,
             None => Conn::open(self.load.targets[place].address).await?,
         };
-        let mut result = conn.exchange(&self.request, stream, &mut self.seen).await;
+        let mut result = conn.exchange(&self.request, stream, &mut self.seen, self.tally).await;
         let is_stale = was_kept && result == Err(Failure::Reset) && self.seen.first_byte.is_none();
         if is_stale && self.load.again_if_stale {
             conn = Conn::open(self.load.targets[place].address).await?;
-            result = conn.exchange(&self.request, stream, &mut self.seen).await;
+            result = conn.exchange(&self.request, stream, &mut self.seen, self.tally).await;
         }
         if self.seen.keeps {
             self.conns[place] = Some(conn);

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use super::framing::{self, Body, Head};
 use super::record::Failure;
 use super::sse::Sse;
+use super::tally::Tally;
+use crate::sim::stamp;
 
 const BUFFER: usize = 16 * 1024;
 
@@ -37,6 +39,18 @@ impl Seen {
         let sse = std::mem::take(&mut self.sse);
         *self = Self { sse, ..Self::default() };
     }
+
+    /// There were so many events before.
+    fn events_came(&mut self, before: u32, tally: &Tally) {
+        if self.first_event.is_none() {
+            self.first_event = Some(Instant::now());
+            tally.stream_began();
+        }
+        tally.events_came(u64::from(self.sse.events - before));
+        if !self.sse.stamps.is_empty() {
+            tally.came_late(self.sse.stamps.drain(..), stamp::now());
+        }
+    }
 }
 
 impl Conn {
@@ -48,12 +62,18 @@ impl Conn {
     }
 
     /// Sends a request and reads its response to the end.
-    pub async fn exchange(&mut self, request: &[u8], stream: bool, seen: &mut Seen) -> Result<(), Failure> {
+    pub async fn exchange(
+        &mut self,
+        request: &[u8],
+        stream: bool,
+        seen: &mut Seen,
+        tally: &Tally,
+    ) -> Result<(), Failure> {
         // a server that answers early and closes is still heard
         let sent = self.stream.write_all(request).await;
         let head = self.head(seen).await?;
         seen.status = Some(head.status);
-        self.body(&head, seen).await?;
+        self.body(&head, seen, tally).await?;
         self.served += 1;
         seen.keeps = sent.is_ok() && !head.closes;
         verdict(&head, stream, &seen.sse)
@@ -77,9 +97,10 @@ impl Conn {
         }
     }
 
-    async fn body(&mut self, head: &Head, seen: &mut Seen) -> Result<(), Failure> {
+    async fn body(&mut self, head: &Head, seen: &mut Seen, tally: &Tally) -> Result<(), Failure> {
         let mut body = head.body;
         loop {
+            let before = seen.sse.events;
             let sse = &mut seen.sse;
             let feed = |data: &[u8]| {
                 if head.is_stream {
@@ -88,8 +109,8 @@ impl Conn {
             };
             let used = body.take(&self.buffer, feed).map_err(|_| Failure::Malformed)?;
             self.buffer.advance(used);
-            if seen.sse.events > 0 {
-                seen.first_event.get_or_insert_with(Instant::now);
+            if seen.sse.events > before {
+                seen.events_came(before, tally);
             }
             if body.has_ended() {
                 return Ok(());

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::client;
 use super::options::Load;
 use super::report::Report;
+use super::tally::Tally;
 
 /// A load under way. Dropping it cuts it off.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub load: Load,
     pub began: Instant,
     pub count: Counters,
+    pub tally: Tally,
     next: AtomicU64,
 }
 
@@ -63,7 +65,7 @@ impl LoadHandle {
         let (phase, watched) = watch::channel(Phase::Asking);
         let concurrency = if load.targets.is_empty() { 0 } else { load.concurrency };
         let (count, next) = (Counters::default(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { load, began: Instant::now(), count, next });
+        let shared = Arc::new(Shared { load, began: Instant::now(), count, tally: Tally::default(), next });
         let mut clients = JoinSet::new();
         for place in 0..concurrency {
             clients.spawn(client::run(Arc::clone(&shared), place, watched.clone()));
@@ -73,6 +75,11 @@ impl LoadHandle {
 
     pub fn counts(&self) -> Counts {
         self.shared.count.now()
+    }
+
+    /// What its streams have got so far.
+    pub fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     /// No request begins any more; those under way are finished.

@@ -17,6 +17,7 @@ mod record;
 mod report;
 mod sizes;
 mod sse;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -25,3 +26,4 @@ pub use options::{Ask, Load, Target};
 pub use record::{Failure, Record};
 pub use report::{Percentiles, Report};
 pub use sizes::Sizes;
+pub use tally::Tally;

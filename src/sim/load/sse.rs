@@ -1,5 +1,7 @@
 //! What a client sees of a stream: how many events, and whether they end well.
 
+use crate::sim::stamp;
+
 /// More of a line is not kept: what matters stands at its beginning, or is a short last event.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -13,6 +15,8 @@ pub struct Sse {
     pub error: bool,
     /// `finish_reason: "abort"`: the engine was stopped.
     pub aborted: bool,
+    /// When the events were sent that say so; for the reader to take.
+    pub stamps: Vec<u64>,
     has_data: bool,
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
@@ -21,9 +25,10 @@ pub struct Sse {
 impl Sse {
     /// For the next stream.
     pub fn reset(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        *self = Self { line, ..Self::default() };
+        let (line, stamps) = (std::mem::take(&mut self.line), std::mem::take(&mut self.stamps));
+        *self = Self { line, stamps, ..Self::default() };
         self.line.clear();
+        self.stamps.clear();
     }
 
     pub fn feed(&mut self, mut data: &[u8]) {
@@ -58,6 +63,7 @@ impl Sse {
         self.done = data == b"[DONE]";
         if let Some(first) = data.strip_prefix(b"{") {
             let first = first.trim_ascii_start();
+            self.stamps.extend(stamp::read(first));
             self.error |= first.starts_with(br#""error""#) || first.starts_with(br#""object":"error""#);
             self.aborted |= contains(data, br#""finish_reason":"abort""#);
         }

@@ -97,6 +97,22 @@ async fn a_stale_connection_is_a_failure_unless_it_may_be_asked_again() {
 }
 
 #[tokio::test]
+async fn a_tally_counts_while_streams_are_open() {
+    let node = node(Options { step: steps(5), stamp: true, ..Options::default() });
+    let endless = Ask::Chat { tokens: Sizes::Fixed(1_000_000), stream: STREAM };
+    let handle = Load { ask: endless, ..load(&[&node], 4, STREAM) }.start();
+    while handle.tally().events() < 40 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(handle.tally().streams(), 4);
+    let lags = handle.tally().take_lags();
+    // the first event of a chat has no token, and says nothing
+    assert!(lags.len() >= 36 && lags.at(0.5) < Duration::from_secs(1), "{lags:?}");
+    handle.cut();
+    handle.finish().await;
+}
+
+#[tokio::test]
 async fn stop_lets_finish_and_cut_does_not() {
     let node = node(Options { step: steps(5), ..Options::default() });
     let forever = Load { count: None, ..load(&[&node], 0, 0.5) };

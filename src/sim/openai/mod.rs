@@ -19,7 +19,6 @@ use super::fault::FaultKind;
 use super::service::{self, Answer, cut, json_answer, never};
 use super::stats::add;
 use super::wire::Cut;
-use manners::Manners;
 use plan::{Ending, Plan};
 use render::Render;
 
@@ -51,13 +50,7 @@ pub async fn generate(
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, QUEUE_FULL)
     })?;
     let stream = request.stream;
-    let render = Render::new(
-        kind,
-        Manners::of(shared.options.engine),
-        &shared.options.name,
-        shared.next_id(),
-        request,
-    );
+    let render = Render::new(kind, &shared.options, shared.next_id(), request);
     if !stream {
         return whole(flight, &render, &plan, &sequence).await;
     }

@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::super::options::Options;
+use super::super::stamp;
 use super::super::text::Prompt;
 use super::Kind;
 use super::manners::Manners;
@@ -19,6 +21,7 @@ pub struct Render {
     pub prompt: Prompt,
     include_usage: bool,
     token_ids: bool,
+    stamps: bool,
     manners: Manners,
     id: String,
     model_json: String,
@@ -28,7 +31,9 @@ pub struct Render {
 }
 
 impl Render {
-    pub fn new(kind: Kind, manners: Manners, node: &str, number: u64, request: GenerationRequest) -> Self {
+    /// `options`: those of the node that answers.
+    pub fn new(kind: Kind, options: &Options, number: u64, request: GenerationRequest) -> Self {
+        let (manners, node) = (Manners::of(options.engine), &options.name);
         let prefix = manners.id.unwrap_or(match kind {
             Kind::Chat => "chatcmpl",
             Kind::Completion => "cmpl",
@@ -42,6 +47,7 @@ impl Render {
             prompt: request.prompt,
             include_usage: request.include_usage,
             token_ids: request.return_token_ids,
+            stamps: options.stamp,
             model_json: request.model_json,
             prefix: String::new(),
         };
@@ -71,8 +77,12 @@ impl Render {
     /// The event of this answer's token `number`.
     pub fn token(&self, number: u32) -> Bytes {
         let position = self.prompt.start + number;
-        let mut out = String::with_capacity(self.prefix.len() + 96);
-        out.push_str(&self.prefix);
+        let mut out = String::with_capacity(self.prefix.len() + 128);
+        if self.stamps {
+            stamp::begin(&self.prefix, &mut out);
+        } else {
+            out.push_str(&self.prefix);
+        }
         self.prompt.push_token(position, &mut out);
         out.push_str(match self.kind {
             Kind::Chat => r#""},"logprobs":null,"finish_reason":null"#,

@@ -1,0 +1,147 @@
+"""What stands between the client and the nodes, the nodes, and the client."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+from machine import HERE, free_addresses, running, stop_with
+
+TEMPLATES = {
+    "nginx-usual": "nginx-usual.conf",
+    "nginx-tuned": "nginx-tuned.conf",
+    "haproxy": "haproxy.cfg",
+    "evenkeel": "evenkeel.yaml",
+    "evenkeel-auto": "evenkeel.yaml",
+}
+# lines of evenkeel.yaml that only one of them has
+MORE = {"evenkeel-auto": "weight: auto"}
+INSTANT = ["--step-base", "0", "--step-per-seq", "0", "--max-seqs", "16384"]
+
+
+def steady(interval):
+    """Arguments of a node whose streams have one event each so often, however many there are."""
+    return ["--step-base", interval, "--step-per-seq", "0", "--max-seqs", "16384"]
+
+
+class Lab:
+    """Starts what a measurement needs, fresh, so that none knows of the one before."""
+
+    def __init__(self, directory, programs, files):
+        self.directory = directory
+        self.programs = programs
+        # a stream takes two files
+        self.streams_max = (files - 256) // 2
+
+    @contextlib.contextmanager
+    def nodes(self, arguments):
+        with contextlib.ExitStack() as stack:
+            addresses = free_addresses(len(arguments))
+            for address, more in zip(addresses, arguments):
+                command = [self.programs.evenkeel, "node", "--listen", address, *more]
+                stack.enter_context(running(command, address))
+            yield addresses
+
+    @contextlib.contextmanager
+    def gateway(self, kind, nodes, workers=None):
+        """As many worker threads as there are cores, or as many as are asked for."""
+        workers = workers or os.cpu_count()
+        (listen,) = free_addresses(1)
+        programs = self.programs
+        options = {"stderr": subprocess.DEVNULL}
+        if kind == "floor":
+            command = [programs.floor, "--listen", listen, "--threads", workers]
+            command += [word for node in nodes for word in ("--node", node)]
+        else:
+            config = self.config(kind, listen, nodes, workers)
+        if kind.startswith("evenkeel"):
+            command = [programs.evenkeel, "run", "-c", config]
+        elif kind.startswith("nginx"):
+            command = [programs.nginx, "-p", self.directory, "-c", config, "-g", "daemon off;"]
+            options["env"] = programs.nginx_env
+        elif kind == "haproxy":
+            command = [programs.haproxy, "-db", "-f", config]
+            # its access log, for it writes to no file by itself
+            options.update(env=programs.haproxy_env, stdout=open(self.directory / "haproxy-access.log", "ab"))
+        with running(command, listen, **options) as process:
+            yield listen, process.pid
+
+    def config(self, kind, listen, nodes, workers):
+        name = TEMPLATES[kind]
+        # HAProxy counts clients, and does not start with more than it has files for; nginx counts both sides, and drops
+        # clients when fewer than a sixteenth are left
+        connections = min(self.streams_max + 50, 16384) if kind == "haproxy" else 32768
+        values = {
+            "LISTEN": listen,
+            "DIR": self.directory,
+            "WORKERS": workers,
+            "CONNECTIONS": connections,
+            "MORE": MORE.get(kind, ""),
+        }
+        lines = []
+        for line in (HERE / name).read_text().splitlines():
+            if "@NODE@" in line:
+                each = enumerate(nodes, 1)
+                lines += [line.replace("@NODE@", node).replace("@N@", str(number)) for number, node in each]
+            else:
+                lines.append(line)
+        text = "\n".join(lines) + "\n"
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", str(value))
+        config = self.directory / name
+        config.write_text(text)
+        return config
+
+    def knows(self, kind):
+        """Whether the binary takes this config: an older one may not."""
+        config = self.config(kind, "127.0.0.1:1", ["127.0.0.1:2"], 1)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.call([self.programs.evenkeel, "check", "-c", config], **quiet) == 0
+
+    def load_command(self, targets, options):
+        command = [self.programs.load]
+        for target in targets:
+            command += ["--target", target]
+        for name, value in options.items():
+            command += ["--" + name.replace("_", "-"), str(value)]
+        return command
+
+    def load(self, targets, **options):
+        """Puts a load on and waits for its end."""
+        command = self.load_command(targets, options)
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+    @contextlib.contextmanager
+    def streams(self, targets, count, ramp=1.0, within=60):
+        """So many open streams without an end, from the first event of the last one on; those that fail are counted."""
+        options = {"count": count, "concurrency": count, "body": 512, "tokens_min": 1 << 30, "stream": 1, "ramp": ramp}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([*self.load_command(targets, options), "--watch"], **pipes)
+        streams = Streams(process)
+        try:
+            streams.wait_for(count, within + ramp)
+            yield streams
+        finally:
+            told = process.communicate()[0]
+            if failures := json.loads(told)["failures"]:
+                print(f"bench: streams that failed: {', '.join(failures)}", file=sys.stderr)
+
+
+class Streams:
+    def __init__(self, process):
+        self.process = process
+
+    def look(self):
+        """How far they are; lags are those since the last look."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def wait_for(self, count, seconds):
+        end = time.monotonic() + seconds
+        while (seen := self.look())["streams"] + seen["failed"] < count:
+            if time.monotonic() > end:
+                stop_with(f"{seen['streams']} of {count} streams began, {seen['failed']} failed")
+            time.sleep(0.1)

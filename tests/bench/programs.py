@@ -1,0 +1,78 @@
+"""The programs that are compared: ours, which are built, and Debian's, which are unpacked and not installed."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from machine import ROOT, output, stop_with
+
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+# what Debian's packages need beyond a minimal system
+PACKAGES = {
+    "nginx": ["nginx"],
+    "haproxy": ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"],
+}
+
+
+class Programs:
+    def __init__(self):
+        self.evenkeel = pathlib.Path(os.environ.get("EVENKEEL", TARGET / "release" / "evenkeel")).resolve()
+        if not self.evenkeel.exists():
+            stop_with(f"{self.evenkeel} is missing: run `make build`")
+        self.nginx, self.nginx_env = debian("nginx", "-v")
+        self.haproxy, self.haproxy_env = debian("haproxy", "-v")
+        self.load = os.environ.get("LOAD") or built("load")
+        self.floor = os.environ.get("FLOOR") or built("floor")
+
+    def versions(self):
+        return {
+            "evenkeel": output(self.evenkeel, "--version"),
+            "profile": self.evenkeel.parent.name,
+            "nginx": output(self.nginx, "-v", env=self.nginx_env),
+            "haproxy": output(self.haproxy, "-v", env=self.haproxy_env).splitlines()[0],
+        }
+
+
+def debian(name, version):
+    """The program of this machine, or Debian's, unpacked below target/: no service is started. With its environment."""
+    found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
+    if found:
+        return found, dict(os.environ)
+    folder = ROOT / "target" / "tools" / name
+    binary = folder / "usr" / "sbin" / name
+    if not binary.exists():
+        print(f"bench: {name} is missing: unpacking Debian's into target/tools/{name}", file=sys.stderr)
+        unpack(PACKAGES[name], folder)
+    env = dict(os.environ)
+    libraries = [str(path) for path in (folder / "usr" / "lib").glob("*-linux-gnu*")]
+    env["LD_LIBRARY_PATH"] = ":".join(libraries)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if not binary.exists() or subprocess.call([binary, version], env=env, **quiet) != 0:
+        stop_with(f"{binary} does not run here: install {name} by hand (Debian: apt-get install {name})")
+    return str(binary), env
+
+
+def unpack(packages, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        if subprocess.call(["apt-get", "download", *packages], **quiet) != 0:
+            subprocess.call(["apt-get", "update"], **quiet)
+            subprocess.check_call(["apt-get", "download", *packages], **quiet)
+        for package in folder.glob("*.deb"):
+            subprocess.check_call(["dpkg-deb", "-x", package, folder], **quiet)
+    except (OSError, subprocess.CalledProcessError):
+        stop_with(f"cannot get {packages[0]}: install it by hand (Debian: apt-get install {packages[0]})")
+
+
+def built(name):
+    # in the profile of the release, whose dependencies are there already
+    command = ["cargo", "bench", "--locked", "--bench", name, "--no-run", "--message-format=json"]
+    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
+    if out.returncode != 0:
+        stop_with(f"tests/bench/{name}.rs cannot be built")
+    artifacts = [json.loads(line) for line in out.stdout.splitlines()]
+    return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == name)

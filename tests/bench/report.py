@@ -1,0 +1,153 @@
+"""From rounds to medians and ratios, and from kept results to README.md."""
+
+import json
+import re
+import statistics
+
+from machine import HERE, ROOT
+
+RESULTS = HERE / "results"
+README = ROOT / "README.md"
+BEGIN = "<!-- figures: `make bench ARGS=--readme` writes this table from tests/bench/results -->"
+END = "<!-- figures: end -->"
+BASES = ["nginx-tuned", "floor"]
+
+# README's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
+KINDS = {
+    "round robin": "client-side round robin",
+    "nginx-usual": "nginx, the usual config",
+    "nginx-tuned": "nginx, tuned",
+    "haproxy": "HAProxy",
+    "evenkeel": "Evenkeel",
+    "evenkeel-auto": "Evenkeel, `weight: auto`",
+    "floor": "bare proxy on Pingora",
+}
+RATIO, NUMBER = "ratio", "{:.0f}"
+ROWS = [
+    ("request", "cpu_us", RATIO, "CPU a request (POST of 2 KB, 64 connections)"),
+    ("chunk-500", "cpu_us", RATIO, "CPU an event, 500 streams of 50/s"),
+    ("chunk-2000", "cpu_us", RATIO, "CPU an event, 2000 streams of 12.5/s"),
+    ("memory", "kib", RATIO, "memory an open stream"),
+    ("memory", "kib", NUMBER, "the same in KiB"),
+    ("latency", "added_p50", RATIO, "delay added to an event, p50"),
+    ("latency", "added_p99", RATIO, "delay added to an event, p99"),
+    ("saturation", "rate", RATIO, "requests/s at saturation (more is better)"),
+    ("open", "mib", RATIO, "memory with {streams:,} streams open"),
+    ("failing", "failed", NUMBER, "one of two nodes answers only 500: failed of 1000 POSTs"),
+    ("batch-equal", "wall", RATIO, "batch over two equal nodes: wall time"),
+    ("batch-slow", "wall", RATIO, "batch, one of two nodes three times slower"),
+    ("batch-crash", "wall", RATIO, "batch, one of two nodes crashes and returns"),
+    ("batch-crash", "failed", NUMBER, "the same: failed of 3000"),
+    ("batch-mixed", "wall", RATIO, "batch over eight nodes of mixed speed"),
+]
+
+
+def complete(rounds):
+    """What takes two kinds to know: the delay that a gateway adds to that without one."""
+    for seen in rounds.values():
+        for each, direct in zip(seen, rounds.get("direct", [])):
+            each["added_p50"] = each["lag_p50"] - direct["lag_p50"]
+            each["added_p99"] = each["lag_p99"] - direct["lag_p99"]
+    return rounds
+
+
+def ratios(rounds, kind, base, key):
+    """Round by round, for what disturbs one round disturbs all of it."""
+    pairs = zip(rounds.get(kind, []), rounds.get(base, []))
+    return [a[key] / b[key] for a, b in pairs if b[key] > 0]
+
+
+def spread(values, shape="{:.2f}"):
+    if not values:
+        return "-"
+    return " ".join([shape.format(statistics.median(values)), f"({shape} to {shape})".format(min(values), max(values))])
+
+
+def table(spec, rounds):
+    """Medians and spread; the ratios are of the first column."""
+    first, _, first_shape = spec.columns[0]
+    heads = [head for _, head, _ in spec.columns]
+    bases = [base for base in BASES if base in rounds]
+    lines = [f"### {spec.name}: {spec.title}", ""]
+    lines.append("| | " + " | ".join([*heads, *(f"ratio to {base}" for base in bases)]) + " |")
+    lines.append("|---" * (1 + len(heads) + len(bases)) + "|")
+    for kind, seen in rounds.items():
+        cells = [spread([each[first] for each in seen], first_shape)]
+        cells += [shape.format(statistics.median(each[key] for each in seen)) for key, _, shape in spec.columns[1:]]
+        cells += [spread(ratios(rounds, kind, base, first)) for base in bases]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def text(result, specs):
+    told = "\n".join(f"{key}: {value}" for key, value in result["circumstances"].items())
+    parts = [table(spec, complete(result["rounds"][spec.name])) for spec in specs if spec.name in result["rounds"]]
+    return f"{told}\nmedians, and in brackets least to most\n\n" + "\n".join(parts)
+
+
+def keep(result, shown):
+    moment, commit = result["circumstances"]["date"][:16].replace(":", ""), result["circumstances"]["commit"]
+    stem = f"{moment}-{commit}"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / f"{stem}.md").write_text(shown)
+    return f"{RESULTS.relative_to(ROOT)}/{stem}.*"
+
+
+def newest():
+    """For each table the newest results that have it."""
+    kept = [json.loads(path.read_text()) for path in RESULTS.glob("*.json")]
+    found = {}
+    for result in sorted(kept, key=lambda result: result["circumstances"]["date"]):
+        for name, rounds in result["rounds"].items():
+            found[name] = (result["circumstances"], complete(rounds))
+    return found
+
+
+def readme_table():
+    results = newest()
+    rows = [row for row in ROWS if row[0] in results]
+    kinds = [kind for kind in KINDS if any(kind in results[row[0]][1] for row in rows)]
+    lines = ["| | " + " | ".join(KINDS[kind] for kind in kinds) + " |", "|---" * (1 + len(kinds)) + "|"]
+    for name, key, how, says in rows:
+        rounds = results[name][1]
+        cells = [cell(rounds, kind, key, how) for kind in kinds]
+        lines.append(f"| {says.format(**rounds['evenkeel'][0])} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *sources({row[0] for row in rows}, results)]) + "\n"
+
+
+def cell(rounds, kind, key, how):
+    if kind not in rounds:
+        return ""
+    values = ratios(rounds, kind, "nginx-tuned", key) if how == RATIO else [each[key] for each in rounds[kind]]
+    shape = "{:.2f}" if how == RATIO else how
+    return shape.format(statistics.median(values)) if values else "-"
+
+
+def sources(names, results):
+    """Where the figures come from: most often one run."""
+    runs = {results[name][0]["date"]: results[name][0] for name in names}
+    least = min(len(rounds["evenkeel"]) for name in names for rounds in [results[name][1]] if name != "open")
+    for date, run in sorted(runs.items()):
+        machine = f"{run['cores']} cores of {run['cpu']}"
+        peers = f"nginx {version(run['nginx'])}, HAProxy {version(run['haproxy'])}"
+        yield f"{date[:10]}, commit {run['commit']}, profile `{run['profile']}`, {machine}, {peers}."
+    yield f"Medians of at least {least} rounds that alternate; ratios to tuned nginx but where the row says otherwise."
+
+
+def version(said):
+    return re.search(r"\d+(\.\d+)+", said).group()
+
+
+def write_readme(only_look):
+    """Puts the table into README.md; says what is wrong with the one that is there if it is only to be looked at."""
+    before = README.read_text()
+    if before.count(BEGIN) != 1 or before.count(END) != 1:
+        return f"README.md has no place for the figures: between {BEGIN!r} and {END!r}"
+    head, rest = before.split(BEGIN)
+    tail = rest.split(END)[1]
+    after = f"{head}{BEGIN}\n{readme_table()}{END}{tail}"
+    if only_look and after != before:
+        return "README.md's figures are not those of the newest results: `make bench ARGS=--readme`"
+    README.write_text(after)
+    return None

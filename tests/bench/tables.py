@@ -1,0 +1,218 @@
+"""The questions: what load each puts on, and what it measures. Each table's `one` measures one kind once."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+from goodput import goodput
+from machine import cpu_seconds, pss_bytes
+from peers import INSTANT, steady
+
+TUNED = "nginx-tuned"
+GATEWAYS = [TUNED, "haproxy", "floor", "evenkeel"]
+WITH_USUAL = ["nginx-usual", *GATEWAYS]
+
+
+@dataclasses.dataclass
+class Table:
+    name: str
+    title: str
+    kinds: list[str]
+    one: Callable
+    # key, head, format; the first is what ratios are made of
+    columns: list[tuple[str, str, str]]
+    # more are of no use
+    rounds_max: int = 1000
+
+
+def tables(lab):
+    """All of them, in the order in which they run."""
+    return [
+        Table(
+            "request",
+            "40,000 POSTs of 2 KB, answered at once, over 64 kept connections; one worker thread",
+            WITH_USUAL,
+            lambda kind: request(lab, kind),
+            [("cpu_us", "CPU us a request", "{:.1f}"), ("failed", "failed", "{:.0f}")],
+        ),
+        chunk(lab, 500, 20),
+        chunk(lab, 2000, 80),
+        Table(
+            "memory",
+            "2000 open streams, before and during which 5000 requests of 2 KB come and go, against the start; one worker thread",
+            GATEWAYS,
+            lambda kind: memory(lab, kind),
+            [
+                ("kib", "KiB a stream", "{:.1f}"),
+                ("kib_churn", "of which were there before the first stream", "{:.1f}"),
+                ("kib_after", "of which are kept 12 s after the last", "{:.1f}"),
+                ("start_mib", "MiB at the start", "{:.1f}"),
+            ],
+        ),
+        Table(
+            "latency",
+            "100 streams of one event each 20 ms: from the node's sending to the client's reading; one worker thread",
+            ["direct", *GATEWAYS],
+            lambda kind: latency(lab, kind),
+            [
+                ("added_p50", "added us, p50", "{:.0f}"),
+                ("added_p99", "added us, p99", "{:.0f}"),
+                ("lag_p50", "us, p50", "{:.0f}"),
+                ("lag_p99", "us, p99", "{:.0f}"),
+            ],
+        ),
+        Table(
+            "saturation",
+            "100,000 short requests, 256 at a time; one worker thread",
+            WITH_USUAL,
+            lambda kind: saturation(lab, kind),
+            [
+                ("rate", "requests/s", "{:.0f}"),
+                ("busy", "of its core", "{:.0%}"),
+                ("per_core", "requests/s of a whole core", "{:.0f}"),
+                ("failed", "failed", "{:.0f}"),
+            ],
+        ),
+        Table(
+            "open",
+            f"{min(10_000, lab.streams_max)} open streams of one event each 2 s, for 20 s; one worker thread",
+            GATEWAYS,
+            lambda kind: open_streams(lab, kind),
+            [
+                ("mib", "MiB", "{:.0f}"),
+                ("failed", "failed", "{:.0f}"),
+                ("part", "events of those due", "{:.1%}"),
+                ("cpu", "of a core", "{:.1%}"),
+            ],
+            rounds_max=2,
+        ),
+        Table(
+            "failing",
+            "1000 POSTs, 64 at a time, two nodes, one of which always answers 500",
+            ["nginx-usual", TUNED, "haproxy", "evenkeel"],
+            lambda kind: failing(lab, kind),
+            [("failed", "failed of 1000", "{:.0f}"), ("wall", "wall s", "{:.2f}")],
+        ),
+        *(Table(*each) for each in goodput(lab)),
+    ]
+
+
+def request(lab, kind):
+    count = 40_000
+    with lab.nodes([INSTANT, INSTANT]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
+        lab.load([listen], count=2000, concurrency=64, body=2048)
+        before = cpu_seconds(pid)
+        seen = lab.load([listen], count=count, concurrency=64, body=2048)
+        seen["cpu_us"] = (cpu_seconds(pid) - before) / count * 1e6
+        return seen
+
+
+def chunk(lab, streams, interval):
+    """CPU while all streams are open: neither their beginning nor their end."""
+
+    def one(kind):
+        arguments = steady(f"{interval}ms")
+        with lab.nodes([arguments, arguments]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
+            with lab.streams([listen], streams) as open_ones:
+                before, cpu_before = open_ones.look(), cpu_seconds(pid)
+                time.sleep(8)
+                after, cpu_after = open_ones.look(), cpu_seconds(pid)
+        events = after["events"] - before["events"]
+        return {
+            "cpu_us": (cpu_after - cpu_before) / events * 1e6,
+            "events": events,
+            # the machine kept up
+            "part": events / (8 * streams * 1000 / interval),
+            "failed": after["failed"],
+        }
+
+    return Table(
+        f"chunk-{streams}",
+        f"{streams} open streams of one event each {interval} ms; one worker thread",
+        GATEWAYS,
+        one,
+        [
+            ("cpu_us", "CPU us an event", "{:.1f}"),
+            ("part", "events of those due", "{:.1%}"),
+            ("failed", "failed", "{:.0f}"),
+        ],
+    )
+
+
+def memory(lab, kind):
+    streams = 2000
+    churn = {"count": 5000, "concurrency": 256, "body": 2048}
+    arguments = steady("80ms")
+    with lab.nodes([arguments, arguments]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
+        lab.load([listen], count=1, concurrency=1)
+        start = pss_bytes(pid)
+        failed = lab.load([listen], **churn)["failed"]
+        churned = pss_bytes(pid)
+        with lab.streams([listen], streams, ramp=2.0) as open_ones:
+            failed += lab.load([listen], **churn)["failed"]
+            during = pss_bytes(pid)
+            failed += open_ones.look()["failed"]
+        # allocators give back what was not wanted for 10 s, at the next occasion
+        time.sleep(12)
+        lab.load([listen], count=100, concurrency=1)
+        after = pss_bytes(pid)
+    return {
+        "kib": (during - start) / streams / 1024,
+        "kib_churn": (churned - start) / streams / 1024,
+        "kib_after": (after - start) / streams / 1024,
+        "start_mib": start / 2**20,
+        "failed": failed,
+    }
+
+
+def latency(lab, kind):
+    arguments = [*steady("20ms"), "--stamp"]
+    with lab.nodes([arguments, arguments]) as nodes:
+        if kind == "direct":
+            return lags(lab, nodes)
+        with lab.gateway(kind, nodes, 1) as (listen, _):
+            return lags(lab, [listen])
+
+
+def lags(lab, targets):
+    with lab.streams(targets, 100) as open_ones:
+        time.sleep(1)
+        open_ones.look()
+        time.sleep(10)
+        seen = open_ones.look()
+    us = {key: seen[key] * 1e6 for key in ("lag_p50", "lag_p99")}
+    return {**us, "lags": seen["lags"], "failed": seen["failed"]}
+
+
+def saturation(lab, kind):
+    with lab.nodes([INSTANT, INSTANT]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
+        lab.load([listen], count=5000, concurrency=256)
+        before = cpu_seconds(pid)
+        seen = lab.load([listen], count=100_000, concurrency=256)
+        cpu = cpu_seconds(pid) - before
+    # below its whole core, client and nodes were what took the machine
+    return {**seen, "rate": seen["ok"] / seen["wall"], "busy": cpu / seen["wall"], "per_core": seen["ok"] / cpu}
+
+
+def open_streams(lab, kind):
+    streams, seconds = min(10_000, lab.streams_max), 20
+    arguments = steady("2s")
+    with lab.nodes([arguments, arguments]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
+        with lab.streams([listen], streams, ramp=10.0) as open_ones:
+            before, cpu_before = open_ones.look(), cpu_seconds(pid)
+            time.sleep(seconds)
+            after, cpu_after = open_ones.look(), cpu_seconds(pid)
+            mib = pss_bytes(pid) / 2**20
+    return {
+        "mib": mib,
+        "failed": after["failed"],
+        "streams": streams,
+        "part": (after["events"] - before["events"]) / (streams * seconds / 2),
+        "cpu": (cpu_after - cpu_before) / seconds,
+    }
+
+
+def failing(lab, kind):
+    quick = ["--step-base", "2ms", "--step-per-seq", "0"]
+    with lab.nodes([[*quick, "--fault", "status:500"], quick]) as nodes, lab.gateway(kind, nodes) as (listen, _):
+        return lab.load([listen], count=1000, concurrency=64, tokens_min=1, tokens_max=4)
