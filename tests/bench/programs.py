@@ -26,6 +26,7 @@ class Programs:
         self.haproxy, self.haproxy_env = debian("haproxy", "-v")
         self.load = os.environ.get("LOAD") or built("load")
         self.floor = os.environ.get("FLOOR") or built("floor")
+        self.oracle = os.environ.get("ORACLE") or built("oracle")
 
     def versions(self):
         return {

@@ -8,7 +8,7 @@ from machine import HERE, ROOT
 
 RESULTS = HERE / "results"
 README = ROOT / "README.md"
-BEGIN = "<!-- figures: `make bench ARGS=--readme` writes this table from tests/bench/results -->"
+BEGIN = "<!-- figures: `tests/bench/run --readme` writes this table from tests/bench/results -->"
 END = "<!-- figures: end -->"
 BASES = ["nginx-tuned", "floor"]
 
@@ -22,7 +22,7 @@ KINDS = {
     "evenkeel-auto": "Evenkeel, `weight: auto`",
     "floor": "bare proxy on Pingora",
 }
-RATIO, NUMBER = "ratio", "{:.0f}"
+RATIO, NUMBER, PART = "ratio", "{:.0f}", "{:.2f}"
 ROWS = [
     ("request", "cpu_us", RATIO, "CPU a request (POST of 2 KB, 64 connections)"),
     ("chunk-500", "cpu_us", RATIO, "CPU an event, 500 streams of 50/s"),
@@ -31,14 +31,14 @@ ROWS = [
     ("memory", "kib", NUMBER, "the same in KiB"),
     ("latency", "added_p50", RATIO, "delay added to an event, p50"),
     ("latency", "added_p99", RATIO, "delay added to an event, p99"),
-    ("saturation", "rate", RATIO, "requests/s at saturation (more is better)"),
+    ("saturation", "rate", RATIO, "requests/s with 256 connections (more is better)"),
     ("open", "mib", RATIO, "memory with {streams:,} streams open"),
     ("failing", "failed", NUMBER, "one of two nodes answers only 500: failed of 1000 POSTs"),
-    ("batch-equal", "wall", RATIO, "batch over two equal nodes: wall time"),
-    ("batch-slow", "wall", RATIO, "batch, one of two nodes three times slower"),
-    ("batch-crash", "wall", RATIO, "batch, one of two nodes crashes and returns"),
-    ("batch-crash", "failed", NUMBER, "the same: failed of 3000"),
-    ("batch-mixed", "wall", RATIO, "batch over eight nodes of mixed speed"),
+    ("batch-equal", "of_best", PART, "goodput, two equal nodes (1.00: the best that is known)"),
+    ("batch-slow", "of_best", PART, "goodput, one of two nodes three times slower"),
+    ("batch-crash", "of_best", PART, "goodput, one of two nodes crashes and returns"),
+    ("batch-crash", "failed", NUMBER, "the same: failed of 3000 requests"),
+    ("batch-mixed", "of_best", PART, "goodput, eight nodes of mixed speed"),
 ]
 
 
@@ -107,6 +107,8 @@ def newest():
 def readme_table():
     results = newest()
     rows = [row for row in ROWS if row[0] in results]
+    if not rows:
+        return ""
     kinds = [kind for kind in KINDS if any(kind in results[row[0]][1] for row in rows)]
     lines = ["| | " + " | ".join(KINDS[kind] for kind in kinds) + " |", "|---" * (1 + len(kinds)) + "|"]
     for name, key, how, says in rows:
@@ -148,6 +150,6 @@ def write_readme(only_look):
     tail = rest.split(END)[1]
     after = f"{head}{BEGIN}\n{readme_table()}{END}{tail}"
     if only_look and after != before:
-        return "README.md's figures are not those of the newest results: `make bench ARGS=--readme`"
+        return "README.md's figures are not those of the newest results: run `tests/bench/run --readme`"
     README.write_text(after)
     return None

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod deploy;
+mod figures;
 mod source;
 
 use std::fs;

@@ -32,7 +32,8 @@ impl Dispatch for Policy {
             Self::Central(limits) => nodes[*i].in_flight < limits[*i],
             _ => true,
         };
-        (0..nodes.len()).filter(has_room).min_by(|a, b| score(*a).total_cmp(&score(*b)))
+        let is_up = |i: &usize| nodes[*i].is_up;
+        (0..nodes.len()).filter(is_up).filter(has_room).min_by(|a, b| score(*a).total_cmp(&score(*b)))
     }
 }
 
