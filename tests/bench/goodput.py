@@ -70,4 +70,5 @@ def batch(lab, scene, best, kind):
         else:
             with lab.gateway(kind, nodes) as (listen, _):
                 seen = lab.load([listen], **job)
-    return {**seen, "best": best(), "of_best": best() / seen["wall"]}
+    # a request that failed is no work done
+    return {**seen, "best": best(), "of_best": best() / seen["wall"] * seen["ok"] / REQUESTS}

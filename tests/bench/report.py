@@ -30,7 +30,7 @@ ROWS = [
     ("memory", "kib", RATIO, "memory an open stream"),
     ("memory", "kib", NUMBER, "the same in KiB"),
     ("latency", "added_p50", RATIO, "delay added to an event, p50"),
-    ("latency", "added_p99", RATIO, "delay added to an event, p99"),
+    ("latency", "lag_p99", RATIO, "delay of an event from node to client, p99"),
     ("saturation", "rate", RATIO, "requests/s with 256 connections (more is better)"),
     ("open", "mib", RATIO, "memory with {streams:,} streams open"),
     ("failing", "failed", NUMBER, "one of two nodes answers only 500: failed of 1000 POSTs"),
