@@ -10,6 +10,8 @@ RESULTS = HERE / "results"
 README = ROOT / "README.md"
 BEGIN = "<!-- figures: `tests/bench/run --readme` writes this table from tests/bench/results -->"
 END = "<!-- figures: end -->"
+# fewer rounds, or others on the machine, and the figures are preliminary
+ROUNDS_MIN, LOAD_MAX = 5, 1.0
 BASES = ["nginx-tuned", "floor"]
 
 # README's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
@@ -134,7 +136,12 @@ def sources(names, results):
         machine = f"{run['cores']} cores of {run['cpu']}"
         peers = f"nginx {version(run['nginx'])}, HAProxy {version(run['haproxy'])}"
         yield f"{date[:10]}, commit {run['commit']}, profile `{run['profile']}`, {machine}, {peers}."
-    yield f"Medians of at least {least} rounds that alternate; ratios to tuned nginx but where the row says otherwise."
+    profiles = {run["profile"] for run in runs.values()}
+    load = max(run["load_before"] for run in runs.values())
+    if least < ROUNDS_MIN or profiles != {"release"} or load > LOAD_MAX:
+        wanted = f"{ROUNDS_MIN} rounds of the release binary on a quiet machine"
+        yield f"**Preliminary**: these are not {wanted} (its load was {load:.1f} before)."
+    yield f"Medians of {least} or more rounds that alternate; ratios to tuned nginx but where the row says otherwise."
 
 
 def version(said):
