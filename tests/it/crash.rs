@@ -26,8 +26,9 @@ fn send(gateway: &Gateway, count: usize, tokens: u32) -> JoinSet<u16> {
     set
 }
 
-fn failed(codes: &[u16]) -> usize {
-    codes.iter().filter(|code| **code != 200).count()
+/// What was answered in place of 200; 0: nothing.
+fn failed(codes: &[u16]) -> Vec<u16> {
+    codes.iter().copied().filter(|code| *code != 200).collect()
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn half_the_fleet_dies_with_384_in_flight_and_nobody_notices() {
         eventually(LIMIT, "192 run on each node", spread).await;
         nodes[0].crash().await;
         let codes = within(LIMIT, "all have an answer", clients.join_all()).await;
-        assert_eq!(failed(&codes), 0);
+        assert_eq!(failed(&codes), [0; 0]);
         gateway.at_rest().await;
         assert_eq!(gateway.node("a").ejections, 1);
         assert_eq!(nodes[1].stats().succeeded, 384);
@@ -85,7 +86,7 @@ fn the_whole_fleet_dies_with_384_in_flight_and_nobody_notices() {
         eventually(LIMIT, "192 run on each node", spread).await;
         nodes.iter().for_each(|node| node.restart(Duration::from_secs(3)));
         let codes = within(2 * LIMIT, "all have an answer", clients.join_all()).await;
-        assert_eq!(failed(&codes), 0);
+        assert_eq!(failed(&codes), [0; 0]);
         gateway.at_rest().await;
         let shares = nodes.iter().map(|node| node.stats().succeeded).collect::<Vec<_>>();
         assert_eq!(shares.iter().sum::<u64>(), 384);
@@ -185,7 +186,7 @@ fn requests_wait_while_no_node_is_up_and_go_on_when_one_is_back() {
         let back = Instant::now();
         nodes[0].restart(Duration::ZERO);
         let codes = within(LIMIT, "all have an answer", clients.join_all()).await;
-        assert_eq!(failed(&codes), 0);
+        assert_eq!(failed(&codes), [0; 0]);
         assert!(back.elapsed() < Duration::from_secs(4), "{:?}", back.elapsed());
     });
 }
