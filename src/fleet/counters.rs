@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::resume::Continuation;
 use crate::retry::Again;
 
 /// Since the process started; they go on over reloads.
@@ -37,15 +36,6 @@ impl Resumed {
             Self::Asked => "asked",
             Self::Finished => "finished",
             Self::Refused => "refused",
-        }
-    }
-}
-
-impl From<&Continuation> for Resumed {
-    fn from(continuation: &Continuation) -> Self {
-        match continuation {
-            Continuation::Ask(_) => Self::Asked,
-            Continuation::Finish(_) => Self::Finished,
         }
     }
 }

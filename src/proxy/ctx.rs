@@ -75,9 +75,16 @@ pub struct Ctx {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub note: Option<&'static str>,
+    /// Another one knows the request now, and logs it.
+    pub is_spent: bool,
 }
 
 impl Ctx {
+    /// What stays with a session whose response goes on without it.
+    pub fn spent(fleet: Arc<Fleet>) -> Self {
+        Self { is_spent: true, ..Self::new(fleet) }
+    }
+
     pub fn new(fleet: Arc<Fleet>) -> Self {
         Self {
             started: Instant::now(),
@@ -113,6 +120,7 @@ impl Ctx {
             ttft: None,
             queued: Duration::ZERO,
             note: None,
+            is_spent: false,
         }
     }
 

@@ -19,9 +19,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Gateway;
 use super::preface::{self, Speaks};
+use super::relay::Rest;
+use super::wire::{Slot, Wire};
 use crate::config::Client;
 use crate::live::Live;
 
+/// For the first request of a connection, in seconds; each request then has what its config says.
+const KEEPALIVE: u64 = 60;
 /// How often a stop looks whether its time for silent connections has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
@@ -37,11 +41,25 @@ struct Connection {
     first_header_by: Cell<Option<Instant>>,
     /// The header of the present request has been read.
     header_complete: Cell<bool>,
+    slot: Slot,
+    /// What is left of the present request when its session has ended.
+    rest: Cell<Option<Box<Rest>>>,
 }
 
 /// The header of the request that this task serves has been read.
 pub fn header_is_complete() {
     let _ = CONNECTION.try_with(|connection| connection.header_complete.set(true));
+}
+
+/// The connection of the request that this task serves, if it is that request's alone: HTTP/2 shares it with others.
+/// What the session writes from now on goes nowhere.
+pub fn take_wire() -> Option<Wire> {
+    CONNECTION.try_with(|connection| connection.slot.take()).ok()?
+}
+
+/// What is left of the response when the session has ended, by whoever has taken the connection.
+pub fn leave(rest: Box<Rest>) {
+    let _ = CONNECTION.try_with(|connection| connection.rest.set(Some(rest)));
 }
 
 /// The application that listeners hand their connections to.
@@ -88,17 +106,23 @@ impl ServerApp for Edge {
             return None;
         };
         let header_by = Instant::now() + client.header_timeout;
-        let Ok(detected) = timeout_at(header_by, preface::detect(stream)).await else {
+        let slot = Slot::new(stream);
+        let Ok(detected) = timeout_at(header_by, preface::detect(&slot)).await else {
             say_too_slow();
             return None;
         };
-        let (stream, speaks) = detected?;
-        if speaks == Speaks::Http2 {
-            return ServerApp::process_new(&self.requests_over_h2(&client), stream, shutdown).await;
+        if detected? == Speaks::Http2 {
+            let requests = self.requests_over_h2(&client);
+            return ServerApp::process_new(&requests, Box::new(slot.lend()), shutdown).await;
         }
-        let connection =
-            Connection { first_header_by: Cell::new(Some(header_by)), header_complete: Cell::new(false) };
-        CONNECTION.scope(connection, ServerApp::process_new(&self.requests, stream, shutdown)).await
+        let connection = Connection {
+            first_header_by: Cell::new(Some(header_by)),
+            header_complete: Cell::new(false),
+            slot: slot.clone(),
+            rest: Cell::default(),
+        };
+        CONNECTION.scope(connection, self.requests.converse(slot, shutdown)).await;
+        None
     }
 
     /// The listeners are closed. A request that was sent just before is still served, be it the first on its
@@ -155,6 +179,24 @@ impl HttpServerApp for Requests {
 }
 
 impl Requests {
+    /// One request after the other, as long as the connection lasts.
+    async fn converse(self: &Arc<Self>, slot: Slot, shutdown: &ShutdownWatch) {
+        let mut session = ServerSession::new_http1(Box::new(slot.lend()));
+        session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE));
+        loop {
+            let next = self.process_new_http(session, shutdown).await;
+            if let Some(rest) = CONNECTION.with(|connection| connection.rest.take()) {
+                let Some(wire) = rest.relay().await else { return };
+                slot.put(wire);
+            }
+            let Some((stream, settings)) = next.map(ReusedHttpStream::consume) else { return };
+            session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+        }
+    }
+
     async fn serve(
         self: &Arc<Self>,
         session: ServerSession,

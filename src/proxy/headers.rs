@@ -14,6 +14,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_REAL_IP: &str = "X-Real-IP";
+/// The transfer coding of a body without a length.
+pub const CHUNKED: &str = "chunked";
 pub const X_REQUEST_ID: &str = "X-Request-Id";
 /// Longest request id that is taken from a client, in bytes.
 const REQUEST_ID_MAX: usize = 128;
@@ -175,7 +177,7 @@ pub fn to_client(header: &mut ResponseHeader, client: &RequestHeader) -> Result<
     header.set_version(Version::HTTP_11);
     let sized = header.headers.contains_key(CONTENT_LENGTH);
     if !sized && !bodyless && client.version == Version::HTTP_11 {
-        header.insert_header(TRANSFER_ENCODING, "chunked")?;
+        header.insert_header(TRANSFER_ENCODING, CHUNKED)?;
     }
     Ok(())
 }

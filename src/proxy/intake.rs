@@ -214,8 +214,18 @@ pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailTo
     FailToProxy { error_code: failure.status, can_reuse_downstream: false }
 }
 
-/// What the access log says of the request.
-pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
+/// What the access log says of the request and of the response's head.
+pub struct Asked {
+    method: Method,
+    path: String,
+    protocol: &'static str,
+    status: u16,
+    referer: String,
+    user_agent: String,
+    forwarded_for: String,
+}
+
+pub fn asked(session: &Session) -> Asked {
     let request = session.req_header();
     let text = |name: &header::HeaderName| {
         let value = request.headers.get(name).map(header::HeaderValue::as_bytes).unwrap_or_default();
@@ -227,17 +237,30 @@ pub fn entry(session: &Session, ctx: &mut Ctx) -> Entry {
         Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
-    Entry {
-        client: ctx.sender.as_ref().map(|sender| sender.client),
-        at: Zoned::now(),
-        method: request.method.to_string(),
+    Asked {
+        method: request.method.clone(),
         path: request.uri.path().to_owned(),
         protocol,
         status: if status < 200 && status != 101 { CLIENT_CLOSED } else { status },
-        bytes_sent: session.body_bytes_sent() as u64,
         referer: text(&header::REFERER).split(['?', '#']).next().unwrap_or_default().to_owned(),
         user_agent: text(&header::USER_AGENT),
         forwarded_for: text(&header::HeaderName::from_static("x-forwarded-for")),
+    }
+}
+
+/// What the access log says of the request at its end.
+pub fn entry(asked: Asked, bytes_sent: u64, ctx: &mut Ctx) -> Entry {
+    Entry {
+        client: ctx.sender.as_ref().map(|sender| sender.client),
+        at: Zoned::now(),
+        method: asked.method.to_string(),
+        path: asked.path,
+        protocol: asked.protocol,
+        status: asked.status,
+        bytes_sent,
+        referer: asked.referer,
+        user_agent: asked.user_agent,
+        forwarded_for: asked.forwarded_for,
         pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),
         attempts: std::mem::take(&mut ctx.attempts),
         ttft: ctx.ttft,

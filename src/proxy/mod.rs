@@ -17,6 +17,7 @@ mod reply;
 pub mod selection;
 mod stock;
 mod upgrade;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::outcome::Outcome;
 use acquire::NoLease;
-use intake::Way;
+use intake::{Asked, Way};
 
 /// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
 /// data unacknowledged, or take none; Linux measures unanswered keep-alive probes against it too.
@@ -54,15 +55,28 @@ pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
 }
 
 /// The proxy of one process.
+#[derive(Clone)]
 pub struct Gateway {
     pub live: Arc<Live>,
     log: AccessLogWriter,
-    connector: TransportConnector,
+    connector: Arc<TransportConnector>,
 }
 
 impl Gateway {
     pub fn new(live: Arc<Live>, log: AccessLogWriter, connector: TransportConnector) -> Self {
-        Self { live, log, connector }
+        Self { live, log, connector: Arc::new(connector) }
+    }
+
+    /// The end of a request: its numbers, and its line in the access log.
+    fn log(&self, asked: Asked, bytes_sent: u64, ctx: &mut Ctx) {
+        let format = ctx.fleet.config.server.access_log.format;
+        let entry = intake::entry(asked, bytes_sent, ctx);
+        match &ctx.member {
+            Some(member) => member.pool.count_request(entry.status),
+            None => self.live.unrouted.lock().count_request(entry.status),
+        }
+        self.log.write(format, &entry);
+        ctx.under_way = None;
     }
 
     fn peer(member: &Member, address: std::net::SocketAddr, is_upgrade: bool) -> HttpPeer {
@@ -213,19 +227,15 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        if ctx.is_spent {
+            return;
+        }
         if ctx.lease.is_some() {
             // only Pingora's own path leaves its last attempt open
             let outcome = if ctx.client_gone { Outcome::ClientGone } else { stock::outcome(ctx) };
             ctx.settle(outcome);
         }
-        let format = ctx.fleet.config.server.access_log.format;
-        let entry = intake::entry(session, ctx);
-        match &ctx.member {
-            Some(member) => member.pool.count_request(entry.status),
-            None => self.live.unrouted.lock().count_request(entry.status),
-        }
-        self.log.write(format, &entry);
-        ctx.under_way = None;
+        self.log(intake::asked(session), session.body_bytes_sent() as u64, ctx);
         if !ctx.client_gone {
             linger::linger(session).await;
         }

@@ -4,9 +4,9 @@
 //! client that sends nothing would stay, and `GET / HTTP/1.0` has only 18 bytes. Here the first byte that differs
 //! decides, and the wait has a deadline.
 
-use pingora::protocols::Stream;
-use pingora::protocols::l4::stream::Stream as Tcp;
-use tokio::io::AsyncReadExt;
+use std::future::poll_fn;
+
+use super::wire::Slot;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -17,28 +17,18 @@ pub enum Speaks {
     Http2,
 }
 
-/// Looks at the first bytes and puts them back. `None`: the client left.
-pub async fn detect(stream: Stream) -> Option<(Stream, Speaks)> {
-    if !stream.as_any().is::<Tcp>() {
-        // behind TLS the protocol was agreed on there
-        return Some((stream, Speaks::Http1));
+/// Looks at the first bytes, which stay unread. `None`: the client left.
+pub async fn detect(slot: &Slot) -> Option<Speaks> {
+    loop {
+        if let Some(speaks) = poll_fn(|cx| slot.poll_peek(cx, judge)).await.ok()? {
+            return Some(speaks);
+        }
     }
-    let mut tcp: Box<Tcp> = stream.into_any().downcast().ok()?;
-    let mut start = [0; PREFACE.len()];
-    let mut read = 0;
-    let mut verdict = None;
-    while verdict.is_none() {
-        let more = tcp.read(&mut start[read..]).await.ok().filter(|more| *more > 0)?;
-        read += more;
-        verdict = judge(&start[..read]);
-    }
-    tcp.rewind(&start[..read]);
-    Some((tcp, verdict?))
 }
 
 /// `None`: not decided yet.
 fn judge(start: &[u8]) -> Option<Speaks> {
-    if start == PREFACE {
+    if start.starts_with(PREFACE) {
         Some(Speaks::Http2)
     } else if PREFACE.starts_with(start) {
         None
@@ -58,5 +48,6 @@ mod tests {
         assert_eq!(judge(b"PO"), Some(Speaks::Http1));
         assert_eq!(judge(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"), None);
         assert_eq!(judge(PREFACE), Some(Speaks::Http2));
+        assert_eq!(judge(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12"), Some(Speaks::Http2));
     }
 }

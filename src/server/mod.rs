@@ -33,11 +33,6 @@ use crate::reload::Reloader;
 
 /// Idle connections to all nodes together that are kept.
 const KEPT_CONNECTIONS_MAX: usize = 16 * 1024;
-/// What each client connection sets aside, in bytes: enough for a header. Larger reads go past it, and an open stream
-/// would keep Pingora's 64 KiB for as long as it lasts.
-const READ_BUFFER: usize = 4096;
-/// Pingora's own default: what fits into one packet goes out with the next write.
-const WRITE_BUFFER: usize = 1460;
 /// The stop is ours to time; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
 
@@ -122,7 +117,8 @@ fn conf(threads: Option<usize>, options: &Options) -> ServerConf {
 fn endpoint(address: SocketAddr, patience: Duration) -> ListenerConfig {
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(tcp_keepalive(patience));
-    let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
+    // `proxy::wire` puts writes together, and keeps nothing while a connection is idle
+    let buffers = L4BufferSettings::unbuffered();
     ListenerConfig::tcp(address.to_string()).tcp_socket_options(options).l4_buffer(buffers)
 }
 

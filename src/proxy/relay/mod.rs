@@ -9,12 +9,14 @@ mod chunked;
 mod events;
 mod node;
 mod respond;
+mod rest;
 
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 pub use respond::{Held, dress};
+pub use rest::Rest;
 
 use super::Gateway;
 use super::ctx::Ctx;
@@ -143,7 +145,7 @@ async fn pass_on(
     answer: Answer,
     outcome: Outcome,
 ) -> Result<Next> {
-    let end = respond::pass_on(gateway, session, ctx, member, peer, answer).await;
+    let end = respond::pass_on(gateway, session, ctx, member, peer, answer, outcome).await;
     match end {
         Ok(()) => {
             ctx.settle(outcome);
@@ -162,29 +164,33 @@ async fn pass_on(
 async fn broke_off(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
     let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
     ctx.settle(outcome);
-    let resumed = ctx.go_on();
-    if let Some(resumed) =
-        resumed.as_ref().map_or_else(|why| why.map(|_| Resumed::Refused), |c| Some(c.into()))
-    {
-        member.pool.count_resume(resumed);
-    }
-    match resumed {
+    match ctx.go_on() {
         Ok(Continuation::Ask(body)) => {
+            member.pool.count_resume(Resumed::Asked);
             log::debug!("request {}: node {node}: {outcome}; another node goes on", ctx.request_id);
             ctx.note = Some("resumed");
             ctx.body = Some(body);
             Ok(Next::Node)
         }
         Ok(Continuation::Finish(rest)) => {
+            member.pool.count_resume(Resumed::Finished);
             ctx.note = Some("resumed: nothing but the end was missing");
             respond::finish(session, rest, true).await.map_err(|_| client_gone(ctx))?;
             Ok(Next::Done)
         }
         Err(why) => {
-            ctx.note = Some(why.map_or("the node broke the response off", Refused::as_str));
+            not_resumed(ctx, why);
             Err(respond::cut())
         }
     }
+}
+
+/// Nobody goes on with the response that broke off: why not, if that was asked for.
+fn not_resumed(ctx: &mut Ctx, why: Option<Refused>) {
+    if let Some(member) = ctx.member.as_ref().filter(|_| why.is_some()) {
+        member.pool.count_resume(Resumed::Refused);
+    }
+    ctx.note = Some(why.map_or("the node broke the response off", Refused::as_str));
 }
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {

@@ -21,6 +21,7 @@ use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Chunk, Failed, Watch};
 use super::node::{NodeSession, Unread};
+use super::rest;
 use crate::classify::stream::{completion_tokens, whole_answer};
 use crate::fleet::{Lease, Member};
 use crate::outcome::Outcome;
@@ -124,6 +125,7 @@ pub async fn pass_on(
     member: &Member,
     peer: &HttpPeer,
     mut answer: Answer,
+    outcome: Outcome,
 ) -> Result<(), Broken> {
     let length = content_length(&answer.head.headers);
     let whole = !answer.ended && ctx.repeatable && length.is_some_and(|length| length <= WHOLE_MAX);
@@ -159,18 +161,44 @@ pub async fn pass_on(
     if !start.is_empty() || is_continuation && ended {
         tasks.push(HttpTask::Body(Some(start), ended));
     }
-    if write(session, ctx, tasks).await? {
+    if patiently(ctx, session.write_response_tasks(tasks)).await? {
         answer.watch.iter_mut().for_each(Watch::excuse);
     }
     // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
     ctx.body = Some(Bytes::new());
     give_back(ctx);
-    match broken {
-        Some(failed) => return Err(Broken::after(failed)),
-        None => pass_rest(session, ctx, &mut answer).await?,
+    if let Some(failed) = broken {
+        return Err(Broken::after(failed));
     }
-    release(gateway, member, peer, answer.node);
+    let reuse_hash = peer.reuse_hash();
+    if let Some(mut answer) = rest::hand_over(gateway, session, ctx, answer, outcome, reuse_hash) {
+        pass_rest(session, ctx, &mut answer).await?;
+        release(gateway, member, reuse_hash, answer.node);
+    }
     Ok(())
+}
+
+/// Where the rest of a response goes.
+pub trait Client {
+    /// Sends these bytes, which may be none at the end. Not to be called again before it has returned.
+    fn write(&mut self, chunk: Bytes, ended: bool) -> impl Future<Output = Result<(), ClientLeft>> + Send;
+    /// Resolves when the client has left.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Nobody takes the response.
+#[derive(Debug)]
+pub struct ClientLeft;
+
+impl Client for Session {
+    async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), ClientLeft> {
+        let tasks = vec![HttpTask::Body(Some(chunk), ended)];
+        self.write_response_tasks(tasks).await.map(|_| ()).map_err(|_| ClientLeft)
+    }
+
+    async fn gone(&mut self) {
+        gone(self).await;
+    }
 }
 
 /// A stream that may be continued is listened to from its beginning.
@@ -275,13 +303,14 @@ async fn watched(
     }
 }
 
-async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
+/// From after the first bytes to the end.
+pub async fn pass_rest(client: &mut impl Client, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
     while !answer.ended {
         let events = answer.watch.as_ref().map(Watch::events);
         let given_up = ctx.head_alone.then(|| ctx.given_up());
         let (chunk, broken) = tokio::select! {
             watched = watched(answer, ctx.story.as_mut(), given_up) => watched,
-            () = gone(session) => return Err(client_gone()),
+            () = client.gone() => return Err(client_gone()),
         };
         // comments show nothing: a server can send them while its engine hangs
         let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events.unwrap_or(0)));
@@ -296,7 +325,7 @@ async fn pass_rest(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) ->
         }
         let ended = answer.ended && broken.is_none();
         let has_news = !chunk.is_empty() || ended;
-        if has_news && write(session, ctx, vec![HttpTask::Body(Some(chunk), ended)]).await? {
+        if has_news && patiently(ctx, client.write(chunk, ended)).await? {
             answer.watch.iter_mut().for_each(Watch::excuse);
         }
         if ctx.body_share.is_some() {
@@ -350,8 +379,8 @@ pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
 }
 
 /// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
-async fn write(session: &mut Session, ctx: &Ctx, tasks: Vec<HttpTask>) -> Result<bool, Broken> {
-    let mut writing = pin!(session.write_response_tasks(tasks));
+async fn patiently<T, E>(ctx: &Ctx, write: impl Future<Output = Result<T, E>>) -> Result<bool, Broken> {
+    let mut writing = pin!(write);
     let at_once = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await;
     let (written, waited) = match at_once {
         Poll::Ready(written) => (written, false),
@@ -375,9 +404,9 @@ pub async fn finish(session: &mut Session, rest: Bytes, is_whole: bool) -> Resul
 }
 
 /// Keeps the connection for the next request, if the node and its framing allow that.
-fn release(gateway: &Gateway, member: &Member, peer: &HttpPeer, node: NodeSession) {
+pub fn release(gateway: &Gateway, member: &Member, reuse_hash: u64, node: NodeSession) {
     if let Some(stream) = node.into_reusable() {
-        gateway.connector.release_stream(stream, peer.reuse_hash(), Some(member.conf.timeouts.idle));
+        gateway.connector.release_stream(stream, reuse_hash, Some(member.conf.timeouts.idle));
     }
 }
 

@@ -1,0 +1,142 @@
+//! The rest of a response, after its session has ended: what comes from the node goes to the client's connection.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
+use pingora_proxy::Session;
+use tokio::time::timeout;
+
+use super::super::ctx::Ctx;
+use super::super::edge;
+use super::super::intake::{self, Asked};
+use super::super::wire::Wire;
+use super::super::{Gateway, headers};
+use super::attempt::Answer;
+use super::respond::{self, Broken, Client, ClientLeft};
+use crate::outcome::Outcome;
+
+/// What a client sends before it has its answer is kept up to this size, in bytes; then nobody reads, and sees it leave.
+const EARLY_MAX: usize = 64 * 1024;
+
+/// One response on its way, from after its first bytes to its end.
+pub struct Rest {
+    chunks: Chunks,
+    ctx: Ctx,
+    answer: Answer,
+    gateway: Gateway,
+    asked: Asked,
+    outcome: Outcome,
+    /// The kind of connection to the node, in Pingora's pool.
+    reuse_hash: u64,
+}
+
+/// The client's connection, in the chunked transfer coding.
+struct Chunks {
+    wire: Wire,
+    /// `client.send_timeout`.
+    limit: Duration,
+    /// Bytes of body that the client has got, without the coding.
+    sent: u64,
+}
+
+/// The response goes on without the session, if it can: what is left is a chunked body for an HTTP/1.1 client that no
+/// other node will continue. Otherwise the answer comes back.
+pub fn hand_over(
+    gateway: &Gateway,
+    session: &Session,
+    ctx: &mut Ctx,
+    answer: Answer,
+    outcome: Outcome,
+    reuse_hash: u64,
+) -> Option<Answer> {
+    let is_chunked = session.response_written().is_some_and(|head| {
+        head.headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding == headers::CHUNKED)
+    });
+    if answer.ended || !is_chunked || ctx.story.is_some() || session.is_http2() {
+        return Some(answer);
+    }
+    let Some(wire) = edge::take_wire() else { return Some(answer) };
+    let chunks = Chunks {
+        wire,
+        limit: ctx.fleet.config.server.client.send_timeout,
+        sent: session.body_bytes_sent() as u64,
+    };
+    let asked = intake::asked(session);
+    let spent = Ctx::spent(ctx.fleet.clone());
+    let ctx = std::mem::replace(ctx, spent);
+    let gateway = gateway.clone();
+    edge::leave(Box::new(Rest { chunks, ctx, answer, gateway, asked, outcome, reuse_hash }));
+    None
+}
+
+impl Rest {
+    /// Relays it. Gives the connection back if the response is whole and another request may come on it.
+    pub async fn relay(mut self: Box<Self>) -> Option<Wire> {
+        let Self { chunks, ctx, answer, outcome, .. } = &mut *self;
+        let passed = respond::pass_rest(chunks, ctx, answer).await;
+        let is_whole = passed.is_ok();
+        match passed {
+            Ok(()) => ctx.settle(*outcome),
+            Err(Broken { outcome: Outcome::ClientGone, .. }) => {
+                ctx.client_gone = true;
+                ctx.settle(Outcome::ClientGone);
+            }
+            Err(Broken { outcome, farewell, .. }) => {
+                ctx.farewell = Some(Bytes::new());
+                ctx.settle(outcome);
+                let refused = ctx.refused;
+                super::not_resumed(ctx, refused);
+                if !farewell.is_empty() && chunks.write(farewell, false).await.is_err() {
+                    ctx.client_gone = true;
+                }
+            }
+        }
+        let Self { chunks, mut ctx, answer, gateway, asked, reuse_hash, .. } = *self;
+        if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
+            respond::release(&gateway, member, reuse_hash, answer.node);
+        }
+        gateway.log(asked, chunks.sent, &mut ctx);
+        is_whole.then_some(chunks.wire)
+    }
+}
+
+impl Client for Chunks {
+    async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), ClientLeft> {
+        if !chunk.is_empty() {
+            let size = format!("{:X}\r\n", chunk.len());
+            self.wire.reserve(size.len() + chunk.len() + 7);
+            self.wire.put(size.as_bytes());
+            self.wire.put(&chunk);
+            self.wire.put(b"\r\n");
+            self.sent += chunk.len() as u64;
+        }
+        if ended {
+            self.wire.put(b"0\r\n\r\n");
+        }
+        let mut flushed = pin!(poll_fn(|cx| self.wire.poll_flush(cx)));
+        // most writes are taken at once: no timer for those
+        match poll_fn(|cx| Poll::Ready(flushed.as_mut().poll(cx))).await {
+            Poll::Ready(flushed) => flushed.map_err(|_| ClientLeft),
+            Poll::Pending => match timeout(self.limit, flushed).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(ClientLeft),
+            },
+        }
+    }
+
+    async fn gone(&mut self) {
+        poll_fn(|cx| {
+            while self.wire.unread() < EARLY_MAX {
+                if ready!(self.wire.poll_peek(cx)).is_err() {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}

@@ -1,0 +1,240 @@
+//! A client's connection. Pingora's session uses it for each request; the rest of a stream takes it away from there.
+//!
+//! So a stream that has begun holds a connection and nothing else: the session, its buffers and all that was needed to
+//! find a node are given back while it lasts.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
+const TOGETHER_MAX: usize = 4096;
+/// What is read at a time of what the client sends too early.
+const READ_SIZE: usize = 4096;
+
+/// The connection itself.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    /// Has come and was not given out.
+    unread: Bytes,
+    /// Was written and has not been sent.
+    unsent: BytesMut,
+}
+
+impl Wire {
+    fn new(stream: Stream) -> Self {
+        Self { stream, unread: Bytes::new(), unsent: BytesMut::new() }
+    }
+
+    /// Reads once, without giving it out; returns all that is unread.
+    pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let mut room = [MaybeUninit::uninit(); READ_SIZE];
+        let mut buffer = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if read.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.unread = if self.unread.is_empty() {
+            Bytes::copy_from_slice(read)
+        } else {
+            Bytes::from([&self.unread[..], read].concat())
+        };
+        Poll::Ready(Ok(&self.unread))
+    }
+
+    /// How much has come and was not given out, in bytes.
+    pub fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// To be sent with the next flush.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+    }
+
+    /// Makes room for so many bytes at once.
+    pub fn reserve(&mut self, more: usize) {
+        self.unsent.reserve(more);
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let here = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(here));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.unsent.len() + bytes.len() <= TOGETHER_MAX {
+            self.put(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Sends what is unsent. An idle connection keeps no buffer.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.unsent.advance(sent),
+            }
+        }
+        self.unsent = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+}
+
+/// What was written goes out before the connection is closed, if it is taken at once.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+/// Where the connection is while no stream has it.
+#[derive(Clone, Debug)]
+pub struct Slot(Arc<Mutex<Option<Wire>>>);
+
+impl Slot {
+    pub fn new(stream: Stream) -> Self {
+        Self(Arc::new(Mutex::new(Some(Wire::new(stream)))))
+    }
+
+    /// For a session, as its stream.
+    pub fn lend(&self) -> Lent {
+        Lent(self.clone())
+    }
+
+    /// From now on what the session writes goes nowhere.
+    pub fn take(&self) -> Option<Wire> {
+        self.0.lock().take()
+    }
+
+    pub fn put(&self, wire: Wire) {
+        *self.0.lock() = Some(wire);
+    }
+
+    /// Reads once, see [`Wire::poll_peek`].
+    pub fn poll_peek<T>(&self, cx: &mut Context<'_>, look: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
+        match &mut *self.0.lock() {
+            Some(wire) => wire.poll_peek(cx).map_ok(look),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn stream<T>(&self, ask: impl FnOnce(&Stream) -> Option<T>) -> Option<T> {
+        self.0.lock().as_ref().and_then(|wire| ask(&wire.stream))
+    }
+}
+
+/// The connection as a session sees it. When it has been taken away, it takes everything and gives nothing.
+#[derive(Debug)]
+pub struct Lent(Slot);
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self.0.0.lock() {
+            Some(wire) => wire.poll_read(cx, buffer),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self.0.0.lock() {
+            Some(wire) => wire.poll_write(cx, bytes),
+            None => Poll::Ready(Ok(bytes.len())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.0.0.lock() {
+            Some(wire) => wire.poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.0.0.lock() {
+            Some(wire) => {
+                ready!(wire.poll_flush(cx))?;
+                Pin::new(&mut wire.stream).poll_shutdown(cx)
+            }
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for Lent {
+    async fn shutdown(&mut self) {
+        // it may be gone already
+        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Lent {
+    fn id(&self) -> UniqueIDType {
+        self.0.stream(|stream| Some(stream.id())).unwrap_or_default()
+    }
+}
+
+impl Ssl for Lent {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.0.stream(|stream| stream.get_ssl_digest())
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.0.stream(|stream| stream.selected_alpn_proto())
+    }
+}
+
+impl GetTimingDigest for Lent {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.0.stream(|stream| Some(stream.get_timing_digest())).unwrap_or_default()
+    }
+}
+
+impl GetProxyDigest for Lent {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.0.stream(|stream| stream.get_proxy_digest())
+    }
+}
+
+impl GetSocketDigest for Lent {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.0.stream(|stream| stream.get_socket_digest())
+    }
+}
+
+/// Not needed: which HTTP is spoken is found out before there is a session.
+impl Peek for Lent {}
