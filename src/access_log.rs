@@ -76,18 +76,21 @@ fn main(e: &Entry) -> String {
         escape(&mut line, if field.is_empty() { "-" } else { field });
         line.push('"');
     }
-    let each = |text: fn(&Attempt) -> String| e.attempts.iter().map(text).collect::<Vec<_>>().join(", ");
-    let _ = write!(line, " upstream=\"{}\"", each(|a| a.node.to_string()));
-    let _ =
-        write!(line, " status=\"{}\"", each(|a| a.status.map_or_else(|| "-".to_owned(), |s| s.to_string())));
-    let _ = write!(line, " outcome=\"{}\"", each(|a| a.outcome.to_string()));
+    each(&mut line, "upstream", &e.attempts, |line, attempt| line.push_str(&attempt.node));
+    each(&mut line, "status", &e.attempts, |line, attempt| match attempt.status {
+        Some(status) => drop(write!(line, "{status}")),
+        None => line.push('-'),
+    });
+    each(&mut line, "outcome", &e.attempts, |line, attempt| line.push_str(attempt.outcome.as_str()));
+    line.push_str(" ttft=");
     match e.ttft {
-        Some(ttft) => {
-            let _ = write!(line, " ttft={:.3}", ttft.as_secs_f64());
-        }
-        None => line.push_str(" ttft=-"),
+        Some(ttft) => seconds(&mut line, ttft),
+        None => line.push('-'),
     }
-    let _ = write!(line, " total={:.3} queue={:.3}", e.total.as_secs_f64(), e.queue.as_secs_f64());
+    line.push_str(" total=");
+    seconds(&mut line, e.total);
+    line.push_str(" queue=");
+    seconds(&mut line, e.queue);
     line.push_str(" rid=");
     escape(&mut line, &e.request_id);
     if let Some(note) = e.note {
@@ -96,15 +99,36 @@ fn main(e: &Entry) -> String {
     line
 }
 
+/// A field with one part for each attempt.
+fn each(line: &mut String, name: &str, attempts: &[Attempt], put: impl Fn(&mut String, &Attempt)) {
+    line.push(' ');
+    line.push_str(name);
+    line.push_str("=\"");
+    for (index, attempt) in attempts.iter().enumerate() {
+        line.push_str(if index > 0 { ", " } else { "" });
+        put(line, attempt);
+    }
+    line.push('"');
+}
+
+/// With three decimals. Floating point would take several times as long.
+fn seconds(line: &mut String, time: Duration) {
+    let ms = (time.as_micros() + 500) / 1000;
+    let _ = write!(line, "{}.{:03}", ms / 1000, ms % 1000);
+}
+
 /// As nginx does it: quotes, backslashes and everything outside printable ASCII as `\xHH`, so that no client can
 /// forge a line.
 fn escape(line: &mut String, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
+    if text.len() <= FIELD_MAX && text.bytes().all(is_plain) {
+        return line.push_str(text);
+    }
     for byte in text.bytes().take(FIELD_MAX) {
-        match byte {
-            b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
-                let _ = write!(line, "\\x{byte:02X}");
-            }
-            _ => line.push(char::from(byte)),
+        if is_plain(byte) {
+            line.push(char::from(byte));
+        } else {
+            let _ = write!(line, "\\x{byte:02X}");
         }
     }
 }

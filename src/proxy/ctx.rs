@@ -198,9 +198,9 @@ impl Ctx {
     }
 
     /// The node has sent something of its response.
-    pub fn progress(&mut self) {
+    pub fn progress(&mut self, now: Instant) {
         if let Some(lease) = &self.lease {
-            lease.progress(Instant::now());
+            lease.progress(now);
         }
         if std::mem::take(&mut self.head_alone) {
             self.good_head(self.status.unwrap_or_default());
@@ -208,15 +208,16 @@ impl Ctx {
     }
 
     /// The node has made so many tokens more of a good answer.
-    pub fn worked(&mut self, tokens: u64) {
+    pub fn worked(&mut self, tokens: u64, now: Instant) {
         if let Some(lease) = self.lease.as_mut().filter(|_| tokens > 0) {
-            lease.worked(tokens, Instant::now());
+            lease.worked(tokens, now);
         }
     }
 
     /// Resolves when the node under way is found stalled. What the client has seen nothing of then goes to another.
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
-        let given_up = self.lease.as_ref().map(Lease::given_up);
+        let is_watched = self.member.as_ref().is_some_and(|member| member.conf.timeouts.stall.is_some());
+        let given_up = self.lease.as_ref().filter(|_| is_watched).map(Lease::given_up);
         async move {
             match given_up {
                 Some(given_up) => given_up.await,
@@ -294,6 +295,11 @@ impl Ctx {
         let Some(member) = self.member.as_ref().filter(|_| self.suspects.len() > 1) else { return };
         let again = self.suspects.drain(..).filter_map(|suspect| member.pool.charge_again(suspect, now));
         again.for_each(|event| announce(&event));
+    }
+
+    /// Of the attempt under way; empty without one.
+    pub fn node_name(&self) -> Arc<str> {
+        self.lease.as_ref().map(|lease| Arc::clone(&lease.node().name)).unwrap_or_default()
     }
 
     /// How many nodes were asked, for the response header.

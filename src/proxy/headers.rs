@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::header::GetAll;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -29,6 +30,8 @@ const HOP_BY_HOP_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
 pub struct Sender {
     /// The client as far as it is known: behind trusted proxies, the one that they name.
     pub client: IpAddr,
+    /// The same in words.
+    pub client_text: String,
     /// What `X-Forwarded-For` says to the node.
     pub forwarded_for: String,
     pub proto: &'static str,
@@ -41,7 +44,8 @@ impl Sender {
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(&ip.to_canonical()));
         let peer = peer.to_canonical();
         if !is_trusted(&peer) {
-            return Self { client: peer, forwarded_for: peer.to_string(), proto };
+            let client_text = peer.to_string();
+            return Self { client: peer, forwarded_for: client_text.clone(), client_text, proto };
         }
         let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let chain: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
@@ -58,19 +62,19 @@ impl Sender {
             forwarded_for.push_str(", ");
         }
         forwarded_for.push_str(&peer.to_string());
-        let told = headers.get(X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes);
+        let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         let proto = match told {
             Some(b"https") => "https",
             Some(b"http") => "http",
             _ => proto,
         };
-        Self { client, forwarded_for, proto }
+        Self { client, client_text: client.to_string(), forwarded_for, proto }
     }
 }
 
 /// The client's request id if it is one line of visible ASCII, or a new one.
 pub fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(X_REQUEST_ID).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let given = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes).unwrap_or_default();
     let usable = (1..=REQUEST_ID_MAX).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic);
     match std::str::from_utf8(given) {
         Ok(text) if usable => text.to_owned(),
@@ -89,43 +93,14 @@ fn give_path(header: &mut RequestHeader) -> Result<()> {
 
 /// Adds what a node is told of the sender.
 pub fn introduce(header: &mut RequestHeader, sender: &Sender, request_id: &str) -> Result<()> {
-    header.insert_header(X_REAL_IP, sender.client.to_string())?;
+    header.insert_header(X_REAL_IP, &sender.client_text)?;
     header.insert_header(X_FORWARDED_FOR, &sender.forwarded_for)?;
     header.insert_header(X_FORWARDED_PROTO, sender.proto)?;
     header.insert_header(X_REQUEST_ID, request_id)
 }
 
-/// The request header for a node: the client's, without what concerned its connection, framed for a body of
-/// `length` bytes.
-pub fn to_node(
-    client: &RequestHeader,
-    length: u64,
-    sender: &Sender,
-    request_id: &str,
-) -> Result<RequestHeader> {
-    let mut header = client.clone();
-    if header.headers.get(HOST).is_none()
-        && let Some(authority) = header.uri.authority().map(ToString::to_string)
-    {
-        header.insert_header(HOST, authority)?;
-    }
-    header.set_version(Version::HTTP_11);
-    give_path(&mut header)?;
-    for name in connection_fields(&header.headers) {
-        header.remove_header(&name);
-    }
-    header.remove_header(&EXPECT);
-    header.remove_header(&PROXY_AUTHORIZATION);
-    header.remove_header(&CONTENT_LENGTH);
-    let framed = length > 0 || !(header.method.is_safe());
-    if framed {
-        header.insert_header(CONTENT_LENGTH, length)?;
-    }
-    introduce(&mut header, sender, request_id)?;
-    Ok(header)
-}
-
-/// The same on Pingora's own path, which does the framing; an upgrade keeps the two fields that make it one.
+/// Takes from a request what concerned the client's connection, on Pingora's own path, which does the framing; an upgrade
+/// keeps the two fields that make it one.
 pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
     give_path(header)?;
     for name in connection_fields(&header.headers) {
@@ -182,15 +157,20 @@ pub fn to_client(header: &mut ResponseHeader, client: &RequestHeader) -> Result<
     Ok(())
 }
 
+/// The fields that `Connection` names. What frames and addresses the message is not for a client to strip.
+pub fn fields_named(connection: GetAll<'_, HeaderValue>) -> Vec<&str> {
+    let lines = connection.iter().filter_map(|value| value.to_str().ok());
+    let names = lines.flat_map(|line| line.split(',')).map(str::trim);
+    names
+        .filter(|name| !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length"))
+        .collect()
+}
+
 /// The names of all fields of this message that concern one connection only.
 fn connection_fields(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok());
+    let named = fields_named(headers.get_all(CONNECTION)).into_iter().filter_map(|name| name.parse().ok());
     let too = HOP_BY_HOP_TOO.into_iter().map(HeaderName::from_static);
-    let mut all: Vec<HeaderName> = named.chain(HOP_BY_HOP).chain(too).collect();
-    // what frames and addresses the message is not for a client to strip
-    all.retain(|name| headers.contains_key(name) && *name != HOST && *name != CONTENT_LENGTH);
-    all
+    named.chain(HOP_BY_HOP).chain(too).filter(|name| headers.contains_key(name)).collect()
 }
 
 #[cfg(test)]
@@ -207,52 +187,6 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    fn sender() -> Sender {
-        Sender { client: ip("192.0.2.1"), forwarded_for: "192.0.2.1".into(), proto: "http" }
-    }
-
-    #[test]
-    fn hop_by_hop_fields_and_those_named_by_connection_stay_behind() {
-        let client = request(&[
-            ("Host", "gpu"),
-            ("Connection", "keep-alive, X-Private"),
-            ("X-Private", "1"),
-            ("Keep-Alive", "timeout=5"),
-            ("Proxy-Connection", "keep-alive"),
-            ("TE", "trailers"),
-            ("Upgrade", "h2c"),
-            ("Expect", "100-continue"),
-            ("Transfer-Encoding", "chunked"),
-            ("Authorization", "Bearer k"),
-            ("X-Kept", "2"),
-        ]);
-        let header = to_node(&client, 12, &sender(), "id").unwrap();
-        let mut names: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(
-            names,
-            [
-                "authorization",
-                "content-length",
-                "host",
-                "x-forwarded-for",
-                "x-forwarded-proto",
-                "x-kept",
-                "x-real-ip",
-                "x-request-id"
-            ]
-        );
-        assert_eq!(header.headers["content-length"], "12");
-    }
-
-    #[test]
-    fn connection_cannot_strip_the_host_or_the_length() {
-        let client = request(&[("Host", "gpu"), ("Connection", "Host, Content-Length")]);
-        let header = to_node(&client, 3, &sender(), "id").unwrap();
-        assert_eq!(header.headers["host"], "gpu");
-        assert_eq!(header.headers["content-length"], "3");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod upgrade;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -194,7 +194,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         match body {
             Some(body) if !body.is_empty() => stock::upstream_body(ctx),
-            _ => ctx.progress(),
+            _ => ctx.progress(Instant::now()),
         }
         Ok(None)
     }

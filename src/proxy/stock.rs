@@ -97,7 +97,7 @@ pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
 
 /// Something of the response. From then on the node may be silent because its client does not read: Pingora does not say.
 pub fn upstream_body(ctx: &mut Ctx) {
-    ctx.progress();
+    ctx.progress(Instant::now());
     if let Some(lease) = ctx.lease.as_ref().filter(|_| !std::mem::replace(&mut ctx.has_begun, true)) {
         lease.may_be_silent();
     }
@@ -139,7 +139,7 @@ pub fn error_while_proxy(
         log::warn!(
             "request {}: node {}: {outcome} ({}); the client gets {status} unless its response had begun",
             ctx.request_id,
-            ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default(),
+            ctx.node_name(),
             error.etype().as_str()
         );
         ctx.failure.get_or_insert_with(|| Failure::new(status, format!("the node failed: {outcome}")));

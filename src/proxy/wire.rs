@@ -238,3 +238,79 @@ impl GetSocketDigest for Lent {
 
 /// Not needed: which HTTP is spoken is found out before there is a session.
 impl Peek for Lent {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pingora::protocols::l4::stream::Stream as Tcp;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn connection() -> (Slot, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Slot::new(Box::new(Tcp::from(near.expect("a connection")))), far.expect("a connection").0)
+    }
+
+    async fn read(from: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        from.read_exact(&mut bytes).await.expect("as many");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn small_writes_go_out_together_and_large_ones_at_once() {
+        let (slot, mut client) = connection().await;
+        let mut session = slot.lend();
+        session.write_all(b"head").await.expect("taken");
+        session.write_all(b"body").await.expect("taken");
+        assert_eq!(client.try_read(&mut [0; 8]).expect_err("not sent yet").kind(), io::ErrorKind::WouldBlock);
+        session.flush().await.expect("sent");
+        assert_eq!(read(&mut client, 8).await, b"headbody");
+        session.write_all(b"head").await.expect("taken");
+        session.write_all(&[b'x'; TOGETHER_MAX]).await.expect("sent");
+        assert_eq!(
+            read(&mut client, 4 + TOGETHER_MAX).await,
+            [b"head".as_slice(), &[b'x'; TOGETHER_MAX]].concat()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_connection_was_taken_away_disturbs_nobody() {
+        let (slot, mut client) = connection().await;
+        let mut session = slot.lend();
+        session.write_all(b"first").await.expect("taken");
+        let mut wire = slot.take().expect("a connection");
+        session.write_all(b"the session's last chunk").await.expect("swallowed");
+        session.flush().await.expect("nothing to do");
+        Shutdown::shutdown(&mut session).await;
+        assert_eq!(session.read(&mut [0; 8]).await.expect("its end"), 0);
+        wire.put(b", then the rest");
+        poll_fn(|cx| wire.poll_flush(cx)).await.expect("sent");
+        slot.put(wire);
+        session.write_all(b"; next").await.expect("taken");
+        session.flush().await.expect("sent");
+        assert_eq!(read(&mut client, 26).await, b"first, then the rest; next");
+    }
+
+    #[tokio::test]
+    async fn what_was_looked_at_is_read_again() {
+        let (slot, mut client) = connection().await;
+        client.write_all(b"GET / HTTP/1.1").await.expect("sent");
+        let first = poll_fn(|cx| slot.poll_peek(cx, |seen| seen[0])).await.expect("something");
+        assert_eq!(first, b'G');
+        assert_eq!(read(&mut slot.lend(), 14).await, b"GET / HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_sent_before_the_end() {
+        let (slot, mut client) = connection().await;
+        slot.lend().write_all(b"farewell").await.expect("taken");
+        drop(slot);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.expect("an orderly end");
+        assert_eq!(all, b"farewell");
+    }
+}

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Method;
 use pingora::connectors::TransportConnector;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::http_req_header_to_wire;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -17,10 +15,10 @@ use tokio::time::timeout;
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
-use super::super::headers;
 use super::super::reply::Failure;
 use super::events::Watch;
 use super::node::{NodeSession, Unread};
+use super::request;
 use crate::fleet::Member;
 use crate::outcome::Outcome;
 use crate::retry::STALE_WITHIN;
@@ -64,12 +62,13 @@ pub async fn run(
 ) -> Result<Attempted> {
     let body = ctx.body.clone().unwrap_or_default();
     let sender = ctx.sender.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let mut header = headers::to_node(session.req_header(), body.len() as u64, sender, &ctx.request_id)?;
-    let mut name = Arc::default();
-    if let Some(lease) = &ctx.lease {
-        name = Arc::clone(&lease.node().name);
-        headers::give_host(&mut header, lease.address())?;
-    }
+    let lease = ctx.lease.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let name = Arc::clone(&lease.node().name);
+    let in_one = if body.len() <= ONE_WRITE_MAX { body.len() } else { 0 };
+    let header =
+        request::header(session.req_header(), body.len(), sender, &ctx.request_id, lease.address(), in_one);
+    let mut wire = header.ok_or_else(|| Error::new(ErrorType::InvalidHTTPHeader))?;
+    wire.extend_from_slice(&body[..in_one]);
     let connected = tokio::select! {
         connected = connect(connector, peer, fresh) => connected,
         () = gone(session) => return Ok(Attempted::Failed(Outcome::ClientGone)),
@@ -87,7 +86,7 @@ pub async fn run(
     ctx.sent_at = Some(sent_at);
     let is_head = session.req_header().method == Method::HEAD;
     let exchange = async {
-        let sent = send(&mut stream, &header, &body, member.conf.timeouts.send).await;
+        let sent = send(&mut stream, &wire, &body[in_one..], member.conf.timeouts.send).await;
         if matches!(sent, Err(Unsent::Timeout)) {
             return Err(Outcome::Timeout);
         }
@@ -143,19 +142,8 @@ fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {
     Error::new(ErrorType::HTTPStatus(503)).into_in()
 }
 
-async fn send(
-    stream: &mut Stream,
-    header: &RequestHeader,
-    body: &Bytes,
-    limit: Duration,
-) -> Result<(), Unsent> {
-    let Some(mut wire) = http_req_header_to_wire(header) else { return Err(Unsent::Closed) };
-    let mut rest = &body[..];
-    if body.len() <= ONE_WRITE_MAX {
-        wire.extend_from_slice(body);
-        rest = &[];
-    }
-    for step in std::iter::once(&wire[..]).chain(rest.chunks(WRITE_STEP)) {
+async fn send(stream: &mut Stream, start: &[u8], rest: &[u8], limit: Duration) -> Result<(), Unsent> {
+    for step in std::iter::once(start).chain(rest.chunks(WRITE_STEP)) {
         match timeout(limit, stream.write_all(step)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(Unsent::Closed),

@@ -1,6 +1,6 @@
 //! Reading the request's body, so that it can be sent again.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Version;
 use http::header::EXPECT;
 use pingora::ErrorType;
@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
 use super::super::reply::Failure;
+use super::joined::Joined;
 use crate::live::{Gauge, Share};
 
 /// Memory that is set aside before the first byte, whatever length is announced.
@@ -84,53 +85,24 @@ async fn collect(
     mut share: Share,
     announced: Option<u64>,
 ) -> Result<Read, ReadError> {
-    let mut body = Collected::default();
+    let expected = announced.unwrap_or(0).min(FIRST_CAPACITY);
+    let mut body = Joined::expecting(usize::try_from(expected).unwrap_or(0));
     while let Some(chunk) =
         session.as_downstream_mut().read_request_body().await.map_err(|e| read_error(&e))?
     {
-        let size = body.len() + chunk.len() as u64;
+        let size = (body.len() + chunk.len()) as u64;
         if size > limits.max {
             return Err(ReadError::Failed(TOO_LARGE.into()));
         }
         let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
-        body.push(chunk, announced);
+        body.push(chunk);
         // one that is here to its end is kept after all: nothing would be gained by forgetting it
         if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
             let too_large = size > limits.keep;
-            return Ok(Read::Unkept { start: body.take(), share: Some(share), too_large });
+            return Ok(Read::Unkept { start: body.into_bytes(), share: Some(share), too_large });
         }
     }
-    Ok(Read::Kept { body: body.take(), share: Some(share) })
-}
-
-/// One chunk is kept as it came, several are put together.
-#[derive(Default)]
-struct Collected {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Collected {
-    fn len(&self) -> u64 {
-        (self.first.len() + self.all.len()) as u64
-    }
-
-    fn push(&mut self, chunk: Bytes, announced: Option<u64>) {
-        if self.first.is_empty() && self.all.is_empty() {
-            self.first = chunk;
-            return;
-        }
-        if self.all.is_empty() {
-            let capacity = announced.unwrap_or(0).min(FIRST_CAPACITY);
-            self.all.reserve(usize::try_from(capacity).unwrap_or(0).max(self.first.len() + chunk.len()));
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&chunk);
-    }
-
-    fn take(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
-    }
+    Ok(Read::Kept { body: body.into_bytes(), share: Some(share) })
 }
 
 fn read_error(error: &pingora::Error) -> ReadError {

@@ -1,6 +1,8 @@
 //! The chunked transfer coding (RFC 9112 section 7.1), taken off as the bytes come.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
+
+use super::joined::Joined;
 
 /// Longest line with a chunk's size and its extensions, and longest trailer section; in bytes.
 const LINE_MAX: usize = 8 * 1024;
@@ -16,7 +18,8 @@ enum At {
     Data(u64),
     /// The line end after a chunk's data.
     DataEnd,
-    Trailers,
+    /// How many bytes they may still have.
+    Trailers(usize),
     End,
 }
 
@@ -39,20 +42,11 @@ impl Chunked {
 
     /// The data in these bytes. What cannot be judged yet stays in `input`, and is to be there again with more behind it.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Bytes, Malformed> {
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
-        while let Some(data) = self.step(input)? {
-            if first.is_empty() && all.is_empty() {
-                first = data;
-            } else if !data.is_empty() {
-                if all.is_empty() {
-                    all.reserve(first.len() + data.len() + input.len());
-                    all.extend_from_slice(&std::mem::take(&mut first));
-                }
-                all.extend_from_slice(&data);
-            }
+        let mut data = Joined::default();
+        while let Some(more) = self.step(input)? {
+            data.push(more);
         }
-        Ok(if all.is_empty() { first } else { all.freeze() })
+        Ok(data.into_bytes())
     }
 
     /// One step on; `None`: more bytes are needed, or it is the end.
@@ -70,7 +64,7 @@ impl Chunked {
                     _ => return Err(Malformed),
                 };
                 input.advance(length);
-                self.at = if size == 0 { At::Trailers } else { At::Data(size) };
+                self.at = if size == 0 { At::Trailers(LINE_MAX) } else { At::Data(size) };
             }
             At::Data(left) => {
                 if input.is_empty() {
@@ -91,15 +85,14 @@ impl Chunked {
                 _ => return Err(Malformed),
             },
             // trailers are dropped: a client that did not ask for them need not get them (RFC 9110 section 6.5.1)
-            At::Trailers => match memchr::memchr(b'\n', input) {
-                Some(end) => {
+            At::Trailers(left) => match memchr::memchr(b'\n', input) {
+                Some(end) if end < left => {
                     let line = input.split_to(end + 1);
-                    if line.trim_ascii().is_empty() {
-                        self.at = At::End;
-                    }
+                    let is_last = line.trim_ascii().is_empty();
+                    self.at = if is_last { At::End } else { At::Trailers(left - line.len()) };
                 }
-                None if input.len() <= LINE_MAX => return Ok(None),
-                None => return Err(Malformed),
+                None if input.len() < left => return Ok(None),
+                _ => return Err(Malformed),
             },
         }
         Ok(Some(Bytes::new()))
@@ -141,7 +134,9 @@ mod tests {
     #[test]
     fn what_is_not() {
         let long = [b"5;".as_slice(), &b"x".repeat(LINE_MAX)].concat();
-        let table: [&[u8]; 8] = [
+        let trailers = [b"0\r\n".as_slice(), &b"T: 1\r\n".repeat(LINE_MAX / 6 + 1)].concat();
+        let table: [&[u8]; 9] = [
+            &trailers,
             b";a\r\n",
             b"x\r\n",
             b"-1\r\n",

@@ -14,6 +14,7 @@ use pingora::http::ResponseHeader;
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::Answer;
+use super::joined::Joined;
 use super::respond::next;
 use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
 use crate::outcome::Outcome;
@@ -38,12 +39,8 @@ pub struct Watch {
     deadline: Option<Instant>,
 }
 
-/// What becomes of a chunk.
-pub enum Chunk {
-    Pass(Bytes),
-    /// The stream has failed: this is the last that the client gets of it.
-    Last(Bytes, Failed),
-}
+/// What the client gets of some bytes, which may be nothing, and what has become of the stream if they are the last.
+pub type Passed = (Bytes, Option<Failed>);
 
 /// A stream that has failed after it had begun.
 pub struct Failed {
@@ -103,7 +100,7 @@ impl Watch {
         ended: bool,
         story: Option<&mut Story>,
         stall: Option<Duration>,
-    ) -> Chunk {
+    ) -> Passed {
         self.stall = stall;
         match story {
             Some(story) => {
@@ -118,7 +115,7 @@ impl Watch {
     }
 
     /// Looks at the next bytes. `ended`: they are the last.
-    pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Story>) -> Chunk {
+    pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Story>) -> Passed {
         let Seen { events: before, done, .. } = *self.watcher.seen();
         let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
             Some(story) => self.tell(chunk, ended, story),
@@ -156,11 +153,11 @@ impl Watch {
         }
     }
 
-    fn judge(&mut self, chunk: Bytes, ended: bool, was_done: bool) -> Chunk {
+    fn judge(&mut self, chunk: Bytes, ended: bool, was_done: bool) -> Passed {
         let seen = *self.watcher.seen();
         let Some(outcome) = trouble(&seen, ended, self.wants_done) else {
             self.follow(&chunk);
-            return Chunk::Pass(chunk);
+            return (chunk, None);
         };
         let end = match done_at(&chunk) {
             Some(at) => at,
@@ -171,7 +168,7 @@ impl Watch {
         let last = chunk.slice(..end);
         self.follow(&last);
         let farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
-        Chunk::Last(last, Failed { outcome, farewell })
+        (last, Some(Failed { outcome, farewell }))
     }
 
     /// These bytes go on.
@@ -185,8 +182,8 @@ impl Watch {
 
     /// Whole events only, as the story has them. The one with which the trouble begins is kept from the client, for the
     /// next node goes on before it.
-    fn tell(&mut self, chunk: Bytes, ended: bool, story: &mut Story) -> Chunk {
-        let mut told = Told::default();
+    fn tell(&mut self, chunk: Bytes, ended: bool, story: &mut Story) -> Passed {
+        let mut told = Joined::default();
         for event in self.splitter.push(chunk) {
             self.watcher.look(&event);
             let seen = self.watcher.seen();
@@ -195,9 +192,9 @@ impl Watch {
             if let Some(outcome) = trouble.or(is_cut_short.then_some(Outcome::Truncated)) {
                 let says_itself = self.watcher.seen().error.is_some();
                 let farewell = if says_itself { event } else { self.farewell(outcome) };
-                return Chunk::Last(told.into_bytes(), Failed { outcome, farewell });
+                return (told.into_bytes(), Some(Failed { outcome, farewell }));
             }
-            told.push(story.tell(event));
+            story.tell(event).into_iter().for_each(|event| told.push(event));
         }
         if self.splitter.rest() > HELD_BACK_MAX {
             story.lose(Refused::NotUnderstood);
@@ -207,11 +204,12 @@ impl Watch {
             let rest = self.splitter.take_rest();
             self.watcher.look(&rest);
             if let Some(outcome) = trouble(self.watcher.seen(), ended, self.wants_done) {
-                return Chunk::Last(told.into_bytes(), Failed { outcome, farewell: self.farewell(outcome) });
+                let farewell = self.farewell(outcome);
+                return (told.into_bytes(), Some(Failed { outcome, farewell }));
             }
-            told.push(Some(rest));
+            told.push(rest);
         }
-        Chunk::Pass(told.into_bytes())
+        (told.into_bytes(), None)
     }
 
     /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may
@@ -246,29 +244,4 @@ fn done_at(chunk: &[u8]) -> Option<usize> {
         at += line.len();
     }
     None
-}
-
-/// One event is passed on as it is, several are put together.
-#[derive(Default)]
-struct Told {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl Told {
-    fn push(&mut self, event: Option<Bytes>) {
-        let Some(event) = event else { return };
-        if self.first.is_empty() && self.all.is_empty() {
-            self.first = event;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&event);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
-    }
 }

@@ -7,7 +7,9 @@ mod attempt;
 pub mod body;
 mod chunked;
 mod events;
+mod joined;
 mod node;
+mod request;
 mod respond;
 mod rest;
 
@@ -162,7 +164,7 @@ async fn pass_on(
 
 /// The response broke off after it had begun: another node goes on, or the client sees that it is not whole.
 async fn broke_off(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
-    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    let node = ctx.node_name();
     ctx.settle(outcome);
     match ctx.go_on() {
         Ok(Continuation::Ask(body)) => {
@@ -217,7 +219,7 @@ fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
 }
 
 fn again(ctx: &mut Ctx, member: &Member, outcome: Outcome, why: Again) {
-    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    let node = ctx.node_name();
     log::debug!("request {}: node {node}: {outcome}; tries another node", ctx.request_id);
     ctx.settle(outcome);
     member.pool.count_retry(why);
@@ -225,7 +227,7 @@ fn again(ctx: &mut Ctx, member: &Member, outcome: Outcome, why: Again) {
 
 /// The end of a request that no node has answered.
 fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why) -> Box<Error> {
-    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    let node = ctx.node_name();
     ctx.settle(outcome);
     let (status, what) = match outcome {
         Outcome::Timeout | Outcome::Stalled => (504, "did not answer in time"),

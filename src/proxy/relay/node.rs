@@ -26,6 +26,8 @@ const READ_MAX: usize = 64 * 1024;
 /// Largest response header, in bytes, and most fields in it.
 const HEADER_MAX: usize = 1024 * 1024;
 const FIELDS_MAX: usize = 256;
+/// Room for those that the gateway adds on their way to the client.
+const FIELDS_ADDED: usize = 4;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
@@ -76,8 +78,8 @@ impl NodeSession {
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
     pub async fn head(&mut self, is_head: bool) -> Result<Box<ResponseHeader>, Unread> {
         loop {
-            if let Some(head) = self.parse()? {
-                self.frame(&head, is_head)?;
+            if let Some(mut head) = self.parse()? {
+                self.frame(&mut head, is_head)?;
                 return Ok(head);
             }
             if self.unread.len() > HEADER_MAX {
@@ -155,7 +157,8 @@ impl NodeSession {
     }
 
     fn header(&self, response: &httparse::Response) -> Result<ResponseHeader> {
-        let mut head = ResponseHeader::build(response.code.unwrap_or(0), Some(response.headers.len()))?;
+        let mut head =
+            ResponseHeader::build(response.code.unwrap_or(0), Some(response.headers.len() + FIELDS_ADDED))?;
         head.set_version(if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 });
         head.set_reason_phrase(response.reason)?;
         for field in response.headers.iter() {
@@ -166,28 +169,22 @@ impl NodeSession {
         // the coding decides where both are there (RFC 9112 section 6.3)
         if head.headers.contains_key(TRANSFER_ENCODING) {
             head.remove_header(&CONTENT_LENGTH);
-        } else if head.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-            // said twice, it is passed on once; that it is the same is seen to when the body is framed
-            self.framed_twice(&mut head)?;
         }
         Ok(head)
     }
 
-    fn framed_twice(&self, head: &mut ResponseHeader) -> Result<()> {
-        match length_of(&head.headers) {
-            Ok(Some(length)) => head.insert_header(CONTENT_LENGTH, length.to_string()),
-            // stays as it is, and is refused
-            _ => Ok(()),
-        }
-    }
-
     /// How long the body is (RFC 9112 section 6.3), and whether the connection goes on after it.
-    fn frame(&mut self, head: &ResponseHeader, is_head: bool) -> Result<(), Unread> {
+    fn frame(&mut self, head: &mut ResponseHeader, is_head: bool) -> Result<(), Unread> {
         let is_empty = is_head
             || head.status.is_informational()
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let last_coding = head.headers.get_all(TRANSFER_ENCODING).iter().next_back();
         let length = length_of(&head.headers)?;
+        if let Some(length) = length.filter(|_| head.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some())
+        {
+            // said twice, it is passed on once
+            head.insert_header(CONTENT_LENGTH, length).map_err(|_| Unread::Malformed)?;
+        }
+        let last_coding = head.headers.get_all(TRANSFER_ENCODING).iter().next_back();
         self.body = match (last_coding, length) {
             _ if is_empty => Body::Done,
             (Some(codings), _) if has_token_last(codings.as_bytes(), b"chunked") => {

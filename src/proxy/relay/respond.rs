@@ -19,7 +19,8 @@ use super::super::ctx::Ctx;
 use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
-use super::events::{Chunk, Failed, Watch};
+use super::events::{Failed, Passed, Watch};
+use super::joined::Joined;
 use super::node::{NodeSession, Unread};
 use super::rest;
 use crate::classify::stream::{completion_tokens, whole_answer};
@@ -104,7 +105,7 @@ pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held, why: &'s
 
 /// Adds what the gateway tells the client about how it was served.
 pub fn dress(head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+    let node = ctx.node_name();
     dress_as(head, ctx, &node)
 }
 
@@ -141,9 +142,7 @@ pub async fn pass_on(
         begin_story(session, ctx, member, length.is_some());
     }
     let (start, broken) = match &mut answer.watch {
-        Some(watch) => {
-            parts(watch.begin(start, answer.ended, ctx.story.as_mut(), member.conf.timeouts.stall))
-        }
+        Some(watch) => watch.begin(start, answer.ended, ctx.story.as_mut(), member.conf.timeouts.stall),
         None => (start, None),
     };
     let ended = answer.ended && broken.is_none();
@@ -250,8 +249,9 @@ async fn begin_stream(
                 ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
             }
             if has_begun {
-                ctx.progress();
-                ctx.worked(events);
+                let now = Instant::now().into_std();
+                ctx.progress(now);
+                ctx.worked(events, now);
             }
             Ok(start)
         }
@@ -269,20 +269,12 @@ async fn begin_stream(
     }
 }
 
-/// What goes to the client of these bytes, and what has become of the stream if they are the last.
-fn parts(chunk: Chunk) -> (Bytes, Option<Failed>) {
-    match chunk {
-        Chunk::Pass(chunk) => (chunk, None),
-        Chunk::Last(chunk, failed) => (chunk, Some(failed)),
-    }
-}
-
 /// The next bytes for the client, which may be none, and what has become of the stream.
 async fn watched(
     answer: &mut Answer,
     story: Option<&mut Story>,
     given_up: Option<impl Future<Output = ()>>,
-) -> (Bytes, Option<Failed>) {
+) -> Passed {
     let deadline = answer.watch.as_ref().and_then(Watch::deadline);
     let chunk = match (deadline, given_up) {
         (Some(deadline), _) => timeout_at(deadline, next(answer)).await.unwrap_or(Err(Outcome::Stalled)),
@@ -294,7 +286,7 @@ async fn watched(
         (None, None) => next(answer).await,
     };
     match (chunk, &mut answer.watch) {
-        (Ok(chunk), Some(watch)) => parts(watch.look(chunk, answer.ended, story)),
+        (Ok(chunk), Some(watch)) => watch.look(chunk, answer.ended, story),
         (Ok(chunk), None) => (chunk, None),
         (Err(outcome), watch) => {
             let farewell = watch.as_ref().map(|watch| watch.farewell(outcome)).unwrap_or_default();
@@ -312,13 +304,14 @@ pub async fn pass_rest(client: &mut impl Client, ctx: &mut Ctx, answer: &mut Ans
             watched = watched(answer, ctx.story.as_mut(), given_up) => watched,
             () = client.gone() => return Err(client_gone()),
         };
+        let now = Instant::now().into_std();
         // comments show nothing: a server can send them while its engine hangs
         let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events.unwrap_or(0)));
         if more.map_or(broken.is_none(), |more| more > 0) {
-            ctx.progress();
+            ctx.progress(now);
         }
         if broken.is_none() {
-            ctx.worked(more.unwrap_or(0));
+            ctx.worked(more.unwrap_or(0), now);
         }
         if !chunk.is_empty() {
             ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
@@ -340,28 +333,30 @@ pub async fn pass_rest(client: &mut impl Client, ctx: &mut Ctx, answer: &mut Ans
 
 async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -> Result<Bytes, Broken> {
     let broken = Broken::before;
-    let mut whole = Bytes::new();
+    let mut whole = Joined::default();
     while !answer.ended {
         let chunk = tokio::select! {
             chunk = next(answer) => chunk.map_err(broken)?,
             () = gone(session) => return Err(broken(Outcome::ClientGone)),
             () = ctx.given_up() => return Err(broken(Outcome::Stalled)),
         };
-        ctx.progress();
+        ctx.progress(Instant::now().into_std());
         ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
-        whole = if whole.is_empty() { chunk } else { [whole, chunk].concat().into() };
+        whole.push(chunk);
     }
+    let whole = whole.into_bytes();
     let is_good = answer.head.status == StatusCode::OK;
     match whole_answer(session.req_header().uri.path(), &whole) {
         Outcome::Ok => {
             if is_good {
-                ctx.worked(completion_tokens(&whole).unwrap_or(0));
+                let tokens = completion_tokens(&whole).unwrap_or(0);
+                ctx.worked(tokens, Instant::now().into_std());
             }
             Ok(whole)
         }
         _ if !is_good => Ok(whole),
         outcome => {
-            let node = ctx.lease.as_ref().map(|lease| lease.node().name.clone()).unwrap_or_default();
+            let node = ctx.node_name();
             ctx.held = Some(Held { node, head: answer.head.clone(), body: whole });
             Err(broken(outcome))
         }
