@@ -3,7 +3,6 @@
 //! A line holds no query string, no body and no credential: keys travel in queries more often than one would like.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,8 @@ const FIELD_MAX: usize = 256;
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub client: Option<IpAddr>,
+    /// Its address.
+    pub client: Option<String>,
     pub at: Zoned,
     pub method: String,
     /// Without its query.
@@ -64,7 +64,7 @@ pub fn line(format: LogFormat, entry: &Entry) -> Option<String> {
 
 fn main(e: &Entry) -> String {
     let mut line = String::with_capacity(320);
-    let client = e.client.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
+    let client = e.client.as_deref().unwrap_or("-");
     let time = e.at.strftime("%d/%b/%Y:%H:%M:%S %z");
     let _ = write!(line, "{client} - - [{time}] \"");
     escape(&mut line, &e.method);
@@ -136,7 +136,7 @@ fn escape(line: &mut String, text: &str) {
 #[derive(Serialize)]
 struct JsonLine<'a> {
     time: String,
-    client: Option<IpAddr>,
+    client: Option<&'a str>,
     method: &'a str,
     path: &'a str,
     protocol: &'a str,
@@ -169,7 +169,7 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
         let seconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
         Self {
             time: e.at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
-            client: e.client,
+            client: e.client.as_deref(),
             method: &e.method,
             path: cut(&e.path),
             protocol: e.protocol,
@@ -200,7 +200,7 @@ mod tests {
     fn entry() -> Entry {
         let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status, outcome };
         Entry {
-            client: Some(IpAddr::from([192, 0, 2, 7])),
+            client: Some("192.0.2.7".into()),
             at: "2026-11-22T08:48:10.5+00:00[+00:00]".parse().unwrap(),
             method: "POST".into(),
             path: "/v1/chat/completions".into(),
