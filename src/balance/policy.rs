@@ -56,18 +56,20 @@ fn smallest(
     score: impl Fn(&Candidate) -> f64,
 ) -> Option<usize> {
     let start = if cursor < candidates.len() { cursor } else { 0 };
-    let mut best: Option<(Tier, f64, usize)> = None;
-    for position in (start..candidates.len()).chain(0..start) {
-        let candidate = &candidates[position];
-        if !may_take(candidate, position, last, skip) {
-            continue;
+    let (before, after) = candidates.split_at(start);
+    let (mut best, mut best_tier, mut best_score) = (None, last, f64::INFINITY);
+    // most are no better than the best so far, which is seen without looking at anything else
+    (start..).zip(after).chain((0..).zip(before)).for_each(|(position, candidate)| {
+        if candidate.tier > best_tier {
+            return;
         }
-        let mine = (candidate.tier, score(candidate));
-        if best.is_none_or(|(tier, score, _)| mine < (tier, score)) {
-            best = Some((mine.0, mine.1, position));
+        let score = score(candidate);
+        let better = best.is_none() || candidate.tier < best_tier || score < best_score;
+        if better && candidate.has_room() && !skip.contains(&position) {
+            (best, best_tier, best_score) = (Some(position), candidate.tier, score);
         }
-    }
-    best.map(|(_, _, position)| position)
+    });
+    best
 }
 
 /// One of the lowest tier, with a chance in proportion to its rate.

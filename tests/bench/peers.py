@@ -45,6 +45,15 @@ class Lab:
             yield addresses
 
     @contextlib.contextmanager
+    def many_nodes(self, count, arguments):
+        """One node that has many addresses: all of 127.0.0.0/8 is this machine."""
+        (address,) = free_addresses(1)
+        port = address.split(":")[1]
+        command = [self.programs.evenkeel, "node", "--listen", f"0.0.0.0:{port}", *arguments]
+        with running(command, address):
+            yield [f"127.0.{1 + number // 250}.{1 + number % 250}:{port}" for number in range(count)]
+
+    @contextlib.contextmanager
     def gateway(self, kind, nodes, workers=None):
         """As many worker threads as there are cores, or as many as are asked for."""
         workers = workers or os.cpu_count()
@@ -78,6 +87,8 @@ class Lab:
             "DIR": self.directory,
             "WORKERS": workers,
             "CONNECTIONS": connections,
+            # one for each node at least, or nginx connects anew for each request
+            "KEPT": max(256, len(nodes)),
             "MORE": MORE.get(kind, ""),
         }
         lines = []
@@ -114,22 +125,35 @@ class Lab:
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
     @contextlib.contextmanager
+    def held(self, targets, count, ramp, within=60):
+        """So many requests that are under way, and stay so."""
+        options = {"count": count, "concurrency": count, "body": 512, "ramp": ramp}
+        with self.watched(targets, options) as held:
+            held.wait_for("in_flight", count, within + ramp)
+            yield held
+
+    @contextlib.contextmanager
     def streams(self, targets, count, ramp=1.0, within=60):
         """So many open streams without an end, from the first event of the last one on; those that fail are counted."""
         options = {"count": count, "concurrency": count, "body": 512, "tokens_min": 1 << 30, "stream": 1, "ramp": ramp}
+        with self.watched(targets, options) as streams:
+            streams.wait_for("streams", count, within + ramp)
+            yield streams
+
+    @contextlib.contextmanager
+    def watched(self, targets, options):
+        """A load that tells how far it is, and is cut off at the end; what failed is counted."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         process = subprocess.Popen([*self.load_command(targets, options), "--watch"], **pipes)
-        streams = Streams(process)
         try:
-            streams.wait_for(count, within + ramp)
-            yield streams
+            yield Watched(process)
         finally:
             told = process.communicate()[0]
             if failures := json.loads(told)["failures"]:
-                print(f"bench: streams that failed: {', '.join(failures)}", file=sys.stderr)
+                print(f"bench: requests that failed: {', '.join(failures)}", file=sys.stderr)
 
 
-class Streams:
+class Watched:
     def __init__(self, process):
         self.process = process
 
@@ -139,9 +163,10 @@ class Streams:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def wait_for(self, count, seconds):
+    def wait_for(self, what, count, seconds):
+        """Until so many of what is looked for are there, or have failed."""
         end = time.monotonic() + seconds
-        while (seen := self.look())["streams"] + seen["failed"] < count:
+        while (seen := self.look())[what] + seen["failed"] < count:
             if time.monotonic() > end:
-                stop_with(f"{seen['streams']} of {count} streams began, {seen['failed']} failed")
+                stop_with(f"{seen[what]} of {count} {what}, {seen['failed']} failed")
             time.sleep(0.1)

@@ -12,6 +12,8 @@ BEGIN = "<!-- figures: `tests/bench/run --readme` writes this table from tests/b
 END = "<!-- figures: end -->"
 # fewer rounds, or others on the machine, and the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
+# Tables of which that many rounds are enough: what they measure differs little from round to round, and takes long.
+FEWER = {"open": 2, "batch": 3}
 BASES = ["nginx-tuned", "floor"]
 
 # README's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
@@ -35,6 +37,8 @@ ROWS = [
     ("latency", "lag_p99", RATIO, "delay of an event from node to client, p99"),
     ("saturation", "rate", RATIO, "requests/s with 256 connections (more is better)"),
     ("open", "mib", RATIO, "memory with {streams:,} streams open"),
+    ("growth-nodes", "growth", PART, "CPU a request with 1000 nodes, against 1"),
+    ("growth-in-flight", "growth", PART, "CPU a request beside {sizes[3]:,} that are under way, against 10"),
     ("failing", "failed", NUMBER, "one of two nodes answers only 500: failed of 1000 POSTs"),
     ("batch-equal", "of_best", PART, "goodput, two equal nodes (1.00: the best that is known)"),
     ("batch-slow", "of_best", PART, "goodput, one of two nodes three times slower"),
@@ -131,17 +135,24 @@ def cell(rounds, kind, key, how):
 def sources(names, results):
     """Where the figures come from: most often one run."""
     runs = {results[name][0]["date"]: results[name][0] for name in names}
-    least = min(len(rounds["evenkeel"]) for name in names for rounds in [results[name][1]] if name != "open")
+    rounds = {name: len(results[name][1]["evenkeel"]) for name in names}
+    least = min(count for name, count in rounds.items() if enough(name) == ROUNDS_MIN)
+    too_few = any(count < enough(name) for name, count in rounds.items())
     for date, run in sorted(runs.items()):
         machine = f"{run['cores']} cores of {run['cpu']}"
         peers = f"nginx {version(run['nginx'])}, HAProxy {version(run['haproxy'])}"
         yield f"{date[:10]}, commit {run['commit']}, profile `{run['profile']}`, {machine}, {peers}."
     profiles = {run["profile"] for run in runs.values()}
     load = max(run["load_before"] for run in runs.values())
-    if least < ROUNDS_MIN or profiles != {"release"} or load > LOAD_MAX:
+    if too_few or profiles != {"release"} or load > LOAD_MAX:
         wanted = f"{ROUNDS_MIN} rounds of the release binary on a quiet machine"
         yield f"**Preliminary**: these are not {wanted} (its load was {load:.1f} before)."
     yield f"Medians of {least} or more rounds that alternate; ratios to tuned nginx but where the row says otherwise."
+
+
+def enough(name):
+    """Rounds of a table."""
+    return FEWER.get(name.split("-")[0], ROUNDS_MIN)
 
 
 def version(said):

@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable
 
 from goodput import goodput
+from growth import growth
 from machine import cpu_seconds, pss_bytes
 from peers import INSTANT, steady
+from report import FEWER
 
 TUNED = "nginx-tuned"
 GATEWAYS = [TUNED, "haproxy", "floor", "evenkeel"]
@@ -63,7 +65,7 @@ def tables(lab):
         ),
         Table(
             "saturation",
-            "100,000 short requests, 256 at a time; one worker thread",
+            "60,000 short requests, 256 at a time; one worker thread",
             WITH_USUAL,
             lambda kind: saturation(lab, kind),
             [
@@ -75,7 +77,7 @@ def tables(lab):
         ),
         Table(
             "open",
-            f"{min(10_000, lab.streams_max)} open streams of one event each 2 s, for 20 s; one worker thread",
+            f"{min(10_000, lab.streams_max)} open streams of one event each 2 s, for 10 s; one worker thread",
             GATEWAYS,
             lambda kind: open_streams(lab, kind),
             [
@@ -84,7 +86,7 @@ def tables(lab):
                 ("part", "events of those due", "{:.1%}"),
                 ("cpu", "of a core", "{:.1%}"),
             ],
-            rounds_max=2,
+            rounds_max=FEWER["open"],
         ),
         Table(
             "failing",
@@ -93,7 +95,8 @@ def tables(lab):
             lambda kind: failing(lab, kind),
             [("failed", "failed of 1000", "{:.0f}"), ("wall", "wall s", "{:.2f}")],
         ),
-        *(Table(*each) for each in goodput(lab)),
+        *(Table(*each) for each in growth(lab)),
+        *(Table(*each, rounds_max=FEWER["batch"]) for each in goodput(lab)),
     ]
 
 
@@ -109,20 +112,21 @@ def request(lab, kind):
 
 def chunk(lab, streams, interval):
     """CPU while all streams are open: neither their beginning nor their end."""
+    seconds = 5
 
     def one(kind):
         arguments = steady(f"{interval}ms")
         with lab.nodes([arguments, arguments]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
             with lab.streams([listen], streams) as open_ones:
                 before, cpu_before = open_ones.look(), cpu_seconds(pid)
-                time.sleep(8)
+                time.sleep(seconds)
                 after, cpu_after = open_ones.look(), cpu_seconds(pid)
         events = after["events"] - before["events"]
         return {
             "cpu_us": (cpu_after - cpu_before) / events * 1e6,
             "events": events,
             # the machine kept up
-            "part": events / (8 * streams * 1000 / interval),
+            "part": events / (seconds * streams * 1000 / interval),
             "failed": after["failed"],
         }
 
@@ -154,7 +158,7 @@ def memory(lab, kind):
             failed += open_ones.look()["failed"]
         # allocators give back what was not wanted for 10 s, at the next occasion
         time.sleep(12)
-        lab.load([listen], count=100, concurrency=1)
+        lab.load([listen], count=100, concurrency=10)
         after = pss_bytes(pid)
     return {
         "kib": (during - start) / streams / 1024,
@@ -178,7 +182,7 @@ def lags(lab, targets):
     with lab.streams(targets, 100) as open_ones:
         time.sleep(1)
         open_ones.look()
-        time.sleep(10)
+        time.sleep(6)
         seen = open_ones.look()
     us = {key: seen[key] * 1e6 for key in ("lag_p50", "lag_p99")}
     return {**us, "lags": seen["lags"], "failed": seen["failed"]}
@@ -188,17 +192,17 @@ def saturation(lab, kind):
     with lab.nodes([INSTANT, INSTANT]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
         lab.load([listen], count=5000, concurrency=256)
         before = cpu_seconds(pid)
-        seen = lab.load([listen], count=100_000, concurrency=256)
+        seen = lab.load([listen], count=60_000, concurrency=256)
         cpu = cpu_seconds(pid) - before
     # below its whole core, client and nodes were what took the machine
     return {**seen, "rate": seen["ok"] / seen["wall"], "busy": cpu / seen["wall"], "per_core": seen["ok"] / cpu}
 
 
 def open_streams(lab, kind):
-    streams, seconds = min(10_000, lab.streams_max), 20
+    streams, seconds = min(10_000, lab.streams_max), 10
     arguments = steady("2s")
     with lab.nodes([arguments, arguments]) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
-        with lab.streams([listen], streams, ramp=10.0) as open_ones:
+        with lab.streams([listen], streams, ramp=5.0) as open_ones:
             before, cpu_before = open_ones.look(), cpu_seconds(pid)
             time.sleep(seconds)
             after, cpu_after = open_ones.look(), cpu_seconds(pid)

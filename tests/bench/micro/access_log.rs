@@ -8,13 +8,27 @@ use evenkeel::access_log::{Attempt, Entry, line};
 use evenkeel::config::LogFormat;
 use evenkeel::outcome::Outcome;
 
+use crate::counts::Case;
+
+const FORMATS: [(&str, LogFormat); 2] = [("main", LogFormat::Main), ("json", LogFormat::Json)];
+
 pub fn bench(c: &mut Criterion) {
     let entry = entry();
     let mut group = c.benchmark_group("access log");
-    for (name, format) in [("main", LogFormat::Main), ("json", LogFormat::Json)] {
+    for (name, format) in FORMATS {
         group.bench_function(name, |b| b.iter(|| black_box(line(format, black_box(&entry)))));
     }
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    let one = |(name, format)| {
+        Case::new(format!("access log/{name}"), move || {
+            let entry = entry();
+            move || line(format, black_box(&entry))
+        })
+    };
+    FORMATS.map(one).into()
 }
 
 fn entry() -> Entry {

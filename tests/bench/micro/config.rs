@@ -5,6 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use evenkeel::config::Config;
 
+use crate::counts::Case;
+
 pub fn bench(c: &mut Criterion) {
     let text = super::text_of(1000);
     let mut group = c.benchmark_group("config");
@@ -12,4 +14,12 @@ pub fn bench(c: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("1000 nodes", |b| b.iter(|| black_box(Config::parse(black_box(&text), "bench"))));
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    let parse = || {
+        let text = super::text_of(1000);
+        move || Config::parse(black_box(&text), "bench")
+    };
+    vec![Case::new("config/1000 nodes", parse)]
 }

@@ -8,6 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use evenkeel::fleet::{Fleet, Pool};
 use evenkeel::outcome::Outcome;
 
+use crate::counts::Case;
+
 const NODES: usize = 16;
 
 pub fn bench(c: &mut Criterion) {
@@ -22,6 +24,14 @@ pub fn bench(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    let prepare = || {
+        let fleet = Fleet::first(super::config_of(NODES), Instant::now());
+        move || once(&fleet.pools[0].pool)
+    };
+    vec![Case::new("lease", prepare)]
 }
 
 fn once(pool: &std::sync::Arc<Pool>) {

@@ -1,7 +1,9 @@
 //! What single parts cost: `cargo bench --profile quick --bench micro -- watcher` runs those with this word in their name.
+//! `tests/bench/counts` counts their instructions.
 
 mod access_log;
 mod config;
+mod counts;
 mod lease;
 mod metrics;
 mod resume;
@@ -10,8 +12,12 @@ mod watcher;
 
 use std::fmt::Write;
 
-use criterion::{criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use evenkeel::config::Config;
+
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 criterion_group!(
     parts,
@@ -23,7 +29,24 @@ criterion_group!(
     access_log::bench,
     metrics::bench
 );
-criterion_main!(parts);
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let cases = [
+        watcher::cases,
+        resume::cases,
+        selection::cases,
+        lease::cases,
+        config::cases,
+        access_log::cases,
+        metrics::cases,
+    ];
+    if counts::run(&arguments, cases.into_iter().flat_map(|cases| cases())) {
+        return;
+    }
+    parts();
+    Criterion::default().configure_from_args().final_summary();
+}
 
 /// A config with so many nodes in one pool.
 fn text_of(nodes: usize) -> String {

@@ -7,6 +7,8 @@ use criterion::Criterion;
 use evenkeel::live::Live;
 use evenkeel::metrics;
 
+use crate::counts::Case;
+
 pub fn bench(c: &mut Criterion) {
     let live = Live::new(super::config_of(1000));
     let mut group = c.benchmark_group("metrics");
@@ -15,4 +17,12 @@ pub fn bench(c: &mut Criterion) {
     let snapshot = live.snapshot(Instant::now());
     group.bench_function("text of 1000 nodes", |b| b.iter(|| black_box(metrics::text(black_box(&snapshot)))));
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    let scrape = || {
+        let live = Live::new(super::config_of(1000));
+        move || metrics::text(black_box(&live.snapshot(Instant::now())))
+    };
+    vec![Case::new("metrics/1000 nodes", scrape)]
 }

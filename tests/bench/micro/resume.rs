@@ -8,30 +8,45 @@ use evenkeel::config::{Engine, Retry};
 use evenkeel::resume::{Kind, Splitter, Story};
 
 use super::watcher::TOKEN;
+use crate::counts::Case;
 
 /// Events of one stream.
 const EVENTS: u64 = 1000;
 
 pub fn bench(c: &mut Criterion) {
-    let retry = Retry { resume: true, ..super::config_of(1).pools[0].retry.clone() };
-    let request = Bytes::from_static(br#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#);
-    let event = Bytes::from_static(TOKEN.as_bytes());
-    let story = || {
-        let story = Story::begin(Kind::Chat, Engine::Vllm, &request, &retry);
-        (Splitter::default(), story.unwrap_or_else(|why| panic!("{why:?}")))
-    };
+    let retry = retry();
     let mut group = c.benchmark_group("resume");
     group.throughput(Throughput::Elements(EVENTS));
     group.bench_function("1000 events", |b| {
-        let hear = |(mut splitter, mut story): (Splitter, Story)| {
-            for _ in 0..EVENTS {
-                for event in splitter.push(event.clone()) {
-                    black_box(story.tell(event));
-                }
-            }
-            assert!(story.lost().is_none(), "it is still understood");
-        };
-        b.iter_batched(story, hear, BatchSize::SmallInput);
+        b.iter_batched(|| story(&retry), hear, BatchSize::SmallInput);
     });
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    let stream = || {
+        let retry = retry();
+        move || hear(story(&retry))
+    };
+    vec![Case::new("resume/1000 events", stream)]
+}
+
+fn retry() -> Retry {
+    Retry { resume: true, ..super::config_of(1).pools[0].retry.clone() }
+}
+
+fn story(retry: &Retry) -> (Splitter, Story) {
+    let request = Bytes::from_static(br#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#);
+    let story = Story::begin(Kind::Chat, Engine::Vllm, &request, retry);
+    (Splitter::default(), story.unwrap_or_else(|why| panic!("{why:?}")))
+}
+
+fn hear((mut splitter, mut story): (Splitter, Story)) {
+    let event = Bytes::from_static(TOKEN.as_bytes());
+    for _ in 0..EVENTS {
+        for event in splitter.push(event.clone()) {
+            black_box(story.tell(event));
+        }
+    }
+    assert!(story.lost().is_none(), "it is still understood");
 }

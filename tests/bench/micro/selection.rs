@@ -6,22 +6,30 @@ use criterion::{BenchmarkId, Criterion};
 use evenkeel::balance::{Candidate, Tier, Turn, choose};
 use evenkeel::config::Balance;
 
+use crate::counts::Case;
+
+const SIZES: [u32; 4] = [2, 16, 256, 4096];
+
 pub fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("selection");
-    for count in [2_u32, 16, 256, 4096] {
-        group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            let mut candidates: Vec<_> = (0..count).map(candidate).collect();
-            let mut turn = Turn::default();
-            b.iter(|| {
-                let last = Tier::BusyLastResort;
-                let place =
-                    choose(Balance::LeastInFlight, black_box(&mut candidates), last, &[], &mut turn, 0.5);
-                // as if the one that is chosen got a request and gave it back: the loads stay unequal
-                black_box(place)
-            });
-        });
+    for count in SIZES {
+        group.bench_function(BenchmarkId::from_parameter(count), |b| b.iter(choice(count)));
     }
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    SIZES.map(|count| Case::new(format!("selection/{count}"), move || choice(count))).into()
+}
+
+fn choice(count: u32) -> impl FnMut() -> Option<usize> {
+    let mut candidates: Vec<_> = (0..count).map(candidate).collect();
+    let mut turn = Turn::default();
+    move || {
+        let last = Tier::BusyLastResort;
+        // as if the one that is chosen got a request and gave it back: the loads stay unequal
+        choose(Balance::LeastInFlight, black_box(&mut candidates), last, &[], &mut turn, 0.5)
+    }
 }
 
 fn candidate(number: u32) -> Candidate {

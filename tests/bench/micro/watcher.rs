@@ -5,6 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use evenkeel::classify::stream::Watcher;
 
+use crate::counts::Case;
+
 /// A chat's token as vLLM sends it.
 pub const TOKEN: &str = concat!(
     r#"data: {"id":"chatcmpl-8f3c2a1be07d4c5f9a6b1e2d3c4f5a60","object":"chat.completion.chunk","created":1763800000,"#,
@@ -34,4 +36,15 @@ pub fn bench(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+pub fn cases() -> Vec<Case> {
+    let stream = || {
+        || {
+            let mut watcher = Watcher::default();
+            (0..1000).for_each(|_| watcher.look(black_box(TOKEN.as_bytes())));
+            watcher.seen().events
+        }
+    };
+    vec![Case::new("watcher/1000 events", stream)]
 }
