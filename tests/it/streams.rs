@@ -264,3 +264,69 @@ fn a_done_in_two_halves_is_kept_back_too() {
         assert!(!seen.contains("NE]") && seen.contains("\n\ndata: {\"error\""), "{seen}");
     });
 }
+
+/// A whole chunked stream: its data, and whether `end` was read behind it.
+async fn whole(client: &mut Raw) -> String {
+    assert_eq!(client.head().await.status, 200);
+    client.read_to("0\r\n\r\n").await
+}
+
+#[test]
+fn requests_that_come_while_a_stream_flows_are_answered_after_it() {
+    run(async {
+        const ONCE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\
+                            Transfer-Encoding: chunked\r\n\r\n";
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, ASK).await;
+        let (mut node, _) = script.request().await;
+        assert_eq!(node.read(2).await, b"{}");
+        node.write(format!("{ONCE}9\r\ndata: 1\n\n\r\n")).await;
+        client.read_to("data: 1\n\n\r\n").await;
+        // in two parts, the first of which ends in the middle of a header
+        let second = ASK.replacen("/v1/chat/completions", "/v1/completions", 1);
+        client.write(&second[..30]).await;
+        node.write("9\r\ndata: 2\n\n\r\n").await;
+        client.read_to("data: 2\n\n\r\n").await;
+        client.write(&second[30..]).await;
+        client.write(ASK).await;
+        node.write("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n").await;
+        client.read_to("[DONE]\n\n\r\n0\r\n\r\n").await;
+        for path in ["/v1/completions", "/v1/chat/completions"] {
+            let (mut node, head) = script.request().await;
+            assert!(head.starts_with(&format!("POST {path} ")), "{head}");
+            node.write(format!("{ONCE}17\r\ndata: 1\n\ndata: [DONE]\n\n\r\n0\r\n\r\n")).await;
+            assert!(whole(&mut client).await.contains("[DONE]"));
+        }
+        drop(client);
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn a_client_that_sends_without_end_while_a_stream_flows_is_held_up_and_the_stream_is_not() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, ASK).await;
+        let (mut node, _) = script.request().await;
+        node.write(format!("{STREAM}9\r\ndata: 1\n\n\r\n")).await;
+        client.read_to("data: 1\n\n\r\n").await;
+        let post =
+            format!("POST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n{}", "x".repeat(200_000));
+        client.write(&post).await;
+        for piece in 0..100 {
+            node.write(format!("8\r\ndata: {}\n\r\n", piece % 10)).await;
+            client.read_to(&format!("data: {}\n\r\n", piece % 10)).await;
+        }
+        node.write("f\r\n\ndata: [DONE]\n\n\r\n0\r\n\r\n").await;
+        client.read_to("[DONE]\n\n\r\n0\r\n\r\n").await;
+        client.write("x".repeat(2_800_000)).await;
+        // it may not be repeated, and gets a fresh connection
+        let (mut node, head) = script.request().await;
+        assert!(head.starts_with("POST /2 ") && head.contains("Content-Length: 3000000"), "{head}");
+        assert_eq!(node.read(3_000_000).await, [b'x'; 3_000_000]);
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(client.response().await.1, "ok");
+    });
+}
