@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use crate::config::Retry;
 use crate::outcome::Outcome;
 
-/// Deaths within this time of each other are one event: two nodes that are shot together did not both die of
-/// this request.
+/// Deaths within this time of each other are one event: two nodes that are shot together did not both die of this request.
+/// After the second it waits until so much time has passed: the nodes that are left may be dying too, and while they die
+/// they may take connections only to reset them, which would use up all attempts within milliseconds.
 pub const DEATH_BURST: Duration = Duration::from_secs(1);
 /// A request on which this many nodes died is not given to another.
 pub const DEATHS_MAX: u32 = 2;
@@ -17,11 +18,15 @@ pub const SUSPECT_WITHIN: Duration = Duration::from_secs(30);
 /// before: the node never took the request.
 pub const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The events in which a node died under a request and perhaps of it.
+/// The events in which nodes died under a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deaths {
+    /// Those that it may be to blame for.
     count: u32,
+    /// When the last node died.
     last: Option<Instant>,
+    /// Whether that was one event with the death before.
+    together: bool,
 }
 
 impl Deaths {
@@ -32,11 +37,15 @@ impl Deaths {
     /// With that of a node which died now, so long after the request had been sent to it.
     #[must_use]
     pub fn with(self, at_work: Duration, now: Instant) -> Self {
-        if at_work > SUSPECT_WITHIN {
-            return self;
-        }
-        let news = self.last.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST);
-        Self { count: self.count + u32::from(news), last: Some(now) }
+        let together = self.last.is_some_and(|at| now.saturating_duration_since(at) <= DEATH_BURST);
+        let suspect = !together && at_work <= SUSPECT_WITHIN;
+        Self { count: self.count + u32::from(suspect), last: Some(now), together }
+    }
+
+    /// Until when the request waits before it is given to another node, `longest` at most; `None`: it may go on.
+    pub fn pause_ends(self, longest: Duration, now: Instant) -> Option<Instant> {
+        let ends = self.last.filter(|_| self.together)? + DEATH_BURST.min(longest);
+        (now < ends).then_some(ends)
     }
 }
 
@@ -281,7 +290,31 @@ mod tests {
         assert_eq!(one.with(soon, at(1001)).count(), 2);
         assert_eq!(one.with(SUSPECT_WITHIN, at(60_000)).count(), 2);
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
-        assert_eq!(one.with(long, at(60_000)), one, "it was there when the node died of something else");
+        let other = one.with(long, at(60_000));
+        assert_eq!(other.count(), 1, "it was there when the node died of something else");
+        assert_eq!(other.with(soon, at(60_001)).count(), 1, "and so did the next");
+    }
+
+    #[test]
+    fn two_deaths_in_one_burst_are_followed_by_a_pause() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let (soon, wait) = (Duration::from_millis(2), Duration::from_secs(60));
+        let pause = |deaths: Deaths, now| deaths.pause_ends(wait, at(now));
+        let one = Deaths::default().with(soon, at(0));
+        assert_eq!(pause(one, 0), None, "the next node is probably fine");
+        assert_eq!(pause(one.with(soon, at(1001)), 1001), None);
+        let two = one.with(soon, at(5));
+        assert_eq!(two.count(), 1);
+        assert_eq!([5, 1004, 1005].map(|now| pause(two, now)), [Some(at(1005)), Some(at(1005)), None]);
+        assert_eq!(two.pause_ends(Duration::from_millis(300), at(5)), Some(at(305)), "retry.wait is shorter");
+        assert_eq!(two.pause_ends(Duration::ZERO, at(5)), None);
+        let three = two.with(soon, at(1006));
+        assert_eq!((three.count(), pause(three, 1006)), (2, None), "now it is the request");
+        // also where it had been at work for long, as a batch has
+        let long = SUSPECT_WITHIN + Duration::from_millis(1);
+        let two = Deaths::default().with(long, at(0)).with(soon, at(5));
+        assert_eq!((two.count(), pause(two, 5)), (0, Some(at(1005))));
     }
 
     #[test]

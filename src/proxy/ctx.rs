@@ -59,7 +59,7 @@ pub struct Ctx {
     pub has_begun: bool,
     /// When it was sent the last time.
     pub sent_at: Option<Instant>,
-    deaths: Deaths,
+    pub deaths: Deaths,
     /// 5xx that may be the request's own fault.
     suspects: Vec<Charge>,
     /// The last failed response, in case no better one comes.

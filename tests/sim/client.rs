@@ -43,6 +43,7 @@ pub struct Client {
     pub suspects: Vec<Charge>,
     pub held: Option<u16>,
     pub waits: Option<Wait>,
+    pub pauses: bool,
     pub queued: Duration,
     pub stranded: Option<Instant>,
 }
