@@ -125,6 +125,12 @@ impl Lease {
         self.pool.count(self, outcome);
     }
 
+    /// When the node died, which has just been seen with this attempt: with many others in flight, seconds may have passed
+    /// since it was seen first.
+    pub fn died_at(&self, now: Instant) -> Instant {
+        self.pool.died_at(self).map_or(now, |at| at.min(now))
+    }
+
     /// The attempt has ended: the outcome goes to the node's health and the slot goes back.
     pub fn settle(mut self, outcome: Outcome, now: Instant) -> (Option<Event>, Option<Charge>) {
         self.settled = true;

@@ -159,6 +159,10 @@ impl Pool {
         (event, charge)
     }
 
+    pub(super) fn died_at(&self, lease: &Lease) -> Option<Instant> {
+        self.table.lock().node(lease.key)?.health.died_after(lease.epoch)
+    }
+
     pub(super) fn may_be_silent(&self, lease: &Lease) {
         if let Some(node) = self.table.lock().node(lease.key) {
             node.at_work.remove(&lease.ticket);

@@ -118,7 +118,10 @@ impl Ctx {
 
     /// The facts for the retry decision after an attempt with this outcome.
     pub fn facts(&self, outcome: Outcome, began: bool) -> Facts {
-        let deaths = if outcome.is_death() { self.deaths_with_this() } else { self.deaths };
+        let deaths = match &self.lease {
+            Some(lease) if outcome.is_death() => self.deaths_with(lease),
+            _ => self.deaths,
+        };
         Facts {
             outcome,
             status: self.status,
@@ -171,10 +174,11 @@ impl Ctx {
         self.was_stale && outcome == Outcome::Connect
     }
 
-    fn deaths_with_this(&self) -> Deaths {
-        let now = Instant::now();
-        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.deaths.with(at_work, now)
+    /// With that of the node under way.
+    fn deaths_with(&self, lease: &Lease) -> Deaths {
+        let died = lease.died_at(Instant::now());
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
+        self.deaths.with(at_work, died)
     }
 
     /// The node answered well.
@@ -240,7 +244,7 @@ impl Ctx {
             self.stranded = None;
         }
         if outcome.is_death() || self.died_at_once(outcome) {
-            self.deaths = self.deaths_with_this();
+            self.deaths = self.deaths_with(&lease);
         }
         self.was_stale = false;
         self.head_alone = false;
@@ -319,6 +323,26 @@ mod tests {
         ctx.settle(Outcome::Connect);
         assert_eq!((ctx.sent, ctx.deaths.count()), (1, 1));
         assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect, "it was another node");
+    }
+
+    /// A gateway that is told of thousands of deaths at once hears of its own requests' later.
+    #[test]
+    fn a_node_died_when_that_was_first_seen() {
+        let mut ctx = ctx();
+        let pool = Arc::clone(&ctx.fleet.pools.first().expect("a pool").pool);
+        let ago =
+            |millis| Instant::now().checked_sub(Duration::from_millis(millis)).expect("the clock has run");
+        ctx.deaths = Deaths::default().with(Duration::ZERO, ago(2000));
+        assert_eq!(ctx.facts(Outcome::Reset, false).deaths, 2);
+        let node = ctx.lease.as_ref().map(Lease::key).expect("a lease");
+        let other = pool.lease(&[node], ago(1900)).expect("the other node").key();
+        for _ in 0..5 {
+            pool.lease(&[other], ago(1900)).expect("the same node").settle(Outcome::Reset, ago(1900));
+        }
+        assert_eq!(ctx.facts(Outcome::Reset, false).deaths, 1, "both within a second");
+        ctx.settle(Outcome::Reset);
+        assert_eq!(ctx.deaths.count(), 1);
+        assert_eq!(ctx.deaths.pause_ends(Duration::MAX, Instant::now()), None, "that second is over");
     }
 
     #[test]

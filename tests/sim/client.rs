@@ -63,7 +63,10 @@ impl Client {
     }
 
     pub fn facts(&self, outcome: Outcome, began: bool, now: Instant) -> Facts {
-        let deaths = if outcome.is_death() { self.deaths_with(now) } else { self.deaths };
+        let deaths = match &self.lease {
+            Some(lease) if outcome.is_death() => self.deaths_with(lease.died_at(now)),
+            _ => self.deaths,
+        };
         Facts {
             outcome,
             status: self.status,
@@ -75,14 +78,14 @@ impl Client {
         }
     }
 
-    fn deaths_with(&self, now: Instant) -> Deaths {
-        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.deaths.with(at_work, now)
+    fn deaths_with(&self, died: Instant) -> Deaths {
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
+        self.deaths.with(at_work, died)
     }
 
-    pub fn note_death(&mut self, outcome: Outcome, now: Instant) {
+    pub fn note_death(&mut self, outcome: Outcome, died: Instant) {
         if outcome.is_death() {
-            self.deaths = self.deaths_with(now);
+            self.deaths = self.deaths_with(died);
         }
     }
 }

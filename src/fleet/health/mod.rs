@@ -230,6 +230,18 @@ impl Health {
         same
     }
 
+    /// When it was ejected because it died, if that was after `epoch`: what dies with it is heard of later.
+    pub fn died_after(&self, epoch: u64) -> Option<Instant> {
+        match &self.state {
+            State::Ejected(Ejection { since, reason: Reason::Failures(outcome), .. })
+                if outcome.is_death() =>
+            {
+                (!self.believes(epoch)).then_some(*since)
+            }
+            _ => None,
+        }
+    }
+
     /// An attempt was dropped without a word.
     pub fn abandoned(&mut self, ticket: u64) {
         self.give_permit_back(ticket);
@@ -306,6 +318,7 @@ impl Health {
         let until = now + time;
         let before = Before { believed_from: self.believed_from, back_since: self.back_since };
         self.state = State::Ejected(Ejection {
+            since: now,
             until,
             reason,
             accepts: !matches!(reason, Reason::Failures(Outcome::Connect) | Reason::Unresolved),
