@@ -62,10 +62,6 @@ pub struct Facts {
     pub deaths: u32,
     /// Whether the method and the path allow that a node sees it twice.
     pub repeatable: bool,
-    /// Whether the whole body is at hand.
-    pub body_kept: bool,
-    /// Whether a byte of a response has gone to the client.
-    pub began: bool,
 }
 
 /// What to do.
@@ -132,14 +128,10 @@ pub enum Why {
     Answered,
     /// The client left.
     ClientGone,
-    /// The client has already got a part of the response.
-    Began,
     /// `retry.on` does not list what happened.
     NotListed,
     /// The method does not allow it on this path.
     NotRepeatable,
-    /// The body was too large to be kept.
-    BodyNotKept,
     /// `retry.attempts` are used up.
     AttemptsUsed,
     /// Two nodes died of it.
@@ -152,17 +144,15 @@ impl Why {
         match self {
             Self::Answered => "answered",
             Self::ClientGone => "the client left",
-            Self::Began => "the response had begun",
             Self::NotListed => "retry.on does not list it",
             Self::NotRepeatable => "the method may not be repeated on this path",
-            Self::BodyNotKept => "the body was too large to be kept",
             Self::AttemptsUsed => "retry.attempts are used up",
             Self::KillsNodes => "two nodes died of this request",
         }
     }
 }
 
-/// What to do after an attempt.
+/// What to do after an attempt, as long as no byte of a response has gone to the client.
 pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     let (again, listed) = match facts.outcome {
         Outcome::ClientGone => return Verdict::Stop(Why::ClientGone),
@@ -181,12 +171,8 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
         Outcome::Busy => (Again::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
     };
     let untouched = facts.outcome == Outcome::Connect;
-    if facts.began {
-        Verdict::Stop(Why::Began)
-    } else if !listed {
+    if !listed {
         Verdict::Stop(Why::NotListed)
-    } else if !facts.body_kept {
-        Verdict::Stop(Why::BodyNotKept)
     } else if untouched {
         // no node has seen it: safe whatever the method, and it costs no attempt
         Verdict::Again(again)
@@ -223,7 +209,7 @@ mod tests {
     }
 
     fn facts(outcome: Outcome, status: Option<u16>) -> Facts {
-        Facts { outcome, status, sent: 1, deaths: 0, repeatable: true, body_kept: true, began: false }
+        Facts { outcome, status, sent: 1, deaths: 0, repeatable: true }
     }
 
     #[test]
@@ -251,14 +237,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_repeated_once_a_byte_has_gone_out() {
-        for outcome in Outcome::ALL {
-            let facts = Facts { began: true, ..facts(outcome, Some(500)) };
-            assert!(matches!(decide(&policy(), &facts), Verdict::Stop(_)), "{outcome}");
-        }
-    }
-
-    #[test]
     fn a_refused_connection_costs_no_attempt_and_any_method_may_go_on() {
         let refused = Facts { sent: 99, repeatable: false, ..facts(Outcome::Connect, None) };
         assert_eq!(decide(&policy(), &refused), Verdict::Again(Again::Connect));
@@ -272,7 +250,6 @@ mod tests {
             (Facts { sent: 3, ..reset }, Verdict::Stop(Why::AttemptsUsed)),
             (Facts { deaths: 2, ..reset }, Verdict::Stop(Why::KillsNodes)),
             (Facts { repeatable: false, ..reset }, Verdict::Stop(Why::NotRepeatable)),
-            (Facts { body_kept: false, ..reset }, Verdict::Stop(Why::BodyNotKept)),
         ];
         for (facts, want) in cases {
             assert_eq!(decide(&policy(), &facts), want, "{facts:?}");

@@ -117,7 +117,7 @@ impl Ctx {
     }
 
     /// The facts for the retry decision after an attempt with this outcome.
-    pub fn facts(&self, outcome: Outcome, began: bool) -> Facts {
+    pub fn facts(&self, outcome: Outcome) -> Facts {
         let deaths = match &self.lease {
             Some(lease) if outcome.is_death() => self.deaths_with(lease),
             _ => self.deaths,
@@ -128,8 +128,6 @@ impl Ctx {
             sent: self.sent,
             deaths: deaths.count(),
             repeatable: self.repeatable,
-            body_kept: self.body.is_some(),
-            began,
         }
     }
 
@@ -318,7 +316,7 @@ mod tests {
         ctx.note_stale();
         let judged = ctx.reconsider(Outcome::Connect);
         assert_eq!(judged, Outcome::Reset);
-        let facts = ctx.facts(judged, false);
+        let facts = ctx.facts(judged);
         assert_eq!((facts.sent, facts.deaths), (1, 1));
         ctx.settle(Outcome::Connect);
         assert_eq!((ctx.sent, ctx.deaths.count()), (1, 1));
@@ -333,13 +331,13 @@ mod tests {
         let ago =
             |millis| Instant::now().checked_sub(Duration::from_millis(millis)).expect("the clock has run");
         ctx.deaths = Deaths::default().with(Duration::ZERO, ago(2000));
-        assert_eq!(ctx.facts(Outcome::Reset, false).deaths, 2);
+        assert_eq!(ctx.facts(Outcome::Reset).deaths, 2);
         let node = ctx.lease.as_ref().map(Lease::key).expect("a lease");
         let other = pool.lease(&[node], ago(1900)).expect("the other node").key();
         for _ in 0..5 {
             pool.lease(&[other], ago(1900)).expect("the same node").settle(Outcome::Reset, ago(1900));
         }
-        assert_eq!(ctx.facts(Outcome::Reset, false).deaths, 1, "both within a second");
+        assert_eq!(ctx.facts(Outcome::Reset).deaths, 1, "both within a second");
         ctx.settle(Outcome::Reset);
         assert_eq!(ctx.deaths.count(), 1);
         assert_eq!(ctx.deaths.pause_ends(Duration::MAX, Instant::now()), None, "that second is over");

@@ -182,7 +182,7 @@ impl World {
         if outcome == Outcome::Ok && status < 400 {
             self.served(client);
         }
-        let facts = self.clients[client].facts(outcome, false, now);
+        let facts = self.clients[client].facts(outcome, now);
         match retry::decide(&self.plan.conf.retry, &facts) {
             Verdict::Again(_) => {
                 self.clients[client].held = Some(status);
@@ -215,7 +215,7 @@ impl World {
             self.settle(client, outcome);
             return self.done(client, 200);
         }
-        let facts = me.facts(outcome, false, self.now());
+        let facts = me.facts(outcome, self.now());
         let verdict = retry::decide(&self.plan.conf.retry, &facts);
         self.settle(client, outcome);
         match verdict {

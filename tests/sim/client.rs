@@ -62,20 +62,12 @@ impl Client {
         *self = Self { number, serial, started: now, work, nature, ..Self::default() };
     }
 
-    pub fn facts(&self, outcome: Outcome, began: bool, now: Instant) -> Facts {
+    pub fn facts(&self, outcome: Outcome, now: Instant) -> Facts {
         let deaths = match &self.lease {
             Some(lease) if outcome.is_death() => self.deaths_with(lease.died_at(now)),
             _ => self.deaths,
         };
-        Facts {
-            outcome,
-            status: self.status,
-            sent: self.sent,
-            deaths: deaths.count(),
-            repeatable: true,
-            body_kept: true,
-            began,
-        }
+        Facts { outcome, status: self.status, sent: self.sent, deaths: deaths.count(), repeatable: true }
     }
 
     fn deaths_with(&self, died: Instant) -> Deaths {

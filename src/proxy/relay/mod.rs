@@ -104,7 +104,7 @@ async fn once(
     if outcome == Outcome::Busy {
         ctx.busy(&answer.head);
     }
-    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+    match retry::decide(&member.conf.retry, &ctx.facts(outcome)) {
         Verdict::Again(why) => {
             if !ctx.is_continuing() {
                 hold(session, ctx, answer).await?;
@@ -189,7 +189,7 @@ async fn broke_off(session: &mut Session, ctx: &mut Ctx, member: &Member, outcom
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
     let judged = ctx.reconsider(outcome);
-    match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
+    match retry::decide(&member.conf.retry, &ctx.facts(judged)) {
         Verdict::Again(why) => {
             again(ctx, member, outcome, why);
             Ok(Next::Node)
