@@ -25,8 +25,8 @@ pub struct Deaths {
     count: u32,
     /// When the last node died.
     last: Option<Instant>,
-    /// Whether that was one event with the death before.
-    together: bool,
+    /// When that was seen, if it was one event with the death before.
+    together: Option<Instant>,
 }
 
 impl Deaths {
@@ -34,17 +34,21 @@ impl Deaths {
         self.count
     }
 
-    /// With that of a node which died now, so long after the request had been sent to it.
+    /// With that of a node which died at this time, so long after the request had been sent to it, and is seen `now`.
     #[must_use]
-    pub fn with(self, at_work: Duration, now: Instant) -> Self {
-        let together = self.last.is_some_and(|at| now.saturating_duration_since(at) <= DEATH_BURST);
+    pub fn with(self, at_work: Duration, died: Instant, now: Instant) -> Self {
+        let together = self.last.is_some_and(|last| died.saturating_duration_since(last) <= DEATH_BURST);
         let suspect = !together && at_work <= SUSPECT_WITHIN;
-        Self { count: self.count + u32::from(suspect), last: Some(now), together }
+        Self {
+            count: self.count + u32::from(suspect),
+            last: self.last.max(Some(died)),
+            together: together.then_some(now),
+        }
     }
 
     /// Until when the request waits before it is given to another node, `longest` at most; `None`: it may go on.
     pub fn pause_ends(self, longest: Duration, now: Instant) -> Option<Instant> {
-        let ends = self.last.filter(|_| self.together)? + DEATH_BURST.min(longest);
+        let ends = self.together? + DEATH_BURST.min(longest);
         (now < ends).then_some(ends)
     }
 }
@@ -261,15 +265,15 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let soon = Duration::from_secs(2);
-        let one = Deaths::default().with(soon, at(0));
+        let one = Deaths::default().with(soon, at(0), at(0));
         assert_eq!(one.count(), 1);
-        assert_eq!(one.with(soon, at(1000)).count(), 1, "two nodes that are shot together");
-        assert_eq!(one.with(soon, at(1001)).count(), 2);
-        assert_eq!(one.with(SUSPECT_WITHIN, at(60_000)).count(), 2);
+        assert_eq!(one.with(soon, at(1000), at(1000)).count(), 1, "two nodes that are shot together");
+        assert_eq!(one.with(soon, at(1001), at(1001)).count(), 2);
+        assert_eq!(one.with(SUSPECT_WITHIN, at(60_000), at(60_000)).count(), 2);
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
-        let other = one.with(long, at(60_000));
+        let other = one.with(long, at(60_000), at(60_000));
         assert_eq!(other.count(), 1, "it was there when the node died of something else");
-        assert_eq!(other.with(soon, at(60_001)).count(), 1, "and so did the next");
+        assert_eq!(other.with(soon, at(60_001), at(60_001)).count(), 1, "and so did the next");
     }
 
     #[test]
@@ -278,19 +282,21 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let (soon, wait) = (Duration::from_millis(2), Duration::from_secs(60));
         let pause = |deaths: Deaths, now| deaths.pause_ends(wait, at(now));
-        let one = Deaths::default().with(soon, at(0));
+        let one = Deaths::default().with(soon, at(0), at(0));
         assert_eq!(pause(one, 0), None, "the next node is probably fine");
-        assert_eq!(pause(one.with(soon, at(1001)), 1001), None);
-        let two = one.with(soon, at(5));
+        assert_eq!(pause(one.with(soon, at(1001), at(1001)), 1001), None);
+        let two = one.with(soon, at(5), at(5));
         assert_eq!(two.count(), 1);
         assert_eq!([5, 1004, 1005].map(|now| pause(two, now)), [Some(at(1005)), Some(at(1005)), None]);
         assert_eq!(two.pause_ends(Duration::from_millis(300), at(5)), Some(at(305)), "retry.wait is shorter");
         assert_eq!(two.pause_ends(Duration::ZERO, at(5)), None);
-        let three = two.with(soon, at(1006));
+        let three = two.with(soon, at(1006), at(1006));
         assert_eq!((three.count(), pause(three, 1006)), (2, None), "now it is the request");
+        let late = one.with(soon, at(5), at(1500));
+        assert_eq!((late.count(), pause(late, 1500)), (1, Some(at(2500))), "seen late");
         // also where it had been at work for long, as a batch has
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
-        let two = Deaths::default().with(long, at(0)).with(soon, at(5));
+        let two = Deaths::default().with(long, at(0), at(0)).with(soon, at(5), at(5));
         assert_eq!((two.count(), pause(two, 5)), (0, Some(at(1005))));
     }
 

@@ -125,10 +125,9 @@ impl Lease {
         self.pool.count(self, outcome);
     }
 
-    /// When the node died, which has just been seen with this attempt: with many others in flight, seconds may have passed
-    /// since it was seen first.
+    /// When the node died, as is seen with this attempt now: when its other attempts showed it first.
     pub fn died_at(&self, now: Instant) -> Instant {
-        self.pool.died_at(self).map_or(now, |at| at.min(now))
+        self.pool.died_at(self, now)
     }
 
     /// The attempt has ended: the outcome goes to the node's health and the slot goes back.

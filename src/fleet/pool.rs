@@ -159,8 +159,8 @@ impl Pool {
         (event, charge)
     }
 
-    pub(super) fn died_at(&self, lease: &Lease) -> Option<Instant> {
-        self.table.lock().node(lease.key)?.health.died_after(lease.epoch)
+    pub(super) fn died_at(&self, lease: &Lease, now: Instant) -> Instant {
+        self.table.lock().node(lease.key).map_or(now, |node| node.health.died_at(now))
     }
 
     pub(super) fn may_be_silent(&self, lease: &Lease) {

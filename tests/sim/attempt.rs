@@ -244,7 +244,7 @@ impl World {
         if outcome != Outcome::Connect {
             me.stranded = None;
         }
-        me.note_death(outcome, lease.died_at(now));
+        me.note_death(&lease, outcome, now);
         if outcome == Outcome::Connect {
             me.refused += 1;
             // news of a node that was ejected since it began is old

@@ -64,20 +64,21 @@ impl Client {
 
     pub fn facts(&self, outcome: Outcome, now: Instant) -> Facts {
         let deaths = match &self.lease {
-            Some(lease) if outcome.is_death() => self.deaths_with(lease.died_at(now)),
+            Some(lease) if outcome.is_death() => self.deaths_with(lease, now),
             _ => self.deaths,
         };
         Facts { outcome, status: self.status, sent: self.sent, deaths: deaths.count(), repeatable: true }
     }
 
-    fn deaths_with(&self, died: Instant) -> Deaths {
+    fn deaths_with(&self, lease: &Lease, now: Instant) -> Deaths {
+        let died = lease.died_at(now);
         let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
-        self.deaths.with(at_work, died)
+        self.deaths.with(at_work, died, now)
     }
 
-    pub fn note_death(&mut self, outcome: Outcome, died: Instant) {
+    pub fn note_death(&mut self, lease: &Lease, outcome: Outcome, now: Instant) {
         if outcome.is_death() {
-            self.deaths = self.deaths_with(died);
+            self.deaths = self.deaths_with(lease, now);
         }
     }
 }

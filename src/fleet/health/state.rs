@@ -23,7 +23,6 @@ pub enum State {
 /// A node that gets no requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ejection {
-    pub(super) since: Instant,
     pub until: Instant,
     pub reason: Reason,
     /// Whether it took the last connection: it may then serve as the last resort when no node is up.
