@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use crate::config::Retry;
 use crate::outcome::Outcome;
 
-/// Deaths within this time of each other are one event: two nodes that are shot together did not both die of
-/// this request.
+/// Deaths within this time of each other are one event: two nodes that are shot together did not both die of this request.
+/// After the second it waits until so much time has passed: the nodes that are left may be dying too, and while they die
+/// they may take connections only to reset them, which would use up all attempts within milliseconds.
 pub const DEATH_BURST: Duration = Duration::from_secs(1);
 /// A request on which this many nodes died is not given to another.
 pub const DEATHS_MAX: u32 = 2;
@@ -17,11 +18,15 @@ pub const SUSPECT_WITHIN: Duration = Duration::from_secs(30);
 /// before: the node never took the request.
 pub const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The events in which a node died under a request and perhaps of it.
+/// The events in which nodes died under a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deaths {
+    /// Those that it may be to blame for.
     count: u32,
+    /// When the last node died.
     last: Option<Instant>,
+    /// When that was seen, if it was one event with the death before.
+    together: Option<Instant>,
 }
 
 impl Deaths {
@@ -29,14 +34,22 @@ impl Deaths {
         self.count
     }
 
-    /// With that of a node which died now, so long after the request had been sent to it.
+    /// With that of a node which died at this time, so long after the request had been sent to it, and is seen `now`.
     #[must_use]
-    pub fn with(self, at_work: Duration, now: Instant) -> Self {
-        if at_work > SUSPECT_WITHIN {
-            return self;
+    pub fn with(self, at_work: Duration, died: Instant, now: Instant) -> Self {
+        let together = self.last.is_some_and(|last| died.saturating_duration_since(last) <= DEATH_BURST);
+        let suspect = !together && at_work <= SUSPECT_WITHIN;
+        Self {
+            count: self.count + u32::from(suspect),
+            last: self.last.max(Some(died)),
+            together: together.then_some(now),
         }
-        let news = self.last.is_none_or(|at| now.saturating_duration_since(at) > DEATH_BURST);
-        Self { count: self.count + u32::from(news), last: Some(now) }
+    }
+
+    /// Until when the request waits before it is given to another node, `longest` at most; `None`: it may go on.
+    pub fn pause_ends(self, longest: Duration, now: Instant) -> Option<Instant> {
+        let ends = self.together? + DEATH_BURST.min(longest);
+        (now < ends).then_some(ends)
     }
 }
 
@@ -53,10 +66,6 @@ pub struct Facts {
     pub deaths: u32,
     /// Whether the method and the path allow that a node sees it twice.
     pub repeatable: bool,
-    /// Whether the whole body is at hand.
-    pub body_kept: bool,
-    /// Whether a byte of a response has gone to the client.
-    pub began: bool,
 }
 
 /// What to do.
@@ -123,14 +132,10 @@ pub enum Why {
     Answered,
     /// The client left.
     ClientGone,
-    /// The client has already got a part of the response.
-    Began,
     /// `retry.on` does not list what happened.
     NotListed,
     /// The method does not allow it on this path.
     NotRepeatable,
-    /// The body was too large to be kept.
-    BodyNotKept,
     /// `retry.attempts` are used up.
     AttemptsUsed,
     /// Two nodes died of it.
@@ -143,17 +148,15 @@ impl Why {
         match self {
             Self::Answered => "answered",
             Self::ClientGone => "the client left",
-            Self::Began => "the response had begun",
             Self::NotListed => "retry.on does not list it",
             Self::NotRepeatable => "the method may not be repeated on this path",
-            Self::BodyNotKept => "the body was too large to be kept",
             Self::AttemptsUsed => "retry.attempts are used up",
             Self::KillsNodes => "two nodes died of this request",
         }
     }
 }
 
-/// What to do after an attempt.
+/// What to do after an attempt, as long as no byte of a response has gone to the client.
 pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     let (again, listed) = match facts.outcome {
         Outcome::ClientGone => return Verdict::Stop(Why::ClientGone),
@@ -172,12 +175,8 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
         Outcome::Busy => (Again::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
     };
     let untouched = facts.outcome == Outcome::Connect;
-    if facts.began {
-        Verdict::Stop(Why::Began)
-    } else if !listed {
+    if !listed {
         Verdict::Stop(Why::NotListed)
-    } else if !facts.body_kept {
-        Verdict::Stop(Why::BodyNotKept)
     } else if untouched {
         // no node has seen it: safe whatever the method, and it costs no attempt
         Verdict::Again(again)
@@ -214,7 +213,7 @@ mod tests {
     }
 
     fn facts(outcome: Outcome, status: Option<u16>) -> Facts {
-        Facts { outcome, status, sent: 1, deaths: 0, repeatable: true, body_kept: true, began: false }
+        Facts { outcome, status, sent: 1, deaths: 0, repeatable: true }
     }
 
     #[test]
@@ -242,14 +241,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_repeated_once_a_byte_has_gone_out() {
-        for outcome in Outcome::ALL {
-            let facts = Facts { began: true, ..facts(outcome, Some(500)) };
-            assert!(matches!(decide(&policy(), &facts), Verdict::Stop(_)), "{outcome}");
-        }
-    }
-
-    #[test]
     fn a_refused_connection_costs_no_attempt_and_any_method_may_go_on() {
         let refused = Facts { sent: 99, repeatable: false, ..facts(Outcome::Connect, None) };
         assert_eq!(decide(&policy(), &refused), Verdict::Again(Again::Connect));
@@ -263,7 +254,6 @@ mod tests {
             (Facts { sent: 3, ..reset }, Verdict::Stop(Why::AttemptsUsed)),
             (Facts { deaths: 2, ..reset }, Verdict::Stop(Why::KillsNodes)),
             (Facts { repeatable: false, ..reset }, Verdict::Stop(Why::NotRepeatable)),
-            (Facts { body_kept: false, ..reset }, Verdict::Stop(Why::BodyNotKept)),
         ];
         for (facts, want) in cases {
             assert_eq!(decide(&policy(), &facts), want, "{facts:?}");
@@ -275,13 +265,39 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let soon = Duration::from_secs(2);
-        let one = Deaths::default().with(soon, at(0));
+        let one = Deaths::default().with(soon, at(0), at(0));
         assert_eq!(one.count(), 1);
-        assert_eq!(one.with(soon, at(1000)).count(), 1, "two nodes that are shot together");
-        assert_eq!(one.with(soon, at(1001)).count(), 2);
-        assert_eq!(one.with(SUSPECT_WITHIN, at(60_000)).count(), 2);
+        assert_eq!(one.with(soon, at(1000), at(1000)).count(), 1, "two nodes that are shot together");
+        assert_eq!(one.with(soon, at(1001), at(1001)).count(), 2);
+        assert_eq!(one.with(SUSPECT_WITHIN, at(60_000), at(60_000)).count(), 2);
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
-        assert_eq!(one.with(long, at(60_000)), one, "it was there when the node died of something else");
+        let other = one.with(long, at(60_000), at(60_000));
+        assert_eq!(other.count(), 1, "it was there when the node died of something else");
+        assert_eq!(other.with(soon, at(60_001), at(60_001)).count(), 1, "and so did the next");
+    }
+
+    #[test]
+    fn two_deaths_in_one_burst_are_followed_by_a_pause() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let (soon, wait) = (Duration::from_millis(2), Duration::from_secs(60));
+        let pause = |deaths: Deaths, now| deaths.pause_ends(wait, at(now));
+        let one = Deaths::default().with(soon, at(0), at(0));
+        assert_eq!(pause(one, 0), None, "the next node is probably fine");
+        assert_eq!(pause(one.with(soon, at(1001), at(1001)), 1001), None);
+        let two = one.with(soon, at(5), at(5));
+        assert_eq!(two.count(), 1);
+        assert_eq!([5, 1004, 1005].map(|now| pause(two, now)), [Some(at(1005)), Some(at(1005)), None]);
+        assert_eq!(two.pause_ends(Duration::from_millis(300), at(5)), Some(at(305)), "retry.wait is shorter");
+        assert_eq!(two.pause_ends(Duration::ZERO, at(5)), None);
+        let three = two.with(soon, at(1006), at(1006));
+        assert_eq!((three.count(), pause(three, 1006)), (2, None), "now it is the request");
+        let late = one.with(soon, at(5), at(1500));
+        assert_eq!((late.count(), pause(late, 1500)), (1, Some(at(2500))), "seen late");
+        // also where it had been at work for long, as a batch has
+        let long = SUSPECT_WITHIN + Duration::from_millis(1);
+        let two = Deaths::default().with(long, at(0), at(0)).with(soon, at(5), at(5));
+        assert_eq!((two.count(), pause(two, 5)), (0, Some(at(1005))));
     }
 
     #[test]

@@ -125,6 +125,11 @@ impl Lease {
         self.pool.count(self, outcome);
     }
 
+    /// When the node died, as is seen with this attempt now: when its other attempts showed it first.
+    pub fn died_at(&self, now: Instant) -> Instant {
+        self.pool.died_at(self, now)
+    }
+
     /// The attempt has ended: the outcome goes to the node's health and the slot goes back.
     pub fn settle(mut self, outcome: Outcome, now: Instant) -> (Option<Event>, Option<Charge>) {
         self.settled = true;

@@ -159,6 +159,10 @@ impl Pool {
         (event, charge)
     }
 
+    pub(super) fn died_at(&self, lease: &Lease, now: Instant) -> Instant {
+        self.table.lock().node(lease.key).map_or(now, |node| node.health.died_at(now))
+    }
+
     pub(super) fn may_be_silent(&self, lease: &Lease) {
         if let Some(node) = self.table.lock().node(lease.key) {
             node.at_work.remove(&lease.ticket);

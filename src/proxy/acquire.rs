@@ -27,6 +27,7 @@ pub enum NoLease {
 /// others are only full, it waits, up to `retry.wait` from when it was first stranded until it reaches a node. A node
 /// that failed it before is better than none, but only as long as there is no answer.
 pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<Lease, NoLease> {
+    pause(session, ctx, member).await?;
     let began = Instant::now();
     let refusal = match member.pool.lease(&ctx.tried, began) {
         Ok(lease) => return Ok(lease),
@@ -45,6 +46,19 @@ pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> R
         return Err(NoLease::Retired);
     }
     let result = wait(session, ctx, member, since).await;
+    ctx.queued += began.elapsed();
+    result
+}
+
+/// Two nodes have just died under the request: the next one may be dying too.
+async fn pause(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<(), NoLease> {
+    let began = Instant::now();
+    let Some(ends) = ctx.deaths.pause_ends(member.conf.retry.wait, began) else { return Ok(()) };
+    log::debug!("request {}: nodes die one after the other, it pauses", ctx.request_id);
+    let result = tokio::select! {
+        () = sleep_until(ends.into()) => Ok(()),
+        () = gone(session), if ctx.body.is_some() => Err(NoLease::ClientGone),
+    };
     ctx.queued += began.elapsed();
     result
 }

@@ -59,7 +59,7 @@ pub struct Ctx {
     pub has_begun: bool,
     /// When it was sent the last time.
     pub sent_at: Option<Instant>,
-    deaths: Deaths,
+    pub deaths: Deaths,
     /// 5xx that may be the request's own fault.
     suspects: Vec<Charge>,
     /// The last failed response, in case no better one comes.
@@ -125,16 +125,17 @@ impl Ctx {
     }
 
     /// The facts for the retry decision after an attempt with this outcome.
-    pub fn facts(&self, outcome: Outcome, began: bool) -> Facts {
-        let deaths = if outcome.is_death() { self.deaths_with_this() } else { self.deaths };
+    pub fn facts(&self, outcome: Outcome) -> Facts {
+        let deaths = match &self.lease {
+            Some(lease) if outcome.is_death() => self.deaths_with(lease),
+            _ => self.deaths,
+        };
         Facts {
             outcome,
             status: self.status,
             sent: self.sent,
             deaths: deaths.count(),
             repeatable: self.repeatable,
-            body_kept: self.body.is_some(),
-            began,
         }
     }
 
@@ -179,10 +180,12 @@ impl Ctx {
         self.was_stale && outcome == Outcome::Connect
     }
 
-    fn deaths_with_this(&self) -> Deaths {
+    /// With that of the node under way.
+    fn deaths_with(&self, lease: &Lease) -> Deaths {
         let now = Instant::now();
-        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.deaths.with(at_work, now)
+        let died = lease.died_at(now);
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
+        self.deaths.with(at_work, died, now)
     }
 
     /// The node answered well.
@@ -249,7 +252,7 @@ impl Ctx {
             self.stranded = None;
         }
         if outcome.is_death() || self.died_at_once(outcome) {
-            self.deaths = self.deaths_with_this();
+            self.deaths = self.deaths_with(&lease);
         }
         self.was_stale = false;
         self.head_alone = false;
@@ -328,11 +331,31 @@ mod tests {
         ctx.note_stale();
         let judged = ctx.reconsider(Outcome::Connect);
         assert_eq!(judged, Outcome::Reset);
-        let facts = ctx.facts(judged, false);
+        let facts = ctx.facts(judged);
         assert_eq!((facts.sent, facts.deaths), (1, 1));
         ctx.settle(Outcome::Connect);
         assert_eq!((ctx.sent, ctx.deaths.count()), (1, 1));
         assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect, "it was another node");
+    }
+
+    /// A gateway that is told of thousands of deaths at once hears of its own requests' later.
+    #[test]
+    fn a_node_died_when_that_was_first_seen() {
+        let mut ctx = ctx();
+        let pool = Arc::clone(&ctx.fleet.pools.first().expect("a pool").pool);
+        let ago =
+            |millis| Instant::now().checked_sub(Duration::from_millis(millis)).expect("the clock has run");
+        ctx.deaths = Deaths::default().with(Duration::ZERO, ago(2000), ago(2000));
+        assert_eq!(ctx.facts(Outcome::Reset).deaths, 2);
+        let node = ctx.lease.as_ref().map(Lease::key).expect("a lease");
+        let other = pool.lease(&[node], ago(1900)).expect("the other node").key();
+        for millis in [1900, 1100, 300] {
+            assert_eq!(ctx.facts(Outcome::Reset).deaths, 2, "not seen in the last second");
+            pool.lease(&[other], ago(millis)).expect("the same node").settle(Outcome::Reset, ago(millis));
+        }
+        assert_eq!(ctx.facts(Outcome::Reset).deaths, 1, "both began to die within a second");
+        ctx.settle(Outcome::Reset);
+        assert_eq!(ctx.deaths.count(), 1);
     }
 
     #[test]

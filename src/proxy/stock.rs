@@ -17,11 +17,11 @@ use super::intake::{introduce, is_client_lost, is_repeatable, is_upgrade};
 use super::reply::Failure;
 use crate::classify;
 use crate::outcome::Outcome;
-use crate::retry::{self, Facts, Verdict};
+use crate::retry::{self, Verdict};
 
 /// No connection: the next node, as long as one is left.
 pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
-    let facts = Facts { body_kept: true, ..ctx.facts(Outcome::Connect, false) };
+    let facts = ctx.facts(Outcome::Connect);
     let verdict = ctx.member.as_ref().map(|member| retry::decide(&member.conf.retry, &facts));
     ctx.settle(Outcome::Connect);
     match (verdict, &ctx.member) {

@@ -1,9 +1,10 @@
 //! Another node, or not: what one request gets when nodes fail.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
+use evenkeel::retry::DEATH_BURST;
 use evenkeel::sim::{Node, Options};
 use http::{Method, Request};
 
@@ -284,6 +285,38 @@ fn a_request_on_which_two_nodes_died_is_not_given_a_third() {
         assert_eq!((answer.status, received(&nodes)), (502, vec![1, 1, 0, 0]));
         let message = answer.json()["error"]["message"].to_string();
         assert!(message.contains("two nodes died"), "{message}");
+    });
+}
+
+#[test]
+fn after_two_deaths_in_one_burst_a_request_waits_until_the_burst_is_over() {
+    run(async {
+        for count in 1..=3 {
+            let nodes = nodes(count);
+            let times = if count == 1 { 2 } else { 1 };
+            nodes.iter().take(2).for_each(|node| node.set_fault(fault("reset").times(times)));
+            let gateway = Gateway::start(&nodes, "").await;
+            let began = Instant::now();
+            let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-attempts")), (200, Some("3")));
+            assert!(began.elapsed() >= DEATH_BURST, "{count} nodes: {:?}", began.elapsed());
+        }
+    });
+}
+
+#[test]
+fn a_request_on_which_nodes_die_at_once_does_not_go_through_the_whole_fleet() {
+    run(async {
+        for (count, want) in [(1, vec![3]), (5, vec![1, 1, 1, 0, 0])] {
+            let nodes = nodes(count);
+            nodes.iter().for_each(|node| node.set_fault(fault("reset")));
+            let gateway = Gateway::start(&nodes, "retry: { attempts: 16 }").await;
+            let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+            // two at once may be chance; the third is not
+            assert_eq!((answer.status, received(&nodes)), (502, want));
+            let message = answer.json()["error"]["message"].to_string();
+            assert!(message.contains("two nodes died"), "{message}");
+        }
     });
 }
 

@@ -10,12 +10,21 @@ use evenkeel::outcome::Outcome;
 use evenkeel::retry::{self, Verdict};
 
 use crate::client::Wait;
-use crate::node::Weather;
+use crate::node::{DYING, Weather};
 use crate::world::{Due, World};
 
 impl World {
     pub fn acquire(&mut self, client: usize) {
         let now = self.now();
+        let wait = self.plan.conf.retry.wait;
+        let me = &mut self.clients[client];
+        if let Some(ends) = me.deaths.pause_ends(wait, now) {
+            let (number, pause) = (me.number, ends - now);
+            me.pauses = true;
+            me.queued += pause;
+            return self.after(pause.as_secs_f64(), Due::PauseOver { client, number });
+        }
+        me.pauses = false;
         match self.pool.lease(&self.clients[client].tried, now) {
             Ok(lease) => return self.begin(client, lease),
             Err(Refusal::Full) => {}
@@ -111,10 +120,11 @@ impl World {
         let (serial, nature, work) = (me.serial, me.nature, me.work);
         let node = &self.nodes[me.node];
         let (weather, speed) = (node.weather, node.speed);
+        let dying = self.seconds() - node.since < DYING;
         let connect = self.plan.conf.timeouts.connect.as_secs_f64();
         let outcome = Outcome::Connect;
         match weather {
-            Weather::Crashed => return self.after(0.001, Due::Fails { client, serial, outcome }),
+            Weather::Crashed if !dying => return self.after(0.001, Due::Fails { client, serial, outcome }),
             Weather::Vanished => return self.after(connect, Due::Fails { client, serial, outcome }),
             _ => {
                 let now = self.now();
@@ -122,6 +132,9 @@ impl World {
                 me.sent += 1;
                 me.sent_at = Some(now);
             }
+        }
+        if weather == Weather::Crashed {
+            return self.after(0.001, Due::Fails { client, serial, outcome: Outcome::Reset });
         }
         if let (Weather::Hung, Some(limit)) = (weather, self.plan.conf.timeouts.first_byte) {
             let outcome = Outcome::Timeout;
@@ -169,7 +182,7 @@ impl World {
         if outcome == Outcome::Ok && status < 400 {
             self.served(client);
         }
-        let facts = self.clients[client].facts(outcome, false, now);
+        let facts = self.clients[client].facts(outcome, now);
         match retry::decide(&self.plan.conf.retry, &facts) {
             Verdict::Again(_) => {
                 self.clients[client].held = Some(status);
@@ -202,7 +215,7 @@ impl World {
             self.settle(client, outcome);
             return self.done(client, 200);
         }
-        let facts = me.facts(outcome, false, self.now());
+        let facts = me.facts(outcome, self.now());
         let verdict = retry::decide(&self.plan.conf.retry, &facts);
         self.settle(client, outcome);
         match verdict {
@@ -214,6 +227,7 @@ impl World {
 
     pub fn leaves(&mut self, client: usize) {
         self.stop_waiting(client);
+        self.clients[client].pauses = false;
         if self.clients[client].lease.is_some() {
             self.settle(client, Outcome::ClientGone);
         }
@@ -230,7 +244,7 @@ impl World {
         if outcome != Outcome::Connect {
             me.stranded = None;
         }
-        me.note_death(outcome, now);
+        me.note_death(&lease, outcome, now);
         if outcome == Outcome::Connect {
             me.refused += 1;
             // news of a node that was ejected since it began is old

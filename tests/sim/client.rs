@@ -43,6 +43,7 @@ pub struct Client {
     pub suspects: Vec<Charge>,
     pub held: Option<u16>,
     pub waits: Option<Wait>,
+    pub pauses: bool,
     pub queued: Duration,
     pub stranded: Option<Instant>,
 }
@@ -61,27 +62,23 @@ impl Client {
         *self = Self { number, serial, started: now, work, nature, ..Self::default() };
     }
 
-    pub fn facts(&self, outcome: Outcome, began: bool, now: Instant) -> Facts {
-        let deaths = if outcome.is_death() { self.deaths_with(now) } else { self.deaths };
-        Facts {
-            outcome,
-            status: self.status,
-            sent: self.sent,
-            deaths: deaths.count(),
-            repeatable: true,
-            body_kept: true,
-            began,
-        }
+    pub fn facts(&self, outcome: Outcome, now: Instant) -> Facts {
+        let deaths = match &self.lease {
+            Some(lease) if outcome.is_death() => self.deaths_with(lease, now),
+            _ => self.deaths,
+        };
+        Facts { outcome, status: self.status, sent: self.sent, deaths: deaths.count(), repeatable: true }
     }
 
-    fn deaths_with(&self, now: Instant) -> Deaths {
-        let at_work = self.sent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.deaths.with(at_work, now)
+    fn deaths_with(&self, lease: &Lease, now: Instant) -> Deaths {
+        let died = lease.died_at(now);
+        let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
+        self.deaths.with(at_work, died, now)
     }
 
-    pub fn note_death(&mut self, outcome: Outcome, now: Instant) {
+    pub fn note_death(&mut self, lease: &Lease, outcome: Outcome, now: Instant) {
         if outcome.is_death() {
-            self.deaths = self.deaths_with(now);
+            self.deaths = self.deaths_with(lease, now);
         }
     }
 }

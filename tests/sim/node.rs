@@ -4,11 +4,14 @@ use fastrand::Rng;
 
 use crate::fleet::{Kind, spread};
 
+/// A node that crashes takes connections for so long, only to reset them, in seconds.
+pub const DYING: f64 = 0.1;
+
 /// What becomes of what arrives there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weather {
     Well,
-    /// Refuses connections; what it had died.
+    /// Refuses connections, after it has reset those of the first [`DYING`]; what it had died.
     Crashed,
     /// Packets vanish: connecting takes its timeout, what it had is found dead by keepalive.
     Vanished,

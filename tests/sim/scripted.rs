@@ -75,21 +75,28 @@ fn a_node_that_returns_empty_gets_its_ramped_share_and_no_more() {
 
 #[test]
 fn a_fleet_that_restarts_as_a_whole_costs_a_batch_nothing() {
-    let mut world = World::new(Plan { streams: 0.0, ..batch() });
-    world.run_until(100.0);
-    for node in 0..2 {
-        world.set_weather(node, Weather::Crashed);
+    for count in 1..=4 {
+        let mut plan = Plan { streams: 0.0, ..batch() };
+        plan.conf.nodes = Plan::calm(count, 1).conf.nodes;
+        plan.speeds = vec![1.0; count];
+        let mut world = World::new(plan);
+        world.run_until(100.0);
+        for node in 0..count {
+            world.set_weather(node, Weather::Crashed);
+        }
+        world.run_until(220.0);
+        for node in 0..count {
+            world.set_weather(node, Weather::Well);
+            world.run_until(240.0 + 10.0 * node as f64);
+        }
+        world.run_until(900.0);
+        assert!(world.watch.all_up());
+        let counts = held(&world);
+        let level = counts.iter().all(|held| held.abs_diff(counts[0]) <= 40);
+        assert!(level, "{counts:?}");
+        world.settle_down();
+        assert_eq!(world.told.failed, 0, "{count} nodes");
     }
-    world.run_until(220.0);
-    world.set_weather(0, Weather::Well);
-    world.run_until(240.0);
-    world.set_weather(1, Weather::Well);
-    world.run_until(900.0);
-    assert!(world.watch.all_up());
-    let counts = held(&world);
-    assert!(counts[0].abs_diff(counts[1]) <= 40, "{counts:?}");
-    world.settle_down();
-    assert_eq!(world.told.failed, 0);
 }
 
 #[test]

@@ -54,6 +54,11 @@ pub enum Due {
         client: usize,
         number: u64,
     },
+    /// It may go on after nodes that died one after the other.
+    PauseOver {
+        client: usize,
+        number: u64,
+    },
     Answer {
         question: Question,
         yes: bool,
@@ -236,6 +241,9 @@ impl World {
             }
             Due::Leaves { client, number } if self.clients[client].number == number => self.leaves(client),
             Due::Look { client, number } if self.clients[client].number == number => self.look_again(client),
+            Due::PauseOver { client, number } if self.clients[client].number == number => {
+                self.acquire(client)
+            }
             Due::Answer { question, yes } => {
                 if yes {
                     self.accepted(&question);
@@ -393,7 +401,8 @@ impl World {
     /// All requests end; then the counts must follow the weights.
     pub fn settle_down(&mut self) {
         self.closing = true;
-        while self.clients.iter().any(|client| client.lease.is_some() || client.waits.is_some()) {
+        let is_busy = |client: &Client| client.lease.is_some() || client.waits.is_some() || client.pauses;
+        while self.clients.iter().any(is_busy) {
             self.step();
         }
         self.watch.agrees(&self.pool.snapshot(self.now()));

@@ -21,6 +21,7 @@ use super::checks::Checks;
 use super::event::{Change, Reason};
 use crate::config;
 use crate::outcome::Outcome;
+use crate::retry::DEATH_BURST;
 use state::Before;
 
 /// A node that refused a connection is passed over for this long, so that an empty dead node does not attract
@@ -54,6 +55,8 @@ pub struct Health {
     believed_from: u64,
     /// Failures of this epoch, oldest first; never more than `max_fails`.
     window: VecDeque<(Instant, u64)>,
+    /// The first and the last death of the last burst of them, unless it has given a good head since.
+    dying: Option<(Instant, Instant)>,
     /// When the last burst of aborted answers began.
     aborted_at: Option<Instant>,
     /// Failed probes in a row: each doubles the time.
@@ -83,6 +86,7 @@ impl Health {
             epoch: 0,
             believed_from: 0,
             window: VecDeque::new(),
+            dying: None,
             aborted_at: None,
             failed_probes: 0,
             stalls: 0,
@@ -166,6 +170,7 @@ impl Health {
     /// makes the node up again.
     pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
         self.last_good = now;
+        self.dying = None;
         if self.is_up() && self.believes(epoch) {
             self.stalls = 0;
         }
@@ -185,6 +190,9 @@ impl Health {
         last_up: bool,
         now: Instant,
     ) -> Option<Change> {
+        if report.outcome.is_death() {
+            self.dying = Some((self.died_at(now), now));
+        }
         if report.outcome == Outcome::Connect && self.believes(report.epoch) {
             self.refused_until = Some(now + REFUSED_HOLD);
         }
@@ -228,6 +236,13 @@ impl Health {
             self.aborted_at = Some(now);
         }
         same
+    }
+
+    /// When it died that is seen to be dying `now`: with many requests in flight it takes a while until all have been told.
+    pub fn died_at(&self, now: Instant) -> Instant {
+        let unheard = !self.is_up() && self.back_since.is_none();
+        let same = |last: Instant| unheard || now.saturating_duration_since(last) <= DEATH_BURST;
+        self.dying.filter(|(_, last)| same(*last)).map_or(now, |(first, _)| first)
     }
 
     /// An attempt was dropped without a word.
@@ -325,6 +340,7 @@ impl Health {
     fn come_back(&mut self, now: Instant, reason: Reason) -> Change {
         self.state = State::Up;
         self.window.clear();
+        self.dying = None;
         self.failed_probes = 0;
         self.acquitted_probe = None;
         self.refused_until = None;

@@ -195,3 +195,44 @@ fn while_all_are_in_the_hold_the_refusal_says_until_when() {
     bench.at(1.0);
     assert_eq!(*bench.lease().expect("a").node().name, *"a");
 }
+
+#[test]
+fn a_node_dies_from_the_first_of_its_deaths_on() {
+    let mut bench = Bench::with(1, |health| health.max_fails = 0);
+    let lease = bench.on("a");
+    let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
+    bench.at(10.0);
+    assert_eq!(died_at(&bench), 10.0, "nothing else was seen of it");
+    for tenth in 0..20 {
+        bench.at(10.0 + f64::from(tenth) / 10.0);
+        bench.once("a", if tenth % 2 == 0 { Outcome::Reset } else { Outcome::Truncated });
+        assert_eq!(died_at(&bench), 10.0);
+    }
+    bench.at(12.9);
+    assert_eq!(died_at(&bench), 10.0);
+    bench.at(13.0);
+    assert_eq!(died_at(&bench), 13.0, "that was another time");
+    bench.once("a", Outcome::Reset);
+    bench.pass(0.5);
+    bench.serve("a");
+    assert_eq!(died_at(&bench), 13.5, "it has lived in between");
+    bench.once("a", Outcome::Http5xx);
+    bench.pass(0.1);
+    assert_eq!(died_at(&bench), 13.6, "who says 500 lives");
+}
+
+#[test]
+fn an_ejected_node_is_dead_until_it_is_heard_of_again() {
+    let mut bench = Bench::new(1);
+    let lease = bench.on("a");
+    bench.at(10.0);
+    bench.fail("a", 5);
+    bench.at(15.0);
+    let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
+    assert_eq!(died_at(&bench), 10.0, "what is told late is no other death");
+    bench.once("a", Outcome::Reset);
+    bench.at(20.0);
+    assert_eq!(died_at(&bench), 10.0);
+    bench.ask(true);
+    assert_eq!(died_at(&bench), 20.0, "it accepts connections again");
+}

@@ -108,7 +108,7 @@ async fn once(
     if outcome == Outcome::Busy {
         ctx.busy(&answer.head);
     }
-    match retry::decide(&member.conf.retry, &ctx.facts(outcome, false)) {
+    match retry::decide(&member.conf.retry, &ctx.facts(outcome)) {
         Verdict::Again(why) => {
             if !ctx.is_continuing() {
                 hold(session, ctx, answer).await?;
@@ -197,7 +197,7 @@ fn not_resumed(ctx: &mut Ctx, why: Option<Refused>) {
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
     let judged = ctx.reconsider(outcome);
-    match retry::decide(&member.conf.retry, &ctx.facts(judged, false)) {
+    match retry::decide(&member.conf.retry, &ctx.facts(judged)) {
         Verdict::Again(why) => {
             again(ctx, member, outcome, why);
             Ok(Next::Node)
