@@ -79,7 +79,7 @@ impl fmt::Display for WeightFrom {
             Self::TooLittle { seen } => {
                 write!(f, "neutral until {ENOUGH} tokens were seen: {seen:.0} so far")
             }
-            Self::Before => write!(f, "learned before; kept until the node has all of its share again"),
+            Self::Before => write!(f, "learned before; kept until its slow start is over"),
             Self::Seen { tokens, rate } => {
                 write!(f, "learned from the last {tokens:.0} tokens: {rate:.1} a second for each request")
             }

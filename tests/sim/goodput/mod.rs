@@ -1,5 +1,6 @@
 //! `weight: auto` against the best that is known: batch jobs on simulated engines, in virtual time.
 
+mod crash;
 mod engines;
 mod gateway;
 mod oracle;
