@@ -51,7 +51,7 @@ pub enum WeightFrom {
     TooLittle {
         seen: f64,
     },
-    /// Learned before; nothing is learned from a node that is not up with all of its share.
+    /// Learned before; nothing is learned from a node that is out, or in its slow start.
     Before,
     /// Learned from so many tokens, of which one request gets so many a second.
     Seen {
