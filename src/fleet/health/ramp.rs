@@ -1,8 +1,8 @@
 //! How much a node may have that has come back: its part of the time of `slow_start`, or what it has earned by its answers,
 //! whichever is more.
 //!
-//! Time knows nothing of the node. One that is well loses a batch most of what its return is worth while it waits, and what
-//! makes one slow at first (cold caches, graphs that are not compiled) goes by work and not by waiting. So its answers count,
+//! Time knows nothing of the node. While one that is well waits, a batch of 12 s loses 5 % (`tests/sim/goodput/crash.rs`), and
+//! what makes one slow at first (cold caches, graphs that are not compiled) goes by work and not by waiting. So answers count,
 //! in rounds: each time that it has answered as many requests as it had in flight when the round began, its share has grown
 //! by [`GROWTH`]. That keeps its own time, as the window of a TCP connection does: a node that is well has all of its share
 //! after three service times, one that is cold earns it as slowly as it answers. Answers of minutes come too late for that:
