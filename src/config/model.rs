@@ -179,8 +179,8 @@ pub struct Health {
     pub max_eject: Duration,
     /// A probe that has been at work this long without failing counts as good; default 5s.
     pub probe_pass: Duration,
-    /// How long the share of a node that came back takes to rise to its weight, and what it may have of its
-    /// `max_in_flight` to all of it; default 10s, zero: at once.
+    /// How long the share of a node that came back takes at most to rise to its weight, and what it may have of its
+    /// `max_in_flight` to all of it; its answers make that sooner. Default 10s, zero: at once.
     pub slow_start: Duration,
     /// The active check; `None`: none, the default of [`Engine::Generic`].
     pub check: Option<Check>,
@@ -191,7 +191,7 @@ pub struct Health {
 pub struct Check {
     /// Starts with `/`; default: the engine's, `/health` for all that are known.
     pub path: String,
-    /// Time between two checks of a node, a tenth more or less; default 5s.
+    /// Time between two checks of a node, a tenth more or less; less while it is out and fails them. Default 5s.
     pub interval: Duration,
     /// An answer later than this is a failure, as 503 is, unless the node was seen at work meanwhile; default 2s.
     pub timeout: Duration,

@@ -1,8 +1,12 @@
 //! The active check of one node: when it is due, and what a row of results means.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Check;
+
+/// A node that is known to be gone is asked again after this part of the time that it has been out, or this much, at least.
+const PART_OF_OUTAGE: u32 = 16;
+const SOONEST: Duration = Duration::from_millis(100);
 
 /// What a row of equal results amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,14 @@ impl Checks {
         self.running = true;
         self.next = Some(now + check.interval.mul_f64(0.9 + 0.2 * random));
         true
+    }
+
+    /// The node is out, and has just failed its check: when it passes one that will be news. One that is back soon is found
+    /// soon, and one that is out for long is asked at the usual interval.
+    pub fn hasten(&mut self, out_since: Instant, now: Instant) {
+        let pause = now.saturating_duration_since(out_since) / PART_OF_OUTAGE;
+        let soon = now + pause.max(SOONEST);
+        self.next = self.next.map(|next| next.min(soon));
     }
 
     /// The node's state has changed: rows begin anew, and a check that was sent before says nothing.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Reason;
-use super::health::{Health, State};
-use super::pulse::Pulse;
+use super::health::{EVENTS, Health, State};
+use super::pulse::{Done, Pulse};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -46,6 +46,9 @@ pub(super) struct Node {
     /// the node once it is back.
     pub last_before: u64,
     pub pulse: Arc<Pulse>,
+    /// The work that its weight was learned from, and that its slow start has seen.
+    pub learned: Done,
+    pub seen: Done,
     pub health: Health,
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
@@ -67,6 +70,8 @@ impl Node {
             at_work: BTreeMap::new(),
             last_before: 0,
             pulse: Arc::new(Pulse::new(now)),
+            learned: Done::default(),
+            seen: Done::default(),
             health,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
@@ -83,7 +88,7 @@ impl Node {
             self.speed = Speed::default();
         }
         // what was counted while nobody learned from it, or under the last config
-        self.pulse.take_work();
+        self.learned = self.pulse.done();
         self.speed.doubt();
         self.wanted = conf.weight;
         self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
@@ -98,9 +103,15 @@ impl Node {
         }
     }
 
-    /// Whether what it does now can be compared: with a share of its load it is as fast as it will not be with all of it.
+    /// Whether what it does now can be compared: with a part of its load it is as fast as it will not be with all of it.
     pub fn is_comparable(&self, policy: &config::Health, now: Instant) -> bool {
-        self.serves() && self.health.share(policy, now) >= 1.0
+        self.serves() && self.health.is_settled(policy, now)
+    }
+
+    /// Lets its slow start see the events of its streams since the last time.
+    pub fn show_events(&mut self, policy: &config::Health, now: Instant) {
+        let answers = self.seen.catch_up(self.pulse.done()).pieces / EVENTS;
+        self.health.showed(answers, self.in_flight, policy, now);
     }
 
     /// Whether it counts as a node that is up when it is asked whether another one is left.

@@ -152,7 +152,7 @@ impl Pool {
             lease.progress(now);
         }
         let mut table = self.table.lock();
-        let event = table.end(key, report, now);
+        let event = table.end(key, report, lease.has_worked, now);
         drop(table);
         self.wake(event.as_ref());
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });

@@ -18,8 +18,21 @@ pub struct Pulse {
     /// Attempts with a number up to this have been given up.
     given_up: AtomicU64,
     gave_up: Event,
-    /// Work since it was last taken: units, nanoseconds, pieces.
+    /// Work from the start on: units, nanoseconds, pieces.
     work: [AtomicU64; 3],
+}
+
+/// All the work that a node had done at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done([u64; 3]);
+
+impl Done {
+    /// What has been done between then and now; from now on, since now.
+    pub fn catch_up(&mut self, now: Self) -> Work {
+        let then = std::mem::replace(self, now);
+        let [units, nanos, pieces] = [0, 1, 2].map(|i: usize| now.0[i].wrapping_sub(then.0[i]) as f64);
+        Work { units, seconds: nanos / 1e9, pieces }
+    }
 }
 
 impl Pulse {
@@ -49,10 +62,8 @@ impl Pulse {
         }
     }
 
-    /// The work since the last call.
-    pub fn take_work(&self) -> Work {
-        let [units, nanos, pieces] = [0, 1, 2].map(|i: usize| self.work[i].swap(0, Ordering::Relaxed) as f64);
-        Work { units, seconds: nanos / 1e9, pieces }
+    pub fn done(&self) -> Done {
+        Done([0, 1, 2].map(|i: usize| self.work[i].load(Ordering::Relaxed)))
     }
 
     pub fn last(&self) -> Option<Instant> {

@@ -51,7 +51,7 @@ pub enum WeightFrom {
     TooLittle {
         seen: f64,
     },
-    /// Learned before; nothing is learned from a node that is not up with all of its share.
+    /// Learned before; nothing is learned from a node that is out, or in its slow start.
     Before,
     /// Learned from so many tokens, of which one request gets so many a second.
     Seen {
@@ -79,7 +79,7 @@ impl fmt::Display for WeightFrom {
             Self::TooLittle { seen } => {
                 write!(f, "neutral until {ENOUGH} tokens were seen: {seen:.0} so far")
             }
-            Self::Before => write!(f, "learned before; kept until the node has all of its share again"),
+            Self::Before => write!(f, "learned before; kept until its slow start is over"),
             Self::Seen { tokens, rate } => {
                 write!(f, "learned from the last {tokens:.0} tokens: {rate:.1} a second for each request")
             }

@@ -5,8 +5,9 @@ import functools
 import json
 import subprocess
 
-REQUESTS = 3000
-AT_ONCE = 384
+# for each node, so that the job takes 10 s or more whatever their number: a shorter one is over before speeds are learned
+REQUESTS = 1500
+AT_ONCE = 192
 TOKENS = (20, 60)
 # seconds of a step, and what each sequence adds: with 60 it takes twice as long
 STEP, PER_SEQ = 0.008, 0.00013
@@ -31,6 +32,14 @@ class Scene:
         """Where no node fails, nginx's usual config gives each node what the tuned one gives it."""
         return ["nginx-usual", *KINDS] if self.away else KINDS
 
+    @property
+    def requests(self):
+        return REQUESTS * len(self.speeds)
+
+    @property
+    def at_once(self):
+        return AT_ONCE * len(self.speeds)
+
     def arguments(self):
         step = ["--step-base", f"{STEP * 1e3}ms", "--step-per-seq", f"{PER_SEQ * 1e3}ms", "--max-seqs", "1024"]
         nodes = [[*step, "--speed", str(speed)] for speed in self.speeds]
@@ -41,7 +50,8 @@ class Scene:
 
     def best(self, oracle):
         """The wall time of policies that know the speeds, in virtual time: tests/bench/oracle.rs."""
-        command = [oracle, "--step-base", STEP, "--step-per-seq", PER_SEQ, "--requests", REQUESTS, "--at-once", AT_ONCE]
+        command = [oracle, "--step-base", STEP, "--step-per-seq", PER_SEQ, "--requests", self.requests]
+        command += ["--at-once", self.at_once]
         command += ["--tokens-min", TOKENS[0], "--tokens-max", TOKENS[1]]
         command += [word for speed in self.speeds for word in ("--speed", speed)]
         command += ["--away", *self.away] if self.away else []
@@ -62,12 +72,12 @@ def goodput(lab):
     more = ["evenkeel-auto"] * lab.knows("evenkeel-auto")
     for scene in SCENES:
         best = functools.cache(lambda scene=scene: scene.best(lab.programs.oracle))
-        title = f"{REQUESTS} requests of {TOKENS[0]} to {TOKENS[1]} tokens, {AT_ONCE} at a time: {scene.title}"
+        title = f"{scene.requests} requests of {TOKENS[0]} to {TOKENS[1]} tokens, {scene.at_once} at a time: {scene.title}"
         yield scene.name, title, scene.kinds() + more, functools.partial(batch, lab, scene, best), COLUMNS
 
 
 def batch(lab, scene, best, kind):
-    job = {"count": REQUESTS, "concurrency": AT_ONCE, "tokens_min": TOKENS[0], "tokens_max": TOKENS[1]}
+    job = {"count": scene.requests, "concurrency": scene.at_once, "tokens_min": TOKENS[0], "tokens_max": TOKENS[1]}
     with lab.nodes(scene.arguments()) as nodes:
         if kind == "round robin":
             seen = lab.load(nodes, **job)
@@ -75,4 +85,4 @@ def batch(lab, scene, best, kind):
             with lab.gateway(kind, nodes) as (listen, _):
                 seen = lab.load([listen], **job)
     # a request that failed is no work done
-    return {**seen, "best": best(), "of_best": best() / seen["wall"] * seen["ok"] / REQUESTS}
+    return {**seen, "best": best(), "of_best": best() / seen["wall"] * seen["ok"] / scene.requests}

@@ -99,8 +99,9 @@ impl World {
 
     fn begin(&mut self, client: usize, lease: Lease) {
         let node = usize::from(lease.address().port()) - 1;
-        let now = self.seconds();
-        self.watch.leased(client, node, &self.clients[client].seen, now);
+        let (now, lease_at) = (self.seconds(), self.now());
+        let share = || self.pool.snapshot(lease_at).nodes[node].share;
+        self.watch.leased(client, node, &self.clients[client].seen, share, now);
         self.told.attempts += 1;
         let me = &mut self.clients[client];
         me.lease = Some(lease);

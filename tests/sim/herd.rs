@@ -25,6 +25,11 @@ fn held(world: &World) -> Vec<f64> {
     world.watch.nodes.iter().map(|node| f64::from(node.in_flight)).collect()
 }
 
+/// The first node's.
+fn share(world: &World) -> f64 {
+    world.pool.snapshot(world.now()).nodes[0].share
+}
+
 /// The most that the first node has above its share of what the others have on average, after its return.
 fn most_above_share(limited: bool) -> f64 {
     let mut world = World::new(plan(limited));
@@ -42,7 +47,7 @@ fn most_above_share(limited: bool) -> f64 {
     let mut most = f64::MIN;
     while world.seconds() < back + 2.0 * SLOW_START {
         let counts = held(&world);
-        let share = ((world.seconds() - back) / SLOW_START).clamp(0.01, 1.0);
+        let share = share(&world);
         let mean = counts[1..].iter().sum::<f64>() / (NODES - 1) as f64;
         most = most.max(counts[0] - share * mean);
         world.step();
@@ -82,8 +87,8 @@ fn the_first_node_that_returns_does_not_get_all_that_wait() {
         world.step();
         let (now, count) = (world.seconds(), held(&world)[0]);
         if count > 0.0 {
-            let share = ((now - *first.get_or_insert(now)) / SLOW_START).clamp(0.01, 1.0);
-            most = most.max(count - share * limit);
+            first.get_or_insert(now);
+            most = most.max(count - share(&world) * limit);
         }
         if count >= limit {
             all_used.get_or_insert(now);

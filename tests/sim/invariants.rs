@@ -92,12 +92,12 @@ impl Watch {
         self.nodes.iter().all(|node| node.state == NodeState::Up)
     }
 
-    /// Most requests that it may have. What an ejected node may have as the last resort is not known here.
+    /// Most requests that it may have by the time since its return; by its answers it may have more. What an ejected node may have as the last resort is not known here.
     pub fn cap(&self, node: usize, now: f64) -> u32 {
         let (seen, slow_start) = (&self.nodes[node], self.policy.slow_start.as_secs_f64());
         match seen.ramp {
             Some(since) if seen.state == NodeState::Up && seen.limit < u32::MAX && slow_start > 0.0 => {
-                let share = ((now - since) / slow_start).clamp(0.01, 1.0);
+                let share = ((now - since) / slow_start).clamp(0.05, 1.0);
                 ((f64::from(seen.limit) * share - 1e-9).ceil() as u32).max(1)
             }
             _ => seen.limit,
@@ -182,7 +182,15 @@ impl Watch {
         }
     }
 
-    pub fn leased(&mut self, client: usize, node: usize, before: &[usize], now: f64) {
+    /// `share` looks into the fleet: what a node has earned by its answers is not counted here again.
+    pub fn leased(
+        &mut self,
+        client: usize,
+        node: usize,
+        before: &[usize],
+        share: impl FnOnce() -> f64,
+        now: f64,
+    ) {
         let any_up = self.any_up();
         if before.contains(&node) {
             let better = (0..self.nodes.len()).find(|i| {
@@ -195,7 +203,10 @@ impl Watch {
         for other in self.nodes.iter_mut().filter(|n| n.state == NodeState::Probing && n.probes.is_empty()) {
             other.passed_over += 1;
         }
-        let cap = self.cap(node, now + 1e-6);
+        let mut cap = self.cap(node, now + 1e-6);
+        if self.nodes[node].in_flight >= cap {
+            cap = (f64::from(self.nodes[node].limit) * share() - 1e-9).ceil() as u32;
+        }
         let seen = &mut self.nodes[node];
         assert!(seen.in_flight < cap, "node {node}: above its limit, or its share of that: {cap}");
         assert!(now >= seen.refused_until - 1e-6, "node {node}: it refused a moment ago");

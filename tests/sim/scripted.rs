@@ -61,7 +61,7 @@ fn a_node_that_returns_empty_gets_its_ramped_share_and_no_more() {
     let mut most = 0.0_f64;
     while world.seconds() < back + 60.0 {
         world.step();
-        let share = ((world.seconds() - back) / 60.0).max(0.01);
+        let share = world.pool.snapshot(world.now()).nodes[0].share;
         let counts = held(&world);
         // at its share it would have as much for its rate as the other has
         let allowed = share * f64::from(counts[1] + 1);

@@ -29,7 +29,7 @@ pub fn event(event: &Event, slow_start: Duration) -> String {
         Change::Ejected { reason, time } => format!("ejects {node} for {time:?}: {}", why(reason)),
         Change::Probing => format!("hears from {node} and lets one request try it"),
         Change::Back { reason } => {
-            format!("has {node} back ({}); its share rises for {slow_start:?}", why(reason))
+            format!("has {node} back ({}); its share rises within {slow_start:?}", why(reason))
         }
         Change::Accepts | Change::Joined | Change::Draining => format!("{node}: {}", event.change),
     }
@@ -76,7 +76,7 @@ mod tests {
         let ejected = said(Change::Ejected { reason, time: Duration::from_secs(5) });
         assert_eq!(ejected, "ejects a for 5s: too many failures (reset)");
         let back = said(Change::Back { reason: Reason::AtWork });
-        assert_eq!(back, "has a back (the request is at work); its share rises for 5s");
+        assert_eq!(back, "has a back (the request is at work); its share rises within 5s");
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Health {
                 self.failed_probes = self.failed_probes.saturating_sub(1);
                 self.acquitted_probe = Some(ticket);
                 self.believed_from = ejection.before.believed_from;
-                self.back_since = ejection.before.back_since;
+                self.ramp = ejection.before.ramp;
                 self.state = State::Probing { probe: None };
                 Some(Change::Probing)
             }
@@ -33,7 +33,7 @@ impl Health {
                 if was_counted && self.window.len() < policy.max_fails as usize =>
             {
                 self.believed_from = before.believed_from;
-                self.back_since = before.back_since;
+                self.ramp = before.ramp;
                 self.state = State::Up;
                 Some(Change::Back { reason: Reason::NotItsFault })
             }

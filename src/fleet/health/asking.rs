@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::checks::{Checked, Verdict};
 use super::super::event::{Change, Reason};
-use super::{Health, State};
+use super::{Health, Ramp, State};
 use crate::config;
 
 impl Health {
@@ -28,13 +28,13 @@ impl Health {
         let news = yes && !ejection.accepts;
         ejection.accepts = yes;
         if !yes {
-            self.back_since = None;
+            self.ramp = None;
             return None;
         }
         self.refused_until = None;
         if news || now >= ejection.until {
             // while no node is up it gets all that waits: that is when a slow start matters most
-            self.back_since.get_or_insert(now);
+            self.ramp.get_or_insert(Ramp::new(now));
         }
         if now >= ejection.until {
             self.state = State::Probing { probe: None };
@@ -56,12 +56,16 @@ impl Health {
             return None;
         };
         self.check_is_blind &= !checked.is_failure();
-        match self.checks.result(checked, check)? {
-            Verdict::Rise if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
-            Verdict::Fall if self.is_up() && !last_up => {
+        let change = match self.checks.result(checked, check) {
+            Some(Verdict::Rise) if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
+            Some(Verdict::Fall) if self.is_up() && !last_up => {
                 Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))
             }
-            Verdict::Rise | Verdict::Fall => None,
+            _ => None,
+        };
+        if let (State::Ejected(ejection), true) = (&self.state, checked.is_failure()) {
+            self.checks.hasten(ejection.since, now);
         }
+        change
     }
 }

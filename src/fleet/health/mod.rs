@@ -10,11 +10,13 @@
 
 mod acquittal;
 mod asking;
+mod ramp;
 mod state;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+pub use ramp::{EVENTS, Ramp};
 pub use state::{Ejection, Probe, State};
 
 use super::checks::Checks;
@@ -69,9 +71,9 @@ pub struct Health {
     last_good: Instant,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
-    /// When it came back, or was heard again while it is still ejected; `None` if it never was away, for a fresh process
+    /// Since it came back, or was heard again while it is still ejected; `None` if it never was away, for a fresh process
     /// starts at full share.
-    back_since: Option<Instant>,
+    ramp: Option<Ramp>,
     checks: Checks,
     /// It was ejected for what the check did not see, and the check has seen nothing since: that it passes is no news.
     check_is_blind: bool,
@@ -93,7 +95,7 @@ impl Health {
             acquitted_probe: None,
             refused_until: None,
             busy_until: None,
-            back_since: None,
+            ramp: None,
             checks: Checks::default(),
             check_is_blind: false,
         }
@@ -101,7 +103,7 @@ impl Health {
 
     /// A node that joins a running fleet: up, and with slow start.
     pub fn joining(now: Instant) -> Self {
-        Self { back_since: Some(now), ..Self::up(now) }
+        Self { ramp: Some(Ramp::new(now)), ..Self::up(now) }
     }
 
     pub fn state(&self) -> &State {
@@ -132,15 +134,21 @@ impl Health {
         self.busy_until.filter(|until| now < *until)
     }
 
-    /// The share of its weight that it may have: rises linearly over `slow_start` after a return.
+    /// The share of its weight that it may have: rises after a return, see [`Ramp`].
     pub fn share(&self, policy: &config::Health, now: Instant) -> f64 {
-        const SMALLEST: f64 = 0.01;
-        let Some(since) = self.back_since else { return 1.0 };
-        if policy.slow_start.is_zero() {
-            return 1.0;
+        self.ramp.map_or(1.0, |ramp| ramp.share(policy.slow_start, now))
+    }
+
+    /// Whether its return is so long ago that it has the load that it will have.
+    pub fn is_settled(&self, policy: &config::Health, now: Instant) -> bool {
+        self.ramp.is_none_or(|ramp| ramp.age(now) >= policy.slow_start)
+    }
+
+    /// It has done so much good work, in answers, beside so many requests in flight.
+    pub fn showed(&mut self, answers: f64, in_flight: u32, policy: &config::Health, now: Instant) {
+        if let Some(ramp) = self.ramp.as_mut().filter(|_| self.state == State::Up) {
+            ramp.showed(answers, in_flight, policy.slow_start, now);
         }
-        let risen = now.saturating_duration_since(since).as_secs_f64() / policy.slow_start.as_secs_f64();
-        risen.clamp(SMALLEST, 1.0)
     }
 
     /// Whether time alone can change what the node may be used for.
@@ -206,6 +214,7 @@ impl Health {
         if !self.believes(report.epoch) {
             return None;
         }
+        self.ramp.iter_mut().for_each(Ramp::forfeit);
         if report.outcome == Outcome::Aborted && self.is_same_abort(now) {
             return None;
         }
@@ -215,7 +224,7 @@ impl Health {
                 // a last resort failed: it is asked before it is used again
                 ejection.accepts = false;
                 ejection.seen = now;
-                self.back_since = None;
+                self.ramp = None;
                 None
             }
             _ => None,
@@ -240,7 +249,7 @@ impl Health {
 
     /// When it died that is seen to be dying `now`: with many requests in flight it takes a while until all have been told.
     pub fn died_at(&self, now: Instant) -> Instant {
-        let unheard = !self.is_up() && self.back_since.is_none();
+        let unheard = !self.is_up() && self.ramp.is_none();
         let same = |last: Instant| unheard || now.saturating_duration_since(last) <= DEATH_BURST;
         self.dying.filter(|(_, last)| same(*last)).map_or(now, |(first, _)| first)
     }
@@ -319,8 +328,9 @@ impl Health {
 
     fn eject(&mut self, reason: Reason, time: Duration, failed_probe: Option<u64>, now: Instant) -> Change {
         let until = now + time;
-        let before = Before { believed_from: self.believed_from, back_since: self.back_since };
+        let before = Before { believed_from: self.believed_from, ramp: self.ramp };
         self.state = State::Ejected(Ejection {
+            since: now,
             until,
             reason,
             accepts: !matches!(reason, Reason::Failures(Outcome::Connect) | Reason::Unresolved),
@@ -331,7 +341,7 @@ impl Health {
         });
         self.epoch += 1;
         self.believed_from = self.epoch;
-        self.back_since = None;
+        self.ramp = None;
         self.checks.restart();
         self.check_is_blind = is_beside_the_check(reason);
         Change::Ejected { reason, time }
@@ -345,7 +355,7 @@ impl Health {
         self.acquitted_probe = None;
         self.refused_until = None;
         self.busy_until = None;
-        self.back_since = Some(now);
+        self.ramp = Some(Ramp::new(now));
         self.last_good = now;
         self.checks.restart();
         Change::Back { reason }
@@ -355,6 +365,7 @@ impl Health {
     pub fn busy(&mut self, retry_after: Option<Duration>, now: Instant) {
         let hold = retry_after.unwrap_or(BUSY_HOLD).min(BUSY_HOLD_MAX);
         self.busy_until = Some(now + hold);
+        self.ramp.iter_mut().for_each(Ramp::forfeit);
     }
 
     /// What time alone brings about: a probe that has been at work for `probe_pass` counts as good.
@@ -372,11 +383,10 @@ impl Health {
     /// Its name leads somewhere for the first time. That is no return while the process starts: all are as empty as it is.
     pub fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         let starts = now.saturating_duration_since(self.last_good) < policy.slow_start;
-        let was_there =
-            matches!(&self.state, State::Ejected(ejection) if ejection.before.back_since.is_none());
+        let was_there = matches!(&self.state, State::Ejected(ejection) if ejection.before.ramp.is_none());
         let change = self.restore(Reason::Resolved, now);
         if starts && was_there {
-            self.back_since = None;
+            self.ramp = None;
         }
         change
     }
@@ -384,7 +394,7 @@ impl Health {
     /// It is no longer drained: it comes back as empty as one that was ejected.
     pub fn undrained(&mut self, now: Instant) {
         if self.is_up() {
-            self.back_since = Some(now);
+            self.ramp = Some(Ramp::new(now));
         }
     }
 

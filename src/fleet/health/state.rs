@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::event::Reason;
+use super::Ramp;
 
 /// A node that still refuses connections after its time is asked again this often.
 pub const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -23,6 +24,7 @@ pub enum State {
 /// A node that gets no requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ejection {
+    pub(super) since: Instant,
     pub until: Instant,
     pub reason: Reason,
     /// Whether it took the last connection: it may then serve as the last resort when no node is up.
@@ -39,7 +41,7 @@ pub struct Ejection {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Before {
     pub(super) believed_from: u64,
-    pub(super) back_since: Option<Instant>,
+    pub(super) ramp: Option<Ramp>,
 }
 
 impl Ejection {

@@ -16,6 +16,7 @@ use super::pool::{Pool, Refusal};
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Tier, Turn};
 use crate::config;
+use crate::outcome::Outcome;
 
 /// Events that a pool remembers for the status.
 const EVENTS_MAX: usize = 100;
@@ -274,10 +275,14 @@ impl Table {
         lease
     }
 
-    /// An attempt has ended and gives its slot back.
-    pub fn end(&mut self, key: Key, report: Report, now: Instant) -> Option<Event> {
+    /// An attempt has ended and gives its slot back. `has_worked` says that it was good work.
+    pub fn end(&mut self, key: Key, report: Report, has_worked: bool, now: Instant) -> Option<Event> {
         self.node(key)?.count(report.outcome);
         let change = self.report(key, report, now);
+        let is_answer = has_worked && report.outcome == Outcome::Ok;
+        if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {
+            node.health.showed(1.0, node.in_flight, &self.policy, now);
+        }
         let event = self.note(key, change, now);
         self.give_back(key, report.ticket);
         event
@@ -285,7 +290,7 @@ impl Table {
 
     pub fn abandon(&mut self, key: Key, ticket: u64) {
         let Some(node) = self.node(key) else { return };
-        node.count(crate::outcome::Outcome::ClientGone);
+        node.count(Outcome::ClientGone);
         node.health.abandoned(ticket);
         self.give_back(key, ticket);
     }
@@ -301,8 +306,8 @@ impl Table {
     /// What a report means for the node's state.
     fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
         let last_up = report.outcome.is_failure() && self.is_last_up(key);
-        let policy = self.policy.clone();
-        self.node(key)?.health.end(report, &policy, last_up, now)
+        let node = self.nodes[key.place].as_mut().filter(|node| node.serial == key.serial)?;
+        node.health.end(report, &self.policy, last_up, now)
     }
 
     /// See [`Health::charge_again`].

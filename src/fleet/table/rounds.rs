@@ -15,6 +15,7 @@ impl Table {
     /// What has happened, and how many more requests the nodes may have because their slow start goes on.
     pub fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
         let mut events = self.find_stalled(now);
+        self.nodes.iter_mut().flatten().for_each(|node| node.show_events(&self.policy, now));
         for place in self.restless.clone() {
             let Some(node) = &mut self.nodes[place] else { continue };
             let key = Key { place, serial: node.serial };

@@ -51,7 +51,7 @@ fn rise_passes_in_a_row_end_an_ejection_early() {
     assert!(!bench.is_up("a"));
     round(&mut bench, [("a", true), ("b", true)]);
     assert!(bench.is_up("a"));
-    assert!(bench.snapshot("a").share < 0.02, "with slow start");
+    assert!(bench.snapshot("a").share < 0.06, "with slow start");
 }
 
 #[test]
@@ -226,4 +226,52 @@ fn nodes_are_not_asked_in_step_for_ever() {
         assert!((4.49..4.8).contains(&least) && most > 5.2 && most < 5.52, "{least} to {most}");
         assert!((110..=130).contains(&times.len()), "{} in 600 s", times.len());
     }
+}
+
+/// When `a` is asked while it fails its checks, in seconds after its ejection; asked about in rounds of 0.1 s.
+fn asked_while_out(reason: Outcome, answer: Answer, until: f64) -> Vec<f64> {
+    let mut bench = with_check(1, 3);
+    bench.pool.questions(bench.now);
+    bench.fail_with("a", reason, 5);
+    let (out, mut asked) = (bench.now, Vec::new());
+    while bench.now < out + seconds(until) {
+        bench.pass(0.1);
+        for question in bench.questions(QuestionKind::Check) {
+            let is_a = *question.node.name == *"a";
+            asked.extend(is_a.then(|| (bench.now - out).as_secs_f64()));
+            bench.pool.answer(&question, if is_a { answer } else { Answer::Passed }, bench.now);
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_node_that_is_gone_is_asked_the_more_often_the_shorter_it_is_out() {
+    let asked = asked_while_out(Outcome::Reset, Answer::Failed, 300.0);
+    assert!(asked[0] <= 5.5, "the first as ever: {asked:?}");
+    for pair in asked.windows(2) {
+        let (pause, wants) = (pair[1] - pair[0], (pair[0] / 16.0).max(0.1));
+        assert!(pause <= wants + 0.101 && pause <= 5.601, "{pause} s at {}", pair[0]);
+        assert!(pause >= wants.min(4.5) - 0.001, "{pause} s at {}", pair[0]);
+    }
+    assert!(asked.len() < 120, "{}", asked.len());
+}
+
+/// It is not known to be gone, and what fails it while the check passes must not come round any sooner.
+#[test]
+fn one_that_passes_its_checks_is_asked_as_ever() {
+    let asked = asked_while_out(Outcome::Http5xx, Answer::Passed, 29.0);
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] > 4.4), "{asked:?}");
+}
+
+#[test]
+fn one_that_fell_is_asked_soon_too() {
+    let mut bench = with_check(1, 1);
+    round(&mut bench, [("a", false), ("b", true)]);
+    assert!(!bench.is_up("a"));
+    bench.pass(0.1);
+    let asked = bench.questions(QuestionKind::Check);
+    assert_eq!(asked.len(), 1);
+    bench.pool.answer(&asked[0], true, bench.now);
+    assert!(bench.is_up("a"));
 }

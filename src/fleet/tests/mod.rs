@@ -1,6 +1,7 @@
 //! The rules of the fleet, each at its edges, in virtual time.
 
 mod checked;
+mod earned;
 mod ejection;
 mod last;
 mod learned;
@@ -119,8 +120,12 @@ impl Bench {
     }
 
     fn fail(&self, name: &str, times: usize) {
+        self.fail_with(name, Outcome::Reset, times);
+    }
+
+    fn fail_with(&self, name: &str, outcome: Outcome, times: usize) {
         for _ in 0..times {
-            self.once(name, Outcome::Reset);
+            self.once(name, outcome);
         }
     }
 

@@ -41,7 +41,7 @@ fn a_node_that_joins_starts_slowly() {
     let mut held: Vec<_> = (0..100).map(|_| bench.lease().expect("a node")).collect();
     rename(&mut bench, &["a", "b", "c"]);
     held.extend((0..50).map(|_| bench.lease().expect("a node")));
-    assert!(bench.snapshot("c").in_flight <= 1);
+    assert!(bench.snapshot("c").in_flight <= 4, "a twentieth");
     bench.pass(10.0);
     held.extend((0..50).map(|_| bench.lease().expect("a node")));
     assert!(bench.snapshot("c").in_flight > 40);

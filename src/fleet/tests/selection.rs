@@ -87,7 +87,7 @@ fn a_node_that_returns_empty_is_not_stampeded() {
         for _ in 0..5 {
             held.push(bench.lease().expect("a node"));
             let (a, b) = (held_by(&bench, "a"), held_by(&bench, "b"));
-            let share = (f64::from(tenth) / 100.0).max(0.01);
+            let share = (f64::from(tenth) / 100.0).max(0.05);
             assert!(f64::from(a) <= share * f64::from(b + 1) + 1.0, "{a} against {b} at share {share}");
         }
     }

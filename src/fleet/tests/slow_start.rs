@@ -32,7 +32,7 @@ fn the_cap_rises_with_the_share() {
     let mut bench = limited(2);
     let mut held = back(&mut bench);
     for (after, want) in
-        [(0.0, 1), (0.2, 1), (0.21, 2), (2.5, 12), (5.0, 24), (9.9, 48), (10.0, 48), (60.0, 48)]
+        [(0.0, 3), (0.6, 3), (0.63, 4), (2.5, 12), (5.0, 24), (9.9, 48), (10.0, 48), (60.0, 48)]
     {
         bench.now = bench.start + seconds(30.0 + after);
         held.extend(fill(&bench));
@@ -79,7 +79,7 @@ fn it_holds_for_the_last_that_is_up_and_for_a_last_resort_that_is_heard_again() 
     bench.ask(true);
     assert!(bench.accepts("a") && !bench.is_up("a"));
     let mut held = fill(&bench);
-    assert_eq!(held.len(), 1, "all that waited would have gone there at once");
+    assert_eq!(held.len(), 3, "all that waited would have gone there at once");
     bench.pass(5.0);
     held.extend(fill(&bench));
     assert_eq!(held.len(), 24);
@@ -101,7 +101,7 @@ fn each_time_that_a_last_resort_is_heard_again_it_begins_anew() {
         assert!(!bench.accepts("a"));
         bench.pass(1.0);
         bench.ask(true);
-        assert_eq!(fill(&bench).len(), 1);
+        assert_eq!(fill(&bench).len(), 3);
         bench.pass(10.0);
         assert_eq!(fill(&bench).len(), LIMIT);
     }
@@ -113,7 +113,7 @@ fn an_acquitted_probe_does_not_lift_the_cap() {
     bench.bring_to_probing("a");
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     bench.pool.take_back(charge, bench.now).expect("acquitted");
-    assert_eq!(fill(&bench).len(), 1);
+    assert_eq!(fill(&bench).len(), 3);
 }
 
 #[test]
@@ -128,14 +128,16 @@ fn a_last_resort_that_was_there_all_the_time_keeps_its_limit() {
 fn beside_its_probe_a_node_that_returns_to_an_empty_fleet_is_capped() {
     let mut bench = limited(1);
     bench.bring_to_probing("a");
-    assert_eq!(fill(&bench).len(), 1);
+    assert_eq!(fill(&bench).len(), 3);
     let mut held = fill(&bench);
     bench.pass(4.0);
     held.extend(fill(&bench));
     assert_eq!(held.len(), 20);
 }
 
-fn still_asleep(waiting: Vec<event_listener::EventListener>) -> Vec<event_listener::EventListener> {
+pub(super) fn still_asleep(
+    waiting: Vec<event_listener::EventListener>,
+) -> Vec<event_listener::EventListener> {
     let mut asleep = Vec::new();
     for mut listener in waiting {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -168,7 +170,7 @@ fn those_who_wait_are_woken_as_the_cap_rises() {
         }
         assert_eq!(bench.lease().expect_err("all room is taken"), Refusal::Full, "round {round}");
     }
-    assert_eq!((has(&bench, "a"), waiting.len()), (48, 100 - 47));
+    assert_eq!((has(&bench, "a"), waiting.len()), (48, 100 - 45));
 }
 
 /// What the cap has risen by when the first round after its return comes is told in that round.
@@ -214,9 +216,9 @@ fn a_node_taken_off_drain_starts_slowly() {
     let held: Vec<_> = (0..40).map(|_| bench.lease().expect("b")).collect();
     bench.conf.nodes[0].drain = false;
     bench.pool.configure(&bench.conf, bench.now);
-    assert!(bench.snapshot("a").share < 0.02);
+    assert!(bench.snapshot("a").share < 0.06);
     let more: Vec<_> = (0..5).map(|_| bench.lease().expect("a node")).collect();
-    assert!(has(&bench, "a") <= 1);
+    assert!(has(&bench, "a") <= 2);
     bench.pool.configure(&bench.conf, bench.now + seconds(5.0));
     bench.pass(5.0);
     assert!((bench.snapshot("a").share - 0.5).abs() < 1e-9, "another reload does not start it anew");
@@ -225,7 +227,7 @@ fn a_node_taken_off_drain_starts_slowly() {
 
 #[test]
 fn a_name_found_at_the_start_is_no_return() {
-    for (after, joins, share) in [(0.5, false, 1.0), (3600.0, false, 0.01), (0.5, true, 0.01)] {
+    for (after, joins, share) in [(0.5, false, 1.0), (3600.0, false, 0.05), (0.5, true, 0.05)] {
         let mut all = nodes(2);
         all.push(node("n", "somewhere", 80));
         let mut bench = Bench::of(conf(all.clone()));

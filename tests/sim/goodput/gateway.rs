@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel::config::Weight;
+use evenkeel::config::{self, Weight};
 use evenkeel::fleet::{Lease, Pool};
 use evenkeel::outcome::Outcome;
 
@@ -30,8 +30,13 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn new(nodes: usize, weight: Weight, told: Told) -> Self {
+        Self::with(nodes, weight, told, |_| {})
+    }
+
+    pub fn with(nodes: usize, weight: Weight, told: Told, change: impl FnOnce(&mut config::Health)) -> Self {
         let mut conf = Plan::calm(nodes, 1).conf;
         conf.nodes.iter_mut().for_each(|node| node.weight = weight);
+        change(&mut conf.health);
         let began = Instant::now();
         let pool = Arc::new(Pool::new(&conf, began));
         Self { pool, told, began, leases: HashMap::new(), samples: Vec::new() }
@@ -90,10 +95,11 @@ impl Dispatch for Gateway {
             let is_up = nodes[usize::from(question.address.port()) - 1].is_up;
             self.pool.answer(&question, is_up, at);
         }
+        let seen = self.pool.snapshot(at).nodes;
         self.samples.push(Sample {
             at: now,
             in_flight: nodes.iter().map(|node| node.in_flight).collect(),
-            weights: self.pool.snapshot(at).nodes.iter().map(|node| node.weight).collect(),
+            weights: seen.iter().map(|node| node.weight).collect(),
         });
     }
 }
