@@ -3,7 +3,7 @@
 //! So a stream that has begun holds a connection and nothing else: the session, its buffers and all that was needed to
 //! find a node are given back while it lasts.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,14 +62,21 @@ impl Wire {
         self.unread.len()
     }
 
-    /// To be sent with the next flush.
-    pub fn put(&mut self, bytes: &[u8]) {
-        self.unsent.extend_from_slice(bytes);
-    }
-
-    /// Makes room for so many bytes at once.
-    pub fn reserve(&mut self, more: usize) {
-        self.unsent.reserve(more);
+    /// Sends these parts, as far as they are taken at once; the rest goes with the next flush.
+    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4]) -> io::Result<()> {
+        let mut sent = 0;
+        if self.unsent.is_empty() {
+            let slices = parts.map(IoSlice::new);
+            if let Poll::Ready(taken) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
+                sent = taken?;
+            }
+        }
+        for part in parts {
+            let skipped = sent.min(part.len());
+            sent -= skipped;
+            self.unsent.extend_from_slice(&part[skipped..]);
+        }
+        Ok(())
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -83,7 +90,7 @@ impl Wire {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.unsent.len() + bytes.len() <= TOGETHER_MAX {
-            self.put(bytes);
+            self.unsent.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(self.poll_send(cx))?;
@@ -287,8 +294,12 @@ mod tests {
         session.flush().await.expect("nothing to do");
         Shutdown::shutdown(&mut session).await;
         assert_eq!(session.read(&mut [0; 8]).await.expect("its end"), 0);
-        wire.put(b", then the rest");
-        poll_fn(|cx| wire.poll_flush(cx)).await.expect("sent");
+        poll_fn(|cx| {
+            wire.send(cx, [b", ", b"then", b"", b" the rest"])?;
+            wire.poll_flush(cx)
+        })
+        .await
+        .expect("sent");
         slot.put(wire);
         session.write_all(b"; next").await.expect("taken");
         session.flush().await.expect("sent");

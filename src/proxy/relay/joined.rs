@@ -21,6 +21,9 @@ impl Joined {
     }
 
     pub fn push(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
         if self.len() == 0 {
             self.first = piece;
             return;
@@ -49,9 +52,9 @@ mod tests {
         joined.push(one.clone());
         joined.push(Bytes::new());
         assert_eq!(joined.len(), 3);
-        let mut two = Joined::expecting(100);
-        two.push(one.clone());
-        assert_eq!(two.into_bytes().as_ptr(), one.as_ptr());
+        let mut alone = Joined::expecting(100);
+        [Bytes::new(), one.clone(), Bytes::new()].into_iter().for_each(|piece| alone.push(piece));
+        assert_eq!(alone.into_bytes().as_ptr(), one.as_ptr());
         joined.push(Bytes::from_static(b"two"));
         joined.push(Bytes::from_static(b"three"));
         assert_eq!(joined.into_bytes(), "onetwothree");

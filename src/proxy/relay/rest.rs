@@ -22,6 +22,9 @@ use crate::outcome::Outcome;
 /// What a client sends before it has its answer is kept up to this size, in bytes; then nobody reads, and sees it leave.
 const EARLY_MAX: usize = 64 * 1024;
 
+/// A size in hexadecimal and the end of its line, in bytes.
+const SIZE_LINE_MAX: usize = 2 * size_of::<usize>() + 2;
+
 /// One response on its way, from after its first bytes to its end.
 pub struct Rest {
     chunks: Chunks,
@@ -106,18 +109,18 @@ impl Rest {
 
 impl Client for Chunks {
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), ClientLeft> {
-        if !chunk.is_empty() {
-            let size = format!("{:X}\r\n", chunk.len());
-            self.wire.reserve(size.len() + chunk.len() + 7);
-            self.wire.put(size.as_bytes());
-            self.wire.put(&chunk);
-            self.wire.put(b"\r\n");
-            self.sent += chunk.len() as u64;
-        }
-        if ended {
-            self.wire.put(b"0\r\n\r\n");
-        }
-        let mut flushed = pin!(poll_fn(|cx| self.wire.poll_flush(cx)));
+        let mut room = [0; SIZE_LINE_MAX];
+        let (line, line_end): (&[u8], &[u8]) =
+            if chunk.is_empty() { (b"", b"") } else { (size_line(chunk.len(), &mut room), b"\r\n") };
+        let last: &[u8] = if ended { b"0\r\n\r\n" } else { b"" };
+        self.sent += chunk.len() as u64;
+        let mut parts = Some([line, &chunk, line_end, last]);
+        let mut flushed = pin!(poll_fn(|cx| {
+            if let Some(parts) = parts.take() {
+                self.wire.send(cx, parts)?;
+            }
+            self.wire.poll_flush(cx)
+        }));
         // most writes are taken at once: no timer for those
         match poll_fn(|cx| Poll::Ready(flushed.as_mut().poll(cx))).await {
             Poll::Ready(flushed) => flushed.map_err(|_| ClientLeft),
@@ -138,5 +141,34 @@ impl Client for Chunks {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// The line before a chunk of this size, at the end of `room`.
+fn size_line(size: usize, room: &mut [u8; SIZE_LINE_MAX]) -> &[u8] {
+    let mut at = SIZE_LINE_MAX - 2;
+    room[at..].copy_from_slice(b"\r\n");
+    let mut left = size;
+    while at > 0 {
+        at -= 1;
+        room[at] = b"0123456789ABCDEF"[left % 16];
+        left /= 16;
+        if left == 0 {
+            break;
+        }
+    }
+    &room[at..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_written_in_hexadecimal() {
+        for size in [0, 1, 9, 10, 15, 16, 255, 256, 65_536, usize::MAX] {
+            let mut room = [0; SIZE_LINE_MAX];
+            assert_eq!(size_line(size, &mut room), format!("{size:X}\r\n").as_bytes());
+        }
     }
 }
