@@ -58,17 +58,16 @@ fn smallest(
     let start = if cursor < candidates.len() { cursor } else { 0 };
     let (before, after) = candidates.split_at(start);
     let (mut best, mut best_tier, mut best_score) = (None, last, f64::INFINITY);
-    // most are no better than the best so far, which is seen without looking at anything else
-    (start..).zip(after).chain((0..).zip(before)).for_each(|(position, candidate)| {
-        if candidate.tier > best_tier {
-            return;
-        }
+    let mut look = |position: usize, candidate: &Candidate| {
+        // most are no better than the best so far, which is seen without looking at anything else
         let score = score(candidate);
-        let better = best.is_none() || candidate.tier < best_tier || score < best_score;
+        let better = candidate.tier < best_tier || candidate.tier == best_tier && score < best_score;
         if better && candidate.has_room() && !skip.contains(&position) {
             (best, best_tier, best_score) = (Some(position), candidate.tier, score);
         }
-    });
+    };
+    after.iter().enumerate().for_each(|(index, candidate)| look(start + index, candidate));
+    before.iter().enumerate().for_each(|(index, candidate)| look(index, candidate));
     best
 }
 
