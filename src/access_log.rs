@@ -18,7 +18,7 @@ const FIELD_MAX: usize = 256;
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its address.
+    /// The client's address.
     pub client: Option<String>,
     pub at: Zoned,
     pub method: String,

@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 /// After the second it waits until so much time has passed: the nodes that are left may be dying too, and while they die
 /// they may take connections only to reset them, which would use up all attempts within milliseconds.
 pub const DEATH_BURST: Duration = Duration::from_secs(1);
-/// A request on which this many nodes died is not given to another.
+/// After so many deaths a request is not given to another node; a burst of them is one.
 pub const DEATHS_MAX: u32 = 2;
 /// A request that kills nodes does so soon after it was sent. One that had been at work for longer is innocent: it was
 /// there when its node died of something else, and may be so again.
@@ -34,7 +34,7 @@ impl Deaths {
         self.count
     }
 
-    /// With that of a node which died at this time, so long after the request had been sent to it, and is seen `now`.
+    /// With that of a node which died at `died`, when the request had been there for `at_work`; this is known `now`.
     #[must_use]
     pub fn with(self, at_work: Duration, died: Instant, now: Instant) -> Self {
         let together = self.last.is_some_and(|last| died.saturating_duration_since(last) <= DEATH_BURST);
@@ -138,7 +138,7 @@ pub enum Why {
     NotRepeatable,
     /// `retry.attempts` are used up.
     AttemptsUsed,
-    /// Two nodes died of it.
+    /// Nodes died of it, at two times.
     KillsNodes,
 }
 
@@ -151,7 +151,7 @@ impl Why {
             Self::NotListed => "retry.on does not list it",
             Self::NotRepeatable => "the method may not be repeated on this path",
             Self::AttemptsUsed => "retry.attempts are used up",
-            Self::KillsNodes => "two nodes died of this request",
+            Self::KillsNodes => "nodes died of this request",
         }
     }
 }

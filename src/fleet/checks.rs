@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::Check;
 
-/// A node that is known to be gone is asked again after this part of the time that it has been out, or this much, at least.
+/// A node that is known to be gone is asked again after this part of the time that it has been out.
 const PART_OF_OUTAGE: u32 = 16;
+/// But not sooner than after this.
 const SOONEST: Duration = Duration::from_millis(100);
 
 /// What a row of equal results amounts to.

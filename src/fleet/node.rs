@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Reason;
-use super::health::{EVENTS, Health, State};
+use super::health::{Health, PIECES, State};
 use super::pulse::{Done, Pulse};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
@@ -108,9 +108,9 @@ impl Node {
         self.serves() && self.health.is_settled(policy, now)
     }
 
-    /// Lets its slow start see the events of its streams since the last time.
+    /// Lets its slow start see the pieces of its streams since the last time.
     pub fn show_events(&mut self, policy: &config::Health, now: Instant) {
-        let answers = self.seen.catch_up(self.pulse.done()).pieces / EVENTS;
+        let answers = self.seen.catch_up(self.pulse.done()).pieces / PIECES;
         self.health.showed(answers, self.in_flight, policy, now);
     }
 

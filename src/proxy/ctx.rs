@@ -75,14 +75,14 @@ pub struct Ctx {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub note: Option<&'static str>,
-    /// Another one knows the request now, and logs it.
-    pub is_spent: bool,
+    /// The rest of its response goes on without the session, and knows the request now.
+    pub handed_over: bool,
 }
 
 impl Ctx {
     /// What stays with a session whose response goes on without it.
-    pub fn spent(fleet: Arc<Fleet>) -> Self {
-        Self { is_spent: true, ..Self::new(fleet) }
+    pub fn handed_over(fleet: Arc<Fleet>) -> Self {
+        Self { handed_over: true, ..Self::new(fleet) }
     }
 
     pub fn new(fleet: Arc<Fleet>) -> Self {
@@ -120,7 +120,7 @@ impl Ctx {
             ttft: None,
             queued: Duration::ZERO,
             note: None,
-            is_spent: false,
+            handed_over: false,
         }
     }
 

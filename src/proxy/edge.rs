@@ -1,9 +1,8 @@
-//! Limits on connections: how many there may be, and how long a request's header may take.
+//! A client's connection from its first byte to its end: one request after another, and limits.
 //!
 //! Pingora limits the time of each read, so that a client which sends a byte now and then may stay for ever. Here the
 //! header as a whole has a deadline, from the connection's first byte on.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,9 +17,9 @@ use pingora_proxy::HttpProxy;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Gateway;
+use super::connection;
 use super::preface::{self, Speaks};
-use super::relay::Rest;
-use super::wire::{Slot, Wire};
+use super::wire::Slot;
 use crate::config::Client;
 use crate::live::Live;
 
@@ -31,44 +30,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
 const H2_IDLE_MIN: Duration = Duration::from_secs(1);
 
-tokio::task_local! {
-    static CONNECTION: Connection;
-}
-
-/// What is known of the HTTP/1 connection that this task serves.
-struct Connection {
-    /// The first request's header must be complete by then; `None` once that request is under way.
-    first_header_by: Cell<Option<Instant>>,
-    /// The header of the present request has been read.
-    header_complete: Cell<bool>,
-    slot: Slot,
-    /// What is left of the present request when its session has ended.
-    rest: Cell<Option<Box<Rest>>>,
-}
-
-/// The header of the request that this task serves has been read.
-pub fn header_is_complete() {
-    let _ = CONNECTION.try_with(|connection| connection.header_complete.set(true));
-}
-
-/// The connection of the request that this task serves, if it is that request's alone: HTTP/2 shares it with others.
-/// What the session writes from now on goes nowhere.
-pub fn take_wire() -> Option<Wire> {
-    CONNECTION.try_with(|connection| connection.slot.take()).ok()?
-}
-
-/// What is left of the response when the session has ended, by whoever has taken the connection.
-pub fn leave(rest: Box<Rest>) {
-    let _ = CONNECTION.try_with(|connection| connection.rest.set(Some(rest)));
-}
-
 /// The application that listeners hand their connections to.
 pub struct Edge {
     live: Arc<Live>,
     requests: Arc<Requests>,
 }
 
-/// The proxy, with a deadline on each request's header.
+/// The proxy, with a deadline on each request's header, and without a session for the rest of a stream.
 struct Requests {
     live: Arc<Live>,
     proxy: Arc<HttpProxy<Gateway>>,
@@ -115,13 +83,8 @@ impl ServerApp for Edge {
             let requests = self.requests_over_h2(&client);
             return ServerApp::process_new(&requests, Box::new(slot.lend()), shutdown).await;
         }
-        let connection = Connection {
-            first_header_by: Cell::new(Some(header_by)),
-            header_complete: Cell::new(false),
-            slot: slot.clone(),
-            rest: Cell::default(),
-        };
-        CONNECTION.scope(connection, self.requests.converse(slot, shutdown)).await;
+        let requests = self.requests.converse(slot.clone(), shutdown);
+        connection::scope(slot, header_by, requests).await;
         None
     }
 
@@ -153,11 +116,7 @@ impl HttpServerApp for Requests {
         }
         let client = self.live.fleet().config.server.client.clone();
         session.set_read_timeout(Some(client.header_timeout));
-        let first = CONNECTION.try_with(|connection| {
-            connection.header_complete.set(false);
-            connection.first_header_by.take()
-        });
-        let deadline = first.ok().flatten().unwrap_or_else(|| {
+        let deadline = connection::begin_request().unwrap_or_else(|| {
             // on a connection that is used again, the time between two requests comes first
             let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
             Instant::now() + idle + client.header_timeout
@@ -179,14 +138,15 @@ impl HttpServerApp for Requests {
 }
 
 impl Requests {
-    /// One request after the other, as long as the connection lasts.
+    /// One request after another, as long as the connection lasts; what Pingora 0.9.1's `ServerApp::process_new` does for
+    /// HTTP/1.1, and the rests of responses between them.
     async fn converse(self: &Arc<Self>, slot: Slot, shutdown: &ShutdownWatch) {
         let mut session = ServerSession::new_http1(Box::new(slot.lend()));
         session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE));
         loop {
             let next = self.process_new_http(session, shutdown).await;
-            if let Some(rest) = CONNECTION.with(|connection| connection.rest.take()) {
-                let Some(wire) = rest.relay().await else { return };
+            if let Some(rest) = connection::rest() {
+                let Some(wire) = rest.await else { return };
                 slot.put(wire);
             }
             let Some((stream, settings)) = next.map(ReusedHttpStream::consume) else { return };
@@ -209,7 +169,7 @@ impl Requests {
             connection = &mut served => return connection,
             () = sleep_until(deadline) => {}
         }
-        if CONNECTION.try_with(|connection| connection.header_complete.get()).unwrap_or(true) {
+        if connection::header_is_complete() {
             return served.await;
         }
         say_too_slow();

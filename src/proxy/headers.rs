@@ -29,9 +29,7 @@ const HOP_BY_HOP_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The client as far as it is known: behind trusted proxies, the one that they name.
-    pub client: IpAddr,
-    /// The same in words.
-    pub client_text: String,
+    pub client: String,
     /// What `X-Forwarded-For` says to the node.
     pub forwarded_for: String,
     pub proto: &'static str,
@@ -44,8 +42,8 @@ impl Sender {
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(&ip.to_canonical()));
         let peer = peer.to_canonical();
         if !is_trusted(&peer) {
-            let client_text = peer.to_string();
-            return Self { client: peer, forwarded_for: client_text.clone(), client_text, proto };
+            let client = peer.to_string();
+            return Self { forwarded_for: client.clone(), client, proto };
         }
         let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let chain: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
@@ -68,7 +66,7 @@ impl Sender {
             Some(b"http") => "http",
             _ => proto,
         };
-        Self { client, client_text: client.to_string(), forwarded_for, proto }
+        Self { client: client.to_string(), forwarded_for, proto }
     }
 }
 
@@ -93,7 +91,7 @@ fn give_path(header: &mut RequestHeader) -> Result<()> {
 
 /// Adds what a node is told of the sender.
 pub fn introduce(header: &mut RequestHeader, sender: &Sender, request_id: &str) -> Result<()> {
-    header.insert_header(X_REAL_IP, &sender.client_text)?;
+    header.insert_header(X_REAL_IP, &sender.client)?;
     header.insert_header(X_FORWARDED_FOR, &sender.forwarded_for)?;
     header.insert_header(X_FORWARDED_PROTO, sender.proto)?;
     header.insert_header(X_REQUEST_ID, request_id)
@@ -195,8 +193,8 @@ mod tests {
             request(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-Proto", "https")]).headers.clone();
         let sender = Sender::of(ip("192.0.2.1"), &headers, &[], "http");
         assert_eq!(
-            (sender.client, &*sender.forwarded_for, sender.proto),
-            (ip("192.0.2.1"), "192.0.2.1", "http")
+            (&*sender.client, &*sender.forwarded_for, sender.proto),
+            ("192.0.2.1", "192.0.2.1", "http")
         );
     }
 
@@ -206,7 +204,7 @@ mod tests {
         let fields = [("X-Forwarded-For", "1.1.1.1, 192.0.2.9"), ("X-Forwarded-For", "10.0.0.2")];
         let headers = request(&fields).headers.clone();
         let sender = Sender::of(ip("::ffff:10.0.0.1"), &headers, &trusted, "http");
-        assert_eq!(sender.client, ip("192.0.2.9"));
+        assert_eq!(sender.client, "192.0.2.9");
         assert_eq!(sender.forwarded_for, "1.1.1.1, 192.0.2.9, 10.0.0.2, 10.0.0.1");
     }
 

@@ -251,7 +251,7 @@ pub fn asked(session: &Session) -> Asked {
 /// What the access log says of the request at its end.
 pub fn entry(asked: Asked, bytes_sent: u64, ctx: &mut Ctx) -> Entry {
     Entry {
-        client: ctx.sender.take().map(|sender| sender.client_text),
+        client: ctx.sender.take().map(|sender| sender.client),
         at: Zoned::now(),
         method: asked.method.to_string(),
         path: asked.path,

@@ -2,9 +2,11 @@
 //!
 //! Requests are served by an attempt loop of our own (`relay`), called from `request_filter`. What it does not
 //! serve (upgrades, HTTP/2 to the nodes, bodies that are too large to keep) goes Pingora's own way. Both ways get
-//! their node from the same hook, `upstream_peer`: the one place where a node is chosen and leased.
+//! their node from the same hook, `upstream_peer`: the one place where a node is chosen and leased. A stream that has begun
+//! outlives its session: `edge` goes on with what the loop has left in `connection`.
 
 mod acquire;
+mod connection;
 mod ctx;
 mod edge;
 mod framing;
@@ -112,7 +114,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        edge::header_is_complete();
+        connection::complete_header();
         intake::admit(&self.live, session, ctx)
     }
 
@@ -227,7 +229,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
-        if ctx.is_spent {
+        // the rest of the response has taken the request along, and logs it
+        if ctx.handed_over {
             return;
         }
         if ctx.lease.is_some() {

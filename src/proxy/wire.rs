@@ -1,7 +1,7 @@
 //! A client's connection. Pingora's session uses it for each request; the rest of a stream takes it away from there.
 //!
-//! So a stream that has begun holds a connection and nothing else: the session, its buffers and all that was needed to
-//! find a node are given back while it lasts.
+//! So a stream that has begun holds a connection and its place in the log, not the session, its buffers and the futures
+//! around it. (One that `retry.resume` may continue keeps them.)
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -158,7 +158,7 @@ impl Slot {
     }
 }
 
-/// The connection as a session sees it. When it has been taken away, it takes everything and gives nothing.
+/// The connection as a session sees it. Once it has been taken away, writes are swallowed and reads say that it has ended.
 #[derive(Debug)]
 pub struct Lent(Slot);
 
@@ -243,7 +243,8 @@ impl GetSocketDigest for Lent {
     }
 }
 
-/// Not needed: which HTTP is spoken is found out before there is a session.
+/// Not supported: [`super::preface`] has looked before there was a session. Pingora, which would look for HTTP/2 here, then
+/// believes what it was told.
 impl Peek for Lent {}
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Refused {
             Self::TooLong => "not resumed: the text is longer than retry.resume_text_max",
             Self::NotUnderstood => "not resumed: the request or the stream is not in OpenAI's form",
             Self::NotRepeatable => "not resumed: the method may not be repeated (retry.methods)",
-            Self::KillsNodes => "not resumed: two nodes died of this request",
+            Self::KillsNodes => "not resumed: nodes died of this request",
             Self::UsedUp => "not resumed: retry.resume_max is used up",
         }
     }

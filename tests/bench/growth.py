@@ -1,4 +1,4 @@
-"""What a request costs as the fleet and the work under way grow: it must not."""
+"""Whether a request costs more as the fleet and the work under way grow."""
 
 import functools
 

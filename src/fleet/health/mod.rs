@@ -16,7 +16,7 @@ mod state;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use ramp::{EVENTS, Ramp};
+pub use ramp::{PIECES, Ramp};
 pub use state::{Ejection, Probe, State};
 
 use super::checks::Checks;
@@ -247,7 +247,8 @@ impl Health {
         same
     }
 
-    /// When it died that is seen to be dying `now`: with many requests in flight it takes a while until all have been told.
+    /// When the deaths began of which there is one more `now`: with many requests in flight it takes a while until all have
+    /// been told, and while nothing else is heard of an ejected node, a death is no news however late it comes.
     pub fn died_at(&self, now: Instant) -> Instant {
         let unheard = !self.is_up() && self.ramp.is_none();
         let same = |last: Instant| unheard || now.saturating_duration_since(last) <= DEATH_BURST;

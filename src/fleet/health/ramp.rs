@@ -1,12 +1,11 @@
-//! How much a node may have that has come back: its part of the time of `slow_start`, or what it has earned by its answers,
+//! How much a node may have that has come back: the part of `slow_start` that has passed, or what it has earned by its answers,
 //! whichever is more.
 //!
-//! Time knows nothing of the node. While one that is well waits, a batch of 12 s loses 5 % (`tests/sim/goodput/crash.rs`), and
-//! what makes one slow at first (cold caches, graphs that are not compiled) goes by work and not by waiting. So answers count,
+//! Time knows nothing of the node: one that is well waits for nothing, and what makes one slow at first (cold caches, graphs that are not compiled) goes by work and not by waiting. So answers count,
 //! in rounds: each time that it has answered as many requests as it had in flight when the round began, its share has grown
 //! by [`GROWTH`]. That keeps its own time, as the window of a TCP connection does: a node that is well has all of its share
 //! after three service times, one that is cold earns it as slowly as it answers. Answers of minutes come too late for that:
-//! there time decides, or the events of streams.
+//! there time decides, or the pieces of streams.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,8 @@ use std::time::{Duration, Instant};
 pub const SMALLEST: f64 = 0.05;
 /// What a round is worth.
 pub const GROWTH: f64 = 4.0;
-/// So many events of streams show as much as one answer.
-pub const EVENTS: f64 = 32.0;
+/// So many pieces of streams, with an event or more in each, show as much as one answer; the end of a stream is one, too.
+pub const PIECES: f64 = 32.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ramp {

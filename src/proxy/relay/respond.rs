@@ -165,6 +165,7 @@ pub async fn pass_on(
     }
     // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
     ctx.body = Some(Bytes::new());
+    ctx.held = None;
     give_back(ctx);
     if let Some(failed) = broken {
         return Err(Broken::after(failed));
@@ -178,7 +179,7 @@ pub async fn pass_on(
 }
 
 /// Where the rest of a response goes.
-pub trait Client {
+pub trait Receiver {
     /// Sends these bytes, which may be none at the end. Not to be called again before it has returned.
     fn write(&mut self, chunk: Bytes, ended: bool) -> impl Future<Output = Result<(), ClientLeft>> + Send;
     /// Resolves when the client has left.
@@ -189,7 +190,7 @@ pub trait Client {
 #[derive(Debug)]
 pub struct ClientLeft;
 
-impl Client for Session {
+impl Receiver for Session {
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), ClientLeft> {
         let tasks = vec![HttpTask::Body(Some(chunk), ended)];
         self.write_response_tasks(tasks).await.map(|_| ()).map_err(|_| ClientLeft)
@@ -296,7 +297,7 @@ async fn watched(
 }
 
 /// From after the first bytes to the end.
-pub async fn pass_rest(client: &mut impl Client, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
+pub async fn pass_rest(client: &mut impl Receiver, ctx: &mut Ctx, answer: &mut Answer) -> Result<(), Broken> {
     while !answer.ended {
         let events = answer.watch.as_ref().map(Watch::events);
         let given_up = ctx.head_alone.then(|| ctx.given_up());

@@ -10,23 +10,24 @@ use http::header::TRANSFER_ENCODING;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use super::super::connection;
 use super::super::ctx::Ctx;
-use super::super::edge;
 use super::super::intake::{self, Asked};
 use super::super::wire::Wire;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
-use super::respond::{self, Broken, Client, ClientLeft};
+use super::respond::{self, Broken, ClientLeft, Receiver};
 use crate::outcome::Outcome;
 
-/// What a client sends before it has its answer is kept up to this size, in bytes; then nobody reads, and sees it leave.
+/// What a client sends before it has its answer is kept up to this size, in bytes. Then nothing more is read, and that it
+/// has left shows only when a write fails.
 const EARLY_MAX: usize = 64 * 1024;
 
 /// A size in hexadecimal and the end of its line, in bytes.
 const SIZE_LINE_MAX: usize = 2 * size_of::<usize>() + 2;
 
 /// One response on its way, from after its first bytes to its end.
-pub struct Rest {
+struct Rest {
     chunks: Chunks,
     ctx: Ctx,
     answer: Answer,
@@ -47,7 +48,7 @@ struct Chunks {
 }
 
 /// The response goes on without the session, if it can: what is left is a chunked body for an HTTP/1.1 client that no
-/// other node will continue. Otherwise the answer comes back.
+/// other node will continue. If it cannot, the answer comes back.
 pub fn hand_over(
     gateway: &Gateway,
     session: &Session,
@@ -59,27 +60,28 @@ pub fn hand_over(
     let is_chunked = session.response_written().is_some_and(|head| {
         head.headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding == headers::CHUNKED)
     });
-    if answer.ended || !is_chunked || ctx.story.is_some() || session.is_http2() {
+    if answer.ended || !is_chunked || ctx.story.is_some() {
         return Some(answer);
     }
-    let Some(wire) = edge::take_wire() else { return Some(answer) };
+    let Some(wire) = connection::take_wire() else { return Some(answer) };
     let chunks = Chunks {
         wire,
         limit: ctx.fleet.config.server.client.send_timeout,
         sent: session.body_bytes_sent() as u64,
     };
     let asked = intake::asked(session);
-    let spent = Ctx::spent(ctx.fleet.clone());
-    let ctx = std::mem::replace(ctx, spent);
+    let handed_over = Ctx::handed_over(ctx.fleet.clone());
+    let ctx = std::mem::replace(ctx, handed_over);
     let gateway = gateway.clone();
-    edge::leave(Box::new(Rest { chunks, ctx, answer, gateway, asked, outcome, reuse_hash }));
+    let rest = Rest { chunks, ctx, answer, gateway, asked, outcome, reuse_hash };
+    connection::leave(Box::pin(rest.relay()));
     None
 }
 
 impl Rest {
     /// Relays it. Gives the connection back if the response is whole and another request may come on it.
-    pub async fn relay(mut self: Box<Self>) -> Option<Wire> {
-        let Self { chunks, ctx, answer, outcome, .. } = &mut *self;
+    async fn relay(mut self) -> Option<Wire> {
+        let Self { chunks, ctx, answer, outcome, .. } = &mut self;
         let passed = respond::pass_rest(chunks, ctx, answer).await;
         let is_whole = passed.is_ok();
         match passed {
@@ -98,7 +100,7 @@ impl Rest {
                 }
             }
         }
-        let Self { chunks, mut ctx, answer, gateway, asked, reuse_hash, .. } = *self;
+        let Self { chunks, mut ctx, answer, gateway, asked, reuse_hash, .. } = self;
         if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
             respond::release(&gateway, member, reuse_hash, answer.node);
         }
@@ -107,13 +109,12 @@ impl Rest {
     }
 }
 
-impl Client for Chunks {
+impl Receiver for Chunks {
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), ClientLeft> {
         let mut room = [0; SIZE_LINE_MAX];
         let (line, line_end): (&[u8], &[u8]) =
             if chunk.is_empty() { (b"", b"") } else { (size_line(chunk.len(), &mut room), b"\r\n") };
         let last: &[u8] = if ended { b"0\r\n\r\n" } else { b"" };
-        self.sent += chunk.len() as u64;
         let mut parts = Some([line, &chunk, line_end, last]);
         let mut flushed = pin!(poll_fn(|cx| {
             if let Some(parts) = parts.take() {
@@ -122,13 +123,12 @@ impl Client for Chunks {
             self.wire.poll_flush(cx)
         }));
         // most writes are taken at once: no timer for those
-        match poll_fn(|cx| Poll::Ready(flushed.as_mut().poll(cx))).await {
-            Poll::Ready(flushed) => flushed.map_err(|_| ClientLeft),
-            Poll::Pending => match timeout(self.limit, flushed).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) | Err(_) => Err(ClientLeft),
-            },
-        }
+        let written = match poll_fn(|cx| Poll::Ready(flushed.as_mut().poll(cx))).await {
+            Poll::Ready(flushed) => flushed.is_ok(),
+            Poll::Pending => matches!(timeout(self.limit, flushed).await, Ok(Ok(()))),
+        };
+        self.sent += if written { chunk.len() as u64 } else { 0 };
+        if written { Ok(()) } else { Err(ClientLeft) }
     }
 
     async fn gone(&mut self) {

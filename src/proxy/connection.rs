@@ -1,0 +1,69 @@
+//! What the task of an HTTP/1 connection and the request on it tell each other. HTTP/2 serves requests in tasks of their own.
+
+use std::cell::Cell;
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+use super::wire::{Slot, Wire};
+
+/// What is left of a response when its session has ended. Gives the connection back if another request may come on it.
+pub type Rest = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
+
+tokio::task_local! {
+    static CONNECTION: Connection;
+}
+
+struct Connection {
+    slot: Slot,
+    /// The first request's header must be complete by then; `None` once that request is under way.
+    first_header_by: Cell<Option<Instant>>,
+    /// The header of the present request has been read.
+    header_complete: Cell<bool>,
+    rest: Cell<Option<Rest>>,
+}
+
+/// Serves a connection whose first header must be complete by then.
+pub async fn scope(slot: Slot, header_by: Instant, requests: impl Future<Output = ()>) {
+    let connection = Connection {
+        slot,
+        first_header_by: Cell::new(Some(header_by)),
+        header_complete: Cell::new(false),
+        rest: Cell::default(),
+    };
+    CONNECTION.scope(connection, requests).await;
+}
+
+/// The next request begins. For the first one: by when its header must be complete.
+pub fn begin_request() -> Option<Instant> {
+    let first = CONNECTION.try_with(|connection| {
+        connection.header_complete.set(false);
+        connection.first_header_by.take()
+    });
+    first.ok().flatten()
+}
+
+/// The header of the request that this task serves has been read.
+pub fn complete_header() {
+    let _ = CONNECTION.try_with(|connection| connection.header_complete.set(true));
+}
+
+pub fn header_is_complete() -> bool {
+    CONNECTION.try_with(|connection| connection.header_complete.get()).unwrap_or(true)
+}
+
+/// The connection of the request that this task serves; `None` over HTTP/2, where others share it. Whoever takes it leaves
+/// a [`Rest`]; what the session writes from now on goes nowhere.
+pub fn take_wire() -> Option<Wire> {
+    CONNECTION.try_with(|connection| connection.slot.take()).ok()?
+}
+
+/// To go on when the session has ended.
+pub fn leave(rest: Rest) {
+    let _ = CONNECTION.try_with(|connection| connection.rest.set(Some(rest)));
+}
+
+/// What the request that has just ended has left.
+pub fn rest() -> Option<Rest> {
+    CONNECTION.try_with(|connection| connection.rest.take()).ok()?
+}
