@@ -1,14 +1,11 @@
 //! What the task of an HTTP/1 connection and the request on it tell each other. HTTP/2 serves requests in tasks of their own.
 
 use std::cell::Cell;
-use std::pin::Pin;
 
 use tokio::time::Instant;
 
+use super::relay::Rest;
 use super::wire::{Slot, Wire};
-
-/// What is left of a response when its session has ended. Gives the connection back if another request may come on it.
-pub type Rest = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
 
 tokio::task_local! {
     static CONNECTION: Connection;
@@ -20,18 +17,18 @@ struct Connection {
     first_header_by: Cell<Option<Instant>>,
     /// The header of the present request has been read.
     header_complete: Cell<bool>,
-    rest: Cell<Option<Rest>>,
+    rest: Cell<Option<Box<Rest>>>,
 }
 
-/// Serves a connection whose first header must be complete by then.
-pub async fn scope(slot: Slot, header_by: Instant, requests: impl Future<Output = ()>) {
+/// Serves a connection whose first header must be complete by then. Not `async`: such a future keeps what it is given twice.
+pub fn scope(slot: Slot, header_by: Instant, requests: impl Future<Output = ()>) -> impl Future<Output = ()> {
     let connection = Connection {
         slot,
         first_header_by: Cell::new(Some(header_by)),
         header_complete: Cell::new(false),
         rest: Cell::default(),
     };
-    CONNECTION.scope(connection, requests).await;
+    CONNECTION.scope(connection, requests)
 }
 
 /// The next request begins. For the first one: by when its header must be complete.
@@ -59,11 +56,11 @@ pub fn take_wire() -> Option<Wire> {
 }
 
 /// To go on when the session has ended.
-pub fn leave(rest: Rest) {
+pub fn leave(rest: Box<Rest>) {
     let _ = CONNECTION.try_with(|connection| connection.rest.set(Some(rest)));
 }
 
 /// What the request that has just ended has left.
-pub fn rest() -> Option<Rest> {
+pub fn rest() -> Option<Box<Rest>> {
     CONNECTION.try_with(|connection| connection.rest.take()).ok()?
 }

@@ -146,7 +146,7 @@ impl Requests {
         loop {
             let next = self.process_new_http(session, shutdown).await;
             if let Some(rest) = connection::rest() {
-                let Some(wire) = rest.await else { return };
+                let Some(wire) = rest.relay().await else { return };
                 slot.put(wire);
             }
             let Some((stream, settings)) = next.map(ReusedHttpStream::consume) else { return };

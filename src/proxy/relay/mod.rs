@@ -18,6 +18,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 pub use respond::{Held, dress};
+pub use rest::Rest;
 
 use super::Gateway;
 use super::ctx::Ctx;

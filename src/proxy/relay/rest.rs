@@ -27,7 +27,7 @@ const EARLY_MAX: usize = 64 * 1024;
 const SIZE_LINE_MAX: usize = 2 * size_of::<usize>() + 2;
 
 /// One response on its way, from after its first bytes to its end.
-struct Rest {
+pub struct Rest {
     chunks: Chunks,
     ctx: Ctx,
     answer: Answer,
@@ -73,15 +73,14 @@ pub fn hand_over(
     let handed_over = Ctx::handed_over(ctx.fleet.clone());
     let ctx = std::mem::replace(ctx, handed_over);
     let gateway = gateway.clone();
-    let rest = Rest { chunks, ctx, answer, gateway, asked, outcome, reuse_hash };
-    connection::leave(Box::pin(rest.relay()));
+    connection::leave(Box::new(Rest { chunks, ctx, answer, gateway, asked, outcome, reuse_hash }));
     None
 }
 
 impl Rest {
     /// Relays it. Gives the connection back if the response is whole and another request may come on it.
-    async fn relay(mut self) -> Option<Wire> {
-        let Self { chunks, ctx, answer, outcome, .. } = &mut self;
+    pub async fn relay(mut self: Box<Self>) -> Option<Wire> {
+        let Self { chunks, ctx, answer, outcome, .. } = &mut *self;
         let passed = respond::pass_rest(chunks, ctx, answer).await;
         let is_whole = passed.is_ok();
         match passed {
@@ -100,7 +99,7 @@ impl Rest {
                 }
             }
         }
-        let Self { chunks, mut ctx, answer, gateway, asked, reuse_hash, .. } = self;
+        let Self { chunks, mut ctx, answer, gateway, asked, reuse_hash, .. } = *self;
         if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
             respond::release(&gateway, member, reuse_hash, answer.node);
         }
