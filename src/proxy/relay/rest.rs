@@ -113,7 +113,6 @@ impl Client for Chunks {
         let (line, line_end): (&[u8], &[u8]) =
             if chunk.is_empty() { (b"", b"") } else { (size_line(chunk.len(), &mut room), b"\r\n") };
         let last: &[u8] = if ended { b"0\r\n\r\n" } else { b"" };
-        self.sent += chunk.len() as u64;
         let mut parts = Some([line, &chunk, line_end, last]);
         let mut flushed = pin!(poll_fn(|cx| {
             if let Some(parts) = parts.take() {
@@ -123,12 +122,14 @@ impl Client for Chunks {
         }));
         // most writes are taken at once: no timer for those
         match poll_fn(|cx| Poll::Ready(flushed.as_mut().poll(cx))).await {
-            Poll::Ready(flushed) => flushed.map_err(|_| ClientLeft),
+            Poll::Ready(flushed) => flushed.map_err(|_| ClientLeft)?,
             Poll::Pending => match timeout(self.limit, flushed).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) | Err(_) => Err(ClientLeft),
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(ClientLeft),
             },
         }
+        self.sent += chunk.len() as u64;
+        Ok(())
     }
 
     async fn gone(&mut self) {
