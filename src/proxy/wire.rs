@@ -24,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const TOGETHER_MAX: usize = 4096;
 /// What is read at a time of what the client sends too early.
 const READ_SIZE: usize = 4096;
+/// How often that is done at the end.
+const DRAIN_READS: usize = 16;
 
 /// The connection itself.
 #[derive(Debug)]
@@ -115,10 +117,20 @@ impl Wire {
     }
 }
 
-/// What was written goes out before the connection is closed, if it is taken at once.
+/// What was written goes out before the connection is closed, if it is taken at once. What has come is read, for a socket
+/// that is closed with unread bytes in it resets its connection, and the reset may overtake the answer.
 impl Drop for Wire {
     fn drop(&mut self) {
-        let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = self.poll_flush(&mut cx);
+        for _ in 0..DRAIN_READS {
+            let mut room = [MaybeUninit::uninit(); READ_SIZE];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
+            if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
+                break;
+            }
+        }
     }
 }
 

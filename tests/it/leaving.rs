@@ -8,8 +8,8 @@ use http::Version;
 use http_body_util::BodyExt;
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, Raw, chat, eventually, fault, free_port, nodes_like, pool, pool_of,
-    run, steps,
+    Client, Gateway, LIMIT, Outgoing, Raw, Script, chat, eventually, fault, free_port, nodes_like, pool,
+    pool_of, run, steps,
 };
 
 /// How soon the node must know. Measured several times, of which the best counts: the machine is busy with other tests.
@@ -161,5 +161,25 @@ fn a_client_that_does_not_read_is_cut_after_send_timeout() {
         let response = client.begin(request.body(Outgoing::sized(body.into())).unwrap()).await.unwrap();
         gateway.at_rest().await;
         assert!(response.into_body().collect().await.is_err(), "it is not whole");
+    });
+}
+
+#[test]
+fn the_log_counts_no_bytes_that_a_client_which_stops_reading_has_not_got() {
+    run(async {
+        let script = Script::listen().await;
+        let server = format!("client: {{ send_timeout: 100ms }}, {LOG}");
+        let gateway = Gateway::with(&server, &script.pool("")).await;
+        let client =
+            Raw::send(&gateway, "POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        let size = 64 * 1024 * 1024;
+        assert!(!node.try_write(format!("{size:x}\r\n{}", "x".repeat(size))).await, "it is cut off");
+        gateway.at_rest().await;
+        let counted = json(&gateway.log_lines("access.json")[0])["bytes_sent"].as_u64().unwrap();
+        let (got, _) = client.rest().await;
+        let got = got.iter().filter(|byte| **byte == b'x').count() as u64;
+        assert!(0 < counted && counted <= got, "{counted} in the log, {got} came");
     });
 }

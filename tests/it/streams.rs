@@ -330,3 +330,25 @@ fn a_client_that_sends_without_end_while_a_stream_flows_is_held_up_and_the_strea
         assert_eq!(client.response().await.1, "ok");
     });
 }
+
+/// A socket that is closed with unread bytes in it resets its connection.
+#[test]
+fn what_a_client_sends_too_early_does_not_reset_the_end_of_its_answer() {
+    run(async {
+        let asked = ASK.replacen("Host: x", "Host: x\r\nConnection: close", 1);
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned();
+        let broken = format!("{STREAM}9\r\ndata: 1\n\n\r\n");
+        for (pool, end) in [("", answer), ("retry: { resume: on }", broken)] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool(pool)).await;
+            let mut client = Raw::send(&gateway, &asked).await;
+            let (mut node, _) = script.request().await;
+            client.write(ASK).await;
+            node.write(&end).await;
+            drop(node);
+            let (text, ended) = client.rest_as_text().await;
+            assert!(text.starts_with("HTTP/1.1 200 ") && ended == Ended::Fin, "{ended:?}: {text}");
+            gateway.at_rest().await;
+        }
+    });
+}
