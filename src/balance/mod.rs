@@ -1,12 +1,14 @@
 //! Which of the candidates gets the next request.
 //!
-//! The choice is a pure function of a dense slice of [`Candidate`]s, which the pool keeps up to date as
-//! leases come and go. One pass over it costs less than a heap's bookkeeping up to hundreds of nodes, and
-//! does not grow with the requests in flight.
+//! The choice is a pure function of [`Candidates`], which the pool keeps up to date as leases come and go. What it costs does
+//! not grow with the requests in flight, and for the default policy only with the logarithm of the number of nodes.
 
+mod candidates;
 pub mod learned;
 mod policy;
+mod tournament;
 
+pub use candidates::Candidates;
 pub use policy::{Turn, choose};
 
 /// When a candidate may be taken: a lower tier always goes first.

@@ -1,6 +1,6 @@
-//! The policies: an enum and a match, each one pass over the candidates.
+//! The policies: an enum and a match.
 
-use super::{Candidate, Tier};
+use super::{Candidate, Candidates, Tier};
 use crate::config::Balance;
 
 /// What a policy remembers from one choice to the next.
@@ -25,21 +25,22 @@ impl Turn {
 /// `random` is a number in `0.0..1.0`.
 pub fn choose(
     policy: Balance,
-    candidates: &mut [Candidate],
+    candidates: &mut Candidates,
     last: Tier,
     skip: &[usize],
     turn: &mut Turn,
     random: f64,
 ) -> Option<usize> {
     let chosen = match policy {
-        Balance::LeastInFlight => smallest(candidates, last, skip, turn.cursor, Candidate::score),
-        Balance::RoundRobin => smallest(candidates, last, skip, turn.cursor, |c| c.next_turn(turn.now)),
+        Balance::LeastInFlight => candidates.least_loaded(last, skip, turn.cursor),
+        Balance::RoundRobin => next_in_turn(candidates, last, skip, turn),
         Balance::Random => weighted(candidates, last, skip, random),
     }?;
     turn.cursor = chosen + 1;
-    let taken = &mut candidates[chosen];
-    turn.now = taken.next_turn(turn.now);
-    taken.turn = turn.now;
+    if policy == Balance::RoundRobin {
+        turn.now = candidates[chosen].next_turn(turn.now);
+        candidates.update(chosen, |taken| taken.turn = turn.now);
+    }
     Some(chosen)
 }
 
@@ -47,32 +48,24 @@ fn may_take(candidate: &Candidate, position: usize, last: Tier, skip: &[usize]) 
     candidate.tier <= last && candidate.has_room() && !skip.contains(&position)
 }
 
-/// The smallest `(tier, score)`; of equals the first at or after `cursor`.
-fn smallest(
-    candidates: &[Candidate],
-    last: Tier,
-    skip: &[usize],
-    cursor: usize,
-    score: impl Fn(&Candidate) -> f64,
-) -> Option<usize> {
-    let start = if cursor < candidates.len() { cursor } else { 0 };
-    let (before, after) = candidates.split_at(start);
-    let (mut best, mut best_tier, mut best_score) = (None, last, f64::INFINITY);
-    let mut look = |position: usize, candidate: &Candidate| {
+/// The smallest `(tier, next turn)`; of equals the first at or after the cursor.
+fn next_in_turn(candidates: &Candidates, last: Tier, skip: &[usize], turn: &Turn) -> Option<usize> {
+    let start = if turn.cursor < candidates.len() { turn.cursor } else { 0 };
+    let (mut best, mut best_tier, mut best_turn) = (None, last, f64::INFINITY);
+    for place in (start..candidates.len()).chain(0..start) {
+        let candidate = &candidates[place];
         // most are no better than the best so far, which is seen without looking at anything else
-        let score = score(candidate);
-        let better = candidate.tier < best_tier || candidate.tier == best_tier && score < best_score;
-        if better && candidate.has_room() && !skip.contains(&position) {
-            (best, best_tier, best_score) = (Some(position), candidate.tier, score);
+        let next = candidate.next_turn(turn.now);
+        let better = candidate.tier < best_tier || candidate.tier == best_tier && next < best_turn;
+        if better && candidate.has_room() && !skip.contains(&place) {
+            (best, best_tier, best_turn) = (Some(place), candidate.tier, next);
         }
-    };
-    after.iter().enumerate().for_each(|(index, candidate)| look(start + index, candidate));
-    before.iter().enumerate().for_each(|(index, candidate)| look(index, candidate));
+    }
     best
 }
 
 /// One of the lowest tier, with a chance in proportion to its rate.
-fn weighted(candidates: &[Candidate], last: Tier, skip: &[usize], random: f64) -> Option<usize> {
+fn weighted(candidates: &Candidates, last: Tier, skip: &[usize], random: f64) -> Option<usize> {
     let eligible = |position: usize| may_take(&candidates[position], position, last, skip);
     let lowest = (0..candidates.len()).filter(|p| eligible(*p)).map(|p| candidates[p].tier).min()?;
     let members = || (0..candidates.len()).filter(|p| eligible(*p) && candidates[*p].tier == lowest);
@@ -103,32 +96,32 @@ mod tests {
         }
     }
 
-    fn pick(candidates: &mut [Candidate], skip: &[usize]) -> Option<usize> {
-        let mut turn = Turn::default();
-        choose(Balance::LeastInFlight, candidates, Tier::Busy, skip, &mut turn, 0.0)
+    fn pick(candidates: &[Candidate], skip: &[usize]) -> Option<usize> {
+        let (mut candidates, mut turn) = (candidates.iter().copied().collect(), Turn::default());
+        choose(Balance::LeastInFlight, &mut candidates, Tier::Busy, skip, &mut turn, 0.0)
     }
 
     /// How many of `n` requests each node gets when each is held open.
     fn spread(policy: Balance, weights: &[f64], n: u32) -> Vec<u32> {
-        let mut candidates: Vec<_> = weights.iter().map(|w| node(0, *w)).collect();
+        let mut candidates: Candidates = weights.iter().map(|w| node(0, *w)).collect();
         let mut turn = Turn::default();
         for i in 0..n {
             let random = f64::from(i) * 0.618_034 % 1.0;
             let chosen = choose(policy, &mut candidates, Tier::Usable, &[], &mut turn, random);
-            candidates[chosen.unwrap()].in_flight += 1;
+            candidates.update(chosen.unwrap(), |c| c.in_flight += 1);
         }
         candidates.iter().map(|c| c.in_flight).collect()
     }
 
     #[test]
     fn fewest_in_flight_wins() {
-        assert_eq!(pick(&mut [node(3, 1.0), node(1, 1.0), node(2, 1.0)], &[]), Some(1));
+        assert_eq!(pick(&[node(3, 1.0), node(1, 1.0), node(2, 1.0)], &[]), Some(1));
     }
 
     #[test]
     fn weight_scales_the_load() {
         // (3 + 1) / 2 is less than (2 + 1) / 1
-        assert_eq!(pick(&mut [node(2, 1.0), node(3, 2.0)], &[]), Some(1));
+        assert_eq!(pick(&[node(2, 1.0), node(3, 2.0)], &[]), Some(1));
     }
 
     #[test]
@@ -137,8 +130,8 @@ mod tests {
         full.limit = 0;
         let mut never = node(0, 1.0);
         never.tier = Tier::Never;
-        assert_eq!(pick(&mut [node(0, 1.0), full, never, node(9, 1.0)], &[0]), Some(3));
-        assert_eq!(pick(&mut [node(0, 1.0), full, never], &[0]), None);
+        assert_eq!(pick(&[node(0, 1.0), full, never, node(9, 1.0)], &[0]), Some(3));
+        assert_eq!(pick(&[node(0, 1.0), full, never], &[0]), None);
     }
 
     #[test]
@@ -147,14 +140,14 @@ mod tests {
         busy.tier = Tier::Busy;
         let mut last = node(0, 1.0);
         last.tier = Tier::LastResort;
-        assert_eq!(pick(&mut [last, busy, node(100, 1.0)], &[]), Some(2));
-        assert_eq!(pick(&mut [last, busy, node(100, 1.0)], &[2]), Some(1));
-        assert_eq!(pick(&mut [last], &[]), None, "last resort only when it is allowed");
+        assert_eq!(pick(&[last, busy, node(100, 1.0)], &[]), Some(2));
+        assert_eq!(pick(&[last, busy, node(100, 1.0)], &[2]), Some(1));
+        assert_eq!(pick(&[last], &[]), None, "last resort only when it is allowed");
     }
 
     #[test]
     fn ties_go_in_turn() {
-        let mut candidates = vec![node(0, 1.0); 4];
+        let mut candidates = Candidates::from_iter([node(0, 1.0); 4]);
         let mut turn = Turn::default();
         let mut counts = [0; 4];
         for _ in 0..400 {
@@ -179,16 +172,16 @@ mod tests {
 
     #[test]
     fn round_robin_owes_a_newcomer_nothing() {
-        let mut candidates = vec![node(0, 1.0), node(0, 1.0)];
-        candidates[1].tier = Tier::Never;
+        let mut candidates = Candidates::from_iter([node(0, 1.0), node(0, 1.0)]);
+        candidates.update(1, |c| c.tier = Tier::Never);
         let mut turn = Turn::default();
-        let mut pick = |candidates: &mut Vec<Candidate>| {
+        let mut pick = |candidates: &mut Candidates| {
             choose(Balance::RoundRobin, candidates, Tier::Usable, &[], &mut turn, 0.0).unwrap()
         };
         for _ in 0..100 {
             assert_eq!(pick(&mut candidates), 0);
         }
-        candidates[1].tier = Tier::Usable;
+        candidates.update(1, |c| c.tier = Tier::Usable);
         let to_newcomer: usize = (0..10).map(|_| pick(&mut candidates)).sum();
         assert!((5..=6).contains(&to_newcomer), "{to_newcomer} of 10");
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 
-use crate::balance::{Candidate, Tier, Turn, choose};
+use crate::balance::{Candidate, Candidates, Tier, Turn, choose};
 use crate::config::Balance;
 
 /// The requests that a backend has now; lives in its `ext`.
@@ -56,13 +56,14 @@ impl BackendSelection for LeastInFlight {
             tier: Tier::Usable,
             turn: Candidate::NO_TURN,
         };
-        let mut candidates: Vec<_> = self.backends.iter().map(candidate).collect();
+        let mut candidates: Candidates = self.backends.iter().map(candidate).collect();
         let mut turn =
             Turn::starting_at(self.cursor.fetch_add(1, Ordering::Relaxed) % self.backends.len().max(1));
         let mut order = Vec::with_capacity(candidates.len());
         while let Some(next) =
-            choose(Balance::LeastInFlight, &mut candidates, Tier::Usable, &order, &mut turn, 0.0)
+            choose(Balance::LeastInFlight, &mut candidates, Tier::Usable, &[], &mut turn, 0.0)
         {
+            candidates.update(next, |candidate| candidate.tier = Tier::Never);
             order.push(next);
         }
         ByLoad { selection: Arc::clone(self), order: order.into_iter() }

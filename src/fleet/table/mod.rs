@@ -14,7 +14,7 @@ use super::lease::{Key, Lease};
 use super::node::{Node, NodeId};
 use super::pool::{Pool, Refusal};
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
-use crate::balance::{self, Candidate, Tier, Turn};
+use crate::balance::{self, Candidate, Candidates, Tier, Turn};
 use crate::config;
 use crate::outcome::Outcome;
 
@@ -32,7 +32,7 @@ pub(super) struct Table {
     /// Places are stable while a lease may refer to them, and used again afterwards.
     nodes: Vec<Option<Node>>,
     /// What the policy sees, place by place.
-    candidates: Vec<Candidate>,
+    candidates: Candidates,
     /// Places whose candidate changes with time.
     restless: Vec<usize>,
     /// When weights were last learned.
@@ -52,7 +52,7 @@ pub(super) struct Table {
 #[cfg(test)]
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
-    pub candidates: Vec<Candidate>,
+    pub candidates: Candidates,
     pub last: Tier,
     pub skip: Vec<usize>,
     pub place: usize,
@@ -67,7 +67,7 @@ impl Table {
             stall: conf.timeouts.stall,
             retired: false,
             nodes: Vec::new(),
-            candidates: Vec::new(),
+            candidates: Candidates::default(),
             restless: Vec::new(),
             learned: now,
             turn: Turn::default(),
@@ -112,7 +112,7 @@ impl Table {
             self.nodes.len() - 1
         });
         self.nodes[place] = Some(node);
-        self.candidates[place].turn = Candidate::NO_TURN;
+        self.candidates.update(place, |candidate| candidate.turn = Candidate::NO_TURN);
         self.refresh(place, now);
         Key { place, serial: self.last_serial }
     }
@@ -171,7 +171,7 @@ impl Table {
     fn bury(&mut self, place: usize) {
         if self.nodes[place].as_ref().is_some_and(|n| n.removed && n.in_flight == 0) {
             self.nodes[place] = None;
-            self.candidates[place].tier = Tier::Never;
+            self.candidates.update(place, |candidate| candidate.tier = Tier::Never);
         }
     }
 
@@ -192,7 +192,7 @@ impl Table {
 
     fn refresh(&mut self, place: usize, now: Instant) {
         let Some(node) = &self.nodes[place] else { return };
-        node.refresh(&mut self.candidates[place], &self.policy, now);
+        self.candidates.update(place, |candidate| node.refresh(candidate, &self.policy, now));
         if node.health.is_restless(&self.policy, now) && !self.restless.contains(&place) {
             self.restless.push(place);
         }
@@ -252,7 +252,7 @@ impl Table {
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
         node.in_flight += 1;
-        self.candidates[place].in_flight = node.in_flight;
+        self.candidates.update(place, |candidate| candidate.in_flight = node.in_flight);
         if self.stall.is_some() {
             node.at_work.insert(ticket, now);
         }
@@ -299,7 +299,8 @@ impl Table {
         let Some(node) = self.node(key) else { return };
         node.in_flight -= 1;
         node.at_work.remove(&ticket);
-        self.candidates[key.place].in_flight = self.nodes[key.place].as_ref().map_or(0, |n| n.in_flight);
+        let in_flight = node.in_flight;
+        self.candidates.update(key.place, |candidate| candidate.in_flight = in_flight);
         self.bury(key.place);
     }
 

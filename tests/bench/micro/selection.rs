@@ -1,9 +1,9 @@
-//! One choice among so many nodes, without the lock.
+//! One choice among so many nodes, a request taken and given back, without the lock.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
-use evenkeel::balance::{Candidate, Tier, Turn, choose};
+use evenkeel::balance::{Candidate, Candidates, Tier, Turn, choose};
 use evenkeel::config::Balance;
 
 use crate::counts::Case;
@@ -23,12 +23,15 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn choice(count: u32) -> impl FnMut() -> Option<usize> {
-    let mut candidates: Vec<_> = (0..count).map(candidate).collect();
+    let mut candidates: Candidates = (0..count).map(candidate).collect();
     let mut turn = Turn::default();
     move || {
         let last = Tier::BusyLastResort;
-        // as if the one that is chosen got a request and gave it back: the loads stay unequal
-        choose(Balance::LeastInFlight, black_box(&mut candidates), last, &[], &mut turn, 0.5)
+        let chosen = choose(Balance::LeastInFlight, black_box(&mut candidates), last, &[], &mut turn, 0.5)?;
+        // the loads stay unequal, and what a lease changes is counted too
+        candidates.update(chosen, |candidate| candidate.in_flight += 1);
+        candidates.update(chosen, |candidate| candidate.in_flight -= 1);
+        Some(chosen)
     }
 }
 

@@ -1,0 +1,87 @@
+//! The nodes as a policy sees them, place by place, and ranked.
+
+use std::ops::Index;
+
+use super::tournament::Tournament;
+use super::{Candidate, Tier};
+
+/// Candidates by place. They are changed through [`Candidates::update`] alone, so that the ranking is always true.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates {
+    all: Vec<Candidate>,
+    ranking: Tournament,
+}
+
+impl Candidates {
+    pub fn push(&mut self, candidate: Candidate) {
+        self.all.push(candidate);
+        self.ranking.push(rank(&candidate));
+    }
+
+    pub fn update(&mut self, place: usize, change: impl FnOnce(&mut Candidate)) {
+        change(&mut self.all[place]);
+        self.ranking.set(place, rank(&self.all[place]));
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Candidate> {
+        self.all.iter()
+    }
+
+    /// The one with the lowest tier up to `last`, and of those with the smallest score; of equals the first at or after
+    /// `cursor`. `skip` are places that are passed over.
+    pub(super) fn least_loaded(&mut self, last: Tier, skip: &[usize], cursor: usize) -> Option<usize> {
+        let first_tried = skip.iter().filter(|place| **place < self.all.len());
+        first_tried.clone().for_each(|place| self.ranking.set(*place, Tournament::OUT));
+        let best = self.ranking.best().filter(|rank| *rank < worse_than(last));
+        let chosen =
+            best.and_then(|rank| self.ranking.first(cursor, rank).or_else(|| self.ranking.first(0, rank)));
+        first_tried.for_each(|place| self.ranking.set(*place, rank(&self.all[*place])));
+        chosen
+    }
+}
+
+impl Index<usize> for Candidates {
+    type Output = Candidate;
+
+    fn index(&self, place: usize) -> &Candidate {
+        &self.all[place]
+    }
+}
+
+impl FromIterator<Candidate> for Candidates {
+    fn from_iter<I: IntoIterator<Item = Candidate>>(candidates: I) -> Self {
+        let mut all = Self::default();
+        candidates.into_iter().for_each(|candidate| all.push(candidate));
+        all
+    }
+}
+
+/// The tier is above the score, in the three bits that the last digits of the score are short of. Those do not matter: they
+/// are less than the rounding of a score.
+const TIER_BITS: u32 = 3;
+
+/// One number that orders by tier, then by score. A positive float's bits are in the order of its values (IEEE 754, 5.10),
+/// and its sign bit is zero.
+fn rank(candidate: &Candidate) -> u64 {
+    if candidate.tier == Tier::Never || !candidate.has_room() {
+        return Tournament::OUT;
+    }
+    lowest_of(candidate.tier) | candidate.score().to_bits() >> TIER_BITS
+}
+
+fn lowest_of(tier: Tier) -> u64 {
+    (tier as u64) << (63 - TIER_BITS)
+}
+
+/// Ranks of `last` and the tiers before it are less than this.
+fn worse_than(last: Tier) -> u64 {
+    lowest_of(last) + lowest_of(Tier::Usable)
+}
