@@ -19,6 +19,7 @@ mod reply;
 pub mod selection;
 mod stock;
 mod upgrade;
+mod upstream;
 mod wire;
 
 use std::sync::Arc;
@@ -26,7 +27,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::l4::ext::TcpKeepalive;
@@ -36,6 +36,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use ctx::Ctx;
 pub use edge::Edge;
+pub use upstream::{Closing, Upstream};
 
 use crate::config::HttpVersion;
 use crate::fleet::Member;
@@ -61,12 +62,12 @@ pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
 pub struct Gateway {
     pub live: Arc<Live>,
     log: AccessLogWriter,
-    connector: Arc<TransportConnector>,
+    upstream: Arc<Upstream>,
 }
 
 impl Gateway {
-    pub fn new(live: Arc<Live>, log: AccessLogWriter, connector: TransportConnector) -> Self {
-        Self { live, log, connector: Arc::new(connector) }
+    pub fn new(live: Arc<Live>, log: AccessLogWriter, upstream: Arc<Upstream>) -> Self {
+        Self { live, log, upstream }
     }
 
     /// The end of a request: its numbers, and its line in the access log.
@@ -79,6 +80,34 @@ impl Gateway {
         }
         self.log.write(format, &entry);
         ctx.under_way = None;
+    }
+
+    /// Chooses and leases the node of the next attempt. The pool may be another than before, after a reload.
+    async fn lease(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Member> {
+        let mut member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let mut acquired = acquire::acquire(session, ctx, &member).await;
+        while let Err(NoLease::Retired) = acquired {
+            member = intake::route_again(&self.live, ctx).await?;
+            acquired = acquire::acquire(session, ctx, &member).await;
+        }
+        match acquired {
+            Ok(lease) => {
+                ctx.lease = Some(lease);
+                Ok(member)
+            }
+            Err(NoLease::UseWhatIsHeld | NoLease::Retired) => {
+                Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left")
+            }
+            Err(NoLease::ClientGone) => {
+                ctx.client_gone = true;
+                Err(Error::new(ErrorType::ConnectionClosed).into_down())
+            }
+            Err(NoLease::Failed(failure)) => {
+                let status = failure.status;
+                ctx.failure = Some(failure);
+                Err(Error::new(ErrorType::HTTPStatus(status)).into_up())
+            }
+        }
     }
 
     fn peer(member: &Member, address: std::net::SocketAddr, is_upgrade: bool) -> HttpPeer {
@@ -125,33 +154,11 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    /// Chooses and leases the node of the next attempt.
+    /// For Pingora's own path; `relay` leases by itself.
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let mut member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let mut acquired = acquire::acquire(session, ctx, &member).await;
-        while let Err(NoLease::Retired) = acquired {
-            member = intake::route_again(&self.live, ctx).await?;
-            acquired = acquire::acquire(session, ctx, &member).await;
-        }
-        match acquired {
-            Ok(lease) => {
-                let peer = Self::peer(&member, lease.address(), session.is_upgrade_req());
-                ctx.lease = Some(lease);
-                Ok(Box::new(peer))
-            }
-            Err(NoLease::UseWhatIsHeld | NoLease::Retired) => {
-                Error::e_explain(ErrorType::HTTPStatus(502), "no other node is left")
-            }
-            Err(NoLease::ClientGone) => {
-                ctx.client_gone = true;
-                Err(Error::new(ErrorType::ConnectionClosed).into_down())
-            }
-            Err(NoLease::Failed(failure)) => {
-                let status = failure.status;
-                ctx.failure = Some(failure);
-                Err(Error::new(ErrorType::HTTPStatus(status)).into_up())
-            }
-        }
+        let member = self.lease(session, ctx).await?;
+        let lease = ctx.lease.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        Ok(Box::new(Self::peer(&member, lease.address(), session.is_upgrade_req())))
     }
 
     fn fail_to_connect(&self, _s: &mut Session, _p: &HttpPeer, ctx: &mut Ctx, e: Box<Error>) -> Box<Error> {

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server as Pingora};
@@ -28,11 +27,9 @@ use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
 use crate::discovery::Following;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
-use crate::proxy::{Edge, Gateway, tcp_keepalive};
+use crate::proxy::{Closing, Edge, Gateway, Upstream, tcp_keepalive};
 use crate::reload::Reloader;
 
-/// Idle connections to all nodes together that are kept.
-const KEPT_CONNECTIONS_MAX: usize = 16 * 1024;
 /// The stop is ours to time; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
 
@@ -71,8 +68,8 @@ impl Server {
         let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
         drop(handed_over);
-        let connector = TransportConnector::new(Some(ConnectorOptions::new(KEPT_CONNECTIONS_MAX)));
-        let gateway = Gateway::new(Arc::clone(&live), log.clone(), connector);
+        let upstream = Arc::new(Upstream::new(pingora.configuration.threads));
+        let gateway = Gateway::new(Arc::clone(&live), log.clone(), Arc::clone(&upstream));
         let edge = Edge::new(Arc::clone(&live), http_proxy(&pingora.configuration, gateway));
         let mut proxy = Service::new("gateway".into(), edge);
         for listener in &settings.listen {
@@ -86,6 +83,7 @@ impl Server {
             pingora.add_service(admin).add_dependency(&gateway);
         }
         pingora.add_service(background_service("asking", Asking::new(Arc::clone(&live))));
+        pingora.add_service(background_service("idle connections", Closing(upstream)));
         pingora.add_service(background_service("names", Following::new(Arc::clone(&live))));
         Ok(Self { live, log, reloader, pingora })
     }

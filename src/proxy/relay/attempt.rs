@@ -1,21 +1,22 @@
 //! One attempt on one node, up to the response head.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use pingora::connectors::TransportConnector;
 use pingora::http::ResponseHeader;
-use pingora::protocols::Stream;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
 use super::super::reply::Failure;
+use super::super::upstream::{Opening, Upstream};
 use super::events::Watch;
 use super::node::{NodeSession, Unread};
 use super::request;
@@ -53,24 +54,22 @@ enum Unsent {
 
 /// Sends the request to the leased node and reads the response head. An error is the gateway's own fault.
 pub async fn run(
-    connector: &TransportConnector,
+    upstream: &Upstream,
     session: &mut Session,
     ctx: &mut Ctx,
     member: &Member,
-    peer: &HttpPeer,
     fresh: bool,
 ) -> Result<Attempted> {
     let body = ctx.body.clone().unwrap_or_default();
     let sender = ctx.sender.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
     let lease = ctx.lease.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let name = Arc::clone(&lease.node().name);
+    let (name, address) = (Arc::clone(&lease.node().name), lease.address());
     let in_one = if body.len() <= ONE_WRITE_MAX { body.len() } else { 0 };
-    let header =
-        request::header(session.req_header(), body.len(), sender, &ctx.request_id, lease.address(), in_one);
+    let header = request::header(session.req_header(), body.len(), sender, &ctx.request_id, address, in_one);
     let mut wire = header.ok_or_else(|| Error::new(ErrorType::InvalidHTTPHeader))?;
     wire.extend_from_slice(&body[..in_one]);
     let connected = tokio::select! {
-        connected = connect(connector, peer, fresh) => connected,
+        connected = connect(upstream, address, member, fresh) => connected,
         () = gone(session) => return Ok(Attempted::Failed(Outcome::ClientGone)),
     };
     let (mut stream, reused) = match connected {
@@ -92,7 +91,7 @@ pub async fn run(
         }
         // a node may answer, and close, before it has read everything
         let limit = if sent.is_ok() { member.conf.timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
-        let mut node = NodeSession::new(stream, member.conf.timeouts.read);
+        let mut node = NodeSession::new(address, stream, member.conf.timeouts.read);
         let head = read_head(&mut node, &name, is_head, limit).await?;
         Ok((node, head))
     };
@@ -117,32 +116,37 @@ pub async fn run(
     })
 }
 
-async fn connect(connector: &TransportConnector, peer: &HttpPeer, fresh: bool) -> Result<(Stream, bool)> {
-    if !fresh && let Some(stream) = connector.reused_stream(peer).await {
+async fn connect(
+    upstream: &Upstream,
+    node: SocketAddr,
+    member: &Member,
+    fresh: bool,
+) -> io::Result<(TcpStream, bool)> {
+    if !fresh && let Some(stream) = upstream.reuse(node) {
         return Ok((stream, true));
     }
-    Ok((connector.new_stream(peer).await?, false))
+    let timeouts = &member.conf.timeouts;
+    let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+    Ok((Upstream::open(node, opening).await?, false))
 }
 
 /// Out of files, buffers or memory: no node is to blame, and none could be reached.
-fn is_our_fault(error: &Error) -> bool {
+fn is_our_fault(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const ENOBUFS: i32 = 105;
-    let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    let code = cause.and_then(std::io::Error::raw_os_error);
-    code.is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
+    error.raw_os_error().is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
 }
 
-fn our_fault(ctx: &mut Ctx, error: &Error) -> Box<Error> {
+fn our_fault(ctx: &mut Ctx, error: &io::Error) -> Box<Error> {
     log::error!("cannot open a connection to any node: {error}; raise the limit of open files (ulimit -n)");
     ctx.lease = None;
     ctx.failure = Some(Failure::new(503, "the gateway cannot open another connection").retry_after(1));
     Error::new(ErrorType::HTTPStatus(503)).into_in()
 }
 
-async fn send(stream: &mut Stream, start: &[u8], rest: &[u8], limit: Duration) -> Result<(), Unsent> {
+async fn send(stream: &mut TcpStream, start: &[u8], rest: &[u8], limit: Duration) -> Result<(), Unsent> {
     for step in std::iter::once(start).chain(rest.chunks(WRITE_STEP)) {
         match timeout(limit, stream.write_all(step)).await {
             Ok(Ok(())) => {}
@@ -150,7 +154,7 @@ async fn send(stream: &mut Stream, start: &[u8], rest: &[u8], limit: Duration) -
             Err(_) => return Err(Unsent::Timeout),
         }
     }
-    stream.flush().await.map_err(|_| Unsent::Closed)
+    Ok(())
 }
 
 async fn read_head(

@@ -13,9 +13,8 @@ mod request;
 mod respond;
 mod rest;
 
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
-use pingora_proxy::{ProxyHttp, Session};
+use pingora_proxy::Session;
 
 pub use respond::{Held, dress};
 pub use rest::Rest;
@@ -58,8 +57,8 @@ pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> R
 
 async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     loop {
-        let peer = match gateway.upstream_peer(session, ctx).await {
-            Ok(peer) => peer,
+        let member = match gateway.lease(session, ctx).await {
+            Ok(member) => member,
             Err(error) => match ctx.held.take() {
                 Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
                 None => {
@@ -70,12 +69,10 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
                 }
             },
         };
-        // not before: a reload may have moved the request to another pool
-        let member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         // a node must not see twice what may not be repeated, not even because its connection was stale
         let mut fresh = !ctx.repeatable;
         loop {
-            match once(gateway, session, ctx, &member, &peer, fresh).await? {
+            match once(gateway, session, ctx, &member, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
                 Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
@@ -91,10 +88,9 @@ async fn once(
     session: &mut Session,
     ctx: &mut Ctx,
     member: &Member,
-    peer: &HttpPeer,
     fresh: bool,
 ) -> Result<Next> {
-    let answer = match attempt::run(&gateway.connector, session, ctx, member, peer, fresh).await? {
+    let answer = match attempt::run(&gateway.upstream, session, ctx, member, fresh).await? {
         Attempted::Answer(answer) => *answer,
         Attempted::Failed(outcome) => return failed(ctx, member, outcome),
     };
@@ -121,9 +117,7 @@ async fn once(
             ctx.note = Some("not resumed: the next node did not take the continuation");
             Err(respond::cut())
         }
-        Verdict::Fresh | Verdict::Stop(_) => {
-            pass_on(gateway, session, ctx, member, peer, answer, outcome).await
-        }
+        Verdict::Fresh | Verdict::Stop(_) => pass_on(gateway, session, ctx, member, answer, outcome).await,
     }
 }
 
@@ -143,11 +137,10 @@ async fn pass_on(
     session: &mut Session,
     ctx: &mut Ctx,
     member: &Member,
-    peer: &HttpPeer,
     answer: Answer,
     outcome: Outcome,
 ) -> Result<Next> {
-    let end = respond::pass_on(gateway, session, ctx, member, peer, answer, outcome).await;
+    let end = respond::pass_on(gateway, session, ctx, member, answer, outcome).await;
     match end {
         Ok(()) => {
             ctx.settle(outcome);

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,9 +15,9 @@ use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
-use pingora::protocols::Stream;
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::chunked::{Chunked, Malformed};
@@ -50,7 +51,8 @@ pub enum Unread {
 
 /// One response.
 pub struct NodeSession {
-    stream: Stream,
+    address: SocketAddr,
+    stream: TcpStream,
     /// Has come and was not given out.
     unread: Bytes,
     body: Body,
@@ -70,9 +72,17 @@ enum Body {
 
 impl NodeSession {
     /// The request has been written; `read_limit` is the longest silence while its response is read.
-    pub fn new(stream: Stream, read_limit: Duration) -> Self {
+    pub fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
         let silence = Silence { limit: read_limit, since: Instant::now(), timer: None };
-        Self { stream, unread: Bytes::new(), body: Body::Done, keeps: false, silence, has_begun: false }
+        Self {
+            address,
+            stream,
+            unread: Bytes::new(),
+            body: Body::Done,
+            keeps: false,
+            silence,
+            has_begun: false,
+        }
     }
 
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
@@ -121,9 +131,9 @@ impl NodeSession {
         }
     }
 
-    /// The connection, if it can serve another request.
-    pub fn into_reusable(self) -> Option<Stream> {
-        (self.keeps && self.is_done() && self.unread.is_empty()).then_some(self.stream)
+    /// The connection and the node's address, if it can serve another request.
+    pub fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
+        (self.keeps && self.is_done() && self.unread.is_empty()).then_some((self.address, self.stream))
     }
 
     fn take(&mut self) -> Result<Bytes, Unread> {
@@ -245,7 +255,7 @@ fn has_token_last(list: &[u8], token: &[u8]) -> bool {
     list.rsplit(|byte| *byte == b',').next().is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(token))
 }
 
-fn poll_fill(stream: &mut Stream, unread: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_fill(stream: &mut TcpStream, unread: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     BUFFER.with_borrow_mut(|buffer| {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
@@ -283,9 +293,8 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::protocols::l4::stream::Stream as Tcp;
     use tokio::io::AsyncWriteExt;
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
 
     /// What is made of a response: status and body, or why not; and whether the connection can be used again.
     async fn read(wire: &[&[u8]], resets: bool) -> (Result<(u16, Vec<u8>), Unread>, bool) {
@@ -304,7 +313,7 @@ mod tests {
             drop(far);
         };
         let reading = async {
-            let mut node = NodeSession::new(Box::new(Tcp::from(near)), Duration::from_secs(20));
+            let mut node = NodeSession::new(address, near, Duration::from_secs(20));
             let mut body = Vec::new();
             let whole = async {
                 let head = node.head(false).await?;

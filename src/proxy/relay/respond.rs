@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
-use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -124,7 +123,6 @@ pub async fn pass_on(
     session: &mut Session,
     ctx: &mut Ctx,
     member: &Member,
-    peer: &HttpPeer,
     mut answer: Answer,
     outcome: Outcome,
 ) -> Result<(), Broken> {
@@ -170,10 +168,9 @@ pub async fn pass_on(
     if let Some(failed) = broken {
         return Err(Broken::after(failed));
     }
-    let reuse_hash = peer.reuse_hash();
-    if let Some(mut answer) = rest::hand_over(gateway, session, ctx, answer, outcome, reuse_hash) {
+    if let Some(mut answer) = rest::hand_over(gateway, session, ctx, answer, outcome) {
         pass_rest(session, ctx, &mut answer).await?;
-        release(gateway, member, reuse_hash, answer.node);
+        release(gateway, member, answer.node);
     }
     Ok(())
 }
@@ -400,9 +397,9 @@ pub async fn finish(session: &mut Session, rest: Bytes, is_whole: bool) -> Resul
 }
 
 /// Keeps the connection for the next request, if the node and its framing allow that.
-pub fn release(gateway: &Gateway, member: &Member, reuse_hash: u64, node: NodeSession) {
-    if let Some(stream) = node.into_reusable() {
-        gateway.connector.release_stream(stream, reuse_hash, Some(member.conf.timeouts.idle));
+pub fn release(gateway: &Gateway, member: &Member, node: NodeSession) {
+    if let Some((address, stream)) = node.into_reusable() {
+        gateway.upstream.keep(address, stream, member.conf.timeouts.idle);
     }
 }
 

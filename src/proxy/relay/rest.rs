@@ -34,8 +34,6 @@ pub struct Rest {
     gateway: Gateway,
     asked: Asked,
     outcome: Outcome,
-    /// The kind of connection to the node, in Pingora's pool.
-    reuse_hash: u64,
 }
 
 /// The client's connection, in the chunked transfer coding.
@@ -55,7 +53,6 @@ pub fn hand_over(
     ctx: &mut Ctx,
     answer: Answer,
     outcome: Outcome,
-    reuse_hash: u64,
 ) -> Option<Answer> {
     let is_chunked = session.response_written().is_some_and(|head| {
         head.headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding == headers::CHUNKED)
@@ -73,7 +70,7 @@ pub fn hand_over(
     let handed_over = Ctx::handed_over(ctx.fleet.clone());
     let ctx = std::mem::replace(ctx, handed_over);
     let gateway = gateway.clone();
-    connection::leave(Box::new(Rest { chunks, ctx, answer, gateway, asked, outcome, reuse_hash }));
+    connection::leave(Box::new(Rest { chunks, ctx, answer, gateway, asked, outcome }));
     None
 }
 
@@ -99,9 +96,9 @@ impl Rest {
                 }
             }
         }
-        let Self { chunks, mut ctx, answer, gateway, asked, reuse_hash, .. } = *self;
+        let Self { chunks, mut ctx, answer, gateway, asked, .. } = *self;
         if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
-            respond::release(&gateway, member, reuse_hash, answer.node);
+            respond::release(&gateway, member, answer.node);
         }
         gateway.log(asked, chunks.sent, &mut ctx);
         is_whole.then_some(chunks.wire)

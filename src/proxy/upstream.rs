@@ -1,0 +1,247 @@
+//! Connections to the nodes: opened, kept while nobody needs them, and used again.
+//!
+//! Pingora's pool starts a task and a timer for each connection that is given back. Here a connection that is kept waits
+//! in a list, where the runtime notes it if the node closes it, and all lists are looked through now and then.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora::protocols::l4::ext::set_tcp_keepalive;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::tcp_keepalive;
+
+/// Most connections that are kept, of all threads together.
+const KEPT_MAX: usize = 16 * 1024;
+/// How often those are closed that were kept for too long, or that their node has closed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Which of the lists this thread uses.
+    static LIST: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    };
+}
+
+/// The connections that wait for a request. Each thread has a list of its own, so that a connection stays with the
+/// runtime that polls it and no thread waits for another.
+#[derive(Debug)]
+pub struct Upstream {
+    lists: Box<[Mutex<Kept>]>,
+}
+
+/// How a connection is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// `timeouts.connect`.
+    pub limit: Duration,
+    /// `timeouts.send`.
+    pub patience: Duration,
+}
+
+/// By node; of each the one that was used last is at the end.
+#[derive(Debug, Default)]
+struct Kept {
+    by_node: HashMap<SocketAddr, Vec<Idle>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl Upstream {
+    /// For so many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { lists: (0..threads.max(1)).map(|_| Mutex::default()).collect() }
+    }
+
+    fn list(&self) -> &Mutex<Kept> {
+        &self.lists[LIST.with(|list| *list) % self.lists.len()]
+    }
+
+    /// One that was kept, if it is still open.
+    pub fn reuse(&self, node: SocketAddr) -> Option<TcpStream> {
+        let mut list = self.list().lock();
+        while let Some(idle) = list.take(node) {
+            if idle.is_open() && idle.until > Instant::now() {
+                return Some(idle.stream);
+            }
+        }
+        None
+    }
+
+    pub async fn open(node: SocketAddr, opening: Opening) -> io::Result<TcpStream> {
+        let socket = if node.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_nodelay(true)?;
+        let stream = timeout(opening.limit, socket.connect(node)).await??;
+        set_tcp_keepalive(&stream, &tcp_keepalive(opening.patience)).map_err(io::Error::other)?;
+        Ok(stream)
+    }
+
+    /// Keeps a connection that nothing more will come from, for so long; closes it if too many are kept.
+    pub fn keep(&self, node: SocketAddr, stream: TcpStream, idle: Duration) {
+        let Some(until) = Instant::now().checked_add(idle).filter(|_| !idle.is_zero()) else { return };
+        let share = KEPT_MAX / self.lists.len();
+        let mut list = self.list().lock();
+        if list.count < share {
+            list.count += 1;
+            list.by_node.entry(node).or_default().push(Idle { stream, until });
+        }
+    }
+
+    fn close_old(&self, now: Instant) {
+        for list in &self.lists {
+            let old = list.lock().remove_old(now);
+            // closed when nobody waits for the list
+            drop(old);
+        }
+    }
+}
+
+impl Kept {
+    fn take(&mut self, node: SocketAddr) -> Option<Idle> {
+        let idle = self.by_node.get_mut(&node)?.pop()?;
+        self.count -= 1;
+        Some(idle)
+    }
+
+    fn remove_old(&mut self, now: Instant) -> Vec<Idle> {
+        let mut old = Vec::new();
+        self.by_node.retain(|_, kept| {
+            old.extend(kept.extract_if(.., |idle| idle.until <= now || !idle.is_open()));
+            !kept.is_empty()
+        });
+        self.count -= old.len();
+        old
+    }
+}
+
+impl Idle {
+    /// The node has neither closed it nor said anything unasked. That costs a system call only if something came.
+    fn is_open(&self) -> bool {
+        self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// The background service that closes what was kept for too long.
+pub struct Closing(pub Arc<Upstream>);
+
+#[async_trait]
+impl BackgroundService for Closing {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.0.close_old(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    const OPENING: Opening = Opening { limit: Duration::from_secs(9), patience: Duration::from_secs(60) };
+    const IDLE: Duration = Duration::from_secs(60);
+
+    struct Node {
+        listener: TcpListener,
+        address: SocketAddr,
+    }
+
+    impl Node {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            Self { listener, address }
+        }
+
+        /// Both ends of a new connection.
+        async fn connection(&self) -> (TcpStream, TcpStream) {
+            let (near, far) = tokio::join!(Upstream::open(self.address, OPENING), self.listener.accept());
+            (near.expect("a connection"), far.expect("a connection").0)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_one_that_was_used_last_is_used_again() {
+        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let ((first, _far), (second, _away)) = (node.connection().await, node.connection().await);
+        let ports = [&first, &second].map(|stream| stream.local_addr().expect("an address").port());
+        upstream.keep(node.address, first, IDLE);
+        upstream.keep(node.address, second, IDLE);
+        for port in ports.into_iter().rev() {
+            let again = upstream.reuse(node.address).expect("it was kept");
+            assert_eq!(again.local_addr().expect("an address").port(), port);
+        }
+        assert!(upstream.reuse(node.address).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_the_node_has_closed_or_spoken_on_is_not() {
+        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        for speaks in [false, true] {
+            let (near, mut far) = node.connection().await;
+            if speaks {
+                far.write_all(b"x").await.expect("a connection");
+            } else {
+                drop(far);
+            }
+            near.readable().await.expect("a connection");
+            upstream.keep(node.address, near, IDLE);
+            assert!(upstream.reuse(node.address).is_none(), "spoke: {speaks}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_old_or_closed_does_not_stay() {
+        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let (old, mut old_far) = node.connection().await;
+        upstream.keep(node.address, old, IDLE / 2);
+        let (closed, closed_far) = node.connection().await;
+        drop(closed_far);
+        closed.readable().await.expect("a connection");
+        upstream.keep(node.address, closed, IDLE);
+        let (good, _far) = node.connection().await;
+        upstream.keep(node.address, good, IDLE);
+        upstream.close_old(Instant::now() + IDLE / 2);
+        assert_eq!(upstream.lists[0].lock().count, 1);
+        // the node sees it, and no sooner than it should
+        assert_eq!(tokio::io::copy(&mut old_far, &mut tokio::io::sink()).await.expect("a connection"), 0);
+        assert!(upstream.reuse(node.address).is_some());
+        upstream.close_old(Instant::now());
+        assert!(upstream.lists[0].lock().by_node.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_limit_are_kept() {
+        let (upstream, node) = (Upstream::new(KEPT_MAX), Node::new().await);
+        let ((first, _far), (second, mut away)) = (node.connection().await, node.connection().await);
+        upstream.keep(node.address, first, IDLE);
+        upstream.keep(node.address, second, IDLE);
+        assert_eq!(tokio::io::copy(&mut away, &mut tokio::io::sink()).await.expect("a connection"), 0);
+        assert!(upstream.reuse(node.address).is_some() && upstream.reuse(node.address).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_time_is_not_kept() {
+        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let (near, _far) = node.connection().await;
+        upstream.keep(node.address, near, Duration::ZERO);
+        assert!(upstream.reuse(node.address).is_none());
+    }
+}
