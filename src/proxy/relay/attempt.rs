@@ -65,9 +65,8 @@ pub async fn run(
     let lease = ctx.lease.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
     let name = Arc::clone(&lease.node().name);
     let in_one = if body.len() <= ONE_WRITE_MAX { body.len() } else { 0 };
-    let header =
+    let mut wire =
         request::header(session.req_header(), body.len(), sender, &ctx.request_id, lease.address(), in_one);
-    let mut wire = header.ok_or_else(|| Error::new(ErrorType::InvalidHTTPHeader))?;
     wire.extend_from_slice(&body[..in_one]);
     let connected = tokio::select! {
         connected = connect(connector, peer, fresh) => connected,
