@@ -273,8 +273,6 @@ pub fn entry(asked: Asked, bytes_sent: u64, ctx: &mut Ctx) -> Entry {
 
 /// Adds what a node is told, on Pingora's own path.
 pub fn introduce(header: &mut pingora::http::RequestHeader, ctx: &Ctx) -> Result<()> {
-    match &ctx.sender {
-        Some(sender) => headers::introduce(header, sender, &ctx.request_id),
-        None => Ok(()),
-    }
+    let told = ctx.sender.as_ref().map(|sender| headers::introduction(sender, &ctx.request_id));
+    told.into_iter().flatten().try_for_each(|(name, value)| header.insert_header(name, value))
 }
