@@ -72,7 +72,8 @@ impl Gateway {
     /// The end of a request: its numbers, and its line in the access log.
     fn log(&self, asked: Asked, bytes_sent: u64, ctx: &mut Ctx) {
         let format = ctx.fleet.config.server.access_log.format;
-        let entry = intake::entry(asked, bytes_sent, ctx);
+        let (sender, attempts) = (ctx.sender.take(), std::mem::take(&mut ctx.attempts));
+        let entry = intake::entry(asked, bytes_sent, sender, attempts, ctx);
         match &ctx.member {
             Some(member) => member.pool.count_request(entry.status),
             None => self.live.unrouted.lock().count_request(entry.status),
