@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// The end of a request: its numbers, and its line in the access log.
-    fn log(&self, asked: Asked, bytes_sent: u64, ctx: &mut Ctx) {
+    fn finish(&self, asked: Asked, bytes_sent: u64, ctx: &mut Ctx) {
         let format = ctx.fleet.config.server.access_log.format;
         let (sender, attempts) = (ctx.sender.take(), std::mem::take(&mut ctx.attempts));
         let entry = intake::entry(asked, bytes_sent, sender, attempts, ctx);
@@ -239,7 +239,7 @@ impl ProxyHttp for Gateway {
             let outcome = if ctx.client_gone { Outcome::ClientGone } else { stock::outcome(ctx) };
             ctx.settle(outcome);
         }
-        self.log(intake::asked(session), session.body_bytes_sent() as u64, ctx);
+        self.finish(intake::asked(session), session.body_bytes_sent() as u64, ctx);
         if !ctx.client_gone {
             linger::linger(session).await;
         }

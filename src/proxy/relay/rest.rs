@@ -103,7 +103,7 @@ impl Rest {
         if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
             respond::release(&gateway, member, reuse_hash, answer.node);
         }
-        gateway.log(asked, chunks.sent, &mut ctx);
+        gateway.finish(asked, chunks.sent, &mut ctx);
         is_whole.then_some(chunks.wire)
     }
 }
