@@ -68,8 +68,10 @@ pub struct Ctx {
     pub story: Option<Story>,
     /// Why it cannot be, from its beginning.
     pub refused: Option<Refused>,
-    /// What the client gets if a response that broke off is not continued.
-    pub farewell: Option<Bytes>,
+    /// The client has got a part of a response that broke off.
+    pub broke_off: bool,
+    /// What the client gets then at the end of that part, if nobody goes on.
+    pub farewell: Bytes,
     pub failure: Option<Failure>,
     pub client_gone: bool,
     pub ttft: Option<Duration>,
@@ -114,7 +116,8 @@ impl Ctx {
             held: None,
             story: None,
             refused: None,
-            farewell: None,
+            broke_off: false,
+            farewell: Bytes::new(),
             failure: None,
             client_gone: false,
             ttft: None,
@@ -259,8 +262,7 @@ impl Ctx {
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
         // before the first event an error is as good as a 5xx
-        let says_broken =
-            outcome == Outcome::Http5xx || outcome == Outcome::EngineError && self.farewell.is_none();
+        let says_broken = outcome == Outcome::Http5xx || outcome == Outcome::EngineError && !self.broke_off;
         if says_broken {
             self.suspect(charge, now);
         }

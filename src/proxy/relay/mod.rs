@@ -45,11 +45,11 @@ enum Next {
 /// Serves a request whose body is at hand.
 pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     let served = attempts(gateway, session, ctx).await;
-    let Some(farewell) = ctx.farewell.take() else { return served };
-    if served.is_ok() || ctx.client_gone {
+    if !ctx.broke_off || served.is_ok() || ctx.client_gone {
         return served;
     }
-    // the client has a part of the response, and nobody goes on
+    // nobody goes on
+    let farewell = std::mem::take(&mut ctx.farewell);
     if !farewell.is_empty() && respond::finish(session, farewell, false).await.is_err() {
         ctx.client_gone = true;
     }
@@ -156,7 +156,8 @@ async fn pass_on(
         Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
         Err(respond::Broken { outcome, began: false, .. }) => failed(ctx, member, outcome),
         Err(respond::Broken { outcome, began: true, farewell }) => {
-            ctx.farewell = Some(farewell);
+            ctx.broke_off = true;
+            ctx.farewell = farewell;
             broke_off(session, ctx, member, outcome).await
         }
     }

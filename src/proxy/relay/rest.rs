@@ -90,7 +90,7 @@ impl Rest {
                 ctx.settle(Outcome::ClientGone);
             }
             Err(Broken { outcome, farewell, .. }) => {
-                ctx.farewell = Some(Bytes::new());
+                ctx.broke_off = true;
                 ctx.settle(outcome);
                 let refused = ctx.refused;
                 super::not_resumed(ctx, refused);
