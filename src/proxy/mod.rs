@@ -237,7 +237,7 @@ impl ProxyHttp for Gateway {
         if ctx.lease.is_some() {
             // only Pingora's own path leaves its last attempt open
             let outcome = if ctx.client_gone { Outcome::ClientGone } else { stock::outcome(ctx) };
-            ctx.settle(outcome);
+            ctx.settle(outcome, Instant::now());
         }
         self.finish(intake::asked(session), session.body_bytes_sent() as u64, ctx);
         if !ctx.client_gone {
