@@ -68,8 +68,10 @@ pub struct Ctx {
     pub story: Option<Story>,
     /// Why it cannot be, from its beginning.
     pub refused: Option<Refused>,
-    /// What the client gets if a response that broke off is not continued.
-    pub farewell: Option<Bytes>,
+    /// The client has got a part of a response that broke off.
+    pub broke_off: bool,
+    /// What the client gets then at the end of that part, if nobody goes on.
+    pub farewell: Bytes,
     pub failure: Option<Failure>,
     pub client_gone: bool,
     pub ttft: Option<Duration>,
@@ -114,7 +116,8 @@ impl Ctx {
             held: None,
             story: None,
             refused: None,
-            farewell: None,
+            broke_off: false,
+            farewell: Bytes::new(),
             failure: None,
             client_gone: false,
             ttft: None,
@@ -124,10 +127,10 @@ impl Ctx {
         }
     }
 
-    /// The facts for the retry decision after an attempt with this outcome.
-    pub fn facts(&self, outcome: Outcome) -> Facts {
+    /// The facts for the retry decision after an attempt with this outcome, as they are `now`.
+    pub fn facts(&self, outcome: Outcome, now: Instant) -> Facts {
         let deaths = match &self.lease {
-            Some(lease) if outcome.is_death() => self.deaths_with(lease),
+            Some(lease) if outcome.is_death() => self.deaths_with(lease, now),
             _ => self.deaths,
         };
         Facts {
@@ -181,8 +184,7 @@ impl Ctx {
     }
 
     /// With that of the node under way.
-    fn deaths_with(&self, lease: &Lease) -> Deaths {
-        let now = Instant::now();
+    fn deaths_with(&self, lease: &Lease, now: Instant) -> Deaths {
         let died = lease.died_at(now);
         let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
         self.deaths.with(at_work, died, now)
@@ -238,9 +240,8 @@ impl Ctx {
     }
 
     /// Ends the attempt under way: its outcome goes to the node's health and into the log, its slot goes back.
-    pub fn settle(&mut self, outcome: Outcome) {
+    pub fn settle(&mut self, outcome: Outcome, now: Instant) {
         let Some(mut lease) = self.lease.take() else { return };
-        let now = Instant::now();
         let is_good = outcome == Outcome::Ok && self.status.is_some_and(|code| (200..300).contains(&code));
         if is_good && self.is_work {
             lease.answered(now);
@@ -252,15 +253,14 @@ impl Ctx {
             self.stranded = None;
         }
         if outcome.is_death() || self.died_at_once(outcome) {
-            self.deaths = self.deaths_with(&lease);
+            self.deaths = self.deaths_with(&lease, now);
         }
         self.was_stale = false;
         self.head_alone = false;
         let (event, charge) = lease.settle(outcome, now);
         event.iter().for_each(announce);
         // before the first event an error is as good as a 5xx
-        let says_broken =
-            outcome == Outcome::Http5xx || outcome == Outcome::EngineError && self.farewell.is_none();
+        let says_broken = outcome == Outcome::Http5xx || outcome == Outcome::EngineError && !self.broke_off;
         if says_broken {
             self.suspect(charge, now);
         }
@@ -331,9 +331,10 @@ mod tests {
         ctx.note_stale();
         let judged = ctx.reconsider(Outcome::Connect);
         assert_eq!(judged, Outcome::Reset);
-        let facts = ctx.facts(judged);
+        let now = Instant::now();
+        let facts = ctx.facts(judged, now);
         assert_eq!((facts.sent, facts.deaths), (1, 1));
-        ctx.settle(Outcome::Connect);
+        ctx.settle(Outcome::Connect, now);
         assert_eq!((ctx.sent, ctx.deaths.count()), (1, 1));
         assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect, "it was another node");
     }
@@ -343,18 +344,18 @@ mod tests {
     fn a_node_died_when_that_was_first_seen() {
         let mut ctx = ctx();
         let pool = Arc::clone(&ctx.fleet.pools.first().expect("a pool").pool);
-        let ago =
-            |millis| Instant::now().checked_sub(Duration::from_millis(millis)).expect("the clock has run");
+        let now = Instant::now();
+        let ago = |millis| now.checked_sub(Duration::from_millis(millis)).expect("the clock has run");
         ctx.deaths = Deaths::default().with(Duration::ZERO, ago(2000), ago(2000));
-        assert_eq!(ctx.facts(Outcome::Reset).deaths, 2);
+        assert_eq!(ctx.facts(Outcome::Reset, now).deaths, 2);
         let node = ctx.lease.as_ref().map(Lease::key).expect("a lease");
         let other = pool.lease(&[node], ago(1900)).expect("the other node").key();
         for millis in [1900, 1100, 300] {
-            assert_eq!(ctx.facts(Outcome::Reset).deaths, 2, "not seen in the last second");
+            assert_eq!(ctx.facts(Outcome::Reset, now).deaths, 2, "not seen in the last second");
             pool.lease(&[other], ago(millis)).expect("the same node").settle(Outcome::Reset, ago(millis));
         }
-        assert_eq!(ctx.facts(Outcome::Reset).deaths, 1, "both began to die within a second");
-        ctx.settle(Outcome::Reset);
+        assert_eq!(ctx.facts(Outcome::Reset, now).deaths, 1, "both began to die within a second");
+        ctx.settle(Outcome::Reset, now);
         assert_eq!(ctx.deaths.count(), 1);
     }
 
@@ -362,7 +363,7 @@ mod tests {
     fn a_refused_connection_alone_is_none() {
         let mut ctx = ctx();
         assert_eq!(ctx.reconsider(Outcome::Connect), Outcome::Connect);
-        ctx.settle(Outcome::Connect);
+        ctx.settle(Outcome::Connect, Instant::now());
         assert_eq!((ctx.sent, ctx.deaths.count()), (0, 0));
     }
 }

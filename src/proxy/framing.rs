@@ -59,9 +59,12 @@ fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &config::Client) 
 }
 
 /// Pingora mends a target with spaces in it, so that two spaces before it become a part of it. Of a whole URI it leaves
-/// only the path in `uri`, once it has seen that Host says the same.
+/// only the path in `uri`, once it has seen that Host says the same. What passes here can stand in a request line.
 fn check_target(header: &RequestHeader) -> Result<(), Rejection> {
     let target = header.raw_path();
+    if target.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ')) {
+        return Err(bad("the request target has a space, a line end or a zero byte in it"));
+    }
     let begins =
         |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let whole = header.uri.path().starts_with('/') && header.raw_path_is_utf8();
@@ -167,6 +170,22 @@ mod tests {
         assert_eq!(verdict(&[host, ("Content-Length", "7, 7")]), 400);
         assert_eq!(verdict(&[]), 400);
         assert_eq!(verdict(&[host, host]), 400);
+    }
+
+    #[test]
+    fn a_target_that_would_end_early_or_add_a_line_is_refused() {
+        let verdict = |target: &[u8]| {
+            let mut header = RequestHeader::build("GET", target, None).unwrap();
+            header.append_header("Host", "a").unwrap();
+            check(&header, None, &limits()).map_or_else(|e| e.status, |()| 200)
+        };
+        // `RequestHeader` itself takes them only where it keeps the target apart from its path
+        for byte in [b' ', b'\r', b'\n', 0] {
+            assert_eq!(verdict(&[b"http://a".as_slice(), &[byte], b"b/c"].concat()), 400, "{byte}");
+        }
+        for fits in [b"/a\xff".as_slice(), b"/a%20b?c=%0A", b"http://a/b"] {
+            assert_eq!(verdict(fits), 200, "{}", fits.escape_ascii());
+        }
     }
 
     #[test]

@@ -2,11 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::GetAll;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::Result;
@@ -22,8 +18,18 @@ pub const X_REQUEST_ID: &str = "X-Request-Id";
 const REQUEST_ID_MAX: usize = 128;
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 6] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE];
-const HOP_BY_HOP_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Fields of a request that are meant for the gateway.
+pub const FOR_GATEWAY: [&str; 2] = ["expect", "proxy-authorization"];
 
 /// Who sent a request.
 #[derive(Clone, Debug)]
@@ -80,27 +86,33 @@ pub fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-/// Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and not all do.
-fn give_path(header: &mut RequestHeader) -> Result<()> {
-    if !header.raw_path().contains(&b':') || header.raw_path().starts_with(b"/") {
-        return Ok(());
+/// The target for the node. Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and
+/// not all do.
+pub fn path(header: &RequestHeader) -> &[u8] {
+    let raw = header.raw_path();
+    match header.uri.path_and_query() {
+        Some(path) if !raw.starts_with(b"/") && raw.contains(&b':') => path.as_str().as_bytes(),
+        _ => raw,
     }
-    let path = header.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    header.set_raw_path(path.as_bytes())
 }
 
-/// Adds what a node is told of the sender.
-pub fn introduce(header: &mut RequestHeader, sender: &Sender, request_id: &str) -> Result<()> {
-    header.insert_header(X_REAL_IP, &sender.client)?;
-    header.insert_header(X_FORWARDED_FOR, &sender.forwarded_for)?;
-    header.insert_header(X_FORWARDED_PROTO, sender.proto)?;
-    header.insert_header(X_REQUEST_ID, request_id)
+/// What a node is told of the sender, whatever the client's fields of these names say.
+pub fn introduction<'a>(sender: &'a Sender, request_id: &'a str) -> [(&'static str, &'a str); 4] {
+    [
+        (X_REAL_IP, &sender.client),
+        (X_FORWARDED_FOR, &sender.forwarded_for),
+        (X_FORWARDED_PROTO, sender.proto),
+        (X_REQUEST_ID, request_id),
+    ]
 }
 
 /// Takes from a request what concerned the client's connection, on Pingora's own path, which does the framing; an upgrade
 /// keeps the two fields that make it one.
 pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
-    give_path(header)?;
+    if path(header) != header.raw_path() {
+        let path = path(header).to_vec();
+        header.set_raw_path(&path)?;
+    }
     for name in connection_fields(&header.headers) {
         let framing = name == TRANSFER_ENCODING;
         let upgrading = upgrade && (name == UPGRADE || name == CONNECTION);
@@ -108,8 +120,9 @@ pub fn strip_for_node(header: &mut RequestHeader, upgrade: bool) -> Result<()> {
             header.remove_header(&name);
         }
     }
-    header.remove_header(&EXPECT);
-    header.remove_header(&PROXY_AUTHORIZATION);
+    for name in FOR_GATEWAY {
+        header.remove_header(name);
+    }
     if upgrade {
         header.insert_header(CONNECTION, "Upgrade")?;
     }
@@ -155,20 +168,32 @@ pub fn to_client(header: &mut ResponseHeader, client: &RequestHeader) -> Result<
     Ok(())
 }
 
-/// The fields that `Connection` names. What frames and addresses the message is not for a client to strip.
-pub fn fields_named(connection: GetAll<'_, HeaderValue>) -> Vec<&str> {
-    let lines = connection.iter().filter_map(|value| value.to_str().ok());
-    let names = lines.flat_map(|line| line.split(',')).map(str::trim);
-    names
-        .filter(|name| !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length"))
-        .collect()
+/// Which fields of a message concern one connection only.
+pub struct HopByHop<'a> {
+    /// Those that `Connection` names.
+    named: Vec<&'a str>,
+}
+
+impl<'a> HopByHop<'a> {
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        let lines = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let names = lines.flat_map(|line| line.split(',')).map(str::trim);
+        // what frames and addresses the message is not for a client to strip
+        let is_kept =
+            |name: &&str| !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length");
+        Self { named: names.filter(is_kept).collect() }
+    }
+
+    pub fn has(&self, name: &[u8]) -> bool {
+        let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
+        HOP_BY_HOP.iter().any(is) || self.named.iter().any(is)
+    }
 }
 
 /// The names of all fields of this message that concern one connection only.
 fn connection_fields(headers: &HeaderMap) -> Vec<HeaderName> {
-    let named = fields_named(headers.get_all(CONNECTION)).into_iter().filter_map(|name| name.parse().ok());
-    let too = HOP_BY_HOP_TOO.into_iter().map(HeaderName::from_static);
-    named.chain(HOP_BY_HOP).chain(too).filter(|name| headers.contains_key(name)).collect()
+    let hop_by_hop = HopByHop::of(headers);
+    headers.keys().filter(|name| hop_by_hop.has(name.as_str().as_bytes())).cloned().collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::headers::{self, Sender};
 use super::relay::body::{self, Limits, Read, ReadError};
 use super::reply::{self, Failure};
 use super::{framing, headers::request_id};
-use crate::access_log::Entry;
+use crate::access_log::{Attempt, Entry};
 use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
@@ -249,9 +249,15 @@ pub fn asked(session: &Session) -> Asked {
 }
 
 /// What the access log says of the request at its end.
-pub fn entry(asked: Asked, bytes_sent: u64, ctx: &mut Ctx) -> Entry {
+pub fn entry(
+    asked: Asked,
+    bytes_sent: u64,
+    sender: Option<Sender>,
+    attempts: Vec<Attempt>,
+    ctx: &Ctx,
+) -> Entry {
     Entry {
-        client: ctx.sender.take().map(|sender| sender.client),
+        client: sender.map(|sender| sender.client),
         at: Zoned::now(),
         method: asked.method.to_string(),
         path: asked.path,
@@ -262,7 +268,7 @@ pub fn entry(asked: Asked, bytes_sent: u64, ctx: &mut Ctx) -> Entry {
         user_agent: asked.user_agent,
         forwarded_for: asked.forwarded_for,
         pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),
-        attempts: std::mem::take(&mut ctx.attempts),
+        attempts,
         ttft: ctx.ttft,
         total: ctx.started.elapsed(),
         queue: if ctx.queued < Duration::from_micros(500) { Duration::ZERO } else { ctx.queued },
@@ -273,8 +279,6 @@ pub fn entry(asked: Asked, bytes_sent: u64, ctx: &mut Ctx) -> Entry {
 
 /// Adds what a node is told, on Pingora's own path.
 pub fn introduce(header: &mut pingora::http::RequestHeader, ctx: &Ctx) -> Result<()> {
-    match &ctx.sender {
-        Some(sender) => headers::introduce(header, sender, &ctx.request_id),
-        None => Ok(()),
-    }
+    let told = ctx.sender.as_ref().map(|sender| headers::introduction(sender, &ctx.request_id));
+    told.into_iter().flatten().try_for_each(|(name, value)| header.insert_header(name, value))
 }

@@ -71,9 +71,10 @@ impl Gateway {
     }
 
     /// The end of a request: its numbers, and its line in the access log.
-    fn log(&self, asked: Asked, bytes_sent: u64, ctx: &mut Ctx) {
+    fn finish(&self, asked: Asked, bytes_sent: u64, ctx: &mut Ctx) {
         let format = ctx.fleet.config.server.access_log.format;
-        let entry = intake::entry(asked, bytes_sent, ctx);
+        let (sender, attempts) = (ctx.sender.take(), std::mem::take(&mut ctx.attempts));
+        let entry = intake::entry(asked, bytes_sent, sender, attempts, ctx);
         match &ctx.member {
             Some(member) => member.pool.count_request(entry.status),
             None => self.live.unrouted.lock().count_request(entry.status),
@@ -243,9 +244,9 @@ impl ProxyHttp for Gateway {
         if ctx.lease.is_some() {
             // only Pingora's own path leaves its last attempt open
             let outcome = if ctx.client_gone { Outcome::ClientGone } else { stock::outcome(ctx) };
-            ctx.settle(outcome);
+            ctx.settle(outcome, Instant::now());
         }
-        self.log(intake::asked(session), session.body_bytes_sent() as u64, ctx);
+        self.finish(intake::asked(session), session.body_bytes_sent() as u64, ctx);
         if !ctx.client_gone {
             linger::linger(session).await;
         }

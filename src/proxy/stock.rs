@@ -21,9 +21,10 @@ use crate::retry::{self, Verdict};
 
 /// No connection: the next node, as long as one is left.
 pub fn fail_to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
-    let facts = ctx.facts(Outcome::Connect);
+    let now = Instant::now();
+    let facts = ctx.facts(Outcome::Connect, now);
     let verdict = ctx.member.as_ref().map(|member| retry::decide(&member.conf.retry, &facts));
-    ctx.settle(Outcome::Connect);
+    ctx.settle(Outcome::Connect, now);
     match (verdict, &ctx.member) {
         (Some(Verdict::Again(why)), Some(member)) => {
             member.pool.count_retry(why);
@@ -127,7 +128,7 @@ pub fn error_while_proxy(
     let stale = reused && outcome == Outcome::Reset && repeatable && bodyless && ctx.sent <= 1;
     if stale {
         // a kept-alive connection that had been closed: the same request again, on another node if there is one
-        ctx.settle(Outcome::Stale);
+        ctx.settle(Outcome::Stale, Instant::now());
         error.set_retry(true);
         return error;
     }
@@ -144,7 +145,7 @@ pub fn error_while_proxy(
         );
         ctx.failure.get_or_insert_with(|| Failure::new(status, format!("the node failed: {outcome}")));
     }
-    ctx.settle(outcome);
+    ctx.settle(outcome, Instant::now());
     error.set_retry(false);
     error
 }

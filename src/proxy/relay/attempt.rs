@@ -5,19 +5,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use http::Method;
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
 use super::super::reply::Failure;
 use super::super::upstream::{Opening, Upstream};
-use super::events::Watch;
+use super::events::{HELD_BACK_MAX, Watch};
 use super::node::{NodeSession, Unread};
 use super::request;
 use crate::fleet::Member;
@@ -39,6 +40,40 @@ pub struct Answer {
     pub ended: bool,
     /// Looks on, if it is a stream of events.
     pub watch: Option<Watch>,
+}
+
+impl Answer {
+    /// The next piece of the body, which may be empty.
+    pub async fn next(&mut self) -> Result<Bytes, Outcome> {
+        let chunk = self.node.next().await.map_err(|unread| match unread {
+            Unread::Silent => Outcome::Timeout,
+            Unread::Closed | Unread::Broken | Unread::Malformed | Unread::BadLength => Outcome::Truncated,
+        })?;
+        self.ended = self.node.is_done();
+        Ok(chunk)
+    }
+
+    /// Reads until the first event of a stream is complete, or nothing more may be held back. The outcome is that of a
+    /// first event which is an error, with its code and what was read.
+    pub async fn first_event(
+        &mut self,
+        deadline: tokio::time::Instant,
+    ) -> Result<Bytes, (Outcome, Option<u16>, Bytes)> {
+        let mut start = BytesMut::new();
+        while !self.ended && start.len() < HELD_BACK_MAX {
+            let Ok(chunk) = timeout_at(deadline, self.next()).await else { break };
+            let chunk = chunk.map_err(|outcome| (outcome, None, Bytes::new()))?;
+            start.extend_from_slice(&chunk);
+            match self.watch.as_mut().and_then(|watch| watch.look_at_first(&chunk)) {
+                None => {}
+                Some(Ok(())) => break,
+                Some(Err((outcome, code))) => return Err((outcome, code, start.freeze())),
+            }
+        }
+        // one that is over before its first event has told nobody anything: llama-cpp-python's answer to a long prompt
+        let is_empty = self.ended && self.watch.as_ref().is_some_and(Watch::lacks_first);
+        if is_empty { Err((Outcome::EngineError, None, Bytes::new())) } else { Ok(start.freeze()) }
+    }
 }
 
 pub enum Attempted {
@@ -65,8 +100,8 @@ pub async fn run(
     let lease = ctx.lease.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
     let (name, address) = (Arc::clone(&lease.node().name), lease.address());
     let in_one = if body.len() <= ONE_WRITE_MAX { body.len() } else { 0 };
-    let header = request::header(session.req_header(), body.len(), sender, &ctx.request_id, address, in_one);
-    let mut wire = header.ok_or_else(|| Error::new(ErrorType::InvalidHTTPHeader))?;
+    let mut wire =
+        request::header(session.req_header(), body.len(), sender, &ctx.request_id, address, in_one);
     wire.extend_from_slice(&body[..in_one]);
     let connected = tokio::select! {
         connected = connect(upstream, address, member, fresh) => connected,

@@ -7,21 +7,19 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::attempt::Answer;
 use super::joined::Joined;
-use super::respond::next;
 use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
 use crate::outcome::Outcome;
 use crate::resume::{Refused, Splitter, Story};
 
 /// How much of a stream is held back with its head, or as a part of one event, at the most; in bytes.
-const HELD_BACK_MAX: usize = 64 * 1024;
+pub const HELD_BACK_MAX: usize = 64 * 1024;
 
 /// How bytes end at which a new event can begin; a stream begins there too.
 const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
@@ -65,34 +63,24 @@ impl Watch {
         })
     }
 
-    /// Reads until the first event is complete, or nothing more may be held back. The outcome is that of a first event
-    /// which is an error, with its code.
-    pub async fn first_event(
-        &mut self,
-        answer: &mut Answer,
-        deadline: Instant,
-    ) -> Result<Bytes, (Outcome, Option<u16>, Bytes)> {
-        let mut start = BytesMut::new();
-        while !answer.ended && start.len() < HELD_BACK_MAX {
-            let Ok(chunk) = timeout_at(deadline, next(answer)).await else { break };
-            let chunk = chunk.map_err(|outcome| (outcome, None, Bytes::new()))?;
-            self.watcher.look(&chunk);
-            start.extend_from_slice(&chunk);
-            match self.watcher.seen().first {
-                None => {}
-                Some(First::Good) => break,
-                Some(First::Error(code)) => match error_event(code) {
-                    Outcome::Ok => break,
-                    outcome => return Err((outcome, code, start.freeze())),
-                },
-            }
-        }
-        // one that is over before its first event has told nobody anything: llama-cpp-python's answer to a long prompt
-        let is_empty = answer.ended && self.wants_done && self.watcher.seen().first.is_none();
-        if is_empty { Err((Outcome::EngineError, None, Bytes::new())) } else { Ok(start.freeze()) }
+    /// Looks at bytes of the beginning, until its first event is complete. An error there is the outcome, with its code.
+    pub fn look_at_first(&mut self, chunk: &[u8]) -> Option<Result<(), (Outcome, Option<u16>)>> {
+        self.watcher.look(chunk);
+        Some(match self.watcher.seen().first? {
+            First::Good => Ok(()),
+            First::Error(code) => match error_event(code) {
+                Outcome::Ok => Ok(()),
+                outcome => Err((outcome, code)),
+            },
+        })
     }
 
-    /// What becomes of the bytes that [`Self::first_event`] has looked at. From here on a silence longer than `stall`
+    /// Whether it has told nobody anything yet, though it should have.
+    pub fn lacks_first(&self) -> bool {
+        self.wants_done && self.watcher.seen().first.is_none()
+    }
+
+    /// What becomes of the bytes that [`Self::look_at_first`] has looked at. From here on a silence longer than `stall`
     /// ends the stream, once its first event has come.
     pub fn begin(
         &mut self,

@@ -13,6 +13,8 @@ mod request;
 mod respond;
 mod rest;
 
+use std::time::Instant;
+
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -44,11 +46,11 @@ enum Next {
 /// Serves a request whose body is at hand.
 pub async fn serve(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     let served = attempts(gateway, session, ctx).await;
-    let Some(farewell) = ctx.farewell.take() else { return served };
-    if served.is_ok() || ctx.client_gone {
+    if !ctx.broke_off || served.is_ok() || ctx.client_gone {
         return served;
     }
-    // the client has a part of the response, and nobody goes on
+    // nobody goes on
+    let farewell = std::mem::take(&mut ctx.farewell);
     if !farewell.is_empty() && respond::finish(session, farewell, false).await.is_err() {
         ctx.client_gone = true;
     }
@@ -104,16 +106,16 @@ async fn once(
     if outcome == Outcome::Busy {
         ctx.busy(&answer.head);
     }
-    match retry::decide(&member.conf.retry, &ctx.facts(outcome)) {
+    match retry::decide(&member.conf.retry, &ctx.facts(outcome, Instant::now())) {
         Verdict::Again(why) => {
             if !ctx.is_continuing() {
                 hold(session, ctx, answer).await?;
             }
-            again(ctx, member, outcome, why);
+            again(ctx, member, outcome, why, Instant::now());
             Ok(Next::Node)
         }
         Verdict::Fresh | Verdict::Stop(_) if ctx.is_continuing() && answer.watch.is_none() => {
-            ctx.settle(outcome);
+            ctx.settle(outcome, Instant::now());
             ctx.note = Some("not resumed: the next node did not take the continuation");
             Err(respond::cut())
         }
@@ -143,13 +145,14 @@ async fn pass_on(
     let end = respond::pass_on(gateway, session, ctx, member, answer, outcome).await;
     match end {
         Ok(()) => {
-            ctx.settle(outcome);
+            ctx.settle(outcome, Instant::now());
             Ok(Next::Done)
         }
         Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
         Err(respond::Broken { outcome, began: false, .. }) => failed(ctx, member, outcome),
         Err(respond::Broken { outcome, began: true, farewell }) => {
-            ctx.farewell = Some(farewell);
+            ctx.broke_off = true;
+            ctx.farewell = farewell;
             broke_off(session, ctx, member, outcome).await
         }
     }
@@ -158,7 +161,7 @@ async fn pass_on(
 /// The response broke off after it had begun: another node goes on, or the client sees that it is not whole.
 async fn broke_off(session: &mut Session, ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
     let node = ctx.node_name();
-    ctx.settle(outcome);
+    ctx.settle(outcome, Instant::now());
     match ctx.go_on() {
         Ok(Continuation::Ask(body)) => {
             member.pool.count_resume(Resumed::Asked);
@@ -189,10 +192,11 @@ fn not_resumed(ctx: &mut Ctx, why: Option<Refused>) {
 }
 
 fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
+    let now = Instant::now();
     let judged = ctx.reconsider(outcome);
-    match retry::decide(&member.conf.retry, &ctx.facts(judged)) {
+    match retry::decide(&member.conf.retry, &ctx.facts(judged, now)) {
         Verdict::Again(why) => {
-            again(ctx, member, outcome, why);
+            again(ctx, member, outcome, why, now);
             Ok(Next::Node)
         }
         Verdict::Fresh => {
@@ -203,25 +207,25 @@ fn failed(ctx: &mut Ctx, member: &Member, outcome: Outcome) -> Result<Next> {
         Verdict::Stop(Why::ClientGone) => Err(client_gone(ctx)),
         Verdict::Stop(why) => match ctx.held.take().filter(|_| why != Why::KillsNodes) {
             Some(held) => {
-                ctx.settle(outcome);
+                ctx.settle(outcome, now);
                 Ok(Next::Held(held, why))
             }
-            None => Err(stop(ctx, outcome, why)),
+            None => Err(stop(ctx, outcome, why, now)),
         },
     }
 }
 
-fn again(ctx: &mut Ctx, member: &Member, outcome: Outcome, why: Again) {
+fn again(ctx: &mut Ctx, member: &Member, outcome: Outcome, why: Again, now: Instant) {
     let node = ctx.node_name();
     log::debug!("request {}: node {node}: {outcome}; tries another node", ctx.request_id);
-    ctx.settle(outcome);
+    ctx.settle(outcome, now);
     member.pool.count_retry(why);
 }
 
 /// The end of a request that no node has answered.
-fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why) -> Box<Error> {
+fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why, now: Instant) -> Box<Error> {
     let node = ctx.node_name();
-    ctx.settle(outcome);
+    ctx.settle(outcome, now);
     let (status, what) = match outcome {
         Outcome::Timeout | Outcome::Stalled => (504, "did not answer in time"),
         Outcome::Connect => (502, "could not be reached"),
@@ -239,6 +243,6 @@ fn stop(ctx: &mut Ctx, outcome: Outcome, why: Why) -> Box<Error> {
 
 fn client_gone(ctx: &mut Ctx) -> Box<Error> {
     ctx.client_gone = true;
-    ctx.settle(Outcome::ClientGone);
+    ctx.settle(Outcome::ClientGone, Instant::now());
     Error::new(ErrorType::ConnectionClosed).into_down()
 }

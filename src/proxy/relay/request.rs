@@ -6,34 +6,15 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use http::header::{CONNECTION, HOST};
+use http::header::HOST;
 use pingora::http::{HeaderNameVariant, RequestHeader};
 
-use super::super::headers::{Sender, fields_named};
+use super::super::headers::{self, FOR_GATEWAY, HopByHop, Sender};
 
-/// Fields that do not go on as they are, in lower case: those of one connection only (RFC 9110 section 7.6.1), those that
-/// were answered here, and those that the gateway writes itself.
-const NOT_PASSED: [&str; 15] = [
-    "connection",
-    "content-length",
-    "expect",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "x-request-id",
-];
 /// A usual header, in bytes.
 const USUAL: usize = 1024;
 
-/// The header for a body of `length` bytes, with room for `room` more. `None`: its path cannot stand in a request line.
+/// The header for a body of `length` bytes, with room for `room` more. The client's has passed `framing::check`.
 pub fn header(
     client: &RequestHeader,
     length: usize,
@@ -41,39 +22,40 @@ pub fn header(
     request_id: &str,
     node: SocketAddr,
     room: usize,
-) -> Option<Vec<u8>> {
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(USUAL + room);
     out.extend_from_slice(client.method.as_str().as_bytes());
     out.push(b' ');
-    put_path(&mut out, client)?;
+    out.extend_from_slice(headers::path(client));
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let named = fields_named(client.headers.get_all(CONNECTION));
-    let passed = client.map(|name, value| {
+    let hop_by_hop = HopByHop::of(&client.headers);
+    let introduction = headers::introduction(sender, request_id);
+    // never an error: the closure gives none
+    let _ = client.map(|name, value| {
         let name = match &name {
             HeaderNameVariant::Case(name) => name.as_slice(),
             HeaderNameVariant::Titled(name) => name.as_bytes(),
         };
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if !NOT_PASSED.into_iter().any(is) && !named.iter().any(|other| is(other)) {
+        let is_replaced = || is("content-length") || introduction.iter().any(|(other, _)| is(other));
+        if !hop_by_hop.has(name) && !FOR_GATEWAY.into_iter().any(is) && !is_replaced() {
             put(&mut out, name, value.as_bytes());
         }
         Ok(())
     });
-    passed.ok()?;
     if !client.headers.contains_key(HOST) {
         // HTTP/1.1 demands one even for a client that named none, which HTTP/1.0 allows
         let authority = client.uri.authority().map_or_else(|| node.to_string(), ToString::to_string);
         put(&mut out, b"Host", authority.as_bytes());
     }
     if length > 0 || !client.method.is_safe() {
-        write!(out, "Content-Length: {length}\r\n").ok()?;
+        let _ = write!(out, "Content-Length: {length}\r\n");
     }
-    put(&mut out, b"X-Real-IP", sender.client.as_bytes());
-    put(&mut out, b"X-Forwarded-For", sender.forwarded_for.as_bytes());
-    put(&mut out, b"X-Forwarded-Proto", sender.proto.as_bytes());
-    put(&mut out, b"X-Request-Id", request_id.as_bytes());
+    for (name, value) in introduction {
+        put(&mut out, name.as_bytes(), value.as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
-    Some(out)
+    out
 }
 
 fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -81,18 +63,6 @@ fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and not all do.
-fn put_path(out: &mut Vec<u8>, client: &RequestHeader) -> Option<()> {
-    let raw = client.raw_path();
-    let path = match client.uri.path_and_query() {
-        Some(path) if !raw.starts_with(b"/") && raw.contains(&b':') => path.as_str().as_bytes(),
-        _ => raw,
-    };
-    let is_writable = path.iter().all(|byte| !matches!(byte, 0 | b'\n' | b'\r' | b' '));
-    out.extend_from_slice(path);
-    is_writable.then_some(())
 }
 
 #[cfg(test)]
@@ -112,7 +82,7 @@ mod tests {
     fn lines(client: &RequestHeader, length: usize) -> Vec<String> {
         let ip = "192.0.2.1".to_owned();
         let sender = Sender { client: ip.clone(), forwarded_for: ip, proto: "http" };
-        let wire = header(client, length, &sender, "id", "10.0.0.7:8000".parse().unwrap(), 0).unwrap();
+        let wire = header(client, length, &sender, "id", "10.0.0.7:8000".parse().unwrap(), 0);
         let text = String::from_utf8(wire).unwrap();
         let always = "X-Real-IP: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
                       X-Request-Id: id\r\n\r\n";

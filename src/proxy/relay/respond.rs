@@ -20,7 +20,7 @@ use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::events::{Failed, Passed, Watch};
 use super::joined::Joined;
-use super::node::{NodeSession, Unread};
+use super::node::NodeSession;
 use super::rest;
 use crate::classify::stream::{completion_tokens, whole_answer};
 use crate::fleet::{Lease, Member};
@@ -74,7 +74,7 @@ async fn hold_from(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer, st
     let read = async {
         let mut body = BytesMut::from(start);
         while !answer.ended {
-            let chunk = next(answer).await.ok()?;
+            let chunk = answer.next().await.ok()?;
             body.extend_from_slice(&chunk);
             if body.len() > HELD_MAX {
                 return None;
@@ -231,16 +231,14 @@ async fn begin_stream(
     answer: &mut Answer,
 ) -> Result<Bytes, Broken> {
     let deadline = Instant::now() + member.conf.timeouts.first_event;
-    let Some(mut watch) = answer.watch.take() else { return Ok(Bytes::new()) };
     let begun = tokio::select! {
-        begun = watch.first_event(answer, deadline) => begun,
+        begun = answer.first_event(deadline) => begun,
         () = gone(session) => return Err(Broken::before(Outcome::ClientGone)),
         () = ctx.given_up() => return Err(Broken::before(Outcome::Stalled)),
     };
     ctx.head_alone = true;
-    let events = watch.events();
+    let events = answer.watch.as_ref().map_or(0, Watch::events);
     let has_begun = events > 0;
-    answer.watch = Some(watch);
     match begun {
         Ok(start) => {
             if !start.is_empty() {
@@ -275,13 +273,13 @@ async fn watched(
 ) -> Passed {
     let deadline = answer.watch.as_ref().and_then(Watch::deadline);
     let chunk = match (deadline, given_up) {
-        (Some(deadline), _) => timeout_at(deadline, next(answer)).await.unwrap_or(Err(Outcome::Stalled)),
+        (Some(deadline), _) => timeout_at(deadline, answer.next()).await.unwrap_or(Err(Outcome::Stalled)),
         // before its first event a stream has no limit of its own
         (None, Some(given_up)) => tokio::select! {
-            chunk = next(answer) => chunk,
+            chunk = answer.next() => chunk,
             () = given_up => Err(Outcome::Stalled),
         },
-        (None, None) => next(answer).await,
+        (None, None) => answer.next().await,
     };
     match (chunk, &mut answer.watch) {
         (Ok(chunk), Some(watch)) => watch.look(chunk, answer.ended, story),
@@ -334,7 +332,7 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
     let mut whole = Joined::default();
     while !answer.ended {
         let chunk = tokio::select! {
-            chunk = next(answer) => chunk.map_err(broken)?,
+            chunk = answer.next() => chunk.map_err(broken)?,
             () = gone(session) => return Err(broken(Outcome::ClientGone)),
             () = ctx.given_up() => return Err(broken(Outcome::Stalled)),
         };
@@ -359,16 +357,6 @@ async fn read_whole(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer) -
             Err(broken(outcome))
         }
     }
-}
-
-/// The next piece of the body, which may be empty.
-pub async fn next(answer: &mut Answer) -> Result<Bytes, Outcome> {
-    let chunk = answer.node.next().await.map_err(|unread| match unread {
-        Unread::Silent => Outcome::Timeout,
-        Unread::Closed | Unread::Broken | Unread::Malformed | Unread::BadLength => Outcome::Truncated,
-    })?;
-    answer.ended = answer.node.is_done();
-    Ok(chunk)
 }
 
 /// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.

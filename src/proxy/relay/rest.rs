@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
@@ -81,14 +81,14 @@ impl Rest {
         let passed = respond::pass_rest(chunks, ctx, answer).await;
         let is_whole = passed.is_ok();
         match passed {
-            Ok(()) => ctx.settle(*outcome),
+            Ok(()) => ctx.settle(*outcome, Instant::now()),
             Err(Broken { outcome: Outcome::ClientGone, .. }) => {
                 ctx.client_gone = true;
-                ctx.settle(Outcome::ClientGone);
+                ctx.settle(Outcome::ClientGone, Instant::now());
             }
             Err(Broken { outcome, farewell, .. }) => {
-                ctx.farewell = Some(Bytes::new());
-                ctx.settle(outcome);
+                ctx.broke_off = true;
+                ctx.settle(outcome, Instant::now());
                 let refused = ctx.refused;
                 super::not_resumed(ctx, refused);
                 if !farewell.is_empty() && chunks.write(farewell, false).await.is_err() {
@@ -100,7 +100,7 @@ impl Rest {
         if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
             respond::release(&gateway, member, answer.node);
         }
-        gateway.log(asked, chunks.sent, &mut ctx);
+        gateway.finish(asked, chunks.sent, &mut ctx);
         is_whole.then_some(chunks.wire)
     }
 }
