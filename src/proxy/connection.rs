@@ -49,10 +49,15 @@ pub fn header_is_complete() -> bool {
     CONNECTION.try_with(|connection| connection.header_complete.get()).unwrap_or(true)
 }
 
-/// The connection of the request that this task serves; `None` over HTTP/2, where others share it. Whoever takes it leaves
-/// a [`Rest`]; what the session writes from now on goes nowhere.
+/// The connection of the request that this task serves; `None` over HTTP/2, where others share it. Whoever takes it puts
+/// it back or leaves a [`Rest`]; what the session writes meanwhile goes nowhere.
 pub fn take_wire() -> Option<Wire> {
     CONNECTION.try_with(|connection| connection.slot.take()).ok()?
+}
+
+/// Gives it back: the session may go on.
+pub fn put_wire(wire: Wire) {
+    let _ = CONNECTION.try_with(|connection| connection.slot.put(wire));
 }
 
 /// To go on when the session has ended.

@@ -77,8 +77,17 @@ pub struct Ctx {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub note: Option<&'static str>,
+    /// What the client has got without Pingora's session, which therefore knows nothing of it.
+    pub answered: Option<Answered>,
     /// The rest of its response goes on without the session, and knows the request now.
     pub handed_over: bool,
+}
+
+/// A response's status, and the bytes of its body that have gone out.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    pub status: u16,
+    pub sent: u64,
 }
 
 impl Ctx {
@@ -123,6 +132,7 @@ impl Ctx {
             ttft: None,
             queued: Duration::ZERO,
             note: None,
+            answered: None,
             handed_over: false,
         }
     }

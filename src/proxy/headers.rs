@@ -6,7 +6,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODI
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use ipnet::IpNet;
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
 
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -166,6 +166,51 @@ pub fn to_client(header: &mut ResponseHeader, client: &RequestHeader) -> Result<
         header.insert_header(TRANSFER_ENCODING, CHUNKED)?;
     }
     Ok(())
+}
+
+/// Adds a field to a header on its way out.
+pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Adds the fields of a message whose names pass, as they were written.
+pub fn put_those(out: &mut Vec<u8>, fields: &impl Fields, passes: impl Fn(&[u8]) -> bool) {
+    fields.each(|name, value| {
+        let name = match &name {
+            HeaderNameVariant::Case(name) => name.as_slice(),
+            HeaderNameVariant::Titled(name) => name.as_bytes(),
+        };
+        if passes(name) {
+            put(out, name, value.as_bytes());
+        }
+    });
+}
+
+/// What requests and responses have in common.
+pub trait Fields {
+    fn each(&self, look: impl FnMut(HeaderNameVariant<'_>, &HeaderValue));
+}
+
+impl Fields for RequestHeader {
+    fn each(&self, mut look: impl FnMut(HeaderNameVariant<'_>, &HeaderValue)) {
+        // never an error: the closure gives none
+        let _ = self.map(|name, value| {
+            look(name, value);
+            Ok(())
+        });
+    }
+}
+
+impl Fields for ResponseHeader {
+    fn each(&self, mut look: impl FnMut(HeaderNameVariant<'_>, &HeaderValue)) {
+        let _ = self.map(|name, value| {
+            look(name, value);
+            Ok(())
+        });
+    }
 }
 
 /// Which fields of a message concern one connection only.

@@ -188,7 +188,8 @@ pub fn is_client_lost(error: &Error) -> bool {
 /// The answer to a request that ended without a node's response.
 pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
     let gone = ctx.client_gone || ctx.failure.is_none() && is_client_lost(error);
-    let began = session.response_written().is_some_and(|head| !head.status.is_informational());
+    let began = ctx.answered.is_some()
+        || session.response_written().is_some_and(|head| !head.status.is_informational());
     if gone || began {
         ctx.client_gone = gone;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
@@ -225,13 +226,14 @@ pub struct Asked {
     forwarded_for: String,
 }
 
-pub fn asked(session: &Session) -> Asked {
+pub fn asked(session: &Session, ctx: &Ctx) -> Asked {
     let request = session.req_header();
     let text = |name: &header::HeaderName| {
         let value = request.headers.get(name).map(header::HeaderValue::as_bytes).unwrap_or_default();
         String::from_utf8_lossy(value).into_owned()
     };
-    let status = session.response_written().map_or(0, |head| head.status.as_u16());
+    let by_session = || session.response_written().map_or(0, |head| head.status.as_u16());
+    let status = ctx.answered.map_or_else(by_session, |answered| answered.status);
     let protocol = match request.version {
         Version::HTTP_2 => "HTTP/2.0",
         Version::HTTP_10 => "HTTP/1.0",

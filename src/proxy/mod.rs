@@ -246,7 +246,8 @@ impl ProxyHttp for Gateway {
             let outcome = if ctx.client_gone { Outcome::ClientGone } else { stock::outcome(ctx) };
             ctx.settle(outcome, Instant::now());
         }
-        self.finish(intake::asked(session), session.body_bytes_sent() as u64, ctx);
+        let sent = ctx.answered.map_or(session.body_bytes_sent() as u64, |answered| answered.sent);
+        self.finish(intake::asked(session, ctx), sent, ctx);
         if !ctx.client_gone {
             linger::linger(session).await;
         }

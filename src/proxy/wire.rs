@@ -65,9 +65,9 @@ impl Wire {
     }
 
     /// Sends these parts, as far as they are taken at once; the rest goes with the next flush.
-    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4]) -> io::Result<()> {
+    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 5]) -> io::Result<()> {
         let mut sent = 0;
-        if self.unsent.is_empty() {
+        if self.unsent.is_empty() && parts.iter().any(|part| !part.is_empty()) {
             let slices = parts.map(IoSlice::new);
             if let Poll::Ready(taken) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
                 sent = taken?;
@@ -308,7 +308,7 @@ mod tests {
         Shutdown::shutdown(&mut session).await;
         assert_eq!(session.read(&mut [0; 8]).await.expect("its end"), 0);
         poll_fn(|cx| {
-            wire.send(cx, [b", ", b"then", b"", b" the rest"])?;
+            wire.send(cx, [b", ", b"then", b"", b" the", b" rest"])?;
             wire.poll_flush(cx)
         })
         .await

@@ -6,7 +6,9 @@
 mod attempt;
 pub mod body;
 mod chunked;
+mod client;
 mod events;
+mod head;
 mod joined;
 mod node;
 mod request;

@@ -7,9 +7,9 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use http::header::HOST;
-use pingora::http::{HeaderNameVariant, RequestHeader};
+use pingora::http::RequestHeader;
 
-use super::super::headers::{self, FOR_GATEWAY, HopByHop, Sender};
+use super::super::headers::{self, FOR_GATEWAY, HopByHop, Sender, put};
 
 /// A usual header, in bytes.
 const USUAL: usize = 1024;
@@ -30,18 +30,10 @@ pub fn header(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let hop_by_hop = HopByHop::of(&client.headers);
     let introduction = headers::introduction(sender, request_id);
-    // never an error: the closure gives none
-    let _ = client.map(|name, value| {
-        let name = match &name {
-            HeaderNameVariant::Case(name) => name.as_slice(),
-            HeaderNameVariant::Titled(name) => name.as_bytes(),
-        };
+    headers::put_those(&mut out, client, |name| {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let is_replaced = || is("content-length") || introduction.iter().any(|(other, _)| is(other));
-        if !hop_by_hop.has(name) && !FOR_GATEWAY.into_iter().any(is) && !is_replaced() {
-            put(&mut out, name, value.as_bytes());
-        }
-        Ok(())
+        !hop_by_hop.has(name) && !FOR_GATEWAY.into_iter().any(is) && !is_replaced()
     });
     if !client.headers.contains_key(HOST) {
         // HTTP/1.1 demands one even for a client that named none, which HTTP/1.0 allows
@@ -58,17 +50,9 @@ pub fn header(
     out
 }
 
-fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::http::RequestHeader;
 
     fn request(path: &str, fields: &[(&'static str, &str)]) -> RequestHeader {
         let mut header = RequestHeader::build("POST", path.as_bytes(), None).unwrap();

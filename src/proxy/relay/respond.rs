@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorType, Result};
@@ -14,11 +14,14 @@ use pingora_proxy::Session;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::acquire::gone;
-use super::super::ctx::Ctx;
+use super::super::connection;
+use super::super::ctx::{Answered, Ctx};
 use super::super::framing::content_length;
 use super::super::{Gateway, headers};
 use super::attempt::Answer;
+use super::client::Client;
 use super::events::{Failed, Passed, Watch};
+use super::head::{Told, head};
 use super::joined::Joined;
 use super::node::NodeSession;
 use super::rest;
@@ -96,7 +99,7 @@ async fn hold_from(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer, st
 pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held, why: &'static str) -> Result<()> {
     ctx.note = Some(why);
     headers::to_client(&mut held.head, session.req_header())?;
-    dress_as(&mut held.head, ctx, &held.node)?;
+    Told::of(ctx, &held.node).dress(&mut held.head)?;
     let tasks =
         vec![HttpTask::Header(held.head, held.body.is_empty()), HttpTask::Body(Some(held.body), true)];
     session.write_response_tasks(tasks).await.map(|_| ())
@@ -104,17 +107,7 @@ pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held, why: &'s
 
 /// Adds what the gateway tells the client about how it was served.
 pub fn dress(head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    let node = ctx.node_name();
-    dress_as(head, ctx, &node)
-}
-
-fn dress_as(head: &mut ResponseHeader, ctx: &Ctx, node: &str) -> Result<()> {
-    head.insert_header(headers::X_REQUEST_ID, &ctx.request_id)?;
-    if ctx.fleet.config.server.response_headers {
-        head.insert_header("X-Evenkeel-Node", node)?;
-        head.insert_header("X-Evenkeel-Attempts", ctx.attempts_so_far())?;
-    }
-    Ok(())
+    Told::of(ctx, &ctx.node_name()).dress(head)
 }
 
 /// Passes a response on: each chunk as it comes, byte for byte.
@@ -144,21 +137,19 @@ pub async fn pass_on(
         None => (start, None),
     };
     let ended = answer.ended && broken.is_none();
-    let mut tasks = Vec::with_capacity(2);
-    if !is_continuation {
-        let mut head = answer.head.clone();
-        let dressed =
-            headers::to_client(&mut head, session.req_header()).and_then(|()| dress(&mut head, ctx));
-        dressed.map_err(|_| Broken::before(Outcome::Reset))?;
-        if gateway.live.is_stopping() {
-            session.set_keepalive(None);
+    if gateway.live.is_stopping() {
+        session.set_keepalive(None);
+    }
+    let mut direct = if broken.is_none() { direct(session, ctx, &answer) } else { None };
+    let written = match &mut direct {
+        Some((client, head)) => patiently(ctx, client.begin(head, &start, ended)).await,
+        None => {
+            let tasks =
+                tasks(session, ctx, &answer, start, ended).map_err(|_| Broken::before(Outcome::Reset))?;
+            patiently(ctx, session.write_response_tasks(tasks)).await
         }
-        tasks.push(HttpTask::Header(head, ended && start.is_empty()));
-    }
-    if !start.is_empty() || is_continuation && ended {
-        tasks.push(HttpTask::Body(Some(start), ended));
-    }
-    if patiently(ctx, session.write_response_tasks(tasks)).await? {
+    };
+    if written? {
         answer.watch.iter_mut().for_each(Watch::excuse);
     }
     // from here on the request cannot be repeated: its body may take a lot of memory, and the response a day
@@ -168,11 +159,50 @@ pub async fn pass_on(
     if let Some(failed) = broken {
         return Err(Broken::after(failed));
     }
-    if let Some(mut answer) = rest::hand_over(gateway, session, ctx, answer, outcome) {
-        pass_rest(session, ctx, &mut answer).await?;
-        release(gateway, member, answer.node);
+    match direct {
+        Some((client, _)) if !ended => rest::hand_over(gateway, session, ctx, client, answer, outcome),
+        Some((client, _)) => {
+            ctx.answered = ctx.answered.map(|answered| Answered { sent: client.sent(), ..answered });
+            connection::put_wire(client.into_wire());
+            release(gateway, member, answer.node);
+        }
+        None => {
+            pass_rest(session, ctx, &mut answer).await?;
+            release(gateway, member, answer.node);
+        }
     }
     Ok(())
+}
+
+/// The connection of an HTTP/1.1 client and the head for it, unless another node may have to continue the response: it can
+/// do without Pingora's session from here on.
+fn direct(session: &mut Session, ctx: &mut Ctx, answer: &Answer) -> Option<(Client, Vec<u8>)> {
+    let is_asked = session.req_header().version == Version::HTTP_11 && session.is_body_done();
+    if !is_asked || ctx.story.is_some() {
+        return None;
+    }
+    let wire = connection::take_wire()?;
+    let keeps = session.as_downstream().as_http1().is_some_and(|http1| http1.will_keepalive());
+    let node = ctx.node_name();
+    let (head, coding) = head(&answer.head, session.req_header(), &Told::of(ctx, &node), keeps);
+    ctx.answered = Some(Answered { status: answer.head.status.as_u16(), sent: 0 });
+    Some((Client::new(wire, coding, ctx.fleet.config.server.client.send_timeout), head))
+}
+
+/// The same for Pingora's session: what it is to write first.
+fn tasks(session: &Session, ctx: &Ctx, answer: &Answer, start: Bytes, ended: bool) -> Result<Vec<HttpTask>> {
+    let mut tasks = Vec::with_capacity(2);
+    let is_continuation = ctx.is_continuing();
+    if !is_continuation {
+        let mut head = answer.head.clone();
+        headers::to_client(&mut head, session.req_header())?;
+        dress(&mut head, ctx)?;
+        tasks.push(HttpTask::Header(head, ended && start.is_empty()));
+    }
+    if !start.is_empty() || is_continuation && ended {
+        tasks.push(HttpTask::Body(Some(start), ended));
+    }
+    Ok(tasks)
 }
 
 /// Where the rest of a response goes.
