@@ -44,6 +44,7 @@ impl Rest {
     /// Relays it. Gives the connection back if the response is whole and another request may come on it.
     pub async fn relay(mut self: Box<Self>) -> Option<Wire> {
         let Self { client, ctx, answer, outcome, .. } = &mut *self;
+        log::debug!("request {}: its response goes on without a session", ctx.request_id);
         let passed = respond::pass_rest(client, ctx, answer).await;
         let is_whole = passed.is_ok();
         match passed {
