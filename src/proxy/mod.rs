@@ -2,8 +2,8 @@
 //!
 //! Requests are served by an attempt loop of our own (`relay`), called from `request_filter`. What it does not
 //! serve (upgrades, HTTP/2 to the nodes, bodies that are too large to keep) goes Pingora's own way. Both ways get
-//! their node from the same hook, `upstream_peer`: the one place where a node is chosen and leased. A stream that has begun
-//! outlives its session: `edge` goes on with what the loop has left in `connection`.
+//! their node from `Gateway::lease`: the one place where a node is chosen. A response that has begun outlives its session:
+//! `edge` goes on with what the loop has left in `connection`.
 
 mod acquire;
 mod connection;

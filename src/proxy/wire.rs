@@ -1,6 +1,6 @@
-//! A client's connection. Pingora's session uses it for each request; the rest of a stream takes it away from there.
+//! A client's connection. Pingora's session reads requests from it; the response takes it away from there.
 //!
-//! So a stream that has begun holds a connection and its place in the log, not the session, its buffers and the futures
+//! So one that has begun holds a connection and its place in the log, not the session, its buffers and the futures
 //! around it. (One that `retry.resume` may continue keeps them.)
 
 use std::io::{self, IoSlice};

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::super::wire::Wire;
 use super::head::Coding;
-use super::respond::{ClientLeft, Receiver};
+use super::passing::{ClientLeft, Receiver};
 
 /// What a client sends before it has its answer is kept up to this size, in bytes. Then nothing more is read, and that it
 /// has left shows only when a write fails.

@@ -9,18 +9,22 @@ mod chunked;
 mod client;
 mod events;
 mod head;
+mod held;
 mod joined;
 mod node;
+mod passing;
 mod request;
 mod respond;
 mod rest;
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-pub use respond::{Held, dress};
+pub use held::Held;
+pub use respond::dress;
 pub use rest::Rest;
 
 use super::Gateway;
@@ -32,6 +36,7 @@ use crate::outcome::Outcome;
 use crate::resume::{Continuation, Refused};
 use crate::retry::{self, Again, Verdict, Why};
 use attempt::{Answer, Attempted};
+use passing::Broken;
 
 /// What to do after an attempt.
 enum Next {
@@ -64,7 +69,7 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
         let member = match gateway.lease(session, ctx).await {
             Ok(member) => member,
             Err(error) => match ctx.held.take() {
-                Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
+                Some(held) => return held.give(session, ctx, "no other node was left").await,
                 None => {
                     if ctx.is_continuing() {
                         ctx.note = Some("not resumed: no node was there to go on");
@@ -79,7 +84,7 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
             match once(gateway, session, ctx, &member, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
-                Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
+                Next::Held(held, why) => return held.give(session, ctx, why.as_str()).await,
                 Next::Done => return Ok(()),
             }
         }
@@ -126,8 +131,8 @@ async fn once(
 }
 
 /// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
-async fn hold(session: &mut Session, ctx: &mut Ctx, answer: Answer) -> Result<()> {
-    match respond::hold(session, ctx, answer).await {
+async fn hold(session: &mut Session, ctx: &mut Ctx, mut answer: Answer) -> Result<()> {
+    match Held::read(session, ctx, &mut answer, Bytes::new()).await {
         Some(held) => ctx.held = Some(held),
         None if ctx.client_gone => return Err(client_gone(ctx)),
         None => {}
@@ -150,9 +155,9 @@ async fn pass_on(
             ctx.settle(outcome, Instant::now());
             Ok(Next::Done)
         }
-        Err(respond::Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
-        Err(respond::Broken { outcome, began: false, .. }) => failed(ctx, member, outcome),
-        Err(respond::Broken { outcome, began: true, farewell }) => {
+        Err(Broken { outcome: Outcome::ClientGone, .. }) => Err(client_gone(ctx)),
+        Err(Broken { outcome, began: false, .. }) => failed(ctx, member, outcome),
+        Err(Broken { outcome, began: true, farewell }) => {
             ctx.broke_off = true;
             ctx.farewell = farewell;
             broke_off(session, ctx, member, outcome).await

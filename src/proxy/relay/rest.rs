@@ -11,7 +11,7 @@ use super::super::intake::{self, Asked};
 use super::super::wire::Wire;
 use super::attempt::Answer;
 use super::client::Client;
-use super::respond::{self, Broken, Receiver};
+use super::passing::{Broken, Receiver, pass_rest, release};
 use crate::outcome::Outcome;
 
 /// One response on its way, from after its first bytes to its end.
@@ -45,7 +45,7 @@ impl Rest {
     pub async fn relay(mut self: Box<Self>) -> Option<Wire> {
         let Self { client, ctx, answer, outcome, .. } = &mut *self;
         log::debug!("request {}: its response goes on without a session", ctx.request_id);
-        let passed = respond::pass_rest(client, ctx, answer).await;
+        let passed = pass_rest(client, ctx, answer).await;
         let is_whole = passed.is_ok();
         match passed {
             Ok(()) => ctx.settle(*outcome, Instant::now()),
@@ -65,7 +65,7 @@ impl Rest {
         }
         let Self { client, mut ctx, answer, gateway, asked, .. } = *self;
         if let Some(member) = ctx.member.as_ref().filter(|_| is_whole) {
-            respond::release(&gateway, member, answer.node);
+            release(&gateway, member, answer.node);
         }
         gateway.finish(asked, client.sent(), &mut ctx);
         is_whole.then(|| client.into_wire())
