@@ -15,12 +15,28 @@ use crate::outcome::Outcome;
 /// Longest part of a header that goes into a line, in bytes.
 const FIELD_MAX: usize = 256;
 
+/// A second of the machine's time as lines say it. Thousands of requests can end in one, so it is written once.
+#[derive(Debug)]
+pub struct Second {
+    main: String,
+    /// Around the milliseconds.
+    json: [String; 2],
+}
+
+impl Second {
+    pub fn of(time: &Zoned) -> Self {
+        let written = |format: &str| time.strftime(format).to_string();
+        Self { main: written("%d/%b/%Y:%H:%M:%S %z"), json: [written("%Y-%m-%dT%H:%M:%S"), written("%:z")] }
+    }
+}
+
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The client's address.
     pub client: Option<String>,
-    pub at: Zoned,
+    /// When it ended: the second, and the milliseconds in it.
+    pub at: (Arc<Second>, u32),
     pub method: String,
     /// Without its query.
     pub path: String,
@@ -65,8 +81,10 @@ pub fn line(format: LogFormat, entry: &Entry) -> Option<String> {
 fn main(e: &Entry) -> String {
     let mut line = String::with_capacity(320);
     let client = e.client.as_deref().unwrap_or("-");
-    let time = e.at.strftime("%d/%b/%Y:%H:%M:%S %z");
-    let _ = write!(line, "{client} - - [{time}] \"");
+    line.push_str(client);
+    line.push_str(" - - [");
+    line.push_str(&e.at.0.main);
+    line.push_str("] \"");
     escape(&mut line, &e.method);
     line.push(' ');
     escape(&mut line, &e.path);
@@ -113,8 +131,12 @@ fn each(line: &mut String, name: &str, attempts: &[Attempt], put: impl Fn(&mut S
 
 /// With three decimals. Floating point would take several times as long.
 fn seconds(line: &mut String, time: Duration) {
-    let ms = (time.as_micros() + 500) / 1000;
-    let _ = write!(line, "{}.{:03}", ms / 1000, ms % 1000);
+    let micros = u64::from(time.subsec_micros()) + 500;
+    let (seconds, ms) = (time.as_secs() + micros / 1_000_000, micros / 1000 % 1000);
+    let _ = write!(line, "{seconds}.");
+    for unit in [100, 10, 1] {
+        line.push(char::from(b'0' + (ms / unit % 10) as u8));
+    }
 }
 
 /// As nginx does it: quotes, backslashes and everything outside printable ASCII as `\xHH`, so that no client can
@@ -168,7 +190,7 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
             |a: &'a Attempt| JsonAttempt { node: &a.node, status: a.status, outcome: a.outcome.as_str() };
         let seconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
         Self {
-            time: e.at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
+            time: format!("{}.{:03}{}", e.at.0.json[0], e.at.1, e.at.0.json[1]),
             client: e.client.as_deref(),
             method: &e.method,
             path: cut(&e.path),
@@ -201,7 +223,7 @@ mod tests {
         let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status, outcome };
         Entry {
             client: Some("192.0.2.7".into()),
-            at: "2026-11-22T08:48:10.5+00:00[+00:00]".parse().unwrap(),
+            at: (Arc::new(Second::of(&"2026-11-22T08:48:10+00:00[+00:00]".parse().unwrap())), 500),
             method: "POST".into(),
             path: "/v1/chat/completions".into(),
             protocol: "HTTP/1.1",

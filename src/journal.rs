@@ -3,6 +3,7 @@
 //! Access-log lines go through a bounded channel to a thread of their own, so that a slow disk never holds up a
 //! request; lines beyond the bound are counted and dropped.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -12,9 +13,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
-use crate::access_log::{self, Entry};
+use crate::access_log::{self, Entry, Second};
 use crate::config::{AccessLog, LogFormat, LogTarget};
 use crate::fleet::{Change, Event, Reason};
 use crate::live::Live;
@@ -43,6 +46,23 @@ pub fn announce(event: &Event) {
         }
         _ => log::info!("pool {pool}, node {node}: {change}"),
     }
+}
+
+/// Now, as lines say it.
+pub fn now() -> (Arc<Second>, u32) {
+    thread_local! {
+        static LAST: RefCell<Option<(i64, Arc<Second>)>> = const { RefCell::new(None) };
+    }
+    let now = Timestamp::now();
+    let millis = now.subsec_millisecond().unsigned_abs();
+    LAST.with_borrow_mut(|last| match last {
+        Some((second, written)) if *second == now.as_second() => (Arc::clone(written), millis),
+        _ => {
+            let written = Arc::new(Second::of(&now.to_zoned(TimeZone::system())));
+            *last = Some((now.as_second(), Arc::clone(&written)));
+            (written, millis)
+        }
+    })
 }
 
 /// The handle to the writer's thread.

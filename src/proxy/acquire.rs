@@ -27,8 +27,11 @@ pub enum NoLease {
 /// others are only full, it waits, up to `retry.wait` from when it was first stranded until it reaches a node. A node
 /// that failed it before is better than none, but only as long as there is no answer.
 pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<Lease, NoLease> {
-    pause(session, ctx, member).await?;
-    let began = Instant::now();
+    let mut began = Instant::now();
+    if let Some(ends) = ctx.deaths.pause_ends(member.conf.retry.wait, began) {
+        pause(session, ctx, began, ends).await?;
+        began = Instant::now();
+    }
     let refusal = match member.pool.lease(&ctx.tried, began) {
         Ok(lease) => return Ok(lease),
         Err(refusal) if ctx.held.is_some() && refusal != Refusal::Full => return Err(NoLease::UseWhatIsHeld),
@@ -51,9 +54,7 @@ pub async fn acquire(session: &mut Session, ctx: &mut Ctx, member: &Member) -> R
 }
 
 /// Two nodes have just died under the request: the next one may be dying too.
-async fn pause(session: &mut Session, ctx: &mut Ctx, member: &Member) -> Result<(), NoLease> {
-    let began = Instant::now();
-    let Some(ends) = ctx.deaths.pause_ends(member.conf.retry.wait, began) else { return Ok(()) };
+async fn pause(session: &mut Session, ctx: &mut Ctx, began: Instant, ends: Instant) -> Result<(), NoLease> {
     log::debug!("request {}: nodes die one after the other, it pauses", ctx.request_id);
     let result = tokio::select! {
         () = sleep_until(ends.into()) => Ok(()),

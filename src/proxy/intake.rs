@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Version, header};
-use jiff::Zoned;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
@@ -20,6 +19,7 @@ use crate::access_log::{Attempt, Entry};
 use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
+use crate::journal;
 use crate::live::Live;
 
 /// nginx's status for a client that left before it had an answer.
@@ -260,7 +260,7 @@ pub fn entry(
 ) -> Entry {
     Entry {
         client: sender.map(|sender| sender.client),
-        at: Zoned::now(),
+        at: journal::now(),
         method: asked.method.to_string(),
         path: asked.path,
         protocol: asked.protocol,

@@ -1,10 +1,11 @@
 //! One line of the access log, of a request with two attempts.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
-use evenkeel::access_log::{Attempt, Entry, line};
+use evenkeel::access_log::{Attempt, Entry, Second, line};
 use evenkeel::config::LogFormat;
 use evenkeel::outcome::Outcome;
 
@@ -35,7 +36,7 @@ fn entry() -> Entry {
     let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status: Some(status), outcome };
     Entry {
         client: Some("192.168.0.7".into()),
-        at: jiff::Zoned::now(),
+        at: (Arc::new(Second::of(&jiff::Zoned::now())), 500),
         method: "POST".to_owned(),
         path: "/v1/chat/completions".to_owned(),
         protocol: "HTTP/1.1",
