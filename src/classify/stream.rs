@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::Finder;
+use memchr::memmem::{Finder, FinderRev};
 
 use crate::outcome::Outcome;
 
@@ -15,6 +15,8 @@ use crate::outcome::Outcome;
 const LINE_MAX: usize = 64 * 1024;
 
 /// Made once: that costs more than to look through an event.
+static TOKENS: LazyLock<[FinderRev<'static>; 2]> =
+    LazyLock::new(|| ["\"completion_tokens\"", "\"output_tokens\""].map(FinderRev::new));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
 static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
@@ -199,13 +201,13 @@ pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
 /// How many tokens a whole answer says that it has, under OpenAI's older name or its newer one. The last is that of the
 /// answer as a whole; within a text the quotes would be escaped.
 pub fn completion_tokens(body: &[u8]) -> Option<u64> {
-    let told = |name: &[u8]| {
-        let value = body[memchr::memmem::rfind(body, name)? + name.len()..].trim_ascii_start();
+    let told = |name: &FinderRev<'_>| {
+        let value = body[name.rfind(body)? + name.needle().len()..].trim_ascii_start();
         let value = value.strip_prefix(b":")?.trim_ascii_start();
         let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
         std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
     };
-    told(b"\"completion_tokens\"").or_else(|| told(b"\"output_tokens\""))
+    told(&TOKENS[0]).or_else(|| told(&TOKENS[1]))
 }
 
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).

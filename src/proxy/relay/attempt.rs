@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::super::ctx::Ctx;
 use super::super::reply::Failure;
 use super::super::upstream::{Opening, Upstream};
 use super::events::{HELD_BACK_MAX, Watch};
+use super::limit::within;
 use super::node::{NodeSession, Unread};
 use super::request;
 use crate::fleet::Member;
@@ -183,10 +185,10 @@ fn our_fault(ctx: &mut Ctx, error: &io::Error) -> Box<Error> {
 
 async fn send(stream: &mut TcpStream, start: &[u8], rest: &[u8], limit: Duration) -> Result<(), Unsent> {
     for step in std::iter::once(start).chain(rest.chunks(WRITE_STEP)) {
-        match timeout(limit, stream.write_all(step)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Unsent::Closed),
-            Err(_) => return Err(Unsent::Timeout),
+        match within(limit, pin!(stream.write_all(step))).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Err(Unsent::Closed),
+            None => return Err(Unsent::Timeout),
         }
     }
     Ok(())

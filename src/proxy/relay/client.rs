@@ -6,10 +6,10 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
 use super::super::wire::Wire;
 use super::head::Coding;
+use super::limit::within;
 use super::passing::{ClientLeft, Receiver};
 
 /// What a client sends before it has its answer is kept up to this size, in bytes. Then nothing more is read, and that it
@@ -55,11 +55,7 @@ impl Client {
             }
             self.wire.poll_flush(cx)
         }));
-        // most writes are taken at once: no timer for those
-        let written = match poll_fn(|cx| Poll::Ready(flushed.as_mut().poll(cx))).await {
-            Poll::Ready(flushed) => flushed.is_ok(),
-            Poll::Pending => matches!(timeout(self.limit, flushed).await, Ok(Ok(()))),
-        };
+        let written = matches!(within(self.limit, flushed.as_mut()).await, Some(Ok(())));
         self.sent += if written { start.len() as u64 } else { 0 };
         if written { Ok(()) } else { Err(ClientLeft) }
     }

@@ -11,6 +11,7 @@ mod events;
 mod head;
 mod held;
 mod joined;
+mod limit;
 mod node;
 mod passing;
 mod request;
