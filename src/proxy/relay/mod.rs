@@ -64,7 +64,9 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
         let member = match gateway.lease(session, ctx).await {
             Ok(member) => member,
             Err(error) => match ctx.held.take() {
-                Some(held) => return respond::held(session, ctx, held, "no other node was left").await,
+                Some(held) => {
+                    return respond::held(gateway, session, ctx, held, "no other node was left").await;
+                }
                 None => {
                     if ctx.is_continuing() {
                         ctx.note = Some("not resumed: no node was there to go on");
@@ -79,7 +81,9 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
             match once(gateway, session, ctx, &member, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
-                Next::Held(held, why) => return respond::held(session, ctx, held, why.as_str()).await,
+                Next::Held(held, why) => {
+                    return respond::held(gateway, session, ctx, held, why.as_str()).await;
+                }
                 Next::Done => return Ok(()),
             }
         }

@@ -96,8 +96,17 @@ async fn hold_from(session: &mut Session, ctx: &mut Ctx, answer: &mut Answer, st
 }
 
 /// Gives the client a failed response, unchanged; `why` goes to the log.
-pub async fn held(session: &mut Session, ctx: &mut Ctx, mut held: Held, why: &'static str) -> Result<()> {
+pub async fn held(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut held: Held,
+    why: &'static str,
+) -> Result<()> {
     ctx.note = Some(why);
+    if gateway.live.is_stopping() {
+        session.set_keepalive(None);
+    }
     headers::to_client(&mut held.head, session.req_header())?;
     Told::of(ctx, &held.node).dress(&mut held.head)?;
     let tasks =
