@@ -3,9 +3,10 @@
 //! So one that has begun holds a connection and its place in the log, not the session, its buffers and the futures
 //! around it. (One that `retry.resume` may continue keeps them.)
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -19,6 +20,7 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
 const TOGETHER_MAX: usize = 4096;
@@ -121,16 +123,20 @@ impl Wire {
 /// that is closed with unread bytes in it resets its connection, and the reset may overtake the answer.
 impl Drop for Wire {
     fn drop(&mut self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = self.poll_flush(&mut cx);
-        for _ in 0..DRAIN_READS {
-            let mut room = [MaybeUninit::uninit(); READ_SIZE];
-            let mut buffer = ReadBuf::uninit(&mut room);
-            let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
-            if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
-                break;
+        let end = poll_fn(|cx| {
+            let _ = self.poll_flush(cx);
+            for _ in 0..DRAIN_READS {
+                let mut room = [MaybeUninit::uninit(); READ_SIZE];
+                let mut buffer = ReadBuf::uninit(&mut room);
+                let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+                if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
+                    break;
+                }
             }
-        }
+            Poll::Ready(())
+        });
+        // a task that has used up tokio's budget would do none of it
+        let _ = pin!(unconstrained(end)).poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -263,7 +269,6 @@ impl Peek for Lent {}
 mod tests {
     use super::*;
     use pingora::protocols::l4::stream::Stream as Tcp;
-    use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -332,6 +337,23 @@ mod tests {
     async fn what_was_written_is_sent_before_the_end() {
         let (slot, mut client) = connection().await;
         slot.lend().write_all(b"farewell").await.expect("taken");
+        drop(slot);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.expect("an orderly end");
+        assert_eq!(all, b"farewell");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_done_much_still_ends_its_connection_well() {
+        let (slot, mut client) = connection().await;
+        client.write_all(&[b'x'; READ_SIZE + 1]).await.expect("sent");
+        poll_fn(|cx| slot.poll_peek(cx, |_| ())).await.expect("something, with more behind it");
+        slot.lend().write_all(b"farewell").await.expect("taken");
+        poll_fn(|cx| {
+            while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(())
+        })
+        .await;
         drop(slot);
         let mut all = Vec::new();
         client.read_to_end(&mut all).await.expect("an orderly end");

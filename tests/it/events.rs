@@ -188,6 +188,41 @@ fn done_without_a_finish_reason_is_no_end() {
     });
 }
 
+/// Or the client would take it for whole.
+#[test]
+fn an_error_event_never_fills_up_the_length_of_a_stream() {
+    const EVENT: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
+    const SAYS: &str = "data: {\"error\":{\"message\":\"the node broke off before the answer was complete\",";
+    const LEAST: usize = EVENT.len() + SAYS.len();
+    async fn broken(gateway: &Gateway, script: &Script, version: &str, length: usize) -> String {
+        let answering = async {
+            let (mut node, _) = script.request().await;
+            let head = format!("Content-Type: text/event-stream\r\nContent-Length: {length}");
+            node.write(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{EVENT}")).await;
+        };
+        let request =
+            format!("POST /v1/completions HTTP/{version}\r\nHost: g\r\nContent-Length: 2\r\n\r\n{{}}");
+        let asking = async { Raw::send(gateway, request).await.rest_as_text().await };
+        let ((seen, _), ()) = tokio::join!(asking, answering);
+        seen.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("health: { max_fails: 0 }")).await;
+        for version in ["1.0", "1.1"] {
+            let whole = broken(&gateway, &script, version, 1000).await;
+            assert!(whole.starts_with(&format!("{EVENT}{SAYS}")) && whole.ends_with("}\n\n"), "{whole}");
+            let lengths =
+                [(EVENT.len() + 1, false), (LEAST, false), (whole.len(), false), (whole.len() + 1, true)];
+            for (length, fits) in lengths {
+                let body = broken(&gateway, &script, version, length).await;
+                assert_eq!(body, if fits { &*whole } else { EVENT }, "HTTP/{version}, {length} bytes");
+            }
+        }
+        assert_eq!(gateway.attempts("s", Outcome::Truncated), 10);
+    });
+}
+
 /// A slow node: its first token comes long after its head.
 #[test]
 fn a_head_is_held_back_for_so_long_and_no_longer() {

@@ -9,8 +9,8 @@ use evenkeel::sim::{Node, Options};
 use http::{Method, Request};
 
 use crate::harness::{
-    Answer, Client, Gateway, Outgoing, ask, chat, fault, free_port, get, nodes, nodes_like, pool, pool_of,
-    post, run, steps,
+    Answer, Client, Gateway, Outgoing, Script, ask, chat, fault, free_port, get, nodes, nodes_like, pool,
+    pool_of, post, run, steps,
 };
 
 fn received(nodes: &[Node]) -> Vec<u64> {
@@ -368,5 +368,25 @@ fn a_get_is_served_and_not_counted_twice() {
         gateway.at_rest().await;
         assert_eq!(gateway.answered(200), 1);
         assert_eq!(gateway.attempts("a", Outcome::Ok), 1);
+    });
+}
+
+/// A client that believed the connection to stay would lose its next request on it.
+#[test]
+fn a_failed_response_during_a_stop_closes_its_connection() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let asking = ask(&gateway, get(&gateway, "/v1/models"));
+        let answering = async {
+            let (mut node, _) = script.request().await;
+            gateway.live.stop(Duration::ZERO);
+            node.write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy").await;
+        };
+        let (answer, ()) = tokio::join!(asking, answering);
+        assert_eq!(
+            (answer.status, &*answer.text(), answer.field("connection")),
+            (503, "busy", Some("close"))
+        );
     });
 }

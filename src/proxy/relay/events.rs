@@ -13,6 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use tokio::time::Instant;
 
+use super::super::framing::content_length;
 use super::joined::Joined;
 use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
 use crate::outcome::Outcome;
@@ -28,6 +29,8 @@ const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
 pub struct Watch {
     watcher: Watcher,
     wants_done: bool,
+    /// What is left of the length that the client was told, in bytes.
+    room: Option<u64>,
     splitter: Splitter,
     /// The last bytes that went on as they came.
     tail: [u8; 4],
@@ -56,6 +59,7 @@ impl Watch {
         (events && is_readable && head.status == StatusCode::OK).then(|| Self {
             watcher: Watcher::default(),
             wants_done: wants_done(path),
+            room: content_length(&head.headers),
             splitter: Splitter::default(),
             tail: BOUNDARY,
             stall: None,
@@ -92,6 +96,8 @@ impl Watch {
         self.stall = stall;
         match story {
             Some(story) => {
+                // one that may be continued has no length, whatever this node's part of it has
+                self.room = None;
                 self.watcher = Watcher::default();
                 self.look(start, ended, Some(story))
             }
@@ -166,6 +172,7 @@ impl Watch {
         tail[..kept].copy_from_slice(&self.tail[4 - kept..]);
         tail[kept..].copy_from_slice(&chunk[chunk.len() - (4 - kept)..]);
         self.tail = tail;
+        self.room = self.room.map(|room| room.saturating_sub(chunk.len() as u64));
     }
 
     /// Whole events only, as the story has them. The one with which the trouble begins is kept from the client, for the
@@ -201,7 +208,7 @@ impl Watch {
     }
 
     /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may
-    /// not have ended.
+    /// not have ended. Empty if it would fill up the length: what is missing of that then says it.
     pub fn farewell(&self, outcome: Outcome) -> Bytes {
         let separator = match self.tail {
             BOUNDARY | [_, _, b'\n', b'\n'] | [_, _, b'\r', b'\r'] => "",
@@ -213,10 +220,11 @@ impl Watch {
             Outcome::Stalled => "the node went silent before the answer was complete",
             _ => "the node broke off before the answer was complete",
         };
-        format!(
+        let event = format!(
             "{separator}data: {{\"error\":{{\"message\":\"{message}\",\"type\":\"upstream_error\",\"param\":null,\"code\":502}}}}\n\n"
-        )
-        .into()
+        );
+        let fits = self.room.is_none_or(|room| (event.len() as u64) < room);
+        if fits { event.into() } else { Bytes::new() }
     }
 }
 

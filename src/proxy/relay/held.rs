@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::super::acquire::gone;
 use super::super::ctx::Ctx;
-use super::super::headers;
+use super::super::{Gateway, headers};
 use super::attempt::Answer;
 use super::head::Told;
 
@@ -64,8 +64,17 @@ impl Held {
     }
 
     /// Gives it to the client, unchanged; `why` goes to the log.
-    pub async fn give(mut self, session: &mut Session, ctx: &mut Ctx, why: &'static str) -> Result<()> {
+    pub async fn give(
+        mut self,
+        gateway: &Gateway,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        why: &'static str,
+    ) -> Result<()> {
         ctx.note = Some(why);
+        if gateway.live.is_stopping() {
+            session.set_keepalive(None);
+        }
         headers::to_client(&mut self.head, session.req_header())?;
         Told::of(ctx, &self.node).dress(&mut self.head)?;
         let tasks =

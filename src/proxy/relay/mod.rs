@@ -70,7 +70,7 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
         let member = match gateway.lease(session, ctx).await {
             Ok(member) => member,
             Err(error) => match ctx.held.take() {
-                Some(held) => return held.give(session, ctx, "no other node was left").await,
+                Some(held) => return held.give(gateway, session, ctx, "no other node was left").await,
                 None => {
                     if ctx.is_continuing() {
                         ctx.note = Some("not resumed: no node was there to go on");
@@ -85,7 +85,7 @@ async fn attempts(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Re
             match once(gateway, session, ctx, &member, fresh).await? {
                 Next::Node => break,
                 Next::Fresh => fresh = true,
-                Next::Held(held, why) => return held.give(session, ctx, why.as_str()).await,
+                Next::Held(held, why) => return held.give(gateway, session, ctx, why.as_str()).await,
                 Next::Done => return Ok(()),
             }
         }
