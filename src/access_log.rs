@@ -192,7 +192,7 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
         Self {
             time: format!("{}.{:03}{}", e.at.0.json[0], e.at.1, e.at.0.json[1]),
             client: e.client.as_deref(),
-            method: &e.method,
+            method: cut(&e.method),
             path: cut(&e.path),
             protocol: e.protocol,
             status: e.status,

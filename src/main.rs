@@ -7,7 +7,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What Pingora says at these places is said by us, in words that tell what to do, or is no fault at all: a pooled
 /// connection that closes at the moment in which it is wanted, a socket that has not been handed over yet.
-const LOG_DEFAULT: &str = "info,pingora=warn,pingora_core=warn,pingora_core::connectors=off,\
+const LOG_DEFAULT: &str = "info,pingora=warn,pingora_core=warn,pingora_core::connectors=off,pingora_proxy=off,\
                            pingora_core::server::transfer_fd=off";
 
 fn main() -> ExitCode {

@@ -38,12 +38,12 @@ impl Candidates {
     /// The one with the lowest tier up to `last`, and of those with the smallest score; of equals the first at or after
     /// `cursor`. `skip` are places that are passed over.
     pub(super) fn least_loaded(&mut self, last: Tier, skip: &[usize], cursor: usize) -> Option<usize> {
-        let first_tried = skip.iter().filter(|place| **place < self.all.len());
-        first_tried.clone().for_each(|place| self.ranking.set(*place, Tournament::OUT));
+        let skipped = skip.iter().filter(|place| **place < self.all.len());
+        skipped.clone().for_each(|place| self.ranking.set(*place, Tournament::OUT));
         let best = self.ranking.best().filter(|rank| *rank < worse_than(last));
         let chosen =
             best.and_then(|rank| self.ranking.first(cursor, rank).or_else(|| self.ranking.first(0, rank)));
-        first_tried.for_each(|place| self.ranking.set(*place, rank(&self.all[*place])));
+        skipped.for_each(|place| self.ranking.set(*place, rank(&self.all[*place])));
         chosen
     }
 }
@@ -83,5 +83,5 @@ fn lowest_of(tier: Tier) -> u64 {
 
 /// Ranks of `last` and the tiers before it are less than this.
 fn worse_than(last: Tier) -> u64 {
-    lowest_of(last) + lowest_of(Tier::Usable)
+    (last as u64 + 1) << (63 - TIER_BITS)
 }

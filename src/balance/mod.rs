@@ -1,6 +1,6 @@
 //! Which of the candidates gets the next request.
 //!
-//! The choice is a pure function of [`Candidates`], which the pool keeps up to date as leases come and go. What it costs does
+//! The choice depends on nothing but [`Candidates`], which the pool keeps up to date as leases come and go, and the turn. What it costs does
 //! not grow with the requests in flight, and for the default policy only with the logarithm of the number of nodes.
 
 mod candidates;

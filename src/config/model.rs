@@ -254,7 +254,7 @@ pub struct Timeouts {
     pub first_byte: Option<Duration>,
     /// How long the head of a stream is held back for its first event, which may be an error; default 1s, zero: not.
     pub first_event: Duration,
-    /// Longest silence within a response; default 24h.
+    /// Longest silence of a node that has the request, before its response or within; default 24h.
     pub read: Duration,
     /// How long an idle connection is kept for the next request; default 4s.
     pub idle: Duration,

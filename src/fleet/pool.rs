@@ -1,6 +1,6 @@
 //! A pool's nodes behind one lock, so that choosing a node and taking a slot on it is one step.
 //!
-//! The lock is held for the time of a scan, some hundred nanoseconds, and never across an await. With any number
+//! The lock is held for some hundred nanoseconds, and never across an await. With any number
 //! of threads two equal nodes therefore never differ by more than one request.
 
 use std::net::SocketAddr;

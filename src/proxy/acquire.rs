@@ -1,10 +1,13 @@
 //! A node for the next attempt, now or as soon as one comes back.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use pingora_proxy::Session;
 use tokio::time::sleep_until;
 
+use super::connection;
 use super::ctx::Ctx;
 use super::reply::Failure;
 use crate::fleet::{Lease, Member, Refusal};
@@ -113,6 +116,10 @@ fn lease(ctx: &Ctx, member: &Member, now: Instant, last_chance: bool) -> Result<
 
 /// Resolves when the client has left. Only after the request body has been read: before, it could eat a byte of it.
 pub async fn gone(session: &mut Session) {
+    // Pingora's session would look no further once a byte of the next request has come
+    if poll_fn(|cx| Poll::Ready(connection::poll_gone(cx))).await.is_some() {
+        return poll_fn(|cx| connection::poll_gone(cx).unwrap_or(Poll::Pending)).await;
+    }
     let _ = session.as_downstream_mut().read_body_or_idle(true).await;
 }
 

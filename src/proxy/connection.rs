@@ -1,6 +1,7 @@
 //! What the task of an HTTP/1 connection and the request on it tell each other. HTTP/2 serves requests in tasks of their own.
 
 use std::cell::Cell;
+use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
@@ -50,9 +51,14 @@ pub fn header_is_complete() -> bool {
 }
 
 /// The connection of the request that this task serves; `None` over HTTP/2, where others share it. Whoever takes it puts
-/// it back or leaves a [`Rest`]; what the session writes meanwhile goes nowhere.
+/// it back, leaves a [`Rest`] or ends it; what the session writes meanwhile goes nowhere.
 pub fn take_wire() -> Option<Wire> {
     CONNECTION.try_with(|connection| connection.slot.take()).ok()?
+}
+
+/// Whether the client has left; `None` over HTTP/2, where the session has to be asked.
+pub fn poll_gone(cx: &mut Context<'_>) -> Option<Poll<()>> {
+    CONNECTION.try_with(|connection| connection.slot.poll_gone(cx)).ok()
 }
 
 /// Gives it back: the session may go on.

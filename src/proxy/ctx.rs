@@ -34,7 +34,7 @@ pub struct Ctx {
     pub is_work: bool,
     /// Whether a node may see the request twice.
     pub repeatable: bool,
-    /// The whole body, if it is kept; `None` on Pingora's own path.
+    /// The whole body, if it is kept, until a response has begun: empty then. `None` on Pingora's own path.
     pub body: Option<Bytes>,
     /// What was read of a body that turned out to be too large to keep.
     pub unkept: Option<Bytes>,

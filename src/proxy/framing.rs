@@ -2,7 +2,7 @@
 //!
 //! There is one framing rule for everyone: a request that two parsers could read in two ways is refused, and its
 //! connection closed (RFC 9112 sections 3.2, 6.1 and 6.3). Pingora refuses most of them; this closes what it lets
-//! through.
+//! through of a header. How a chunked body is read is Pingora's affair; the node gets it framed anew.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};

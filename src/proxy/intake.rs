@@ -46,7 +46,8 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     session.set_write_timeout(Some(client.send_timeout));
     // `set_keepalive` would keep a connection too whose client speaks HTTP/1.0 and waits for its end
     let keeps = session.as_downstream().as_http1().is_none_or(|http1| http1.will_keepalive());
-    let keepalive = client.keepalive.as_secs();
+    // Pingora counts in seconds
+    let keepalive = client.keepalive.as_secs() + u64::from(client.keepalive.subsec_nanos() > 0);
     session.set_keepalive((keeps && keepalive > 0 && !live.is_stopping()).then_some(keepalive));
     session.as_downstream_mut().set_pipelining_enabled(true);
     let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
@@ -93,6 +94,7 @@ pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Resul
         max: ctx.fleet.config.server.client.max_body,
         keep: pools.clone().map(|retry| retry.body_limit).max().unwrap_or(0),
         keep_total: pools.map(|retry| retry.body_total).max().unwrap_or(0),
+        silence: ctx.fleet.config.server.client.body_timeout,
     };
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
@@ -133,8 +135,8 @@ fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Membe
     Ok(Way::Relay)
 }
 
-/// Another pool for a request that has reached no node yet and whose pool a reload took away.
-pub async fn route_again(live: &Live, ctx: &mut Ctx) -> Result<Member> {
+/// Another pool for a request that needs a node and whose pool a reload took away.
+pub async fn route_again(live: &Live, session: &Session, ctx: &mut Ctx) -> Result<Member> {
     let fleet = live.fleet();
     if fleet.generation == ctx.fleet.generation {
         tokio::time::sleep(SWAP).await;
@@ -143,6 +145,11 @@ pub async fn route_again(live: &Live, ctx: &mut Ctx) -> Result<Member> {
     let Some(member) = fleet.route(model.as_deref()).cloned() else {
         return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
     };
+    if ctx.body.is_some() && member.conf.http_version == HttpVersion::H2 {
+        let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
+        return Err(refuse(ctx, Failure::new(503, message).retry_after(1)));
+    }
+    ctx.repeatable = is_repeatable(session, &member);
     ctx.move_to(fleet, member.clone());
     Ok(member)
 }

@@ -88,7 +88,7 @@ impl Gateway {
         let mut member = ctx.member.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let mut acquired = acquire::acquire(session, ctx, &member).await;
         while let Err(NoLease::Retired) = acquired {
-            member = intake::route_again(&self.live, ctx).await?;
+            member = intake::route_again(&self.live, session, ctx).await?;
             acquired = acquire::acquire(session, ctx, &member).await;
         }
         match acquired {

@@ -1,7 +1,7 @@
 //! The same accounting for what goes Pingora's own way: upgrades, HTTP/2 to the nodes, bodies too large to keep.
 //!
-//! Here a request is sent once. Only a connection that could not be made leads to another node, for then nobody has
-//! seen it.
+//! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
+//! attempt, for then nobody has seen it.
 
 use std::time::Instant;
 

@@ -26,10 +26,12 @@ use tokio::task::unconstrained;
 const TOGETHER_MAX: usize = 4096;
 /// What is read at a time of what the client sends too early.
 const READ_SIZE: usize = 4096;
-/// How often that is done at the end.
+/// Most reads of that before the connection is closed.
 const DRAIN_READS: usize = 16;
+/// What a client sends before it has its answer is kept up to this size, in bytes.
+const EARLY_MAX: usize = 64 * 1024;
 
-/// The connection itself.
+/// A connection, and what is on its way through it.
 #[derive(Debug)]
 pub struct Wire {
     stream: Stream,
@@ -61,9 +63,15 @@ impl Wire {
         Poll::Ready(Ok(&self.unread))
     }
 
-    /// How much has come and was not given out, in bytes.
-    pub fn unread(&self) -> usize {
-        self.unread.len()
+    /// Resolves when the client has left. What it sends before it has its answer is kept, up to a limit; then nothing more
+    /// is read, and that it has left shows only when a write fails.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.unread.len() < EARLY_MAX {
+            if ready!(self.poll_peek(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
     }
 
     /// Sends these parts, as far as they are taken at once; the rest goes with the next flush.
@@ -140,7 +148,7 @@ impl Drop for Wire {
     }
 }
 
-/// Where the connection is while no stream has it.
+/// Where the connection is while no response has taken it away.
 #[derive(Clone, Debug)]
 pub struct Slot(Arc<Mutex<Option<Wire>>>);
 
@@ -169,6 +177,11 @@ impl Slot {
             Some(wire) => wire.poll_peek(cx).map_ok(look),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
+    }
+
+    /// See [`Wire::poll_gone`]; never while a response has the connection.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.lock().as_mut().map_or(Poll::Pending, |wire| wire.poll_gone(cx))
     }
 
     fn stream<T>(&self, ask: impl FnOnce(&Stream) -> Option<T>) -> Option<T> {

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 
 use crate::harness::{
     Client, Gateway, LIMIT, Outgoing, Raw, Script, chat, eventually, fault, free_port, nodes_like, pool,
-    pool_of, run, steps,
+    pool_of, run, steps, within,
 };
 
 /// How soon the node must know. Measured several times, of which the best counts: the machine is busy with other tests.
@@ -67,6 +67,22 @@ fn before_the_head() {
         let gateway = gateway(&nodes, "").await;
         leaves(&gateway, &nodes, false, || nodes.iter().any(|node| node.stats().in_flight == 1)).await;
         assert!(statuses(&gateway).iter().all(|status| *status == 499), "{:?}", statuses(&gateway));
+    });
+}
+
+/// The first byte of another request says nothing of whether anybody waits for the answer.
+#[test]
+fn after_it_has_sent_too_much() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with(LOG, &script.pool("")).await;
+        let asked = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+        let mut client = Raw::send(&gateway, asked).await;
+        let (node, _) = script.request().await;
+        client.write("\r\n").await;
+        drop(client);
+        within(LIMIT, "the node sees it", node.rest()).await;
+        eventually(LIMIT, "it is logged", || statuses(&gateway) == [499]).await;
     });
 }
 

@@ -33,6 +33,21 @@ async fn one_failure_is_hidden(text: &str, more: &str, outcome: Outcome) {
     gateway.at_rest().await;
 }
 
+/// Overload is no time for new connections.
+#[test]
+fn the_connection_of_a_failed_response_is_used_again() {
+    run(async {
+        let nodes = nodes(2);
+        nodes[0].set_fault(fault("status:503"));
+        let gateway = Gateway::start(&nodes, "health: { max_fails: 0 }").await;
+        let mut client = Client::h1(&gateway).await;
+        while nodes[0].stats().received < 5 {
+            assert_eq!(client.ask(chat(&gateway, 1, false)).await.status, 200);
+        }
+        assert_eq!(nodes[0].stats().accepted, 1);
+    });
+}
+
 #[test]
 fn a_generation_goes_on_elsewhere_after_a_reset() {
     run(one_failure_is_hidden("reset", "", Outcome::Reset));

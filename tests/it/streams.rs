@@ -363,6 +363,18 @@ fn a_client_that_sends_without_end_while_a_stream_flows_is_held_up_and_the_strea
     });
 }
 
+#[test]
+fn the_answer_to_head_has_no_events_to_miss() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let mut client = Raw::send(&gateway, "HEAD /v1/completions HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut node, _) = script.request().await;
+        node.write(STREAM).await;
+        assert_eq!(client.head().await.status, 200);
+    });
+}
+
 /// A socket that is closed with unread bytes in it resets its connection.
 #[test]
 fn what_a_client_sends_too_early_does_not_reset_the_end_of_its_answer() {

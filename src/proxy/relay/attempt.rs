@@ -139,7 +139,8 @@ pub async fn run(
     };
     Ok(match exchanged {
         Ok((node, head)) => {
-            let watch = Watch::of(&head, session.req_header().uri.path());
+            // there are no events in the answer to HEAD
+            let watch = if is_head { None } else { Watch::of(&head, session.req_header().uri.path()) };
             let ended = node.is_done();
             Attempted::Answer(Box::new(Answer { node, head, ended, watch }))
         }
@@ -221,7 +222,7 @@ async fn final_head(
             Ok(head) => return Ok(head),
             Err(Unread::BadLength) => {
                 log::warn!(
-                    "node {name}: the Content-Length of its response is no number; it counts as a reset"
+                    "node {name}: the Content-Length of its response is no number, or two of them; it counts as a reset"
                 );
                 return Err(Outcome::Reset);
             }

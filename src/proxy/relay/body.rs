@@ -1,10 +1,13 @@
 //! Reading the request's body, so that it can be sent again.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Version;
 use http::header::EXPECT;
 use pingora::ErrorType;
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
 use super::super::reply::Failure;
@@ -14,7 +17,7 @@ use crate::live::{Gauge, Share};
 /// Memory that is set aside before the first byte, whatever length is announced.
 const FIRST_CAPACITY: u64 = 256 * 1024;
 
-/// How much may be read and kept; all in bytes.
+/// How much may be read and kept, in bytes, and how long the client may be silent.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// `client.max_body`.
@@ -23,6 +26,8 @@ pub struct Limits {
     pub keep: u64,
     /// `retry.body_total`.
     pub keep_total: u64,
+    /// `client.body_timeout`.
+    pub silence: Duration,
 }
 
 /// The body, or as much of it as may be kept.
@@ -71,10 +76,11 @@ pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result
         return Ok(Read::Kept { body: Bytes::new(), share: None });
     }
     let announced = content_length(&session.req_header().headers);
-    let first = announced.unwrap_or(0);
-    let share = if first <= limits.keep { kept.try_add(first, limits.keep_total) } else { None };
+    let too_large = announced.is_some_and(|length| length > limits.keep);
+    // what is announced takes up nothing yet: clients that never send it would use up all there is
+    let share = if too_large { None } else { kept.try_add(0, limits.keep_total) };
     let Some(share) = share else {
-        return Ok(Read::Unkept { start: Bytes::new(), share: None, too_large: first > limits.keep });
+        return Ok(Read::Unkept { start: Bytes::new(), share: None, too_large });
     };
     collect(session, limits, share, announced).await
 }
@@ -87,14 +93,12 @@ async fn collect(
 ) -> Result<Read, ReadError> {
     let expected = announced.unwrap_or(0).min(FIRST_CAPACITY);
     let mut body = Joined::expecting(usize::try_from(expected).unwrap_or(0));
-    while let Some(chunk) =
-        session.as_downstream_mut().read_request_body().await.map_err(|e| read_error(&e))?
-    {
+    while let Some(chunk) = next(session, limits.silence).await? {
         let size = (body.len() + chunk.len()) as u64;
         if size > limits.max {
             return Err(ReadError::Failed(TOO_LARGE.into()));
         }
-        let room = announced.is_some() || share.grow(chunk.len() as u64, limits.keep_total);
+        let room = share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk);
         // one that is here to its end is kept after all: nothing would be gained by forgetting it
         if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
@@ -103,6 +107,16 @@ async fn collect(
         }
     }
     Ok(Read::Kept { body: body.into_bytes(), share: Some(share) })
+}
+
+/// The next piece. Over HTTP/1 Pingora limits each read by itself.
+async fn next(session: &mut Session, silence: Duration) -> Result<Option<Bytes>, ReadError> {
+    let client = session.as_downstream_mut();
+    let has_limit = !client.is_http2();
+    let read = client.read_request_body();
+    let read = if has_limit { Ok(read.await) } else { timeout(silence, read).await };
+    let read = read.map_err(|_| ReadError::Failed(BODY_TOO_SLOW.into()))?;
+    read.map_err(|error| read_error(&error))
 }
 
 fn read_error(error: &pingora::Error) -> ReadError {

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +10,6 @@ use super::super::wire::Wire;
 use super::head::Coding;
 use super::limit::within;
 use super::passing::{ClientLeft, Receiver};
-
-/// What a client sends before it has its answer is kept up to this size, in bytes. Then nothing more is read, and that it
-/// has left shows only when a write fails.
-const EARLY_MAX: usize = 64 * 1024;
 
 /// A size in hexadecimal and the end of its line, in bytes.
 const SIZE_LINE_MAX: usize = 2 * size_of::<usize>() + 2;
@@ -67,15 +62,7 @@ impl Receiver for Client {
     }
 
     async fn gone(&mut self) {
-        poll_fn(|cx| {
-            while self.wire.unread() < EARLY_MAX {
-                if ready!(self.wire.poll_peek(cx)).is_err() {
-                    return Poll::Ready(());
-                }
-            }
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|cx| self.wire.poll_gone(cx)).await;
     }
 }
 

@@ -19,7 +19,7 @@ use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_
 use crate::outcome::Outcome;
 use crate::resume::{Refused, Splitter, Story};
 
-/// How much of a stream is held back with its head, or as a part of one event, at the most; in bytes.
+/// From how much on a stream is no longer held back with its head, or as a part of one event; in bytes.
 pub const HELD_BACK_MAX: usize = 64 * 1024;
 
 /// How bytes end at which a new event can begin; a stream begins there too.

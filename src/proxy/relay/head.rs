@@ -14,7 +14,7 @@ use pingora::protocols::http::date::get_cached_date;
 use super::super::ctx::Ctx;
 use super::super::headers::{self, CHUNKED, HopByHop, X_REQUEST_ID};
 
-/// A usual head, in bytes.
+/// First capacity, in bytes: more than most heads need.
 const USUAL: usize = 512;
 
 /// How the body is written.

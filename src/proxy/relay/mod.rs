@@ -37,7 +37,7 @@ use crate::outcome::Outcome;
 use crate::resume::{Continuation, Refused};
 use crate::retry::{self, Again, Verdict, Why};
 use attempt::{Answer, Attempted};
-use passing::Broken;
+use passing::{Broken, release};
 
 /// What to do after an attempt.
 enum Next {
@@ -117,7 +117,7 @@ async fn once(
     match retry::decide(&member.conf.retry, &ctx.facts(outcome, Instant::now())) {
         Verdict::Again(why) => {
             if !ctx.is_continuing() {
-                hold(session, ctx, answer).await?;
+                hold(gateway, session, ctx, member, answer).await?;
             }
             again(ctx, member, outcome, why, Instant::now());
             Ok(Next::Node)
@@ -132,16 +132,25 @@ async fn once(
 }
 
 /// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
-async fn hold(session: &mut Session, ctx: &mut Ctx, mut answer: Answer) -> Result<()> {
+async fn hold(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    member: &Member,
+    mut answer: Answer,
+) -> Result<()> {
     match Held::read(session, ctx, &mut answer, Bytes::new()).await {
-        Some(held) => ctx.held = Some(held),
+        Some(held) => {
+            ctx.held = Some(held);
+            release(gateway, member, answer.node);
+        }
         None if ctx.client_gone => return Err(client_gone(ctx)),
         None => {}
     }
     Ok(())
 }
 
-/// Gives the client this response.
+/// Gives the client this response, as far as it comes.
 async fn pass_on(
     gateway: &Gateway,
     session: &mut Session,

@@ -46,7 +46,7 @@ pub enum Unread {
     Silent,
     /// It is no HTTP/1.1, or too large.
     Malformed,
-    /// The length that it announces is no number.
+    /// The length that it announces is no number, or two different ones.
     BadLength,
 }
 

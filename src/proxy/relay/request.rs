@@ -11,7 +11,7 @@ use pingora::http::RequestHeader;
 
 use super::super::headers::{self, FOR_GATEWAY, HopByHop, Sender, put};
 
-/// A usual header, in bytes.
+/// First capacity, in bytes: more than most headers need.
 const USUAL: usize = 1024;
 
 /// The header for a body of `length` bytes, with room for `room` more. The client's has passed `framing::check`.

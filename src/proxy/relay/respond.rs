@@ -65,7 +65,7 @@ pub async fn pass_on(
     if gateway.live.is_stopping() {
         session.set_keepalive(None);
     }
-    let mut direct = if broken.is_none() { direct(session, ctx, &answer) } else { None };
+    let mut direct = if broken.is_none() { take_client(session, ctx, &answer) } else { None };
     let written = match &mut direct {
         Some((client, head)) => patiently(ctx, client.begin(head, &start, ended)).await,
         None => {
@@ -101,7 +101,7 @@ pub async fn pass_on(
 
 /// The connection of an HTTP/1.1 client and the head for it, unless another node may have to continue the response: it can
 /// do without Pingora's session from here on.
-fn direct(session: &mut Session, ctx: &mut Ctx, answer: &Answer) -> Option<(Client, Vec<u8>)> {
+fn take_client(session: &mut Session, ctx: &mut Ctx, answer: &Answer) -> Option<(Client, Vec<u8>)> {
     let is_asked = session.req_header().version == Version::HTTP_11 && session.is_body_done();
     if !is_asked || ctx.story.is_some() {
         return None;

@@ -19,17 +19,23 @@ use super::{Gateway, LIMIT, within};
 /// Pieces of a chunked body, in bytes; a number that divides nothing.
 const PIECE: usize = 30_011;
 
-/// A request body: whole, with its length known, or in pieces without one.
+/// A request body: whole, with its length known, or in pieces without one, or one whose end never comes.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     pieces: VecDeque<Bytes>,
     length: Option<u64>,
+    stops: bool,
 }
 
 impl Outgoing {
     pub fn sized(body: Bytes) -> Outgoing {
         let length = Some(body.len() as u64);
-        Outgoing { pieces: if body.is_empty() { VecDeque::new() } else { [body].into() }, length }
+        let pieces = if body.is_empty() { VecDeque::new() } else { [body].into() };
+        Outgoing { pieces, length, stops: false }
+    }
+
+    pub fn stopping_after(piece: Bytes) -> Outgoing {
+        Outgoing { pieces: [piece].into(), length: None, stops: true }
     }
 
     pub fn chunked(mut body: Bytes) -> Outgoing {
@@ -37,7 +43,7 @@ impl Outgoing {
         while !body.is_empty() {
             pieces.push_back(body.split_to(body.len().min(PIECE)));
         }
-        Outgoing { pieces, length: None }
+        Outgoing { pieces, length: None, stops: false }
     }
 }
 
@@ -49,7 +55,10 @@ impl Body for Outgoing {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.get_mut().pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+        match self.get_mut() {
+            Outgoing { pieces, stops: true, .. } if pieces.is_empty() => Poll::Pending,
+            Outgoing { pieces, .. } => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
