@@ -275,6 +275,7 @@ mod tests {
         assert_eq!(text.lines().count(), 1);
         assert!(text.contains(r"x\x22 200 0\x0A10.0.0.1 - - \xC3\xA9\x5C"), "{text}");
         entry.user_agent = "é".repeat(10_000);
+        entry.method = "M".repeat(10_000);
         assert!(line(LogFormat::Main, &entry).unwrap().len() < 2000);
         assert!(line(LogFormat::Json, &entry).unwrap().len() < 2000);
     }

@@ -1,7 +1,8 @@
 //! Which of the candidates gets the next request.
 //!
-//! The choice depends on nothing but [`Candidates`], which the pool keeps up to date as leases come and go, and the turn. What it costs does
-//! not grow with the requests in flight, and for the default policy only with the logarithm of the number of nodes.
+//! The choice depends on nothing but [`Candidates`], which the pool keeps up to date as leases come and go, and the turn.
+//! What it costs does not grow with the requests in flight, and for the default policy only with the logarithm of the number
+//! of nodes.
 
 mod candidates;
 pub mod learned;

@@ -149,7 +149,9 @@ def sources(names, results):
     if too_few or profiles != {"release"} or load > LOAD_MAX:
         wanted = f"{ROUNDS_MIN} rounds of the release binary on a quiet machine"
         yield f"**Preliminary**: these are not {wanted} (its load was {load:.1f} before)."
-    yield f"Medians of {least} or more rounds that alternate; ratios to tuned nginx but where the row says otherwise."
+    fewer = [f"{count} in `{name}`" for name, count in sorted(rounds.items()) if enough(name) < ROUNDS_MIN]
+    but = f" ({', '.join(fewer)})" if fewer else ""
+    yield f"Medians of {least} or more rounds that alternate{but}; ratios to tuned nginx but where the row says otherwise."
 
 
 def enough(name):

@@ -98,6 +98,18 @@ fn an_idle_connection_is_closed_after_keepalive() {
 }
 
 #[test]
+fn a_part_of_a_second_is_not_off() {
+    run(async {
+        let gateway = gateway("keepalive: 200ms").await;
+        let mut raw = Raw::connect(&gateway).await;
+        for _ in 0..2 {
+            raw.write("GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            assert_eq!(raw.response().await.0.field("connection"), Some("keep-alive"));
+        }
+    });
+}
+
+#[test]
 fn keepalive_off_closes_after_each_answer() {
     run(async {
         let gateway = gateway("keepalive: off").await;

@@ -36,14 +36,14 @@ impl Client {
         self.wire
     }
 
-    /// Writes the head and what is there of the body, in one go.
-    pub async fn begin(&mut self, head: &[u8], start: &Bytes, ended: bool) -> Result<(), ClientLeft> {
+    /// Writes the head, or nothing in its place, and a piece of the body, which may be empty, in one go.
+    pub async fn send(&mut self, head: &[u8], chunk: &Bytes, ended: bool) -> Result<(), ClientLeft> {
         let mut room = [0; SIZE_LINE_MAX];
-        let is_chunk = self.coding == Coding::Chunked && !start.is_empty();
+        let is_chunk = self.coding == Coding::Chunked && !chunk.is_empty();
         let (line, line_end): (&[u8], &[u8]) =
-            if is_chunk { (size_line(start.len(), &mut room), b"\r\n") } else { (b"", b"") };
+            if is_chunk { (size_line(chunk.len(), &mut room), b"\r\n") } else { (b"", b"") };
         let last: &[u8] = if self.coding == Coding::Chunked && ended { b"0\r\n\r\n" } else { b"" };
-        let mut parts = Some([head, line, start, line_end, last]);
+        let mut parts = Some([head, line, chunk, line_end, last]);
         let mut flushed = pin!(poll_fn(|cx| {
             if let Some(parts) = parts.take() {
                 self.wire.send(cx, parts)?;
@@ -51,14 +51,14 @@ impl Client {
             self.wire.poll_flush(cx)
         }));
         let written = matches!(within(self.limit, flushed.as_mut()).await, Some(Ok(())));
-        self.sent += if written { start.len() as u64 } else { 0 };
+        self.sent += if written { chunk.len() as u64 } else { 0 };
         if written { Ok(()) } else { Err(ClientLeft) }
     }
 }
 
 impl Receiver for Client {
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), ClientLeft> {
-        self.begin(b"", &chunk, ended).await
+        self.send(b"", &chunk, ended).await
     }
 
     async fn gone(&mut self) {

@@ -67,7 +67,7 @@ pub async fn pass_on(
     }
     let mut direct = if broken.is_none() { take_client(session, ctx, &answer) } else { None };
     let written = match &mut direct {
-        Some((client, head)) => patiently(ctx, client.begin(head, &start, ended)).await,
+        Some((client, head)) => patiently(ctx, client.send(head, &start, ended)).await,
         None => {
             let tasks =
                 tasks(session, ctx, &answer, start, ended).map_err(|_| Broken::before(Outcome::Reset))?;
