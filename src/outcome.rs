@@ -32,11 +32,13 @@ pub enum Outcome {
     Stalled,
     /// The client left; says nothing about the node.
     ClientGone,
+    /// The gateway itself failed, being out of files or memory; says nothing about the node.
+    Gateway,
 }
 
 impl Outcome {
     /// All outcomes, in the order in which metrics and status show them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Connect,
         Self::Stale,
@@ -49,6 +51,7 @@ impl Outcome {
         Self::Aborted,
         Self::Stalled,
         Self::ClientGone,
+        Self::Gateway,
     ];
 
     /// The name in logs, metrics and the status.
@@ -66,6 +69,7 @@ impl Outcome {
             Self::Aborted => "aborted",
             Self::Stalled => "stalled",
             Self::ClientGone => "client_gone",
+            Self::Gateway => "gateway",
         }
     }
 
@@ -80,7 +84,7 @@ impl Outcome {
             | Self::EngineError
             | Self::Aborted
             | Self::Stalled => true,
-            Self::Ok | Self::Stale | Self::Busy | Self::ClientGone => false,
+            Self::Ok | Self::Stale | Self::Busy | Self::ClientGone | Self::Gateway => false,
         }
     }
 

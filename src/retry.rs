@@ -64,8 +64,17 @@ pub struct Facts {
     pub sent: u32,
     /// With the last one, see [`Deaths`].
     pub deaths: u32,
-    /// Whether the method and the path allow that a node sees it twice.
-    pub repeatable: bool,
+    pub repeat: Repeat,
+}
+
+/// Whether a node may see the request twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Allowed,
+    /// The method does not allow it on this path.
+    Method,
+    /// It takes a path on which its body is not kept.
+    Once,
 }
 
 /// What to do.
@@ -138,8 +147,12 @@ pub enum Why {
     NotRepeatable,
     /// `retry.attempts` are used up.
     AttemptsUsed,
+    /// It was not kept: a switch of protocols, a body above `retry.body_limit`, a pool that speaks HTTP/2.
+    SentOnce,
     /// Nodes died of it, at two times.
     KillsNodes,
+    /// The gateway itself is out of files or memory.
+    Gateway,
 }
 
 impl Why {
@@ -151,7 +164,9 @@ impl Why {
             Self::NotListed => "retry.on does not list it",
             Self::NotRepeatable => "the method may not be repeated on this path",
             Self::AttemptsUsed => "retry.attempts are used up",
+            Self::SentOnce => "a request of this kind is sent once",
             Self::KillsNodes => "nodes died of this request",
+            Self::Gateway => "the gateway is out of files or memory",
         }
     }
 }
@@ -160,6 +175,7 @@ impl Why {
 pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     let (again, listed) = match facts.outcome {
         Outcome::ClientGone => return Verdict::Stop(Why::ClientGone),
+        Outcome::Gateway => return Verdict::Stop(Why::Gateway),
         Outcome::Ok => match facts.status {
             Some(code) if policy.on.status(code) => (Again::Status, true),
             _ => return Verdict::Stop(Why::Answered),
@@ -180,8 +196,10 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     } else if untouched {
         // no node has seen it: safe whatever the method, and it costs no attempt
         Verdict::Again(again)
-    } else if !facts.repeatable {
+    } else if facts.repeat == Repeat::Method {
         Verdict::Stop(Why::NotRepeatable)
+    } else if facts.repeat == Repeat::Once {
+        Verdict::Stop(Why::SentOnce)
     } else if facts.outcome == Outcome::Stale {
         Verdict::Fresh
     } else if facts.deaths >= DEATHS_MAX {
@@ -213,7 +231,7 @@ mod tests {
     }
 
     fn facts(outcome: Outcome, status: Option<u16>) -> Facts {
-        Facts { outcome, status, sent: 1, deaths: 0, repeatable: true }
+        Facts { outcome, status, sent: 1, deaths: 0, repeat: Repeat::Allowed }
     }
 
     #[test]
@@ -234,6 +252,7 @@ mod tests {
             (Outcome::Stalled, Some(200), Verdict::Again(Again::Stalled)),
             (Outcome::EngineError, Some(200), Verdict::Again(Again::EngineError)),
             (Outcome::ClientGone, None, Verdict::Stop(Why::ClientGone)),
+            (Outcome::Gateway, None, Verdict::Stop(Why::Gateway)),
         ];
         for (outcome, status, want) in table {
             assert_eq!(decide(&policy(), &facts(outcome, status)), want, "{outcome} {status:?}");
@@ -242,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_refused_connection_costs_no_attempt_and_any_method_may_go_on() {
-        let refused = Facts { sent: 99, repeatable: false, ..facts(Outcome::Connect, None) };
+        let refused = Facts { sent: 99, repeat: Repeat::Once, ..facts(Outcome::Connect, None) };
         assert_eq!(decide(&policy(), &refused), Verdict::Again(Again::Connect));
     }
 
@@ -253,7 +272,8 @@ mod tests {
             (Facts { sent: 2, ..reset }, Verdict::Again(Again::Reset)),
             (Facts { sent: 3, ..reset }, Verdict::Stop(Why::AttemptsUsed)),
             (Facts { deaths: 2, ..reset }, Verdict::Stop(Why::KillsNodes)),
-            (Facts { repeatable: false, ..reset }, Verdict::Stop(Why::NotRepeatable)),
+            (Facts { repeat: Repeat::Method, ..reset }, Verdict::Stop(Why::NotRepeatable)),
+            (Facts { repeat: Repeat::Once, ..reset }, Verdict::Stop(Why::SentOnce)),
         ];
         for (facts, want) in cases {
             assert_eq!(decide(&policy(), &facts), want, "{facts:?}");

@@ -148,7 +148,11 @@ impl Ctx {
             status: self.status,
             sent: self.sent,
             deaths: deaths.count(),
-            repeatable: self.repeatable,
+            repeat: if self.repeatable {
+                crate::retry::Repeat::Allowed
+            } else {
+                crate::retry::Repeat::Method
+            },
         }
     }
 

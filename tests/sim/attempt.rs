@@ -1,49 +1,53 @@
-//! The attempt loop, as the adapter runs it: acquire, send, watch, settle; again, or end.
+//! The journeys of the clients' requests, driven: what the relay does with sockets and timers is done here with events in
+//! virtual time. What is decided, [`evenkeel::journey`] decides.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use evenkeel::classify;
-use evenkeel::fleet::{Charge, Lease, Refusal};
+use evenkeel::journey::{Answered, Attempt, Continuity, Ending, Head, How, Seek, Step};
 use evenkeel::outcome::Outcome;
-use evenkeel::retry::{self, Verdict};
+use evenkeel::retry;
 
 use crate::client::Wait;
 use crate::node::{DYING, Weather};
 use crate::world::{Due, World};
 
 impl World {
-    pub fn acquire(&mut self, client: usize) {
-        let now = self.now();
-        let wait = self.plan.conf.retry.wait;
+    /// Looks for a node, for the first time or again.
+    pub fn seek(&mut self, client: usize) {
+        let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
-        if let Some(ends) = me.deaths.pause_ends(wait, now) {
-            let (number, pause) = (me.number, ends - now);
-            me.pauses = true;
-            me.queued += pause;
-            return self.after(pause.as_secs_f64(), Due::PauseOver { client, number });
-        }
+        me.looks += 1;
         me.pauses = false;
-        match self.pool.lease(&self.clients[client].tried, now) {
-            Ok(lease) => return self.begin(client, lease),
-            Err(Refusal::Full) => {}
-            Err(_) => {
-                if let Some(status) = self.clients[client].held {
-                    return self.done(client, status);
+        let look = me.looks;
+        let found = me.journey().seek(now);
+        let until = match found {
+            Seek::Wait { changed: listener, until, .. } => {
+                if me.waits.is_none() {
+                    self.waiting.push(client);
                 }
+                let began = me.waits.take().map_or(seconds, |wait| wait.began);
+                me.waits = Some(Wait { began, listener });
+                let waited = seconds - began;
+                assert!(waited <= self.plan.conf.retry.wait.as_secs_f64() + 0.001, "waits for ever");
+                until
             }
-        }
-        let since = *self.clients[client].stranded.get_or_insert(now);
-        let deadline = since + self.plan.conf.retry.wait;
-        if now > deadline {
-            let status = self.clients[client].held.unwrap_or(503);
-            return self.done(client, status);
-        }
-        let listener = self.pool.changed(&self.clients[client].tried);
-        self.clients[client].waits = Some(Wait { began: now, deadline, listener });
-        self.waiting.push(client);
-        self.look_again(client);
+            Seek::Pause { until } => {
+                me.pauses = true;
+                until
+            }
+            found => {
+                self.stop_waiting(client);
+                return match found {
+                    Seek::Leased(attempt) => self.begin(client, attempt),
+                    Seek::Give(status) => self.done(client, status),
+                    Seek::Stop(ending) => self.stop(client, ending),
+                    other => panic!("nobody reloads here: {other:?}"),
+                };
+            }
+        };
+        self.after((until - now).as_secs_f64(), Due::Look { client, look });
     }
 
     pub fn is_woken(&mut self, client: usize) -> bool {
@@ -52,59 +56,20 @@ impl World {
         Pin::new(&mut wait.listener).poll(&mut context) == Poll::Ready(())
     }
 
-    /// One turn of the loop in `wait`.
-    pub fn look_again(&mut self, client: usize) {
-        let now = self.now();
-        let listener = self.pool.changed(&self.clients[client].tried);
-        let Some(wait) = &mut self.clients[client].waits else { return };
-        wait.listener = listener;
-        let (began, deadline) = (wait.began, wait.deadline);
-        let me = &self.clients[client];
-        let found = if me.held.is_some() {
-            self.pool.lease(&me.tried, now)
-        } else if now < deadline {
-            self.pool.lease_again(&me.tried, now)
-        } else {
-            // the last chance
-            self.pool.lease_again(&me.tried, now).or_else(|_| self.pool.lease(&[], now))
-        };
-        let refusal = match found {
-            Ok(lease) => {
-                self.stop_waiting(client);
-                return self.begin(client, lease);
-            }
-            Err(refusal) => refusal,
-        };
-        if now >= deadline || (refusal != Refusal::Full && self.clients[client].held.is_some()) {
-            self.stop_waiting(client);
-            let status = self.clients[client].held.unwrap_or(503);
-            return self.done(client, status);
-        }
-        assert!(now - began <= self.plan.conf.retry.wait, "waits for ever");
-        let wake = match refusal {
-            Refusal::Unreachable { until: Some(until) } => until.min(deadline),
-            _ => deadline,
-        };
-        let number = self.clients[client].number;
-        self.after((wake - now).as_secs_f64(), Due::Look { client, number });
-    }
-
     fn stop_waiting(&mut self, client: usize) {
-        let now = self.now();
-        if let Some(wait) = self.clients[client].waits.take() {
-            self.clients[client].queued += now - wait.began;
+        if self.clients[client].waits.take().is_some() {
             self.waiting.retain(|other| *other != client);
         }
     }
 
-    fn begin(&mut self, client: usize, lease: Lease) {
-        let node = usize::from(lease.address().port()) - 1;
+    fn begin(&mut self, client: usize, attempt: Attempt) {
+        let node = usize::from(attempt.address().port()) - 1;
         let (now, lease_at) = (self.seconds(), self.now());
         let share = || self.pool.snapshot(lease_at).nodes[node].share;
         self.watch.leased(client, node, &self.clients[client].seen, share, now);
         self.told.attempts += 1;
         let me = &mut self.clients[client];
-        me.lease = Some(lease);
+        me.attempt = Some(attempt);
         me.node = node;
         me.epoch = self.watch.nodes[node].ejections;
         if !me.seen.contains(&node) {
@@ -116,8 +81,10 @@ impl World {
 
     /// What becomes of it at the node.
     fn send(&mut self, client: usize) {
+        let now = self.now();
         let me = &mut self.clients[client];
         me.serial += 1;
+        me.sent_at = None;
         let (serial, nature, work) = (me.serial, me.nature, me.work);
         let node = &self.nodes[me.node];
         let (weather, speed) = (node.weather, node.speed);
@@ -128,10 +95,10 @@ impl World {
             Weather::Crashed if !dying => return self.after(0.001, Due::Fails { client, serial, outcome }),
             Weather::Vanished => return self.after(connect, Due::Fails { client, serial, outcome }),
             _ => {
-                let now = self.now();
                 let me = &mut self.clients[client];
-                me.sent += 1;
                 me.sent_at = Some(now);
+                let journey = me.journey.as_mut().expect("a request is under way");
+                journey.send(me.attempt.as_mut().expect("an attempt is under way"), now);
             }
         }
         if weather == Weather::Crashed {
@@ -162,90 +129,63 @@ impl World {
         }
     }
 
+    /// The head of an answer, and with it the first event of a stream.
     pub fn head(&mut self, client: usize, status: u16) {
         let now = self.now();
-        if self.nodes[self.clients[client].node].weather == Weather::Hung {
+        let me = &mut self.clients[client];
+        if self.nodes[me.node].weather == Weather::Hung {
             return;
         }
-        let retry = &self.plan.conf.retry;
-        let outcome = classify::status(status, retry.on.status(status));
-        self.clients[client].status = Some(status);
-        let lease = self.clients[client].lease.as_ref().expect("an attempt is under way");
-        let event = match outcome {
-            Outcome::Ok => lease.good_head(now),
-            Outcome::Busy => {
-                lease.busy(None, now);
-                None
-            }
-            _ => None,
-        };
-        self.saw(event);
-        if outcome == Outcome::Ok && status < 400 {
-            self.served(client);
+        let is_stream = me.nature.streams && status == 200;
+        let head = Head { status, is_stream, retry_after: None };
+        let journey = me.journey.as_mut().expect("a request is under way");
+        let attempt = me.attempt.as_mut().expect("an attempt is under way");
+        let answered = journey.head(attempt, head, now);
+        if is_stream {
+            journey.progress(attempt, now);
+            journey.begin(Continuity::Never);
         }
-        let facts = self.clients[client].facts(outcome, now);
-        match retry::decide(&self.plan.conf.retry, &facts) {
-            Verdict::Again(_) => {
-                self.clients[client].held = Some(status);
-                self.settle(client, outcome);
-                self.acquire(client);
+        let events = journey.take_events();
+        self.saw(events);
+        match answered {
+            Answered::HoldBack => {
+                self.clients[client].holds = true;
+                self.end(client, How::Declined { fallback: Some(status) }, Outcome::of_status(status));
             }
-            _ if status == 200 => {
-                self.clients[client].began = self.clients[client].nature.streams;
-                // its node may have been lost while the head was on its way; then the end does not come
-            }
+            // its node may have been lost while the head was on its way; then the end does not come
+            _ if status == 200 => {}
             _ => {
-                self.settle(client, outcome);
-                self.done(client, status);
+                self.end(client, How::Whole, Outcome::of_status(status));
             }
         }
     }
 
     pub fn fails(&mut self, client: usize, outcome: Outcome) {
         let me = &self.clients[client];
-        if outcome == Outcome::Timeout && me.status.is_some() {
+        let has_head = me.attempt.as_ref().is_some_and(|attempt| attempt.status().is_some());
+        if outcome == Outcome::Timeout && has_head {
             return;
         }
-        if outcome == Outcome::Stale {
-            let lease = me.lease.as_ref().expect("an attempt is under way");
-            lease.count(Outcome::Stale);
-            self.clients[client].sent -= 1;
-            return self.send(client);
-        }
-        if me.began {
-            self.settle(client, outcome);
-            return self.done(client, 200);
-        }
-        let facts = me.facts(outcome, self.now());
-        let verdict = retry::decide(&self.plan.conf.retry, &facts);
-        self.settle(client, outcome);
-        match verdict {
-            Verdict::Again(_) => self.acquire(client),
-            Verdict::Fresh => unreachable!("handled above"),
-            Verdict::Stop(_) => self.done(client, if outcome == Outcome::Timeout { 504 } else { 502 }),
-        }
+        let how = if me.began() {
+            How::Broken { outcome, closing_event: Default::default() }
+        } else {
+            How::Failed { outcome, fallback: None }
+        };
+        self.end(client, how, outcome);
     }
 
-    pub fn leaves(&mut self, client: usize) {
-        self.stop_waiting(client);
-        self.clients[client].pauses = false;
-        if self.clients[client].lease.is_some() {
-            self.settle(client, Outcome::ClientGone);
-        }
-        self.next(client);
-    }
-
-    pub fn settle(&mut self, client: usize, outcome: Outcome) {
+    /// The attempt has ended; `outcome` is what the watcher is told of it.
+    pub fn end(&mut self, client: usize, how: How<u16>, outcome: Outcome) {
         let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
-        let Some(lease) = me.lease.take() else { return };
-        let node = me.node;
-        me.tried.retain(|key| *key != lease.key());
-        me.tried.push(lease.key());
-        if outcome != Outcome::Connect {
-            me.stranded = None;
+        let Some(attempt) = me.attempt.take() else { return };
+        let (node, began) = (me.node, me.began());
+        let step = me.journey().end(attempt, how, now);
+        let events = me.journey().take_events();
+        if let Step::Fresh(attempt) = step {
+            me.attempt = Some(attempt);
+            return self.send(client);
         }
-        me.note_death(&lease, outcome, now);
         if outcome == Outcome::Connect {
             me.refused += 1;
             // news of a node that was ejected since it began is old
@@ -255,63 +195,79 @@ impl World {
         }
         self.nodes[node].running.retain(|other| *other != client);
         self.watch.ended(client, node, outcome, seconds);
-        // a client that leaves drops its lease without a word, now and then
-        let (event, charge) = if outcome == Outcome::ClientGone && client.is_multiple_of(2) {
-            drop(lease);
-            (None, None)
-        } else {
-            lease.settle(outcome, now)
-        };
-        self.saw(event);
-        if let (Outcome::Http5xx, Some(charge)) = (outcome, charge) {
-            self.suspect(client, charge);
+        self.saw(events);
+        match step {
+            Step::Node(_) => self.seek(client),
+            Step::Give(status) => self.done(client, status),
+            Step::Stop(Ending::Broken { .. }) if began => {
+                self.told.broken += 1;
+                self.answered(client);
+            }
+            Step::Stop(ending) => self.stop(client, ending),
+            Step::Fresh(_) | Step::Continue(_) | Step::Finish(_) => panic!("nothing is resumed here"),
         }
-        self.clients[client].status = None;
     }
 
-    fn suspect(&mut self, client: usize, charge: Charge) {
-        let now = self.now();
+    pub fn leaves(&mut self, client: usize) {
+        let (now, seconds) = (self.now(), self.seconds());
+        self.stop_waiting(client);
         let me = &mut self.clients[client];
-        me.suspects.push(charge);
-        if me.suspects.iter().any(|suspect| suspect.node() != charge.node()) {
-            for suspect in me.suspects.clone() {
-                let event = self.pool.take_back(suspect, now);
-                self.saw(event);
-            }
+        me.pauses = false;
+        let Some(attempt) = me.attempt.take() else {
+            let _ = me.journey().leave(now);
+            return self.next(client);
+        };
+        let node = me.node;
+        // a client that leaves drops its lease without a word, now and then
+        if client.is_multiple_of(2) {
+            drop(attempt);
+        } else {
+            let step = me.journey().end(attempt, How::Left, now);
+            assert!(matches!(step, Step::Stop(Ending::Left)), "{step:?}");
         }
+        let events = me.journey().take_events();
+        self.nodes[node].running.retain(|other| *other != client);
+        self.watch.ended(client, node, Outcome::ClientGone, seconds);
+        self.saw(events);
+        self.next(client);
     }
 
-    fn served(&mut self, client: usize) {
-        if self.clients[client].suspects.len() > 1 {
-            for suspect in std::mem::take(&mut self.clients[client].suspects) {
-                self.charge_again(suspect);
+    fn stop(&mut self, client: usize, ending: Ending) {
+        match ending {
+            Ending::Whole => self.done(client, 200),
+            Ending::Failed(failure) => self.done(client, failure.status),
+            Ending::Left | Ending::Broken { .. } => {
+                panic!("its client is there, and had nothing: {ending:?}")
             }
         }
-    }
-
-    fn charge_again(&mut self, suspect: Charge) {
-        let event = self.pool.charge_again(suspect, self.now());
-        self.saw(event);
     }
 
     /// The client has its answer.
-    pub fn done(&mut self, client: usize, status: u16) {
-        let me = &self.clients[client];
-        let good = status < 500 && !(status == 200 && me.lease.is_some());
-        if good {
+    fn done(&mut self, client: usize, status: u16) {
+        if status < 500 {
             self.told.served += 1;
+            self.answered(client);
         } else {
-            self.told.failed += 1;
-            self.was_it_in_vain(client, status);
+            self.failed(client, status);
         }
+    }
+
+    fn failed(&mut self, client: usize, status: u16) {
+        self.told.failed += 1;
+        self.was_it_in_vain(client, status);
+        self.answered(client);
+    }
+
+    fn answered(&mut self, client: usize) {
         let retry = &self.plan.conf.retry;
         let me = &self.clients[client];
-        assert!(me.sent <= retry.attempts, "sent {} times", me.sent);
+        let sent = me.sent();
+        assert!(sent <= retry.attempts, "sent {sent} times");
         // each time that it reaches a node it may be stranded anew
-        let times = me.sent as usize + 1;
+        let times = sent as usize + 1;
         let rounds = times * (retry.wait.as_secs_f64() as usize + 2);
         assert!(me.refused as usize <= rounds * self.nodes.len(), "refused {} times", me.refused);
-        let waited = me.queued.as_secs_f64();
+        let waited = me.queued().as_secs_f64();
         assert!(waited <= times as f64 * retry.wait.as_secs_f64() + 0.001, "waited {waited} s");
         self.next(client);
     }
@@ -321,8 +277,8 @@ impl World {
         let me = &self.clients[client];
         let retry = &self.plan.conf.retry;
         let excused = me.nature.poison
-            || me.deaths.count() >= retry::DEATHS_MAX
-            || (me.sent >= retry.attempts && retry.attempts as usize <= self.nodes.len());
+            || me.deaths() >= retry::DEATHS_MAX
+            || (me.sent() >= retry.attempts && retry.attempts as usize <= self.nodes.len());
         if excused {
             return;
         }
@@ -330,9 +286,47 @@ impl World {
         assert!(fit.is_none(), "{status}, though node {fit:?} was fit all the time: {me:?}");
     }
 
+    /// Nobody sleeps while a node has had room for some time, or a wake-up was lost. Of those that hold a response back only
+    /// the nodes are of use that they have not seen.
+    pub fn nobody_sleeps_on(&self) {
+        let patience = 2.0 * self.plan.tick + 0.2;
+        let now = self.seconds();
+        for client in &self.waiting {
+            let me = &self.clients[*client];
+            let Some(wait) = me.waits.as_ref().filter(|wait| now - wait.began > patience) else { continue };
+            let has_room = |node: &usize| {
+                let is_of_use = !me.holds || !me.seen.contains(node);
+                is_of_use
+                    && self.watch.is_fit(*node, now)
+                    && now - self.watch.nodes[*node].last_unfit > patience
+            };
+            let node = (0..self.nodes.len()).find(has_room);
+            assert!(
+                node.is_none(),
+                "client {client} sleeps since {}, though node {node:?} has room",
+                wait.began
+            );
+        }
+    }
+
     fn next(&mut self, client: usize) {
         self.clients[client].number += 1;
         let after = self.pause(client);
         self.after(after, Due::Next { client });
+    }
+}
+
+/// What the watcher is told of an answer with this status.
+trait OfStatus {
+    fn of_status(status: u16) -> Outcome;
+}
+
+impl OfStatus for Outcome {
+    fn of_status(status: u16) -> Self {
+        match status {
+            500 => Self::Http5xx,
+            503 => Self::Busy,
+            _ => Self::Ok,
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! A client and its request: the mirror of what the gateway's adapter knows of it.
+//! A client and its request, which runs the gateway's own journey.
 
 use std::time::{Duration, Instant};
 
-use evenkeel::fleet::{Charge, Key, Lease};
-use evenkeel::outcome::Outcome;
-use evenkeel::retry::{Deaths, Facts};
+use evenkeel::fleet::Member;
+use evenkeel::journey::{Attempt, Journey};
+use evenkeel::retry::Repeat;
 use event_listener::EventListener;
 
 /// What kind of request it is.
@@ -24,61 +24,59 @@ pub struct Client {
     pub number: u64,
     /// Of the attempt, likewise.
     pub serial: u64,
+    /// Of the look for a node, likewise.
+    pub looks: u64,
     pub started: f64,
     pub work: f64,
     pub nature: Nature,
-    pub lease: Option<Lease>,
+    /// A failed response has the place of its status code.
+    pub journey: Option<Journey<u16>>,
+    pub attempt: Option<Attempt>,
     pub node: usize,
     /// Ejections of the node when the attempt began.
     pub epoch: u64,
-    pub status: Option<u16>,
-    pub began: bool,
-    pub tried: Vec<Key>,
+    pub sent_at: Option<Instant>,
     /// Nodes that it was sent to, or that refused it, in all rounds.
     pub seen: Vec<usize>,
-    pub sent: u32,
+    /// A failed response is held back.
+    pub holds: bool,
     pub refused: u32,
-    pub sent_at: Option<Instant>,
-    pub deaths: Deaths,
-    pub suspects: Vec<Charge>,
-    pub held: Option<u16>,
     pub waits: Option<Wait>,
     pub pauses: bool,
-    pub queued: Duration,
-    pub stranded: Option<Instant>,
 }
 
 #[derive(Debug)]
 pub struct Wait {
-    pub began: Instant,
-    pub deadline: Instant,
+    pub began: f64,
     pub listener: EventListener,
 }
 
 impl Client {
     /// The next request.
-    pub fn renew(&mut self, now: f64, work: f64, nature: Nature) {
-        let (number, serial) = (self.number + 1, self.serial);
-        *self = Self { number, serial, started: now, work, nature, ..Self::default() };
+    pub fn renew(&mut self, now: f64, work: f64, nature: Nature, member: Member) {
+        let (number, serial, looks) = (self.number + 1, self.serial, self.looks);
+        let journey = Some(Journey::new(member, true, Repeat::Allowed));
+        *self = Self { number, serial, looks, started: now, work, nature, journey, ..Self::default() };
     }
 
-    pub fn facts(&self, outcome: Outcome, now: Instant) -> Facts {
-        let deaths = match &self.lease {
-            Some(lease) if outcome.is_death() => self.deaths_with(lease, now),
-            _ => self.deaths,
-        };
-        Facts { outcome, status: self.status, sent: self.sent, deaths: deaths.count(), repeatable: true }
+    pub fn journey(&mut self) -> &mut Journey<u16> {
+        self.journey.as_mut().expect("a request is under way")
     }
 
-    fn deaths_with(&self, lease: &Lease, now: Instant) -> Deaths {
-        let died = lease.died_at(now);
-        let at_work = self.sent_at.map_or(Duration::ZERO, |at| died.saturating_duration_since(at));
-        self.deaths.with(at_work, died, now)
+    /// A part of a stream has come.
+    pub fn began(&self) -> bool {
+        self.journey.as_ref().is_some_and(Journey::has_begun)
     }
 
-    pub fn note_death(&mut self, lease: &Lease, outcome: Outcome, now: Instant) {
-        if outcome.is_death() {
-            self.deaths = self.deaths_with(lease, now);
-        }
+    pub fn sent(&self) -> u32 {
+        self.journey.as_ref().map_or(0, Journey::sent)
+    }
+
+    pub fn deaths(&self) -> u32 {
+        self.journey.as_ref().map_or(0, Journey::deaths)
+    }
+
+    pub fn queued(&self) -> Duration {
+        self.journey.as_ref().map_or(Duration::ZERO, Journey::queued)
     }
 }

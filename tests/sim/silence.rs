@@ -11,10 +11,12 @@ impl World {
     pub fn stream(&mut self) {
         let now = self.now();
         for node in self.nodes.iter().filter(|node| !node.is_silent()) {
-            let streams = node.running.iter().map(|client| &self.clients[*client]);
-            let first = streams.filter(|client| client.began).find_map(|client| client.lease.as_ref());
-            if let Some(lease) = first {
-                lease.progress(now);
+            let Some(first) = node.running.iter().find(|client| self.clients[**client].began()) else {
+                continue;
+            };
+            let client = &mut self.clients[*first];
+            if let (Some(journey), Some(attempt)) = (&mut client.journey, &mut client.attempt) {
+                journey.progress(attempt, now);
             }
         }
     }
@@ -23,7 +25,7 @@ impl World {
     pub fn go_elsewhere(&mut self) {
         let given_up = |client: &usize| {
             let client = &self.clients[*client];
-            client.status.is_none() && client.lease.as_ref().is_some_and(|lease| lease.is_given_up())
+            client.attempt.as_ref().is_some_and(|attempt| attempt.status().is_none() && attempt.is_given_up())
         };
         let running = self.nodes.iter().flat_map(|node| &node.running);
         let stranded: Vec<usize> = running.copied().filter(given_up).collect();
@@ -38,7 +40,7 @@ impl World {
         let Some(stall) = self.plan.conf.timeouts.stall else { return };
         let is_up = |node: &usize| self.watch.nodes[*node].state == NodeState::Up;
         let streams = |node: &usize| {
-            let begun = self.nodes[*node].running.iter().any(|client| self.clients[*client].began);
+            let begun = self.nodes[*node].running.iter().any(|client| self.clients[*client].began());
             begun && !self.nodes[*node].is_silent()
         };
         let all = || 0..self.nodes.len();
@@ -48,7 +50,7 @@ impl World {
         for node in all().filter(|node| self.nodes[*node].is_silent()) {
             let silent_for = self.seconds() - self.nodes[node].since;
             let running = self.nodes[node].running.iter().map(|client| &self.clients[*client]);
-            let waiting = running.filter(|client| !client.began).filter_map(|client| client.sent_at);
+            let waiting = running.filter(|client| !client.began()).filter_map(|client| client.sent_at);
             let waits = waiting.map(|at| self.now() - at).max();
             let waits = waits.unwrap_or_default().as_secs_f64().min(silent_for);
             assert!(
@@ -63,7 +65,7 @@ impl World {
         let Some(stall) = self.plan.conf.timeouts.stall else { return };
         for client in self.nodes[node].running.clone() {
             let serial = self.clients[client].serial;
-            if self.clients[client].began {
+            if self.clients[client].began() {
                 let outcome = Outcome::Stalled;
                 self.after(stall.as_secs_f64(), Due::Fails { client, serial, outcome });
             }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evenkeel::config::Balance;
-use evenkeel::fleet::{Event, Pool, Question, QuestionKind};
+use evenkeel::fleet::{Event, Member, Pool, Question, QuestionKind};
+use evenkeel::journey::How;
 use evenkeel::outcome::Outcome;
 use fastrand::Rng;
 
@@ -49,15 +50,10 @@ pub enum Due {
         client: usize,
         number: u64,
     },
-    /// A wait may be over because time has passed.
+    /// A wait or a pause may be over because time has passed.
     Look {
         client: usize,
-        number: u64,
-    },
-    /// It may go on after nodes that died one after the other.
-    PauseOver {
-        client: usize,
-        number: u64,
+        look: u64,
     },
     Answer {
         question: Question,
@@ -101,6 +97,8 @@ pub struct Told {
     pub seconds: u64,
     pub served: u64,
     pub failed: u64,
+    /// Streams that broke off in their clients' hands.
+    pub broken: u64,
     pub attempts: u64,
     pub ejections: u64,
     /// Ejections as stalled, and attempts that went elsewhere for it.
@@ -118,6 +116,7 @@ pub struct World {
     pub plan: Plan,
     pub rng: Rng,
     pub pool: Arc<Pool>,
+    member: Member,
     pub nodes: Vec<Node>,
     pub clients: Vec<Client>,
     pub watch: Watch,
@@ -139,9 +138,11 @@ impl World {
         let base = Instant::now();
         // the pool makes its own randomness out of this thread's: the same life again for the same seed
         fastrand::seed(plan.seed);
+        let pool = Arc::new(Pool::new(&plan.conf, base));
         let mut world = Self {
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
-            pool: Arc::new(Pool::new(&plan.conf, base)),
+            member: Member { conf: Arc::new(plan.conf.clone()), pool: Arc::clone(&pool) },
+            pool,
             nodes: plan.speeds.iter().map(|speed| Node::new(*speed)).collect(),
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             watch: Watch::new(&plan.conf, plan.clients, plan.tick.max(SLEEP_MAX)),
@@ -233,17 +234,13 @@ impl World {
                     return;
                 }
                 self.worked(client);
-                self.settle(client, Outcome::Ok);
-                self.done(client, 200);
+                self.end(client, How::Whole, Outcome::Ok);
             }
             Due::Fails { client, serial, outcome } if self.is_current(client, serial) => {
                 self.fails(client, outcome);
             }
             Due::Leaves { client, number } if self.clients[client].number == number => self.leaves(client),
-            Due::Look { client, number } if self.clients[client].number == number => self.look_again(client),
-            Due::PauseOver { client, number } if self.clients[client].number == number => {
-                self.acquire(client)
-            }
+            Due::Look { client, look } if self.is_seeking(client, look) => self.seek(client),
             Due::Answer { question, yes } => {
                 if yes {
                     self.accepted(&question);
@@ -264,7 +261,12 @@ impl World {
 
     fn is_current(&self, client: usize, serial: u64) -> bool {
         let client = &self.clients[client];
-        client.serial == serial && client.lease.is_some()
+        client.serial == serial && client.attempt.is_some()
+    }
+
+    fn is_seeking(&self, client: usize, look: u64) -> bool {
+        let client = &self.clients[client];
+        client.looks == look && (client.waits.is_some() || client.pauses)
     }
 
     pub fn saw(&mut self, events: impl IntoIterator<Item = Event>) {
@@ -282,6 +284,7 @@ impl World {
         self.saw(events);
         self.go_elsewhere();
         self.nobody_hangs();
+        self.nobody_sleeps_on();
         for question in self.pool.questions(now) {
             self.put(question);
         }
@@ -337,7 +340,8 @@ impl World {
         let Some(after) = kills else { return };
         for client in self.nodes[node].running.clone() {
             let serial = self.clients[client].serial;
-            let head = self.clients[client].status.is_some();
+            let attempt = self.clients[client].attempt.as_ref();
+            let head = attempt.is_some_and(|attempt| attempt.status().is_some());
             let outcome = if head { Outcome::Truncated } else { Outcome::Reset };
             let after = after + self.rng.f64() * 0.2;
             self.after(after, Due::Fails { client, serial, outcome });
@@ -357,13 +361,13 @@ impl World {
         let work = self.about(mean);
         let nature = self.nature();
         let now = self.seconds();
-        self.clients[client].renew(now, work, nature);
+        self.clients[client].renew(now, work, nature, self.member.clone());
         if self.rng.f64() < self.plan.leaves {
             let after = spread(&mut self.rng, 0.01, 2.0 * mean.max(1.0));
             let number = self.clients[client].number;
             self.after(after, Due::Leaves { client, number });
         }
-        self.acquire(client);
+        self.seek(client);
     }
 
     /// Weather, as long as the plan says.
@@ -401,7 +405,7 @@ impl World {
     /// All requests end; then the counts must follow the weights.
     pub fn settle_down(&mut self) {
         self.closing = true;
-        let is_busy = |client: &Client| client.lease.is_some() || client.waits.is_some() || client.pauses;
+        let is_busy = |client: &Client| client.attempt.is_some() || client.waits.is_some() || client.pauses;
         while self.clients.iter().any(is_busy) {
             self.step();
         }
@@ -437,8 +441,8 @@ impl World {
         let now = self.now();
         let client = &mut self.clients[client];
         let tokens = (client.work * TOKENS_A_SECOND).ceil() as u64;
-        if let Some(lease) = &mut client.lease {
-            lease.worked(tokens, now);
+        if let Some(attempt) = &mut client.attempt {
+            attempt.worked(tokens, now);
         }
     }
 
@@ -449,7 +453,7 @@ impl World {
         }
         for client in self.waiting.clone() {
             if self.is_woken(client) {
-                self.look_again(client);
+                self.seek(client);
             }
         }
     }

@@ -1,0 +1,185 @@
+//! One attempt: a lease, and how far the exchange with its node has come.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Journey;
+use crate::classify;
+use crate::fleet::{Lease, NodeId};
+use crate::outcome::Outcome;
+use crate::retry::Verdict;
+
+/// One try on one node. Moved into [`Journey::end`], so that it cannot be settled twice.
+#[derive(Debug)]
+#[must_use = "an attempt that is dropped counts as left by its client"]
+pub struct Attempt {
+    pub(super) lease: Lease,
+    pub(super) stage: Stage,
+    /// The node had closed a kept connection on which the request had just been sent.
+    pub(super) was_stale: bool,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    Leased,
+    Sent { at: Instant },
+    Headed(Headed),
+}
+
+/// What its head was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Headed {
+    pub sent_at: Instant,
+    pub status: u16,
+    pub outcome: Outcome,
+    /// The head of a stream alone says little: the server in front of an engine that hangs sends that too. What counts as
+    /// its good head is the first event that follows.
+    pub is_alone: bool,
+}
+
+/// The head of a node's response.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    pub status: u16,
+    /// Its body is a stream of events that is looked into.
+    pub is_stream: bool,
+    pub retry_after: Option<Duration>,
+}
+
+/// What to do with a response whose head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The client gets it.
+    Pass,
+    /// Another node is asked; it is held back in case that none does better. End it with [`super::How::Declined`].
+    HoldBack,
+    /// Nobody wants it: the client has a part of another one.
+    Drop,
+}
+
+impl Attempt {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self { lease, stage: Stage::Leased, was_stale: false }
+    }
+
+    pub fn node(&self) -> &Arc<NodeId> {
+        self.lease.node()
+    }
+
+    /// Where to connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.lease.address()
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match self.stage {
+            Stage::Headed(Headed { status, .. }) => Some(status),
+            Stage::Leased | Stage::Sent { .. } => None,
+        }
+    }
+
+    pub(super) fn sent_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Leased => None,
+            Stage::Sent { at } | Stage::Headed(Headed { sent_at: at, .. }) => Some(at),
+        }
+    }
+
+    /// Whether a stream has begun with nothing but its head.
+    pub fn has_head_alone(&self) -> bool {
+        matches!(self.stage, Stage::Headed(Headed { is_alone: true, .. }))
+    }
+
+    /// Resolves when the node is found stalled. What the client has seen nothing of then goes to another.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.lease.given_up()
+    }
+
+    pub fn is_given_up(&self) -> bool {
+        self.lease.is_given_up()
+    }
+
+    /// The node has made so many tokens more of a good answer.
+    pub fn worked(&mut self, tokens: u64, now: Instant) {
+        if tokens > 0 {
+            self.lease.worked(tokens, now);
+        }
+    }
+
+    /// From now on its silence means nothing: it waits for its client.
+    pub fn pause_stall(&self) {
+        self.lease.may_be_silent();
+    }
+
+    /// From now on it means something again.
+    pub fn resume_stall(&self, now: Instant) {
+        self.lease.is_at_work(now);
+    }
+}
+
+impl<H> Journey<H> {
+    /// The request goes out to the node.
+    pub fn send(&mut self, attempt: &mut Attempt, now: Instant) {
+        attempt.stage = Stage::Sent { at: now };
+        self.sent += 1;
+    }
+
+    /// The node's response has begun.
+    pub fn head(&mut self, attempt: &mut Attempt, head: Head, now: Instant) -> Answered {
+        let Head { status, is_stream, retry_after } = head;
+        let outcome = classify::status(status, self.member.conf.retry.on.status(status));
+        let sent_at = attempt.sent_at().unwrap_or(now);
+        // the head of a stream says nothing yet: its first event does
+        let is_alone = outcome == Outcome::Ok && is_stream;
+        attempt.stage = Stage::Headed(Headed { sent_at, status, outcome, is_alone });
+        match outcome {
+            Outcome::Ok if !is_stream => self.good_head(attempt, status, now),
+            Outcome::Busy => attempt.lease.busy(retry_after, now),
+            _ => {}
+        }
+        match self.verdict(attempt, outcome, self.deaths.count()) {
+            Verdict::Again(_) if self.is_continuing() => Answered::Drop,
+            Verdict::Again(_) => Answered::HoldBack,
+            Verdict::Fresh | Verdict::Stop(_) if self.is_continuing() && !is_stream => Answered::Drop,
+            Verdict::Fresh | Verdict::Stop(_) => Answered::Pass,
+        }
+    }
+
+    /// The first event of a stream is an error, with this code.
+    pub fn first_event_failed(
+        &mut self,
+        attempt: &mut Attempt,
+        outcome: Outcome,
+        code: Option<u16>,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
+        if let (Stage::Headed(headed), Some(code)) = (&mut attempt.stage, code) {
+            headed.status = code;
+        }
+        if outcome == Outcome::Busy {
+            attempt.lease.busy(retry_after, now);
+        }
+    }
+
+    /// The node has sent something of its response.
+    pub fn progress(&mut self, attempt: &mut Attempt, now: Instant) {
+        attempt.lease.progress(now);
+        if let Stage::Headed(headed) = &mut attempt.stage
+            && std::mem::take(&mut headed.is_alone)
+        {
+            let status = headed.status;
+            self.good_head(attempt, status, now);
+        }
+    }
+
+    fn good_head(&mut self, attempt: &Attempt, status: u16, now: Instant) {
+        self.events.extend(attempt.lease.good_head(now));
+        // a 4xx acquits nobody: the node may have looked at the request sooner than the others
+        if status < 400 {
+            self.served(now);
+        }
+    }
+}

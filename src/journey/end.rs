@@ -1,0 +1,279 @@
+//! The end of an attempt: it is settled, and what follows is decided.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::attempt::{Attempt, Stage};
+use super::ending::{Ending, Failure};
+use super::{ClientHas, Continuity, Journey};
+use crate::fleet::Resumed;
+use crate::outcome::Outcome;
+use crate::resume::{Continuation, Refused};
+use crate::retry::{self, Again, DEATHS_MAX, Facts, STALE_WITHIN, Verdict, Why};
+
+/// How an attempt has ended.
+#[derive(Debug)]
+pub enum How<H> {
+    /// The client has the response to its end.
+    Whole,
+    /// The client left.
+    Left,
+    /// The response is not for the client, see [`super::Answered`]; held back if it could be read.
+    Declined { fallback: Option<H> },
+    /// It failed before the client had anything of it. [`Outcome::Stale`]: on a connection that had been used before.
+    Failed { outcome: Outcome, fallback: Option<H> },
+    /// It broke off after the client had a part of it, which would end with this event of the gateway's own.
+    Broken { outcome: Outcome, closing_event: Bytes },
+    /// A kept connection had been closed, and the same node cannot be asked again.
+    Missed,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+#[must_use]
+pub enum Step<H> {
+    /// Seek another node.
+    Node(Again),
+    /// The same node, on a fresh connection.
+    Fresh(Attempt),
+    /// Seek another node, which goes on with the client's stream when it is sent this body.
+    Continue(Bytes),
+    /// Nothing but these last bytes of the client's stream was missing.
+    Finish(Bytes),
+    /// The response that was held back, for no better one will come.
+    Give(H),
+    Stop(Ending),
+}
+
+/// What is left of an attempt that has been settled.
+struct Settled {
+    node: Arc<str>,
+    status: Option<u16>,
+}
+
+impl<H> Journey<H> {
+    /// Settles the attempt, and says what is next.
+    pub fn end(&mut self, attempt: Attempt, how: How<H>, now: Instant) -> Step<H> {
+        match how {
+            How::Whole => {
+                let outcome = attempt.judged_by_head();
+                self.settle(attempt, outcome, now);
+                Step::Stop(Ending::Whole)
+            }
+            How::Left => {
+                self.settle(attempt, Outcome::ClientGone, now);
+                Step::Stop(Ending::Left)
+            }
+            How::Declined { fallback } => {
+                let outcome = attempt.judged_by_head();
+                self.declined(attempt, outcome, fallback, now)
+            }
+            How::Failed { outcome, fallback } => self.failed(attempt, outcome, fallback, now),
+            How::Broken { outcome, closing_event } => self.broke_off(attempt, outcome, closing_event, now),
+            How::Missed => {
+                self.sent = self.sent.saturating_sub(1);
+                self.settle(attempt, Outcome::Stale, now);
+                self.member.pool.count_retry(Again::Stale);
+                Step::Node(Again::Stale)
+            }
+        }
+    }
+
+    /// Another node, or stop, as long as the client has nothing of this attempt.
+    pub(super) fn verdict(&self, attempt: &Attempt, outcome: Outcome, deaths: u32) -> Verdict {
+        self.decide(outcome, attempt.status(), deaths)
+    }
+
+    fn decide(&self, outcome: Outcome, status: Option<u16>, deaths: u32) -> Verdict {
+        let facts = Facts { outcome, status, sent: self.sent, deaths, repeat: self.repeat };
+        retry::decide(&self.member.conf.retry, &facts)
+    }
+
+    fn declined(&mut self, attempt: Attempt, outcome: Outcome, fallback: Option<H>, now: Instant) -> Step<H> {
+        let Settled { status, .. } = self.settle(attempt, outcome, now);
+        if fallback.is_some() {
+            self.fallback = fallback;
+        }
+        match self.decide(outcome, status, self.deaths.count()) {
+            Verdict::Again(why) => self.again(why),
+            Verdict::Fresh | Verdict::Stop(_) => {
+                let note = "not resumed: the next node did not take the continuation";
+                Step::Stop(self.broken(note).unwrap_or(Ending::Left))
+            }
+        }
+    }
+
+    fn failed(
+        &mut self,
+        mut attempt: Attempt,
+        mut outcome: Outcome,
+        fallback: Option<H>,
+        now: Instant,
+    ) -> Step<H> {
+        if outcome == Outcome::Stale {
+            match self.stale(attempt, now) {
+                Ok(step) => return step,
+                Err(late) => (attempt, outcome) = (late, Outcome::Reset),
+            }
+        }
+        let judged = attempt.reconsider(outcome);
+        if judged != outcome {
+            self.sent += 1;
+        }
+        if fallback.is_some() {
+            self.fallback = fallback;
+        }
+        let Settled { node, status } = self.settle(attempt, outcome, now);
+        match self.decide(judged, status, self.deaths.count()) {
+            Verdict::Again(why) => self.again(why),
+            Verdict::Stop(Why::ClientGone) => Step::Stop(Ending::Left),
+            Verdict::Stop(why) => match self.fallback.take().filter(|_| why != Why::KillsNodes) {
+                Some(fallback) => {
+                    self.note = Some(why.as_str());
+                    Step::Give(fallback)
+                }
+                None => Step::Stop(self.stopped(&node, outcome, why)),
+            },
+            Verdict::Fresh => Step::Stop(self.stopped(&node, outcome, Why::NotListed)),
+        }
+    }
+
+    /// A connection that was closed as soon as the request came had been closed before: nobody took it, and it does not
+    /// count as sent. One that was closed later gives the attempt back: then the node has seen the request.
+    fn stale(&mut self, mut attempt: Attempt, now: Instant) -> Result<Step<H>, Attempt> {
+        let sent_at = attempt.sent_at().unwrap_or(now);
+        if now.saturating_duration_since(sent_at) >= STALE_WITHIN {
+            return Err(attempt);
+        }
+        if self.decide(Outcome::Stale, None, self.deaths.count()) != Verdict::Fresh {
+            return Err(attempt);
+        }
+        self.sent = self.sent.saturating_sub(1);
+        attempt.lease.count(Outcome::Stale);
+        self.record(&attempt.lease.node().name, None, Outcome::Stale);
+        attempt.stage = Stage::Leased;
+        attempt.was_stale = true;
+        self.member.pool.count_retry(Again::Stale);
+        Ok(Step::Fresh(attempt))
+    }
+
+    /// The response broke off after it had begun: another node goes on, or the client sees that it is not whole.
+    fn broke_off(
+        &mut self,
+        attempt: Attempt,
+        outcome: Outcome,
+        closing_event: Bytes,
+        now: Instant,
+    ) -> Step<H> {
+        self.settle(attempt, outcome, now);
+        let why = match &mut self.client {
+            ClientHas::Nothing | ClientHas::Part(Continuity::Never) => None,
+            ClientHas::Part(Continuity::No(why)) => Some(*why),
+            ClientHas::Part(Continuity::Possible(_)) if self.deaths.count() >= DEATHS_MAX => {
+                Some(Refused::KillsNodes)
+            }
+            ClientHas::Part(Continuity::Possible(continued)) => match continued.story.go_on() {
+                Ok(Continuation::Ask(body)) => {
+                    continued.closing_event = closing_event;
+                    return self.go_on(body);
+                }
+                Ok(Continuation::Finish(rest)) => {
+                    self.member.pool.count_resume(Resumed::Finished);
+                    self.note = Some("resumed: nothing but the end was missing");
+                    return Step::Finish(rest);
+                }
+                Err(why) => Some(why),
+            },
+        };
+        if why.is_some() {
+            self.member.pool.count_resume(Resumed::Refused);
+        }
+        self.note = Some(why.map_or("the node broke the response off", Refused::as_str));
+        Step::Stop(Ending::Broken { closing_event })
+    }
+
+    /// Each part of a stream is a request of its own: its attempts are counted anew.
+    fn go_on(&mut self, body: Bytes) -> Step<H> {
+        self.member.pool.count_resume(Resumed::Asked);
+        self.note = Some("resumed");
+        self.sent = 0;
+        Step::Continue(body)
+    }
+
+    fn again(&mut self, why: Again) -> Step<H> {
+        self.member.pool.count_retry(why);
+        Step::Node(why)
+    }
+
+    /// The end of a request that no node has answered.
+    fn stopped(&mut self, node: &str, outcome: Outcome, why: Why) -> Ending {
+        if let Some(ending) = self.broken(why.as_str()) {
+            return ending;
+        }
+        self.note = Some(why.as_str());
+        if outcome == Outcome::Gateway {
+            return Ending::Failed(
+                Failure::new(503, "the gateway cannot open another connection").retry_after(1),
+            );
+        }
+        let (status, what) = match outcome {
+            Outcome::Timeout | Outcome::Stalled => (504, "did not answer in time"),
+            Outcome::Connect => (502, "could not be reached"),
+            _ => (502, "broke the connection"),
+        };
+        let asked = self.records.len();
+        let message = format!("node {node} {what} (attempt {asked}); not tried again: {}", why.as_str());
+        Ending::Failed(Failure::new(status, message))
+    }
+
+    /// The outcome goes to the node's health and into the log, and the slot goes back.
+    fn settle(&mut self, attempt: Attempt, outcome: Outcome, now: Instant) -> Settled {
+        let (status, sent_at) = (attempt.status(), attempt.sent_at());
+        let is_death = outcome.is_death() || attempt.reconsider(outcome).is_death();
+        let Attempt { mut lease, .. } = attempt;
+        let is_good = outcome == Outcome::Ok && status.is_some_and(|code| (200..300).contains(&code));
+        if is_good && self.is_work {
+            lease.answered(now);
+        }
+        let node = Arc::clone(&lease.node().name);
+        self.record(&node, status, outcome);
+        self.tried.retain(|key| *key != lease.key());
+        self.tried.push(lease.key());
+        if outcome != Outcome::Connect {
+            self.search.stranded = None;
+        }
+        if is_death {
+            let died = lease.died_at(now);
+            let at_work = sent_at.map(|at| died.saturating_duration_since(at)).unwrap_or_default();
+            self.deaths = self.deaths.with(at_work, died, now);
+        }
+        let (event, charge) = lease.settle(outcome, now);
+        self.events.extend(event);
+        // before the first event an error is as good as a 5xx
+        let says_broken = outcome == Outcome::Http5xx || outcome == Outcome::EngineError && !self.has_begun();
+        if says_broken {
+            self.suspect(charge, now);
+        }
+        Settled { node, status }
+    }
+}
+
+impl Attempt {
+    /// What its head amounts to; without one its client has left before it came.
+    fn judged_by_head(&self) -> Outcome {
+        match self.stage {
+            Stage::Headed(headed) => headed.outcome,
+            Stage::Leased | Stage::Sent { .. } => Outcome::ClientGone,
+        }
+    }
+
+    /// A connection that was only stale is followed by one that works: a node that then takes none has died with the
+    /// request in its hands, and perhaps of it. Without this, one request that kills its node at once would go from node
+    /// to node until none is left.
+    fn reconsider(&self, outcome: Outcome) -> Outcome {
+        let died_at_once = self.was_stale && outcome == Outcome::Connect;
+        if died_at_once { Outcome::Reset } else { outcome }
+    }
+}

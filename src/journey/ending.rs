@@ -1,0 +1,48 @@
+//! The ending of a request, in a value that says all that is left to be done for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::outcome::Outcome;
+
+/// How a request has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client has the whole response.
+    Whole,
+    /// The client left.
+    Left,
+    /// No node has answered: the client gets an error of the gateway's own.
+    Failed(Failure),
+    /// The response broke off in the client's hands: it gets this event, if there is one, and sees a cut connection.
+    Broken { closing_event: Bytes },
+}
+
+/// Why a request ends without a node's response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub status: u16,
+    pub message: String,
+    /// Seconds after which another try makes sense.
+    pub retry_after: Option<u64>,
+}
+
+impl Failure {
+    pub fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after: None }
+    }
+
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}
+
+/// One attempt that has ended, as the access log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub node: Arc<str>,
+    /// `None`: it got no response head.
+    pub status: Option<u16>,
+    pub outcome: Outcome,
+}
