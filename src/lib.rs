@@ -19,6 +19,7 @@ pub mod status;
 pub mod balance;
 pub mod classify;
 pub mod fleet;
+pub mod http1;
 pub mod journey;
 pub mod resume;
 pub mod retry;

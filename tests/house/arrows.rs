@@ -47,7 +47,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "decisions",
-        modules: &["balance", "classify", "fleet", "retry", "admission", "resume"],
+        modules: &["balance", "classify", "fleet", "http1", "retry", "admission", "resume"],
         instead: "a value knows no decision: move the shared part into config or outcome",
     },
     Layer { name: "values", modules: &["config", "outcome"], instead: "" },

@@ -1,0 +1,31 @@
+//! HTTP/1 on bytes (RFC 9112): heads, fields, lengths and the chunked coding, read and written. Bytes in, facts out:
+//! no socket, no timer, no clock.
+//!
+//! A request is judged strictly ([`check_request`]), because nodes must read it as the gateway does. A response is read
+//! as leniently as RFC 9112 allows in its head, which is written anew, and strictly in its body.
+
+mod body;
+mod chunked;
+mod fields;
+mod hop;
+mod joined;
+mod line;
+mod request;
+mod response;
+mod write;
+
+pub use body::{Body, Truncated};
+pub use chunked::{Chunked, LAST_CHUNK, SIZE_LINE_MAX, size_line};
+pub use fields::Fields;
+pub use hop::HopByHop;
+pub use joined::Joined;
+pub use request::{Refusal, RequestFraming, check_request};
+pub use response::{BadLength, Framing, HEAD_MAX, ResponseHead, parse_response};
+pub use write::{Asked, Coding, put_field, write_request, write_response};
+
+/// The bytes break a rule of RFC 9112, or a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! What the head of a request must look like, judged on the bytes that came.
+//!
+//! There is one framing rule for everyone: a request that two parsers could read in two ways is refused
+//! (RFC 9112 sections 2.2, 3, 5 and 6). One pass over the lines, without an allocation.
+
+use super::{Body, Chunked, line};
+
+/// Why a request is refused: a status code, and words for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub message: &'static str,
+}
+
+const fn bad(message: &'static str) -> Refusal {
+    Refusal { status: 400, message }
+}
+
+const BARE_LINE_END: Refusal = bad("a line ends with something else than CRLF");
+const NO_REQUEST_LINE: Refusal = bad("the request line is not a method, a target and a version of HTTP/1");
+const TARGET_BYTES: Refusal = bad("the request target has a space, a line end or a zero byte in it");
+const TARGET_FORM: Refusal = bad("the request target is neither a path nor a URI");
+const NO_FIELD: Refusal = bad("a header line is not a name, a colon and a value");
+const CONTROL: Refusal = bad("the request header has a control character in it");
+const NO_END: Refusal = bad("the request header has no end");
+const NO_HOST: Refusal = bad("the request has no Host");
+const TWO_HOSTS: Refusal = bad("the request has more than one Host");
+const BAD_LENGTH: Refusal = bad("the Content-Length is not a number");
+const TWO_LENGTHS: Refusal = bad("the request has more than one Content-Length");
+const TWO_FRAMINGS: Refusal = bad("the request has both Content-Length and Transfer-Encoding");
+const OLD_CODING: Refusal = bad("HTTP/1.0 has no Transfer-Encoding");
+const CODING: Refusal = bad("the Transfer-Encoding is not chunked");
+const UNKNOWN_CODING: Refusal =
+    Refusal { status: 501, message: "the Transfer-Encoding has a coding besides chunked" };
+
+/// How the body of a request is framed (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFraming {
+    /// There is none.
+    None,
+    Length(u64),
+    Chunked,
+}
+
+impl RequestFraming {
+    /// What reads it.
+    pub fn body(self) -> Body {
+        match self {
+            Self::None => Body::Done,
+            Self::Length(length) => Body::Length(length),
+            Self::Chunked => Body::Chunked(Chunked::default()),
+        }
+    }
+}
+
+/// Judges a head: `raw` is all of it, from its first byte up to and including the empty line that ends it. What comes
+/// after that does not matter.
+pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Refusal> {
+    let mut lines = Lines { rest: without_empty_lines(raw) };
+    let is_old = check_request_line(lines.next()?)?;
+    let mut seen = Seen::default();
+    loop {
+        let line = lines.next()?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line::field(line).ok_or(NO_FIELD)?;
+        seen.note(name, value)?;
+    }
+    // last, and for all lines at once: that is cheaper than line by line
+    if has_control(&raw[..raw.len() - lines.rest.len()]) {
+        return Err(CONTROL);
+    }
+    seen.framing(is_old)
+}
+
+/// A server is to skip empty lines before a request (RFC 9112 section 2.2).
+fn without_empty_lines(mut raw: &[u8]) -> &[u8] {
+    while let [b'\r', b'\n', rest @ ..] = raw {
+        raw = rest;
+    }
+    raw
+}
+
+/// Line ends have been judged by then.
+fn has_control(raw: &[u8]) -> bool {
+    raw.iter().fold(false, |found, byte| {
+        found | (*byte < b' ') & (*byte != b'\t') & (*byte != b'\r') & (*byte != b'\n') | (*byte == 0x7f)
+    })
+}
+
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    /// The next line, without its end, which is CRLF: a bare CR or LF is a line end for some parsers and not for others
+    /// (RFC 9112 section 2.2).
+    fn next(&mut self) -> Result<&'a [u8], Refusal> {
+        let end = memchr::memchr2(b'\r', b'\n', self.rest).ok_or(NO_END)?;
+        let (line, rest) = self.rest.split_at(end);
+        self.rest = rest.strip_prefix(b"\r\n").ok_or(BARE_LINE_END)?;
+        Ok(line)
+    }
+}
+
+/// `method SP request-target SP HTTP-version` (RFC 9112 section 3), each apart from the next by one space; whether the
+/// version is 1.0.
+fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
+    let (method, rest) = line.split_at(line::token_length(line));
+    let rest = rest.strip_prefix(b" ").filter(|_| !method.is_empty()).ok_or(NO_REQUEST_LINE)?;
+    let (target, is_old) = match rest.split_at_checked(rest.len().wrapping_sub(b" HTTP/1.1".len())) {
+        Some((target, b" HTTP/1.1")) => (target, false),
+        Some((target, b" HTTP/1.0")) => (target, true),
+        _ => return Err(NO_REQUEST_LINE),
+    };
+    if target.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
+        return Err(TARGET_BYTES);
+    }
+    let fits = target.starts_with(b"/") || target == b"*" && method == b"OPTIONS" || is_whole_uri(target);
+    if fits { Ok(is_old) } else { Err(TARGET_FORM) }
+}
+
+/// Rare, so that it may allocate.
+fn is_whole_uri(target: &[u8]) -> bool {
+    let begins =
+        |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if !begins(b"http://") && !begins(b"https://") {
+        return false;
+    }
+    let parsed = std::str::from_utf8(target).ok().and_then(|text| text.parse::<http::Uri>().ok());
+    parsed.is_some_and(|uri| uri.authority().is_some() && uri.path().starts_with('/'))
+}
+
+/// The fields that decide where the request goes and where it ends.
+#[derive(Default)]
+struct Seen<'a> {
+    hosts: usize,
+    length: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+}
+
+impl<'a> Seen<'a> {
+    fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        match name.len() {
+            4 if is("host") => self.hosts += 1,
+            14 if is("content-length") && self.length.replace(value).is_some() => return Err(TWO_LENGTHS),
+            17 if is("transfer-encoding") => {
+                // several lines are one list (RFC 9110 section 5.3), which is never exactly `chunked`
+                if let Some(first) = self.coding.replace(value) {
+                    return Err(refused_codings(first.split(is_comma).chain(value.split(is_comma))));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn framing(self, is_old: bool) -> Result<RequestFraming, Refusal> {
+        match self.hosts {
+            0 if !is_old => return Err(NO_HOST),
+            0 | 1 => {}
+            _ => return Err(TWO_HOSTS),
+        }
+        match (self.coding, self.length) {
+            (None, None) => Ok(RequestFraming::None),
+            (None, Some(length)) if length.contains(&b',') => Err(TWO_LENGTHS),
+            (None, Some(length)) => line::number(length).map(RequestFraming::Length).ok_or(BAD_LENGTH),
+            // one of them is for another parser (RFC 9112 section 6.3)
+            (Some(_), Some(_)) => Err(TWO_FRAMINGS),
+            (Some(_), None) if is_old => Err(OLD_CODING),
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(RequestFraming::Chunked),
+            (Some(codings), None) => Err(refused_codings(codings.split(is_comma))),
+        }
+    }
+}
+
+fn is_comma(byte: &u8) -> bool {
+    *byte == b','
+}
+
+/// 501 if the body could be read but for a coding that is not known (RFC 9112 section 6.1), else 400: `chunked` is not
+/// the last coding, or is there twice (section 6.3).
+fn refused_codings<'a>(codings: impl Iterator<Item = &'a [u8]>) -> Refusal {
+    let (mut chunked, mut others, mut is_last) = (0, 0, false);
+    for coding in codings.map(line::trim).filter(|coding| !coding.is_empty()) {
+        is_last = coding.eq_ignore_ascii_case(b"chunked");
+        *(if is_last { &mut chunked } else { &mut others }) += 1;
+    }
+    if is_last && chunked == 1 && others > 0 { UNKNOWN_CODING } else { CODING }
+}

@@ -1,0 +1,116 @@
+//! The head of a response, and how the body after it is framed (RFC 9112 sections 4 to 6).
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::fields::{Place, items};
+use super::{Body, Chunked, Fields, Malformed, line};
+
+/// Largest head, in bytes.
+pub const HEAD_MAX: usize = 1024 * 1024;
+/// Most fields in one.
+const FIELDS_MAX: usize = 256;
+
+/// What a server says before the body.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// At least 100.
+    pub status: u16,
+    pub is_http10: bool,
+    /// As it came; empty if there was none, or one that is not ASCII.
+    pub reason: Bytes,
+    pub fields: Fields,
+}
+
+/// How the body is framed.
+#[derive(Debug)]
+pub struct Framing {
+    pub body: Body,
+    /// The connection may serve another request after it.
+    pub keeps_alive: bool,
+}
+
+/// The length that a head announces is no number, or two different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadLength;
+
+/// The next head, which may be an informational one, at the beginning of `input`, which loses its bytes. `None`: more
+/// bytes are needed. A line may end with a bare LF (RFC 9112 section 2.2 allows that): what is passed on is written anew.
+pub fn parse_response(input: &mut Bytes) -> Result<Option<ResponseHead>, Malformed> {
+    if input.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut response, input, &mut fields) {
+        Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
+        Ok(httparse::Status::Partial) if input.len() < HEAD_MAX => return Ok(None),
+        _ => return Err(Malformed),
+    };
+    let status = StatusCode::from_u16(response.code.unwrap_or(0)).map_err(|_| Malformed)?;
+    let reason = response.reason.unwrap_or_default();
+    let reason = match status.canonical_reason() {
+        // nothing to allocate, as for most
+        Some(usual) if usual == reason => Bytes::from_static(usual.as_bytes()),
+        _ => Bytes::copy_from_slice(reason.as_bytes()),
+    };
+    let is_http10 = response.version == Some(0);
+    let places = response.headers.iter();
+    let places = places.map(|field| Place::of(field.name.as_bytes(), field.value, input)).collect();
+    let fields = Fields::new(input.split_to(length), places);
+    Ok(Some(ResponseHead { status: status.as_u16(), is_http10, reason, fields }))
+}
+
+impl ResponseHead {
+    /// How long the body is (RFC 9112 section 6.3), and whether the connection goes on after it (section 9.3). From the
+    /// fields goes what must not be passed on: a length beside a coding, and a length that is said again.
+    pub fn framing(&mut self, request_was_head: bool) -> Result<Framing, BadLength> {
+        let is_empty = request_was_head || self.status < 200 || matches!(self.status, 204 | 304);
+        let last_coding = self.fields.get_all("transfer-encoding").last().map(is_chunked_last);
+        if last_coding.is_some() {
+            self.fields.retain(|name| !is_length(name));
+        }
+        let length = self.length()?;
+        let body = match (last_coding, length) {
+            _ if is_empty => Body::Done,
+            (Some(true), _) => Body::Chunked(Chunked::default()),
+            (None, Some(length)) => Body::Length(length),
+            _ => Body::UntilClose,
+        };
+        let says = |token| self.fields.has_token("connection", token);
+        // a coding in HTTP/1.0 is a fault, after which the connection is not used again (RFC 9112 section 6.1)
+        let is_kept_by_default = !self.is_http10 || last_coding.is_none() && says("keep-alive");
+        let keeps_alive = !matches!(body, Body::UntilClose) && is_kept_by_default && !says("close");
+        Ok(Framing { body, keeps_alive })
+    }
+
+    /// One number, however often it is said: a client might read another one out of anything else.
+    fn length(&mut self) -> Result<Option<u64>, BadLength> {
+        let mut length = None;
+        let mut times = 0;
+        for value in self.fields.get_all("content-length") {
+            let number = line::number(value).ok_or(BadLength)?;
+            if length.is_some_and(|first| first != number) {
+                return Err(BadLength);
+            }
+            length = Some(number);
+            times += 1;
+        }
+        if times > 1 {
+            let mut is_first = true;
+            self.fields.retain(|name| !is_length(name) || std::mem::take(&mut is_first));
+        }
+        Ok(length)
+    }
+}
+
+fn is_length(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length")
+}
+
+fn is_chunked_last(codings: &[u8]) -> bool {
+    items(codings).next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"))
+}

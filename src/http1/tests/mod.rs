@@ -1,0 +1,34 @@
+//! The rules as tables of bytes, and what holds for any bytes.
+
+mod any_bytes;
+mod chunked;
+mod request;
+mod response;
+mod write;
+
+use bytes::Bytes;
+
+use super::{Body, Malformed};
+
+/// All data, and whether it came to the end; the bytes in pieces, as they might arrive. And what is left over.
+fn take(body: &mut Body, pieces: &[&[u8]]) -> (Vec<u8>, Result<bool, Malformed>, usize) {
+    let (mut out, mut rest) = (Vec::new(), Bytes::new());
+    for piece in pieces {
+        rest = Bytes::from([&rest[..], piece].concat());
+        while !rest.is_empty() && !body.is_done() {
+            match body.take(&mut rest) {
+                Ok(data) if data.is_empty() => break,
+                Ok(data) => out.extend_from_slice(&data),
+                Err(Malformed) => return (out, Err(Malformed), rest.len()),
+            }
+        }
+    }
+    (out, Ok(body.is_done()), rest.len())
+}
+
+/// The bytes cut at these places.
+fn pieces<'a>(wire: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<_> = cuts.iter().map(|cut| (*cut).min(wire.len())).chain([0, wire.len()]).collect();
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect()
+}
