@@ -10,7 +10,7 @@ use jiff::Zoned;
 use serde::Serialize;
 
 use crate::config::LogFormat;
-use crate::outcome::Outcome;
+use crate::journey::Tried;
 
 /// Longest part of a header that goes into a line, in bytes.
 const FIELD_MAX: usize = 256;
@@ -49,7 +49,7 @@ pub struct Entry {
     pub user_agent: String,
     pub forwarded_for: String,
     pub pool: Option<Arc<str>>,
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<Tried>,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
     pub total: Duration,
@@ -58,15 +58,6 @@ pub struct Entry {
     pub request_id: String,
     /// Why it ended as it did, where the status does not say it.
     pub note: Option<&'static str>,
-}
-
-/// One attempt of the request.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    pub node: Arc<str>,
-    /// `None`: it got no response head.
-    pub status: Option<u16>,
-    pub outcome: Outcome,
 }
 
 /// The line for an entry, without its end, or nothing if the log is off.
@@ -118,7 +109,7 @@ fn main(e: &Entry) -> String {
 }
 
 /// A field with one part for each attempt.
-fn each(line: &mut String, name: &str, attempts: &[Attempt], put: impl Fn(&mut String, &Attempt)) {
+fn each(line: &mut String, name: &str, attempts: &[Tried], put: impl Fn(&mut String, &Tried)) {
     line.push(' ');
     line.push_str(name);
     line.push_str("=\"");
@@ -187,7 +178,7 @@ struct JsonAttempt<'a> {
 impl<'a> From<&'a Entry> for JsonLine<'a> {
     fn from(e: &'a Entry) -> Self {
         let attempt =
-            |a: &'a Attempt| JsonAttempt { node: &a.node, status: a.status, outcome: a.outcome.as_str() };
+            |a: &'a Tried| JsonAttempt { node: &a.node, status: a.status, outcome: a.outcome.as_str() };
         let seconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
         Self {
             time: format!("{}.{:03}{}", e.at.0.json[0], e.at.1, e.at.0.json[1]),
@@ -218,9 +209,10 @@ fn cut(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Outcome;
 
     fn entry() -> Entry {
-        let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status, outcome };
+        let attempt = |node: &str, status, outcome| Tried { node: node.into(), status, outcome };
         Entry {
             client: Some("192.0.2.7".into()),
             at: (Arc::new(Second::of(&"2026-11-22T08:48:10+00:00[+00:00]".parse().unwrap())), 500),

@@ -19,10 +19,12 @@ pub mod status;
 pub mod balance;
 pub mod classify;
 pub mod fleet;
+pub mod forwarded;
 pub mod http1;
 pub mod journey;
 pub mod resume;
 pub mod retry;
+pub mod route;
 
 pub mod config;
 pub mod outcome;

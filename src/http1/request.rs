@@ -74,6 +74,13 @@ pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Refusal> {
     seen.framing(is_old)
 }
 
+/// The fields of a head that [`check_request`] has let pass.
+pub fn request_fields(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+    let mut lines = Lines { rest: without_empty_lines(raw) };
+    let _request_line = lines.next();
+    lines.map_while(line::field)
+}
+
 /// A server is to skip empty lines before a request (RFC 9112 section 2.2).
 fn without_empty_lines(mut raw: &[u8]) -> &[u8] {
     while let [b'\r', b'\n', rest @ ..] = raw {
@@ -89,6 +96,7 @@ fn has_control(raw: &[u8]) -> bool {
     })
 }
 
+#[derive(Clone)]
 struct Lines<'a> {
     rest: &'a [u8],
 }
@@ -101,6 +109,13 @@ impl<'a> Lines<'a> {
         let (line, rest) = self.rest.split_at(end);
         self.rest = rest.strip_prefix(b"\r\n").ok_or(BARE_LINE_END)?;
         Ok(line)
+    }
+}
+
+impl<'a> Lines<'a> {
+    fn map_while<T>(self, read: impl Fn(&'a [u8]) -> Option<T> + Clone) -> impl Iterator<Item = T> + Clone {
+        let mut lines = self;
+        std::iter::from_fn(move || lines.next().ok().and_then(&read))
     }
 }
 

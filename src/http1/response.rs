@@ -87,6 +87,11 @@ impl ResponseHead {
         Ok(Framing { body, keeps_alive })
     }
 
+    /// The length that it announces, as [`Self::framing`] has left it.
+    pub fn content_length(&self) -> Option<u64> {
+        self.fields.get("content-length").and_then(line::number)
+    }
+
     /// One number, however often it is said: a client might read another one out of anything else.
     fn length(&mut self) -> Result<Option<u64>, BadLength> {
         let mut length = None;

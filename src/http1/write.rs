@@ -126,7 +126,8 @@ pub fn write_request<'a>(
     out
 }
 
-fn put_length(out: &mut Vec<u8>, length: u64) {
+/// Adds the length of a body.
+pub fn put_length(out: &mut Vec<u8>, length: u64) {
     let mut room = [0; 20];
     let mut at = room.len();
     let mut left = length;

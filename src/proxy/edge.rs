@@ -16,10 +16,9 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Gateway;
-use super::connection;
-use super::preface::{self, Speaks};
-use super::wire::Slot;
+use super::downstream::lent::Slot;
+use super::downstream::preface::{self, Speaks};
+use super::gateway::Gateway;
 use crate::config::Client;
 use crate::live::Live;
 
@@ -36,7 +35,7 @@ pub struct Edge {
     requests: Arc<Requests>,
 }
 
-/// The proxy, with a deadline on each request's header, and without a session for the rest of a stream.
+/// The proxy, with a deadline on each request's header, and without a session once a request has been read.
 struct Requests {
     live: Arc<Live>,
     proxy: Arc<HttpProxy<Gateway>>,
@@ -83,8 +82,7 @@ impl ServerApp for Edge {
             let requests = self.requests_over_h2(&client);
             return ServerApp::process_new(&requests, Box::new(slot.lend()), shutdown).await;
         }
-        let requests = self.requests.converse(slot.clone(), shutdown);
-        connection::scope(slot, header_by, requests).await;
+        self.requests.converse(slot, header_by, shutdown).await;
         None
     }
 
@@ -105,23 +103,13 @@ fn say_too_slow() {
 
 #[async_trait]
 impl HttpServerApp for Requests {
+    /// Over HTTP/2, where the header is complete before there is a session.
     async fn process_new_http(
         self: &Arc<Self>,
-        mut session: ServerSession,
+        session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if session.is_http2() {
-            // its header is complete before there is a session
-            return self.proxy.process_new_http(session, shutdown).await;
-        }
-        let client = self.live.fleet().config.server.client.clone();
-        session.set_read_timeout(Some(client.header_timeout));
-        let deadline = connection::begin_request().unwrap_or_else(|| {
-            // on a connection that is used again, the time between two requests comes first
-            let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
-            Instant::now() + idle + client.header_timeout
-        });
-        self.serve(session, shutdown, deadline).await
+        self.proxy.process_new_http(session, shutdown).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -139,14 +127,16 @@ impl HttpServerApp for Requests {
 
 impl Requests {
     /// One request after another, as long as the connection lasts; what Pingora 0.9.1's `ServerApp::process_new` does for
-    /// HTTP/1.1, and the rests of responses between them.
-    async fn converse(self: &Arc<Self>, slot: Slot, shutdown: &ShutdownWatch) {
+    /// HTTP/1.1, and between two of them the rest of the first one, after its session. The first header must be complete
+    /// by `header_by`.
+    async fn converse(self: &Arc<Self>, slot: Slot, header_by: Instant, shutdown: &ShutdownWatch) {
         let mut session = ServerSession::new_http1(Box::new(slot.lend()));
         session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE));
+        let mut header_by = Some(header_by);
         loop {
-            let next = self.process_new_http(session, shutdown).await;
-            if let Some(rest) = connection::rest() {
-                let Some(wire) = rest.relay().await else { return };
+            let next = self.serve(session, &slot, header_by.take(), shutdown).await;
+            if let Some(sequel) = slot.sequel() {
+                let Some(wire) = sequel.await else { return };
                 slot.put(wire);
             }
             let Some((stream, settings)) = next.map(ReusedHttpStream::consume) else { return };
@@ -159,17 +149,26 @@ impl Requests {
 
     async fn serve(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
+        slot: &Slot,
+        header_by: Option<Instant>,
         shutdown: &ShutdownWatch,
-        deadline: Instant,
     ) -> Option<ReusedHttpStream> {
+        let limit = self.live.fleet().config.server.client.header_timeout;
+        session.set_read_timeout(Some(limit));
+        slot.set_has_header(false);
+        let header_by = header_by.unwrap_or_else(|| {
+            // on a connection that is used again, the time between two requests comes first
+            let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
+            Instant::now() + idle + limit
+        });
         let mut served = self.proxy.process_new_http(session, shutdown);
         tokio::select! {
             biased;
             connection = &mut served => return connection,
-            () = sleep_until(deadline) => {}
+            () = sleep_until(header_by) => {}
         }
-        if connection::header_is_complete() {
+        if slot.has_header() {
             return served.await;
         }
         say_too_slow();

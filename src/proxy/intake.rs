@@ -1,46 +1,37 @@
-//! The beginning and the end of every request: limits, route, body; failure and log entry.
+//! The beginning of every request: its limits, its body, its pool; or why it is refused.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{HeaderMap, Method, header};
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::ctx::Ctx;
-use super::framing::BODY_TOO_SLOW;
-use super::headers::{self, Sender};
-use super::relay::body::{self, Limits, Read, ReadError};
-use super::reply::{self, Failure};
-use super::{framing, headers::request_id};
-use crate::access_log::{Attempt, Entry};
-use crate::classify;
-use crate::config::HttpVersion;
+use super::context::{Arrival, Refused};
+use super::downstream::body::{self, Limits, Read, ReadError, TOO_LARGE, TOO_SLOW, content_length};
+use super::downstream::own_error;
+use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
-use crate::journal;
-use crate::live::Live;
-
-/// nginx's status for a client that left before it had an answer.
-const CLIENT_CLOSED: u16 = 499;
-
-const NOT_SERVED: &str = "no pool serves this model; see `models` in the configuration";
-/// A pool is retired just before the generation without it is put in place.
-const SWAP: Duration = Duration::from_millis(1);
+use crate::forwarded::{Sender, request_id};
+use crate::http1::{Refusal, RequestFraming, check_request};
+use crate::journey::Failure;
+use crate::live::{Live, Share};
+use crate::route;
 
 /// Which of the two ways a request goes.
-pub enum Way {
-    /// The attempt loop of our own.
-    Relay,
-    /// Pingora's own path.
-    Stock,
+pub enum Received {
+    /// Its body was read whole: the relay serves it.
+    Whole { member: Member, body: Bytes, share: Option<Share> },
+    /// Pingora's own path does. What was read of a body that is not kept is passed on first.
+    Unread { member: Member, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
 }
 
 /// First of all, without any waiting: the limits.
-pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-    ctx.under_way = Some(live.requests.add(1));
-    let server = &ctx.fleet.config.server;
+pub fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<()> {
+    arrival.caller.under_way = Some(live.requests.add(1));
+    let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
+    let server = &fleet.config.server;
     let client = &server.client;
     session.set_read_timeout(Some(client.body_timeout));
     session.set_write_timeout(Some(client.send_timeout));
@@ -53,65 +44,92 @@ pub fn admit(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
     let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let request = session.req_header();
-    ctx.request_id = request_id(&request.headers);
-    ctx.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
+    arrival.caller.request_id = request_id(&request.headers);
+    arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
     let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
-    framing::check(request, raw.as_deref(), client).map_err(|rejection| {
-        log::debug!(
-            "request {} from {peer}: {}; it gets {}",
-            ctx.request_id,
-            rejection.message,
-            rejection.status
-        );
-        refuse(ctx, rejection.into())
+    check(request, raw.as_deref(), client).map_err(|refusal| {
+        let id = &arrival.caller.request_id;
+        log::debug!("request {id} from {peer}: {}; it gets {}", refusal.message, refusal.status);
+        refuse(arrival, refusal.into())
     })
 }
 
-fn refuse(ctx: &mut Ctx, failure: Failure) -> Box<Error> {
+/// What a header must look like; `raw` is what came on the wire, where the protocol has such a thing.
+fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result<(), Refusal> {
+    check_size(&request.headers, raw, limits)?;
+    let length = match raw {
+        Some(raw) => match check_request(raw)? {
+            RequestFraming::Length(length) => Some(length),
+            RequestFraming::None | RequestFraming::Chunked => None,
+        },
+        None => {
+            check_h2_target(request)?;
+            content_length(&request.headers)
+        }
+    };
+    if length.is_some_and(|length| length > limits.max_body) { Err(TOO_LARGE) } else { Ok(()) }
+}
+
+fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &Client) -> Result<(), Refusal> {
+    let parsed = || headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let size = raw.map_or_else(parsed, <[u8]>::len);
+    if size > limits.max_header || headers.len() > limits.max_headers {
+        let message = "the request header is larger than the limits of client allow";
+        return Err(Refusal { status: 431, message });
+    }
+    Ok(())
+}
+
+/// What passes here can stand in a request line.
+fn check_h2_target(request: &RequestHeader) -> Result<(), Refusal> {
+    let target = request.raw_path();
+    let is_path = target.starts_with(b"/") || target == b"*" && request.method == Method::OPTIONS;
+    if is_path && !target.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ')) {
+        return Ok(());
+    }
+    Err(Refusal { status: 400, message: "the request target is not a path" })
+}
+
+fn refuse(arrival: &mut Arrival, failure: Failure) -> Box<Error> {
     let status = failure.status;
-    ctx.failure = Some(failure);
+    arrival.refusal = Refused::With(failure);
     Error::new(ErrorType::HTTPStatus(status)).into_down()
 }
 
-fn client_gone(ctx: &mut Ctx) -> Box<Error> {
-    ctx.client_gone = true;
+fn client_gone(arrival: &mut Arrival) -> Box<Error> {
+    arrival.refusal = Refused::ClientGone;
     Error::new(ErrorType::ConnectionClosed).into_down()
 }
 
 /// Reads the body and finds the pool.
-pub async fn receive(live: &Live, session: &mut Session, ctx: &mut Ctx) -> Result<Way> {
+pub async fn receive(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<Received> {
     if body::invite(session).await.is_err() {
-        return Err(client_gone(ctx));
+        return Err(client_gone(arrival));
     }
-    ctx.is_work = session.req_header().method == Method::POST;
-    let only = if ctx.fleet.routes_by_model() { None } else { ctx.fleet.route(None).cloned() };
-    if is_upgrade(session) || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2)
-    {
-        return stock(ctx);
+    let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
+    let only = if fleet.routes_by_model() { None } else { fleet.route(None).cloned() };
+    let is_upgrade = is_upgrade(session);
+    if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
+        return unread(arrival, None, is_upgrade);
     }
-    let pools = ctx.fleet.pools.iter().map(|member| &member.conf.retry);
+    let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
-        max: ctx.fleet.config.server.client.max_body,
+        max: fleet.config.server.client.max_body,
         keep: pools.clone().map(|retry| retry.body_limit).max().unwrap_or(0),
         keep_total: pools.map(|retry| retry.body_total).max().unwrap_or(0),
-        silence: ctx.fleet.config.server.client.body_timeout,
+        silence: fleet.config.server.client.body_timeout,
     };
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
-            ctx.body_share = share;
-            route_whole(session, ctx, body, only)
+            let member = only.or_else(|| route::by_model(&fleet, &body).cloned());
+            let member = member.ok_or_else(|| refuse(arrival, route::not_served()))?;
+            Ok(Received::Whole { member, body, share })
         }
-        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(ctx, unroutable(too_large))),
-        Ok(Read::Unkept { start, share, .. }) => {
-            // what was read takes up memory until a node has it, and that may be `retry.wait` away
-            ctx.unkept = Some(start);
-            ctx.body_share = share;
-            let way = stock(ctx)?;
-            ctx.member.iter().for_each(|member| member.pool.count_unkept_body());
-            Ok(way)
-        }
-        Err(ReadError::ClientGone) => Err(client_gone(ctx)),
-        Err(ReadError::Failed(failure)) => Err(refuse(ctx, failure)),
+        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(arrival, unroutable(too_large))),
+        // what was read takes up memory until a node has it, and that may be `retry.wait` away
+        Ok(Read::Unkept { start, share, .. }) => unread(arrival, Some((start, share)), false),
+        Err(ReadError::ClientGone) => Err(client_gone(arrival)),
+        Err(ReadError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
 }
 
@@ -124,87 +142,62 @@ fn unroutable(too_large: bool) -> Failure {
     }
 }
 
-fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Member>) -> Result<Way> {
-    let model = if only.is_some() { None } else { model_of(&body) };
-    let Some(member) = only.or_else(|| ctx.fleet.route(model.as_deref()).cloned()) else {
-        return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
-    };
-    ctx.repeatable = is_repeatable(session, &member);
-    ctx.member = Some(member);
-    ctx.body = Some(body);
-    Ok(Way::Relay)
-}
-
-/// Another pool for a request that needs a node and whose pool a reload took away.
-pub async fn route_again(live: &Live, session: &Session, ctx: &mut Ctx) -> Result<Member> {
-    let fleet = live.fleet();
-    if fleet.generation == ctx.fleet.generation {
-        tokio::time::sleep(SWAP).await;
-    }
-    let model = ctx.body.as_deref().and_then(model_of);
-    let Some(member) = fleet.route(model.as_deref()).cloned() else {
-        return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));
-    };
-    if ctx.body.is_some() && member.conf.http_version == HttpVersion::H2 {
-        let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
-        return Err(refuse(ctx, Failure::new(503, message).retry_after(1)));
-    }
-    ctx.repeatable = is_repeatable(session, &member);
-    ctx.move_to(fleet, member.clone());
-    Ok(member)
-}
-
 /// Pingora's own path, for what cannot be routed by its model.
-fn stock(ctx: &mut Ctx) -> Result<Way> {
-    let Some(member) = ctx.fleet.route(None).cloned() else {
+fn unread(
+    arrival: &mut Arrival,
+    unkept: Option<(Bytes, Option<Share>)>,
+    is_upgrade: bool,
+) -> Result<Received> {
+    let Some(member) = arrival.caller.fleet.route(None).cloned() else {
         let message = "a request of this kind cannot be routed by its model, and no pool has the model `*`";
-        return Err(refuse(ctx, Failure::new(404, message)));
+        return Err(refuse(arrival, Failure::new(404, message)));
     };
-    ctx.member = Some(member);
-    Ok(Way::Stock)
+    if unkept.is_some() {
+        member.pool.count_unkept_body();
+    }
+    Ok(Received::Unread { member, unkept, is_upgrade })
 }
 
 /// Whether a switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
 /// offer that RFC 9113 section 3.1 has withdrawn; without it, such a request is like any other and may be repeated.
-pub fn is_upgrade(session: &Session) -> bool {
+fn is_upgrade(session: &Session) -> bool {
     let protocols = session.req_header().headers.get_all(header::UPGRADE);
     session.is_upgrade_req() && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
-/// Whether a node may see the request twice.
-pub fn is_repeatable(session: &Session, member: &Member) -> bool {
-    let request = session.req_header();
-    classify::is_repeatable(request.method.as_str(), request.uri.path(), &member.conf.retry.methods)
-}
-
-/// The `model` of a JSON body, without building the rest.
-fn model_of(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        model: Option<String>,
-    }
-    serde_json::from_slice::<Named>(body).ok()?.model
-}
-
 /// The client's connection broke, as opposed to what it said on it.
-pub fn is_client_lost(error: &Error) -> bool {
+fn is_client_lost(error: &Error) -> bool {
     let answerable = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::ReadTimedout);
     *error.esource() == ErrorSource::Downstream && !answerable
 }
 
-/// The answer to a request that ended without a node's response.
-pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-    let gone = ctx.client_gone || ctx.failure.is_none() && is_client_lost(error);
-    let began = ctx.answered.is_some()
-        || session.response_written().is_some_and(|head| !head.status.is_informational());
-    if gone || began {
-        ctx.client_gone = gone;
+/// The answer to a request that ended within its session, without a node's response.
+pub async fn answer_failure(session: &mut Session, error: &Error, arrival: &mut Arrival) -> FailToProxy {
+    let failure = match &arrival.refusal {
+        Refused::With(failure) => Some(failure.clone()),
+        Refused::ClientGone => None,
+        Refused::No if is_client_lost(error) => None,
+        Refused::No => Some(failure_of(error, &arrival.caller.request_id)),
+    };
+    let began = session.response_written().is_some_and(|head| !head.status.is_informational());
+    let Some(failure) = failure else {
+        arrival.refusal = Refused::ClientGone;
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    };
+    if began {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
-    let failure = ctx.failure.clone().unwrap_or_else(|| match error.etype() {
+    if own_error::send(session, &failure, &arrival.caller.request_id).await.is_err() {
+        arrival.refusal = Refused::ClientGone;
+    }
+    FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+}
+
+fn failure_of(error: &Error, request_id: &str) -> Failure {
+    match error.etype() {
         ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
         _ if *error.esource() == ErrorSource::Downstream => match error.etype() {
-            ErrorType::ReadTimedout => BODY_TOO_SLOW.into(),
+            ErrorType::ReadTimedout => TOO_SLOW.into(),
             _ => Failure::new(400, "the request is not framed as HTTP demands"),
         },
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
@@ -212,82 +205,9 @@ pub async fn fail(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailTo
         }
         _ if *error.esource() == ErrorSource::Upstream => Failure::new(502, "the node broke the connection"),
         _ => {
-            log::error!("request {}: {error}; the client gets 500", ctx.request_id);
+            log::error!("request {request_id}: {error}; the client gets 500");
             Failure::new(500, "the gateway failed; its log says why")
         }
-    });
-    if reply::send(session, &failure, &ctx.request_id).await.is_err() {
-        ctx.client_gone = true;
-    }
-    FailToProxy { error_code: failure.status, can_reuse_downstream: false }
-}
-
-/// What the access log says of the request and of the response's head.
-pub struct Asked {
-    method: Method,
-    path: String,
-    protocol: &'static str,
-    status: u16,
-    referer: String,
-    user_agent: String,
-    forwarded_for: String,
-}
-
-pub fn asked(session: &Session, ctx: &Ctx) -> Asked {
-    let request = session.req_header();
-    let text = |name: &header::HeaderName| {
-        let value = request.headers.get(name).map(header::HeaderValue::as_bytes).unwrap_or_default();
-        String::from_utf8_lossy(value).into_owned()
-    };
-    let by_session = || session.response_written().map_or(0, |head| head.status.as_u16());
-    let status = ctx.answered.map_or_else(by_session, |answered| answered.status);
-    let protocol = match request.version {
-        Version::HTTP_2 => "HTTP/2.0",
-        Version::HTTP_10 => "HTTP/1.0",
-        _ => "HTTP/1.1",
-    };
-    Asked {
-        method: request.method.clone(),
-        path: request.uri.path().to_owned(),
-        protocol,
-        status: if status < 200 && status != 101 { CLIENT_CLOSED } else { status },
-        referer: text(&header::REFERER).split(['?', '#']).next().unwrap_or_default().to_owned(),
-        user_agent: text(&header::USER_AGENT),
-        forwarded_for: text(&header::HeaderName::from_static("x-forwarded-for")),
     }
 }
 
-/// What the access log says of the request at its end.
-pub fn entry(
-    asked: Asked,
-    bytes_sent: u64,
-    sender: Option<Sender>,
-    attempts: Vec<Attempt>,
-    ctx: &Ctx,
-) -> Entry {
-    Entry {
-        client: sender.map(|sender| sender.client),
-        at: journal::now(),
-        method: asked.method.to_string(),
-        path: asked.path,
-        protocol: asked.protocol,
-        status: asked.status,
-        bytes_sent,
-        referer: asked.referer,
-        user_agent: asked.user_agent,
-        forwarded_for: asked.forwarded_for,
-        pool: ctx.member.as_ref().map(|member| Arc::clone(member.pool.name())),
-        attempts,
-        ttft: ctx.ttft,
-        total: ctx.started.elapsed(),
-        queue: if ctx.queued < Duration::from_micros(500) { Duration::ZERO } else { ctx.queued },
-        request_id: ctx.request_id.clone(),
-        note: if ctx.client_gone { Some("the client left") } else { ctx.note },
-    }
-}
-
-/// Adds what a node is told, on Pingora's own path.
-pub fn introduce(header: &mut pingora::http::RequestHeader, ctx: &Ctx) -> Result<()> {
-    let told = ctx.sender.as_ref().map(|sender| headers::introduction(sender, &ctx.request_id));
-    told.into_iter().flatten().try_for_each(|(name, value)| header.insert_header(name, value))
-}

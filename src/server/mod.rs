@@ -27,7 +27,7 @@ use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
 use crate::discovery::Following;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
-use crate::proxy::{Closing, Edge, Gateway, Upstream, tcp_keepalive};
+use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
 use crate::reload::Reloader;
 
 /// The stop is ours to time; Pingora would sleep this long even with nothing in flight.
@@ -68,7 +68,7 @@ impl Server {
         let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
         drop(handed_over);
-        let upstream = Arc::new(Upstream::new(pingora.configuration.threads));
+        let upstream = Arc::new(Connections::new(pingora.configuration.threads));
         let gateway = Gateway::new(Arc::clone(&live), log.clone(), Arc::clone(&upstream));
         let edge = Edge::new(Arc::clone(&live), http_proxy(&pingora.configuration, gateway));
         let mut proxy = Service::new("gateway".into(), edge);
@@ -83,7 +83,7 @@ impl Server {
             pingora.add_service(admin).add_dependency(&gateway);
         }
         pingora.add_service(background_service("asking", Asking::new(Arc::clone(&live))));
-        pingora.add_service(background_service("idle connections", Closing(upstream)));
+        pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("names", Following::new(Arc::clone(&live))));
         Ok(Self { live, log, reloader, pingora })
     }

@@ -8,14 +8,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use pingora::http::ResponseHeader;
 use tokio::time::Instant;
 
-use super::super::framing::content_length;
-use super::joined::Joined;
 use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
+use crate::http1::{Joined, ResponseHead};
 use crate::outcome::Outcome;
 use crate::resume::{Refused, Splitter, Story};
 
@@ -47,19 +43,19 @@ pub type Passed = (Bytes, Option<Failed>);
 pub struct Failed {
     pub outcome: Outcome,
     /// What the client gets at its end if it is not continued.
-    pub farewell: Bytes,
+    pub closing_event: Bytes,
 }
 
 impl Watch {
     /// For a response that is a stream of events; nothing else is looked into.
-    pub fn of(head: &ResponseHeader, path: &str) -> Option<Self> {
-        let kind = head.headers.get(CONTENT_TYPE)?.as_bytes();
+    pub fn of(head: &ResponseHead, path: &str) -> Option<Self> {
+        let kind = head.fields.get("content-type")?;
         let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
-        let is_readable = !head.headers.contains_key(CONTENT_ENCODING);
-        (events && is_readable && head.status == StatusCode::OK).then(|| Self {
+        let is_readable = !head.fields.contains("content-encoding");
+        (events && is_readable && head.status == 200).then(|| Self {
             watcher: Watcher::default(),
             wants_done: wants_done(path),
-            room: content_length(&head.headers),
+            room: head.content_length(),
             splitter: Splitter::default(),
             tail: BOUNDARY,
             stall: None,
@@ -133,7 +129,7 @@ impl Watch {
     }
 
     /// Nobody has listened for a while: its silence begins anew.
-    pub fn excuse(&mut self) {
+    pub fn restart_stall_clock(&mut self) {
         self.deadline = self.deadline.and(self.stall).map(|stall| Instant::now() + stall);
     }
 
@@ -161,8 +157,8 @@ impl Watch {
         };
         let last = chunk.slice(..end);
         self.follow(&last);
-        let farewell = if seen.error.is_none() { self.farewell(outcome) } else { Bytes::new() };
-        (last, Some(Failed { outcome, farewell }))
+        let closing_event = if seen.error.is_none() { self.closing_event(outcome) } else { Bytes::new() };
+        (last, Some(Failed { outcome, closing_event }))
     }
 
     /// These bytes go on.
@@ -186,8 +182,8 @@ impl Watch {
             let trouble = trouble(seen, false, self.wants_done);
             if let Some(outcome) = trouble.or(is_cut_short.then_some(Outcome::Truncated)) {
                 let says_itself = self.watcher.seen().error.is_some();
-                let farewell = if says_itself { event } else { self.farewell(outcome) };
-                return (told.into_bytes(), Some(Failed { outcome, farewell }));
+                let closing_event = if says_itself { event } else { self.closing_event(outcome) };
+                return (told.into_bytes(), Some(Failed { outcome, closing_event }));
             }
             story.tell(event).into_iter().for_each(|event| told.push(event));
         }
@@ -199,8 +195,8 @@ impl Watch {
             let rest = self.splitter.take_rest();
             self.watcher.look(&rest);
             if let Some(outcome) = trouble(self.watcher.seen(), ended, self.wants_done) {
-                let farewell = self.farewell(outcome);
-                return (told.into_bytes(), Some(Failed { outcome, farewell }));
+                let closing_event = self.closing_event(outcome);
+                return (told.into_bytes(), Some(Failed { outcome, closing_event }));
             }
             told.push(rest);
         }
@@ -209,7 +205,7 @@ impl Watch {
 
     /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may
     /// not have ended. Empty if it would fill up the length: what is missing of that then says it.
-    pub fn farewell(&self, outcome: Outcome) -> Bytes {
+    pub fn closing_event(&self, outcome: Outcome) -> Bytes {
         let separator = match self.tail {
             BOUNDARY | [_, _, b'\n', b'\n'] | [_, _, b'\r', b'\r'] => "",
             [.., b'\n' | b'\r'] => "\n",

@@ -1,122 +1,181 @@
-//! The request as a node gets it: the client's, without what concerned its connection, framed anew.
-//!
-//! It is written straight from the client's header: to copy that, to change the copy and to write it took a fifth of the
-//! instructions of a request (tests/bench/README.md).
+//! A request whose body has been read: all that its journey needs, without the session it came by.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::HOST;
+use http::{Method, Version};
 use pingora::http::RequestHeader;
 
-use super::super::headers::{self, FOR_GATEWAY, HopByHop, Sender, put};
+use super::super::context::Caller;
+use super::super::finish::Asked;
+use super::fallback::Fallback;
+use crate::fleet::Member;
+use crate::forwarded::introduction;
+use crate::http1::{self, put_field, request_fields, write_request};
+use crate::journey::Journey;
+use crate::live::Share;
+use crate::retry::Repeat;
+use crate::route;
 
-/// First capacity, in bytes: more than most headers need.
-const USUAL: usize = 1024;
+/// Room for what each attempt appends to the head, in bytes.
+const APPENDED: usize = 128;
 
-/// The header for a body of `length` bytes, with room for `room` more. The client's has passed `framing::check`.
-pub fn header(
-    client: &RequestHeader,
-    length: usize,
-    sender: &Sender,
-    request_id: &str,
-    node: SocketAddr,
-    room: usize,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(USUAL + room);
-    out.extend_from_slice(client.method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(headers::path(client));
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    let hop_by_hop = HopByHop::of(&client.headers);
-    let introduction = headers::introduction(sender, request_id);
-    headers::put_those(&mut out, client, |name| {
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        let is_replaced = || is("content-length") || introduction.iter().any(|(other, _)| is(other));
-        !hop_by_hop.has(name) && !FOR_GATEWAY.into_iter().any(is) && !is_replaced()
-    });
-    if !client.headers.contains_key(HOST) {
-        // HTTP/1.1 demands one even for a client that named none, which HTTP/1.0 allows
-        let authority = client.uri.authority().map_or_else(|| node.to_string(), ToString::to_string);
-        put(&mut out, b"Host", authority.as_bytes());
-    }
-    if length > 0 || !client.method.is_safe() {
-        let _ = write!(out, "Content-Length: {length}\r\n");
-    }
-    for (name, value) in introduction {
-        put(&mut out, name.as_bytes(), value.as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-    out
+/// One request on its way.
+pub struct Request {
+    pub caller: Caller,
+    pub asked: Asked,
+    pub journey: Journey<Fallback>,
+    pub body: Body,
+    head: Head,
+    pub is_head: bool,
+    /// How much the answer's head depends on the client.
+    pub spoken: http1::Asked,
+    /// From the request's first line to the first byte of the response's body.
+    pub ttft: Option<Duration>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The request's body.
+pub enum Body {
+    /// It may have to be sent again. The share is of `retry.body_total`.
+    Kept { bytes: Bytes, share: Option<Share> },
+    /// No node needs it any more.
+    Released,
+}
 
-    fn request(path: &str, fields: &[(&'static str, &str)]) -> RequestHeader {
-        let mut header = RequestHeader::build("POST", path.as_bytes(), None).unwrap();
-        for (name, value) in fields {
-            header.append_header(*name, *value).unwrap();
+/// The request's head as nodes get it.
+struct Head {
+    wire: Vec<u8>,
+    /// So much of it is the same for each attempt.
+    shared: usize,
+    /// What each attempt adds where the client named none: HTTP/1.1 demands one.
+    host: Host,
+    /// A body without any bytes has a length, too.
+    has_length: bool,
+}
+
+enum Host {
+    Named,
+    Authority(String),
+    /// The node's address.
+    Node,
+}
+
+impl Request {
+    /// `raw`: the header's bytes, where it came by HTTP/1.
+    pub fn new(
+        caller: Caller,
+        header: &RequestHeader,
+        raw: Option<&[u8]>,
+        member: Member,
+        body: Bytes,
+        share: Option<Share>,
+    ) -> Self {
+        let asked = Asked::of(header);
+        let repeat = route::repeat(&member, &asked.method, &asked.path);
+        let journey = Journey::new(member, header.method == Method::POST, repeat);
+        let head = Head::of(&caller, header, raw);
+        let is_head = header.method == Method::HEAD;
+        let spoken = http1::Asked { is_head, is_http10: header.version == Version::HTTP_10 };
+        Self {
+            caller,
+            asked,
+            journey,
+            body: Body::Kept { bytes: body, share },
+            head,
+            is_head,
+            spoken,
+            ttft: None,
         }
-        header
     }
 
-    /// The lines that a node sees, without those that it always sees.
-    fn lines(client: &RequestHeader, length: usize) -> Vec<String> {
-        let ip = "192.0.2.1".to_owned();
-        let sender = Sender { client: ip.clone(), forwarded_for: ip, proto: "http" };
-        let wire = header(client, length, &sender, "id", "10.0.0.7:8000".parse().unwrap(), 0);
-        let text = String::from_utf8(wire).unwrap();
-        let always = "X-Real-IP: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\
-                      X-Request-Id: id\r\n\r\n";
-        text.strip_suffix(always).unwrap().lines().map(str::to_owned).collect()
+    pub fn is_repeatable(&self) -> bool {
+        self.journey.repeat() == Repeat::Allowed
     }
 
-    #[test]
-    fn hop_by_hop_fields_and_those_named_by_connection_stay_behind() {
-        let client = request(
-            "/v1/completions",
-            &[
-                ("host", "gpu"),
-                ("Connection", "keep-alive, X-Private"),
-                ("X-Private", "1"),
-                ("Keep-Alive", "timeout=5"),
-                ("Proxy-Connection", "keep-alive"),
-                ("TE", "trailers"),
-                ("Upgrade", "h2c"),
-                ("Expect", "100-continue"),
-                ("Transfer-Encoding", "chunked"),
-                ("Authorization", "Bearer k"),
-                ("X-Forwarded-For", "203.0.113.5"),
-                ("X-kEPT", "2"),
-                ("X-kEPT", "3"),
-            ],
-        );
-        let want = [
-            "POST /v1/completions HTTP/1.1",
-            "host: gpu",
-            "Authorization: Bearer k",
-            "X-kEPT: 2",
-            "X-kEPT: 3",
-            "Content-Length: 12",
-        ];
-        assert_eq!(lines(&client, 12), want);
+    /// What the next node is sent.
+    pub fn wire(&mut self, node: SocketAddr) -> (&[u8], Bytes) {
+        let body = match &self.body {
+            Body::Kept { bytes, .. } => bytes.clone(),
+            Body::Released => Bytes::new(),
+        };
+        (self.head.wire(node, body.len()), body)
     }
 
-    #[test]
-    fn connection_cannot_strip_the_host_or_the_length() {
-        let client = request("/", &[("Host", "gpu"), ("Connection", "Host, Content-Length")]);
-        assert_eq!(lines(&client, 3), ["POST / HTTP/1.1", "Host: gpu", "Content-Length: 3"]);
+    /// Another node goes on with the client's stream, when it gets this body.
+    pub fn go_on_with(&mut self, continued: Bytes) {
+        let share = match std::mem::replace(&mut self.body, Body::Released) {
+            Body::Kept { share, .. } => share,
+            Body::Released => None,
+        };
+        self.body = Body::Kept { bytes: continued, share };
     }
 
-    #[test]
-    fn a_whole_uri_becomes_a_path_and_a_host_is_given() {
-        let client = request("http://gpu/v1/models?limit=1", &[]);
-        assert_eq!(lines(&client, 0)[0], "POST /v1/models?limit=1 HTTP/1.1");
-        assert_eq!(lines(&request("/", &[]), 0)[1..], ["Host: 10.0.0.7:8000", "Content-Length: 0"]);
-        let mut get = request("/", &[("Host", "gpu")]);
-        get.set_method(http::Method::GET);
-        assert_eq!(lines(&get, 0), ["GET / HTTP/1.1", "Host: gpu"]);
+    /// Gives back what only another attempt would need, once there can be none. It may be a lot of memory, and the
+    /// response may take a day.
+    pub fn release(&mut self) {
+        if let Body::Kept { bytes, .. } = &mut self.body
+            && self.journey.has_begun()
+        {
+            // a stream that can be continued keeps what it needs
+            *bytes = Bytes::new();
+            if !self.journey.needs_body() {
+                self.body = Body::Released;
+                self.head.wire = Vec::new();
+            }
+        }
+    }
+
+    /// The first byte of the answer's body has come.
+    pub fn note_first_byte(&mut self) {
+        self.ttft.get_or_insert_with(|| self.caller.started.elapsed());
+    }
+}
+
+impl Head {
+    fn of(caller: &Caller, header: &RequestHeader, raw: Option<&[u8]>) -> Self {
+        let ours = caller.sender.as_ref().map(|sender| introduction(sender, &caller.request_id));
+        let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);
+        let (method, target) = (header.method.as_str(), path(header));
+        let wire = match raw {
+            Some(raw) => write_request(method, target, request_fields(raw), None, ours, APPENDED),
+            None => {
+                let fields = header.headers.iter();
+                let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                let fields: Vec<_> = fields.collect();
+                write_request(method, target, fields.iter().copied(), None, ours, APPENDED)
+            }
+        };
+        let host = if header.headers.contains_key(HOST) {
+            Host::Named
+        } else {
+            header.uri.authority().map_or(Host::Node, |authority| Host::Authority(authority.to_string()))
+        };
+        Self { shared: wire.len(), wire, host, has_length: !header.method.is_safe() }
+    }
+
+    fn wire(&mut self, node: SocketAddr, length: usize) -> &[u8] {
+        self.wire.truncate(self.shared);
+        match &self.host {
+            Host::Named => {}
+            Host::Authority(authority) => put_field(&mut self.wire, b"Host", authority.as_bytes()),
+            Host::Node => put_field(&mut self.wire, b"Host", node.to_string().as_bytes()),
+        }
+        if length > 0 || self.has_length {
+            http1::put_length(&mut self.wire, length as u64);
+        }
+        self.wire.extend_from_slice(b"\r\n");
+        &self.wire
+    }
+}
+
+/// The target for the node. Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and
+/// not all do.
+pub fn path(header: &RequestHeader) -> &[u8] {
+    let raw = header.raw_path();
+    match header.uri.path_and_query() {
+        Some(path) if !raw.starts_with(b"/") && raw.contains(&b':') => path.as_str().as_bytes(),
+        _ => raw,
     }
 }

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 
-use super::wire::Slot;
+use super::lent::Slot;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

@@ -1,18 +1,24 @@
-//! Reading the request's body, so that it can be sent again.
+//! The body of a request, read whole so that it can be sent again.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
-use http::header::EXPECT;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Version};
 use pingora::ErrorType;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use super::super::framing::{BODY_TOO_SLOW, TOO_LARGE, content_length};
-use super::super::reply::Failure;
-use super::joined::Joined;
+use crate::http1::{Joined, Refusal};
+use crate::journey::Failure;
 use crate::live::{Gauge, Share};
+
+/// The answer to a body above `client.max_body`.
+pub const TOO_LARGE: Refusal =
+    Refusal { status: 413, message: "the request body is larger than client.max_body" };
+/// The answer to a body that stops coming.
+pub const TOO_SLOW: Refusal =
+    Refusal { status: 408, message: "the request body did not come within client.body_timeout" };
 
 /// Memory that is set aside before the first byte, whatever length is announced.
 const FIRST_CAPACITY: u64 = 256 * 1024;
@@ -51,6 +57,11 @@ pub enum Read {
 pub enum ReadError {
     ClientGone,
     Failed(Failure),
+}
+
+/// The length that a header announces.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Asks for the body of a client that waits to be asked (curl does, above 1 MB). The node is not: what it would say
@@ -115,13 +126,13 @@ async fn next(session: &mut Session, silence: Duration) -> Result<Option<Bytes>,
     let has_limit = !client.is_http2();
     let read = client.read_request_body();
     let read = if has_limit { Ok(read.await) } else { timeout(silence, read).await };
-    let read = read.map_err(|_| ReadError::Failed(BODY_TOO_SLOW.into()))?;
+    let read = read.map_err(|_| ReadError::Failed(TOO_SLOW.into()))?;
     read.map_err(|error| read_error(&error))
 }
 
 fn read_error(error: &pingora::Error) -> ReadError {
     match error.etype() {
-        ErrorType::ReadTimedout => ReadError::Failed(BODY_TOO_SLOW.into()),
+        ErrorType::ReadTimedout => ReadError::Failed(TOO_SLOW.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,
         _ => ReadError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
     }

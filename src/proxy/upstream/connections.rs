@@ -12,13 +12,23 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora::protocols::l4::ext::set_tcp_keepalive;
+use pingora::protocols::l4::ext::{TcpKeepalive, set_tcp_keepalive};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::tcp_keepalive;
+
+/// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
+/// data unacknowledged, or take none; Linux measures unanswered keep-alive probes against it too.
+pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
+    TcpKeepalive {
+        idle: Duration::from_secs(15),
+        interval: Duration::from_secs(5),
+        count: 3,
+        user_timeout: patience.max(Duration::from_secs(30)),
+    }
+}
 
 /// Most connections that are kept, of all threads together.
 const KEPT_MAX: usize = 16 * 1024;
@@ -36,7 +46,7 @@ thread_local! {
 /// The connections that wait for a request. Each thread has a list of its own, so that a connection stays with the
 /// runtime that polls it and no thread waits for another.
 #[derive(Debug)]
-pub struct Upstream {
+pub struct Connections {
     lists: Box<[Mutex<Kept>]>,
 }
 
@@ -62,7 +72,7 @@ struct Idle {
     until: Instant,
 }
 
-impl Upstream {
+impl Connections {
     /// For so many threads.
     pub fn new(threads: usize) -> Self {
         Self { lists: (0..threads.max(1)).map(|_| Mutex::default()).collect() }
@@ -137,10 +147,10 @@ impl Idle {
 }
 
 /// The background service that closes what was kept for too long.
-pub struct Closing(pub Arc<Upstream>);
+pub struct IdleReaper(pub Arc<Connections>);
 
 #[async_trait]
-impl BackgroundService for Closing {
+impl BackgroundService for IdleReaper {
     async fn start(&self, _shutdown: ShutdownWatch) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -172,14 +182,14 @@ mod tests {
 
         /// Both ends of a new connection.
         async fn connection(&self) -> (TcpStream, TcpStream) {
-            let (near, far) = tokio::join!(Upstream::open(self.address, OPENING), self.listener.accept());
+            let (near, far) = tokio::join!(Connections::open(self.address, OPENING), self.listener.accept());
             (near.expect("a connection"), far.expect("a connection").0)
         }
     }
 
     #[tokio::test]
     async fn the_one_that_was_used_last_is_used_again() {
-        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let (upstream, node) = (Connections::new(1), Node::new().await);
         let ((first, _far), (second, _away)) = (node.connection().await, node.connection().await);
         let ports = [&first, &second].map(|stream| stream.local_addr().expect("an address").port());
         upstream.keep(node.address, first, IDLE);
@@ -193,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_node_has_closed_or_spoken_on_is_not() {
-        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let (upstream, node) = (Connections::new(1), Node::new().await);
         for speaks in [false, true] {
             let (near, mut far) = node.connection().await;
             if speaks {
@@ -209,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_old_or_closed_does_not_stay() {
-        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let (upstream, node) = (Connections::new(1), Node::new().await);
         let (old, mut old_far) = node.connection().await;
         upstream.keep(node.address, old, IDLE / 2);
         let (closed, closed_far) = node.connection().await;
@@ -229,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_are_kept() {
-        let (upstream, node) = (Upstream::new(KEPT_MAX), Node::new().await);
+        let (upstream, node) = (Connections::new(KEPT_MAX), Node::new().await);
         let ((first, _far), (second, mut away)) = (node.connection().await, node.connection().await);
         upstream.keep(node.address, first, IDLE);
         upstream.keep(node.address, second, IDLE);
@@ -239,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_time_is_not_kept() {
-        let (upstream, node) = (Upstream::new(1), Node::new().await);
+        let (upstream, node) = (Connections::new(1), Node::new().await);
         let (near, _far) = node.connection().await;
         upstream.keep(node.address, near, Duration::ZERO);
         assert!(upstream.reuse(node.address).is_none());

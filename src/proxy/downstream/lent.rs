@@ -1,18 +1,19 @@
-//! A client's connection. Pingora's session reads requests from it; the response takes it away from there.
+//! A client's connection, lent to Pingora's sessions: they read requests from it, and the relay takes it away for the
+//! answer.
 //!
-//! So one that has begun holds a connection and its place in the log, not the session, its buffers and the futures
-//! around it. (One that `retry.resume` may continue keeps them.)
+//! So a request that has been read holds a connection and its place in the log, not the session, its buffers and the
+//! futures around it.
 
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -20,141 +21,33 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::unconstrained;
 
-/// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
-const TOGETHER_MAX: usize = 4096;
-/// What is read at a time of what the client sends too early.
-const READ_SIZE: usize = 4096;
-/// Most reads of that before the connection is closed.
-const DRAIN_READS: usize = 16;
-/// What a client sends before it has its answer is kept up to this size, in bytes.
-const EARLY_MAX: usize = 64 * 1024;
+use super::wire::Wire;
 
-/// A connection, and what is on its way through it.
-#[derive(Debug)]
-pub struct Wire {
-    stream: Stream,
-    /// Has come and was not given out.
-    unread: Bytes,
-    /// Was written and has not been sent.
-    unsent: BytesMut,
+/// The rest of a request, after its session has ended. It gives the connection back if another request may come on it.
+pub type Sequel = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
+
+/// The place of the connection, while no answer has taken it away, and of what is to follow its session.
+#[derive(Clone)]
+pub struct Slot(Arc<Shared>);
+
+struct Shared {
+    wire: Mutex<Option<Wire>>,
+    sequel: Mutex<Option<Sequel>>,
+    /// The header of the present request has been read.
+    has_header: AtomicBool,
 }
-
-impl Wire {
-    fn new(stream: Stream) -> Self {
-        Self { stream, unread: Bytes::new(), unsent: BytesMut::new() }
-    }
-
-    /// Reads once, without giving it out; returns all that is unread.
-    pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let mut room = [MaybeUninit::uninit(); READ_SIZE];
-        let mut buffer = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let read = buffer.filled();
-        if read.is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.unread = if self.unread.is_empty() {
-            Bytes::copy_from_slice(read)
-        } else {
-            Bytes::from([&self.unread[..], read].concat())
-        };
-        Poll::Ready(Ok(&self.unread))
-    }
-
-    /// Resolves when the client has left. What it sends before it has its answer is kept, up to a limit; then nothing more
-    /// is read, and that it has left shows only when a write fails.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.unread.len() < EARLY_MAX {
-            if ready!(self.poll_peek(cx)).is_err() {
-                return Poll::Ready(());
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Sends these parts, as far as they are taken at once; the rest goes with the next flush.
-    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 5]) -> io::Result<()> {
-        let mut sent = 0;
-        if self.unsent.is_empty() && parts.iter().any(|part| !part.is_empty()) {
-            let slices = parts.map(IoSlice::new);
-            if let Poll::Ready(taken) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
-                sent = taken?;
-            }
-        }
-        for part in parts {
-            let skipped = sent.min(part.len());
-            sent -= skipped;
-            self.unsent.extend_from_slice(&part[skipped..]);
-        }
-        Ok(())
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let here = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread.split_to(here));
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.unsent.len() + bytes.len() <= TOGETHER_MAX {
-            self.unsent.extend_from_slice(bytes);
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    /// Sends what is unsent. An idle connection keeps no buffer.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => self.unsent.advance(sent),
-            }
-        }
-        self.unsent = BytesMut::new();
-        Poll::Ready(Ok(()))
-    }
-
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-}
-
-/// What was written goes out before the connection is closed, if it is taken at once. What has come is read, for a socket
-/// that is closed with unread bytes in it resets its connection, and the reset may overtake the answer.
-impl Drop for Wire {
-    fn drop(&mut self) {
-        let end = poll_fn(|cx| {
-            let _ = self.poll_flush(cx);
-            for _ in 0..DRAIN_READS {
-                let mut room = [MaybeUninit::uninit(); READ_SIZE];
-                let mut buffer = ReadBuf::uninit(&mut room);
-                let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
-                if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
-                    break;
-                }
-            }
-            Poll::Ready(())
-        });
-        // a task that has used up tokio's budget would do none of it
-        let _ = pin!(unconstrained(end)).poll(&mut Context::from_waker(Waker::noop()));
-    }
-}
-
-/// Where the connection is while no response has taken it away.
-#[derive(Clone, Debug)]
-pub struct Slot(Arc<Mutex<Option<Wire>>>);
 
 impl Slot {
     pub fn new(stream: Stream) -> Self {
-        Self(Arc::new(Mutex::new(Some(Wire::new(stream)))))
+        let wire = Mutex::new(Some(Wire::new(stream)));
+        Self(Arc::new(Shared { wire, sequel: Mutex::default(), has_header: AtomicBool::new(false) }))
+    }
+
+    /// Of the connection that this session runs on; `None` over HTTP/2, where others share it.
+    pub fn of(session: &ServerSession) -> Option<&Self> {
+        let stream = session.stream()?;
+        (**stream).as_any().downcast_ref::<Lent>().map(|lent| &lent.0)
     }
 
     /// For a session, as its stream.
@@ -164,28 +57,47 @@ impl Slot {
 
     /// From now on what the session writes goes nowhere.
     pub fn take(&self) -> Option<Wire> {
-        self.0.lock().take()
+        self.0.wire.lock().take()
     }
 
     pub fn put(&self, wire: Wire) {
-        *self.0.lock() = Some(wire);
+        *self.0.wire.lock() = Some(wire);
+    }
+
+    /// To be run when the session has ended.
+    pub fn leave(&self, sequel: Sequel) {
+        *self.0.sequel.lock() = Some(sequel);
+    }
+
+    pub fn sequel(&self) -> Option<Sequel> {
+        self.0.sequel.lock().take()
+    }
+
+    /// Whether the header of the present request is complete.
+    pub fn has_header(&self) -> bool {
+        self.0.has_header.load(Ordering::Relaxed)
+    }
+
+    pub fn set_has_header(&self, has_header: bool) {
+        self.0.has_header.store(has_header, Ordering::Relaxed);
     }
 
     /// Reads once, see [`Wire::poll_peek`].
     pub fn poll_peek<T>(&self, cx: &mut Context<'_>, look: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
-        match &mut *self.0.lock() {
+        match &mut *self.0.wire.lock() {
             Some(wire) => wire.poll_peek(cx).map_ok(look),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
-    /// See [`Wire::poll_gone`]; never while a response has the connection.
-    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.lock().as_mut().map_or(Poll::Pending, |wire| wire.poll_gone(cx))
-    }
-
     fn stream<T>(&self, ask: impl FnOnce(&Stream) -> Option<T>) -> Option<T> {
-        self.0.lock().as_ref().and_then(|wire| ask(&wire.stream))
+        self.0.wire.lock().as_ref().and_then(|wire| ask(wire.stream()))
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("has_header", &self.0.has_header).finish_non_exhaustive()
     }
 }
 
@@ -199,7 +111,7 @@ impl AsyncRead for Lent {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self.0.0.lock() {
+        match &mut *self.0.0.wire.lock() {
             Some(wire) => wire.poll_read(cx, buffer),
             None => Poll::Ready(Ok(())),
         }
@@ -208,25 +120,22 @@ impl AsyncRead for Lent {
 
 impl AsyncWrite for Lent {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self.0.0.lock() {
+        match &mut *self.0.0.wire.lock() {
             Some(wire) => wire.poll_write(cx, bytes),
             None => Poll::Ready(Ok(bytes.len())),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.0.lock() {
+        match &mut *self.0.0.wire.lock() {
             Some(wire) => wire.poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.0.lock() {
-            Some(wire) => {
-                ready!(wire.poll_flush(cx))?;
-                Pin::new(&mut wire.stream).poll_shutdown(cx)
-            }
+        match &mut *self.0.0.wire.lock() {
+            Some(wire) => wire.poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
     }

@@ -1,0 +1,59 @@
+//! A client that waits for its answer, whatever it speaks.
+
+use bytes::Bytes;
+
+use crate::http1::ResponseHead;
+use crate::journey::Failure;
+
+/// Who may leave while something is done for them.
+pub trait Presence {
+    /// Resolves when the client has left.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Where an answer goes.
+pub trait Client: Presence + Send {
+    /// Sends the head and the first bytes of the body, which may be none. `ended`: they are all of it.
+    fn begin(
+        &mut self,
+        start: Start<'_>,
+        chunk: Bytes,
+        ended: bool,
+    ) -> impl Future<Output = Result<(), Unwritten>> + Send;
+    /// Sends these bytes, which may be none at the end. Not to be called again before it has returned.
+    fn write(&mut self, chunk: Bytes, ended: bool) -> impl Future<Output = Result<(), Unwritten>> + Send;
+    /// Sends an answer of the gateway's own, where nothing else was sent.
+    fn refuse(
+        &mut self,
+        failure: &Failure,
+        request_id: &str,
+    ) -> impl Future<Output = Result<(), Unwritten>> + Send;
+    /// What has gone out so far.
+    fn sent(&self) -> Sent;
+}
+
+/// The head of an answer, as the node gave it.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    pub head: &'a ResponseHead,
+    /// The gateway's own fields, in place of the node's of the same names.
+    pub ours: &'a [(&'a str, &'a str)],
+    /// The process is stopping: the connection serves no other request.
+    pub closes: bool,
+}
+
+/// What a client has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub status: Option<u16>,
+    /// Of the body, without its coding.
+    pub bytes: u64,
+}
+
+/// Why nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritten {
+    ClientLeft,
+    /// The node's head cannot be said in the client's protocol.
+    Unspeakable,
+}

@@ -1,0 +1,147 @@
+//! A client's connection: what has come and was not read, what was written and has not been sent.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use pingora::protocols::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
+
+/// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
+const TOGETHER_MAX: usize = 4096;
+/// What is read at a time of what the client sends too early.
+const READ_SIZE: usize = 4096;
+/// Most reads of that before the connection is closed.
+const DRAIN_READS: usize = 16;
+/// What a client sends before it has its answer is kept up to this size, in bytes.
+const EARLY_MAX: usize = 64 * 1024;
+
+/// A connection, and what is on its way through it.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    /// Has come and was not given out.
+    unread: Bytes,
+    /// Was written and has not been sent.
+    unsent: BytesMut,
+}
+
+impl Wire {
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, unread: Bytes::new(), unsent: BytesMut::new() }
+    }
+
+    /// Reads once, without giving it out; returns all that is unread.
+    pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let mut room = [MaybeUninit::uninit(); READ_SIZE];
+        let mut buffer = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if read.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.unread = if self.unread.is_empty() {
+            Bytes::copy_from_slice(read)
+        } else {
+            Bytes::from([&self.unread[..], read].concat())
+        };
+        Poll::Ready(Ok(&self.unread))
+    }
+
+    /// Resolves when the client has left. What it sends before it has its answer is kept, up to a limit; then nothing more
+    /// is read, and that it has left shows only when a write fails.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.unread.len() < EARLY_MAX {
+            if ready!(self.poll_peek(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends these parts, as far as they are taken at once; the rest goes with the next flush.
+    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 5]) -> io::Result<()> {
+        let mut sent = 0;
+        if self.unsent.is_empty() && parts.iter().any(|part| !part.is_empty()) {
+            let slices = parts.map(IoSlice::new);
+            if let Poll::Ready(taken) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
+                sent = taken?;
+            }
+        }
+        for part in parts {
+            let skipped = sent.min(part.len());
+            sent -= skipped;
+            self.unsent.extend_from_slice(&part[skipped..]);
+        }
+        Ok(())
+    }
+
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let here = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(here));
+        Poll::Ready(Ok(()))
+    }
+
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.unsent.len() + bytes.len() <= TOGETHER_MAX {
+            self.unsent.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Sends what is unsent. An idle connection keeps no buffer.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.unsent.advance(sent),
+            }
+        }
+        self.unsent = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+/// What was written goes out before the connection is closed, if it is taken at once. What has come is read, for a socket
+/// that is closed with unread bytes in it resets its connection, and the reset may overtake the answer.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let end = poll_fn(|cx| {
+            let _ = self.poll_flush(cx);
+            for _ in 0..DRAIN_READS {
+                let mut room = [MaybeUninit::uninit(); READ_SIZE];
+                let mut buffer = ReadBuf::uninit(&mut room);
+                let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+                if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
+                    break;
+                }
+            }
+            Poll::Ready(())
+        });
+        // a task that has used up tokio's budget would do none of it
+        let _ = pin!(unconstrained(end)).poll(&mut Context::from_waker(Waker::noop()));
+    }
+}

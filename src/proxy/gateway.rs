@@ -1,0 +1,27 @@
+//! What the whole proxy shares.
+
+use std::sync::Arc;
+
+use super::upstream::connections::Connections;
+use crate::journal::{AccessLogWriter, announce};
+use crate::journey::Journey;
+use crate::live::Live;
+
+/// The proxy of one process.
+#[derive(Clone)]
+pub struct Gateway {
+    pub live: Arc<Live>,
+    pub log: AccessLogWriter,
+    pub connections: Arc<Connections>,
+}
+
+impl Gateway {
+    pub fn new(live: Arc<Live>, log: AccessLogWriter, connections: Arc<Connections>) -> Self {
+        Self { live, log, connections }
+    }
+}
+
+/// Writes down what the journey has brought about.
+pub fn tell<H>(journey: &mut Journey<H>) {
+    journey.take_events().iter().for_each(announce);
+}

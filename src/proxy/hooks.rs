@@ -1,0 +1,244 @@
+//! `ProxyHttp`: each hook translates, asks a decision and applies the answer.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use super::context::{Arrival, Ctx, Refused};
+use super::downstream::client::{Presence, Sent};
+use super::downstream::http1::Http1;
+use super::downstream::http2::Http2;
+use super::downstream::lent::Slot;
+use super::downstream::linger;
+use super::finish::{Asked, Way, finish};
+use super::gateway::Gateway;
+use super::intake::{self, Received};
+use super::relay::request::Request;
+use super::relay::seek::{Found, Routed, seek};
+use super::relay::{serve_http1, serve_http2};
+use super::stock::{Stock, peer};
+use crate::route;
+
+impl Gateway {
+    /// Hands a request over to the relay. Over HTTP/1 the client's connection goes with it, and its own task goes on
+    /// when the session has ended.
+    async fn relay(&self, session: &mut Session, request: Box<Request>) -> Result<()> {
+        let downstream = session.as_downstream();
+        let Some(slot) = Slot::of(downstream) else {
+            return serve_http2(self, request, &mut Http2::new(session)).await;
+        };
+        let keeps = downstream.as_http1().is_some_and(|http1| http1.will_keepalive());
+        let wire = slot.take().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let limit = request.caller.fleet.config.server.client.send_timeout;
+        let client = Http1::new(wire, request.spoken, keeps, limit);
+        slot.leave(Box::pin(serve_http1(self.clone(), request, client)));
+        Ok(())
+    }
+}
+
+/// Nobody looks whether the client of Pingora's own path has left: its body is still to be read.
+struct Unwatched;
+
+impl Presence for Unwatched {
+    fn gone(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+fn arrival(ctx: &mut Ctx) -> Result<&mut Arrival> {
+    ctx.arrival().ok_or_else(|| Error::new(ErrorType::InternalError))
+}
+
+fn stock(ctx: &mut Ctx) -> Result<&mut Stock> {
+    match ctx {
+        Ctx::Stock(stock) => Ok(stock),
+        Ctx::Arriving(_) | Ctx::Gone => Err(Error::new(ErrorType::InternalError)),
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.live.fleet())
+    }
+
+    /// No modules: nothing is compressed or changed on its way.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        if let Some(slot) = Slot::of(session.as_downstream()) {
+            slot.set_has_header(true);
+        }
+        intake::admit(&self.live, session, arrival(ctx)?)
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let received = intake::receive(&self.live, session, arrival(ctx)?).await?;
+        let Ctx::Arriving(arrival) = ctx.take() else { return Err(Error::new(ErrorType::InternalError)) };
+        match received {
+            Received::Whole { member, body, share } => {
+                let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
+                let header = session.req_header();
+                let request = Request::new(arrival.caller, header, raw.as_deref(), member, body, share);
+                self.relay(session, Box::new(request)).await.map(|()| true)
+            }
+            Received::Unread { member, unkept, is_upgrade } => {
+                let header = session.req_header();
+                let repeat = route::repeat(&member, header.method.as_str(), header.uri.path());
+                let mut stock = Stock::new(arrival, member, header.method == Method::POST, repeat);
+                (stock.unkept, stock.is_upgrade) = (unkept, is_upgrade);
+                *ctx = Ctx::Stock(Box::new(stock));
+                Ok(false)
+            }
+        }
+    }
+
+    /// For Pingora's own path; the relay seeks by itself, in the same place.
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let stock = stock(ctx)?;
+        let caller = &mut stock.arrival.caller;
+        match seek(self, caller, &mut stock.journey, &Routed::Unread, &mut Unwatched).await {
+            Found::Attempt(attempt) => {
+                let peer = peer(stock.journey.member(), attempt.address(), stock.is_upgrade);
+                stock.attempt = Some(attempt);
+                Ok(Box::new(peer))
+            }
+            Found::Stop(ending) => {
+                stock.refuse(ending);
+                let status = stock.failure().map_or(502, |failure| failure.status);
+                Err(Error::new(ErrorType::HTTPStatus(status)).into_up())
+            }
+            Found::Give(never) => match never {},
+        }
+    }
+
+    fn fail_to_connect(&self, _s: &mut Session, _p: &HttpPeer, ctx: &mut Ctx, e: Box<Error>) -> Box<Error> {
+        match stock(ctx) {
+            Ok(stock) => stock.fail_to_connect(e),
+            Err(_) => e,
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        header: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let has_more_body = !session.as_downstream_mut().is_body_done();
+        stock(ctx)?.upstream_request(header, has_more_body)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        stock(ctx)?.request_body(body, end)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _s: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        stock(ctx)?.upstream_response(head);
+        Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _s: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        stock(ctx)?.upstream_body(body.as_ref().is_some_and(|body| !body.is_empty()));
+        Ok(None)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if self.live.is_stopping() {
+            session.set_keepalive(None);
+        }
+        stock(ctx)?.dress(head)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        e: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        let bodyless = session.as_downstream_mut().is_body_empty();
+        match stock(ctx) {
+            Ok(stock) => stock.error_while_proxy(e, reused, bodyless),
+            Err(_) => e,
+        }
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        match ctx.arrival() {
+            Some(arrival) => intake::answer_failure(session, e, arrival).await,
+            // the relay has given its answer
+            None => FailToProxy { error_code: 0, can_reuse_downstream: false },
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        let client_left = match ctx.arrival() {
+            Some(arrival) => matches!(arrival.refusal, Refused::ClientGone),
+            // the relay ends it
+            None => return,
+        };
+        let asked = Asked::of(session.req_header());
+        let status = session.response_written().map(|head| head.status.as_u16());
+        let sent = Sent { status, bytes: session.body_bytes_sent() as u64 };
+        match ctx.take() {
+            Ctx::Arriving(arrival) => finish(self, arrival.caller, asked, Way::unrouted(sent, client_left)),
+            Ctx::Stock(mut stock) => {
+                stock.close(client_left);
+                let Stock { arrival, mut journey, ttft, .. } = *stock;
+                finish(self, arrival.caller, asked, Way::of(&mut journey, ttft, sent, client_left));
+            }
+            Ctx::Gone => {}
+        }
+        if !client_left {
+            linger::linger(session).await;
+        }
+    }
+
+    /// What went wrong is said once, by us, in words that name the node and what happens next.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

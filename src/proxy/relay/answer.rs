@@ -1,0 +1,74 @@
+//! A response that has begun: its head, and the connection with the rest of it.
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, timeout_at};
+
+use super::super::upstream::exchange::{Exchange, ReadError};
+use super::events::{HELD_BACK_MAX, Watch};
+use crate::http1::ResponseHead;
+use crate::outcome::Outcome;
+
+pub struct Answer {
+    pub node: Exchange,
+    pub head: ResponseHead,
+    /// There is no (more) body.
+    pub ended: bool,
+    /// Looks on, if it is a stream of events.
+    pub watch: Option<Watch>,
+}
+
+/// What came before the first event of a stream was complete, or could not be waited for any longer.
+pub enum FirstEvent {
+    /// Nothing bad, so far.
+    Good(Bytes),
+    /// An error, with its code if it has one, and the bytes it came in.
+    Failed { outcome: Outcome, code: Option<u16>, start: Bytes },
+}
+
+impl Answer {
+    pub fn new(node: Exchange, head: ResponseHead, watch: Option<Watch>) -> Self {
+        Self { ended: node.is_done(), node, head, watch }
+    }
+
+    /// The next piece of the body, which may be empty.
+    pub async fn next(&mut self) -> Result<Bytes, Outcome> {
+        let chunk = self.node.next().await.map_err(|error| match error {
+            ReadError::Silent => Outcome::Timeout,
+            ReadError::Closed | ReadError::Broken | ReadError::Malformed | ReadError::BadLength => {
+                Outcome::Truncated
+            }
+        })?;
+        self.ended = self.node.is_done();
+        Ok(chunk)
+    }
+
+    /// Reads until the first event of a stream is complete, or nothing more may be held back.
+    pub async fn first_event(&mut self, deadline: Instant) -> FirstEvent {
+        let failed = |outcome, code, start| FirstEvent::Failed { outcome, code, start };
+        let mut start = BytesMut::new();
+        while !self.ended && start.len() < HELD_BACK_MAX {
+            let Ok(chunk) = timeout_at(deadline, self.next()).await else { break };
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(outcome) => return failed(outcome, None, Bytes::new()),
+            };
+            start.extend_from_slice(&chunk);
+            match self.watch.as_mut().and_then(|watch| watch.look_at_first(&chunk)) {
+                None => {}
+                Some(Ok(())) => break,
+                Some(Err((outcome, code))) => return failed(outcome, code, start.freeze()),
+            }
+        }
+        // one that is over before its first event has told nobody anything: llama-cpp-python's answer to a long prompt
+        let is_empty = self.ended && self.watch.as_ref().is_some_and(Watch::lacks_first);
+        if is_empty {
+            return failed(Outcome::EngineError, None, Bytes::new());
+        }
+        FirstEvent::Good(start.freeze())
+    }
+
+    /// Events so far.
+    pub fn events(&self) -> u64 {
+        self.watch.as_ref().map_or(0, Watch::events)
+    }
+}

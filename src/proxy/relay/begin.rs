@@ -1,0 +1,240 @@
+//! The beginning of a response: what is read before its head goes out.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::super::downstream::client::{Client, Presence, Start, Unwritten};
+use super::super::gateway::{Gateway, tell};
+use super::super::served_by::ServedBy;
+use super::answer::{Answer, FirstEvent};
+use super::attempt::given_up;
+use super::events::Failed;
+use super::fallback::Fallback;
+use super::pass::{client_error, pass_rest, patiently};
+use super::request::{Body, Request};
+use crate::classify::retry_after;
+use crate::classify::stream::{completion_tokens, whole_answer};
+use crate::fleet::Member;
+use crate::http1::{Joined, ResponseHead};
+use crate::journey::{Attempt, Continuity, How};
+use crate::outcome::Outcome;
+use crate::resume::{Kind, Refused, Story};
+
+/// An answer of a known length up to this is read whole before its head goes out, so that one which breaks off can
+/// still be asked of another node; in bytes.
+const WHOLE_MAX: u64 = 256 * 1024;
+
+/// Passes a response on: each chunk as it comes, byte for byte. Says how it ended.
+pub async fn pass(
+    gateway: &Gateway,
+    request: &mut Request,
+    attempt: &mut Attempt,
+    answer: &mut Answer,
+    client: &mut impl Client,
+) -> How<Fallback> {
+    let start = match read_start(request, attempt, answer, client).await {
+        Ok(start) => start,
+        Err(how) => return how,
+    };
+    match begin(gateway, request, attempt, answer, client, start).await {
+        Ok(None) => {}
+        Ok(Some(Failed { outcome, closing_event })) => return How::Broken { outcome, closing_event },
+        Err(how) => return how,
+    }
+    pass_rest(request, attempt, answer, client).await
+}
+
+/// What may be read before anything goes to the client.
+async fn read_start(
+    request: &mut Request,
+    attempt: &mut Attempt,
+    answer: &mut Answer,
+    client: &mut impl Presence,
+) -> Result<Bytes, How<Fallback>> {
+    if answer.watch.is_some() {
+        return first_event(request, attempt, answer, client).await;
+    }
+    let is_short = answer.head.content_length().is_some_and(|length| length <= WHOLE_MAX);
+    if !answer.ended && request.is_repeatable() && is_short {
+        return read_whole(request, attempt, answer, client).await;
+    }
+    Ok(Bytes::new())
+}
+
+/// The head goes out, and the first bytes of the body: what has failed in them is left to be ended.
+async fn begin(
+    gateway: &Gateway,
+    request: &mut Request,
+    attempt: &mut Attempt,
+    answer: &mut Answer,
+    client: &mut impl Client,
+    start: Bytes,
+) -> Result<Option<Failed>, How<Fallback>> {
+    let is_continuation = request.journey.is_continuing();
+    request.journey.begin(continuity(request, answer));
+    let (start, failed) = match &mut answer.watch {
+        Some(watch) => {
+            let stall = request.journey.member().conf.timeouts.stall;
+            watch.begin(start, answer.ended, request.journey.story_mut(), stall)
+        }
+        None => (start, None),
+    };
+    let ended = answer.ended && failed.is_none();
+    let written = if is_continuation {
+        if start.is_empty() && !ended { Ok(false) } else { patiently(attempt, client.write(start, ended)).await }
+    } else {
+        let node = &attempt.node().name;
+        let served_by = ServedBy::new(&request.caller, node, request.journey.attempts());
+        let ours = served_by.fields();
+        let head = Start {
+            head: &answer.head,
+            ours: ours.as_slice(),
+            closes: gateway.live.is_stopping(),
+        };
+        patiently(attempt, client.begin(head, start, ended)).await
+    };
+    let waited = written.map_err(client_error)?;
+    if let Some(watch) = answer.watch.as_mut().filter(|_| waited) {
+        watch.restart_stall_clock();
+    }
+    request.release();
+    Ok(failed)
+}
+
+/// Gives the client the response that was held back, unchanged.
+pub async fn give(
+    gateway: &Gateway,
+    request: &Request,
+    fallback: Fallback,
+    client: &mut impl Client,
+) -> Result<(), Unwritten> {
+    let Fallback { node, head, body } = fallback;
+    // none is under way
+    let served_by = ServedBy::new(&request.caller, &node, request.journey.attempts() - 1);
+    let ours = served_by.fields();
+    let start = Start { head: &head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
+    client.begin(start, body, true).await
+}
+
+/// Whether another node can go on with a stream: what is needed for that is kept from its beginning on.
+fn continuity(request: &Request, answer: &Answer) -> Continuity {
+    let member = request.journey.member();
+    let kind = Kind::of(&request.asked.path).filter(|_| answer.watch.is_some() && member.conf.retry.resume);
+    let (Some(kind), false) = (kind, request.journey.has_begun()) else { return Continuity::Never };
+    let Body::Kept { bytes, .. } = &request.body else { return Continuity::Never };
+    Continuity::of(story(kind, request, member, &answer.head, bytes))
+}
+
+fn story(
+    kind: Kind,
+    request: &Request,
+    member: &Member,
+    head: &ResponseHead,
+    body: &Bytes,
+) -> Result<Story, Refused> {
+    // what another node says would not have the length that was announced
+    if head.content_length().is_some() {
+        return Err(Refused::NotUnderstood);
+    }
+    if !request.is_repeatable() {
+        return Err(Refused::NotRepeatable);
+    }
+    Story::begin(kind, member.conf.engine, body, &member.conf.retry)
+}
+
+/// Reads up to the first event of a stream. An error there has reached nobody: another node may do better.
+async fn first_event(
+    request: &mut Request,
+    attempt: &mut Attempt,
+    answer: &mut Answer,
+    client: &mut impl Presence,
+) -> Result<Bytes, How<Fallback>> {
+    let conf = std::sync::Arc::clone(&request.journey.member().conf);
+    let deadline = Instant::now() + conf.timeouts.first_event;
+    let begun = tokio::select! {
+        biased;
+        () = client.gone() => return Err(How::Left),
+        begun = answer.first_event(deadline) => begun,
+        () = given_up(attempt, &conf.timeouts) => return Err(failed(Outcome::Stalled, None)),
+    };
+    match begun {
+        FirstEvent::Good(start) => {
+            if !start.is_empty() {
+                request.note_first_byte();
+            }
+            let events = answer.events();
+            if events > 0 {
+                let now = Instant::now().into_std();
+                request.journey.progress(attempt, now);
+                tell(&mut request.journey);
+                attempt.worked(events, now);
+            }
+            Ok(start)
+        }
+        FirstEvent::Failed { outcome, code, start } => {
+            let retry_after = answer.head.fields.get("retry-after").and_then(retry_after);
+            let now = Instant::now().into_std();
+            request.journey.first_event_failed(attempt, outcome, code, retry_after, now);
+            if start.is_empty() || request.journey.is_continuing() {
+                return Err(failed(outcome, None));
+            }
+            Err(hold_back(attempt, answer, start, client, |fallback| failed(outcome, fallback)).await)
+        }
+    }
+}
+
+fn failed(outcome: Outcome, fallback: Option<Fallback>) -> How<Fallback> {
+    How::Failed { outcome, fallback }
+}
+
+/// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
+pub async fn hold_back(
+    attempt: &Attempt,
+    answer: &mut Answer,
+    start: Bytes,
+    client: &mut impl Presence,
+    ended: impl FnOnce(Option<Fallback>) -> How<Fallback>,
+) -> How<Fallback> {
+    let fallback = tokio::select! {
+        biased;
+        () = client.gone() => return How::Left,
+        fallback = Fallback::read(&attempt.node().name, answer, start) => fallback,
+    };
+    ended(fallback)
+}
+
+async fn read_whole(
+    request: &mut Request,
+    attempt: &mut Attempt,
+    answer: &mut Answer,
+    client: &mut impl Presence,
+) -> Result<Bytes, How<Fallback>> {
+    let conf = std::sync::Arc::clone(&request.journey.member().conf);
+    let mut whole = Joined::default();
+    while !answer.ended {
+        let chunk = tokio::select! {
+            biased;
+            chunk = answer.next() => chunk.map_err(|outcome| failed(outcome, None))?,
+            () = client.gone() => return Err(How::Left),
+            () = given_up(attempt, &conf.timeouts) => return Err(failed(Outcome::Stalled, None)),
+        };
+        request.journey.progress(attempt, Instant::now().into_std());
+        request.note_first_byte();
+        whole.push(chunk);
+    }
+    let whole = whole.into_bytes();
+    if answer.head.status != 200 {
+        return Ok(whole);
+    }
+    match whole_answer(&request.asked.path, &whole) {
+        Outcome::Ok => {
+            let tokens = completion_tokens(&whole).unwrap_or(0);
+            attempt.worked(tokens, Instant::now().into_std());
+            Ok(whole)
+        }
+        outcome => {
+            let (node, head) = (std::sync::Arc::clone(&attempt.node().name), answer.head.clone());
+            Err(failed(outcome, Some(Fallback { node, head, body: whole })))
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A failed response, held back in case no better one comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
+
+use super::answer::Answer;
+use crate::http1::ResponseHead;
+
+/// Largest body that is held back, in bytes.
+const HELD_MAX: usize = 256 * 1024;
+/// How long a failed response may take to be read.
+const HELD_WITHIN: Duration = Duration::from_secs(2);
+
+/// A failed response: what the client gets if no better one comes.
+#[derive(Debug)]
+pub struct Fallback {
+    pub node: Arc<str>,
+    pub head: ResponseHead,
+    pub body: Bytes,
+}
+
+impl Fallback {
+    /// Reads a failed response to its end, within bounds; `start` of its body has been read.
+    pub async fn read(node: &Arc<str>, answer: &mut Answer, start: Bytes) -> Option<Self> {
+        let read = async {
+            let mut body = BytesMut::from(start);
+            while !answer.ended {
+                let chunk = answer.next().await.ok()?;
+                body.extend_from_slice(&chunk);
+                if body.len() > HELD_MAX {
+                    return None;
+                }
+            }
+            Some(body.freeze())
+        };
+        let body = timeout(HELD_WITHIN, read).await.ok().flatten()?;
+        Some(Self { node: Arc::clone(node), head: answer.head.clone(), body })
+    }
+}

@@ -1,0 +1,116 @@
+//! A response on its way from the node to the client, after its head.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::time::timeout_at;
+
+use super::super::downstream::client::{Client, Unwritten};
+use super::super::gateway::tell;
+use super::answer::Answer;
+use super::events::{Failed, Passed, Watch};
+use super::fallback::Fallback;
+use super::request::Request;
+use crate::journey::{Attempt, How};
+use crate::outcome::Outcome;
+use crate::resume::Story;
+
+/// From after the first bytes to the end.
+pub async fn pass_rest(
+    request: &mut Request,
+    attempt: &mut Attempt,
+    answer: &mut Answer,
+    client: &mut impl Client,
+) -> How<Fallback> {
+    while !answer.ended {
+        let events = answer.events();
+        let has_limit = attempt.has_head_alone() && request.journey.member().conf.timeouts.stall.is_some();
+        let given_up = has_limit.then(|| attempt.given_up());
+        let (chunk, failed) = tokio::select! {
+            biased;
+            watched = watched(answer, request.journey.story_mut(), given_up) => watched,
+            () = client.gone() => return How::Left,
+        };
+        let now = Instant::now();
+        // comments show nothing: a server can send them while its engine hangs
+        let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events));
+        if more.map_or(failed.is_none(), |more| more > 0) {
+            request.journey.progress(attempt, now);
+            tell(&mut request.journey);
+        }
+        if failed.is_none() {
+            attempt.worked(more.unwrap_or(0), now);
+        }
+        if !chunk.is_empty() {
+            request.note_first_byte();
+        }
+        let ended = answer.ended && failed.is_none();
+        if !chunk.is_empty() || ended {
+            match patiently(attempt, client.write(chunk, ended)).await {
+                Ok(true) => answer.watch.iter_mut().for_each(Watch::restart_stall_clock),
+                Ok(false) => {}
+                Err(unwritten) => return client_error(unwritten),
+            }
+        }
+        request.release();
+        if let Some(Failed { outcome, closing_event }) = failed {
+            return How::Broken { outcome, closing_event };
+        }
+    }
+    How::Whole
+}
+
+/// The next bytes for the client, which may be none, and how the stream has failed, if it has.
+async fn watched(
+    answer: &mut Answer,
+    story: Option<&mut Story>,
+    given_up: Option<impl Future<Output = ()>>,
+) -> Passed {
+    let deadline = answer.watch.as_ref().and_then(Watch::deadline);
+    let chunk = match (deadline, given_up) {
+        (Some(deadline), _) => timeout_at(deadline, answer.next()).await.unwrap_or(Err(Outcome::Stalled)),
+        // before its first event a stream has no limit of its own
+        (None, Some(given_up)) => tokio::select! {
+            chunk = answer.next() => chunk,
+            () = given_up => Err(Outcome::Stalled),
+        },
+        (None, None) => answer.next().await,
+    };
+    match (chunk, &mut answer.watch) {
+        (Ok(chunk), Some(watch)) => watch.look(chunk, answer.ended, story),
+        (Ok(chunk), None) => (chunk, None),
+        (Err(outcome), watch) => {
+            let closing_event = watch.as_ref().map(|watch| watch.closing_event(outcome)).unwrap_or_default();
+            (Bytes::new(), Some(Failed { outcome, closing_event }))
+        }
+    }
+}
+
+/// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
+pub async fn patiently(
+    attempt: &Attempt,
+    write: impl Future<Output = Result<(), Unwritten>>,
+) -> Result<bool, Unwritten> {
+    let mut writing = pin!(write);
+    let at_once = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await;
+    match at_once {
+        Poll::Ready(written) => written.map(|()| false),
+        Poll::Pending => {
+            attempt.pause_stall();
+            let written = writing.await;
+            attempt.resume_stall(Instant::now());
+            written.map(|()| true)
+        }
+    }
+}
+
+/// How an attempt ends whose response could not be written.
+pub fn client_error(unwritten: Unwritten) -> How<Fallback> {
+    match unwritten {
+        Unwritten::ClientLeft => How::Left,
+        Unwritten::Unspeakable => How::Failed { outcome: Outcome::Gateway, fallback: None },
+    }
+}

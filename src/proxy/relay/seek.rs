@@ -1,0 +1,97 @@
+//! The search for a node, as time passes and the pool changes: what [`Journey::seek`] asks for is waited for here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::sleep_until;
+
+use super::super::context::Caller;
+use super::super::downstream::client::Presence;
+use super::super::gateway::{Gateway, tell};
+use crate::config::HttpVersion;
+use crate::fleet::Member;
+use crate::journey::{Attempt, Ending, Failure, Journey, Seek};
+use crate::retry::Repeat;
+use crate::route;
+
+/// What a search has come to.
+pub enum Found<H> {
+    Attempt(Attempt),
+    /// The response that was held back.
+    Give(H),
+    Stop(Ending),
+}
+
+/// What a request is routed by, if its pool is gone.
+pub enum Routed<'a> {
+    /// The attempt loop has its body.
+    Whole { body: &'a [u8], method: &'a str, path: &'a str },
+    /// Pingora's own path has not.
+    Unread,
+}
+
+/// Leases a node for the next attempt, for both paths: the one place where a node is chosen.
+pub async fn seek<H>(
+    gateway: &Gateway,
+    caller: &mut Caller,
+    journey: &mut Journey<H>,
+    routed: &Routed<'_>,
+    client: &mut impl Presence,
+) -> Found<H> {
+    let mut is_told = false;
+    loop {
+        let found = journey.seek(Instant::now());
+        tell(journey);
+        match found {
+            Seek::Leased(attempt) => return Found::Attempt(attempt),
+            Seek::Give(fallback) => return Found::Give(fallback),
+            Seek::Stop(ending) => return Found::Stop(ending),
+            Seek::Reroute => match reroute(gateway, caller, routed) {
+                Ok((member, repeat)) => journey.reroute(member, repeat),
+                Err(failure) => return Found::Stop(journey.unrouted(failure)),
+            },
+            Seek::Pause { until } => {
+                log::debug!("request {}: nodes die one after the other, it pauses", caller.request_id);
+                tokio::select! {
+                    biased;
+                    () = client.gone() => return Found::Stop(journey.leave(Instant::now())),
+                    () = sleep_until(until.into()) => {}
+                }
+            }
+            Seek::Wait { changed, until, why } => {
+                if !std::mem::replace(&mut is_told, true) {
+                    let pool = journey.member().pool.name();
+                    log::debug!("pool {pool}: {why:?}, request {} waits", caller.request_id);
+                }
+                tokio::select! {
+                    biased;
+                    () = client.gone() => return Found::Stop(journey.leave(Instant::now())),
+                    () = changed => {}
+                    () = sleep_until(until.into()) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Another pool for a request whose pool a reload took away.
+fn reroute(
+    gateway: &Gateway,
+    caller: &mut Caller,
+    routed: &Routed<'_>,
+) -> Result<(Member, Repeat), Failure> {
+    let fleet = gateway.live.fleet();
+    let (member, repeat) = match routed {
+        Routed::Whole { body, method, path } => {
+            let member = route::by_model(&fleet, body).ok_or_else(route::not_served)?;
+            if member.conf.http_version == HttpVersion::H2 {
+                let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
+                return Err(Failure::new(503, message).retry_after(1));
+            }
+            (member.clone(), route::repeat(member, method, path))
+        }
+        Routed::Unread => (fleet.route(None).ok_or_else(route::not_served)?.clone(), Repeat::Once),
+    };
+    caller.fleet = Arc::clone(&fleet);
+    Ok((member, repeat))
+}

@@ -1,0 +1,44 @@
+//! What the gateway tells a client about how it was served.
+
+use std::borrow::Cow;
+
+use super::context::Caller;
+use crate::forwarded::X_REQUEST_ID;
+
+/// The request's id, and where the config says so the node and how many were asked.
+pub struct ServedBy<'a> {
+    request_id: &'a str,
+    node: &'a str,
+    attempts: Cow<'static, str>,
+    /// `server.response_headers`.
+    tells_node: bool,
+}
+
+/// The fields for a response's head.
+pub struct Fields<'a> {
+    all: [(&'a str, &'a str); 3],
+    count: usize,
+}
+
+impl<'a> ServedBy<'a> {
+    pub fn new(caller: &'a Caller, node: &'a str, attempts: usize) -> Self {
+        let attempts = if attempts == 1 { Cow::Borrowed("1") } else { Cow::Owned(attempts.to_string()) };
+        let tells_node = caller.fleet.config.server.response_headers;
+        Self { request_id: &caller.request_id, node, attempts, tells_node }
+    }
+
+    pub fn fields(&self) -> Fields<'_> {
+        let all = [
+            (X_REQUEST_ID, self.request_id),
+            ("X-Evenkeel-Node", self.node),
+            ("X-Evenkeel-Attempts", &self.attempts),
+        ];
+        Fields { all, count: if self.tells_node { all.len() } else { 1 } }
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub fn as_slice(&self) -> &[(&'a str, &'a str)] {
+        &self.all[..self.count]
+    }
+}

@@ -1,0 +1,249 @@
+//! The same journey on Pingora's own path: switches of protocols, HTTP/2 to the nodes, bodies too large to keep.
+//!
+//! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
+//! attempt, for then nobody has seen it.
+
+pub mod fields;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use super::context::{Arrival, Refused};
+use super::downstream::body::TOO_LARGE;
+use super::gateway::tell;
+use super::served_by::ServedBy;
+use super::upstream::connections::tcp_keepalive;
+use super::upstream::switch::Connector;
+use crate::classify;
+use crate::config::HttpVersion;
+use crate::fleet::Member;
+use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Step};
+use crate::live::Share;
+use crate::outcome::Outcome;
+use crate::retry::Repeat;
+
+/// A request on this path.
+pub struct Stock {
+    pub arrival: Arrival,
+    pub journey: Journey<Infallible>,
+    pub attempt: Option<Attempt>,
+    /// A switch of protocols is asked for.
+    pub is_upgrade: bool,
+    /// What was read of a body that turned out to be too large to keep, and its share of `retry.body_total`.
+    pub unkept: Option<(Bytes, Option<Share>)>,
+    /// Whether a request without a body could be sent again.
+    repeat: Repeat,
+    /// Bytes of body that went through.
+    passed: u64,
+    /// Something of the response's body has come.
+    has_begun: bool,
+    pub ttft: Option<Duration>,
+}
+
+impl Stock {
+    /// `repeat`: whether its method could be repeated, if nobody has seen it.
+    pub fn new(arrival: Arrival, member: Member, is_work: bool, repeat: Repeat) -> Self {
+        Self {
+            arrival,
+            journey: Journey::new(member, is_work, Repeat::Once),
+            attempt: None,
+            is_upgrade: false,
+            unkept: None,
+            repeat,
+            passed: 0,
+            has_begun: false,
+            ttft: None,
+        }
+    }
+
+    /// No connection: the next node, as long as one is left.
+    pub fn fail_to_connect(&mut self, mut error: Box<Error>) -> Box<Error> {
+        let again = self.end(How::Failed { outcome: Outcome::Connect, fallback: None });
+        error.set_retry(again);
+        error
+    }
+
+    /// The request as the node gets it.
+    pub fn upstream_request(&mut self, header: &mut RequestHeader, has_more_body: bool) -> Result<()> {
+        let Some(attempt) = &mut self.attempt else { return Err(Error::new(ErrorType::InternalError)) };
+        self.journey.send(attempt, Instant::now());
+        if self.unkept.is_some() || has_more_body {
+            // it waits for its client's upload
+            attempt.pause_stall();
+        }
+        fields::strip_for_node(header, self.is_upgrade)?;
+        fields::give_host(header, attempt.address())?;
+        let caller = &self.arrival.caller;
+        fields::introduce(header, caller.sender.as_ref(), &caller.request_id)
+    }
+
+    /// Puts what was already read in front of what comes, and keeps `client.max_body`.
+    pub fn request_body(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+        if let Some((start, _share)) = self.unkept.take().filter(|(start, _)| !start.is_empty()) {
+            let mut joined = BytesMut::from(start);
+            joined.extend_from_slice(body.as_deref().unwrap_or_default());
+            *body = Some(joined.freeze());
+        }
+        if let Some(attempt) = self.attempt.as_ref().filter(|attempt| end && attempt.status().is_none()) {
+            attempt.resume_stall(Instant::now());
+        }
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // Pingora would write it as an empty chunk, which is the end, and then the end once more: the node takes that for
+            // the beginning of its next request
+            *body = None;
+        }
+        self.passed += body.as_ref().map_or(0, |body| body.len() as u64);
+        if self.passed > self.arrival.caller.fleet.config.server.client.max_body {
+            self.arrival.refusal = Refused::With(TOO_LARGE.into());
+            return Err(Error::new(ErrorType::HTTPStatus(TOO_LARGE.status)).into_down());
+        }
+        Ok(())
+    }
+
+    /// A response head: a sign of life, or of load.
+    pub fn upstream_response(&mut self, head: &mut ResponseHeader) {
+        fields::strip_for_client(head);
+        let status = head.status.as_u16();
+        if status < 200 && status != 101 {
+            return;
+        }
+        self.note_first_byte();
+        let Some(attempt) = &mut self.attempt else { return };
+        if status == 101 {
+            attempt.pause_stall();
+        }
+        let after = head.headers.get(http::header::RETRY_AFTER);
+        let retry_after = after.and_then(|value| classify::retry_after(value.as_bytes()));
+        let head = Head { status, is_stream: false, retry_after };
+        // whatever it is: it goes on, for the request was sent once
+        let _passed = self.journey.head(attempt, head, Instant::now());
+        self.journey.begin(Continuity::Never);
+        tell(&mut self.journey);
+    }
+
+    /// Something of the response. From then on the node may be silent because its client does not read: Pingora does not
+    /// say.
+    pub fn upstream_body(&mut self, has_bytes: bool) {
+        let Some(attempt) = &mut self.attempt else { return };
+        self.journey.progress(attempt, Instant::now());
+        tell(&mut self.journey);
+        if has_bytes && !std::mem::replace(&mut self.has_begun, true) {
+            attempt.pause_stall();
+        }
+    }
+
+    /// Adds what the gateway tells the client about how it was served.
+    pub fn dress(&self, head: &mut ResponseHeader) -> Result<()> {
+        let node = self.node();
+        let served_by = ServedBy::new(&self.arrival.caller, &node, self.journey.attempts());
+        let fields = served_by.fields();
+        fields.as_slice().iter().try_for_each(|(name, value)| head.insert_header((*name).to_owned(), *value))
+    }
+
+    /// The exchange broke. `bodyless`: nothing of the request is lost with it.
+    pub fn error_while_proxy(&mut self, mut error: Box<Error>, reused: bool, bodyless: bool) -> Box<Error> {
+        let has_head = self.attempt.as_ref().is_some_and(|attempt| attempt.status().is_some());
+        let outcome = match (error.esource(), error.etype()) {
+            (ErrorSource::Downstream, _) => Outcome::ClientGone,
+            _ if has_head => Outcome::Truncated,
+            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
+            _ => Outcome::Reset,
+        };
+        let is_stale = reused && outcome == Outcome::Reset && bodyless;
+        if is_stale && self.repeat == Repeat::Allowed && self.journey.sent() <= 1 {
+            // a kept connection that had been closed: the same request again, on another node if there is one
+            let again = self.end(How::Missed);
+            error.set_retry(again);
+            return error;
+        }
+        if outcome != Outcome::ClientGone {
+            // the error's own words may quote the response header
+            let (id, node) = (&self.arrival.caller.request_id, self.node());
+            log::warn!("request {id}: node {node}: {outcome} ({})", error.etype().as_str());
+        }
+        let closing_event = Bytes::new();
+        self.end(match outcome {
+            Outcome::ClientGone => How::Left,
+            outcome if has_head => How::Broken { outcome, closing_event },
+            outcome => How::Failed { outcome, fallback: None },
+        });
+        error.set_retry(false);
+        error
+    }
+
+    /// Ends the attempt under way; whether another node is to be tried.
+    fn end(&mut self, how: How<Infallible>) -> bool {
+        let Some(attempt) = self.attempt.take() else { return false };
+        let is_left = matches!(how, How::Left);
+        let step = self.journey.end(attempt, how, Instant::now());
+        tell(&mut self.journey);
+        match step {
+            Step::Node(_) => return true,
+            Step::Stop(Ending::Left) if is_left => {}
+            Step::Stop(ending) => self.refuse(ending),
+            Step::Fresh(_) | Step::Continue(_) | Step::Finish(_) => {}
+            Step::Give(never) => match never {},
+        }
+        false
+    }
+
+    /// Pingora's path leaves its last attempt open.
+    pub fn close(&mut self, client_left: bool) {
+        self.end(if client_left { How::Left } else { How::Whole });
+    }
+
+    /// What the client gets, if it can still get something.
+    pub fn refuse(&mut self, ending: Ending) {
+        let refusal = &mut self.arrival.refusal;
+        match ending {
+            Ending::Failed(failure) if matches!(refusal, Refused::No) => *refusal = Refused::With(failure),
+            Ending::Left => *refusal = Refused::ClientGone,
+            Ending::Failed(_) | Ending::Whole | Ending::Broken { .. } => {}
+        }
+    }
+
+    /// Of the attempt under way; empty without one.
+    pub fn node(&self) -> Arc<str> {
+        self.attempt.as_ref().map(|attempt| attempt.node().name.clone()).unwrap_or_default()
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.arrival.refusal {
+            Refused::With(failure) => Some(failure),
+            Refused::No | Refused::ClientGone => None,
+        }
+    }
+
+    fn note_first_byte(&mut self) {
+        let started = self.arrival.caller.started;
+        self.ttft.get_or_insert_with(|| started.elapsed());
+    }
+}
+
+/// The node as Pingora's own path is to reach it.
+pub fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    let timeouts = &member.conf.timeouts;
+    peer.options.connection_timeout = Some(timeouts.connect);
+    peer.options.total_connection_timeout = Some(timeouts.connect);
+    // here one limit applies to each read
+    peer.options.read_timeout = Some(timeouts.read);
+    peer.options.write_timeout = Some(timeouts.send);
+    peer.options.idle_timeout = Some(timeouts.idle);
+    peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
+    if member.conf.http_version == HttpVersion::H2 {
+        peer.options.set_http_version(2, 2);
+    } else if is_upgrade {
+        peer.options.custom_l4 = Some(Arc::new(Connector { limit: timeouts.connect }));
+        // no connection that another kind of request has left
+        peer.group_key = 1;
+    }
+    peer
+}

@@ -1,0 +1,257 @@
+//! The response of a node, as it comes from its connection.
+//!
+//! Pingora's client session keeps 64 KiB for each open response and copies each chunk once more. Here all connections
+//! of a thread are read through one buffer, and a response holds no more than what has come and has not gone on.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::http1::{BadLength, Body, Framing, Malformed, ResponseHead, parse_response};
+
+/// What is read at a time at the most, in bytes.
+const READ_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
+}
+
+/// Why there is no head, or no more of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The node has closed the connection.
+    Closed,
+    /// The connection broke.
+    Broken,
+    /// Nothing came for `timeouts.read`.
+    Silent,
+    /// It is no HTTP/1.1, or too large.
+    Malformed,
+    /// The length that it announces is no number, or two different ones.
+    BadLength,
+}
+
+impl From<Malformed> for ReadError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+impl From<BadLength> for ReadError {
+    fn from(_: BadLength) -> Self {
+        Self::BadLength
+    }
+}
+
+/// One response.
+pub struct Exchange {
+    address: SocketAddr,
+    stream: TcpStream,
+    /// Has come and was not given out.
+    unread: Bytes,
+    body: Body,
+    /// The connection may serve another request after this one.
+    keeps: bool,
+    silence: Silence,
+    has_begun: bool,
+}
+
+impl Exchange {
+    /// The request has been written; `read_limit` is the longest silence while its response is read.
+    pub fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
+        let silence = Silence { limit: read_limit, since: Instant::now(), timer: None };
+        let (unread, body) = (Bytes::new(), Body::Done);
+        Self { address, stream, unread, body, keeps: false, silence, has_begun: false }
+    }
+
+    /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
+    pub async fn head(&mut self, is_head: bool) -> Result<ResponseHead, ReadError> {
+        loop {
+            if let Some(mut head) = parse_response(&mut self.unread)? {
+                let Framing { body, keeps_alive } = head.framing(is_head)?;
+                (self.body, self.keeps) = (body, keeps_alive);
+                return Ok(head);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// A byte of the response has come.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Nothing more comes of the body.
+    pub fn is_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// The next piece of the body, which is empty only at its end. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Bytes, ReadError> {
+        loop {
+            if self.is_done() {
+                return Ok(Bytes::new());
+            }
+            let piece = self.body.take(&mut self.unread)?;
+            if !piece.is_empty() || self.is_done() {
+                return Ok(piece);
+            }
+            match self.fill().await {
+                Err(ReadError::Closed) => self.body.closed().map_err(|_| ReadError::Closed)?,
+                filled => filled?,
+            }
+        }
+    }
+
+    /// The connection and the node's address, if it can serve another request.
+    pub fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
+        (self.keeps && self.is_done() && self.unread.is_empty()).then_some((self.address, self.stream))
+    }
+
+    /// Reads once, and adds what comes to `unread`.
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        let Self { stream, unread, silence, .. } = self;
+        silence.since = Instant::now();
+        let read = poll_fn(|cx| match poll_fill(stream, unread, cx) {
+            Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| ReadError::Broken)),
+            Poll::Pending => silence.poll(cx).map(|()| Err(ReadError::Silent)),
+        });
+        match read.await? {
+            0 => Err(ReadError::Closed),
+            _ => {
+                self.has_begun = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn poll_fill(stream: &mut TcpStream, unread: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        *unread = if unread.is_empty() {
+            Bytes::copy_from_slice(read)
+        } else {
+            Bytes::from([&unread[..], read].concat())
+        };
+        Poll::Ready(Ok(read.len()))
+    })
+}
+
+/// The longest silence. A timer is set once and moved when it goes off, for most reads end long before.
+struct Silence {
+    limit: Duration,
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = self.since + self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    /// What is made of a response: status and body, or why not; and whether the connection can be used again.
+    async fn read(wire: &[&[u8]], resets: bool) -> (Result<(u16, Vec<u8>), ReadError>, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (near, (mut far, _)) = (near.expect("a connection"), far.expect("a connection"));
+        let writing = async {
+            for part in wire {
+                far.write_all(part).await.expect("the gateway reads");
+                tokio::task::yield_now().await;
+            }
+            if resets {
+                socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("a socket");
+            }
+            drop(far);
+        };
+        let reading = async {
+            let mut node = Exchange::new(address, near, Duration::from_secs(20));
+            let mut body = Vec::new();
+            let whole = async {
+                let head = node.head(false).await?;
+                while !node.is_done() {
+                    body.extend_from_slice(&node.next().await?);
+                }
+                Ok(head.status)
+            };
+            let whole = whole.await;
+            (whole.map(|status| (status, body)), node.into_reusable().is_some())
+        };
+        tokio::join!(reading, writing).0
+    }
+
+    #[tokio::test]
+    async fn how_long_a_body_is() {
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+        type Case = (&'static [&'static [u8]], Result<&'static [u8], ReadError>, bool);
+        let table: [Case; 12] = [
+            (&[OK, b"Content-Length: 5\r\n\r\nhel", b"lo"], Ok(b"hello"), true),
+            (&[OK, b"Content-Length: 5\r\n\r\nhello!"], Ok(b"hello"), false),
+            (&[OK, b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"], Ok(b"hello"), true),
+            (&[OK, b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"], Err(ReadError::BadLength), false),
+            (&[OK, b"Content-Length: +5\r\n\r\nhello"], Err(ReadError::BadLength), false),
+            (&[OK, b"Content-Length: 5\r\nConnection: x, Close\r\n\r\nhello"], Ok(b"hello"), false),
+            (&[OK, b"Transfer-Encoding: chunked\r\n\r\n5\r", b"\nhello\r\n0\r\n\r\n"], Ok(b"hello"), true),
+            (
+                &[OK, b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n1\r\nh\r\n0\r\n\r\n"],
+                Ok(b"h"),
+                true,
+            ),
+            (&[OK, b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel"], Err(ReadError::Closed), false),
+            (&[OK, b"Content-Length: 5\r\n\r\nhel"], Err(ReadError::Closed), false),
+            (&[OK, b"\r\nhel", b"lo"], Ok(b"hello"), false),
+            (&[b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"], Ok(b"hi"), false),
+        ];
+        for (wire, body, reusable) in table {
+            let want = (body.map(|body| (200, body.to_vec())), reusable);
+            assert_eq!(read(wire, false).await, want, "{}", wire.concat().escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_no_end() {
+        let (whole, _) = read(&[b"HTTP/1.1 200 OK\r\n\r\nhalf of it"], true).await;
+        assert_eq!(whole, Err(ReadError::Broken));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_response() {
+        for wire in [&b"SSH-2.0-x\r\n"[..], b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nNo colon\r\n\r\n"] {
+            assert_eq!(
+                read(&[wire], false).await,
+                (Err(ReadError::Malformed), false),
+                "{}",
+                wire.escape_ascii()
+            );
+        }
+        assert_eq!(read(&[b"HTTP/1.1 200 OK\r\nA: b"], false).await.0, Err(ReadError::Closed));
+    }
+}
