@@ -4,18 +4,21 @@
 //! next one out of the old one and the new config: pools that stay are shared between both, so that counts and
 //! health go on, and a request keeps the settings of the generation that it started with.
 
+mod activity;
 mod checks;
 mod counters;
 mod event;
 mod health;
+mod key;
 mod lease;
 mod node;
 mod pool;
-mod pulse;
 mod snapshot;
+mod suspects;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,10 +27,12 @@ use std::time::Instant;
 pub use checks::Answer;
 pub use counters::{Counters, Resumed};
 pub use event::{Change, Event, Reason};
-pub use lease::{Charge, Key, Lease};
+pub use key::{Charge, Key, Question, QuestionKind, Refusal};
+pub use lease::Lease;
 pub use node::NodeId;
-pub use pool::{Pool, Question, QuestionKind, Refusal};
+pub use pool::{Pool, Settled};
 pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use suspects::Suspects;
 
 use crate::config::{self, Config};
 

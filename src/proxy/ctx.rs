@@ -12,7 +12,7 @@ use super::relay::Held;
 use super::reply::Failure;
 use crate::access_log::Attempt;
 use crate::classify;
-use crate::fleet::{Charge, Fleet, Key, Lease, Member};
+use crate::fleet::{Charge, Fleet, Key, Lease, Member, Settled};
 use crate::journal::announce;
 use crate::live::Share;
 use crate::outcome::Outcome;
@@ -267,7 +267,7 @@ impl Ctx {
         }
         self.was_stale = false;
         self.head_alone = false;
-        let (event, charge) = lease.settle(outcome, now);
+        let Settled { event, charge, .. } = lease.settle(outcome, now);
         event.iter().for_each(announce);
         // before the first event an error is as good as a 5xx
         let says_broken = outcome == Outcome::Http5xx || outcome == Outcome::EngineError && !self.broke_off;

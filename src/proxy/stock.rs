@@ -45,7 +45,7 @@ pub fn upstream_request(session: &mut Session, header: &mut RequestHeader, ctx: 
     let uploads = ctx.unkept.is_some() || !session.as_downstream_mut().is_body_done();
     if let Some(lease) = ctx.lease.as_ref().filter(|_| uploads) {
         // it waits for its client's upload
-        lease.may_be_silent();
+        lease.pause_stall();
     }
     strip_for_node(header, is_upgrade(session))?;
     if let Some(lease) = &ctx.lease {
@@ -63,7 +63,7 @@ pub fn request_body(body: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Resul
         ctx.body_share = None;
     }
     if let Some(lease) = ctx.lease.as_ref().filter(|_| end && ctx.status.is_none()) {
-        lease.is_at_work(Instant::now());
+        lease.resume_stall(Instant::now());
     }
     if end && body.as_ref().is_some_and(Bytes::is_empty) {
         // Pingora would write it as an empty chunk, which is the end, and then the end once more: the node takes that for
@@ -86,7 +86,7 @@ pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
     }
     ctx.status = Some(head.status.as_u16());
     if let Some(lease) = ctx.lease.as_ref().filter(|_| head.status == 101) {
-        lease.may_be_silent();
+        lease.pause_stall();
     }
     ctx.ttft.get_or_insert_with(|| ctx.started.elapsed());
     match outcome(ctx) {
@@ -100,7 +100,7 @@ pub fn upstream_response(head: &mut ResponseHeader, ctx: &mut Ctx) {
 pub fn upstream_body(ctx: &mut Ctx) {
     ctx.progress(Instant::now());
     if let Some(lease) = ctx.lease.as_ref().filter(|_| !std::mem::replace(&mut ctx.has_begun, true)) {
-        lease.may_be_silent();
+        lease.pause_stall();
     }
 }
 

@@ -260,7 +260,8 @@ impl World {
             drop(lease);
             (None, None)
         } else {
-            lease.settle(outcome, now)
+            let settled = lease.settle(outcome, now);
+            (settled.event, settled.charge)
         };
         self.saw(event);
         if let (Outcome::Http5xx, Some(charge)) = (outcome, charge) {

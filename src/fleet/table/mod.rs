@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
-use super::lease::{Key, Lease};
+use super::key::{Key, Refusal, Slot};
 use super::node::{Node, NodeId};
-use super::pool::{Pool, Refusal};
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Candidates, Tier, Turn};
 use crate::config;
@@ -148,7 +147,7 @@ impl Table {
             events.extend(self.note(key, Some(Change::Joined), now));
         }
         for node in self.nodes.iter_mut().flatten() {
-            node.told_cap = node.cap(&self.policy, now);
+            node.announced_cap = node.cap(&self.policy, now);
         }
         events
     }
@@ -247,7 +246,8 @@ impl Table {
         self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
-    pub fn take(&mut self, pool: &Arc<Pool>, place: usize, now: Instant) -> Lease {
+    /// Takes a slot on the node at this place.
+    pub fn take(&mut self, place: usize, now: Instant) -> Slot {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
@@ -256,23 +256,24 @@ impl Table {
         if self.stall.is_some() {
             node.at_work.insert(ticket, now);
         }
-        let lease = Lease {
-            pool: Arc::clone(pool),
+        let slot = Slot {
             key: Key { place, serial: node.serial },
             ticket,
             epoch: node.health.epoch(),
             id: Arc::clone(&node.id),
             address: node.resolved.expect("a node without an address is never chosen"),
-            pulse: Arc::clone(&node.pulse),
-            counted: now,
-            has_worked: false,
-            settled: false,
+            activity: Arc::clone(&node.activity),
         };
         if !node.health.is_up() {
             node.health.begin(ticket, now);
             self.refresh(place, now);
         }
-        lease
+        slot
+    }
+
+    /// When the node died, if there is one more death of it `now`.
+    pub fn died_at(&mut self, key: Key, now: Instant) -> Instant {
+        self.node(key).map_or(now, |node| node.health.died_at(now))
     }
 
     /// An attempt has ended and gives its slot back. `has_worked` says that it was good work.
@@ -328,7 +329,7 @@ impl Table {
         self.refresh(key.place, now);
         let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
-        node.told_cap = node.cap(&self.policy, now);
+        node.announced_cap = node.cap(&self.policy, now);
         if let Change::Ejected { reason, .. } = change {
             node.ejections += u64::from(reason != Reason::Unresolved);
             node.last_before = last_ticket;

@@ -132,7 +132,7 @@ fn the_failures_of_one_crash_are_one_event() {
     let mut bench = Bench::new(2);
     let held: Vec<_> = (0..192).map(|_| bench.on("a")).collect();
     bench.at(1.0);
-    let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).0).collect();
+    let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).event).collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0].in_flight, 188, "the fifth was still counted when it reported");
     assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");

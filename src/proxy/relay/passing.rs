@@ -139,9 +139,9 @@ pub async fn patiently<T, E>(ctx: &Ctx, write: impl Future<Output = Result<T, E>
     let (written, waited) = match at_once {
         Poll::Ready(written) => (written, false),
         Poll::Pending => {
-            ctx.lease.iter().for_each(Lease::may_be_silent);
+            ctx.lease.iter().for_each(Lease::pause_stall);
             let written = writing.await;
-            ctx.lease.iter().for_each(|lease| lease.is_at_work(Instant::now()));
+            ctx.lease.iter().for_each(|lease| lease.resume_stall(Instant::now()));
             (written, true)
         }
     };
