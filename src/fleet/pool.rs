@@ -63,7 +63,8 @@ impl Pool {
         events
     }
 
-    /// No new requests to any node: the pool is no longer in the config.
+    /// No new requests to any node: the pool is no longer in the config. To be called when a generation without it is in
+    /// place, for requests that are refused here go there.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
         let events = self.table.lock().retire(now);
         self.waiting.wake_all();
@@ -106,7 +107,7 @@ impl Pool {
         let Slot { key, ticket, epoch, .. } = *slot;
         let report = Report { ticket, epoch, outcome };
         let mut table = self.table.lock();
-        // before the report is counted, or the node's other deaths would look older for it
+        // before the report is counted: an ejection by it would make one of this and of the deaths before
         let died_at = table.died_at(key, now);
         let event = table.end(key, report, has_worked, now);
         drop(table);
@@ -231,6 +232,11 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn table(&self) -> parking_lot::MutexGuard<'_, Table> {
         self.table.lock()
+    }
+
+    /// Retired while it had no requests, so that nothing of it is left to show.
+    pub fn has_left(&self) -> bool {
+        self.table.lock().has_left()
     }
 
     /// Whether nothing is left to do for a pool that was removed.

@@ -26,8 +26,6 @@ use crate::live::Live;
 const CLIENT_CLOSED: u16 = 499;
 
 const NOT_SERVED: &str = "no pool serves this model; see `models` in the configuration";
-/// A pool is retired just before the generation without it is put in place.
-const SWAP: Duration = Duration::from_millis(1);
 
 /// Which of the two ways a request goes.
 pub enum Way {
@@ -138,9 +136,6 @@ fn route_whole(session: &Session, ctx: &mut Ctx, body: Bytes, only: Option<Membe
 /// Another pool for a request that needs a node and whose pool a reload took away.
 pub async fn route_again(live: &Live, session: &Session, ctx: &mut Ctx) -> Result<Member> {
     let fleet = live.fleet();
-    if fleet.generation == ctx.fleet.generation {
-        tokio::time::sleep(SWAP).await;
-    }
     let model = ctx.body.as_deref().and_then(model_of);
     let Some(member) = fleet.route(model.as_deref()).cloned() else {
         return Err(refuse(ctx, Failure::new(404, NOT_SERVED)));

@@ -28,6 +28,8 @@ pub(super) struct Table {
     stall: Option<Duration>,
     /// The pool is no longer in the config.
     retired: bool,
+    /// It had no requests when it was retired.
+    retired_idle: bool,
     /// Places are stable while a lease may refer to them, and used again afterwards.
     nodes: Vec<Option<Node>>,
     /// What the policy sees, place by place.
@@ -65,6 +67,7 @@ impl Table {
             policy: conf.health.clone(),
             stall: conf.timeouts.stall,
             retired: false,
+            retired_idle: false,
             nodes: Vec::new(),
             candidates: Candidates::default(),
             restless: Vec::new(),
@@ -155,6 +158,7 @@ impl Table {
     /// See [`super::Pool::retire`].
     pub fn retire(&mut self, now: Instant) -> Vec<Event> {
         self.retired = true;
+        self.retired_idle = self.is_idle();
         let mut events = Vec::new();
         for place in 0..self.nodes.len() {
             let Some(node) = &mut self.nodes[place] else { continue };
@@ -354,6 +358,10 @@ impl Table {
     pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         let named = |(_, node): &(Key, &Node)| node.id.address.ip().is_none() && !node.removed;
         self.members().filter(named).map(|(key, node)| (key, Arc::clone(&node.id))).collect()
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.retired && self.retired_idle
     }
 
     pub fn is_idle(&self) -> bool {
