@@ -102,7 +102,7 @@ impl Files<'_> {
                 at = child;
                 continue;
             }
-            let Some(file) = self.0.get(&at) else { return None };
+            let file = self.0.get(&at)?;
             let import = file.imports.iter().find(|import| import.name == *name);
             let Some(import) = import.filter(|_| steps < STEPS_MAX) else { return Some((at, true)) };
             let onward: Vec<_> = import.path.iter().chain(&path[place + 1..]).cloned().collect();
