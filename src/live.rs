@@ -83,8 +83,8 @@ impl Live {
         }
     }
 
-    /// Puts the next generation in place, and then retires the pools that it has removed: who finds one retired finds a
-    /// newer generation here.
+    /// Puts the next generation in place, and only then retires the pools that it has removed: a request that finds its
+    /// pool retired must find a newer generation here.
     pub fn replace(&self, next: Next, now: Instant) -> Vec<Event> {
         let Next { fleet, mut events, removed } = next;
         self.fleet.store(Arc::new(fleet));
@@ -170,7 +170,7 @@ mod tests {
         Config::parse(&format!("{first}{second_pool}"), "a test").expect("a valid config")
     }
 
-    /// Woken within the retirement of its pool, it looks at once.
+    /// A request that is woken by the retirement of its pool, and looks before that has returned.
     struct Waiter {
         live: Arc<Live>,
         pool: Arc<Pool>,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_a_pool_retired_finds_a_newer_generation() {
+    fn a_request_that_finds_its_pool_retired_finds_a_newer_generation() {
         let live = Arc::new(Live::new(config("  y: { nodes: [127.0.0.1:3], models: [m] }\n")));
         let old = live.fleet();
         let pool = Arc::clone(&old.pools[1].pool);

@@ -63,8 +63,8 @@ impl Pool {
         events
     }
 
-    /// No new requests to any node: the pool is no longer in the config. To be called when a generation without it is in
-    /// place, for requests that are refused here go there.
+    /// No new requests to any node: the pool is no longer in the config. To be called after the swap: a request that is
+    /// refused here looks for a newer generation.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
         let events = self.table.lock().retire(now);
         self.waiting.wake_all();
@@ -107,7 +107,7 @@ impl Pool {
         let Slot { key, ticket, epoch, .. } = *slot;
         let report = Report { ticket, epoch, outcome };
         let mut table = self.table.lock();
-        // before the report is counted: an ejection by it would make one of this and of the deaths before
+        // before the report is counted: if that ejects the node, this death would be merged with earlier ones
         let died_at = table.died_at(key, now);
         let event = table.end(key, report, has_worked, now);
         drop(table);

@@ -26,7 +26,7 @@ impl Flight {
         Flight { shared, conn, counted, answered: false }
     }
 
-    /// The whole answer has been given out.
+    /// Counts the request as completed: its whole answer has been given out.
     pub fn note_answered(&mut self) {
         self.answered = true;
     }

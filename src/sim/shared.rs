@@ -32,8 +32,8 @@ pub enum State {
     Serving,
 }
 
-/// Starts the task that accepts connections until the phase changes. A crash that a request asks for ends in it, by way
-/// of the restart; given as a value, it may use what uses this.
+/// Starts the task that accepts connections until the phase changes. It is passed in as a function because that task
+/// lies above this file: a request that it serves may crash the node, and the restart begins the task again.
 pub type Accept = fn(Arc<Shared>, TcpListener, watch::Receiver<Phase>);
 
 pub struct Shared {

@@ -34,7 +34,7 @@ struct File<'a> {
 
 struct Files<'a>(BTreeMap<Module, File<'a>>);
 
-/// Paths that are longer than this way through re-exports are taken for a mistake of the source.
+/// The longest chain of re-exports that is followed, in case they lead in a circle.
 const STEPS_MAX: usize = 12;
 
 /// Which file needs which.
@@ -85,7 +85,7 @@ impl Files<'_> {
                 let parent = at.get(..at.len().checked_sub(above + 1)?)?;
                 self.walk(parent.to_vec(), &rest[above..], steps)
             }
-            // from here on a name is one that this file has, or an external crate
+            // any other first name is one of this file's, or an external crate
             _ => self.has(at, first).then(|| self.walk(at.clone(), path, steps)).flatten(),
         }
     }

@@ -198,7 +198,7 @@ fn a_pool_that_leaves_and_comes_back_keeps_its_counts() {
     );
 }
 
-/// What it got in between is counted and seen to its end.
+/// A request that comes in between is counted, and its pool is listed.
 #[test]
 fn a_removed_pool_takes_requests_until_it_is_retired() {
     let now = Instant::now();
