@@ -95,8 +95,8 @@ mod tests {
         assert_eq!(admin.ready().0, StatusCode::OK);
         let old = live.fleet();
         let _held = old.pools[1].pool.lease(&[], Instant::now()).expect("a node");
-        live.replace(old.next(config(""), Instant::now()).0);
-        assert_eq!(live.fleet().leaving.len(), 1);
+        live.replace(old.next(config(""), Instant::now()), Instant::now());
+        assert_eq!(live.fleet().leaving().count(), 1);
         assert_eq!(admin.ready().0, StatusCode::OK);
     }
 }

@@ -95,8 +95,7 @@ mod tests {
 
     #[test]
     fn an_untrusted_peer_is_not_believed() {
-        let headers =
-            headers(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-Proto", "https")]);
+        let headers = headers(&[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-Proto", "https")]);
         let sender = Sender::of(ip("192.0.2.1"), &headers, &[], "http");
         assert_eq!(
             (&*sender.client, &*sender.forwarded_for, sender.proto),

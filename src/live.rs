@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::fleet::{Counters, Fleet};
+use crate::fleet::{Counters, Event, Fleet, Next};
 use crate::status::{Reload, Snapshot};
 
 /// One per process; every adapter holds an `Arc` of it.
@@ -83,8 +83,13 @@ impl Live {
         }
     }
 
-    pub fn replace(&self, fleet: Fleet) {
+    /// Puts the next generation in place, and only then retires the pools that it has removed: a request that finds its
+    /// pool retired must find a newer generation here.
+    pub fn replace(&self, next: Next, now: Instant) -> Vec<Event> {
+        let Next { fleet, mut events, removed } = next;
         self.fleet.store(Arc::new(fleet));
+        events.extend(removed.iter().flat_map(|pool| pool.retire(now)));
+        events
     }
 
     /// A stop was asked for: responses from now on close their connection. Connections without a request stay open
@@ -152,7 +157,46 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::OnceLock;
+    use std::task::{Context, Poll, Wake};
+
     use super::*;
+    use crate::fleet::{Pool, Refusal};
+
+    fn config(second_pool: &str) -> Config {
+        let first = "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [127.0.0.1:2] }\n";
+        Config::parse(&format!("{first}{second_pool}"), "a test").expect("a valid config")
+    }
+
+    /// A request that is woken by the retirement of its pool, and looks before that has returned.
+    struct Waiter {
+        live: Arc<Live>,
+        pool: Arc<Pool>,
+        seen: OnceLock<(Refusal, u64)>,
+    }
+
+    impl Wake for Waiter {
+        fn wake(self: Arc<Self>) {
+            let refusal = self.pool.lease(&[], Instant::now()).expect_err("a pool that is retired");
+            self.seen.set((refusal, self.live.fleet().generation)).expect("woken once");
+        }
+    }
+
+    #[test]
+    fn a_request_that_finds_its_pool_retired_finds_a_newer_generation() {
+        let live = Arc::new(Live::new(config("  y: { nodes: [127.0.0.1:3], models: [m] }\n")));
+        let old = live.fleet();
+        let pool = Arc::clone(&old.pools[1].pool);
+        let waiter =
+            Arc::new(Waiter { live: Arc::clone(&live), pool: Arc::clone(&pool), seen: OnceLock::new() });
+        let mut changed = pin!(pool.changed(&[]));
+        let waker = Arc::clone(&waiter).into();
+        assert_eq!(changed.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        live.replace(old.next(config(""), Instant::now()), Instant::now());
+        assert_eq!(waiter.seen.get(), Some(&(Refusal::Retired, 2)));
+    }
 
     #[test]
     fn a_gauge_never_leads_above_its_limit_and_gives_back() {

@@ -1,4 +1,4 @@
-//! Reload: read, check, build the next fleet from the old one, swap once.
+//! Reload: read, check, build the next fleet from the old one, swap once, retire what was removed.
 //!
 //! A bad file changes nothing and is reported; what cannot change in place is said.
 
@@ -58,10 +58,10 @@ impl Reloader {
             log::warn!("{}: {change}", self.path.display());
         }
         let access_log = config.server.access_log.clone();
-        let (next, events) = old.next(config, Instant::now());
-        let generation = next.generation;
-        self.live.replace(next);
-        events.iter().for_each(announce);
+        let now = Instant::now();
+        let next = old.next(config, now);
+        let generation = next.fleet.generation;
+        self.live.replace(next, now).iter().for_each(announce);
         self.log.reopen(&access_log);
         generation
     }

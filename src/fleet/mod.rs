@@ -4,18 +4,21 @@
 //! next one out of the old one and the new config: pools that stay are shared between both, so that counts and
 //! health go on, and a request keeps the settings of the generation that it started with.
 
+mod activity;
 mod checks;
 mod counters;
 mod event;
 mod health;
+mod key;
 mod lease;
 mod node;
 mod pool;
-mod pulse;
 mod snapshot;
+mod suspects;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,10 +27,12 @@ use std::time::Instant;
 pub use checks::Answer;
 pub use counters::{Counters, Resumed};
 pub use event::{Change, Event, Reason};
-pub use lease::{Charge, Key, Lease};
+pub use key::{Charge, Key, Question, QuestionKind, Refusal};
+pub use lease::Lease;
 pub use node::NodeId;
-pub use pool::{Pool, Question, QuestionKind, Refusal};
+pub use pool::{Pool, Settled};
 pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use suspects::Suspects;
 
 use crate::config::{self, Config};
 
@@ -39,8 +44,8 @@ pub struct Fleet {
     pub config: Arc<Config>,
     /// In the order of the file.
     pub pools: Vec<Member>,
-    /// Removed from the config, with requests still in flight.
-    pub leaving: Vec<Arc<Pool>>,
+    /// Removed from the config.
+    leaving: Vec<Arc<Pool>>,
     by_model: HashMap<String, usize>,
     any_model: Option<usize>,
 }
@@ -52,6 +57,18 @@ pub struct Member {
     pub pool: Arc<Pool>,
 }
 
+/// A generation that is yet to be put in place.
+#[derive(Debug)]
+#[must_use = "the pools that stay are configured for it already"]
+pub struct Next {
+    pub fleet: Fleet,
+    /// The changes that it has brought so far.
+    pub events: Vec<Event>,
+    /// Pools that it no longer has. To be retired when it is in place: a request that a retired pool refuses looks for a
+    /// newer generation.
+    pub removed: Vec<Arc<Pool>>,
+}
+
 impl Fleet {
     /// The first generation, when the process starts.
     pub fn first(config: Config, now: Instant) -> Self {
@@ -59,8 +76,8 @@ impl Fleet {
         Self::assemble(1, config, pools, Vec::new())
     }
 
-    /// The generation after this one, and what that changed.
-    pub fn next(&self, config: Config, now: Instant) -> (Self, Vec<Event>) {
+    /// The generation after this one.
+    pub fn next(&self, config: Config, now: Instant) -> Next {
         let mut events = Vec::new();
         let mut pools = Vec::new();
         for conf in &config.pools {
@@ -74,16 +91,12 @@ impl Fleet {
             };
             pools.push(pool);
         }
-        let gone = |pool: &Pool| !config.pools.iter().any(|conf| *conf.name == **pool.name());
-        let still = |pool: &&Arc<Pool>| gone(pool) && !pool.is_idle();
-        let mut leaving: Vec<_> = self.leaving.iter().filter(still).cloned().collect();
-        for member in self.pools.iter().filter(|member| gone(&member.pool)) {
-            events.extend(member.pool.retire(now));
-            if !member.pool.is_idle() {
-                leaving.push(Arc::clone(&member.pool));
-            }
-        }
-        (Self::assemble(self.generation + 1, config, pools, leaving), events)
+        let gone = |pool: &&Arc<Pool>| !config.pools.iter().any(|conf| *conf.name == **pool.name());
+        let removed: Vec<_> = self.pools.iter().map(|member| &member.pool).filter(gone).cloned().collect();
+        let leaving = self.leaving.iter().filter(gone).filter(|pool| !pool.is_idle());
+        let leaving = leaving.chain(&removed).cloned().collect();
+        let fleet = Self::assemble(self.generation + 1, config, pools, leaving);
+        Next { fleet, events, removed }
     }
 
     fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
@@ -108,8 +121,13 @@ impl Fleet {
         self.pools.get(named.or(self.any_model)?)
     }
 
+    /// Pools that were removed from the config with requests in flight, until the next reload finds them idle.
+    pub fn leaving(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.leaving.iter().filter(|pool| !pool.has_left())
+    }
+
     /// All live pools, those that are leaving too.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        self.pools.iter().map(|member| &member.pool).chain(&self.leaving)
+        self.pools.iter().map(|member| &member.pool).chain(self.leaving())
     }
 }

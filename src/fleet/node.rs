@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::activity::{Activity, Done};
 use super::event::Reason;
 use super::health::{Health, PIECES, State};
-use super::pulse::{Done, Pulse};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -38,14 +38,14 @@ pub(super) struct Node {
     /// Where its name leads; `None` while that is not known.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
-    /// What [`Self::cap`] was when all, or as many as it has room for, were last woken.
-    pub told_cap: u32,
+    /// What [`Self::room`] was when all, or as many as it has room for, were last woken.
+    pub announced_room: u32,
     /// When the attempts began that it has, by their numbers, or when their clients began to read again. Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
     /// The last attempt that began before its last ejection: what has been silent for longer than that is not held against
     /// the node once it is back.
     pub last_before: u64,
-    pub pulse: Arc<Pulse>,
+    pub activity: Arc<Activity>,
     /// The work that its weight was learned from, and that its slow start has seen.
     pub learned: Done,
     pub seen: Done,
@@ -66,10 +66,10 @@ impl Node {
             drain: false,
             removed: false,
             in_flight: 0,
-            told_cap: u32::MAX,
+            announced_room: u32::MAX,
             at_work: BTreeMap::new(),
             last_before: 0,
-            pulse: Arc::new(Pulse::new(now)),
+            activity: Arc::new(Activity::new(now)),
             learned: Done::default(),
             seen: Done::default(),
             health,
@@ -88,7 +88,7 @@ impl Node {
             self.speed = Speed::default();
         }
         // what was counted while nobody learned from it, or under the last config
-        self.learned = self.pulse.done();
+        self.learned = self.activity.done();
         self.speed.doubt();
         self.wanted = conf.weight;
         self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
@@ -110,7 +110,7 @@ impl Node {
 
     /// Lets its slow start see the pieces of its streams since the last time.
     pub fn show_events(&mut self, policy: &config::Health, now: Instant) {
-        let answers = self.seen.catch_up(self.pulse.done()).pieces / PIECES;
+        let answers = self.seen.catch_up(self.activity.done()).pieces / PIECES;
         self.health.showed(answers, self.in_flight, policy, now);
     }
 
@@ -123,7 +123,7 @@ impl Node {
     /// attempts after this one count.
     pub fn silent_since(&self, attempt: u64) -> Option<Instant> {
         let oldest = *self.at_work.range(attempt + 1..).map(|(_, since)| since).min()?;
-        Some(self.pulse.last().map_or(oldest, |last| last.max(oldest)))
+        Some(self.activity.last().map_or(oldest, |last| last.max(oldest)))
     }
 
     pub fn count(&mut self, outcome: Outcome) {
@@ -144,6 +144,11 @@ impl Node {
         }
         // a little less, or 0.11 x 100 would be 12
         ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
+    }
+
+    /// The same, and none while it refuses connections.
+    pub fn room(&self, policy: &config::Health, now: Instant) -> u32 {
+        if self.health.refused_until(now).is_some() { 0 } else { self.cap(policy, now) }
     }
 
     fn tier(&self, now: Instant) -> Tier {

@@ -7,16 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_listener::{EventListener, IntoNotification};
+use event_listener::EventListener;
 use parking_lot::Mutex;
 
 use super::checks::Answer;
 use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
-use super::lease::{Charge, Key, Lease};
+use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
+use super::node::NodeId;
 use super::snapshot::PoolSnapshot;
 use super::table::Table;
+use super::waiting::Waiting;
 use crate::config;
 use crate::outcome::Outcome;
 use crate::retry::Again;
@@ -26,45 +28,18 @@ use crate::retry::Again;
 pub struct Pool {
     name: Arc<str>,
     table: Mutex<Table>,
-    /// Who can use any slot.
-    unbound: event_listener::Event,
-    /// Who has tried nodes, and may have no use for a slot on those.
-    choosy: event_listener::Event,
+    waiting: Waiting,
 }
 
-/// Why no node could be leased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// This request has tried every node that could be used.
-    AllTried,
-    /// Nodes could be used, but for `max_in_flight`.
-    Full,
-    /// No node can be reached; `until`: when time alone may change that.
-    Unreachable { until: Option<Instant> },
-    /// The pool is no longer in the config.
-    Retired,
-}
-
-/// A node that is to be asked whether it is there.
-#[derive(Clone, Debug)]
-pub struct Question {
-    pub key: Key,
-    pub node: Arc<super::NodeId>,
-    pub address: SocketAddr,
-    pub kind: QuestionKind,
-    /// Whether it has attempts that can show that it is at work.
-    pub has_work: bool,
-    /// The node's epoch when it was asked.
-    pub(super) epoch: u64,
-    pub(super) sent: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuestionKind {
-    /// Ejected: does it accept connections (and pass its check, if it has one)?
-    Back,
-    /// The active check of a node, whatever its state.
-    Check,
+/// An attempt that has ended, as its pool sees it.
+#[derive(Debug)]
+pub struct Settled {
+    /// When the node died, if this attempt shows that it did: its other attempts may have shown it first.
+    pub died_at: Instant,
+    /// The change of the node's state, if there is one.
+    pub event: Option<Event>,
+    /// The failure, if it is one.
+    pub charge: Option<Charge>,
 }
 
 impl Pool {
@@ -72,8 +47,7 @@ impl Pool {
         Self {
             name: conf.name.as_str().into(),
             table: Mutex::new(Table::new(conf, now)),
-            unbound: event_listener::Event::new(),
-            choosy: event_listener::Event::new(),
+            waiting: Waiting::new(),
         }
     }
 
@@ -85,37 +59,29 @@ impl Pool {
     /// ones finish what they have.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         let events = self.table.lock().configure(conf, now);
-        self.wake_all();
+        self.waiting.wake_all();
         events
     }
 
-    /// No new requests to any node: the pool is no longer in the config.
+    /// No new requests to any node: the pool is no longer in the config. To be called after the swap: a request that is
+    /// refused here looks for a newer generation.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
         let events = self.table.lock().retire(now);
-        self.wake_all();
+        self.waiting.wake_all();
         events
     }
 
-    /// Chooses the best node that is not in `tried` and takes a slot on it.
-    pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
+    /// Chooses the best node that is not in `tried` and takes a slot on it, in one step.
+    pub(super) fn take(&self, tried: &[Key], now: Instant) -> Result<Slot, Refusal> {
         let mut table = self.table.lock();
         let place = table.choose(tried, now)?;
-        Ok(table.take(self, place, now))
-    }
-
-    /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
-    /// longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
-    pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        let from_oldest = (0..tried.len()).map(|from| self.lease(&tried[from..], now));
-        let found = from_oldest.into_iter().find(|result| !matches!(result, Err(Refusal::AllTried)));
-        found.unwrap_or_else(|| self.lease(&[], now))
+        Ok(table.take(place, now))
     }
 
     /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
-    /// waits for, or the change may fall in between. One that has `tried` nodes listens apart: it would use up the word of
-    /// a slot that it cannot take, and another that can would sleep on.
+    /// waits for, or the change may fall in between. A request that has `tried` nodes is woken by itself.
     pub fn changed(&self, tried: &[Key]) -> EventListener {
-        if tried.is_empty() { self.unbound.listen() } else { self.choosy.listen() }
+        self.waiting.changed(tried)
     }
 
     /// When the first of the nodes that refused a connection may be taken again.
@@ -123,81 +89,64 @@ impl Pool {
         self.table.lock().hold_ends(now)
     }
 
-    pub(super) fn good_head(&self, lease: &Lease, now: Instant) -> Option<Event> {
-        lease.progress(now);
-        let change = |table: &mut Table| {
-            let node = table.node(lease.key)?;
-            node.health.good_head(lease.ticket, lease.epoch, now)
-        };
-        self.change(lease.key, now, change)
+    pub(super) fn good_head(&self, slot: &Slot, now: Instant) -> Option<Event> {
+        let change = |table: &mut Table| table.node(slot.key)?.health.good_head(slot.ticket, slot.epoch, now);
+        self.change(slot.key, now, change)
     }
 
-    pub(super) fn busy(&self, lease: &Lease, retry_after: Option<Duration>, now: Instant) {
+    pub(super) fn busy(&self, key: Key, retry_after: Option<Duration>, now: Instant) {
         let change = |table: &mut Table| {
-            table.node(lease.key)?.health.busy(retry_after, now);
+            table.node(key)?.health.busy(retry_after, now);
             None
         };
-        self.change(lease.key, now, change);
+        self.change(key, now, change);
     }
 
-    pub(super) fn settle(
-        &self,
-        lease: &Lease,
-        outcome: Outcome,
-        now: Instant,
-    ) -> (Option<Event>, Option<Charge>) {
-        let Lease { key, ticket, epoch, .. } = *lease;
+    /// Counts the outcome and gives the slot back. `has_worked` says that it was good work.
+    pub(super) fn settle(&self, slot: &Slot, outcome: Outcome, has_worked: bool, now: Instant) -> Settled {
+        let Slot { key, ticket, epoch, .. } = *slot;
         let report = Report { ticket, epoch, outcome };
-        if outcome == Outcome::Ok {
-            lease.progress(now);
-        }
         let mut table = self.table.lock();
-        let event = table.end(key, report, lease.has_worked, now);
+        // before the report is counted: if that ejects the node, this death would be merged with earlier ones
+        let died_at = table.died_at(key, now);
+        let event = table.end(key, report, has_worked, now);
         drop(table);
         self.wake(event.as_ref());
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
-        (event, charge)
+        Settled { died_at, event, charge }
     }
 
-    pub(super) fn died_at(&self, lease: &Lease, now: Instant) -> Instant {
-        self.table.lock().node(lease.key).map_or(now, |node| node.health.died_at(now))
+    pub(super) fn died_at(&self, key: Key, now: Instant) -> Instant {
+        self.table.lock().died_at(key, now)
     }
 
-    pub(super) fn may_be_silent(&self, lease: &Lease) {
-        if let Some(node) = self.table.lock().node(lease.key) {
-            node.at_work.remove(&lease.ticket);
+    pub(super) fn pause_stall(&self, slot: &Slot) {
+        if let Some(node) = self.table.lock().node(slot.key) {
+            node.at_work.remove(&slot.ticket);
         }
     }
 
-    pub(super) fn is_at_work(&self, lease: &Lease, now: Instant) {
-        self.table.lock().is_at_work(lease, now);
+    pub(super) fn resume_stall(&self, slot: &Slot, now: Instant) {
+        self.table.lock().resume_stall(slot, now);
     }
 
-    pub(super) fn count(&self, lease: &Lease, outcome: Outcome) {
-        if let Some(node) = self.table.lock().node(lease.key) {
+    pub(super) fn count(&self, key: Key, outcome: Outcome) {
+        if let Some(node) = self.table.lock().node(key) {
             node.count(outcome);
         }
     }
 
-    pub(super) fn abandon(&self, lease: &Lease) {
-        self.table.lock().abandon(lease.key, lease.ticket);
+    pub(super) fn abandon(&self, slot: &Slot) {
+        self.table.lock().abandon(slot.key, slot.ticket);
         self.wake(None);
     }
 
-    /// One slot is free: one waiter of those that can use any, and all that may be able to. A node changed: everybody.
+    /// One slot is free, and perhaps its node has changed.
     fn wake(&self, event: Option<&Event>) {
-        if event.is_some() {
-            self.wake_all();
-        } else {
-            // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
-            self.unbound.notify(1.additional());
-            self.choosy.notify(usize::MAX);
+        match event {
+            Some(_) => self.waiting.wake_all(),
+            None => self.waiting.wake(1),
         }
-    }
-
-    fn wake_all(&self) {
-        self.unbound.notify(usize::MAX);
-        self.choosy.notify(usize::MAX);
     }
 
     /// The failure was the request's fault: another node gave it the same answer.
@@ -219,10 +168,9 @@ impl Pool {
     pub fn tick(&self, now: Instant) -> Vec<Event> {
         let (events, room) = self.table.lock().tick(now);
         if !events.is_empty() {
-            self.wake_all();
+            self.waiting.wake_all();
         } else if room > 0 {
-            self.unbound.notify(room.additional());
-            self.choosy.notify(usize::MAX);
+            self.waiting.wake(room);
         }
         events
     }
@@ -255,7 +203,7 @@ impl Pool {
     }
 
     /// Nodes whose address is a name, with the key to report its address with.
-    pub fn names(&self) -> Vec<(Key, Arc<super::NodeId>)> {
+    pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         self.table.lock().names()
     }
 
@@ -286,6 +234,11 @@ impl Pool {
         self.table.lock()
     }
 
+    /// Retired while it had no requests, so that nothing of it is left to show.
+    pub fn has_left(&self) -> bool {
+        self.table.lock().has_left()
+    }
+
     /// Whether nothing is left to do for a pool that was removed.
     pub fn is_idle(&self) -> bool {
         self.table.lock().is_idle()
@@ -303,7 +256,7 @@ impl Pool {
         let event = table.note(key, change, now);
         drop(table);
         if event.is_some() {
-            self.wake_all();
+            self.waiting.wake_all();
         }
         event
     }

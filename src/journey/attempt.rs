@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Journey;
+use super::state::Journey;
 use crate::classify;
 use crate::fleet::{Lease, NodeId};
 use crate::outcome::Outcome;
@@ -110,12 +110,12 @@ impl Attempt {
 
     /// From now on its silence means nothing: it waits for its client.
     pub fn pause_stall(&self) {
-        self.lease.may_be_silent();
+        self.lease.pause_stall();
     }
 
     /// From now on it means something again.
     pub fn resume_stall(&self, now: Instant) {
-        self.lease.is_at_work(now);
+        self.lease.resume_stall(now);
     }
 }
 
@@ -139,7 +139,7 @@ impl<H> Journey<H> {
             Outcome::Busy => attempt.lease.busy(retry_after, now),
             _ => {}
         }
-        match self.verdict(attempt, outcome, self.deaths.count()) {
+        match self.decide(outcome, attempt.status()) {
             Verdict::Again(_) if self.is_continuing() => Answered::Drop,
             Verdict::Again(_) => Answered::HoldBack,
             Verdict::Fresh | Verdict::Stop(_) if self.is_continuing() && !is_stream => Answered::Drop,

@@ -6,12 +6,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::attempt::{Attempt, Stage};
+use super::continuity::{ClientHas, Continuity};
 use super::ending::{Ending, Failure};
-use super::{ClientHas, Continuity, Journey};
-use crate::fleet::Resumed;
+use super::state::Journey;
+use crate::fleet::{self, Resumed};
 use crate::outcome::Outcome;
 use crate::resume::{Continuation, Refused};
-use crate::retry::{self, Again, DEATHS_MAX, Facts, STALE_WITHIN, Verdict, Why};
+use crate::retry::{Again, DEATHS_MAX, STALE_WITHIN, Verdict, Why};
 
 /// How an attempt has ended.
 #[derive(Debug)]
@@ -81,22 +82,12 @@ impl<H> Journey<H> {
         }
     }
 
-    /// Another node, or stop, as long as the client has nothing of this attempt.
-    pub(super) fn verdict(&self, attempt: &Attempt, outcome: Outcome, deaths: u32) -> Verdict {
-        self.decide(outcome, attempt.status(), deaths)
-    }
-
-    fn decide(&self, outcome: Outcome, status: Option<u16>, deaths: u32) -> Verdict {
-        let facts = Facts { outcome, status, sent: self.sent, deaths, repeat: self.repeat };
-        retry::decide(&self.member.conf.retry, &facts)
-    }
-
     fn declined(&mut self, attempt: Attempt, outcome: Outcome, fallback: Option<H>, now: Instant) -> Step<H> {
         let Settled { status, .. } = self.settle(attempt, outcome, now);
         if fallback.is_some() {
             self.fallback = fallback;
         }
-        match self.decide(outcome, status, self.deaths.count()) {
+        match self.decide(outcome, status) {
             Verdict::Again(why) => self.again(why),
             Verdict::Fresh | Verdict::Stop(_) => {
                 let note = "not resumed: the next node did not take the continuation";
@@ -126,7 +117,7 @@ impl<H> Journey<H> {
             self.fallback = fallback;
         }
         let Settled { node, status } = self.settle(attempt, outcome, now);
-        match self.decide(judged, status, self.deaths.count()) {
+        match self.decide(judged, status) {
             Verdict::Again(why) => self.again(why),
             Verdict::Stop(Why::ClientGone) => Step::Stop(Ending::Left),
             Verdict::Stop(why) => match self.fallback.take().filter(|_| why != Why::KillsNodes) {
@@ -147,7 +138,7 @@ impl<H> Journey<H> {
         if now.saturating_duration_since(sent_at) >= STALE_WITHIN {
             return Err(attempt);
         }
-        if self.decide(Outcome::Stale, None, self.deaths.count()) != Verdict::Fresh {
+        if self.decide(Outcome::Stale, None) != Verdict::Fresh {
             return Err(attempt);
         }
         self.sent = self.sent.saturating_sub(1);
@@ -244,12 +235,11 @@ impl<H> Journey<H> {
         if outcome != Outcome::Connect {
             self.search.stranded = None;
         }
+        let fleet::Settled { died_at, event, charge } = lease.settle(outcome, now);
         if is_death {
-            let died = lease.died_at(now);
-            let at_work = sent_at.map(|at| died.saturating_duration_since(at)).unwrap_or_default();
-            self.deaths = self.deaths.with(at_work, died, now);
+            let at_work = sent_at.map(|at| died_at.saturating_duration_since(at)).unwrap_or_default();
+            self.deaths = self.deaths.with(at_work, died_at, now);
         }
-        let (event, charge) = lease.settle(outcome, now);
         self.events.extend(event);
         // before the first event an error is as good as a 5xx
         let says_broken = outcome == Outcome::Http5xx || outcome == Outcome::EngineError && !self.has_begun();

@@ -6,7 +6,7 @@ use event_listener::EventListener;
 
 use super::attempt::Attempt;
 use super::ending::{Ending, Failure};
-use super::{ClientHas, Journey};
+use super::state::Journey;
 use crate::fleet::{Lease, Refusal};
 
 /// What `Retry-After` says when no node came back in time, in seconds.
@@ -32,18 +32,6 @@ pub enum Seek<H> {
     /// The response that was held back, for no better one will come.
     Give(H),
     Stop(Ending),
-}
-
-/// How the search stands.
-#[derive(Debug, Default)]
-pub(super) struct Search {
-    /// Since when the request has reached no node, though it has tried all that could be used.
-    pub stranded: Option<Instant>,
-    /// Since when the search under way has found nothing.
-    began: Option<Instant>,
-    /// It waits for the pool to change.
-    waits: bool,
-    pub queued: Duration,
 }
 
 impl<H> Journey<H> {
@@ -170,17 +158,6 @@ impl<H> Journey<H> {
         };
         let message = format!("pool {pool}: {why}; waited {:.0} s (retry.wait)", waited.as_secs_f64());
         self.unrouted(Failure::new(503, message).retry_after(RETRY_AFTER))
-    }
-
-    /// The ending of a stream that broke off and that nobody continues.
-    pub(super) fn broken(&mut self, note: &'static str) -> Option<Ending> {
-        let ClientHas::Part(continuity) = &mut self.client else { return None };
-        let closing_event = match continuity {
-            super::Continuity::Possible(continued) => std::mem::take(&mut continued.closing_event),
-            super::Continuity::Never | super::Continuity::No(_) => bytes::Bytes::new(),
-        };
-        self.note = Some(note);
-        Some(Ending::Broken { closing_event })
     }
 }
 

@@ -40,12 +40,7 @@ pub struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    pub fn of<H>(
-        journey: &'a mut Journey<H>,
-        ttft: Option<Duration>,
-        sent: Sent,
-        client_left: bool,
-    ) -> Self {
+    pub fn of<H>(journey: &'a mut Journey<H>, ttft: Option<Duration>, sent: Sent, client_left: bool) -> Self {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
         Self { pool: Some(journey.member()), tried, ttft, queued, note, sent, client_left }

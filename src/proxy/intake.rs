@@ -210,4 +210,3 @@ fn failure_of(error: &Error, request_id: &str) -> Failure {
         }
     }
 }
-

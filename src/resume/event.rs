@@ -2,8 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Kind;
 use super::json::{Object, items};
+use super::kind::Kind;
 
 /// Puts the bytes of a stream together to whole events, with the blank line that ends each.
 #[derive(Debug, Default)]

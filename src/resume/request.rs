@@ -1,7 +1,8 @@
 //! The request: whether its answer could be continued, and the request that continues it.
 
 use super::json::{Object, items, string};
-use super::{Kind, Refused};
+use super::kind::Kind;
+use super::refused::Refused;
 use crate::config::Engine;
 
 /// What a completion may say if the request does not set a limit (vLLM, SGLang).

@@ -1,58 +1,16 @@
-//! Response bodies, and the count of the requests that they belong to.
+//! Response bodies, each with the request that it ends.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::flight::Flight;
 use super::openai::TokenStream;
 use super::record::RecordEntry;
-use super::shared::Shared;
-use super::stats::{add, subtract};
-use super::wire::{Conn, Cut};
-
-/// A request under way, from its head to the last byte of its answer. However it ends, dropping
-/// this counts it once.
-pub struct Flight {
-    pub shared: Arc<Shared>,
-    pub conn: Arc<Conn>,
-    counted: bool,
-    answered: bool,
-}
-
-impl Flight {
-    /// `counted`: whether it shows in the statistics, as health checks and the like do not.
-    pub fn new(shared: Arc<Shared>, conn: Arc<Conn>, counted: bool) -> Self {
-        conn.request_began();
-        if counted {
-            add(&shared.counters.in_flight, 1);
-            add(&shared.counters.received, 1);
-        }
-        Flight { shared, conn, counted, answered: false }
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.conn.request_ended();
-        if !self.counted {
-            return;
-        }
-        let counters = &self.shared.counters;
-        let ending = if self.answered {
-            &counters.completed
-        } else if self.conn.is_cut() {
-            &counters.lost
-        } else {
-            &counters.aborted
-        };
-        add(ending, 1);
-        subtract(&counters.in_flight, 1);
-    }
-}
+use super::wire::Cut;
 
 pub enum Content {
     Empty,
@@ -78,13 +36,15 @@ pub struct SimBody {
 impl SimBody {
     pub fn new(content: Content, flight: Flight) -> Self {
         let mut body = SimBody { content, flight };
-        body.flight.answered = body.is_end_stream();
+        if body.is_end_stream() {
+            body.flight.note_answered();
+        }
         body
     }
 
     fn end(&mut self) -> Poll<Option<Bytes>> {
         self.content = Content::Empty;
-        self.flight.answered = true;
+        self.flight.note_answered();
         Poll::Ready(None)
     }
 
@@ -106,7 +66,7 @@ impl SimBody {
         // Where the length is known, hyper does not ask again after the last byte.
         if data.is_none() || incoming.is_end_stream() {
             entry.take().into_iter().for_each(|entry| entry.complete());
-            self.flight.answered = true;
+            self.flight.note_answered();
         }
         Poll::Ready(data)
     }
@@ -127,7 +87,9 @@ impl SimBody {
             }
             Content::Tokens(stream) => match ready!(stream.poll_event(cx, &self.flight)) {
                 Some(event) => {
-                    self.flight.answered |= stream.is_finished();
+                    if stream.is_finished() {
+                        self.flight.note_answered();
+                    }
                     Poll::Ready(Some(event))
                 }
                 None => self.end(),

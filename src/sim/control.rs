@@ -12,10 +12,10 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use super::answer::{Answer, error_answer, json_answer, never, typed_answer};
 use super::body::Content;
 use super::fault::{Fault, Health};
 use super::openai::ApiError;
-use super::service::{Answer, error_answer, json_answer, never, typed_answer};
 use super::shared::{Shared, State};
 use super::stats::add;
 

@@ -14,9 +14,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
-use super::body::{Content, Flight};
+use super::answer::{Answer, json_answer};
+use super::body::Content;
+use super::flight::Flight;
 use super::openai::ApiError;
-use super::service::{Answer, json_answer};
 use super::wire::Cut;
 
 /// `{"method", "path", "version", "headers": [[name, value], ...]}`; names in lower case.

@@ -1,8 +1,6 @@
 //! The accept loop, and the task of each connection.
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +8,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -18,23 +16,10 @@ use super::service;
 use super::shared::Shared;
 use super::wire::{Conn, Cut, Phase, Socket};
 
-const BACKLOG: u32 = 4096;
 const H2_STREAMS_MAX: u32 = 20_000;
 const H2_WINDOW: u32 = 1 << 20;
 /// After an error of accept (no file descriptors left), the loop waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Takes the address without listening: connections are refused, but nobody else gets the port.
-pub fn reserve(addr: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    Ok(socket)
-}
-
-pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
-    socket.listen(BACKLOG)
-}
 
 /// Accepts until the phase changes; then the listener is closed.
 pub async fn accept(shared: Arc<Shared>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {

@@ -9,17 +9,20 @@
 //! `batch`, `text` and the fault list are pure; `engine` is the clock; `listen`, `wire` and
 //! `service` are the network; `Node` holds them together. `load` is the other side: the simulated clients.
 
+mod answer;
 mod batch;
 mod body;
 mod control;
 mod echo;
 mod engine;
 mod fault;
+mod flight;
 mod listen;
 pub mod load;
 mod node;
 mod openai;
 mod options;
+mod port;
 mod record;
 mod service;
 mod shared;

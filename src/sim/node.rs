@@ -9,6 +9,7 @@ use super::engine::End;
 use super::fault::{Fault, Health};
 use super::listen;
 use super::options::Options;
+use super::port;
 use super::record::RecordedRequest;
 use super::shared::{Shared, State};
 use super::stats::Stats;
@@ -26,9 +27,11 @@ pub struct Node {
 impl Node {
     /// Binds and serves on the current tokio runtime. Connections are taken from now on.
     pub fn start(options: Options) -> io::Result<Node> {
-        let listener = listen::listen(listen::reserve(options.listen)?)?;
+        let listener = port::listen(port::reserve(options.listen)?)?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(options, addr));
+        let shared = Arc::new(Shared::new(options, addr, |shared, listener, phase| {
+            tokio::spawn(listen::accept(shared, listener, phase));
+        }));
         let wish = shared.wish();
         shared.live(wish, listener, State::Serving);
         Ok(Node { shared })

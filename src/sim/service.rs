@@ -10,8 +10,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use super::body::{Content, Flight, SimBody};
+use super::answer::{Answer, cut, error_answer, never};
+use super::body::{Content, SimBody};
 use super::fault::{Fault, FaultKind, Shape};
+use super::flight::Flight;
 use super::openai::{self, ApiError, Kind};
 use super::shared::{Shared, State};
 use super::wire::{Conn, Cut};
@@ -19,9 +21,6 @@ use super::{control, echo};
 
 /// The header that asks for a fault, in the form that `Fault` parses.
 const FAULT_HEADER: &str = "x-sim-fault";
-
-/// An answer that has no flight yet.
-pub type Answer = Response<Content>;
 
 pub async fn serve(shared: Arc<Shared>, conn: Arc<Conn>, request: Request<Incoming>) -> Response<SimBody> {
     let path = request.uri().path();
@@ -128,17 +127,6 @@ async fn fail_at_head(flight: &Flight, fault: Option<&FaultKind>) -> Option<Answ
     }
 }
 
-/// Waits for ever; the connection's task ends it.
-pub async fn never<T>() -> T {
-    std::future::pending().await
-}
-
-/// Cuts the connection that this request came on.
-pub async fn cut<T>(conn: &Conn, how: Cut) -> T {
-    conn.cut(how);
-    never().await
-}
-
 fn status_answer(code: u16, retry_after: Option<u32>, shape: Shape) -> Answer {
     let message = "The simulated node was told to fail";
     let kind = if code >= 500 { "InternalServerError" } else { "BadRequestError" };
@@ -158,24 +146,5 @@ fn status_answer(code: u16, retry_after: Option<u32>, shape: Shape) -> Answer {
     if let Some(seconds) = retry_after {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    answer
-}
-
-/// A JSON answer with this status.
-pub fn error_answer(code: u16, body: String) -> Answer {
-    let mut answer = json_answer(body);
-    *answer.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer
-}
-
-/// 200 with JSON.
-pub fn json_answer(body: String) -> Answer {
-    typed_answer("application/json", body)
-}
-
-/// 200 with a body of the given type.
-pub fn typed_answer(content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Content::Whole(Bytes::from(body)));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::engine::{End, Engine};
 use super::fault::{FaultBoard, Health};
-use super::listen;
 use super::options::{Loading, Options};
+use super::port;
 use super::record::Record;
 use super::stats::{Counters, Stats};
 use super::wire::Phase;
@@ -32,6 +32,10 @@ pub enum State {
     Serving,
 }
 
+/// Starts the task that accepts connections until the phase changes. It is passed in as a function because that task
+/// lies above this file: a request that it serves may crash the node, and the restart begins the task again.
+pub type Accept = fn(Arc<Shared>, TcpListener, watch::Receiver<Phase>);
+
 pub struct Shared {
     pub options: Options,
     pub addr: SocketAddr,
@@ -43,6 +47,7 @@ pub struct Shared {
     pub state: watch::Sender<State>,
     /// The value of the `x-sim-node` header.
     pub name_header: HeaderValue,
+    accept: Accept,
     ids: AtomicU64,
     /// The phase of the listener and the connections of this life; each restart makes a new one.
     life: Mutex<Arc<watch::Sender<Phase>>>,
@@ -51,7 +56,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(options: Options, addr: SocketAddr) -> Self {
+    pub fn new(options: Options, addr: SocketAddr, accept: Accept) -> Self {
         let engine = Engine::start(options.step, options.speed, options.max_seqs, options.max_queued);
         let name_header = HeaderValue::from_str(&options.name).unwrap_or(HeaderValue::from_static("sim"));
         Shared {
@@ -64,6 +69,7 @@ impl Shared {
             counters: Arc::default(),
             record: Arc::default(),
             state: watch::Sender::new(State::Down),
+            accept,
             ids: AtomicU64::new(0),
             life: Mutex::new(Arc::new(watch::Sender::new(Phase::Serving))),
             wishes: AtomicU64::new(0),
@@ -95,7 +101,7 @@ impl Shared {
         let phase = watch::Sender::new(Phase::Serving);
         // Before the first connection is accepted, so that none sees the state of before.
         self.state.send_replace(state);
-        tokio::spawn(listen::accept(Arc::clone(self), listener, phase.subscribe()));
+        (self.accept)(Arc::clone(self), listener, phase.subscribe());
         *life = Arc::new(phase);
     }
 
@@ -155,7 +161,7 @@ impl Shared {
     /// Takes the port again, unless something else was asked for meanwhile.
     async fn reserve(&self, wish: u64) -> Option<TcpSocket> {
         while self.wishes.load(Ordering::Acquire) == wish {
-            match listen::reserve(self.addr) {
+            match port::reserve(self.addr) {
                 Ok(socket) => return Some(socket),
                 Err(error) => {
                     log::warn!("node {}: cannot have {} again yet: {error}", self.options.name, self.addr);
@@ -167,7 +173,7 @@ impl Shared {
     }
 
     fn listen_again(self: &Arc<Self>, wish: u64, socket: TcpSocket, state: State) {
-        match listen::listen(socket) {
+        match port::listen(socket) {
             Ok(listener) => self.live(wish, listener, state),
             Err(error) => log::error!("node {}: cannot listen on {}: {error}", self.options.name, self.addr),
         }

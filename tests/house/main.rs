@@ -1,8 +1,10 @@
 //! The house keeps itself: what lies where, which way the arrows run, and that what is shipped fits together.
 
 mod arrows;
+mod circles;
 mod deploy;
 mod figures;
+mod imports;
 mod source;
 
 use std::fs;

@@ -40,12 +40,14 @@ pub fn sources() -> Vec<Source> {
         |path: &str| path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"));
     let rust = files("src").into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs"));
     let named = rust.map(|path| (shown(&path), path)).filter(|(name, _)| !of_tests(name));
-    named
-        .map(|(name, path)| Source { code: code(&fs::read_to_string(path).expect("UTF-8")), path: name })
-        .collect()
+    named.map(|(name, path)| Source::new(name, &fs::read_to_string(path).expect("UTF-8"))).collect()
 }
 
 impl Source {
+    pub fn new(path: String, text: &str) -> Self {
+        Self { path, code: code(text) }
+    }
+
     /// The module right below the crate that this file is part of: `proxy` for `src/proxy/relay/mod.rs`.
     pub fn module(&self) -> &str {
         let inside = self.path.trim_start_matches("src/");
@@ -122,7 +124,8 @@ fn heads(text: &str) -> Vec<String> {
 fn code(text: &str) -> String {
     let tests = text.match_indices("#[cfg(test)]").find(|(at, mark)| {
         let rest = text[at + mark.len()..].trim_start();
-        rest.starts_with("mod ") && rest.lines().next().is_some_and(|line| line.ends_with('{'))
+        rest.trim_start_matches("pub ").starts_with("mod ")
+            && rest.lines().next().is_some_and(|line| line.ends_with('{'))
     });
     let text = &text[..tests.map_or(text.len(), |(at, _)| at)];
     let mut out = String::with_capacity(text.len());
@@ -169,7 +172,7 @@ fn string(text: &str) -> usize {
 fn a_file_is_read_as_the_compiler_reads_it() {
     let text = "use crate::{fleet::{Key, Pool}, retry};\n// crate::server\nlet a = \"crate::cli \\\" \";\n\
                 use super::super::admin;\n#[cfg(test)]\nmod tests {\nuse crate::sim;\n}";
-    let source = Source { path: "src/proxy/relay.rs".into(), code: code(text) };
+    let source = Source::new("src/proxy/relay.rs".into(), text);
     let expected = [(1, "fleet"), (1, "retry"), (4, "admin")].map(|(line, name)| (line, name.to_owned()));
     assert_eq!(source.uses(), expected);
     assert_eq!(source.module(), "proxy");

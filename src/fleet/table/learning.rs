@@ -21,7 +21,7 @@ impl Table {
         let mut measured = Vec::new();
         for node in self.nodes.iter_mut().flatten().filter(|node| node.wanted == Weight::Auto) {
             // taken in any case: what a node did during its slow start says nothing after it
-            let work = node.learned.catch_up(node.pulse.done());
+            let work = node.learned.catch_up(node.activity.done());
             if node.is_comparable(&self.policy, now) {
                 measured.push(Measured { speed: &mut node.speed, work });
             }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
-use super::lease::{Key, Lease};
+use super::key::{Key, Refusal, Slot};
 use super::node::{Node, NodeId};
-use super::pool::{Pool, Refusal};
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Candidates, Tier, Turn};
 use crate::config;
@@ -29,6 +28,8 @@ pub(super) struct Table {
     stall: Option<Duration>,
     /// The pool is no longer in the config.
     retired: bool,
+    /// It had no requests when it was retired.
+    retired_idle: bool,
     /// Places are stable while a lease may refer to them, and used again afterwards.
     nodes: Vec<Option<Node>>,
     /// What the policy sees, place by place.
@@ -66,6 +67,7 @@ impl Table {
             policy: conf.health.clone(),
             stall: conf.timeouts.stall,
             retired: false,
+            retired_idle: false,
             nodes: Vec::new(),
             candidates: Candidates::default(),
             restless: Vec::new(),
@@ -148,7 +150,7 @@ impl Table {
             events.extend(self.note(key, Some(Change::Joined), now));
         }
         for node in self.nodes.iter_mut().flatten() {
-            node.told_cap = node.cap(&self.policy, now);
+            node.announced_room = node.room(&self.policy, now);
         }
         events
     }
@@ -156,6 +158,7 @@ impl Table {
     /// See [`super::Pool::retire`].
     pub fn retire(&mut self, now: Instant) -> Vec<Event> {
         self.retired = true;
+        self.retired_idle = self.is_idle();
         let mut events = Vec::new();
         for place in 0..self.nodes.len() {
             let Some(node) = &mut self.nodes[place] else { continue };
@@ -247,7 +250,8 @@ impl Table {
         self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
-    pub fn take(&mut self, pool: &Arc<Pool>, place: usize, now: Instant) -> Lease {
+    /// Takes a slot on the node at this place.
+    pub fn take(&mut self, place: usize, now: Instant) -> Slot {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
@@ -256,23 +260,24 @@ impl Table {
         if self.stall.is_some() {
             node.at_work.insert(ticket, now);
         }
-        let lease = Lease {
-            pool: Arc::clone(pool),
+        let slot = Slot {
             key: Key { place, serial: node.serial },
             ticket,
             epoch: node.health.epoch(),
             id: Arc::clone(&node.id),
             address: node.resolved.expect("a node without an address is never chosen"),
-            pulse: Arc::clone(&node.pulse),
-            counted: now,
-            has_worked: false,
-            settled: false,
+            activity: Arc::clone(&node.activity),
         };
         if !node.health.is_up() {
             node.health.begin(ticket, now);
             self.refresh(place, now);
         }
-        lease
+        slot
+    }
+
+    /// When the node died, if there is one more death of it `now`.
+    pub fn died_at(&mut self, key: Key, now: Instant) -> Instant {
+        self.node(key).map_or(now, |node| node.health.died_at(now))
     }
 
     /// An attempt has ended and gives its slot back. `has_worked` says that it was good work.
@@ -282,6 +287,9 @@ impl Table {
         let is_answer = has_worked && report.outcome == Outcome::Ok;
         if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {
             node.health.showed(1.0, node.in_flight, &self.policy, now);
+        }
+        if let Some(node) = self.nodes[key.place].as_mut().filter(|_| report.outcome == Outcome::Connect) {
+            node.announced_room = node.room(&self.policy, now);
         }
         let event = self.note(key, change, now);
         self.give_back(key, report.ticket);
@@ -328,7 +336,7 @@ impl Table {
         self.refresh(key.place, now);
         let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
-        node.told_cap = node.cap(&self.policy, now);
+        node.announced_room = node.room(&self.policy, now);
         if let Change::Ejected { reason, .. } = change {
             node.ejections += u64::from(reason != Reason::Unresolved);
             node.last_before = last_ticket;
@@ -353,6 +361,10 @@ impl Table {
     pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         let named = |(_, node): &(Key, &Node)| node.id.address.ip().is_none() && !node.removed;
         self.members().filter(named).map(|(key, node)| (key, Arc::clone(&node.id))).collect()
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.retired && self.retired_idle
     }
 
     pub fn is_idle(&self) -> bool {

@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use super::super::checks::{Answer, Checked};
 use super::super::event::{Change, Event};
-use super::super::lease::{Key, Lease};
+use super::super::key::{Key, Question, QuestionKind, Slot};
 use super::super::node::Node;
-use super::super::pool::{Question, QuestionKind};
 use super::Table;
 use crate::config::Check;
 
@@ -26,20 +25,22 @@ impl Table {
         (events, self.room_gained(now))
     }
 
-    /// An attempt that may no longer be silent, unless it has been given up.
-    pub fn is_at_work(&mut self, lease: &Lease, now: Instant) {
-        let has_limit = self.stall.is_some() && !lease.is_given_up();
-        if let Some(node) = self.node(lease.key).filter(|_| has_limit) {
-            node.at_work.insert(lease.ticket, now);
+    /// The silence of an attempt counts again, unless it has been given up.
+    pub fn resume_stall(&mut self, slot: &Slot, now: Instant) {
+        let has_limit = self.stall.is_some() && !slot.activity.is_given_up(slot.ticket);
+        if let Some(node) = self.node(slot.key).filter(|_| has_limit) {
+            node.at_work.insert(slot.ticket, now);
         }
     }
 
-    /// Since the last round: in between, a request may have seen the new room, but those that wait have not.
+    /// Since the last round: in between, a request may have seen the new room, but those that wait have not. Time gives
+    /// room to a node in slow start, and back to one that refused a connection: of those that wait, many have been asleep
+    /// since before it did.
     fn room_gained(&mut self, now: Instant) -> usize {
         let policy = &self.policy;
         let gain = |node: &mut Node| {
-            let cap = node.cap(policy, now);
-            cap.saturating_sub(std::mem::replace(&mut node.told_cap, cap)) as usize
+            let room = node.room(policy, now);
+            room.saturating_sub(std::mem::replace(&mut node.announced_room, room)) as usize
         };
         self.nodes.iter_mut().flatten().map(gain).sum()
     }
@@ -51,7 +52,7 @@ impl Table {
         let Some(stall) = self.stall else { return Vec::new() };
         let is_recent = |at: Instant| now.saturating_duration_since(at) < stall;
         // one that is silent for so long is not the one that is heard
-        if !self.members().any(|(_, node)| node.serves() && node.pulse.last().is_some_and(is_recent)) {
+        if !self.members().any(|(_, node)| node.serves() && node.activity.last().is_some_and(is_recent)) {
             return Vec::new();
         }
         let is_silent = |since: Option<Instant>| since.is_some_and(|since| !is_recent(since));
@@ -68,7 +69,7 @@ impl Table {
                 given_up = last_ticket;
             }
             node.at_work = node.at_work.split_off(&(given_up + 1));
-            node.pulse.give_up(given_up);
+            node.activity.give_up(given_up);
             events.extend(self.note(key, change, now));
         }
         events
@@ -104,7 +105,7 @@ impl Table {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
         let node = self.node(key)?;
-        let checked = Checked { answer, sent, alive: node.pulse.last() };
+        let checked = Checked { answer, sent, alive: node.activity.last() };
         node.health.checked(checked, &policy, last_up, now)
     }
 }

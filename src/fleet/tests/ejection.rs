@@ -132,7 +132,7 @@ fn the_failures_of_one_crash_are_one_event() {
     let mut bench = Bench::new(2);
     let held: Vec<_> = (0..192).map(|_| bench.on("a")).collect();
     bench.at(1.0);
-    let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).0).collect();
+    let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).event).collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0].in_flight, 188, "the fifth was still counted when it reported");
     assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");
@@ -235,4 +235,19 @@ fn an_ejected_node_is_dead_until_it_is_heard_of_again() {
     assert_eq!(died_at(&bench), 10.0);
     bench.ask(true);
     assert_eq!(died_at(&bench), 20.0, "it accepts connections again");
+}
+
+#[test]
+fn an_attempt_that_ends_says_when_its_node_died() {
+    let mut bench = Bench::with(2, |health| health.max_fails = 2);
+    let held = [(); 3].map(|()| bench.on("a"));
+    let [first, second, third] = held;
+    let mut died_at = |at: f64, lease: Lease, outcome| {
+        bench.at(at);
+        let settled = lease.settle(outcome, bench.now);
+        (settled.died_at.duration_since(bench.start).as_secs_f64(), settled.event.is_some())
+    };
+    assert_eq!(died_at(10.0, first, Outcome::Reset), (10.0, false));
+    assert_eq!(died_at(13.0, second, Outcome::Connect), (13.0, true), "as it was before this ejected it");
+    assert_eq!(died_at(20.0, third, Outcome::Reset), (10.0, false), "what is told late is no other death");
 }

@@ -116,7 +116,7 @@ impl Bench {
 
     /// One request that comes to this end at once.
     fn once(&self, name: &str, outcome: Outcome) -> Option<Charge> {
-        self.on(name).settle(outcome, self.now).1
+        self.on(name).settle(outcome, self.now).charge
     }
 
     fn fail(&self, name: &str, times: usize) {

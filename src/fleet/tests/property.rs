@@ -9,6 +9,7 @@ use super::silence::{Silence, silenced};
 use super::*;
 use crate::balance::{Candidate, Candidates, Tier, Turn, choose};
 use crate::config::Check;
+use crate::fleet::Settled;
 use crate::fleet::node::Node;
 
 const NOBODY: Candidate =
@@ -163,7 +164,7 @@ impl World {
             self.silence.shows(&lease, self.bench.now);
         }
         self.silence.ends(&lease);
-        let (event, charge) = lease.settle(outcome, self.bench.now);
+        let Settled { event, charge, .. } = lease.settle(outcome, self.bench.now);
         self.silence.saw(&event);
         self.charges.extend(charge);
     }
@@ -191,7 +192,7 @@ impl World {
             Ok(lease) => {
                 let key = lease.key();
                 assert!(eligible.contains(&key), "{key:?} of {eligible:?}");
-                assert!(self.leases.iter().all(|other| other.ticket != lease.ticket));
+                assert!(self.leases.iter().all(|other| other.slot.ticket != lease.slot.ticket));
                 let permits = self.free_permits();
                 assert!(!permits.contains(&key), "the permit is taken");
                 assert!(probing.iter().all(|k| *k == key || permits.contains(k)), "no other is touched");
@@ -298,7 +299,7 @@ impl World {
             assert_eq!(node.in_flight, live.get(&key).copied().unwrap_or(0), "{}", node.id.name);
             seen += node.in_flight as usize;
             if let State::Probing { probe: Some(probe) } = node.health.state() {
-                let probes = self.leases.iter().filter(|lease| lease.ticket == probe.ticket).count();
+                let probes = self.leases.iter().filter(|lease| lease.slot.ticket == probe.ticket).count();
                 assert_eq!(probes, 1, "the permit of {} is lost", node.id.name);
             }
         }

@@ -166,23 +166,50 @@ fn fleet_of(names: &[&str]) -> config::Config {
     config
 }
 
+/// As a reload does.
+fn reload(from: &Fleet, names: &[&str], now: Instant) -> Fleet {
+    let next = from.next(fleet_of(names), now);
+    next.removed.iter().for_each(|pool| drop(pool.retire(now)));
+    next.fleet
+}
+
 #[test]
 fn a_pool_that_leaves_and_comes_back_keeps_its_counts() {
     let now = Instant::now();
     let first = Fleet::first(fleet_of(&["x", "y"]), now);
     let held = first.pools[1].pool.lease(&[], now).expect("a node");
-    let (second, _) = first.next(fleet_of(&["x"]), now);
-    assert_eq!(second.leaving.len(), 1);
+    let second = reload(&first, &["x"], now);
+    assert_eq!(second.leaving().count(), 1);
     assert!(first.pools[1].pool.lease(&[], now).is_err(), "a pool that leaves takes nothing new");
-    let (third, _) = second.next(fleet_of(&["x", "y"]), now);
+    let third = reload(&second, &["x", "y"], now);
     let counts = |fleet: &Fleet| {
         let snapshot = fleet.pools[1].pool.snapshot(now);
         snapshot.nodes.iter().map(|node| node.in_flight).sum::<u32>()
     };
     assert_eq!(counts(&third), 1);
-    assert!(third.leaving.is_empty());
+    assert_eq!(third.leaving().count(), 0);
     drop(held);
     assert_eq!(counts(&third), 0);
-    let (fourth, _) = third.next(fleet_of(&["x"]), now);
-    assert!(fourth.leaving.is_empty(), "idle");
+    let fourth = reload(&third, &["x"], now);
+    assert_eq!((fourth.leaving().count(), fourth.live().count()), (0, 1), "idle");
+    assert!(
+        reload(&fourth, &["x", "y"], now).pools[1].pool.lease(&[], now).is_ok(),
+        "a new pool of that name"
+    );
+}
+
+/// A request that comes in between is counted, and its pool is listed.
+#[test]
+fn a_removed_pool_takes_requests_until_it_is_retired() {
+    let now = Instant::now();
+    let first = Fleet::first(fleet_of(&["x", "y"]), now);
+    let next = first.next(fleet_of(&["x"]), now);
+    let pool = &first.pools[1].pool;
+    let last = pool.lease(&[], now).expect("the generation without it is not in place yet");
+    next.removed.iter().for_each(|pool| drop(pool.retire(now)));
+    assert_eq!(pool.lease(&[], now).expect_err("it is now"), Refusal::Retired);
+    assert_eq!(next.fleet.leaving().count(), 1);
+    drop(last);
+    assert_eq!(next.fleet.leaving().count(), 1, "its last figures are to be seen until the next reload");
+    assert_eq!(reload(&next.fleet, &["x"], now).leaving().count(), 0);
 }

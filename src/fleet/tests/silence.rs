@@ -33,11 +33,11 @@ impl Silence {
             older: false,
             given_up: false,
         };
-        self.attempts.insert(lease.ticket, attempt);
+        self.attempts.insert(lease.slot.ticket, attempt);
     }
 
     pub fn ends(&mut self, lease: &Lease) {
-        self.attempts.remove(&lease.ticket);
+        self.attempts.remove(&lease.slot.ticket);
     }
 
     pub fn shows(&mut self, lease: &Lease, now: Instant) {
@@ -94,7 +94,7 @@ impl Silence {
     pub fn agrees(&self, leases: &[Lease]) {
         assert_eq!(self.attempts.len(), leases.len());
         for lease in leases {
-            let attempt = &self.attempts[&lease.ticket];
+            let attempt = &self.attempts[&lease.slot.ticket];
             assert_eq!(lease.is_given_up(), attempt.given_up, "{attempt:?}");
         }
     }

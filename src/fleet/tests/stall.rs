@@ -165,7 +165,7 @@ fn a_reload_switches_it_on_for_what_begins_from_then_on() {
 fn an_upgraded_connection_may_be_silent() {
     let mut bench = stalling(2);
     let socket = bench.on("a");
-    socket.may_be_silent();
+    socket.pause_stall();
     bench.at(3600.0);
     bench.serve("b");
     assert!(bench.pool.tick(bench.now).is_empty());
@@ -175,7 +175,8 @@ fn an_upgraded_connection_may_be_silent() {
 fn what_it_had_is_one_event() {
     let mut bench = stalling(2);
     let held = bench.stall_a(192);
-    let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Stalled, bench.now).0).collect();
+    let events: Vec<_> =
+        held.into_iter().filter_map(|l| l.settle(Outcome::Stalled, bench.now).event).collect();
     assert!(events.is_empty(), "{events:?}");
     let node = bench.snapshot("a");
     assert_eq!((node.in_flight, node.ejections, node.recent_failures), (0, 1, 0));
@@ -370,19 +371,19 @@ fn who_waits_for_it_is_woken_and_who_asks_later_is_told_at_once() {
 fn an_attempt_may_be_silent_for_a_while() {
     let mut bench = stalling(2);
     let slow = bench.on("a");
-    slow.may_be_silent();
+    slow.pause_stall();
     bench.at(600.0);
     bench.serve("b");
     assert!(bench.pool.tick(bench.now).is_empty());
     let waits = bench.on("a");
     bench.at(630.0);
-    slow.is_at_work(bench.now);
+    slow.resume_stall(bench.now);
     bench.at(659.0);
     bench.serve("b");
     assert!(bench.tick_at(659.9).is_empty());
     assert_eq!(bench.tick_at(660.0).len(), 1, "the other one has waited since 600");
     assert!(slow.is_given_up() && waits.is_given_up());
-    slow.is_at_work(bench.now);
+    slow.resume_stall(bench.now);
     bench.pass(30.0);
     bench.ask(true);
     bench.serve("a").expect("back");

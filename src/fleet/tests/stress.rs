@@ -38,7 +38,7 @@ fn held_open_two_equal_nodes_never_differ_by_more_than_one() {
         held
     });
     look();
-    let tickets: HashSet<_> = held.iter().map(|lease| lease.ticket).collect();
+    let tickets: HashSet<_> = held.iter().map(|lease| lease.slot.ticket).collect();
     assert_eq!(tickets.len(), LEASES, "each once");
     let counted: u32 = ["a", "b"].map(|name| bench.snapshot(name).in_flight).iter().sum();
     assert_eq!(counted as usize, LEASES, "none lost");

@@ -56,3 +56,16 @@ fn one_that_cannot_use_a_slot_does_not_keep_it_from_another() {
     assert!(is_woken(other));
     assert!(bench.lease().is_ok());
 }
+
+/// Those that wait may have been asleep since before it refused.
+#[test]
+fn a_node_that_refused_a_connection_wakes_as_many_as_it_has_room_for_when_it_may_be_taken_again() {
+    let mut bench =
+        Bench::of(conf(vec![config::Node { max_in_flight: Some(2), ..node("a", "10.0.0.1", 1) }]));
+    bench.on("a").settle(Outcome::Connect, bench.now);
+    let waiting: Vec<_> = (0..3).map(|_| bench.pool.changed(&[])).collect();
+    bench.pool.tick(bench.now);
+    bench.pass(1.0);
+    bench.pool.tick(bench.now);
+    assert_eq!(waiting.into_iter().map(is_woken).collect::<Vec<_>>(), [true, true, false]);
+}

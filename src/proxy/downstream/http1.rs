@@ -69,7 +69,8 @@ impl Client for Http1 {
     async fn begin(&mut self, start: Start<'_>, chunk: Bytes, ended: bool) -> Result<(), Unwritten> {
         let Start { head, ours, closes } = start;
         let (keeps, date) = (self.keeps && !closes, get_cached_date());
-        let (wire, coding, keeps) = write_response(head, ours, self.asked, keeps, date.to_str().unwrap_or_default());
+        let (wire, coding, keeps) =
+            write_response(head, ours, self.asked, keeps, date.to_str().unwrap_or_default());
         (self.coding, self.keeps) = (coding, keeps);
         self.sent.status = Some(head.status);
         self.send(&wire, &chunk, ended).await

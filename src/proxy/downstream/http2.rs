@@ -83,7 +83,8 @@ fn head(Start { head, ours, .. }: Start<'_>) -> Result<ResponseHeader> {
         }
     }
     for (name, value) in ours {
-        header.insert_header(http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?, *value)?;
+        header
+            .insert_header(http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?, *value)?;
     }
     Ok(header)
 }

@@ -189,6 +189,10 @@ impl Peek for Lent {}
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::super::wire::{READ_SIZE, TOGETHER_MAX};
     use super::*;
     use pingora::protocols::l4::stream::Stream as Tcp;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

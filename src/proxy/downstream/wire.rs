@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
-const TOGETHER_MAX: usize = 4096;
+pub const TOGETHER_MAX: usize = 4096;
 /// What is read at a time of what the client sends too early.
-const READ_SIZE: usize = 4096;
+pub const READ_SIZE: usize = 4096;
 /// Most reads of that before the connection is closed.
 const DRAIN_READS: usize = 16;
 /// What a client sends before it has its answer is kept up to this size, in bytes.

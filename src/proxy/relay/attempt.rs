@@ -194,7 +194,9 @@ async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Resul
             }
             Err(ReadError::Silent) => return Err(Outcome::Timeout),
             // nobody took the request, if the connection had been kept for a while
-            Err(ReadError::Closed | ReadError::Broken) if !exchange.has_begun() => return Err(Outcome::Stale),
+            Err(ReadError::Closed | ReadError::Broken) if !exchange.has_begun() => {
+                return Err(Outcome::Stale);
+            }
             Err(ReadError::Closed | ReadError::Broken) => return Err(Outcome::Reset),
         }
     }

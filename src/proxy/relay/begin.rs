@@ -81,16 +81,16 @@ async fn begin(
     };
     let ended = answer.ended && failed.is_none();
     let written = if is_continuation {
-        if start.is_empty() && !ended { Ok(false) } else { patiently(attempt, client.write(start, ended)).await }
+        if start.is_empty() && !ended {
+            Ok(false)
+        } else {
+            patiently(attempt, client.write(start, ended)).await
+        }
     } else {
         let node = &attempt.node().name;
         let served_by = ServedBy::new(&request.caller, node, request.journey.attempts());
         let ours = served_by.fields();
-        let head = Start {
-            head: &answer.head,
-            ours: ours.as_slice(),
-            closes: gateway.live.is_stopping(),
-        };
+        let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
         patiently(attempt, client.begin(head, start, ended)).await
     };
     let waited = written.map_err(client_error)?;

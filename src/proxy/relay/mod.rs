@@ -40,7 +40,11 @@ pub async fn serve_http1(gateway: Gateway, mut request: Box<Request>, mut client
 }
 
 /// Serves a request within its session.
-pub async fn serve_http2(gateway: &Gateway, mut request: Box<Request>, client: &mut impl Client) -> Result<()> {
+pub async fn serve_http2(
+    gateway: &Gateway,
+    mut request: Box<Request>,
+    client: &mut impl Client,
+) -> Result<()> {
     let ending = serve(gateway, &mut request, client).await;
     if end(gateway, *request, client, ending).await {
         return Ok(());
@@ -135,18 +139,14 @@ async fn once(
         }
     };
     let idle = request.journey.member().conf.timeouts.idle;
-    if let (How::Whole | How::Declined { .. }, Some((address, stream))) = (&how, answer.node.into_reusable()) {
+    if let (How::Whole | How::Declined { .. }, Some((address, stream))) = (&how, answer.node.into_reusable())
+    {
         gateway.connections.keep(address, stream, idle);
     }
     how
 }
 
-async fn give(
-    gateway: &Gateway,
-    request: &Request,
-    fallback: Fallback,
-    client: &mut impl Client,
-) -> Ending {
+async fn give(gateway: &Gateway, request: &Request, fallback: Fallback, client: &mut impl Client) -> Ending {
     match begin::give(gateway, request, fallback, client).await {
         Ok(()) => Ending::Whole,
         Err(_) => Ending::Left,

@@ -75,11 +75,7 @@ pub async fn seek<H>(
 }
 
 /// Another pool for a request whose pool a reload took away.
-fn reroute(
-    gateway: &Gateway,
-    caller: &mut Caller,
-    routed: &Routed<'_>,
-) -> Result<(Member, Repeat), Failure> {
+fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Result<(Member, Repeat), Failure> {
     let fleet = gateway.live.fleet();
     let (member, repeat) = match routed {
         Routed::Whole { body, method, path } => {

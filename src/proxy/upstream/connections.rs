@@ -18,7 +18,6 @@ use pingora::services::background::BackgroundService;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-
 /// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
 /// data unacknowledged, or take none; Linux measures unanswered keep-alive probes against it too.
 pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::conn::{Conn, Seen};
-use super::handle::{Phase, Shared};
 use super::options::{Load, Target};
+use super::progress::{Phase, Shared};
 use super::record::{Failure, Record};
 use super::report::{RECORDS_MAX, Report};
 use super::tally::Tally;

@@ -13,6 +13,7 @@ mod conn;
 mod framing;
 mod handle;
 mod options;
+mod progress;
 mod record;
 mod report;
 mod sizes;
@@ -21,8 +22,9 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use handle::{Counts, LoadHandle};
+pub use handle::LoadHandle;
 pub use options::{Ask, Load, Target};
+pub use progress::Counts;
 pub use record::{Failure, Record};
 pub use report::{Percentiles, Report};
 pub use sizes::Sizes;

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use fastrand::Rng;
 use http::Uri;
 
-use super::handle::LoadHandle;
 use super::sizes::Sizes;
 use crate::sim::text::mix;
 
@@ -71,11 +70,6 @@ impl Load {
             again_if_stale: false,
             seed: 0,
         }
-    }
-
-    /// Starts the clients on the current tokio runtime.
-    pub fn start(self) -> LoadHandle {
-        LoadHandle::start(self)
     }
 }
 

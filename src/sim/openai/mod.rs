@@ -1,5 +1,6 @@
 //! The OpenAI API, with an engine's manners: chat and text completions, streamed or whole.
 
+mod errors;
 mod manners;
 mod plan;
 mod render;
@@ -7,30 +8,24 @@ mod reply;
 mod request;
 mod stream;
 
-pub use reply::{ApiError, error_json, models};
+pub use errors::{ApiError, error_json};
+pub use reply::models;
+pub use request::Kind;
 pub use stream::TokenStream;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::body::{Content, Flight};
+use super::answer::{Answer, cut, error_answer, json_answer, never};
+use super::body::Content;
 use super::engine::{End, Sequence};
 use super::fault::FaultKind;
-use super::service::{self, Answer, cut, json_answer, never};
+use super::flight::Flight;
 use super::stats::add;
 use super::wire::Cut;
+use errors::{DEAD_ENGINE, QUEUE_FULL};
 use plan::{Ending, Plan};
 use render::Render;
-
-/// Which of the two generation endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Chat,
-    Completion,
-}
-
-const DEAD_ENGINE: &str = "EngineCore encountered an issue. See stack trace (above) for the root cause.";
-const QUEUE_FULL: &str = "The request queue is full.";
 
 /// Answers a generation request; `fault` is what strikes it after the head.
 pub async fn generate(
@@ -86,7 +81,7 @@ async fn whole(
             Ok(answer)
         }
         (_, Ending::Error { code }) => {
-            Ok(service::error_answer(code, error_json(code, "InternalServerError", DEAD_ENGINE)))
+            Ok(error_answer(code, error_json(code, "InternalServerError", DEAD_ENGINE)))
         }
         (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full) => {
             add(&shared.counters.succeeded, 1);

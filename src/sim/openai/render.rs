@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::super::options::Options;
 use super::super::stamp;
 use super::super::text::Prompt;
-use super::Kind;
+use super::errors::error_json;
 use super::manners::Manners;
-use super::request::GenerationRequest;
+use super::request::{GenerationRequest, Kind};
 
 pub const DONE: &str = "data: [DONE]\n\n";
 
@@ -178,5 +178,5 @@ impl Render {
 
 /// An error as an event of a stream.
 pub fn error_event(code: u16, kind: &str, message: &str) -> Bytes {
-    Bytes::from(format!("data: {}\n\n", super::error_json(code, kind, message)))
+    Bytes::from(format!("data: {}\n\n", error_json(code, kind, message)))
 }

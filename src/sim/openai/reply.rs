@@ -3,25 +3,10 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::super::service::{Answer, error_answer, json_answer};
-
-/// A request that gets an OpenAI-shaped error.
-#[derive(Debug)]
-pub struct ApiError {
-    status: StatusCode,
-    message: String,
-}
+use super::super::answer::{Answer, error_answer, json_answer};
+use super::errors::{ApiError, error_json};
 
 impl ApiError {
-    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        ApiError { status, message: message.into() }
-    }
-
-    /// 400.
-    pub fn bad(message: impl Into<String>) -> Self {
-        ApiError::new(StatusCode::BAD_REQUEST, message)
-    }
-
     pub fn into_answer(self) -> Answer {
         let kind = match self.status {
             StatusCode::NOT_FOUND => "NotFoundError",
@@ -32,11 +17,6 @@ impl ApiError {
         let code = self.status.as_u16();
         error_answer(code, error_json(code, kind, &self.message))
     }
-}
-
-/// `{"error": {"message", "type", "param", "code"}}`
-pub fn error_json(code: u16, kind: &str, message: &str) -> String {
-    json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
 }
 
 /// `GET /v1/models`

@@ -5,10 +5,17 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::super::text::{Prompt, push_ids};
-use super::{ApiError, Kind};
+use super::errors::ApiError;
 
 /// vLLM's own default for completions.
 const MAX_TOKENS_DEFAULT: u32 = 16;
+
+/// Which of the two generation endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Chat,
+    Completion,
+}
 
 /// A request that was understood.
 pub struct GenerationRequest {

@@ -5,13 +5,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::super::body::Flight;
 use super::super::engine::{End, Next, Sequence};
+use super::super::flight::Flight;
 use super::super::stats::add;
 use super::super::wire::Cut;
+use super::errors::{DEAD_ENGINE, QUEUE_FULL};
 use super::plan::{Ending, Plan};
 use super::render::{DONE, Render, error_event};
-use super::{DEAD_ENGINE, QUEUE_FULL};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {

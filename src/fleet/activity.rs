@@ -11,7 +11,7 @@ use crate::balance::learned::Work;
 
 /// One node's; its leases hold it too.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Activity {
     base: Instant,
     /// Nanoseconds from `base` to the last sign of life, and one; 0: none yet.
     last: AtomicU64,
@@ -35,7 +35,7 @@ impl Done {
     }
 }
 
-impl Pulse {
+impl Activity {
     pub fn new(now: Instant) -> Self {
         Self {
             base: now,

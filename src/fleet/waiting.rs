@@ -1,0 +1,68 @@
+//! The requests that wait for a node: whom a free slot wakes, and whom a change of a node wakes.
+
+use event_listener::{Event, EventListener, IntoNotification};
+
+use super::key::Key;
+
+/// The two queues of a pool's waiting requests.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Requests that can use any slot.
+    unbound: Event,
+    /// Requests that have tried nodes, and may have no use for a slot on those.
+    choosy: Event,
+}
+
+impl Waiting {
+    pub fn new() -> Self {
+        Self { unbound: Event::new(), choosy: Event::new() }
+    }
+
+    /// Resolves when this request is woken. A request that has `tried` nodes waits in a queue of its own: it would use up
+    /// the wake-up of a slot that it cannot take, and another request that can would sleep on.
+    pub fn changed(&self, tried: &[Key]) -> EventListener {
+        if tried.is_empty() { self.unbound.listen() } else { self.choosy.listen() }
+    }
+
+    /// So many slots are free: wakes as many of those that can use any, and all that may be able to use one.
+    pub fn wake(&self, slots: usize) {
+        // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
+        self.unbound.notify(slots.additional());
+        self.choosy.notify(usize::MAX);
+    }
+
+    /// A node has changed, which may concern everybody.
+    pub fn wake_all(&self) {
+        self.unbound.notify(usize::MAX);
+        self.choosy.notify(usize::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use event_listener::Listener;
+
+    use super::*;
+
+    /// Each row: how many requests of each kind wait, how many slots come back, and how many of each kind are woken.
+    #[test]
+    fn slots_wake_as_many_as_can_use_any_and_all_that_may() {
+        let tried = [Key { place: 0, serial: 1 }];
+        type Row = ([usize; 2], usize, [usize; 2]);
+        let table: [Row; 4] =
+            [([3, 3], 1, [1, 3]), ([3, 3], 2, [2, 3]), ([1, 0], 2, [1, 0]), ([0, 2], 1, [0, 2])];
+        for (waiting, slots, want) in table {
+            let queues = Waiting::new();
+            let unbound: Vec<_> = (0..waiting[0]).map(|_| queues.changed(&[])).collect();
+            let choosy: Vec<_> = (0..waiting[1]).map(|_| queues.changed(&tried)).collect();
+            queues.wake(slots);
+            let woken = [unbound, choosy].map(|listeners| {
+                let is_woken = |listener: EventListener| listener.wait_timeout(Duration::ZERO).is_some();
+                listeners.into_iter().filter_map(|listener| is_woken(listener).then_some(())).count()
+            });
+            assert_eq!(woken, want, "{waiting:?} wait, {slots} slots");
+        }
+    }
+}

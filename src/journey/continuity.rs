@@ -1,0 +1,40 @@
+//! The client's part of a response, and whether another node can go on with it.
+
+use bytes::Bytes;
+
+use crate::resume::{Refused, Story};
+
+/// What has gone to the client.
+#[derive(Debug)]
+pub(super) enum ClientHas {
+    Nothing,
+    /// At least the head.
+    Part(Continuity),
+}
+
+/// Whether another node can go on with a response that breaks off.
+#[derive(Debug)]
+pub enum Continuity {
+    /// Nobody asked for it.
+    Never,
+    No(Refused),
+    Possible(Box<Continued>),
+}
+
+/// A stream that can be continued.
+#[derive(Debug)]
+pub struct Continued {
+    pub(super) story: Story,
+    /// How the client's stream ends if nobody goes on, once it has broken off.
+    pub(super) closing_event: Bytes,
+}
+
+impl Continuity {
+    /// From the stream's beginning on: what the client will have heard of it, or why it cannot be told further.
+    pub fn of(story: Result<Story, Refused>) -> Self {
+        match story {
+            Ok(story) => Self::Possible(Box::new(Continued { story, closing_event: Bytes::new() })),
+            Err(why) => Self::No(why),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What is known of a request on its way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::continuity::{ClientHas, Continuity};
+use super::ending::{Ending, Tried};
+use crate::fleet::{Charge, Event, Key, Member, Suspects};
+use crate::outcome::Outcome;
+use crate::resume::Story;
+use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
+
+/// One request's way.
+#[derive(Debug)]
+pub struct Journey<H> {
+    pub(super) member: Member,
+    /// A POST makes a node work. How fast a list of models comes says nothing of the engine.
+    pub(super) is_work: bool,
+    pub(super) repeat: Repeat,
+    /// Nodes that had their try, in the order of their last tries.
+    pub(super) tried: Vec<Key>,
+    /// Times that it was sent; each part of a resumed stream is counted anew.
+    pub(super) sent: u32,
+    pub(super) deaths: Deaths,
+    /// Failures charged to nodes that may be the request's own fault.
+    pub(super) suspects: Suspects,
+    pub(super) search: Search,
+    /// The last failed response, in case no better one comes.
+    pub(super) fallback: Option<H>,
+    pub(super) client: ClientHas,
+    pub(super) records: Vec<Tried>,
+    pub(super) note: Option<&'static str>,
+    pub(super) events: Vec<Event>,
+}
+
+/// How the search for a node stands.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Since when the request has reached no node, though it has tried all that could be used.
+    pub stranded: Option<Instant>,
+    /// Since when the search under way has found nothing.
+    pub began: Option<Instant>,
+    /// It waits for the pool to change.
+    pub waits: bool,
+    /// How long searches took that had to wait.
+    pub queued: Duration,
+}
+
+impl<H> Journey<H> {
+    pub fn new(member: Member, is_work: bool, repeat: Repeat) -> Self {
+        Self {
+            member,
+            is_work,
+            repeat,
+            tried: Vec::new(),
+            sent: 0,
+            deaths: Deaths::default(),
+            suspects: Suspects::default(),
+            search: Search::default(),
+            fallback: None,
+            client: ClientHas::Nothing,
+            records: Vec::new(),
+            note: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// The pool, with the settings of the generation that the request keeps.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
+    pub fn repeat(&self) -> Repeat {
+        self.repeat
+    }
+
+    /// Whether the client has a part of the response, and another node than the first goes on with it.
+    pub fn is_continuing(&self) -> bool {
+        self.story().is_some_and(Story::is_continued)
+    }
+
+    /// Whether its body may still have to be sent to a node.
+    pub fn needs_body(&self) -> bool {
+        match &self.client {
+            ClientHas::Nothing => true,
+            ClientHas::Part(Continuity::Possible(continued)) => continued.story.lost().is_none(),
+            ClientHas::Part(_) => false,
+        }
+    }
+
+    pub fn has_begun(&self) -> bool {
+        matches!(self.client, ClientHas::Part(_))
+    }
+
+    fn story(&self) -> Option<&Story> {
+        match &self.client {
+            ClientHas::Part(Continuity::Possible(continued)) => Some(&continued.story),
+            _ => None,
+        }
+    }
+
+    /// What the client has heard of a stream that can be continued.
+    pub fn story_mut(&mut self) -> Option<&mut Story> {
+        match &mut self.client {
+            ClientHas::Part(Continuity::Possible(continued)) => Some(&mut continued.story),
+            _ => None,
+        }
+    }
+
+    /// The head goes to the client: from here on the request is never repeated, only continued.
+    pub fn begin(&mut self, continuity: Continuity) {
+        if let ClientHas::Nothing = self.client {
+            self.client = ClientHas::Part(continuity);
+            self.fallback = None;
+        }
+    }
+
+    /// Goes on in another generation's pool, where it has tried no node.
+    pub fn reroute(&mut self, member: Member, repeat: Repeat) {
+        self.member = member;
+        self.repeat = repeat;
+        self.tried.clear();
+        self.suspects.clear();
+    }
+
+    /// How many nodes were asked, with the one under way.
+    pub fn attempts(&self) -> usize {
+        self.records.len() + 1
+    }
+
+    /// Why it ended as it did, where the status does not say it.
+    pub fn note(&self) -> Option<&'static str> {
+        self.note
+    }
+
+    /// Each attempt that has ended, for the log.
+    pub fn take_records(&mut self) -> Vec<Tried> {
+        std::mem::take(&mut self.records)
+    }
+
+    /// How long it was without a node.
+    pub fn queued(&self) -> Duration {
+        self.search.queued
+    }
+
+    /// What has happened to nodes since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Nodes that it has been sent to, or that refused it.
+    pub fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    pub fn deaths(&self) -> u32 {
+        self.deaths.count()
+    }
+
+    pub(super) fn record(&mut self, node: &Arc<str>, status: Option<u16>, outcome: Outcome) {
+        self.records.push(Tried { node: Arc::clone(node), status, outcome });
+    }
+
+    /// Another node, or stop, as long as the client has nothing of this attempt.
+    pub(super) fn decide(&self, outcome: Outcome, status: Option<u16>) -> Verdict {
+        let (sent, deaths) = (self.sent, self.deaths.count());
+        let facts = Facts { outcome, status, sent, deaths, repeat: self.repeat };
+        retry::decide(&self.member.conf.retry, &facts)
+    }
+
+    /// The ending of a stream that broke off and that nobody continues.
+    pub(super) fn broken(&mut self, note: &'static str) -> Option<Ending> {
+        let ClientHas::Part(continuity) = &mut self.client else { return None };
+        let closing_event = match continuity {
+            Continuity::Possible(continued) => std::mem::take(&mut continued.closing_event),
+            Continuity::Never | Continuity::No(_) => Bytes::new(),
+        };
+        self.note = Some(note);
+        Some(Ending::Broken { closing_event })
+    }
+
+    /// A node serves the request: if two have answered it with 5xx, it was the nodes after all. Known when its head is
+    /// there, for the end may be hours away.
+    pub(super) fn served(&mut self, now: Instant) {
+        let reinstated = self.suspects.served();
+        self.events.extend(reinstated.filter_map(|charge| self.member.pool.charge_again(charge, now)));
+    }
+
+    /// It may be the request: a 5xx that a second node gives too is withdrawn from both.
+    pub(super) fn suspect(&mut self, charge: Option<Charge>, now: Instant) {
+        let Some(charge) = charge else { return };
+        let withdrawn = self.suspects.charged(charge);
+        self.events.extend(withdrawn.filter_map(|charge| self.member.pool.take_back(charge, now)));
+    }
+}

@@ -1,0 +1,19 @@
+//! OpenAI's two generation APIs.
+
+/// Which of OpenAI's two generation APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Chat,
+    Completion,
+}
+
+impl Kind {
+    /// Of a path without its query.
+    pub fn of(path: &str) -> Option<Self> {
+        match path {
+            "/v1/chat/completions" | "/chat/completions" => Some(Self::Chat),
+            "/v1/completions" => Some(Self::Completion),
+            _ => None,
+        }
+    }
+}
