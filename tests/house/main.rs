@@ -3,6 +3,7 @@
 mod arrows;
 mod deploy;
 mod figures;
+mod links;
 mod source;
 
 use std::fs;
