@@ -20,4 +20,5 @@ SENTENCES = [
 def told(shown):
     """As a list. `shown` gives the text of one figure."""
     pattern = re.compile(r"\{([^|}]+)\|([^|}]+)\|([^|}]+)\|([^|}]+)\}")
-    return "".join(f"- {pattern.sub(lambda found: shown(*found.groups()), each)}\n" for each in SENTENCES)
+    lines = (" ".join(each.split()) for each in SENTENCES)
+    return "".join(f"- {pattern.sub(lambda found: shown(*found.groups()), line)}\n" for line in lines)
