@@ -11,14 +11,17 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # a cmake that .ci/bootstrap had to bring
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
+PICTURE := src/cli/demo/demo.svg
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engine faults bench build install clean bootstrap
+.PHONY: help demo picture test test-engine faults bench build install clean bootstrap
 
 help:
 	@echo 'make demo         a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
 	@echo 'make test         all checks and tests'
 	@echo 'make test-engine  against real llama.cpp, which it compiles first: minutes (ARGS="record" shows what the engines send)'
-	@echo 'make faults       each way in which a node fails, and what its client sees (UPDATE=1 writes the table into README.md)'
+	@echo 'make faults       each way in which a node fails, and what its client sees (UPDATE=1 writes the table into tests/faults/README.md)'
+	@echo 'make picture      records the demo for README.md: a minute (writes $(PICTURE))'
 	@echo 'make bench        against nginx, HAProxy and a bare proxy: 40 minutes (ARGS="request chunk" runs some of it, --keep keeps it)'
 	@echo 'make build        the release binary: $(TARGET)/release/evenkeel'
 	@echo 'make install      binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
@@ -30,6 +33,10 @@ bootstrap:
 # The release binary: from nothing, the profile without link-time optimisation takes as long, and then `make build` again.
 demo: build
 	@$(TARGET)/release/evenkeel demo $(ARGS)
+
+# Long enough for one crash and the return. It fails, as the demo does, if a client saw a failure.
+picture: build
+	@$(TARGET)/release/evenkeel demo --record $(PICTURE) --seconds 56
 
 test: bootstrap
 	@.ci/test

@@ -1,29 +1,36 @@
-//! `evenkeel check`: says what `run` would say about a config, without running anything.
+//! `evenkeel check`: reports what `run` would report about a config, without running anything.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{Config, Problems};
 
-/// What is wrong is in the input: sysexits' `EX_USAGE`.
+/// The fault is in the input: sysexits' `EX_USAGE`.
 pub const EXIT_BAD_CONFIG: u8 = 64;
 
 /// The option that all commands with a config share.
 #[derive(Debug, clap::Args)]
 pub struct ConfigArg {
-    /// Config file
+    /// Read the config from this file
     #[arg(short, long, value_name = "FILE", default_value = "/etc/evenkeel/evenkeel.yaml")]
     pub config: PathBuf,
 }
 
-/// Check a config file, and name all that is wrong with it.
+const AFTER_HELP: &str = "\
+Example:
+  evenkeel check -c evenkeel.yaml && kill -HUP \"$(pidof evenkeel)\"
+
+Exit codes: 0 the file is good, 2 unknown argument, 64 it is not (the problems are on standard error)";
+
+/// Check a config file and report every problem
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArg,
 }
 
-/// Exits with 0 when the file is good; else with 64 and all problems on standard error.
+/// Exits with 0 if the file is good, else with 64 and all problems on standard error.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let path = &args.config.config;
     match Config::load(path) {

@@ -11,9 +11,19 @@ use clap::{Parser, Subcommand};
 
 use crate::server::signals;
 
-/// A load-balancing gateway for the machines that serve large language models.
+const AFTER_HELP: &str = "\
+Examples:
+  evenkeel demo                       See it work: a node crashes, and no client notices
+  evenkeel check -c evenkeel.yaml     Report every problem of a config
+  evenkeel run -c evenkeel.yaml       Run the gateway
+  kill -HUP PID                       Make it read the config again
+
+Exit codes: 0 success, 1 failure, 2 unknown argument, 64 the config or an address cannot be used.
+`evenkeel run --help` lists the signals. conf/evenkeel.yaml explains every key of the config.";
+
+/// A load-balancing gateway for LLM inference servers
 #[derive(Debug, Parser)]
-#[command(version, about, long_about = None, arg_required_else_help = true)]
+#[command(version, about, long_about = None, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Args {
     #[command(subcommand)]
     command: Command,

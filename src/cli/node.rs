@@ -12,62 +12,70 @@ use crate::sim::{Fault, Loading, Node, Options, StepTimes};
 
 /// The arguments are wrong, or the address cannot be had (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
+const AFTER_HELP: &str = "\
+Examples:
+  evenkeel node --listen 127.0.0.1:9001 --name a
+  evenkeel node --listen 127.0.0.1:9002 --name b --speed 0.33 --fault status:500,times=3
 
-/// Runs a simulated inference node: an OpenAI-compatible server that needs no accelerator
+SIGTERM and SIGINT end it.
+Exit codes: 0 ended by a signal, 1 cannot start, 2 unknown argument, 64 cannot listen on this address";
+
+/// Run a simulated inference node: an OpenAI-compatible server that needs no accelerator
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub struct NodeArgs {
-    /// Where to listen; port 0 takes a free one
+    /// Listen on this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
     listen: SocketAddr,
-    /// Told in the x-sim-node response header
+    /// Send this name in the x-sim-node response header
     #[arg(long, default_value = "sim")]
     name: String,
-    /// The model that /v1/models lists
+    /// List this model in /v1/models
     #[arg(long, default_value = "sim")]
     model: String,
-    /// Whose manners its events have: vllm, sglang, llamacpp
+    /// Send events in the style of this engine: vllm, sglang or llamacpp
     #[arg(long, default_value = "vllm", value_parser = engine)]
     engine: Engine,
-    /// Time of an engine step (one token of every running sequence)
+    /// Take this long for an engine step (one token of every running sequence)
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = duration)]
     step_base: Duration,
-    /// What each running sequence adds to a step
+    /// Add this much to a step for each running sequence
     #[arg(long, value_name = "TIME", default_value = "0.1ms", value_parser = duration)]
     step_per_seq: Duration,
-    /// 1 is normal, 0.33 is three times slower
+    /// Run at this speed: 1 is normal, 0.33 is three times slower
     #[arg(long, default_value = "1", value_parser = speed)]
     speed: f64,
-    /// Sequences that run at once; more wait in line
+    /// Run this many sequences at once; the rest wait in line
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_seqs: usize,
-    /// Sequences that may wait in line; more get 503 [default: no limit]
+    /// Let this many sequences wait in line; more get 503 [default: no limit]
     #[arg(long, value_name = "N")]
     max_queued: Option<usize>,
-    /// Close connections that were idle for this long, or "off"
+    /// Close connections that have been idle for this long; "off" keeps them open
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = keepalive)]
     keepalive: Keepalive,
     /// Crash once, this long after the start
     #[arg(long, value_name = "TIME", value_parser = duration)]
     crash_after: Option<Duration>,
-    /// Crash again and again, this long after the node has come up
+    /// Crash again and again, each time this long after the node has come up
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "crash_after")]
     crash_every: Option<Duration>,
-    /// How long the node is away after a crash
+    /// Stay down this long after a crash
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     startup: Duration,
-    /// While starting up: refuse connections (vLLM), or listen and answer 503 (llama.cpp)
+    /// Refuse connections while starting up (vLLM), or listen and answer 503 (llama.cpp)
     #[arg(long, value_enum, default_value = "refuse")]
     loading: LoadingArg,
-    /// A fault from the start, such as "status:500,times=3", "die:10,every=5" or JSON; may be repeated
+    /// Inject a fault from the start, such as "status:500,times=3", "die:10,every=5" or JSON; may be repeated
     #[arg(long, value_name = "FAULT", value_parser = str::parse::<Fault>)]
     fault: Vec<Fault>,
-    /// Each token's event says when it was sent, so that a client on this machine knows how long it was under way
+    /// Put the time of sending into each token's event, so that a client on this machine can measure the delay
     #[arg(long)]
     stamp: bool,
     /// Obey the x-sim-fault request header
     #[arg(long)]
     header_faults: bool,
-    /// Threads that serve
+    /// Serve on this many threads
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
 }

@@ -7,15 +7,29 @@ use super::check::{ConfigArg, refused};
 use crate::config::Config;
 use crate::server::{Options, Server, signals, stop_handle};
 
-/// Run the gateway.
+const AFTER_HELP: &str = "\
+Signals:
+  SIGHUP           Read the config again and reopen the access log; a bad config changes nothing
+  SIGTERM, SIGINT  Stop accepting and finish requests in flight within drain_timeout; a second one ends at once
+  SIGQUIT          Hand the listening sockets over to a process started with --upgrade, then finish open requests
+
+Examples:
+  evenkeel run -c evenkeel.yaml
+  evenkeel run -c evenkeel.yaml --upgrade & kill -QUIT \"$OLD_PID\"
+
+The gateway's own log goes to standard error; RUST_LOG=evenkeel=debug makes it say more.
+Exit codes: 0 stopped with all requests finished, 1 requests were cut, 2 unknown argument, 64 the config cannot be used";
+
+/// Run the gateway
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// Take the listening sockets over from the process that runs now; then send that one SIGQUIT
+    /// Take over the listening sockets of the running process (then send it SIGQUIT)
     #[arg(long)]
     upgrade: bool,
-    /// Where sockets are handed over [default: upgrade.sock in $RUNTIME_DIRECTORY, else one in /tmp per port]
+    /// Hand sockets over through this path [default: upgrade.sock in $RUNTIME_DIRECTORY, else one in /tmp per port]
     #[arg(long, value_name = "PATH")]
     upgrade_sock: Option<PathBuf>,
 }

@@ -1,22 +1,25 @@
-"""From rounds to medians and ratios, and from kept results to README.md."""
+"""From rounds to medians and ratios, and from kept results to the figures in this folder's README.md and the project's."""
 
 import json
 import re
 import statistics
 
+import words
 from machine import HERE, ROOT
 
 RESULTS = HERE / "results"
-README = ROOT / "README.md"
-BEGIN = "<!-- figures: `tests/bench/run --readme` writes this table from tests/bench/results -->"
-END = "<!-- figures: end -->"
+# the end of a commit's name, where src had uncommitted changes
+CHANGED = "-changed"
+# what is written from them: the file, and the marks between which it is written
+TABLE = HERE / "README.md", "<!-- figures: `tests/bench/run --readme` writes this table from tests/bench/results -->", "<!-- figures: end -->"
+WORDS = ROOT / "README.md", "<!-- words: `tests/bench/run --readme` writes these figures from tests/bench/results -->", "<!-- words: end -->"
 # fewer rounds, or others on the machine, and the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
 # Tables of which that many rounds are enough: what they measure differs little from round to round, and takes long.
 FEWER = {"open": 2, "batch": 3}
 BASES = ["nginx-tuned", "floor"]
 
-# README's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
+# the table's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
 KINDS = {
     "round robin": "client-side round robin",
     "nginx-usual": "nginx, the usual config",
@@ -102,8 +105,9 @@ def keep(result, shown):
 
 
 def newest():
-    """For each table the newest results that have it."""
+    """For each table the newest results that have it, of commits that anyone can check out."""
     kept = [json.loads(path.read_text()) for path in RESULTS.glob("*.json")]
+    kept = [result for result in kept if not result["circumstances"]["commit"].endswith(CHANGED)]
     found = {}
     for result in sorted(kept, key=lambda result: result["circumstances"]["date"]):
         for name, rounds in result["rounds"].items():
@@ -163,15 +167,29 @@ def version(said):
     return re.search(r"\d+(\.\d+)+", said).group()
 
 
+def readme_words():
+    results = newest()
+    shapes = {"ratio": RATIO, "number": NUMBER, "part": PART}
+    return words.told(lambda name, kind, key, how: cell(results[name][1], kind, key, shapes[how]))
+
+
 def write_readme(only_look):
-    """Puts the table into README.md; says what is wrong with the one that is there if it is only to be looked at."""
-    before = README.read_text()
-    if before.count(BEGIN) != 1 or before.count(END) != 1:
-        return f"README.md has no place for the figures: between {BEGIN!r} and {END!r}"
-    head, rest = before.split(BEGIN)
-    tail = rest.split(END)[1]
-    after = f"{head}{BEGIN}\n{readme_table()}{END}{tail}"
+    """Writes the table and the words; if it is only to look, says which of them are not what the results say."""
+    for place, text in ((TABLE, readme_table()), (WORDS, readme_words())):
+        wrong = write_between(*place, text, only_look)
+        if wrong:
+            return wrong
+    return None
+
+
+def write_between(path, begin, end, text, only_look):
+    before, name = path.read_text(), path.relative_to(ROOT)
+    if before.count(begin) != 1 or before.count(end) != 1:
+        return f"{name} has no place for the figures: between {begin!r} and {end!r}"
+    head, rest = before.split(begin)
+    after = f"{head}{begin}\n{text}{end}{rest.split(end)[1]}"
     if only_look and after != before:
-        return "README.md's figures are not those of the newest results: run `tests/bench/run --readme`"
-    README.write_text(after)
+        return f"the figures in {name} are not those of the newest results: run `tests/bench/run --readme`"
+    if not only_look:
+        path.write_text(after)
     return None

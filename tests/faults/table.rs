@@ -1,4 +1,4 @@
-//! The matrix as a table, for the terminal and the README.
+//! The matrix as a table, for the terminal and for README.md beside this file.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use super::cell::{COMBINATIONS, End};
 use super::rows::{Mode, Row};
 
 const BEGIN: &str = "<!-- faults: `make faults UPDATE=1` writes this table -->\n";
+const README: &str = "tests/faults/README.md";
 const END: &str = "<!-- faults: end -->\n";
 const HEAD: [&str; 6] =
     ["fault", "streaming", "the client saw", "the node was charged with", "another node", "failed"];
@@ -74,12 +75,12 @@ pub fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
     shown.concat()
 }
 
-/// The README has it, or gets it.
+/// README.md beside this file has it, or gets it.
 pub fn compare_with_readme(table: &str, update: bool) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(README);
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("README.md has the marker where the table begins");
-    let (there, after) = rest.split_once(END).expect("README.md has the marker where the table ends");
+    let (before, rest) = text.split_once(BEGIN).expect("the README has the marker where the table begins");
+    let (there, after) = rest.split_once(END).expect("the README has the marker where the table ends");
     if update {
         std::fs::write(&path, [before, BEGIN, table, END, after].concat()).unwrap();
         return;
@@ -87,6 +88,6 @@ pub fn compare_with_readme(table: &str, update: bool) {
     // not assert_eq, which would print both in one line each
     assert!(
         there == table,
-        "the table in README.md is not what the run produced: `make faults UPDATE=1` writes it"
+        "the table in {README} is not what the run produced: `make faults UPDATE=1` writes it"
     );
 }

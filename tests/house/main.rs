@@ -5,6 +5,7 @@ mod circles;
 mod deploy;
 mod figures;
 mod imports;
+mod links;
 mod source;
 
 use std::fs;

@@ -106,10 +106,11 @@ fn an_access_log_that_cannot_be_opened_is_named() {
 fn help_and_mistakes_on_the_command_line() {
     let (code, out, _) = Process::output(&["--help"]);
     assert_eq!(code, 0);
-    for command in ["run", "check", "node"] {
+    assert!(out.contains("Examples:") && out.contains("Exit codes:"), "{out}");
+    for command in ["run", "check", "node", "demo"] {
         assert!(out.contains(&format!("\n  {command} ")), "{out}");
         let (code, out, _) = Process::output(&[command, "--help"]);
-        assert!(code == 0 && out.contains("Usage:"), "{out}");
+        assert!(code == 0 && out.contains("Usage:") && out.contains("Exit codes:"), "{out}");
     }
     let (code, out, _) = Process::output(&["--version"]);
     assert_eq!((code, out.as_str()), (0, concat!("evenkeel ", env!("CARGO_PKG_VERSION"), "\n")));

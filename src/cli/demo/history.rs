@@ -3,16 +3,23 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::picture::Row;
+use super::picture::{Mood, Row};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// More columns than any terminal has.
 const SAMPLES_MAX: usize = 512;
 
+/// A node at one second. Its mood is kept too, so that a curve shows the past in the colours of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub in_flight: u64,
+    pub mood: Mood,
+}
+
 #[derive(Debug, Default)]
 pub struct History {
     next: Duration,
-    nodes: Vec<VecDeque<u64>>,
+    nodes: Vec<VecDeque<Sample>>,
 }
 
 impl History {
@@ -27,12 +34,12 @@ impl History {
             if samples.len() == SAMPLES_MAX {
                 samples.pop_front();
             }
-            samples.push_back(row.in_flight.into());
+            samples.push_back(Sample { in_flight: row.in_flight.into(), mood: row.mood });
         }
     }
 
     /// The last `width` samples of a node, oldest first.
-    pub fn last(&self, place: usize, width: usize) -> Vec<u64> {
+    pub fn last(&self, place: usize, width: usize) -> Vec<Sample> {
         let Some(samples) = self.nodes.get(place) else { return Vec::new() };
         samples.iter().skip(samples.len().saturating_sub(width)).copied().collect()
     }
@@ -40,7 +47,6 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::picture::Mood;
     use super::*;
 
     #[test]
@@ -58,7 +64,8 @@ mod tests {
             };
             history.note(Duration::from_millis(u64::from(tick) * 100), &[row]);
         }
-        assert_eq!(history.last(0, 3), [597, 598, 599]);
+        let last: Vec<_> = history.last(0, 3).iter().map(|sample| sample.in_flight).collect();
+        assert_eq!(last, [597, 598, 599]);
         assert_eq!(history.last(0, 9999).len(), SAMPLES_MAX);
         assert!(history.last(1, 3).is_empty());
     }

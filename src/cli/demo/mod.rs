@@ -11,12 +11,14 @@ mod history;
 mod journal;
 mod picture;
 mod plain;
+mod record;
 mod screen;
 mod setup;
 mod show;
 mod stage;
 mod story;
 mod summary;
+mod svg;
 mod table;
 mod terminal;
 #[cfg(test)]
@@ -25,6 +27,7 @@ mod words;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +37,7 @@ use log::LevelFilter;
 
 use crate::server::signals;
 use plain::Plain;
+use record::Recorder;
 use setup::{Setup, Trouble};
 use show::{Ended, Face};
 use stage::Stage;
@@ -43,23 +47,36 @@ use terminal::Terminal;
 /// How the shell names a program that SIGINT ended.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Show how the gateway works: two simulated nodes, some clients, and a node that crashes
+const AFTER_HELP: &str = "\
+Examples:
+  evenkeel demo
+  evenkeel demo --plain --seconds 60
+
+q, Ctrl-C or SIGTERM ends it; a second signal ends it at once.
+Exit codes: 0 no client saw a failure, 1 one did or the demo cannot start, 2 unknown argument,
+64 cannot listen on this address, 130 ended at once";
+
+/// Show the gateway at work: two simulated nodes, some clients, and a node that crashes
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct DemoArgs {
-    /// Where the gateway listens meanwhile
+    /// Let the gateway listen on this address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
     listen: SocketAddr,
-    /// Lines in place of the live table, as where there is no terminal
+    /// Print lines instead of the live table (the default where there is no terminal)
     #[arg(long)]
     plain: bool,
-    /// End after this time, with a summary [default: at q or Ctrl-C]
+    /// End after this many seconds, with a summary [default: at q or Ctrl-C]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     seconds: Option<u64>,
+    /// Write the table into this file as an animated SVG instead of showing it
+    #[arg(long, value_name = "FILE", hide = true, requires = "seconds", conflicts_with = "plain")]
+    record: Option<PathBuf>,
 }
 
 /// Runs until the time is over, a key or a signal; 1 if any client saw a failure.
 pub fn run(args: &DemoArgs, registered: signals::Registered) -> ExitCode {
-    let table = !args.plain && io::stdout().is_terminal();
+    let table = !args.plain && args.record.is_none() && io::stdout().is_terminal();
     quieten(table);
     match perform(args, table, registered) {
         Ok(code) => code,
@@ -84,16 +101,26 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     });
     let limit = args.seconds.map(Duration::from_secs);
     let mut story = Story::new(setup.times);
-    let mut face =
-        if table { Face::Table(Terminal::open()?) } else { Face::Plain(Plain::new(Box::new(io::stdout()))) };
+    let mut face = match &args.record {
+        Some(_) => Face::Recorder(Recorder::new(limit.unwrap_or(Duration::MAX)).map_err(not_recorded)?),
+        None if table => Face::Table(Terminal::open()?),
+        None => Face::Plain(Plain::new(Box::new(io::stdout()))),
+    };
     let ended = show::show(&mut stage, &mut story, &mut face, limit, &stop);
     let panicked = matches!(&face, Face::Table(terminal) if terminal.has_panicked());
+    if let (Face::Recorder(recorder), Some(path)) = (&face, &args.record) {
+        recorder.save(path).map_err(not_recorded)?;
+    }
     // the summary belongs on the terminal's own screen
     drop(face);
     let summary = stage.end(ended == Ended::Asked)?;
     print(&summary.to_string());
     let code = if summary.is_clean() && !panicked { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok(code)
+}
+
+fn not_recorded(error: io::Error) -> Trouble {
+    Trouble::failure("cannot record", error)
 }
 
 /// What the gateway logs would destroy the table, and beside the lines it would say everything twice.

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Stylize;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Sparkline};
+use ratatui::widgets::{Paragraph, Sparkline, SparklineBar};
 
 use super::about::About;
 use super::history::History;
@@ -16,6 +16,8 @@ use super::words;
 /// From these heights on there is room for more than the table.
 const ROOM_FOR_HISTORY: u16 = 22;
 const ROOM_FOR_SPACE: u16 = 16;
+/// Curves of five lines, and bars that do not touch.
+const ROOM_FOR_ALL: u16 = 33;
 /// From this width on there is a margin.
 const ROOM_FOR_MARGIN: u16 = 46;
 
@@ -34,6 +36,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     let area = Rect { x: margin, width: area.width.saturating_sub(2 * margin), ..area };
     let nodes = u16::try_from(scene.rows.len()).unwrap_or(u16::MAX);
     let space = u16::from(area.height >= ROOM_FOR_SPACE);
+    let gap = u16::from(area.height >= ROOM_FOR_ALL);
     let curve = if area.height >= ROOM_FOR_HISTORY { curve_height(area.height) } else { 0 };
     let history = if curve > 0 { nodes * curve + 2 } else { 0 };
     let totals = totals(scene, area.width);
@@ -42,7 +45,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     let foot_height = u16::try_from(foot.len()).unwrap_or(0);
     let [head, nodes_area, totals_area, curves, events, foot_area] = Layout::vertical([
         Constraint::Length(1 + space),
-        Constraint::Length(nodes + 1 + space),
+        Constraint::Length(nodes + gap * nodes.saturating_sub(1) + 1 + space),
         Constraint::Length(totals_height + space),
         Constraint::Length(history),
         Constraint::Fill(1),
@@ -50,7 +53,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     ])
     .areas(area);
     frame.render_widget(title_line(scene, area.width), head);
-    table::draw(frame, nodes_area, scene.rows, scene.about.clients as u64);
+    table::draw(frame, nodes_area, scene.rows, scene.about.clients as u64, gap);
     frame.render_widget(Paragraph::new(totals), totals_area);
     if curve > 0 {
         draw_curves(frame, scene, curves, curve);
@@ -61,7 +64,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
 
 /// Lines of each node's curve.
 fn curve_height(height: u16) -> u16 {
-    if height >= 34 { 5 } else { 2 }
+    if height >= ROOM_FOR_ALL { 5 } else { 2 }
 }
 
 fn title_line(scene: &Scene<'_>, width: u16) -> Line<'static> {
@@ -96,10 +99,13 @@ fn draw_curves(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, height: u16
         let [name, curve] = Layout::horizontal([Constraint::Length(3), Constraint::Fill(1)]).areas(lane);
         let label = Rect { y: name.y + height - 1, height: 1, ..name };
         frame.render_widget(Line::from(row.name.clone()).bold(), label);
+        // what one node has when the other is gone leaves room too, or the curves would touch
+        let full = scene.about.clients as u64 * 9 / 8;
         let samples = scene.history.last(place, usize::from(curve.width));
-        let spark =
-            Sparkline::default().data(samples).max(scene.about.clients as u64).style(colour(row.mood));
-        frame.render_widget(spark, curve);
+        let bars = samples
+            .into_iter()
+            .map(|sample| SparklineBar::from(sample.in_flight).style(Some(colour(sample.mood))));
+        frame.render_widget(Sparkline::default().data(bars).max(full), curve);
     }
 }
 
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn any_size_can_be_drawn() {
         for width in [1, 2, 3, 5, 9, 20, 45, 46, 47, 76, 80, 300] {
-            for height in (0..24).chain([33, 34, 60]) {
+            for height in (0..24).chain([32, 33, 60]) {
                 let _ = drawn(width, height);
             }
         }

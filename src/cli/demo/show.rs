@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::journal::Journal;
 use super::plain::Plain;
+use super::record::Recorder;
 use super::stage::Stage;
 use super::story::{Cue, Story};
 use super::terminal::{Key, Terminal};
@@ -17,6 +18,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub enum Face {
     Table(Terminal),
     Plain(Plain),
+    /// Nowhere yet: the table goes into a file at the end.
+    Recorder(Recorder),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ pub fn show(
         let shown = match face {
             Face::Table(terminal) => terminal.show(&stage.about, &picture, &journal),
             Face::Plain(plain) => plain.show(&picture, &journal),
+            Face::Recorder(recorder) => recorder.show(&stage.about, &picture, &journal),
         };
         if ending && picture.counts.in_flight == 0 {
             return Ended::InTime;
@@ -74,7 +78,7 @@ pub fn show(
 impl Face {
     fn greet(&mut self, stage: &Stage) -> io::Result<()> {
         match self {
-            Self::Table(_) => Ok(()),
+            Self::Table(_) | Self::Recorder(_) => Ok(()),
             Self::Plain(plain) => plain.greet(&stage.about),
         }
     }
@@ -83,7 +87,7 @@ impl Face {
     fn wait(&mut self) -> bool {
         match self {
             Self::Table(terminal) => terminal.key_within(TICK) == Some(Key::Quit),
-            Self::Plain(_) => {
+            Self::Plain(_) | Self::Recorder(_) => {
                 thread::sleep(TICK);
                 false
             }

@@ -79,7 +79,7 @@ impl Story {
                 self.act = Act::Away;
                 let moved = counted(picture.retried() - retried, "request");
                 let failed = picture.counts.failed - failed;
-                vec![Cue::Say(format!("sees {moved} asked again elsewhere, {failed} failed at clients"))]
+                vec![Cue::Say(format!("sees {moved} retried elsewhere, {failed} failed at clients"))]
             }
             Act::Away if victim.running => {
                 self.act = Act::Running;

@@ -16,8 +16,8 @@ const ROOM_FOR_COUNTS: u16 = 46;
 /// A column: its heading, its width (0: what is left), and the cell of a row.
 type Column<'a> = (&'a str, u16, Box<dyn Fn(&Row) -> Cell<'static> + 'a>);
 
-/// Draws the nodes; a bar of full width stands for `full` requests.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, rows: &[Row], full: u64) {
+/// Draws the nodes, `gap` lines apart; a bar of full width stands for `full` requests.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, rows: &[Row], full: u64, gap: u16) {
     let mut columns = columns(area.width);
     let fixed: u16 = columns.iter().map(|(_, width, _)| width + 1).sum();
     let room = usize::from(area.width.saturating_sub(fixed));
@@ -33,7 +33,8 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, rows: &[Row], full: u64) {
         width => Constraint::Length(*width),
     });
     let widths: Vec<_> = widths.collect();
-    let rows = rows.iter().map(|row| TableRow::new(columns.iter().map(|(.., cell)| cell(row))));
+    let rows =
+        rows.iter().map(|row| TableRow::new(columns.iter().map(|(.., cell)| cell(row))).bottom_margin(gap));
     let rows: Vec<_> = rows.collect();
     frame.render_widget(Table::new(rows, widths).header(header).column_spacing(1), area);
 }

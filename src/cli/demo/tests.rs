@@ -72,7 +72,7 @@ fn a_node_crashes_and_comes_back_and_no_client_notices() {
         "0 failed at clients",
         "demo sees a run again",
         "gateway hears from a",
-        "gateway has a back",
+        "gateway readmits a",
         "demo sees a with its share again",
         "curl -i http://127.0.0.1:",
     ] {

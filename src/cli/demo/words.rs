@@ -27,9 +27,9 @@ pub fn event(event: &Event, slow_start: Duration) -> String {
             format!("ejects {node} until it answers again: {}", why(reason))
         }
         Change::Ejected { reason, time } => format!("ejects {node} for {time:?}: {}", why(reason)),
-        Change::Probing => format!("hears from {node} and lets one request try it"),
+        Change::Probing => format!("hears from {node} and sends it one request"),
         Change::Back { reason } => {
-            format!("has {node} back ({}); its share rises within {slow_start:?}", why(reason))
+            format!("readmits {node} ({}); its share rises within {slow_start:?}", why(reason))
         }
         Change::Accepts | Change::Joined | Change::Draining => format!("{node}: {}", event.change),
     }
@@ -39,7 +39,7 @@ fn why(reason: Reason) -> String {
     match reason {
         Reason::Failures(outcome) => format!("too many failures ({outcome})"),
         Reason::ProbeFailed(outcome) => format!("its probe failed ({outcome})"),
-        Reason::AtWork => "the request is at work".to_owned(),
+        Reason::AtWork => "its probe is at work".to_owned(),
         Reason::Answered => "it answered".to_owned(),
         _ => reason.to_string(),
     }
@@ -76,7 +76,7 @@ mod tests {
         let ejected = said(Change::Ejected { reason, time: Duration::from_secs(5) });
         assert_eq!(ejected, "ejects a for 5s: too many failures (reset)");
         let back = said(Change::Back { reason: Reason::AtWork });
-        assert_eq!(back, "has a back (the request is at work); its share rises within 5s");
+        assert_eq!(back, "readmits a (its probe is at work); its share rises within 5s");
     }
 
     #[test]

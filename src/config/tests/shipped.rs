@@ -38,3 +38,22 @@ fn the_reference_has_every_key() {
         "keys that conf/evenkeel.yaml does not explain"
     );
 }
+
+/// A key that is at its default can be left out: the rest says the same. Lines with a `*` are the rest.
+#[test]
+fn the_reference_marks_what_is_not_a_default() {
+    const REST: &str = "
+server: { listen: 0.0.0.0:9999 }
+pools:
+  vllm:
+    engine: vllm
+    nodes: [{ address: 192.168.0.150:9997, name: a }, { address: 192.168.0.58:9997, name: b }]
+    health: { fail_timeout: 120s }
+    retry: { wait: 180s }
+";
+    let text = fs::read_to_string(conf().join("evenkeel.yaml")).expect("the reference is there");
+    let marked = text.lines().filter(|line| line.contains("# *"));
+    let keys: Vec<_> = marked.filter_map(|line| line.trim().split(':').next()).collect();
+    assert_eq!(keys, ["engine", "name", "name", "fail_timeout", "wait"]);
+    assert_eq!(Config::parse(&text, "a.yaml"), Config::parse(REST, "a.yaml"));
+}

@@ -211,6 +211,17 @@ mod tests {
         bytes
     }
 
+    /// Pingora gives out the stream that a session runs on, and lets it be recognised.
+    #[tokio::test]
+    async fn the_connection_is_found_from_its_session() {
+        let (slot, _client) = connection().await;
+        let session = ServerSession::new_http1(Box::new(slot.lend()));
+        let found = Slot::of(&session).expect("it runs on a lent connection");
+        assert!(Arc::ptr_eq(&found.0, &slot.0));
+        let (not_lent, _other) = tokio::io::duplex(1);
+        assert!(Slot::of(&ServerSession::new_http1(Box::new(not_lent))).is_none());
+    }
+
     #[tokio::test]
     async fn small_writes_go_out_together_and_large_ones_at_once() {
         let (slot, mut client) = connection().await;

@@ -34,6 +34,7 @@ use crate::journey::{Answered, Attempt, Ending, Head, How, Step};
 
 /// Serves a request on a client's own connection, after its session. Gives the connection back if another may come on it.
 pub async fn serve_http1(gateway: Gateway, mut request: Box<Request>, mut client: Http1) -> Option<Wire> {
+    log::debug!("request {}: it goes on without a session", request.caller.request_id);
     let ending = serve(&gateway, &mut request, &mut client).await;
     let is_whole = end(&gateway, *request, &mut client, ending).await;
     is_whole.then(|| client.into_wire()).flatten()
