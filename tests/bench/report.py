@@ -14,7 +14,7 @@ END = "<!-- figures: end -->"
 # fewer rounds, or others on the machine, and the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
 # Tables of which that many rounds are enough: what they measure differs little from round to round, and takes long.
-FEWER = {"open": 2, "batch": 3}
+FEWER = {"open": 2, "waiting": 2, "batch": 3}
 BASES = ["nginx-tuned", "floor"]
 
 # README's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says

@@ -43,8 +43,8 @@ def tables(lab):
         chunk("chunk-2000", lab, 2000, 80),
         chunk("chunk-resume", lab, 500, 20, RESUME),
         memory("memory", lab),
-        memory("memory-resume", lab, RESUME),
-        *(Table(*each) for each in waiting(lab)),
+        memory("memory-resume", lab, RESUME, rounds_max=2),
+        *(Table(*each, rounds_max=FEWER["waiting"]) for each in waiting(lab)),
         Table(
             "latency",
             "100 streams of one event each 20 ms: from the node's sending to the client's reading; one worker thread",
@@ -137,7 +137,7 @@ def chunk(name, lab, streams, interval, kinds=GATEWAYS):
     )
 
 
-def memory(name, lab, kinds=GATEWAYS):
+def memory(name, lab, kinds=GATEWAYS, rounds_max=1000):
     return Table(
         name,
         "2000 open streams, before and during which 5000 requests of 2 KB come and go, against the start; one worker thread",
@@ -149,6 +149,7 @@ def memory(name, lab, kinds=GATEWAYS):
             ("kib_after", "of which are kept 12 s after the last", "{:.1f}"),
             ("start_mib", "MiB at the start", "{:.1f}"),
         ],
+        rounds_max,
     )
 
 
