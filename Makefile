@@ -22,7 +22,7 @@ help:
 	@echo 'make test-engine  against real llama.cpp, which it compiles first: minutes (ARGS="record" shows what the engines send)'
 	@echo 'make faults       each way in which a node fails, and what its client sees (UPDATE=1 writes the table into tests/faults/README.md)'
 	@echo 'make picture      records the demo for README.md: a minute (writes $(PICTURE))'
-	@echo 'make bench        against nginx, HAProxy and a bare proxy: 40 minutes (ARGS="request chunk" runs some of it, --keep keeps it)'
+	@echo 'make bench        against nginx, HAProxy and a bare proxy: 50 minutes (ARGS="request chunk" runs some of it, --keep keeps it)'
 	@echo 'make build        the release binary: $(TARGET)/release/evenkeel'
 	@echo 'make install      binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
 	@echo 'make clean        removes what was built'

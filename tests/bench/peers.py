@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 
 from machine import HERE, free_addresses, running, stop_with
+from programs import BEFORE
 
 TEMPLATES = {
     "nginx-usual": "nginx-usual.conf",
@@ -15,9 +17,12 @@ TEMPLATES = {
     "haproxy": "haproxy.cfg",
     "evenkeel": "evenkeel.yaml",
     "evenkeel-auto": "evenkeel.yaml",
+    "evenkeel-resume": "evenkeel.yaml",
 }
 # lines of evenkeel.yaml that only one of them has
-MORE = {"evenkeel-auto": "weight: auto"}
+MORE = {"evenkeel-auto": "weight: auto", "evenkeel-resume": "engine: vllm\n    retry: { resume: on }"}
+# a node's limit of requests in flight; those beyond it queue, which nginx cannot do
+LIMIT = {"evenkeel": ", max_in_flight: {}", "haproxy": " maxconn {}"}
 INSTANT = ["--step-base", "0", "--step-per-seq", "0", "--max-seqs", "16384"]
 
 
@@ -32,6 +37,8 @@ class Lab:
     def __init__(self, directory, programs, files):
         self.directory = directory
         self.programs = programs
+        # a copy, or the pages of the program that it shares with the gateway would count less in the gateway's `Pss`
+        self.node = shutil.copy(programs.evenkeel, directory / "node")
         # a stream takes two files
         self.streams_max = (files - 256) // 2
 
@@ -40,7 +47,7 @@ class Lab:
         with contextlib.ExitStack() as stack:
             addresses = free_addresses(len(arguments))
             for address, more in zip(addresses, arguments):
-                command = [self.programs.evenkeel, "node", "--listen", address, *more]
+                command = [self.node, "node", "--listen", address, *more]
                 stack.enter_context(running(command, address))
             yield addresses
 
@@ -49,13 +56,13 @@ class Lab:
         """One node that has many addresses: all of 127.0.0.0/8 is this machine."""
         (address,) = free_addresses(1)
         port = address.split(":")[1]
-        command = [self.programs.evenkeel, "node", "--listen", f"0.0.0.0:{port}", *arguments]
+        command = [self.node, "node", "--listen", f"0.0.0.0:{port}", *arguments]
         with running(command, address):
             yield [f"127.0.{1 + number // 250}.{1 + number % 250}:{port}" for number in range(count)]
 
     @contextlib.contextmanager
-    def gateway(self, kind, nodes, workers=None):
-        """As many worker threads as there are cores, or as many as are asked for."""
+    def gateway(self, kind, nodes, workers=None, limit=None):
+        """As many worker threads as there are cores, or as many as are asked for; `limit`: of the requests of each node."""
         workers = workers or os.cpu_count()
         (listen,) = free_addresses(1)
         programs = self.programs
@@ -64,9 +71,9 @@ class Lab:
             command = [programs.floor, "--listen", listen, "--threads", workers]
             command += [word for node in nodes for word in ("--node", node)]
         else:
-            config = self.config(kind, listen, nodes, workers)
+            config = self.config(kind, listen, nodes, workers, limit)
         if kind.startswith("evenkeel"):
-            command = [programs.evenkeel, "run", "-c", config]
+            command = [programs.binary(kind), "run", "-c", config]
         elif kind.startswith("nginx"):
             command = [programs.nginx, "-p", self.directory, "-c", config, "-g", "daemon off;"]
             options["env"] = programs.nginx_env
@@ -77,7 +84,8 @@ class Lab:
         with running(command, listen, **options) as process:
             yield listen, process.pid
 
-    def config(self, kind, listen, nodes, workers):
+    def config(self, kind, listen, nodes, workers, limit=None):
+        kind = kind.removesuffix(BEFORE)
         name = TEMPLATES[kind]
         # HAProxy counts clients, and does not start with more than it has files for; nginx counts both sides, and drops
         # clients when fewer than a sixteenth are left
@@ -90,6 +98,7 @@ class Lab:
             # one for each node at least, or nginx connects anew for each request
             "KEPT": max(256, len(nodes)),
             "MORE": MORE.get(kind, ""),
+            "LIMIT": LIMIT[kind].format(limit) if limit else "",
         }
         lines = []
         for line in (HERE / name).read_text().splitlines():
@@ -106,10 +115,11 @@ class Lab:
         return config
 
     def knows(self, kind):
-        """Whether the binary takes this config: an older one may not."""
+        """Whether all binaries take this config: an older one may not."""
         config = self.config(kind, "127.0.0.1:1", ["127.0.0.1:2"], 1)
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.call([self.programs.evenkeel, "check", "-c", config], **quiet) == 0
+        binaries = filter(None, [self.programs.evenkeel, self.programs.before])
+        return all(subprocess.call([binary, "check", "-c", config], **quiet) == 0 for binary in binaries)
 
     def load_command(self, targets, options):
         command = [self.programs.load]
@@ -125,9 +135,9 @@ class Lab:
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
     @contextlib.contextmanager
-    def held(self, targets, count, ramp, within=60):
+    def held(self, targets, count, ramp, within=60, **more):
         """So many requests that are under way, and stay so."""
-        options = {"count": count, "concurrency": count, "body": 512, "ramp": ramp}
+        options = {"count": count, "concurrency": count, "body": 512, "ramp": ramp, **more}
         with self.watched(targets, options) as held:
             held.wait_for("in_flight", count, within + ramp)
             yield held

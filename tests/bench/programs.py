@@ -10,6 +10,8 @@ import sys
 from machine import ROOT, output, stop_with
 
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+# The same kind of gateway, run by the binary of EVENKEEL_BEFORE.
+BEFORE = "-before"
 # what Debian's packages need beyond a minimal system
 PACKAGES = {
     "nginx": ["nginx"],
@@ -22,19 +24,35 @@ class Programs:
         self.evenkeel = pathlib.Path(os.environ.get("EVENKEEL", TARGET / "release" / "evenkeel")).resolve()
         if not self.evenkeel.exists():
             stop_with(f"{self.evenkeel} is missing: run `make build`")
+        before = os.environ.get("EVENKEEL_BEFORE")
+        self.before = pathlib.Path(before).resolve() if before else None
+        if self.before and not self.before.exists():
+            stop_with(f"EVENKEEL_BEFORE: {self.before} is missing")
         self.nginx, self.nginx_env = debian("nginx", "-v")
         self.haproxy, self.haproxy_env = debian("haproxy", "-v")
         self.load = os.environ.get("LOAD") or built("load")
         self.floor = os.environ.get("FLOOR") or built("floor")
         self.oracle = os.environ.get("ORACLE") or built("oracle")
 
+    def binary(self, kind):
+        """The build of the gateway that this kind runs."""
+        return self.before if kind.endswith(BEFORE) else self.evenkeel
+
     def versions(self):
+        before = {"before": f"{output(self.before, '--version')}, {self.before.name}"} if self.before else {}
         return {
             "evenkeel": output(self.evenkeel, "--version"),
+            **before,
             "profile": self.evenkeel.parent.name,
             "nginx": output(self.nginx, "-v", env=self.nginx_env),
             "haproxy": output(self.haproxy, "-v", env=self.haproxy_env).splitlines()[0],
         }
+
+
+def with_before(kinds):
+    """The earlier build right after the present one, so that they run at nearly the same time."""
+    pairs = [[kind, kind + BEFORE] if kind.startswith("evenkeel") else [kind] for kind in kinds]
+    return [kind for pair in pairs for kind in pair]
 
 
 def debian(name, version):

@@ -6,6 +6,7 @@ import statistics
 
 import words
 from machine import HERE, ROOT
+from programs import BEFORE
 
 RESULTS = HERE / "results"
 # the end of a commit's name, where src had uncommitted changes
@@ -16,7 +17,7 @@ WORDS = ROOT / "README.md", "<!-- words: `tests/bench/run --readme` writes these
 # fewer rounds, or others on the machine, and the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
 # Tables of which that many rounds are enough: what they measure differs little from round to round, and takes long.
-FEWER = {"open": 2, "batch": 3}
+FEWER = {"open": 2, "waiting": 2, "batch": 3}
 BASES = ["nginx-tuned", "floor"]
 
 # the table's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
@@ -36,6 +37,9 @@ ROWS = [
     ("chunk-2000", "cpu_us", RATIO, "CPU an event, 2000 streams of 12.5/s"),
     ("memory", "kib", RATIO, "memory an open stream"),
     ("memory", "kib", NUMBER, "the same in KiB"),
+    ("waiting-answer", "kib", RATIO, "memory of a request that waits for its answer"),
+    ("waiting-answer", "kib", NUMBER, "the same in KiB"),
+    ("waiting-node", "kib", NUMBER, "memory of a request that waits for a node, in KiB"),
     ("latency", "added_p50", RATIO, "delay added to an event, p50"),
     ("latency", "lag_p99", RATIO, "delay of an event from node to client, p99"),
     ("saturation", "rate", RATIO, "requests/s with 256 connections (more is better)"),
@@ -74,17 +78,23 @@ def spread(values, shape="{:.2f}"):
 
 
 def table(spec, rounds):
-    """Medians and spread; the ratios are of the first column."""
+    """Medians and spread; the ratios are of the first column, to peers and to the same kind of the earlier build."""
     first, _, first_shape = spec.columns[0]
     heads = [head for _, head, _ in spec.columns]
-    bases = [base for base in BASES if base in rounds]
+    bases = [base for base in BASES if base in rounds] or list(rounds)[:1]
     lines = [f"### {spec.name}: {spec.title}", ""]
-    lines.append("| | " + " | ".join([*heads, *(f"ratio to {base}" for base in bases)]) + " |")
-    lines.append("|---" * (1 + len(heads) + len(bases)) + "|")
+    heads += [f"ratio to {base}" for base in bases]
+    has_before = any(kind.endswith(BEFORE) for kind in rounds)
+    if has_before:
+        heads.append("ratio to before")
+    lines.append("| | " + " | ".join(heads) + " |")
+    lines.append("|---" * (1 + len(heads)) + "|")
     for kind, seen in rounds.items():
         cells = [spread([each[first] for each in seen], first_shape)]
         cells += [shape.format(statistics.median(each[key] for each in seen)) for key, _, shape in spec.columns[1:]]
         cells += [spread(ratios(rounds, kind, base, first)) for base in bases]
+        if has_before:
+            cells.append(spread(ratios(rounds, kind, kind + BEFORE, first)))
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

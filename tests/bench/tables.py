@@ -9,10 +9,12 @@ from growth import growth
 from machine import cpu_seconds, pss_bytes
 from peers import INSTANT, steady
 from report import FEWER
+from waiting import waiting
 
 TUNED = "nginx-tuned"
 GATEWAYS = [TUNED, "haproxy", "floor", "evenkeel"]
 WITH_USUAL = ["nginx-usual", *GATEWAYS]
+RESUME = ["evenkeel", "evenkeel-resume"]
 
 
 @dataclasses.dataclass
@@ -37,20 +39,12 @@ def tables(lab):
             lambda kind: request(lab, kind),
             [("cpu_us", "CPU us a request", "{:.1f}"), ("failed", "failed", "{:.0f}")],
         ),
-        chunk(lab, 500, 20),
-        chunk(lab, 2000, 80),
-        Table(
-            "memory",
-            "2000 open streams, before and during which 5000 requests of 2 KB come and go, against the start; one worker thread",
-            GATEWAYS,
-            lambda kind: memory(lab, kind),
-            [
-                ("kib", "KiB a stream", "{:.1f}"),
-                ("kib_churn", "of which were there before the first stream", "{:.1f}"),
-                ("kib_after", "of which are kept 12 s after the last", "{:.1f}"),
-                ("start_mib", "MiB at the start", "{:.1f}"),
-            ],
-        ),
+        chunk("chunk-500", lab, 500, 20),
+        chunk("chunk-2000", lab, 2000, 80),
+        chunk("chunk-resume", lab, 500, 20, RESUME),
+        memory("memory", lab),
+        memory("memory-resume", lab, RESUME, rounds_max=2),
+        *(Table(*each, rounds_max=FEWER["waiting"]) for each in waiting(lab)),
         Table(
             "latency",
             "100 streams of one event each 20 ms: from the node's sending to the client's reading; one worker thread",
@@ -110,7 +104,7 @@ def request(lab, kind):
         return seen
 
 
-def chunk(lab, streams, interval):
+def chunk(name, lab, streams, interval, kinds=GATEWAYS):
     """CPU while all streams are open: neither their beginning nor their end."""
     seconds = 5
 
@@ -131,9 +125,9 @@ def chunk(lab, streams, interval):
         }
 
     return Table(
-        f"chunk-{streams}",
+        name,
         f"{streams} open streams of one event each {interval} ms; one worker thread",
-        GATEWAYS,
+        kinds,
         one,
         [
             ("cpu_us", "CPU us an event", "{:.1f}"),
@@ -143,7 +137,23 @@ def chunk(lab, streams, interval):
     )
 
 
-def memory(lab, kind):
+def memory(name, lab, kinds=GATEWAYS, rounds_max=1000):
+    return Table(
+        name,
+        "2000 open streams, before and during which 5000 requests of 2 KB come and go, against the start; one worker thread",
+        kinds,
+        lambda kind: memory_of_streams(lab, kind),
+        [
+            ("kib", "KiB a stream", "{:.1f}"),
+            ("kib_churn", "of which were there before the first stream", "{:.1f}"),
+            ("kib_after", "of which are kept 12 s after the last", "{:.1f}"),
+            ("start_mib", "MiB at the start", "{:.1f}"),
+        ],
+        rounds_max,
+    )
+
+
+def memory_of_streams(lab, kind):
     streams = 2000
     churn = {"count": 5000, "concurrency": 256, "body": 2048}
     arguments = steady("80ms")
