@@ -68,7 +68,7 @@ pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Refusal> {
         seen.note(name, value)?;
     }
     // last, and for all lines at once: that is cheaper than line by line
-    if has_control(&raw[..raw.len() - lines.rest.len()]) {
+    if line::has_control_but_line_ends(&raw[..raw.len() - lines.rest.len()]) {
         return Err(CONTROL);
     }
     seen.framing(is_old)
@@ -80,13 +80,6 @@ fn without_empty_lines(mut raw: &[u8]) -> &[u8] {
         raw = rest;
     }
     raw
-}
-
-/// Line ends have been judged by then.
-fn has_control(raw: &[u8]) -> bool {
-    raw.iter().fold(false, |found, byte| {
-        found | (*byte < b' ') & (*byte != b'\t') & (*byte != b'\r') & (*byte != b'\n') | (*byte == 0x7f)
-    })
 }
 
 struct Lines<'a> {
@@ -114,7 +107,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
         Some((target, b" HTTP/1.0")) => (target, true),
         _ => return Err(NO_REQUEST_LINE),
     };
-    if target.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
+    if memchr::memchr2(b' ', b'\t', target).is_some() {
         return Err(TARGET_BYTES);
     }
     let fits = target.starts_with(b"/") || target == b"*" && method == b"OPTIONS" || is_whole_uri(target);
@@ -136,6 +129,7 @@ fn is_whole_uri(target: &[u8]) -> bool {
 #[derive(Default)]
 struct Seen<'a> {
     hosts: usize,
+    /// With the blanks around it, as the other.
     length: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
 }
@@ -163,7 +157,7 @@ impl<'a> Seen<'a> {
             0 | 1 => {}
             _ => return Err(TWO_HOSTS),
         }
-        match (self.coding, self.length) {
+        match (self.coding.map(line::trim), self.length.map(line::trim)) {
             (None, None) => Ok(RequestFraming::None),
             (None, Some(length)) if length.contains(&b',') => Err(TWO_LENGTHS),
             (None, Some(length)) => line::number(length).map(RequestFraming::Length).ok_or(BAD_LENGTH),

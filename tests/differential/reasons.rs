@@ -61,6 +61,19 @@ const BARE_LINE_FEED_IN_TRAILERS: Reason = Reason {
     },
 };
 
+const ODD_LIST: Reason = Reason {
+    words: "hyper reads no list that has bytes other than ASCII; RFC 9110 section 5.5 has them read as any others",
+    explains: |case| {
+        let (Some(ours), Some(theirs)) = (case.ours.message(), case.theirs.message()) else {
+            return false;
+        };
+        let is_odd = |name| values(&ours.fields, name).any(|list| !list.is_ascii());
+        let same_head = ours.start == theirs.start && ours.fields == theirs.fields;
+        let same_body = ours.body == theirs.body && ours.is_whole == theirs.is_whole;
+        same_head && (is_odd("transfer-encoding") || same_body && !ours.goes_on && is_odd("connection"))
+    },
+};
+
 const HUGE_LENGTH: Reason = Reason {
     words: "hyper has other uses for the two largest lengths, and refuses them",
     explains: |case| {
@@ -84,6 +97,7 @@ pub(crate) const RESPONSE_REASONS: &[Reason] = &[
             ours.is_some_and(|ours| is_coded(ours) && !ours.goes_on) && has(&case.wire, b"HTTP/1.0 ")
         },
     },
+    ODD_LIST,
     Reason {
         words: "hyper does not look at the length of a response without a body; the gateway passes no bad one on",
         explains: |case| {
@@ -119,6 +133,7 @@ pub(crate) const RESPONSE_REASONS: &[Reason] = &[
 ];
 
 pub(crate) const REQUEST_REASONS: &[Reason] = &[
+    ODD_LIST,
     HUGE_LENGTH,
     BLANKS_AFTER_SIZE,
     CONTROL_IN_EXTENSION,
@@ -133,7 +148,9 @@ pub(crate) const REQUEST_REASONS: &[Reason] = &[
             };
             // before the next request
             let is_same = *theirs == Message { goes_on: true, ..ours.clone() };
-            is_same && ours.is_whole && has(&case.wire, b"\n\nGET /next")
+            is_same
+                && (has(&case.wire, b"\n\nGET /next")
+                    || ours.body.ends_with(b"\r") && has(&case.wire, b"\r\nGET /next"))
         },
     },
     Reason {
@@ -171,7 +188,8 @@ pub(crate) const REQUEST_REASONS: &[Reason] = &[
         explains: |case| {
             ours_refuses(case).is_some_and(|theirs| {
                 let (method, target) = theirs.start.split_once(' ').expect("a target");
-                !target.starts_with(['/', 'h']) && (method, target) != ("OPTIONS", "*")
+                let is_known = ["/", "http://", "https://"].iter().any(|start| target.starts_with(start));
+                !is_known && (method, target) != ("OPTIONS", "*")
             })
         },
     },
