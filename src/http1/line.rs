@@ -47,7 +47,7 @@ pub(crate) fn token_length(bytes: &[u8]) -> usize {
 
 /// Name and value of a field line without its line end, the value with the blanks around it. `None`: it is none
 /// (RFC 9112 section 5): no colon, a blank before the colon, a folded line. The bytes of the value are not judged:
-/// see [`has_control`].
+/// see [`control`].
 pub(crate) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = line.split_at(token_length(line));
     match rest {
@@ -56,23 +56,34 @@ pub(crate) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// A control character other than HTAB is there, which no line may have (RFC 9110 section 5.5).
-pub(crate) fn has_control(line: &[u8]) -> bool {
-    has_any(line, |byte| u8::from(byte < b' ') & u8::from(byte != b'\t') | u8::from(byte == 0x7f))
+/// The place of the first control character other than HTAB: it ends the line, or is one that no line may have
+/// (RFC 9110 section 5.5).
+pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + control_or_tab(&bytes[from..])?;
+        if bytes[at] != b'\t' {
+            return Some(at);
+        }
+        from = at + 1;
+    }
 }
 
-/// The same for lines whose ends were judged before.
-pub(crate) fn has_control_but_line_ends(lines: &[u8]) -> bool {
-    let is_blank = |byte| u8::from(byte == b'\t') | u8::from(byte == b'\r') | u8::from(byte == b'\n');
-    has_any(lines, |byte| u8::from(byte < b' ') & !is_blank(byte) | u8::from(byte == 0x7f))
-}
-
-/// Some byte has the property, which is 1 or 0. In blocks, each without an early end: that becomes vector instructions.
-#[inline(always)]
-fn has_any(bytes: &[u8], property: impl Fn(u8) -> u8) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    blocks.iter().any(|block| block.iter().fold(0, |found, byte| found | property(*byte)) != 0)
-        || rest.iter().any(|byte| property(*byte) != 0)
+/// Eight bytes at a time: below 0x20 a subtraction sets a byte's high bit, and DEL is made a zero before. It may also set the
+/// high bits of bytes after the one that is meant, never of bytes before it.
+fn control_or_tab(bytes: &[u8]) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 0xff;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let del = word ^ (EACH * 0x7f);
+        let found = (word.wrapping_sub(EACH * 0x20) & !word) | (del.wrapping_sub(EACH) & !del);
+        let found = found & (EACH * 0x80);
+        if found != 0 {
+            return Some(8 * number + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(u8::is_ascii_control).map(|at| 8 * words.len() + at)
 }
 
 /// Without the optional blanks around it: SP and HTAB only (RFC 9110 section 5.6.3).
@@ -135,14 +146,18 @@ mod tests {
     #[test]
     fn control_characters() {
         for byte in 0..=255_u8 {
-            let (control, line_end) = (byte.is_ascii_control() && byte != b'\t', b"\r\n".contains(&byte));
-            for at in [0, 5, 31, 32, 69] {
-                let mut line = [b'a'; 70];
+            let is_control = byte.is_ascii_control() && byte != b'\t';
+            for (at, before) in
+                [(0, b'a'), (5, b'\t'), (7, b'a'), (8, b'\xff'), (15, b'\x80'), (16, b'\t'), (18, b' ')]
+            {
+                let mut line = [before; 19];
+                line[at..].fill(b'\n');
                 line[at] = byte;
-                assert_eq!(has_control(&line), control, "{byte} at {at}");
-                assert_eq!(has_control_but_line_ends(&line), control && !line_end, "{byte} at {at}");
+                let want = if is_control { Some(at) } else { Some(at + 1).filter(|next| *next < line.len()) };
+                assert_eq!(control(&line), want, "{byte} at {at}");
             }
         }
+        assert_eq!(control(b"\t\t\t\t\t\t\t\t\t"), None);
     }
 
     #[test]

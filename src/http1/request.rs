@@ -67,10 +67,6 @@ pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Refusal> {
         let (name, value) = line::field(line).ok_or(NO_FIELD)?;
         seen.note(name, value)?;
     }
-    // last, and for all lines at once: that is cheaper than line by line
-    if line::has_control_but_line_ends(&raw[..raw.len() - lines.rest.len()]) {
-        return Err(CONTROL);
-    }
     seen.framing(is_old)
 }
 
@@ -88,11 +84,15 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// The next line, without its end, which is CRLF: a bare CR or LF is a line end for some parsers and not for others
-    /// (RFC 9112 section 2.2).
+    /// (RFC 9112 section 2.2). There is no other control character before it (RFC 9110 section 5.5).
     fn next(&mut self) -> Result<&'a [u8], Refusal> {
-        let end = memchr::memchr2(b'\r', b'\n', self.rest).ok_or(NO_END)?;
+        let end = line::control(self.rest).ok_or(NO_END)?;
         let (line, rest) = self.rest.split_at(end);
-        self.rest = rest.strip_prefix(b"\r\n").ok_or(BARE_LINE_END)?;
+        match rest {
+            [b'\r', b'\n', rest @ ..] => self.rest = rest,
+            [b'\r' | b'\n', ..] => return Err(BARE_LINE_END),
+            _ => return Err(CONTROL),
+        }
         Ok(line)
     }
 }
