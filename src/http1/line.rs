@@ -29,6 +29,7 @@ const TOKEN: [bool; 256] = {
 };
 
 /// The length of the token at the beginning. Four bytes at a time, which halves the instructions for the usual name.
+#[inline]
 pub(crate) fn token_length(bytes: &[u8]) -> usize {
     let is_token = |byte: &u8| TOKEN[usize::from(*byte)];
     let (blocks, _) = bytes.as_chunks::<4>();
@@ -58,6 +59,7 @@ pub(crate) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The place of the first control character other than HTAB: it ends the line, or is one that no line may have
 /// (RFC 9110 section 5.5).
+#[inline]
 pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -71,6 +73,7 @@ pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
 
 /// Eight bytes at a time: below 0x20 a subtraction sets a byte's high bit, and DEL is made a zero before. It may also set the
 /// high bits of bytes after the one that is meant, never of bytes before it.
+#[inline]
 fn control_or_tab(bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = u64::MAX / 0xff;
     let (words, rest) = bytes.as_chunks::<8>();

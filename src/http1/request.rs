@@ -85,6 +85,7 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// The next line, without its end, which is CRLF: a bare CR or LF is a line end for some parsers and not for others
     /// (RFC 9112 section 2.2). There is no other control character before it (RFC 9110 section 5.5).
+    #[inline(always)]
     fn next(&mut self) -> Result<&'a [u8], Refusal> {
         let end = line::control(self.rest).ok_or(NO_END)?;
         let (line, rest) = self.rest.split_at(end);
