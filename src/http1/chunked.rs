@@ -86,7 +86,7 @@ impl Chunked {
                 let Some(trailer) = up_to_line_end(input, left)? else { return Ok(None) };
                 let length = trailer.len() + 2;
                 let is_last = trailer.is_empty();
-                if !is_last && (line::field(trailer).is_none() || line::has_control(trailer)) {
+                if !is_last && (line::field(trailer).is_none() || line::control(trailer).is_some()) {
                     return Err(Malformed);
                 }
                 input.advance(length);
@@ -118,7 +118,7 @@ fn size(input: &[u8]) -> Result<Option<(usize, u64)>, Malformed> {
             let Some(whole) = up_to_line_end(input, LINE_MAX)? else { return Ok(None) };
             // blanks may stand before an extension, not in its place (RFC 9112 section 7.1.1)
             let extension = line::trim(&whole[digits..]);
-            let is_one = extension.starts_with(b";") && !line::has_control(extension);
+            let is_one = extension.starts_with(b";") && line::control(extension).is_none();
             if is_one { Ok(Some((whole.len() + 2, size))) } else { Err(Malformed) }
         }
         _ => Err(Malformed),

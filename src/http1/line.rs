@@ -28,27 +28,65 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// The length of the token at the beginning.
+/// The length of the token at the beginning. Four bytes at a time, which halves the instructions for the usual name.
+#[inline]
 pub(crate) fn token_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !TOKEN[*byte as usize]).unwrap_or(bytes.len())
+    let is_token = |byte: &u8| TOKEN[usize::from(*byte)];
+    let (blocks, _) = bytes.as_chunks::<4>();
+    let mut length = 0;
+    for [a, b, c, d] in blocks {
+        if !(is_token(a) & is_token(b) & is_token(c) & is_token(d)) {
+            break;
+        }
+        length += 4;
+    }
+    while bytes.get(length).is_some_and(is_token) {
+        length += 1;
+    }
+    length
 }
 
-/// Name and value of a field line without its line end; the value without the blanks around it. `None`: it is none
+/// Name and value of a field line without its line end, the value with the blanks around it. `None`: it is none
 /// (RFC 9112 section 5): no colon, a blank before the colon, a folded line. The bytes of the value are not judged:
-/// see [`has_control`].
+/// see [`control`].
 pub(crate) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = token_length(line);
-    let (name, rest) = line.split_at(length);
+    let (name, rest) = line.split_at(token_length(line));
     match rest {
-        [b':', value @ ..] if length > 0 => Some((name, trim(value))),
+        [b':', value @ ..] if !name.is_empty() => Some((name, value)),
         _ => None,
     }
 }
 
-/// A control character other than HTAB is there, which no line may have (RFC 9110 section 5.5). Without an early end:
-/// this becomes vector instructions.
-pub(crate) fn has_control(line: &[u8]) -> bool {
-    line.iter().fold(false, |found, byte| found | (*byte < b' ') & (*byte != b'\t') | (*byte == 0x7f))
+/// The place of the first control character other than HTAB: it ends the line, or is one that no line may have
+/// (RFC 9110 section 5.5).
+#[inline]
+pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + control_or_tab(&bytes[from..])?;
+        if bytes[at] != b'\t' {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+/// Eight bytes at a time: below 0x20 a subtraction sets a byte's high bit, and DEL is made a zero before. It may also set the
+/// high bits of bytes after the one that is meant, never of bytes before it.
+#[inline]
+fn control_or_tab(bytes: &[u8]) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 0xff;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let del = word ^ (EACH * 0x7f);
+        let found = (word.wrapping_sub(EACH * 0x20) & !word) | (del.wrapping_sub(EACH) & !del);
+        let found = found & (EACH * 0x80);
+        if found != 0 {
+            return Some(8 * number + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(u8::is_ascii_control).map(|at| 8 * words.len() + at)
 }
 
 /// Without the optional blanks around it: SP and HTAB only (RFC 9110 section 5.6.3).
@@ -81,9 +119,9 @@ mod tests {
     fn what_a_field_line_is() {
         type Case = (&'static [u8], Option<(&'static [u8], &'static [u8])>);
         let table: [Case; 9] = [
-            (b"Host: a", Some((b"Host", b"a"))),
+            (b"Host: a", Some((b"Host", b" a"))),
             (b"a:", Some((b"a", b""))),
-            (b"a:\t b c \t", Some((b"a", b"b c"))),
+            (b"a:\t b c \t", Some((b"a", b"\t b c \t"))),
             (b"a b: c", None),
             (b"a : c", None),
             (b" a: c", None),
@@ -97,10 +135,40 @@ mod tests {
     }
 
     #[test]
+    fn a_token_ends_anywhere() {
+        for byte in 0..=255_u8 {
+            let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            for at in 0..9 {
+                let mut line = *b"abcdefghi";
+                line[at] = byte;
+                assert_eq!(token_length(&line), if is_token { 9 } else { at }, "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn control_characters() {
         for byte in 0..=255_u8 {
-            let want = byte.is_ascii_control() && byte != b'\t';
-            assert_eq!(has_control(&[b'a', byte, b'b']), want, "{byte}");
+            let is_control = byte.is_ascii_control() && byte != b'\t';
+            for (at, before) in
+                [(0, b'a'), (5, b'\t'), (7, b'a'), (8, b'\xff'), (15, b'\x80'), (16, b'\t'), (18, b' ')]
+            {
+                let mut line = [before; 19];
+                line[at..].fill(b'\n');
+                line[at] = byte;
+                let want = if is_control { Some(at) } else { Some(at + 1).filter(|next| *next < line.len()) };
+                assert_eq!(control(&line), want, "{byte} at {at}");
+            }
+        }
+        assert_eq!(control(b"\t\t\t\t\t\t\t\t\t"), None);
+    }
+
+    #[test]
+    fn only_blanks_are_trimmed() {
+        for (value, want) in
+            [(&b" \ta b\t "[..], &b"a b"[..]), (b" ", b""), (b"", b""), (b"\x0ca", b"\x0ca"), (b"a", b"a")]
+        {
+            assert_eq!(trim(value), want, "{}", value.escape_ascii());
         }
     }
 

@@ -67,10 +67,6 @@ pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Refusal> {
         let (name, value) = line::field(line).ok_or(NO_FIELD)?;
         seen.note(name, value)?;
     }
-    // last, and for all lines at once: that is cheaper than line by line
-    if has_control(&raw[..raw.len() - lines.rest.len()]) {
-        return Err(CONTROL);
-    }
     seen.framing(is_old)
 }
 
@@ -89,13 +85,6 @@ fn without_empty_lines(mut raw: &[u8]) -> &[u8] {
     raw
 }
 
-/// Line ends have been judged by then.
-fn has_control(raw: &[u8]) -> bool {
-    raw.iter().fold(false, |found, byte| {
-        found | (*byte < b' ') & (*byte != b'\t') & (*byte != b'\r') & (*byte != b'\n') | (*byte == 0x7f)
-    })
-}
-
 #[derive(Clone)]
 struct Lines<'a> {
     rest: &'a [u8],
@@ -103,11 +92,16 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// The next line, without its end, which is CRLF: a bare CR or LF is a line end for some parsers and not for others
-    /// (RFC 9112 section 2.2).
+    /// (RFC 9112 section 2.2). There is no other control character before it (RFC 9110 section 5.5).
+    #[inline(always)]
     fn next(&mut self) -> Result<&'a [u8], Refusal> {
-        let end = memchr::memchr2(b'\r', b'\n', self.rest).ok_or(NO_END)?;
+        let end = line::control(self.rest).ok_or(NO_END)?;
         let (line, rest) = self.rest.split_at(end);
-        self.rest = rest.strip_prefix(b"\r\n").ok_or(BARE_LINE_END)?;
+        match rest {
+            [b'\r', b'\n', rest @ ..] => self.rest = rest,
+            [b'\r' | b'\n', ..] => return Err(BARE_LINE_END),
+            _ => return Err(CONTROL),
+        }
         Ok(line)
     }
 }
@@ -129,7 +123,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
         Some((target, b" HTTP/1.0")) => (target, true),
         _ => return Err(NO_REQUEST_LINE),
     };
-    if target.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
+    if memchr::memchr2(b' ', b'\t', target).is_some() {
         return Err(TARGET_BYTES);
     }
     let fits = target.starts_with(b"/") || target == b"*" && method == b"OPTIONS" || is_whole_uri(target);
@@ -151,6 +145,7 @@ fn is_whole_uri(target: &[u8]) -> bool {
 #[derive(Default)]
 struct Seen<'a> {
     hosts: usize,
+    /// With the blanks around it, as the other.
     length: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
 }
@@ -178,7 +173,7 @@ impl<'a> Seen<'a> {
             0 | 1 => {}
             _ => return Err(TWO_HOSTS),
         }
-        match (self.coding, self.length) {
+        match (self.coding.map(line::trim), self.length.map(line::trim)) {
             (None, None) => Ok(RequestFraming::None),
             (None, Some(length)) if length.contains(&b',') => Err(TWO_LENGTHS),
             (None, Some(length)) => line::number(length).map(RequestFraming::Length).ok_or(BAD_LENGTH),

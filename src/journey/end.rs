@@ -98,16 +98,16 @@ impl<H> Journey<H> {
 
     fn failed(
         &mut self,
-        mut attempt: Attempt,
+        attempt: Attempt,
         mut outcome: Outcome,
         fallback: Option<H>,
         now: Instant,
     ) -> Step<H> {
         if outcome == Outcome::Stale {
-            match self.stale(attempt, now) {
-                Ok(step) => return step,
-                Err(late) => (attempt, outcome) = (late, Outcome::Reset),
+            if self.is_stale(&attempt, now) {
+                return self.stale(attempt);
             }
+            outcome = Outcome::Reset;
         }
         let judged = attempt.reconsider(outcome);
         if judged != outcome {
@@ -131,23 +131,23 @@ impl<H> Journey<H> {
         }
     }
 
-    /// A connection that was closed as soon as the request came had been closed before: nobody took it, and it does not
-    /// count as sent. One that was closed later gives the attempt back: then the node has seen the request.
-    fn stale(&mut self, mut attempt: Attempt, now: Instant) -> Result<Step<H>, Attempt> {
+    /// A connection that was closed as soon as the request came had been closed before; if later, its node has seen the
+    /// request.
+    fn is_stale(&self, attempt: &Attempt, now: Instant) -> bool {
         let sent_at = attempt.sent_at().unwrap_or(now);
-        if now.saturating_duration_since(sent_at) >= STALE_WITHIN {
-            return Err(attempt);
-        }
-        if self.decide(Outcome::Stale, None) != Verdict::Fresh {
-            return Err(attempt);
-        }
+        let is_early = now.saturating_duration_since(sent_at) < STALE_WITHIN;
+        is_early && self.decide(Outcome::Stale, None) == Verdict::Fresh
+    }
+
+    /// Nobody took it, and it does not count as sent.
+    fn stale(&mut self, mut attempt: Attempt) -> Step<H> {
         self.sent = self.sent.saturating_sub(1);
         attempt.lease.count(Outcome::Stale);
         self.record(&attempt.lease.node().name, None, Outcome::Stale);
         attempt.stage = Stage::Leased;
         attempt.was_stale = true;
         self.member.pool.count_retry(Again::Stale);
-        Ok(Step::Fresh(attempt))
+        Step::Fresh(attempt)
     }
 
     /// The response broke off after it had begun: another node goes on, or the client sees that it is not whole.

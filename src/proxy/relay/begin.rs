@@ -15,7 +15,7 @@ use super::request::{Body, Request};
 use crate::classify::retry_after;
 use crate::classify::stream::{completion_tokens, whole_answer};
 use crate::fleet::Member;
-use crate::http1::{Joined, ResponseHead};
+use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Refused, Story};
@@ -97,6 +97,8 @@ async fn begin(
     if let Some(watch) = answer.watch.as_mut().filter(|_| waited) {
         watch.restart_stall_clock();
     }
+    // it shares the buffer that it came in
+    answer.head.fields = Fields::default();
     request.release();
     Ok(failed)
 }

@@ -4,6 +4,7 @@
 mod access_log;
 mod config;
 mod counts;
+mod http1;
 mod lease;
 mod metrics;
 mod resume;
@@ -27,7 +28,8 @@ criterion_group!(
     lease::bench,
     config::bench,
     access_log::bench,
-    metrics::bench
+    metrics::bench,
+    http1::bench
 );
 
 fn main() {
@@ -40,6 +42,7 @@ fn main() {
         config::cases,
         access_log::cases,
         metrics::cases,
+        http1::cases,
     ];
     if counts::run(&arguments, cases.into_iter().flat_map(|cases| cases())) {
         return;
