@@ -34,12 +34,15 @@ impl Pool {
         Ok(Lease { pool, slot, counted: now, has_worked: false, settled: false })
     }
 
-    /// For a request that waits for a node: one that it has not tried if there is any, else the one whose try is
-    /// longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
+    /// For a request that waits for a node: one that it has not tried if there is any, else of those with room the one
+    /// whose try is longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
     pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        let from_oldest = (0..tried.len()).map(|from| self.lease(&tried[from..], now));
-        let found = from_oldest.into_iter().find(|result| !matches!(result, Err(Refusal::AllTried)));
-        found.unwrap_or_else(|| self.lease(&[], now))
+        let untried = self.lease(tried, now);
+        if !matches!(untried, Err(Refusal::AllTried)) {
+            return untried;
+        }
+        let mut from_oldest = (1..tried.len()).map(|from| self.lease(&tried[from..], now));
+        from_oldest.find_map(Result::ok).map_or_else(|| self.lease(&[], now), Ok)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::Options;
-use http::{HeaderValue, Version};
+use http::Version;
 use http_body_util::BodyExt;
 
 use crate::harness::{

@@ -5,11 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use evenkeel::fleet::NodeState;
 use evenkeel::journey::{Answered, Attempt, Continuity, Ending, Head, How, Seek, Step};
 use evenkeel::outcome::Outcome;
 use evenkeel::retry;
 
 use crate::client::Wait;
+use crate::invariants::Seen;
 use crate::node::{DYING, Weather};
 use crate::world::{Due, World};
 
@@ -286,16 +288,19 @@ impl World {
         assert!(fit.is_none(), "{status}, though node {fit:?} was fit all the time: {me:?}");
     }
 
-    /// Nobody sleeps while a node has had room for some time, or a wake-up was lost. Of those that hold a response back only
-    /// the nodes are of use that they have not seen.
+    /// Nobody sleeps while a node of use has had room for some time, or a wake-up was lost. A node that has failed the
+    /// request is of no use while another is left, be it full, or while a response is held back.
     pub fn nobody_sleeps_on(&self) {
         let patience = 2.0 * self.plan.tick + 0.2;
         let now = self.seconds();
         for client in &self.waiting {
             let me = &self.clients[*client];
             let Some(wait) = me.waits.as_ref().filter(|wait| now - wait.began > patience) else { continue };
+            let is_left =
+                |(node, seen): (usize, &Seen)| !me.seen.contains(&node) && seen.state != NodeState::Ejected;
+            let is_left = self.watch.nodes.iter().enumerate().any(is_left);
             let has_room = |node: &usize| {
-                let is_of_use = !me.holds || !me.seen.contains(node);
+                let is_of_use = !me.seen.contains(node) || !me.holds && !is_left;
                 is_of_use
                     && self.watch.is_fit(*node, now)
                     && now - self.watch.nodes[*node].last_unfit > patience

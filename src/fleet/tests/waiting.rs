@@ -69,3 +69,20 @@ fn a_node_that_refused_a_connection_wakes_as_many_as_it_has_room_for_when_it_may
     bench.pool.tick(bench.now);
     assert_eq!(waiting.into_iter().map(is_woken).collect::<Vec<_>>(), [true, true, false]);
 }
+
+/// The other would be asked first, for its failure is longer ago.
+#[test]
+fn of_the_nodes_that_failed_a_request_one_with_room_is_better_than_a_full_one() {
+    let bench = Bench::of(conf(vec![
+        config::Node { max_in_flight: Some(1), ..node("a", "10.0.0.1", 1) },
+        config::Node { max_in_flight: Some(2), ..node("b", "10.0.0.1", 2) },
+    ]));
+    let (on_a, on_b) = (bench.on("a"), bench.on("b"));
+    let tried = [on_a.key(), on_b.key()];
+    let again = bench.pool.lease_again(&tried, bench.now).expect("b has room");
+    assert_eq!(&*again.node().name, "b");
+    assert_eq!(bench.pool.lease_again(&tried, bench.now).expect_err("both are full"), Refusal::Full);
+    drop(on_a);
+    let again = bench.pool.lease_again(&tried, bench.now).expect("a has room");
+    assert_eq!(&*again.node().name, "a");
+}

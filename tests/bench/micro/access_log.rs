@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
-use evenkeel::access_log::{Attempt, Entry, Second, line};
+use evenkeel::access_log::{Entry, Second, line};
 use evenkeel::config::LogFormat;
+use evenkeel::journey::Tried;
 use evenkeel::outcome::Outcome;
 
 use crate::counts::Case;
@@ -33,7 +34,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn entry() -> Entry {
-    let attempt = |node: &str, status, outcome| Attempt { node: node.into(), status: Some(status), outcome };
+    let attempt = |node: &str, status, outcome| Tried { node: node.into(), status: Some(status), outcome };
     Entry {
         client: Some("192.168.0.7".into()),
         at: (Arc::new(Second::of(&jiff::Zoned::now())), 500),
