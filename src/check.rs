@@ -14,7 +14,7 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 
 use crate::config::Check;
-use crate::fleet::{Answer, Pool, Question, QuestionKind};
+use crate::fleet::{CheckAnswer, Pool, Question, QuestionKind};
 use crate::journal::announce;
 use crate::live::Live;
 
@@ -22,11 +22,11 @@ use crate::live::Live;
 const TICK: Duration = Duration::from_millis(100);
 
 /// The background service that keeps asking.
-pub struct Asking {
+pub struct HealthChecker {
     live: Arc<Live>,
 }
 
-impl Asking {
+impl HealthChecker {
     pub fn new(live: Arc<Live>) -> Self {
         Self { live }
     }
@@ -46,7 +46,7 @@ impl Asking {
 }
 
 #[async_trait]
-impl BackgroundService for Asking {
+impl BackgroundService for HealthChecker {
     /// Goes on during a shutdown: requests that are still under way need their nodes back.
     async fn start(&self, _shutdown: ShutdownWatch) {
         let mut ticks = tokio::time::interval(TICK);
@@ -62,15 +62,15 @@ impl BackgroundService for Asking {
 async fn put(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
     let deadline = tokio::time::Instant::now() + limit;
     let answer = ask(&question, check.as_ref(), limit).await;
-    if answer == Answer::Slow && question.kind == QuestionKind::Check && question.has_work {
+    if answer == CheckAnswer::Slow && question.kind == QuestionKind::Check && question.has_work {
         // a 503 comes at once: the node has as long to show that it is at work as if it had not answered
         tokio::time::sleep_until(deadline).await;
     }
     pool.answer(&question, answer, Instant::now()).iter().for_each(announce);
 }
 
-async fn ask(question: &Question, check: Option<&Check>, limit: Duration) -> Answer {
-    let Ok(backend) = Backend::new(&question.address.to_string()) else { return Answer::Failed };
+async fn ask(question: &Question, check: Option<&Check>, limit: Duration) -> CheckAnswer {
+    let Ok(backend) = Backend::new(&question.address.to_string()) else { return CheckAnswer::Failed };
     let asked = async {
         match check {
             Some(check) => http_check(question, check).check(&backend).await,
@@ -78,12 +78,12 @@ async fn ask(question: &Question, check: Option<&Check>, limit: Duration) -> Ans
         }
     };
     match tokio::time::timeout(limit, asked).await {
-        Ok(Ok(())) => Answer::Passed,
+        Ok(Ok(())) => CheckAnswer::Passed,
         Ok(Err(error)) => {
             log::debug!("pool {}, node {}: not well: {error}", question.node.pool, question.node.name);
-            if is_slow(&error) { Answer::Slow } else { Answer::Failed }
+            if is_slow(&error) { CheckAnswer::Slow } else { CheckAnswer::Failed }
         }
-        Err(_) => Answer::Slow,
+        Err(_) => CheckAnswer::Slow,
     }
 }
 

@@ -45,7 +45,7 @@ impl ServiceDiscovery for Name<'_> {
 }
 
 /// The background service that follows the names of all pools.
-pub struct Following {
+pub struct NameResolver {
     live: Arc<Live>,
     known: Mutex<HashMap<(Arc<str>, Key), Known>>,
 }
@@ -58,7 +58,7 @@ struct Known {
     next: Instant,
 }
 
-impl Following {
+impl NameResolver {
     pub fn new(live: Arc<Live>) -> Self {
         Self { live, known: Mutex::new(HashMap::new()) }
     }
@@ -114,7 +114,7 @@ fn choose(backends: &BTreeSet<Backend>, before: Option<SocketAddr>) -> Option<So
 }
 
 #[async_trait]
-impl BackgroundService for Following {
+impl BackgroundService for NameResolver {
     async fn start(&self, _shutdown: ShutdownWatch) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -10,7 +10,7 @@ use prometheus::{
 
 use crate::fleet::{NodeState, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
-use crate::retry::Again;
+use crate::retry::RetryReason;
 use crate::status::Snapshot;
 
 /// The body of `GET /metrics`.
@@ -85,7 +85,7 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         for (code, count) in &pool.counters.requests {
             requests.with_label_values(&[&*pool.name, &code.to_string()]).inc_by(*count);
         }
-        for (why, count) in Again::ALL.iter().zip(pool.counters.retries) {
+        for (why, count) in RetryReason::ALL.iter().zip(pool.counters.retries) {
             retries.with_label_values(&[&pool.name, why.as_str()]).inc_by(count);
         }
         unkept.with_label_values(&[&pool.name]).inc_by(pool.counters.unkept_bodies);

@@ -81,16 +81,16 @@ pub enum Repeat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Try the next node.
-    Again(Again),
+    Retry(RetryReason),
     /// Try the same node on a fresh connection.
     Fresh,
     /// Give the client what there is.
-    Stop(Why),
+    Stop(StopReason),
 }
 
 /// Why the request goes to another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum RetryReason {
     Connect,
     Stale,
     Reset,
@@ -104,7 +104,7 @@ pub enum Again {
     Status,
 }
 
-impl Again {
+impl RetryReason {
     pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Stale,
@@ -136,7 +136,7 @@ impl Again {
 
 /// Why a request is not tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum StopReason {
     /// It was answered.
     Answered,
     /// The client left.
@@ -155,7 +155,7 @@ pub enum Why {
     Gateway,
 }
 
-impl Why {
+impl StopReason {
     /// For people, in logs and errors.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -174,40 +174,40 @@ impl Why {
 /// What to do after an attempt, as long as no byte of a response has gone to the client.
 pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     let (again, listed) = match facts.outcome {
-        Outcome::ClientGone => return Verdict::Stop(Why::ClientGone),
-        Outcome::Gateway => return Verdict::Stop(Why::Gateway),
+        Outcome::ClientGone => return Verdict::Stop(StopReason::ClientGone),
+        Outcome::Gateway => return Verdict::Stop(StopReason::Gateway),
         Outcome::Ok => match facts.status {
-            Some(code) if policy.on.status(code) => (Again::Status, true),
-            _ => return Verdict::Stop(Why::Answered),
+            Some(code) if policy.on.status(code) => (RetryReason::Status, true),
+            _ => return Verdict::Stop(StopReason::Answered),
         },
-        Outcome::Connect => (Again::Connect, policy.on.error),
-        Outcome::Stale => (Again::Stale, true),
-        Outcome::Reset => (Again::Reset, policy.on.error),
-        Outcome::Truncated => (Again::Truncated, policy.on.error),
-        Outcome::EngineError | Outcome::Aborted => (Again::EngineError, policy.on.error),
-        Outcome::Timeout => (Again::Timeout, policy.on.timeout),
-        Outcome::Stalled => (Again::Stalled, policy.on.timeout),
-        Outcome::Http5xx => (Again::Http5xx, facts.status.is_some_and(|code| policy.on.status(code))),
-        Outcome::Busy => (Again::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
+        Outcome::Connect => (RetryReason::Connect, policy.on.error),
+        Outcome::Stale => (RetryReason::Stale, true),
+        Outcome::Reset => (RetryReason::Reset, policy.on.error),
+        Outcome::Truncated => (RetryReason::Truncated, policy.on.error),
+        Outcome::EngineError | Outcome::Aborted => (RetryReason::EngineError, policy.on.error),
+        Outcome::Timeout => (RetryReason::Timeout, policy.on.timeout),
+        Outcome::Stalled => (RetryReason::Stalled, policy.on.timeout),
+        Outcome::Http5xx => (RetryReason::Http5xx, facts.status.is_some_and(|code| policy.on.status(code))),
+        Outcome::Busy => (RetryReason::Busy, facts.status.is_some_and(|code| policy.on.status(code))),
     };
     let untouched = facts.outcome == Outcome::Connect;
     if !listed {
-        Verdict::Stop(Why::NotListed)
+        Verdict::Stop(StopReason::NotListed)
     } else if untouched {
         // no node has seen it: safe whatever the method, and it costs no attempt
-        Verdict::Again(again)
+        Verdict::Retry(again)
     } else if facts.repeat == Repeat::Method {
-        Verdict::Stop(Why::NotRepeatable)
+        Verdict::Stop(StopReason::NotRepeatable)
     } else if facts.repeat == Repeat::Once {
-        Verdict::Stop(Why::SentOnce)
+        Verdict::Stop(StopReason::SentOnce)
     } else if facts.outcome == Outcome::Stale {
         Verdict::Fresh
     } else if facts.deaths >= DEATHS_MAX {
-        Verdict::Stop(Why::KillsNodes)
+        Verdict::Stop(StopReason::KillsNodes)
     } else if facts.sent >= policy.attempts {
-        Verdict::Stop(Why::AttemptsUsed)
+        Verdict::Stop(StopReason::AttemptsUsed)
     } else {
-        Verdict::Again(again)
+        Verdict::Retry(again)
     }
 }
 
@@ -237,22 +237,22 @@ mod tests {
     #[test]
     fn what_goes_to_another_node() {
         let table = [
-            (Outcome::Ok, Some(200), Verdict::Stop(Why::Answered)),
-            (Outcome::Ok, Some(404), Verdict::Stop(Why::Answered)),
-            (Outcome::Ok, Some(501), Verdict::Stop(Why::Answered)),
-            (Outcome::Connect, None, Verdict::Again(Again::Connect)),
+            (Outcome::Ok, Some(200), Verdict::Stop(StopReason::Answered)),
+            (Outcome::Ok, Some(404), Verdict::Stop(StopReason::Answered)),
+            (Outcome::Ok, Some(501), Verdict::Stop(StopReason::Answered)),
+            (Outcome::Connect, None, Verdict::Retry(RetryReason::Connect)),
             (Outcome::Stale, None, Verdict::Fresh),
-            (Outcome::Reset, None, Verdict::Again(Again::Reset)),
-            (Outcome::Timeout, None, Verdict::Again(Again::Timeout)),
-            (Outcome::Http5xx, Some(500), Verdict::Again(Again::Http5xx)),
-            (Outcome::Http5xx, Some(507), Verdict::Stop(Why::NotListed)),
-            (Outcome::Busy, Some(503), Verdict::Again(Again::Busy)),
-            (Outcome::Busy, Some(429), Verdict::Again(Again::Busy)),
-            (Outcome::Truncated, Some(200), Verdict::Again(Again::Truncated)),
-            (Outcome::Stalled, Some(200), Verdict::Again(Again::Stalled)),
-            (Outcome::EngineError, Some(200), Verdict::Again(Again::EngineError)),
-            (Outcome::ClientGone, None, Verdict::Stop(Why::ClientGone)),
-            (Outcome::Gateway, None, Verdict::Stop(Why::Gateway)),
+            (Outcome::Reset, None, Verdict::Retry(RetryReason::Reset)),
+            (Outcome::Timeout, None, Verdict::Retry(RetryReason::Timeout)),
+            (Outcome::Http5xx, Some(500), Verdict::Retry(RetryReason::Http5xx)),
+            (Outcome::Http5xx, Some(507), Verdict::Stop(StopReason::NotListed)),
+            (Outcome::Busy, Some(503), Verdict::Retry(RetryReason::Busy)),
+            (Outcome::Busy, Some(429), Verdict::Retry(RetryReason::Busy)),
+            (Outcome::Truncated, Some(200), Verdict::Retry(RetryReason::Truncated)),
+            (Outcome::Stalled, Some(200), Verdict::Retry(RetryReason::Stalled)),
+            (Outcome::EngineError, Some(200), Verdict::Retry(RetryReason::EngineError)),
+            (Outcome::ClientGone, None, Verdict::Stop(StopReason::ClientGone)),
+            (Outcome::Gateway, None, Verdict::Stop(StopReason::Gateway)),
         ];
         for (outcome, status, want) in table {
             assert_eq!(decide(&policy(), &facts(outcome, status)), want, "{outcome} {status:?}");
@@ -262,18 +262,18 @@ mod tests {
     #[test]
     fn a_refused_connection_costs_no_attempt_and_any_method_may_go_on() {
         let refused = Facts { sent: 99, repeat: Repeat::Once, ..facts(Outcome::Connect, None) };
-        assert_eq!(decide(&policy(), &refused), Verdict::Again(Again::Connect));
+        assert_eq!(decide(&policy(), &refused), Verdict::Retry(RetryReason::Connect));
     }
 
     #[test]
     fn limits() {
         let reset = facts(Outcome::Reset, None);
         let cases = [
-            (Facts { sent: 2, ..reset }, Verdict::Again(Again::Reset)),
-            (Facts { sent: 3, ..reset }, Verdict::Stop(Why::AttemptsUsed)),
-            (Facts { deaths: 2, ..reset }, Verdict::Stop(Why::KillsNodes)),
-            (Facts { repeat: Repeat::Method, ..reset }, Verdict::Stop(Why::NotRepeatable)),
-            (Facts { repeat: Repeat::Once, ..reset }, Verdict::Stop(Why::SentOnce)),
+            (Facts { sent: 2, ..reset }, Verdict::Retry(RetryReason::Reset)),
+            (Facts { sent: 3, ..reset }, Verdict::Stop(StopReason::AttemptsUsed)),
+            (Facts { deaths: 2, ..reset }, Verdict::Stop(StopReason::KillsNodes)),
+            (Facts { repeat: Repeat::Method, ..reset }, Verdict::Stop(StopReason::NotRepeatable)),
+            (Facts { repeat: Repeat::Once, ..reset }, Verdict::Stop(StopReason::SentOnce)),
         ];
         for (facts, want) in cases {
             assert_eq!(decide(&policy(), &facts), want, "{facts:?}");
@@ -326,7 +326,7 @@ mod tests {
         policy.on = RetryOn { error: false, timeout: false, statuses: [].into() };
         for outcome in [Outcome::Connect, Outcome::Reset, Outcome::Timeout, Outcome::Http5xx, Outcome::Busy] {
             let verdict = decide(&policy, &facts(outcome, Some(500)));
-            assert_eq!(verdict, Verdict::Stop(Why::NotListed), "{outcome}");
+            assert_eq!(verdict, Verdict::Stop(StopReason::NotListed), "{outcome}");
         }
     }
 
@@ -334,6 +334,6 @@ mod tests {
     fn a_listed_4xx_is_tried_elsewhere() {
         let mut policy = policy();
         policy.on.statuses.insert(404);
-        assert_eq!(decide(&policy, &facts(Outcome::Ok, Some(404))), Verdict::Again(Again::Status));
+        assert_eq!(decide(&policy, &facts(Outcome::Ok, Some(404))), Verdict::Retry(RetryReason::Status));
     }
 }

@@ -11,7 +11,7 @@ const SOONEST: Duration = Duration::from_millis(100);
 
 /// What a row of equal results amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// `rise` in a row passed.
     Rise,
     /// `fall` in a row failed.
@@ -20,7 +20,7 @@ pub enum Verdict {
 
 /// What came of asking a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum CheckAnswer {
     /// It is there, and well.
     Passed,
     /// No answer in time, or 503: what a node says, or does not, that has its hands full, or that loads its model.
@@ -29,7 +29,7 @@ pub enum Answer {
     Failed,
 }
 
-impl From<bool> for Answer {
+impl From<bool> for CheckAnswer {
     fn from(passed: bool) -> Self {
         if passed { Self::Passed } else { Self::Failed }
     }
@@ -38,7 +38,7 @@ impl From<bool> for Answer {
 /// The result of a check, beside what the node's attempts show.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked {
-    pub answer: Answer,
+    pub answer: CheckAnswer,
     pub sent: Instant,
     /// The node's last sign of life.
     pub alive: Option<Instant>,
@@ -52,9 +52,9 @@ impl Checked {
     /// Whether it is a failure that counts: one that is only slow does not if the node was at work meanwhile.
     pub fn is_failure(&self) -> bool {
         match self.answer {
-            Answer::Passed => false,
-            Answer::Slow => !self.has_lived_since(self.sent),
-            Answer::Failed => true,
+            CheckAnswer::Passed => false,
+            CheckAnswer::Slow => !self.has_lived_since(self.sent),
+            CheckAnswer::Failed => true,
         }
     }
 }
@@ -106,7 +106,7 @@ impl Checks {
         self.restart();
     }
 
-    pub fn result(&mut self, result: Checked, check: &Check) -> Option<Verdict> {
+    pub fn result(&mut self, result: Checked, check: &Check) -> Option<CheckVerdict> {
         self.running = false;
         if std::mem::take(&mut self.stale) {
             return None;
@@ -115,20 +115,20 @@ impl Checks {
             // it was at work when it was slow to say so, then and before
             self.failed -= std::mem::take(&mut self.slow);
         }
-        if result.answer == Answer::Passed {
+        if result.answer == CheckAnswer::Passed {
             *self = Self { next: self.next, passed: self.passed.saturating_add(1), ..Self::default() };
-            return (self.passed >= check.rise).then_some(Verdict::Rise);
+            return (self.passed >= check.rise).then_some(CheckVerdict::Rise);
         }
         self.passed = 0;
         if !result.is_failure() {
             return None;
         }
         self.failed = self.failed.saturating_add(1);
-        if result.answer == Answer::Slow {
+        if result.answer == CheckAnswer::Slow {
             self.slow = self.slow.saturating_add(1);
             self.last_slow = Some(result.sent);
         }
-        (self.failed >= check.fall).then_some(Verdict::Fall)
+        (self.failed >= check.fall).then_some(CheckVerdict::Fall)
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
         let sent = Instant::now();
         let result = |passed: bool| Checked { answer: passed.into(), sent, alive: None };
         let verdicts: Vec<_> = results.iter().map(|r| checks.result(result(*r), &check())).collect();
-        let (rise, fall) = (Some(Verdict::Rise), Some(Verdict::Fall));
+        let (rise, fall) = (Some(CheckVerdict::Rise), Some(CheckVerdict::Fall));
         assert_eq!(verdicts, [None, None, None, None, None, fall, fall, None, rise]);
     }
 
@@ -164,7 +164,7 @@ mod tests {
             let mut checks = Checks::default();
             let start = Instant::now();
             let at = |seconds| start + Duration::from_secs_f64(seconds);
-            let passed = |sent| Checked { answer: Answer::Passed, sent, alive: None };
+            let passed = |sent| Checked { answer: CheckAnswer::Passed, sent, alive: None };
             assert!(!checks.is_due(&check(), 0.4, random, start), "the first comes at its phase");
             assert!(checks.is_due(&check(), 0.4, random, at(2.0)));
             assert!(!checks.is_due(&check(), 0.4, random, at(20.0)), "the last one is still under way");
@@ -180,9 +180,9 @@ mod tests {
     /// that time, and after how many of them the node falls.
     #[test]
     fn what_is_slow_counts_if_the_node_was_not_at_work() {
-        use Answer::{Failed, Passed, Slow};
+        use CheckAnswer::{Failed, Passed, Slow};
         let never = -1.0;
-        type Row<'a> = (&'a str, &'a [(Answer, f64)], Option<usize>);
+        type Row<'a> = (&'a str, &'a [(CheckAnswer, f64)], Option<usize>);
         let table: [Row; 8] = [
             ("idle, or hung", &[(Slow, never), (Slow, never), (Slow, never)], Some(3)),
             ("at work each time", &[(Slow, 1.0), (Slow, 6.0), (Slow, 11.0), (Slow, 16.0)], None),
@@ -200,7 +200,7 @@ mod tests {
             let falls = row.iter().enumerate().position(|(number, (answer, alive))| {
                 let sent = at(number as f64 * 5.0);
                 let alive = (*alive > never).then(|| at(*alive));
-                checks.result(Checked { answer: *answer, sent, alive }, &check()) == Some(Verdict::Fall)
+                checks.result(Checked { answer: *answer, sent, alive }, &check()) == Some(CheckVerdict::Fall)
             });
             assert_eq!(falls.map(|place| place + 1), want, "{name}");
         }

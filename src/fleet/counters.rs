@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::retry::Again;
+use crate::retry::RetryReason;
 
 /// Since the process started; they go on over reloads.
 #[derive(Clone, Debug, Default)]
@@ -10,7 +10,7 @@ pub struct Counters {
     /// Requests answered, by status code. Bounded: a status code is 100 to 599, anything else counts as 0.
     pub requests: BTreeMap<u16, u64>,
     /// Attempts after the first, by what went wrong with the one before.
-    pub retries: [u64; Again::ALL.len()],
+    pub retries: [u64; RetryReason::ALL.len()],
     /// Requests forwarded once because their body could not be kept.
     pub unkept_bodies: u64,
     /// Streams that broke where `retry.resume` is on, by what became of them.
@@ -50,8 +50,8 @@ impl Counters {
         self.resumes[resumed as usize] += 1;
     }
 
-    pub fn count_retry(&mut self, why: Again) {
-        let place = Again::ALL.iter().position(|a| *a == why);
+    pub fn count_retry(&mut self, why: RetryReason) {
+        let place = RetryReason::ALL.iter().position(|a| *a == why);
         if let Some(count) = place.and_then(|place| self.retries.get_mut(place)) {
             *count += 1;
         }

@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use checks::Answer;
+pub use checks::CheckAnswer;
 pub use counters::{Counters, Resumed};
 pub use event::{Change, Event, Reason};
 pub use key::{Charge, Key, Question, QuestionKind, Refusal};

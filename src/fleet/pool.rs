@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use event_listener::EventListener;
 use parking_lot::Mutex;
 
-use super::checks::Answer;
+use super::checks::CheckAnswer;
 use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
@@ -21,7 +21,7 @@ use super::table::Table;
 use super::waiting::Waiting;
 use crate::config;
 use crate::outcome::Outcome;
-use crate::retry::Again;
+use crate::retry::RetryReason;
 
 /// A group of nodes that serve the same models.
 #[derive(Debug)]
@@ -181,11 +181,11 @@ impl Pool {
     }
 
     /// The answer to a question.
-    pub fn answer(&self, question: &Question, answer: impl Into<Answer>, now: Instant) -> Option<Event> {
+    pub fn answer(&self, question: &Question, answer: impl Into<CheckAnswer>, now: Instant) -> Option<Event> {
         let answer = answer.into();
         self.change(question.key, now, |table| match question.kind {
             QuestionKind::Back => {
-                table.node(question.key)?.health.answered(question.epoch, answer == Answer::Passed, now)
+                table.node(question.key)?.health.answered(question.epoch, answer == CheckAnswer::Passed, now)
             }
             QuestionKind::Check => table.checked(question.key, answer, question.sent, now),
         })
@@ -212,7 +212,7 @@ impl Pool {
         self.table.lock().counters.count_request(status);
     }
 
-    pub fn count_retry(&self, why: Again) {
+    pub fn count_retry(&self, why: RetryReason) {
         self.table.lock().counters.count_retry(why);
     }
 

@@ -19,9 +19,9 @@ pub use chunked::{Chunked, LAST_CHUNK, SIZE_LINE_MAX, size_line};
 pub use fields::Fields;
 pub use hop::HopByHop;
 pub use joined::Joined;
-pub use request::{Refusal, RequestFraming, check_request, request_fields};
+pub use request::{Rejection, RequestFraming, check_request, request_fields};
 pub use response::{BadLength, Framing, HEAD_MAX, ResponseHead, parse_response};
-pub use write::{Asked, Coding, put_field, put_length, write_request, write_response};
+pub use write::{Coding, ReplyTo, put_field, put_length, write_request, write_response};
 
 /// The bytes break a rule of RFC 9112, or a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,31 +7,31 @@ use super::{Body, Chunked, line};
 
 /// Why a request is refused: a status code, and words for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     pub status: u16,
     pub message: &'static str,
 }
 
-const fn bad(message: &'static str) -> Refusal {
-    Refusal { status: 400, message }
+const fn bad(message: &'static str) -> Rejection {
+    Rejection { status: 400, message }
 }
 
-const BARE_LINE_END: Refusal = bad("a line ends with something else than CRLF");
-const NO_REQUEST_LINE: Refusal = bad("the request line is not a method, a target and a version of HTTP/1");
-const TARGET_BYTES: Refusal = bad("the request target has a space, a line end or a zero byte in it");
-const TARGET_FORM: Refusal = bad("the request target is neither a path nor a URI");
-const NO_FIELD: Refusal = bad("a header line is not a name, a colon and a value");
-const CONTROL: Refusal = bad("the request header has a control character in it");
-const NO_END: Refusal = bad("the request header has no end");
-const NO_HOST: Refusal = bad("the request has no Host");
-const TWO_HOSTS: Refusal = bad("the request has more than one Host");
-const BAD_LENGTH: Refusal = bad("the Content-Length is not a number");
-const TWO_LENGTHS: Refusal = bad("the request has more than one Content-Length");
-const TWO_FRAMINGS: Refusal = bad("the request has both Content-Length and Transfer-Encoding");
-const OLD_CODING: Refusal = bad("HTTP/1.0 has no Transfer-Encoding");
-const CODING: Refusal = bad("the Transfer-Encoding is not chunked");
-const UNKNOWN_CODING: Refusal =
-    Refusal { status: 501, message: "the Transfer-Encoding has a coding besides chunked" };
+const BARE_LINE_END: Rejection = bad("a line ends with something else than CRLF");
+const NO_REQUEST_LINE: Rejection = bad("the request line is not a method, a target and a version of HTTP/1");
+const TARGET_BYTES: Rejection = bad("the request target has a space, a line end or a zero byte in it");
+const TARGET_FORM: Rejection = bad("the request target is neither a path nor a URI");
+const NO_FIELD: Rejection = bad("a header line is not a name, a colon and a value");
+const CONTROL: Rejection = bad("the request header has a control character in it");
+const NO_END: Rejection = bad("the request header has no end");
+const NO_HOST: Rejection = bad("the request has no Host");
+const TWO_HOSTS: Rejection = bad("the request has more than one Host");
+const BAD_LENGTH: Rejection = bad("the Content-Length is not a number");
+const TWO_LENGTHS: Rejection = bad("the request has more than one Content-Length");
+const TWO_FRAMINGS: Rejection = bad("the request has both Content-Length and Transfer-Encoding");
+const OLD_CODING: Rejection = bad("HTTP/1.0 has no Transfer-Encoding");
+const CODING: Rejection = bad("the Transfer-Encoding is not chunked");
+const UNKNOWN_CODING: Rejection =
+    Rejection { status: 501, message: "the Transfer-Encoding has a coding besides chunked" };
 
 /// How the body of a request is framed (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl RequestFraming {
 
 /// Judges a head: `raw` is all of it, from its first byte up to and including the empty line that ends it. What comes
 /// after that does not matter.
-pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Refusal> {
+pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Rejection> {
     let mut lines = Lines { rest: without_empty_lines(raw) };
     let is_old = check_request_line(lines.next()?)?;
     let mut seen = Seen::default();
@@ -94,7 +94,7 @@ impl<'a> Lines<'a> {
     /// The next line, without its end, which is CRLF: a bare CR or LF is a line end for some parsers and not for others
     /// (RFC 9112 section 2.2). There is no other control character before it (RFC 9110 section 5.5).
     #[inline(always)]
-    fn next(&mut self) -> Result<&'a [u8], Refusal> {
+    fn next(&mut self) -> Result<&'a [u8], Rejection> {
         let end = line::control(self.rest).ok_or(NO_END)?;
         let (line, rest) = self.rest.split_at(end);
         match rest {
@@ -115,7 +115,7 @@ impl<'a> Lines<'a> {
 
 /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), each apart from the next by one space; whether the
 /// version is 1.0.
-fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
+fn check_request_line(line: &[u8]) -> Result<bool, Rejection> {
     let (method, rest) = line.split_at(line::token_length(line));
     let rest = rest.strip_prefix(b" ").filter(|_| !method.is_empty()).ok_or(NO_REQUEST_LINE)?;
     let (target, is_old) = match rest.split_at_checked(rest.len().wrapping_sub(b" HTTP/1.1".len())) {
@@ -151,7 +151,7 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
+    fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Rejection> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
             4 if is("host") => self.hosts += 1,
@@ -167,7 +167,7 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn framing(self, is_old: bool) -> Result<RequestFraming, Refusal> {
+    fn framing(self, is_old: bool) -> Result<RequestFraming, Rejection> {
         match self.hosts {
             0 if !is_old => return Err(NO_HOST),
             0 | 1 => {}
@@ -192,7 +192,7 @@ fn is_comma(byte: &u8) -> bool {
 
 /// 501 if the body could be read but for a coding that is not known (RFC 9112 section 6.1), else 400: `chunked` is not
 /// the last coding, or is there twice (section 6.3).
-fn refused_codings<'a>(codings: impl Iterator<Item = &'a [u8]>) -> Refusal {
+fn refused_codings<'a>(codings: impl Iterator<Item = &'a [u8]>) -> Rejection {
     let (mut chunked, mut others, mut is_last) = (0, 0, false);
     for coding in codings.map(line::trim).filter(|coding| !coding.is_empty()) {
         is_last = coding.eq_ignore_ascii_case(b"chunked");

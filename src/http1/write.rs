@@ -30,7 +30,7 @@ pub enum Coding {
 
 /// What a response's head depends on of its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct ReplyTo {
     /// It was HEAD.
     pub is_head: bool,
     /// The client speaks HTTP/1.0.
@@ -43,7 +43,7 @@ pub struct Asked {
 pub fn write_response(
     head: &ResponseHead,
     ours: &[(&str, &str)],
-    asked: Asked,
+    asked: ReplyTo,
     keeps: bool,
     date: &str,
 ) -> (Vec<u8>, Coding, bool) {

@@ -140,8 +140,8 @@ impl<H> Journey<H> {
             _ => {}
         }
         match self.decide(outcome, attempt.status()) {
-            Verdict::Again(_) if self.is_continuing() => Answered::Drop,
-            Verdict::Again(_) => Answered::HoldBack,
+            Verdict::Retry(_) if self.is_continuing() => Answered::Drop,
+            Verdict::Retry(_) => Answered::HoldBack,
             Verdict::Fresh | Verdict::Stop(_) if self.is_continuing() && !is_stream => Answered::Drop,
             Verdict::Fresh | Verdict::Stop(_) => Answered::Pass,
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::resume::{Refused, Story};
+use crate::resume::{NotResumable, Transcript};
 
 /// What has gone to the client.
 #[derive(Debug)]
@@ -17,21 +17,21 @@ pub(super) enum ClientHas {
 pub enum Continuity {
     /// Nobody asked for it.
     Never,
-    No(Refused),
+    No(NotResumable),
     Possible(Box<Continued>),
 }
 
 /// A stream that can be continued.
 #[derive(Debug)]
 pub struct Continued {
-    pub(super) story: Story,
+    pub(super) story: Transcript,
     /// How the client's stream ends if nobody goes on, once it has broken off.
     pub(super) closing_event: Bytes,
 }
 
 impl Continuity {
     /// From the stream's beginning on: what the client will have heard of it, or why it cannot be told further.
-    pub fn of(story: Result<Story, Refused>) -> Self {
+    pub fn of(story: Result<Transcript, NotResumable>) -> Self {
         match story {
             Ok(story) => Self::Possible(Box::new(Continued { story, closing_event: Bytes::new() })),
             Err(why) => Self::No(why),

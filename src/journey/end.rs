@@ -11,8 +11,8 @@ use super::ending::{Ending, Failure};
 use super::state::Journey;
 use crate::fleet::{self, Resumed};
 use crate::outcome::Outcome;
-use crate::resume::{Continuation, Refused};
-use crate::retry::{Again, DEATHS_MAX, STALE_WITHIN, Verdict, Why};
+use crate::resume::{Continuation, NotResumable};
+use crate::retry::{DEATHS_MAX, RetryReason, STALE_WITHIN, StopReason, Verdict};
 
 /// How an attempt has ended.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub enum How<H> {
 #[must_use]
 pub enum Step<H> {
     /// Seek another node.
-    Node(Again),
+    Node(RetryReason),
     /// The same node, on a fresh connection.
     Fresh(Attempt),
     /// Seek another node, which goes on with the client's stream when it is sent this body.
@@ -49,7 +49,7 @@ pub enum Step<H> {
 }
 
 /// What is left of an attempt that has been settled.
-struct Settled {
+struct Ended {
     node: Arc<str>,
     status: Option<u16>,
 }
@@ -76,19 +76,19 @@ impl<H> Journey<H> {
             How::Missed => {
                 self.sent = self.sent.saturating_sub(1);
                 self.settle(attempt, Outcome::Stale, now);
-                self.member.pool.count_retry(Again::Stale);
-                Step::Node(Again::Stale)
+                self.member.pool.count_retry(RetryReason::Stale);
+                Step::Node(RetryReason::Stale)
             }
         }
     }
 
     fn declined(&mut self, attempt: Attempt, outcome: Outcome, fallback: Option<H>, now: Instant) -> Step<H> {
-        let Settled { status, .. } = self.settle(attempt, outcome, now);
+        let Ended { status, .. } = self.settle(attempt, outcome, now);
         if fallback.is_some() {
             self.fallback = fallback;
         }
         match self.decide(outcome, status) {
-            Verdict::Again(why) => self.again(why),
+            Verdict::Retry(why) => self.again(why),
             Verdict::Fresh | Verdict::Stop(_) => {
                 let note = "not resumed: the next node did not take the continuation";
                 Step::Stop(self.broken(note).unwrap_or(Ending::Left))
@@ -116,18 +116,18 @@ impl<H> Journey<H> {
         if fallback.is_some() {
             self.fallback = fallback;
         }
-        let Settled { node, status } = self.settle(attempt, outcome, now);
+        let Ended { node, status } = self.settle(attempt, outcome, now);
         match self.decide(judged, status) {
-            Verdict::Again(why) => self.again(why),
-            Verdict::Stop(Why::ClientGone) => Step::Stop(Ending::Left),
-            Verdict::Stop(why) => match self.fallback.take().filter(|_| why != Why::KillsNodes) {
+            Verdict::Retry(why) => self.again(why),
+            Verdict::Stop(StopReason::ClientGone) => Step::Stop(Ending::Left),
+            Verdict::Stop(why) => match self.fallback.take().filter(|_| why != StopReason::KillsNodes) {
                 Some(fallback) => {
                     self.note = Some(why.as_str());
                     Step::Give(fallback)
                 }
                 None => Step::Stop(self.stopped(&node, outcome, why)),
             },
-            Verdict::Fresh => Step::Stop(self.stopped(&node, outcome, Why::NotListed)),
+            Verdict::Fresh => Step::Stop(self.stopped(&node, outcome, StopReason::NotListed)),
         }
     }
 
@@ -146,7 +146,7 @@ impl<H> Journey<H> {
         self.record(&attempt.lease.node().name, None, Outcome::Stale);
         attempt.stage = Stage::Leased;
         attempt.was_stale = true;
-        self.member.pool.count_retry(Again::Stale);
+        self.member.pool.count_retry(RetryReason::Stale);
         Step::Fresh(attempt)
     }
 
@@ -163,7 +163,7 @@ impl<H> Journey<H> {
             ClientHas::Nothing | ClientHas::Part(Continuity::Never) => None,
             ClientHas::Part(Continuity::No(why)) => Some(*why),
             ClientHas::Part(Continuity::Possible(_)) if self.deaths.count() >= DEATHS_MAX => {
-                Some(Refused::KillsNodes)
+                Some(NotResumable::KillsNodes)
             }
             ClientHas::Part(Continuity::Possible(continued)) => match continued.story.go_on() {
                 Ok(Continuation::Ask(body)) => {
@@ -181,7 +181,7 @@ impl<H> Journey<H> {
         if why.is_some() {
             self.member.pool.count_resume(Resumed::Refused);
         }
-        self.note = Some(why.map_or("the node broke the response off", Refused::as_str));
+        self.note = Some(why.map_or("the node broke the response off", NotResumable::as_str));
         Step::Stop(Ending::Broken { closing_event })
     }
 
@@ -193,13 +193,13 @@ impl<H> Journey<H> {
         Step::Continue(body)
     }
 
-    fn again(&mut self, why: Again) -> Step<H> {
+    fn again(&mut self, why: RetryReason) -> Step<H> {
         self.member.pool.count_retry(why);
         Step::Node(why)
     }
 
     /// The end of a request that no node has answered.
-    fn stopped(&mut self, node: &str, outcome: Outcome, why: Why) -> Ending {
+    fn stopped(&mut self, node: &str, outcome: Outcome, why: StopReason) -> Ending {
         if let Some(ending) = self.broken(why.as_str()) {
             return ending;
         }
@@ -220,7 +220,7 @@ impl<H> Journey<H> {
     }
 
     /// The outcome goes to the node's health and into the log, and the slot goes back.
-    fn settle(&mut self, attempt: Attempt, outcome: Outcome, now: Instant) -> Settled {
+    fn settle(&mut self, attempt: Attempt, outcome: Outcome, now: Instant) -> Ended {
         let (status, sent_at) = (attempt.status(), attempt.sent_at());
         let is_death = outcome.is_death() || attempt.reconsider(outcome).is_death();
         let Attempt { mut lease, .. } = attempt;
@@ -246,7 +246,7 @@ impl<H> Journey<H> {
         if says_broken {
             self.suspect(charge, now);
         }
-        Settled { node, status }
+        Ended { node, status }
     }
 }
 

@@ -9,7 +9,7 @@ use super::continuity::{ClientHas, Continuity};
 use super::ending::{Ending, Tried};
 use crate::fleet::{Charge, Event, Key, Member, Suspects};
 use crate::outcome::Outcome;
-use crate::resume::Story;
+use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
 
 /// One request's way.
@@ -78,7 +78,7 @@ impl<H> Journey<H> {
 
     /// Whether the client has a part of the response, and another node than the first goes on with it.
     pub fn is_continuing(&self) -> bool {
-        self.story().is_some_and(Story::is_continued)
+        self.story().is_some_and(Transcript::is_continued)
     }
 
     /// Whether its body may still have to be sent to a node.
@@ -94,7 +94,7 @@ impl<H> Journey<H> {
         matches!(self.client, ClientHas::Part(_))
     }
 
-    fn story(&self) -> Option<&Story> {
+    fn story(&self) -> Option<&Transcript> {
         match &self.client {
             ClientHas::Part(Continuity::Possible(continued)) => Some(&continued.story),
             _ => None,
@@ -102,7 +102,7 @@ impl<H> Journey<H> {
     }
 
     /// What the client has heard of a stream that can be continued.
-    pub fn story_mut(&mut self) -> Option<&mut Story> {
+    pub fn story_mut(&mut self) -> Option<&mut Transcript> {
         match &mut self.client {
             ClientHas::Part(Continuity::Possible(continued)) => Some(&mut continued.story),
             _ => None,

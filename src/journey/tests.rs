@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{Config, Engine, Retry};
 use crate::fleet::Fleet;
 use crate::outcome::Outcome;
-use crate::resume::{Kind, Story};
+use crate::resume::{Kind, Transcript};
 use crate::retry::{DEATH_BURST, Repeat, STALE_WITHIN};
 
 /// A journey over two nodes, in a time of its own.
@@ -223,7 +223,7 @@ fn resumable(trip: &mut Trip) -> Attempt {
     assert_eq!(trip.head(&mut attempt, 200, true), Answered::Pass);
     let body = Bytes::from_static(br#"{"prompt":"a","max_tokens":9,"stream":true}"#);
     let conf = Retry { resume: true, resume_text_max: 1024, ..Retry::default() };
-    let story = Story::begin(Kind::Completion, Engine::Vllm, &body, &conf);
+    let story = Transcript::begin(Kind::Completion, Engine::Vllm, &body, &conf);
     trip.journey.begin(Continuity::of(story));
     let event = b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"text\":\"b\"}]}\n\n";
     trip.journey.story_mut().expect("it can be continued").tell(Bytes::from_static(event));

@@ -22,12 +22,12 @@ pub enum Ctx {
 /// A request that has come.
 pub struct Arrival {
     pub caller: Caller,
-    pub refusal: Refused,
+    pub refusal: Stopped,
 }
 
 /// Why it gets no further, if it does not.
 #[derive(Debug, Default)]
-pub enum Refused {
+pub enum Stopped {
     #[default]
     No,
     /// The client gets this.
@@ -55,7 +55,7 @@ impl Ctx {
             sender: None,
             request_id: String::new(),
         };
-        Self::Arriving(Arrival { caller, refusal: Refused::No })
+        Self::Arriving(Arrival { caller, refusal: Stopped::No })
     }
 
     pub fn arrival(&mut self) -> Option<&mut Arrival> {

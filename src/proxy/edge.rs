@@ -16,7 +16,7 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::downstream::lent::Slot;
+use super::downstream::lent::Connection;
 use super::downstream::preface::{self, Speaks};
 use super::gateway::Gateway;
 use crate::config::Client;
@@ -73,7 +73,7 @@ impl ServerApp for Edge {
             return None;
         };
         let header_by = Instant::now() + client.header_timeout;
-        let slot = Slot::new(stream);
+        let slot = Connection::new(stream);
         let Ok(detected) = timeout_at(header_by, preface::detect(&slot)).await else {
             say_too_slow();
             return None;
@@ -129,7 +129,7 @@ impl Requests {
     /// One request after another, as long as the connection lasts; what Pingora 0.9.1's `ServerApp::process_new` does for
     /// HTTP/1.1, and between two of them the rest of the first one, after its session. The first header must be complete
     /// by `header_by`.
-    async fn converse(self: &Arc<Self>, slot: Slot, header_by: Instant, shutdown: &ShutdownWatch) {
+    async fn converse(self: &Arc<Self>, slot: Connection, header_by: Instant, shutdown: &ShutdownWatch) {
         let mut session = ServerSession::new_http1(Box::new(slot.lend()));
         session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE));
         let mut header_by = Some(header_by);
@@ -150,7 +150,7 @@ impl Requests {
     async fn serve(
         self: &Arc<Self>,
         mut session: ServerSession,
-        slot: &Slot,
+        slot: &Connection,
         header_by: Option<Instant>,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {

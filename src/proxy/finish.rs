@@ -18,7 +18,7 @@ use crate::journey::{Journey, Tried};
 const CLIENT_CLOSED: u16 = 499;
 
 /// What the log says of a request's header.
-pub struct Asked {
+pub struct LoggedRequest {
     pub method: String,
     /// Without its query.
     pub path: String,
@@ -29,7 +29,7 @@ pub struct Asked {
 }
 
 /// What the log says of its way.
-pub struct Way<'a> {
+pub struct Served<'a> {
     pub pool: Option<&'a Member>,
     pub tried: Vec<Tried>,
     pub ttft: Option<Duration>,
@@ -39,7 +39,7 @@ pub struct Way<'a> {
     pub client_left: bool,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Served<'a> {
     pub fn of<H>(journey: &'a mut Journey<H>, ttft: Option<Duration>, sent: Sent, client_left: bool) -> Self {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
@@ -53,7 +53,7 @@ impl<'a> Way<'a> {
     }
 }
 
-impl Asked {
+impl LoggedRequest {
     pub fn of(request: &RequestHeader) -> Self {
         let headers = &request.headers;
         let protocol = match request.version {
@@ -82,7 +82,7 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
 }
 
 /// Counts the request, and writes its line.
-pub fn finish(gateway: &Gateway, caller: Caller, asked: Asked, way: Way<'_>) {
+pub fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, way: Served<'_>) {
     let status = way.sent.status.filter(|status| *status >= 200 || *status == 101).unwrap_or(CLIENT_CLOSED);
     match way.pool {
         Some(member) => member.pool.count_request(status),

@@ -11,13 +11,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use super::context::{Arrival, Ctx, Refused};
+use super::context::{Arrival, Ctx, Stopped};
 use super::downstream::client::{Presence, Sent};
 use super::downstream::http1::Http1;
 use super::downstream::http2::Http2;
-use super::downstream::lent::Slot;
+use super::downstream::lent::Connection;
 use super::downstream::linger;
-use super::finish::{Asked, Way, finish};
+use super::finish::{LoggedRequest, Served, finish};
 use super::gateway::Gateway;
 use super::intake::{self, Received};
 use super::relay::request::Request;
@@ -31,7 +31,7 @@ impl Gateway {
     /// when the session has ended.
     async fn relay(&self, session: &mut Session, request: Box<Request>) -> Result<()> {
         let downstream = session.as_downstream();
-        let Some(slot) = Slot::of(downstream) else {
+        let Some(slot) = Connection::of(downstream) else {
             return serve_http2(self, request, &mut Http2::new(session)).await;
         };
         let keeps = downstream.as_http1().is_some_and(|http1| http1.will_keepalive());
@@ -75,7 +75,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        if let Some(slot) = Slot::of(session.as_downstream()) {
+        if let Some(slot) = Connection::of(session.as_downstream()) {
             slot.set_has_header(true);
         }
         intake::admit(&self.live, session, arrival(ctx)?)
@@ -206,19 +206,21 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
         let client_left = match ctx.arrival() {
-            Some(arrival) => matches!(arrival.refusal, Refused::ClientGone),
+            Some(arrival) => matches!(arrival.refusal, Stopped::ClientGone),
             // the relay ends it
             None => return,
         };
-        let asked = Asked::of(session.req_header());
+        let asked = LoggedRequest::of(session.req_header());
         let status = session.response_written().map(|head| head.status.as_u16());
         let sent = Sent { status, bytes: session.body_bytes_sent() as u64 };
         match ctx.take() {
-            Ctx::Arriving(arrival) => finish(self, arrival.caller, asked, Way::unrouted(sent, client_left)),
+            Ctx::Arriving(arrival) => {
+                finish(self, arrival.caller, asked, Served::unrouted(sent, client_left))
+            }
             Ctx::Stock(mut stock) => {
                 stock.close(client_left);
                 let Stock { arrival, mut journey, ttft, .. } = *stock;
-                finish(self, arrival.caller, asked, Way::of(&mut journey, ttft, sent, client_left));
+                finish(self, arrival.caller, asked, Served::of(&mut journey, ttft, sent, client_left));
             }
             Ctx::Gone => {}
         }

@@ -8,13 +8,13 @@ use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::context::{Arrival, Refused};
-use super::downstream::body::{self, Limits, Read, ReadError, TOO_LARGE, TOO_SLOW, content_length};
+use super::context::{Arrival, Stopped};
+use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, content_length};
 use super::downstream::own_error;
 use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
 use crate::forwarded::{Sender, request_id};
-use crate::http1::{Refusal, RequestFraming, check_request};
+use crate::http1::{Rejection, RequestFraming, check_request};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
 use crate::route;
@@ -55,7 +55,7 @@ pub fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Resul
 }
 
 /// What a header must look like; `raw` is what came on the wire, where the protocol has such a thing.
-fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result<(), Refusal> {
+fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result<(), Rejection> {
     check_size(&request.headers, raw, limits)?;
     let length = match raw {
         Some(raw) => match check_request(raw)? {
@@ -70,34 +70,34 @@ fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result
     if length.is_some_and(|length| length > limits.max_body) { Err(TOO_LARGE) } else { Ok(()) }
 }
 
-fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &Client) -> Result<(), Refusal> {
+fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &Client) -> Result<(), Rejection> {
     let parsed = || headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let size = raw.map_or_else(parsed, <[u8]>::len);
     if size > limits.max_header || headers.len() > limits.max_headers {
         let message = "the request header is larger than the limits of client allow";
-        return Err(Refusal { status: 431, message });
+        return Err(Rejection { status: 431, message });
     }
     Ok(())
 }
 
 /// What passes here can stand in a request line.
-fn check_h2_target(request: &RequestHeader) -> Result<(), Refusal> {
+fn check_h2_target(request: &RequestHeader) -> Result<(), Rejection> {
     let target = request.raw_path();
     let is_path = target.starts_with(b"/") || target == b"*" && request.method == Method::OPTIONS;
     if is_path && !target.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ')) {
         return Ok(());
     }
-    Err(Refusal { status: 400, message: "the request target is not a path" })
+    Err(Rejection { status: 400, message: "the request target is not a path" })
 }
 
 fn refuse(arrival: &mut Arrival, failure: Failure) -> Box<Error> {
     let status = failure.status;
-    arrival.refusal = Refused::With(failure);
+    arrival.refusal = Stopped::With(failure);
     Error::new(ErrorType::HTTPStatus(status)).into_down()
 }
 
 fn client_gone(arrival: &mut Arrival) -> Box<Error> {
-    arrival.refusal = Refused::ClientGone;
+    arrival.refusal = Stopped::ClientGone;
     Error::new(ErrorType::ConnectionClosed).into_down()
 }
 
@@ -128,8 +128,8 @@ pub async fn receive(live: &Live, session: &mut Session, arrival: &mut Arrival) 
         Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(arrival, unroutable(too_large))),
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
         Ok(Read::Unkept { start, share, .. }) => unread(arrival, Some((start, share)), false),
-        Err(ReadError::ClientGone) => Err(client_gone(arrival)),
-        Err(ReadError::Failed(failure)) => Err(refuse(arrival, failure)),
+        Err(BodyError::ClientGone) => Err(client_gone(arrival)),
+        Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
 }
 
@@ -174,21 +174,21 @@ fn is_client_lost(error: &Error) -> bool {
 /// The answer to a request that ended within its session, without a node's response.
 pub async fn answer_failure(session: &mut Session, error: &Error, arrival: &mut Arrival) -> FailToProxy {
     let failure = match &arrival.refusal {
-        Refused::With(failure) => Some(failure.clone()),
-        Refused::ClientGone => None,
-        Refused::No if is_client_lost(error) => None,
-        Refused::No => Some(failure_of(error, &arrival.caller.request_id)),
+        Stopped::With(failure) => Some(failure.clone()),
+        Stopped::ClientGone => None,
+        Stopped::No if is_client_lost(error) => None,
+        Stopped::No => Some(failure_of(error, &arrival.caller.request_id)),
     };
     let began = session.response_written().is_some_and(|head| !head.status.is_informational());
     let Some(failure) = failure else {
-        arrival.refusal = Refused::ClientGone;
+        arrival.refusal = Stopped::ClientGone;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     if began {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     if own_error::send(session, &failure, &arrival.caller.request_id).await.is_err() {
-        arrival.refusal = Refused::ClientGone;
+        arrival.refusal = Stopped::ClientGone;
     }
     FailToProxy { error_code: failure.status, can_reuse_downstream: false }
 }

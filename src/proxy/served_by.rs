@@ -15,7 +15,7 @@ pub struct ServedBy<'a> {
 }
 
 /// The fields for a response's head.
-pub struct Fields<'a> {
+pub struct ServedFields<'a> {
     all: [(&'a str, &'a str); 3],
     count: usize,
 }
@@ -27,17 +27,17 @@ impl<'a> ServedBy<'a> {
         Self { request_id: &caller.request_id, node, attempts, tells_node }
     }
 
-    pub fn fields(&self) -> Fields<'_> {
+    pub fn fields(&self) -> ServedFields<'_> {
         let all = [
             (X_REQUEST_ID, self.request_id),
             ("X-Evenkeel-Node", self.node),
             ("X-Evenkeel-Attempts", &self.attempts),
         ];
-        Fields { all, count: if self.tells_node { all.len() } else { 1 } }
+        ServedFields { all, count: if self.tells_node { all.len() } else { 1 } }
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ServedFields<'a> {
     pub fn as_slice(&self) -> &[(&'a str, &'a str)] {
         &self.all[..self.count]
     }

@@ -1,6 +1,6 @@
 //! The continuation of a broken stream.
 //!
-//! A [`Story`] goes along with a stream: it hears what the client has got, builds the request with which another node
+//! A [`Transcript`] goes along with a stream: it hears what the client has got, builds the request with which another node
 //! goes on from there, and tells what that node says as if it were still the first: one `id`, one `role`, one `[DONE]`,
 //! and `usage` added up. It never guesses: what cannot be continued word for word is refused, and then the stream ends
 //! visibly, as without it.
@@ -11,7 +11,7 @@
 mod event;
 mod json;
 mod kind;
-mod refused;
+mod not_resumable;
 mod request;
 mod tell;
 #[cfg(test)]
@@ -19,13 +19,13 @@ mod tests;
 
 pub use event::Splitter;
 pub use kind::Kind;
-pub use refused::Refused;
+pub use not_resumable::NotResumable;
 
 use bytes::Bytes;
 
 use crate::config::{Engine, Retry};
 use event::{Chunk, Data, data};
-use request::{Asked, Said};
+use request::{Asked, Spoken};
 
 /// How a broken stream goes on.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,19 +38,19 @@ pub enum Continuation {
 
 /// What the client has got of a stream.
 #[derive(Debug)]
-pub struct Story {
+pub struct Transcript {
     asked: Asked,
     request: Bytes,
     text_max: usize,
     /// How many times it may still be continued.
     left: u32,
-    lost: Option<Refused>,
-    heard: Heard,
-    part: Part,
+    lost: Option<NotResumable>,
+    heard: Delivered,
+    part: Segment,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Delivered {
     text: String,
     tokens: u64,
     /// Those of them at the end that brought nothing but blanks.
@@ -74,7 +74,7 @@ struct Heard {
 
 /// What matters of the part under way, if it is a continuation.
 #[derive(Debug, Default)]
-struct Part {
+struct Segment {
     /// 0: the first node's.
     number: u32,
     /// Tokens that had been said before it began.
@@ -87,17 +87,25 @@ struct Part {
     is_mute: bool,
 }
 
-impl Story {
+impl Transcript {
     /// For a stream that answers this request.
-    pub fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Self, Refused> {
+    pub fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Self, NotResumable> {
         let asked = Asked::of(kind, engine, request)?;
-        let heard = Heard { ids: asked.knows_ids().then(Vec::new), ..Heard::default() };
+        let heard = Delivered { ids: asked.knows_ids().then(Vec::new), ..Delivered::default() };
         let (text_max, left) = (conf.resume_text_max, conf.resume_max);
-        Ok(Self { asked, request: request.clone(), text_max, left, lost: None, heard, part: Part::default() })
+        Ok(Self {
+            asked,
+            request: request.clone(),
+            text_max,
+            left,
+            lost: None,
+            heard,
+            part: Segment::default(),
+        })
     }
 
     /// Why it can no longer be continued.
-    pub fn lost(&self) -> Option<Refused> {
+    pub fn lost(&self) -> Option<NotResumable> {
         self.lost
     }
 
@@ -112,7 +120,7 @@ impl Story {
     }
 
     /// It cannot be continued: nothing more needs to be kept. A part that is a continuation is told to its end.
-    pub fn lose(&mut self, why: Refused) {
+    pub fn lose(&mut self, why: NotResumable) {
         self.lost.get_or_insert(why);
         self.request = Bytes::new();
         self.heard.text = String::new();
@@ -122,7 +130,7 @@ impl Story {
     }
 
     /// How it goes on after it has broken.
-    pub fn go_on(&mut self) -> Result<Continuation, Refused> {
+    pub fn go_on(&mut self) -> Result<Continuation, NotResumable> {
         if let Some(why) = self.lost {
             return Err(why);
         }
@@ -135,13 +143,13 @@ impl Story {
             return Ok(Continuation::Finish(self.ending()));
         }
         if self.left == 0 {
-            return Err(Refused::UsedUp);
+            return Err(NotResumable::UsedUp);
         }
         let heard = &self.heard;
         let is_chat = self.asked.kind == Kind::Chat;
         // a chat's blanks at the end will be said again
         let tokens = heard.tokens.saturating_sub(if is_chat { heard.blank_tokens } else { 0 });
-        let said = Said {
+        let said = Spoken {
             text: &heard.text,
             tokens,
             ids: heard.prompt_ids.as_deref().zip(heard.ids.as_deref()).filter(|(_, ids)| !ids.is_empty()),
@@ -149,7 +157,7 @@ impl Story {
         };
         let body = self.asked.continued(&self.request, said)?;
         let text = if is_chat { heard.text.as_str() } else { "" };
-        self.part = Part {
+        self.part = Segment {
             number: self.part.number + 1,
             before: tokens,
             blanks: text[text.trim_end().len()..].to_owned(),
@@ -170,7 +178,7 @@ impl Story {
             Data::None => return Some(event),
             Data::One(data) => data,
             Data::Several => {
-                self.lose(Refused::NotUnderstood);
+                self.lose(NotResumable::NotUnderstood);
                 return Some(event);
             }
         };
@@ -179,7 +187,7 @@ impl Story {
             return Some(event);
         }
         let Some(chunk) = Chunk::parse(self.asked.kind, data) else {
-            self.lose(Refused::NotUnderstood);
+            self.lose(NotResumable::NotUnderstood);
             return Some(event);
         };
         let told =
@@ -187,7 +195,7 @@ impl Story {
         let heard = &self.heard;
         let ids = heard.ids.as_ref().map_or(0, Vec::len) + heard.unsaid.len();
         if heard.text.len() + ids * size_of::<u32>() > self.text_max {
-            self.lose(Refused::TooLong);
+            self.lose(NotResumable::TooLong);
         }
         told
     }

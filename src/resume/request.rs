@@ -2,7 +2,7 @@
 
 use super::json::{Object, items, string};
 use super::kind::Kind;
-use super::refused::Refused;
+use super::not_resumable::NotResumable;
 use crate::config::Engine;
 
 /// What a completion may say if the request does not set a limit (vLLM, SGLang).
@@ -26,7 +26,7 @@ pub struct Asked {
 
 /// What has been said so far.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct Spoken<'a> {
     pub text: &'a str,
     pub tokens: u64,
     /// The ids of the prompt, as a JSON array, and of all that was said, where they are known.
@@ -37,19 +37,19 @@ pub struct Said<'a> {
 
 impl Asked {
     /// `engine` is what runs on the pool's nodes.
-    pub fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, Refused> {
-        let request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
+    pub fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, NotResumable> {
+        let request = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
         refuse(&request)?;
         let limits = LIMITS.iter().filter(|key| request.get(key).is_some());
         let limits: Option<Vec<u64>> = limits.map(|key| request.number(key)).collect();
         // engines do not agree on what 0 means
-        let limits = limits.filter(|limits| !limits.contains(&0)).ok_or(Refused::NotUnderstood)?;
+        let limits = limits.filter(|limits| !limits.contains(&0)).ok_or(NotResumable::NotUnderstood)?;
         let default = (kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang))
             .then_some(COMPLETION_TOKENS);
         let stops = match request.get("stop") {
             None => Vec::new(),
             Some(stop) if stop.starts_with('"') => request.text("stop").into_iter().collect(),
-            Some(stops) => serde_json::from_str(stops).map_err(|_| Refused::NotUnderstood)?,
+            Some(stops) => serde_json::from_str(stops).map_err(|_| NotResumable::NotUnderstood)?,
         };
         Ok(Self {
             kind,
@@ -71,15 +71,15 @@ impl Asked {
     }
 
     /// The body of the request that goes on after what was said.
-    pub fn continued(&self, body: &[u8], said: Said) -> Result<String, Refused> {
-        let mut request = Object::parse(body).ok_or(Refused::NotUnderstood)?;
+    pub fn continued(&self, body: &[u8], said: Spoken) -> Result<String, NotResumable> {
+        let mut request = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
         let goes_on = !said.is_whole;
         if goes_on && self.stops.iter().any(|stop| ends_in_beginning(said.text, stop)) {
-            return Err(Refused::Stop);
+            return Err(NotResumable::Stop);
         }
         // a character whose bytes were not all there yet
         if goes_on && said.text.ends_with('\u{fffd}') {
-            return Err(Refused::HalfCharacter);
+            return Err(NotResumable::HalfCharacter);
         }
         if !said.text.is_empty() {
             match self.kind {
@@ -105,21 +105,21 @@ impl Asked {
     }
 
     /// vLLM, SGLang and llama.cpp go on in the last message if both of these fields say so.
-    fn continue_chat(&self, request: &mut Object, text: &str) -> Result<(), Refused> {
+    fn continue_chat(&self, request: &mut Object, text: &str) -> Result<(), NotResumable> {
         if self.engine == Engine::Generic {
-            return Err(Refused::Engine);
+            return Err(NotResumable::Engine);
         }
         // templates cut the blanks off the end of a message
         let text = text.trim_end();
         if text.trim_start().starts_with("<think>") || text.contains("</think>") {
-            return Err(Refused::Reasoning);
+            return Err(NotResumable::Reasoning);
         }
-        let messages = items(request.get("messages").unwrap_or("")).ok_or(Refused::NotUnderstood)?;
+        let messages = items(request.get("messages").unwrap_or("")).ok_or(NotResumable::NotUnderstood)?;
         let mut messages: Vec<String> = messages.into_iter().map(str::to_owned).collect();
         if request.is_true("continue_final_message") {
-            let last = messages.pop().ok_or(Refused::NotUnderstood)?;
-            let mut last = Object::parse(last.as_bytes()).ok_or(Refused::NotUnderstood)?;
-            let begun = last.text("content").ok_or(Refused::NotUnderstood)?;
+            let last = messages.pop().ok_or(NotResumable::NotUnderstood)?;
+            let mut last = Object::parse(last.as_bytes()).ok_or(NotResumable::NotUnderstood)?;
+            let begun = last.text("content").ok_or(NotResumable::NotUnderstood)?;
             last.set("content", string(&(begun + text)));
             messages.push(last.to_string());
         } else if !text.is_empty() {
@@ -133,36 +133,36 @@ impl Asked {
         Ok(())
     }
 
-    fn continue_prompt(&self, request: &mut Object, said: Said) -> Result<(), Refused> {
+    fn continue_prompt(&self, request: &mut Object, said: Spoken) -> Result<(), NotResumable> {
         if self.engine == Engine::Generic && self.limit.is_none() && !said.is_whole {
-            return Err(Refused::NoLimit);
+            return Err(NotResumable::NoLimit);
         }
         if let Some((prompt, ids)) = said.ids {
             request.set("prompt", joined(prompt, ids)?);
             return Ok(());
         }
-        let prompt = request.get("prompt").ok_or(Refused::NotUnderstood)?;
+        let prompt = request.get("prompt").ok_or(NotResumable::NotUnderstood)?;
         // a list of one is what some clients make of a single prompt
         let prompt = match items(prompt).as_deref() {
             Some([only]) => *only,
-            Some(_) => return Err(Refused::Ids),
+            Some(_) => return Err(NotResumable::Ids),
             None => prompt,
         };
-        let prompt: String = serde_json::from_str(prompt).map_err(|_| Refused::Ids)?;
+        let prompt: String = serde_json::from_str(prompt).map_err(|_| NotResumable::Ids)?;
         request.set("prompt", string(&(prompt + said.text)));
         Ok(())
     }
 }
 
 /// A JSON array of ids, and more of them.
-fn joined(prompt: &str, ids: &[u32]) -> Result<String, Refused> {
-    let mut all: Vec<u32> = serde_json::from_str(prompt).map_err(|_| Refused::Ids)?;
+fn joined(prompt: &str, ids: &[u32]) -> Result<String, NotResumable> {
+    let mut all: Vec<u32> = serde_json::from_str(prompt).map_err(|_| NotResumable::Ids)?;
     all.extend_from_slice(ids);
-    serde_json::to_string(&all).map_err(|_| Refused::Ids)
+    serde_json::to_string(&all).map_err(|_| NotResumable::Ids)
 }
 
 /// What cannot be cut in two.
-fn refuse(request: &Object) -> Result<(), Refused> {
+fn refuse(request: &Object) -> Result<(), NotResumable> {
     let means_something = |value: &str| !["null", "false", "[]", "{}", "\"\"", "\"none\""].contains(&value);
     let is_used = |key: &str| request.get(key).is_some_and(means_something);
     // one pass: a request may have a million fields
@@ -175,19 +175,19 @@ fn refuse(request: &Object) -> Result<(), Refused> {
         texts > 1 || texts == 1 && prompts[0].starts_with('[')
     });
     let refused = if ["tools", "functions"].iter().any(|key| is_used(key)) {
-        Refused::Tools
+        NotResumable::Tools
     } else if formatted || forms.any(|(_, value)| means_something(value)) {
-        Refused::Format
+        NotResumable::Format
     } else if ["n", "best_of"].iter().any(|key| above_one(key))
         || is_used("use_beam_search")
         || is_used("prompt_embeds")
         || several_prompts
     {
-        Refused::Several
+        NotResumable::Several
     } else if ["logprobs", "prompt_logprobs"].iter().any(|key| is_used(key)) {
-        Refused::Logprobs
+        NotResumable::Logprobs
     } else if ["echo", "suffix", "truncate_prompt_tokens"].iter().any(|key| is_used(key)) {
-        Refused::Echo
+        NotResumable::Echo
     } else {
         return Ok(());
     };

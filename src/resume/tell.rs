@@ -5,16 +5,16 @@ use bytes::Bytes;
 
 use super::event::{Choice, Chunk};
 use super::json::{Object, items, string};
-use super::{Kind, Refused, Story};
+use super::{Kind, NotResumable, Transcript};
 
 const IDENTITY: [&str; 3] = ["id", "created", "model"];
 
-impl Story {
+impl Transcript {
     /// A chunk of the first node.
     pub(super) fn hear(&mut self, chunk: &Chunk, event: Bytes) -> Bytes {
         self.note_identity(&chunk.fields);
         if chunk.is_several {
-            self.lose(Refused::Several);
+            self.lose(NotResumable::Several);
         }
         if let Some(usage) = chunk.fields.object("usage") {
             self.heard.prompt_tokens = usage.number("prompt_tokens").or(self.heard.prompt_tokens);
@@ -136,13 +136,13 @@ impl Story {
         self.heard.finished |= choice.finished;
         self.heard.names_ends |= choice.finished || choice.is_unfinished;
         if choice.has_tools {
-            self.lose(Refused::Tools);
+            self.lose(NotResumable::Tools);
         }
         if choice.has_reasoning {
-            self.lose(Refused::Reasoning);
+            self.lose(NotResumable::Reasoning);
         }
         if choice.is_odd {
-            self.lose(Refused::NotUnderstood);
+            self.lose(NotResumable::NotUnderstood);
         }
         let heard = &mut self.heard;
         let before = heard.tokens;

@@ -100,8 +100,8 @@ fn conf(resume_max: u32, resume_text_max: usize) -> Retry {
     Retry { resume: true, resume_max, resume_text_max, ..Retry::default() }
 }
 
-fn story(kind: Kind, request: &Bytes, resume_max: u32) -> Result<Story, Refused> {
-    Story::begin(kind, crate::config::Engine::Vllm, request, &conf(resume_max, 1 << 20))
+fn story(kind: Kind, request: &Bytes, resume_max: u32) -> Result<Transcript, NotResumable> {
+    Transcript::begin(kind, crate::config::Engine::Vllm, request, &conf(resume_max, 1 << 20))
 }
 
 /// What the client gets if the first nodes break off after so many events each.
@@ -191,29 +191,29 @@ fn the_next_request_asks_for_the_rest_and_changes_nothing_else() {
         std::str::from_utf8(&body).unwrap(),
         r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]},{"role":"assistant","content":"ab"}],"max_tokens":8,"min_tokens":2,"seed":18446744073709551617,"unknown":{"a":1.0},"stream":true,"continue_final_message":true,"add_generation_prompt":false}"#
     );
-    assert_eq!(story.go_on(), Err(Refused::UsedUp));
+    assert_eq!(story.go_on(), Err(NotResumable::UsedUp));
 }
 
 #[test]
 fn what_cannot_be_cut_in_two_is_refused() {
     let table = [
-        (json!({"tools": [{"type": "function"}]}), Refused::Tools),
-        (json!({"functions": [{}]}), Refused::Tools),
-        (json!({"response_format": {"type": "json_object"}}), Refused::Format),
-        (json!({"guided_regex": "a*"}), Refused::Format),
-        (json!({"structured_outputs": {"regex": "a"}}), Refused::Format),
-        (json!({"n": 2}), Refused::Several),
-        (json!({"best_of": 3}), Refused::Several),
-        (json!({"prompt": ["a", "b"]}), Refused::Several),
-        (json!({"prompt": [[1], [2]]}), Refused::Several),
-        (json!({"logprobs": 0}), Refused::Logprobs),
-        (json!({"logprobs": true}), Refused::Logprobs),
-        (json!({"echo": true}), Refused::Echo),
-        (json!({"suffix": "end"}), Refused::Echo),
-        (json!({"stop": 7}), Refused::NotUnderstood),
-        (json!({"max_tokens": 10.0}), Refused::NotUnderstood),
-        (json!({"max_tokens": 0}), Refused::NotUnderstood),
-        (json!({"n_predict": -1}), Refused::NotUnderstood),
+        (json!({"tools": [{"type": "function"}]}), NotResumable::Tools),
+        (json!({"functions": [{}]}), NotResumable::Tools),
+        (json!({"response_format": {"type": "json_object"}}), NotResumable::Format),
+        (json!({"guided_regex": "a*"}), NotResumable::Format),
+        (json!({"structured_outputs": {"regex": "a"}}), NotResumable::Format),
+        (json!({"n": 2}), NotResumable::Several),
+        (json!({"best_of": 3}), NotResumable::Several),
+        (json!({"prompt": ["a", "b"]}), NotResumable::Several),
+        (json!({"prompt": [[1], [2]]}), NotResumable::Several),
+        (json!({"logprobs": 0}), NotResumable::Logprobs),
+        (json!({"logprobs": true}), NotResumable::Logprobs),
+        (json!({"echo": true}), NotResumable::Echo),
+        (json!({"suffix": "end"}), NotResumable::Echo),
+        (json!({"stop": 7}), NotResumable::NotUnderstood),
+        (json!({"max_tokens": 10.0}), NotResumable::NotUnderstood),
+        (json!({"max_tokens": 0}), NotResumable::NotUnderstood),
+        (json!({"n_predict": -1}), NotResumable::NotUnderstood),
     ];
     for (more, want) in table {
         let refused = story(Kind::Completion, &request(Kind::Completion, more.clone()), 1).err();
@@ -222,13 +222,16 @@ fn what_cannot_be_cut_in_two_is_refused() {
     let harmless = json!({"tools": [], "n": 1, "response_format": {"type": "text"}, "logprobs": false, "echo": false,
         "stop": ["\n"], "prompt": ["one"], "suffix": null});
     assert!(story(Kind::Completion, &request(Kind::Completion, harmless), 1).is_ok());
-    assert_eq!(story(Kind::Chat, &Bytes::from_static(b"\x1f\x8b"), 1).err(), Some(Refused::NotUnderstood));
+    assert_eq!(
+        story(Kind::Chat, &Bytes::from_static(b"\x1f\x8b"), 1).err(),
+        Some(NotResumable::NotUnderstood)
+    );
 }
 
 /// Why it is not continued after these chunks.
-fn refused_after(engine: crate::config::Engine, more: Value, chunks: &[Value]) -> Option<Refused> {
+fn refused_after(engine: crate::config::Engine, more: Value, chunks: &[Value]) -> Option<NotResumable> {
     let request = request(Kind::Chat, more);
-    let mut story = Story::begin(Kind::Chat, engine, &request, &conf(1, 1024)).unwrap();
+    let mut story = Transcript::begin(Kind::Chat, engine, &request, &conf(1, 1024)).unwrap();
     for chunk in chunks {
         story.tell(format!("data: {chunk}\n\n").into());
     }
@@ -242,19 +245,19 @@ fn what_was_said_may_refuse_it_too() {
     let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let table = [
         (Vllm, json!({}), says("plain"), None),
-        (Vllm, json!({"stop": "END"}), says("the EN"), Some(Refused::Stop)),
-        (Vllm, json!({"stop": ["x", "\n\n"]}), says("the\n"), Some(Refused::Stop)),
+        (Vllm, json!({"stop": "END"}), says("the EN"), Some(NotResumable::Stop)),
+        (Vllm, json!({"stop": ["x", "\n\n"]}), says("the\n"), Some(NotResumable::Stop)),
         (Vllm, json!({"stop": "END"}), says("the EN of"), None),
-        (Vllm, json!({"stop": "END", "no_stop_trim": true}), says("the END"), Some(Refused::Stop)),
-        (Vllm, json!({}), says("so it is</think>42"), Some(Refused::Reasoning)),
-        (Vllm, json!({}), says("half \u{fffd}"), Some(Refused::HalfCharacter)),
-        (Vllm, json!({}), says("<think>so"), Some(Refused::Reasoning)),
-        (Vllm, json!({}), delta(json!({"reasoning_content": "so"})), Some(Refused::Reasoning)),
-        (Vllm, json!({}), delta(json!({"tool_calls": [{}]})), Some(Refused::Tools)),
-        (Vllm, json!({}), json!({"choices": [{"index": 1, "delta": {}}]}), Some(Refused::Several)),
-        (Vllm, json!({}), json!("no object"), Some(Refused::NotUnderstood)),
-        (Vllm, json!({}), says(&"long ".repeat(300)), Some(Refused::TooLong)),
-        (Generic, json!({}), says("plain"), Some(Refused::Engine)),
+        (Vllm, json!({"stop": "END", "no_stop_trim": true}), says("the END"), Some(NotResumable::Stop)),
+        (Vllm, json!({}), says("so it is</think>42"), Some(NotResumable::Reasoning)),
+        (Vllm, json!({}), says("half \u{fffd}"), Some(NotResumable::HalfCharacter)),
+        (Vllm, json!({}), says("<think>so"), Some(NotResumable::Reasoning)),
+        (Vllm, json!({}), delta(json!({"reasoning_content": "so"})), Some(NotResumable::Reasoning)),
+        (Vllm, json!({}), delta(json!({"tool_calls": [{}]})), Some(NotResumable::Tools)),
+        (Vllm, json!({}), json!({"choices": [{"index": 1, "delta": {}}]}), Some(NotResumable::Several)),
+        (Vllm, json!({}), json!("no object"), Some(NotResumable::NotUnderstood)),
+        (Vllm, json!({}), says(&"long ".repeat(300)), Some(NotResumable::TooLong)),
+        (Generic, json!({}), says("plain"), Some(NotResumable::Engine)),
         (Generic, json!({}), delta(json!({"role": "assistant", "content": ""})), None),
     ];
     for (engine, more, chunk, want) in table {
@@ -274,7 +277,7 @@ fn a_story_that_is_lost_keeps_nothing() {
     story.tell(Bytes::from_static(
         b"data: {\"choices\":[{\"delta\":{\"content\":\"a\",\"reasoning\":\"b\"}}]}\n\n",
     ));
-    assert_eq!(story.lost(), Some(Refused::Reasoning));
+    assert_eq!(story.lost(), Some(NotResumable::Reasoning));
     assert_eq!((story.request.len(), story.heard.text.capacity()), (0, 0));
     let event = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"c\"}}]}\n\n");
     assert_eq!(story.tell(event.clone()), Some(event), "what comes goes on as it is");
@@ -303,7 +306,7 @@ fn what_the_story_cannot_read_is_not_continued_and_reaches_the_client_all_the_sa
         let event = Bytes::from(format!("{event}\n\n"));
         let mut first = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
         assert_eq!(first.tell(event.clone()), Some(event.clone()));
-        assert_eq!(first.go_on(), Err(Refused::NotUnderstood), "{event:?}");
+        assert_eq!(first.go_on(), Err(NotResumable::NotUnderstood), "{event:?}");
 
         let mut next = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
         next.tell(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"));
@@ -312,7 +315,7 @@ fn what_the_story_cannot_read_is_not_continued_and_reaches_the_client_all_the_sa
         for word in ["in parts", "ud83e", "two lines"] {
             assert_eq!(told.contains(word), String::from_utf8_lossy(&event).contains(word), "{told}");
         }
-        assert_eq!(next.go_on(), Err(Refused::NotUnderstood), "{event:?}");
+        assert_eq!(next.go_on(), Err(NotResumable::NotUnderstood), "{event:?}");
     }
 }
 
@@ -321,7 +324,7 @@ fn fields_that_are_null_bind_to_no_format() {
     let more = json!({"guided_json": null, "guided_regex": null, "structured_outputs": null});
     assert!(story(Kind::Chat, &request(Kind::Chat, more), 1).is_ok());
     let embedded = request(Kind::Completion, json!({"prompt_embeds": "AAAA"}));
-    assert_eq!(story(Kind::Completion, &embedded, 1).err(), Some(Refused::Several));
+    assert_eq!(story(Kind::Completion, &embedded, 1).err(), Some(NotResumable::Several));
 }
 
 #[test]
@@ -382,9 +385,9 @@ fn tokens_that_the_engine_counts_are_counted_over_all_parts() {
 #[test]
 fn a_limit_that_is_only_supposed_ends_no_stream() {
     use crate::config::Engine::{Generic, Vllm};
-    for (engine, want) in [(Generic, Err(Refused::NoLimit)), (Vllm, Ok(()))] {
+    for (engine, want) in [(Generic, Err(NotResumable::NoLimit)), (Vllm, Ok(()))] {
         let request = Bytes::from_static(b"{\"model\":\"m\",\"prompt\":\"Tell:\",\"stream\":true}");
-        let mut story = Story::begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
+        let mut story = Transcript::begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
         for _ in 0..16 {
             story.tell(Bytes::from_static(b"data: {\"choices\":[{\"text\":\" x\"}]}\n\n"));
         }

@@ -14,10 +14,10 @@ use pingora::services::{Service as Starts, ServiceReadyNotifier, ServiceWithDepe
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// A service that is ready when it listens on all its addresses.
-pub struct Listening<A>(pub Service<A>);
+pub struct ReadyListener<A>(pub Service<A>);
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServiceWithDependents for Listening<A> {
+impl<A: ServerApp + Send + Sync + 'static> ServiceWithDependents for ReadyListener<A> {
     async fn start_service(
         &mut self,
         fds: Option<ListenFds>,

@@ -20,11 +20,11 @@ use pingora_proxy::http_proxy;
 
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
-use self::listening::Listening;
+use self::listening::ReadyListener;
 use crate::admin::Admin;
-use crate::check::Asking;
+use crate::check::HealthChecker;
 use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
-use crate::discovery::Following;
+use crate::discovery::NameResolver;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
@@ -75,16 +75,16 @@ impl Server {
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
-        let gateway = pingora.add_service(Listening(proxy));
+        let gateway = pingora.add_service(ReadyListener(proxy));
         if let Some(address) = settings.admin {
             let mut admin = Service::new("admin".into(), Admin::new(Arc::clone(&live)));
             admin.threads = Some(1);
             admin.add_listener(endpoint(address, settings.client.send_timeout));
             pingora.add_service(admin).add_dependency(&gateway);
         }
-        pingora.add_service(background_service("asking", Asking::new(Arc::clone(&live))));
+        pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
-        pingora.add_service(background_service("names", Following::new(Arc::clone(&live))));
+        pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         Ok(Self { live, log, reloader, pingora })
     }
 

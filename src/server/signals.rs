@@ -54,7 +54,7 @@ impl Registered {
         upgrade_sock: PathBuf,
     ) {
         let mut signals = self.0;
-        let ending = Arc::new(Ending { stage: Mutex::new(Stage::Running), live, log, stop, upgrade_sock });
+        let ending = Arc::new(Shutdown { stage: Mutex::new(Stage::Running), live, log, stop, upgrade_sock });
         thread::spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
@@ -98,7 +98,7 @@ fn decide(stage: Stage, signal: i32) -> Action {
     }
 }
 
-struct Ending {
+struct Shutdown {
     stage: Mutex<Stage>,
     live: Arc<Live>,
     log: AccessLogWriter,
@@ -106,7 +106,7 @@ struct Ending {
     upgrade_sock: PathBuf,
 }
 
-impl Ending {
+impl Shutdown {
     fn signal(self: &Arc<Self>, signal: i32) {
         let mut stage = self.stage.lock();
         match decide(*stage, signal) {

@@ -135,7 +135,7 @@ impl Status {
 
 impl PoolStatus {
     fn of(pool: &PoolSnapshot, s: &Snapshot) -> Self {
-        let retries = crate::retry::Again::ALL.iter().zip(pool.counters.retries);
+        let retries = crate::retry::RetryReason::ALL.iter().zip(pool.counters.retries);
         let resumes = Resumed::ALL.iter().zip(pool.counters.resumes);
         Self {
             name: pool.name.to_string(),

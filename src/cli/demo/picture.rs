@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::words;
 use crate::fleet::{NodeSnapshot, NodeState, PoolSnapshot};
 use crate::outcome::Outcome;
-use crate::retry::Again;
+use crate::retry::RetryReason;
 use crate::sim::load::Counts;
 
 #[derive(Clone, Debug)]
@@ -79,7 +79,8 @@ impl Row {
 
 /// How often a request went on to another node. A stale connection is not among them: there the same node is asked again.
 pub fn retried(pool: &PoolSnapshot) -> u64 {
-    let elsewhere = Again::ALL.iter().zip(pool.counters.retries).filter(|(why, _)| **why != Again::Stale);
+    let elsewhere =
+        RetryReason::ALL.iter().zip(pool.counters.retries).filter(|(why, _)| **why != RetryReason::Stale);
     elsewhere.map(|(_, count)| count).sum()
 }
 

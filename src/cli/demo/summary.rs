@@ -7,7 +7,7 @@ use super::picture::{failures, retried};
 use super::words::counted;
 use crate::fleet::PoolSnapshot;
 use crate::outcome::Outcome;
-use crate::retry::Again;
+use crate::retry::RetryReason;
 use crate::sim::load::Report;
 
 #[derive(Debug)]
@@ -53,8 +53,8 @@ impl Summary {
     }
 
     fn gateway(&self, f: &mut fmt::Formatter<'_>, pool: &PoolSnapshot) -> fmt::Result {
-        let retries = Again::ALL.iter().zip(pool.counters.retries);
-        let retries = retries.filter(|(why, count)| **why != Again::Stale && *count > 0);
+        let retries = RetryReason::ALL.iter().zip(pool.counters.retries);
+        let retries = retries.filter(|(why, count)| **why != RetryReason::Stale && *count > 0);
         let why: Vec<_> = retries.map(|(why, count)| format!("{} {count}", why.as_str())).collect();
         let retried = retried(pool);
         let ejections = pool.nodes.iter().map(|node| node.ejections).sum();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::checks::{Checked, Verdict};
+use super::super::checks::{CheckVerdict, Checked};
 use super::super::event::{Change, Reason};
 use super::{Health, Ramp, State};
 use crate::config;
@@ -57,8 +57,8 @@ impl Health {
         };
         self.check_is_blind &= !checked.is_failure();
         let change = match self.checks.result(checked, check) {
-            Some(Verdict::Rise) if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
-            Some(Verdict::Fall) if self.is_up() && !last_up => {
+            Some(CheckVerdict::Rise) if !self.check_is_blind => self.restore(Reason::CheckPassed, now),
+            Some(CheckVerdict::Fall) if self.is_up() && !last_up => {
                 Some(self.take_out(Reason::CheckFailed, policy.fail_timeout, now))
             }
             _ => None,

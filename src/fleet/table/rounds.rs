@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::checks::{Answer, Checked};
+use super::super::checks::{CheckAnswer, Checked};
 use super::super::event::{Change, Event};
 use super::super::key::{Key, Question, QuestionKind, Slot};
 use super::super::node::Node;
@@ -101,7 +101,7 @@ impl Table {
     }
 
     /// See [`super::super::health::Health::checked`].
-    pub fn checked(&mut self, key: Key, answer: Answer, sent: Instant, now: Instant) -> Option<Change> {
+    pub fn checked(&mut self, key: Key, answer: CheckAnswer, sent: Instant, now: Instant) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
         let node = self.node(key)?;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Check;
-use crate::fleet::Answer;
+use crate::fleet::CheckAnswer;
 
 fn with_check(rise: u32, fall: u32) -> Bench {
     let check = Check { path: "/health".into(), interval: seconds(5.0), timeout: seconds(2.0), rise, fall };
@@ -150,7 +150,7 @@ fn slow_round(bench: &mut Bench, shows: Option<&Lease>) {
     }
     bench.pass(1.0);
     for question in asked {
-        let answer = if *question.node.name == *"a" { Answer::Slow } else { Answer::Passed };
+        let answer = if *question.node.name == *"a" { CheckAnswer::Slow } else { CheckAnswer::Passed };
         bench.pool.answer(&question, answer, bench.now);
     }
 }
@@ -174,7 +174,7 @@ fn one_that_refuses_is_ejected_whatever_its_streams_show() {
     bench.pass(5.5);
     for question in bench.questions(QuestionKind::Check) {
         streams.progress(bench.now);
-        bench.pool.answer(&question, Answer::Failed, bench.now);
+        bench.pool.answer(&question, CheckAnswer::Failed, bench.now);
     }
     assert!(!bench.is_up("a"));
 }
@@ -229,7 +229,7 @@ fn nodes_are_not_asked_in_step_for_ever() {
 }
 
 /// When `a` is asked while it fails its checks, in seconds after its ejection; asked about in rounds of 0.1 s.
-fn asked_while_out(reason: Outcome, answer: Answer, until: f64) -> Vec<f64> {
+fn asked_while_out(reason: Outcome, answer: CheckAnswer, until: f64) -> Vec<f64> {
     let mut bench = with_check(1, 3);
     bench.pool.questions(bench.now);
     bench.fail_with("a", reason, 5);
@@ -239,7 +239,7 @@ fn asked_while_out(reason: Outcome, answer: Answer, until: f64) -> Vec<f64> {
         for question in bench.questions(QuestionKind::Check) {
             let is_a = *question.node.name == *"a";
             asked.extend(is_a.then(|| (bench.now - out).as_secs_f64()));
-            bench.pool.answer(&question, if is_a { answer } else { Answer::Passed }, bench.now);
+            bench.pool.answer(&question, if is_a { answer } else { CheckAnswer::Passed }, bench.now);
         }
     }
     asked
@@ -247,7 +247,7 @@ fn asked_while_out(reason: Outcome, answer: Answer, until: f64) -> Vec<f64> {
 
 #[test]
 fn a_node_that_is_gone_is_asked_the_more_often_the_shorter_it_is_out() {
-    let asked = asked_while_out(Outcome::Reset, Answer::Failed, 300.0);
+    let asked = asked_while_out(Outcome::Reset, CheckAnswer::Failed, 300.0);
     assert!(asked[0] <= 5.5, "the first as ever: {asked:?}");
     for pair in asked.windows(2) {
         let (pause, wants) = (pair[1] - pair[0], (pair[0] / 16.0).max(0.1));
@@ -260,7 +260,7 @@ fn a_node_that_is_gone_is_asked_the_more_often_the_shorter_it_is_out() {
 /// It is not known to be gone, and what fails it while the check passes must not come round any sooner.
 #[test]
 fn one_that_passes_its_checks_is_asked_as_ever() {
-    let asked = asked_while_out(Outcome::Http5xx, Answer::Passed, 29.0);
+    let asked = asked_while_out(Outcome::Http5xx, CheckAnswer::Passed, 29.0);
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] > 4.4), "{asked:?}");
 }
 

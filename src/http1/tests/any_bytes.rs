@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::{Asked, check_request, parse_response, write_response};
+use super::super::{ReplyTo, check_request, parse_response, write_response};
 use super::{pieces, take};
 
 /// Bytes that are nearly a message: parts of heads and bodies in any order, and any bytes.
@@ -78,7 +78,7 @@ proptest! {
     ) {
         let Ok(Some(mut head)) = parse_response(&mut Bytes::from(wire)) else { return Ok(()) };
         prop_assume!(head.framing(is_head).is_ok());
-        let asked = Asked { is_head, is_http10 };
+        let asked = ReplyTo { is_head, is_http10 };
         let (written, coding, keeps) = write_response(&head, &[("X", "z")], asked, keeps, "today");
         let mut written = Bytes::from(written);
         let mut again = parse_response(&mut written).unwrap().unwrap();

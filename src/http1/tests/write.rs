@@ -2,19 +2,19 @@
 
 use bytes::Bytes;
 
-use super::super::{Asked, Coding, parse_response, put_field, write_request, write_response};
+use super::super::{Coding, ReplyTo, parse_response, put_field, write_request, write_response};
 
 const OURS: [(&str, &str); 3] =
     [("X-Request-Id", "r1"), ("X-Evenkeel-Node", "a:1"), ("X-Evenkeel-Attempts", "2")];
-const GET: Asked = Asked { is_head: false, is_http10: false };
-const HEAD: Asked = Asked { is_head: true, is_http10: false };
-const OLD: Asked = Asked { is_head: false, is_http10: true };
+const GET: ReplyTo = ReplyTo { is_head: false, is_http10: false };
+const HEAD: ReplyTo = ReplyTo { is_head: true, is_http10: false };
+const OLD: ReplyTo = ReplyTo { is_head: false, is_http10: true };
 
 fn written(
     line: &str,
     fields: &str,
     ours: &[(&str, &str)],
-    asked: Asked,
+    asked: ReplyTo,
     keeps: bool,
 ) -> (String, Coding, bool) {
     let mut wire = Bytes::from(format!("{line}\r\n{fields}\r\n"));
@@ -38,8 +38,8 @@ fn a_response_is_the_nodes_but_for_its_connection() {
 fn how_a_body_is_written() {
     const LENGTH: &str = "Content-Length: 5\r\n";
     const CODING: &str = "Transfer-Encoding: chunked\r\n";
-    const OLD_HEAD: Asked = Asked { is_head: true, is_http10: true };
-    type Case = (u16, &'static str, Asked, Coding, bool, &'static str);
+    const OLD_HEAD: ReplyTo = ReplyTo { is_head: true, is_http10: true };
+    type Case = (u16, &'static str, ReplyTo, Coding, bool, &'static str);
     let table: [Case; 16] = [
         (200, LENGTH, GET, Coding::Plain, true, LENGTH),
         (200, "", GET, Coding::Chunked, true, CODING),

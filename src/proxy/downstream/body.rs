@@ -9,16 +9,16 @@ use pingora::ErrorType;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use crate::http1::{Joined, Refusal};
+use crate::http1::{Joined, Rejection};
 use crate::journey::Failure;
 use crate::live::{Gauge, Share};
 
 /// The answer to a body above `client.max_body`.
-pub const TOO_LARGE: Refusal =
-    Refusal { status: 413, message: "the request body is larger than client.max_body" };
+pub const TOO_LARGE: Rejection =
+    Rejection { status: 413, message: "the request body is larger than client.max_body" };
 /// The answer to a body that stops coming.
-pub const TOO_SLOW: Refusal =
-    Refusal { status: 408, message: "the request body did not come within client.body_timeout" };
+pub const TOO_SLOW: Rejection =
+    Rejection { status: 408, message: "the request body did not come within client.body_timeout" };
 
 /// Memory that is set aside before the first byte, whatever length is announced.
 const FIRST_CAPACITY: u64 = 256 * 1024;
@@ -54,7 +54,7 @@ pub enum Read {
 
 /// Why it could not be read.
 #[derive(Debug)]
-pub enum ReadError {
+pub enum BodyError {
     ClientGone,
     Failed(Failure),
 }
@@ -66,7 +66,7 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Asks for the body of a client that waits to be asked (curl does, above 1 MB). The node is not: what it would say
 /// to the client has been said.
-pub async fn invite(session: &mut Session) -> Result<(), ReadError> {
+pub async fn invite(session: &mut Session) -> Result<(), BodyError> {
     let expect = session.req_header().headers.get(EXPECT);
     let waits = session.req_header().version != Version::HTTP_10
         && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -76,13 +76,13 @@ pub async fn invite(session: &mut Session) -> Result<(), ReadError> {
     let client = session.as_downstream_mut();
     // Pingora takes it for a response that comes before the request's end, and would close the connection after it
     let keepalive = client.get_keepalive();
-    client.write_continue_response().await.map_err(|_| ReadError::ClientGone)?;
+    client.write_continue_response().await.map_err(|_| BodyError::ClientGone)?;
     client.set_keepalive(keepalive);
     Ok(())
 }
 
 /// Reads the whole body, unless it is too large to be kept.
-pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, ReadError> {
+pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, BodyError> {
     if session.as_downstream_mut().is_body_empty() {
         return Ok(Read::Kept { body: Bytes::new(), share: None });
     }
@@ -101,13 +101,13 @@ async fn collect(
     limits: Limits,
     mut share: Share,
     announced: Option<u64>,
-) -> Result<Read, ReadError> {
+) -> Result<Read, BodyError> {
     let expected = announced.unwrap_or(0).min(FIRST_CAPACITY);
     let mut body = Joined::expecting(usize::try_from(expected).unwrap_or(0));
     while let Some(chunk) = next(session, limits.silence).await? {
         let size = (body.len() + chunk.len()) as u64;
         if size > limits.max {
-            return Err(ReadError::Failed(TOO_LARGE.into()));
+            return Err(BodyError::Failed(TOO_LARGE.into()));
         }
         let room = share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk);
@@ -121,19 +121,19 @@ async fn collect(
 }
 
 /// The next piece. Over HTTP/1 Pingora limits each read by itself.
-async fn next(session: &mut Session, silence: Duration) -> Result<Option<Bytes>, ReadError> {
+async fn next(session: &mut Session, silence: Duration) -> Result<Option<Bytes>, BodyError> {
     let client = session.as_downstream_mut();
     let has_limit = !client.is_http2();
     let read = client.read_request_body();
     let read = if has_limit { Ok(read.await) } else { timeout(silence, read).await };
-    let read = read.map_err(|_| ReadError::Failed(TOO_SLOW.into()))?;
+    let read = read.map_err(|_| BodyError::Failed(TOO_SLOW.into()))?;
     read.map_err(|error| read_error(&error))
 }
 
-fn read_error(error: &pingora::Error) -> ReadError {
+fn read_error(error: &pingora::Error) -> BodyError {
     match error.etype() {
-        ErrorType::ReadTimedout => ReadError::Failed(TOO_SLOW.into()),
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => ReadError::ClientGone,
-        _ => ReadError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
+        ErrorType::ReadTimedout => BodyError::Failed(TOO_SLOW.into()),
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => BodyError::ClientGone,
+        _ => BodyError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
     }
 }

@@ -11,12 +11,12 @@ use super::super::limit::within;
 use super::client::{Client, Presence, Sent, Start, Unwritten};
 use super::own_error;
 use super::wire::Wire;
-use crate::http1::{Asked, Coding, LAST_CHUNK, SIZE_LINE_MAX, size_line, write_response};
+use crate::http1::{Coding, LAST_CHUNK, ReplyTo, SIZE_LINE_MAX, size_line, write_response};
 use crate::journey::Failure;
 
 pub struct Http1 {
     wire: Wire,
-    asked: Asked,
+    asked: ReplyTo,
     coding: Coding,
     /// The connection may serve another request.
     keeps: bool,
@@ -26,7 +26,7 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    pub fn new(wire: Wire, asked: Asked, keeps: bool, limit: Duration) -> Self {
+    pub fn new(wire: Wire, asked: ReplyTo, keeps: bool, limit: Duration) -> Self {
         Self { wire, asked, coding: Coding::Plain, keeps, limit, sent: Sent::default() }
     }
 

@@ -29,7 +29,7 @@ pub type Sequel = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
 
 /// The place of the connection, while no answer has taken it away, and of what is to follow its session.
 #[derive(Clone)]
-pub struct Slot(Arc<Shared>);
+pub struct Connection(Arc<Shared>);
 
 struct Shared {
     wire: Mutex<Option<Wire>>,
@@ -38,7 +38,7 @@ struct Shared {
     has_header: AtomicBool,
 }
 
-impl Slot {
+impl Connection {
     pub fn new(stream: Stream) -> Self {
         let wire = Mutex::new(Some(Wire::new(stream)));
         Self(Arc::new(Shared { wire, sequel: Mutex::default(), has_header: AtomicBool::new(false) }))
@@ -95,15 +95,15 @@ impl Slot {
     }
 }
 
-impl fmt::Debug for Slot {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("has_header", &self.0.has_header).finish_non_exhaustive()
+        f.debug_struct("Connection").field("has_header", &self.0.has_header).finish_non_exhaustive()
     }
 }
 
 /// The connection as a session sees it. Once it has been taken away, writes are swallowed and reads say that it has ended.
 #[derive(Debug)]
-pub struct Lent(Slot);
+pub struct Lent(Connection);
 
 impl AsyncRead for Lent {
     fn poll_read(
@@ -198,11 +198,11 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    async fn connection() -> (Slot, TcpStream) {
+    async fn connection() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (Slot::new(Box::new(Tcp::from(near.expect("a connection")))), far.expect("a connection").0)
+        (Connection::new(Box::new(Tcp::from(near.expect("a connection")))), far.expect("a connection").0)
     }
 
     async fn read(from: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8> {
@@ -216,10 +216,10 @@ mod tests {
     async fn the_connection_is_found_from_its_session() {
         let (slot, _client) = connection().await;
         let session = ServerSession::new_http1(Box::new(slot.lend()));
-        let found = Slot::of(&session).expect("it runs on a lent connection");
+        let found = Connection::of(&session).expect("it runs on a lent connection");
         assert!(Arc::ptr_eq(&found.0, &slot.0));
         let (not_lent, _other) = tokio::io::duplex(1);
-        assert!(Slot::of(&ServerSession::new_http1(Box::new(not_lent))).is_none());
+        assert!(Connection::of(&ServerSession::new_http1(Box::new(not_lent))).is_none());
     }
 
     #[tokio::test]

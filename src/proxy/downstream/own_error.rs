@@ -8,13 +8,13 @@ use pingora_proxy::Session;
 use serde_json::json;
 
 use crate::forwarded::X_REQUEST_ID;
-use crate::http1::{Refusal, put_field};
+use crate::http1::{Rejection, put_field};
 use crate::journey::Failure;
 
 const JSON: &str = "application/json";
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for Failure {
+    fn from(refusal: Rejection) -> Self {
         Self::new(refusal.status, refusal.message)
     }
 }

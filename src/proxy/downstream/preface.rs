@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 
-use super::lent::Slot;
+use super::lent::Connection;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -18,7 +18,7 @@ pub enum Speaks {
 }
 
 /// Looks at the first bytes, which stay unread. `None`: the client left.
-pub async fn detect(slot: &Slot) -> Option<Speaks> {
+pub async fn detect(slot: &Connection) -> Option<Speaks> {
     loop {
         if let Some(speaks) = poll_fn(|cx| slot.poll_peek(cx, judge)).await.ok()? {
             return Some(speaks);

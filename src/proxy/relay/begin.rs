@@ -10,15 +10,15 @@ use super::answer::{Answer, FirstEvent};
 use super::attempt::given_up;
 use super::events::Failed;
 use super::fallback::Fallback;
-use super::pass::{client_error, pass_rest, patiently};
-use super::request::{Body, Request};
+use super::pass::{client_error, pass_rest, write_pausing_stall};
+use super::request::{KeptBody, Request};
 use crate::classify::retry_after;
 use crate::classify::stream::{completion_tokens, whole_answer};
 use crate::fleet::Member;
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
-use crate::resume::{Kind, Refused, Story};
+use crate::resume::{Kind, NotResumable, Transcript};
 
 /// An answer of a known length up to this is read whole before its head goes out, so that one which breaks off can
 /// still be asked of another node; in bytes.
@@ -84,14 +84,14 @@ async fn begin(
         if start.is_empty() && !ended {
             Ok(false)
         } else {
-            patiently(attempt, client.write(start, ended)).await
+            write_pausing_stall(attempt, client.write(start, ended)).await
         }
     } else {
         let node = &attempt.node().name;
         let served_by = ServedBy::new(&request.caller, node, request.journey.attempts());
         let ours = served_by.fields();
         let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
-        patiently(attempt, client.begin(head, start, ended)).await
+        write_pausing_stall(attempt, client.begin(head, start, ended)).await
     };
     let waited = written.map_err(client_error)?;
     if let Some(watch) = answer.watch.as_mut().filter(|_| waited) {
@@ -123,7 +123,7 @@ fn continuity(request: &Request, answer: &Answer) -> Continuity {
     let member = request.journey.member();
     let kind = Kind::of(&request.asked.path).filter(|_| answer.watch.is_some() && member.conf.retry.resume);
     let (Some(kind), false) = (kind, request.journey.has_begun()) else { return Continuity::Never };
-    let Body::Kept { bytes, .. } = &request.body else { return Continuity::Never };
+    let KeptBody::Kept { bytes, .. } = &request.body else { return Continuity::Never };
     Continuity::of(story(kind, request, member, &answer.head, bytes))
 }
 
@@ -133,15 +133,15 @@ fn story(
     member: &Member,
     head: &ResponseHead,
     body: &Bytes,
-) -> Result<Story, Refused> {
+) -> Result<Transcript, NotResumable> {
     // what another node says would not have the length that was announced
     if head.content_length().is_some() {
-        return Err(Refused::NotUnderstood);
+        return Err(NotResumable::NotUnderstood);
     }
     if !request.is_repeatable() {
-        return Err(Refused::NotRepeatable);
+        return Err(NotResumable::NotRepeatable);
     }
-    Story::begin(kind, member.conf.engine, body, &member.conf.retry)
+    Transcript::begin(kind, member.conf.engine, body, &member.conf.retry)
 }
 
 /// Reads up to the first event of a stream. An error there has reached nobody: another node may do better.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
 use crate::http1::{Joined, ResponseHead};
 use crate::outcome::Outcome;
-use crate::resume::{Refused, Splitter, Story};
+use crate::resume::{NotResumable, Splitter, Transcript};
 
 /// From how much on a stream is no longer held back with its head, or as a part of one event; in bytes.
 pub const HELD_BACK_MAX: usize = 64 * 1024;
@@ -86,7 +86,7 @@ impl Watch {
         &mut self,
         start: Bytes,
         ended: bool,
-        story: Option<&mut Story>,
+        story: Option<&mut Transcript>,
         stall: Option<Duration>,
     ) -> Passed {
         self.stall = stall;
@@ -105,7 +105,7 @@ impl Watch {
     }
 
     /// Looks at the next bytes. `ended`: they are the last.
-    pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Story>) -> Passed {
+    pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Transcript>) -> Passed {
         let Seen { events: before, done, .. } = *self.watcher.seen();
         let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
             Some(story) => self.tell(chunk, ended, story),
@@ -173,7 +173,7 @@ impl Watch {
 
     /// Whole events only, as the story has them. The one with which the trouble begins is kept from the client, for the
     /// next node goes on before it.
-    fn tell(&mut self, chunk: Bytes, ended: bool, story: &mut Story) -> Passed {
+    fn tell(&mut self, chunk: Bytes, ended: bool, story: &mut Transcript) -> Passed {
         let mut told = Joined::default();
         for event in self.splitter.push(chunk) {
             self.watcher.look(&event);
@@ -188,7 +188,7 @@ impl Watch {
             story.tell(event).into_iter().for_each(|event| told.push(event));
         }
         if self.splitter.rest() > HELD_BACK_MAX {
-            story.lose(Refused::NotUnderstood);
+            story.lose(NotResumable::NotUnderstood);
         }
         let is_lost = story.lost().is_some() && !story.is_continued();
         if ended || is_lost || self.splitter.rest() > HELD_BACK_MAX {

@@ -22,11 +22,11 @@ use pingora::{Error, ErrorType, Result};
 use super::downstream::client::Client;
 use super::downstream::http1::Http1;
 use super::downstream::wire::Wire;
-use super::finish::{Way, finish};
+use super::finish::{Served, finish};
 use super::gateway::{Gateway, tell};
 use attempt::NoAnswer;
 use fallback::Fallback;
-use request::{Body, Request};
+use request::{KeptBody, Request};
 use seek::{Found, Routed};
 
 use crate::classify::retry_after;
@@ -75,8 +75,8 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
 
 async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client) -> Found<Fallback> {
     let bytes = match &request.body {
-        Body::Kept { bytes, .. } => bytes.clone(),
-        Body::Released => Bytes::new(),
+        KeptBody::Kept { bytes, .. } => bytes.clone(),
+        KeptBody::Released => Bytes::new(),
     };
     let routed = Routed::Whole { body: &bytes, method: &request.asked.method, path: &request.asked.path };
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
@@ -181,7 +181,7 @@ async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, endi
         }
     }
     let Request { caller, asked, mut journey, ttft, .. } = request;
-    let way = Way::of(&mut journey, ttft, client.sent(), client_left);
+    let way = Served::of(&mut journey, ttft, client.sent(), client_left);
     finish(gateway, caller, asked, way);
     is_whole
 }

@@ -16,7 +16,7 @@ use super::fallback::Fallback;
 use super::request::Request;
 use crate::journey::{Attempt, How};
 use crate::outcome::Outcome;
-use crate::resume::Story;
+use crate::resume::Transcript;
 
 /// From after the first bytes to the end.
 pub async fn pass_rest(
@@ -49,7 +49,7 @@ pub async fn pass_rest(
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {
-            match patiently(attempt, client.write(chunk, ended)).await {
+            match write_pausing_stall(attempt, client.write(chunk, ended)).await {
                 Ok(true) => answer.watch.iter_mut().for_each(Watch::restart_stall_clock),
                 Ok(false) => {}
                 Err(unwritten) => return client_error(unwritten),
@@ -66,7 +66,7 @@ pub async fn pass_rest(
 /// The next bytes for the client, which may be none, and how the stream has failed, if it has.
 async fn watched(
     answer: &mut Answer,
-    story: Option<&mut Story>,
+    story: Option<&mut Transcript>,
     given_up: Option<impl Future<Output = ()>>,
 ) -> Passed {
     let deadline = answer.watch.as_ref().and_then(Watch::deadline);
@@ -90,7 +90,7 @@ async fn watched(
 }
 
 /// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
-pub async fn patiently(
+pub async fn write_pausing_stall(
     attempt: &Attempt,
     write: impl Future<Output = Result<(), Unwritten>>,
 ) -> Result<bool, Unwritten> {

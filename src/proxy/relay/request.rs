@@ -9,7 +9,7 @@ use http::{Method, Version};
 use pingora::http::RequestHeader;
 
 use super::super::context::Caller;
-use super::super::finish::Asked;
+use super::super::finish::LoggedRequest;
 use super::fallback::Fallback;
 use crate::fleet::Member;
 use crate::forwarded::introduction;
@@ -25,19 +25,19 @@ const APPENDED: usize = 128;
 /// One request on its way.
 pub struct Request {
     pub caller: Caller,
-    pub asked: Asked,
+    pub asked: LoggedRequest,
     pub journey: Journey<Fallback>,
-    pub body: Body,
-    head: Head,
+    pub body: KeptBody,
+    head: NodeHead,
     pub is_head: bool,
     /// How much the answer's head depends on the client.
-    pub spoken: http1::Asked,
+    pub spoken: http1::ReplyTo,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
 }
 
 /// The request's body.
-pub enum Body {
+pub enum KeptBody {
     /// It may have to be sent again. The share is of `retry.body_total`.
     Kept { bytes: Bytes, share: Option<Share> },
     /// No node needs it any more.
@@ -45,7 +45,7 @@ pub enum Body {
 }
 
 /// The request's head as nodes get it.
-struct Head {
+struct NodeHead {
     wire: Vec<u8>,
     /// So much of it is the same for each attempt.
     shared: usize,
@@ -72,17 +72,17 @@ impl Request {
         body: Bytes,
         share: Option<Share>,
     ) -> Self {
-        let asked = Asked::of(header);
+        let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
         let journey = Journey::new(member, header.method == Method::POST, repeat);
-        let head = Head::of(&caller, header, raw);
+        let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
-        let spoken = http1::Asked { is_head, is_http10: header.version == Version::HTTP_10 };
+        let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };
         Self {
             caller,
             asked,
             journey,
-            body: Body::Kept { bytes: body, share },
+            body: KeptBody::Kept { bytes: body, share },
             head,
             is_head,
             spoken,
@@ -97,31 +97,31 @@ impl Request {
     /// What the next node is sent.
     pub fn wire(&mut self, node: SocketAddr) -> (&[u8], Bytes) {
         let body = match &self.body {
-            Body::Kept { bytes, .. } => bytes.clone(),
-            Body::Released => Bytes::new(),
+            KeptBody::Kept { bytes, .. } => bytes.clone(),
+            KeptBody::Released => Bytes::new(),
         };
         (self.head.wire(node, body.len()), body)
     }
 
     /// Another node goes on with the client's stream, when it gets this body.
     pub fn go_on_with(&mut self, continued: Bytes) {
-        let share = match std::mem::replace(&mut self.body, Body::Released) {
-            Body::Kept { share, .. } => share,
-            Body::Released => None,
+        let share = match std::mem::replace(&mut self.body, KeptBody::Released) {
+            KeptBody::Kept { share, .. } => share,
+            KeptBody::Released => None,
         };
-        self.body = Body::Kept { bytes: continued, share };
+        self.body = KeptBody::Kept { bytes: continued, share };
     }
 
     /// Gives back what only another attempt would need, once there can be none. It may be a lot of memory, and the
     /// response may take a day.
     pub fn release(&mut self) {
-        if let Body::Kept { bytes, .. } = &mut self.body
+        if let KeptBody::Kept { bytes, .. } = &mut self.body
             && self.journey.has_begun()
         {
             // a stream that can be continued keeps what it needs
             *bytes = Bytes::new();
             if !self.journey.needs_body() {
-                self.body = Body::Released;
+                self.body = KeptBody::Released;
                 self.head.wire = Vec::new();
             }
         }
@@ -133,7 +133,7 @@ impl Request {
     }
 }
 
-impl Head {
+impl NodeHead {
     fn of(caller: &Caller, header: &RequestHeader, raw: Option<&[u8]>) -> Self {
         let ours = caller.sender.as_ref().map(|sender| introduction(sender, &caller.request_id));
         let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);

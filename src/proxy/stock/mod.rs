@@ -15,7 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::context::{Arrival, Refused};
+use super::context::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
@@ -101,7 +101,7 @@ impl Stock {
         }
         self.passed += body.as_ref().map_or(0, |body| body.len() as u64);
         if self.passed > self.arrival.caller.fleet.config.server.client.max_body {
-            self.arrival.refusal = Refused::With(TOO_LARGE.into());
+            self.arrival.refusal = Stopped::With(TOO_LARGE.into());
             return Err(Error::new(ErrorType::HTTPStatus(TOO_LARGE.status)).into_down());
         }
         Ok(())
@@ -203,8 +203,8 @@ impl Stock {
     pub fn refuse(&mut self, ending: Ending) {
         let refusal = &mut self.arrival.refusal;
         match ending {
-            Ending::Failed(failure) if matches!(refusal, Refused::No) => *refusal = Refused::With(failure),
-            Ending::Left => *refusal = Refused::ClientGone,
+            Ending::Failed(failure) if matches!(refusal, Stopped::No) => *refusal = Stopped::With(failure),
+            Ending::Left => *refusal = Stopped::ClientGone,
             Ending::Failed(_) | Ending::Whole | Ending::Broken { .. } => {}
         }
     }
@@ -216,8 +216,8 @@ impl Stock {
 
     pub fn failure(&self) -> Option<&Failure> {
         match &self.arrival.refusal {
-            Refused::With(failure) => Some(failure),
-            Refused::No | Refused::ClientGone => None,
+            Stopped::With(failure) => Some(failure),
+            Stopped::No | Stopped::ClientGone => None,
         }
     }
 

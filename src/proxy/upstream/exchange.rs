@@ -61,14 +61,14 @@ pub struct Exchange {
     body: Body,
     /// The connection may serve another request after this one.
     keeps: bool,
-    silence: Silence,
+    silence: SilenceTimer,
     has_begun: bool,
 }
 
 impl Exchange {
     /// The request has been written; `read_limit` is the longest silence while its response is read.
     pub fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
-        let silence = Silence { limit: read_limit, since: Instant::now(), timer: None };
+        let silence = SilenceTimer { limit: read_limit, since: Instant::now(), timer: None };
         let (unread, body) = (Bytes::new(), Body::Done);
         Self { address, stream, unread, body, keeps: false, silence, has_begun: false }
     }
@@ -150,13 +150,13 @@ fn poll_fill(stream: &mut TcpStream, unread: &mut Bytes, cx: &mut Context<'_>) -
 }
 
 /// The longest silence. A timer is set once and moved when it goes off, for most reads end long before.
-struct Silence {
+struct SilenceTimer {
     limit: Duration,
     since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Silence {
+impl SilenceTimer {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let end = self.since + self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::Criterion;
-use evenkeel::http1::{Asked, check_request, parse_response, write_response};
+use evenkeel::http1::{ReplyTo, check_request, parse_response, write_response};
 
 use super::counts::Case;
 
@@ -26,8 +26,13 @@ fn respond() -> usize {
     let mut input = Bytes::copy_from_slice(black_box(RESPONSE));
     let mut head = parse_response(&mut input).expect("a head").expect("all of it");
     let framing = head.framing(false).expect("a framing");
-    let (out, ..) =
-        write_response(&head, &OURS, Asked::default(), framing.keeps_alive, "Sun, 29 Nov 2026 07:00:00 GMT");
+    let (out, ..) = write_response(
+        &head,
+        &OURS,
+        ReplyTo::default(),
+        framing.keeps_alive,
+        "Sun, 29 Nov 2026 07:00:00 GMT",
+    );
     out.len()
 }
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use evenkeel::config::{Engine, Retry};
-use evenkeel::resume::{Kind, Splitter, Story};
+use evenkeel::resume::{Kind, Splitter, Transcript};
 
 use super::watcher::TOKEN;
 use crate::counts::Case;
@@ -35,13 +35,13 @@ fn retry() -> Retry {
     Retry { resume: true, ..super::config_of(1).pools[0].retry.clone() }
 }
 
-fn story(retry: &Retry) -> (Splitter, Story) {
+fn story(retry: &Retry) -> (Splitter, Transcript) {
     let request = Bytes::from_static(br#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#);
-    let story = Story::begin(Kind::Chat, Engine::Vllm, &request, retry);
+    let story = Transcript::begin(Kind::Chat, Engine::Vllm, &request, retry);
     (Splitter::default(), story.unwrap_or_else(|why| panic!("{why:?}")))
 }
 
-fn hear((mut splitter, mut story): (Splitter, Story)) {
+fn hear((mut splitter, mut story): (Splitter, Transcript)) {
     let event = Bytes::from_static(TOKEN.as_bytes());
     for _ in 0..EVENTS {
         for event in splitter.push(event.clone()) {

@@ -2,7 +2,7 @@
 
 /// Why a stream is not continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum NotResumable {
     Tools,
     Format,
     Several,
@@ -21,7 +21,7 @@ pub enum Refused {
     NotRepeatable,
 }
 
-impl Refused {
+impl NotResumable {
     /// For people, in logs and errors.
     pub fn as_str(self) -> &'static str {
         match self {
