@@ -5,7 +5,7 @@
 
 /// Ranks by position. Lower is better; [`Tournament::OUT`] is never the best.
 #[derive(Clone, Debug, Default)]
-pub struct Tournament {
+pub(super) struct Tournament {
     /// The root at 1, the children of `i` at `2i` and `2i + 1`, the leaves last: a power of two of them. Empty, or `0` unused.
     matches: Vec<u64>,
     players: usize,
@@ -13,14 +13,14 @@ pub struct Tournament {
 
 impl Tournament {
     /// The rank of one that does not take part.
-    pub const OUT: u64 = u64::MAX;
+    pub(super) const OUT: u64 = u64::MAX;
 
     fn leaves(&self) -> usize {
         self.matches.len() / 2
     }
 
     /// One more, at the next position.
-    pub fn push(&mut self, rank: u64) {
+    pub(super) fn push(&mut self, rank: u64) {
         if self.players == self.leaves() {
             self.grow();
         }
@@ -39,7 +39,7 @@ impl Tournament {
         self.matches = matches;
     }
 
-    pub fn set(&mut self, position: usize, rank: u64) {
+    pub(super) fn set(&mut self, position: usize, rank: u64) {
         let mut at = self.leaves() + position;
         let mut winner = rank;
         while self.matches[at] != winner {
@@ -53,12 +53,12 @@ impl Tournament {
     }
 
     /// The smallest rank, unless all are out.
-    pub fn best(&self) -> Option<u64> {
+    pub(super) fn best(&self) -> Option<u64> {
         self.matches.get(1).copied().filter(|rank| *rank != Self::OUT)
     }
 
     /// The first at or after `start` whose rank is `rank` or less.
-    pub fn first(&self, start: usize, rank: u64) -> Option<usize> {
+    pub(super) fn first(&self, start: usize, rank: u64) -> Option<usize> {
         if start >= self.players {
             return None;
         }

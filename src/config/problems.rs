@@ -66,7 +66,7 @@ pub(super) struct Collector {
 
 impl Collector {
     /// `line` 0: nowhere in particular.
-    pub fn add(&self, path: &str, line: usize, message: impl Into<String>) {
+    pub(super) fn add(&self, path: &str, line: usize, message: impl Into<String>) {
         let mut list = self.list.borrow_mut();
         if list.len() == PROBLEMS_MAX {
             self.omitted.set(self.omitted.get() + 1);
@@ -77,7 +77,7 @@ impl Collector {
     }
 
     /// The value, if nothing was found to be wrong.
-    pub fn finish<T>(self, value: Option<T>, source: &str) -> Result<T, Problems> {
+    pub(super) fn finish<T>(self, value: Option<T>, source: &str) -> Result<T, Problems> {
         let mut list = self.list.into_inner();
         match value {
             Some(value) if list.is_empty() => Ok(value),

@@ -31,7 +31,7 @@ pub(super) enum Value {
 
 impl Raw {
     /// The value as a mapping's key; `None`: a list or a mapping, which is no key here.
-    pub fn as_key(&self) -> Option<String> {
+    pub(super) fn as_key(&self) -> Option<String> {
         match &self.value {
             Value::Text(text) => Some(text.clone()),
             Value::Null => Some("null".to_owned()),

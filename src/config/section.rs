@@ -22,16 +22,16 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub fn root(raw: &'a Raw, problems: &'a Collector) -> Self {
+    pub(super) fn root(raw: &'a Raw, problems: &'a Collector) -> Self {
         Self { raw, path: String::new(), line: raw.line, problems }
     }
 
-    pub fn problem(&self, message: impl Into<String>) {
+    pub(super) fn problem(&self, message: impl Into<String>) {
         self.problems.add(&self.path, self.line, message);
     }
 
     /// The value, or `None` and a problem.
-    pub fn read<T>(&self, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
         let value = match self.raw.value {
             Value::Null => Err("has no value; write one, or remove the key".to_owned()),
             _ => read(self.raw),
@@ -40,7 +40,7 @@ impl<'a> Place<'a> {
     }
 
     /// The items of a list, where `off` is an empty one; or `None` and a problem.
-    pub fn items(&self, range: RangeInclusive<usize>, things: &str) -> Option<Vec<Place<'a>>> {
+    pub(super) fn items(&self, range: RangeInclusive<usize>, things: &str) -> Option<Vec<Place<'a>>> {
         let items = match &self.raw.value {
             Value::List(items) => items.as_slice(),
             _ if is_off(self.raw) => &[],
@@ -55,7 +55,7 @@ impl<'a> Place<'a> {
     }
 
     /// The value as a mapping, where nothing at all is an empty one; or `None` and a problem.
-    pub fn section(&self) -> Option<Section<'a>> {
+    pub(super) fn section(&self) -> Option<Section<'a>> {
         let entries = match &self.raw.value {
             Value::Mapping(entries) => entries.as_slice(),
             Value::Null => &[],
@@ -103,17 +103,17 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub fn empty(path: &str, line: usize, problems: &'a Collector) -> Self {
+    pub(super) fn empty(path: &str, line: usize, problems: &'a Collector) -> Self {
         Self { path: path.to_owned(), line, entries: vec![], asked: vec![], bad: vec![], problems }
     }
 
     /// The entries of a mapping whose keys are the user's own names.
-    pub fn named(self) -> Vec<(String, Place<'a>)> {
+    pub(super) fn named(self) -> Vec<(String, Place<'a>)> {
         self.entries
     }
 
     /// What the file has under this key, which from now on is a known one.
-    pub fn take(&mut self, key: &'static str) -> Option<Place<'a>> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Place<'a>> {
         let found = self.entries.iter().position(|(name, _)| name == key);
         let line = found.map_or(self.line, |index| self.entries[index].1.line);
         self.asked.push((key, line));
@@ -125,7 +125,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value under this key; the default if it is absent, or bad and reported.
-    pub fn get<T>(
+    pub(super) fn get<T>(
         &mut self,
         key: &'static str,
         default: T,
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value under this key; `None` if it is absent, or bad and reported.
-    pub fn option<T>(
+    pub(super) fn option<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&Raw) -> Result<T, String>,
@@ -149,7 +149,7 @@ impl<'a> Section<'a> {
     }
 
     /// What the file has under this key; its absence is a problem, and `hint` says what to write.
-    pub fn required(&mut self, key: &'static str, hint: &str) -> Option<Place<'a>> {
+    pub(super) fn required(&mut self, key: &'static str, hint: &str) -> Option<Place<'a>> {
         let place = self.take(key);
         if place.is_none() {
             self.problems.add(&self.path_of(key), self.line, format!("is missing; {hint}"));
@@ -158,7 +158,7 @@ impl<'a> Section<'a> {
     }
 
     /// The items of the list under this key, where `off` is an empty one; `None` if it is absent.
-    pub fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         key: &'static str,
         range: RangeInclusive<usize>,
@@ -173,13 +173,13 @@ impl<'a> Section<'a> {
     }
 
     /// The section under this key, with all defaults if it is absent.
-    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let section = self.take(key).and_then(|place| place.section());
         section.unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems)).finish(read)
     }
 
     /// Reports a rule between `key` and `others` that does not hold, unless one of them is bad anyway.
-    pub fn rule(
+    pub(super) fn rule(
         &self,
         key: &'static str,
         others: &[&'static str],
@@ -195,7 +195,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads the section by its schema, then reports the keys that the schema did not ask for.
-    pub fn finish<T>(mut self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+    pub(super) fn finish<T>(mut self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let value = read(&mut self);
         for (name, place) in &self.entries {
             place.problem(suggest::unknown_key(name, self.asked.iter().map(|(key, _)| *key)));

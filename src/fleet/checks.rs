@@ -11,7 +11,7 @@ const SOONEST: Duration = Duration::from_millis(100);
 
 /// What a row of equal results amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckVerdict {
+pub(super) enum CheckVerdict {
     /// `rise` in a row passed.
     Rise,
     /// `fall` in a row failed.
@@ -37,7 +37,7 @@ impl From<bool> for CheckAnswer {
 
 /// The result of a check, beside what the node's attempts show.
 #[derive(Clone, Copy, Debug)]
-pub struct Checked {
+pub(super) struct Checked {
     pub answer: CheckAnswer,
     pub sent: Instant,
     /// The node's last sign of life.
@@ -50,7 +50,7 @@ impl Checked {
     }
 
     /// Whether it is a failure that counts: one that is only slow does not if the node was at work meanwhile.
-    pub fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         match self.answer {
             CheckAnswer::Passed => false,
             CheckAnswer::Slow => !self.has_lived_since(self.sent),
@@ -61,7 +61,7 @@ impl Checked {
 
 /// Results so far, and the time of the next check.
 #[derive(Clone, Debug, Default)]
-pub struct Checks {
+pub(super) struct Checks {
     next: Option<Instant>,
     running: bool,
     /// What the check under way says will be out of date.
@@ -77,7 +77,7 @@ impl Checks {
     /// Whether a check is to be sent now; to be followed by [`Self::result`]. `random` in `0.0..1.0` makes the pauses
     /// differ by a tenth up or down, or the gateways and nodes that were started together would ask and be asked in step
     /// for ever; `phase` likewise spreads the first checks of many nodes over the interval.
-    pub fn is_due(&mut self, check: &Check, phase: f64, random: f64, now: Instant) -> bool {
+    pub(super) fn is_due(&mut self, check: &Check, phase: f64, random: f64, now: Instant) -> bool {
         let next = *self.next.get_or_insert_with(|| now + check.interval.mul_f64(phase));
         if self.running || now < next {
             return false;
@@ -89,24 +89,24 @@ impl Checks {
 
     /// The node is out, and has just failed its check: when it passes one that will be news. One that is back soon is found
     /// soon, and one that is out for long is asked at the usual interval.
-    pub fn hasten(&mut self, out_since: Instant, now: Instant) {
+    pub(super) fn hasten(&mut self, out_since: Instant, now: Instant) {
         let pause = now.saturating_duration_since(out_since) / PART_OF_OUTAGE;
         let soon = now + pause.max(SOONEST);
         self.next = self.next.map(|next| next.min(soon));
     }
 
     /// The node's state has changed: rows begin anew, and a check that was sent before says nothing.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         *self = Self { next: self.next, running: self.running, stale: self.running, ..Self::default() };
     }
 
     /// A result that nobody is interested in any more.
-    pub fn ignored(&mut self) {
+    pub(super) fn ignored(&mut self) {
         self.running = false;
         self.restart();
     }
 
-    pub fn result(&mut self, result: Checked, check: &Check) -> Option<CheckVerdict> {
+    pub(super) fn result(&mut self, result: Checked, check: &Check) -> Option<CheckVerdict> {
         self.running = false;
         if std::mem::take(&mut self.stale) {
             return None;

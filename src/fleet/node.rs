@@ -55,7 +55,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub fn new(id: NodeId, serial: u64, conf: &config::Node, health: Health, now: Instant) -> Self {
+    pub(super) fn new(id: NodeId, serial: u64, conf: &config::Node, health: Health, now: Instant) -> Self {
         let mut node = Self {
             resolved: id.address.ip().map(|ip| SocketAddr::new(ip, id.address.port)),
             id: Arc::new(id),
@@ -83,7 +83,7 @@ impl Node {
         node
     }
 
-    pub fn configure(&mut self, conf: &config::Node) {
+    pub(super) fn configure(&mut self, conf: &config::Node) {
         if self.wanted != conf.weight {
             self.speed = Speed::default();
         }
@@ -96,7 +96,7 @@ impl Node {
         self.removed = false;
     }
 
-    pub fn weight(&self) -> f64 {
+    pub(super) fn weight(&self) -> f64 {
         match self.wanted {
             config::Weight::Fixed(weight) => weight,
             config::Weight::Auto => self.speed.weight(),
@@ -104,29 +104,29 @@ impl Node {
     }
 
     /// Whether what it does now can be compared: with a part of its load it is as fast as it will not be with all of it.
-    pub fn is_comparable(&self, policy: &config::Health, now: Instant) -> bool {
+    pub(super) fn is_comparable(&self, policy: &config::Health, now: Instant) -> bool {
         self.serves() && self.health.is_settled(policy, now)
     }
 
     /// Lets its slow start see the pieces of its streams since the last time.
-    pub fn show_events(&mut self, policy: &config::Health, now: Instant) {
+    pub(super) fn show_events(&mut self, policy: &config::Health, now: Instant) {
         let answers = self.seen.catch_up(self.activity.done()).pieces / PIECES;
         self.health.showed(answers, self.in_flight, policy, now);
     }
 
     /// Whether it counts as a node that is up when it is asked whether another one is left.
-    pub fn serves(&self) -> bool {
+    pub(super) fn serves(&self) -> bool {
         self.health.is_up() && !self.drain && !self.removed
     }
 
     /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life. Only
     /// attempts after this one count.
-    pub fn silent_since(&self, attempt: u64) -> Option<Instant> {
+    pub(super) fn silent_since(&self, attempt: u64) -> Option<Instant> {
         let oldest = *self.at_work.range(attempt + 1..).map(|(_, since)| since).min()?;
         Some(self.activity.last().map_or(oldest, |last| last.max(oldest)))
     }
 
-    pub fn count(&mut self, outcome: Outcome) {
+    pub(super) fn count(&mut self, outcome: Outcome) {
         let place = Outcome::ALL.iter().position(|o| *o == outcome);
         if let Some(count) = place.and_then(|place| self.attempts.get_mut(place)) {
             *count += 1;
@@ -137,7 +137,7 @@ impl Node {
     /// more: requests that wait go where there is room, whatever the scores. That holds for the last node that is up too,
     /// and for a last resort that was just heard again, for they would get all that wait at once. Without a limit there
     /// is nothing to take a share of, and nobody waits for room.
-    pub fn cap(&self, policy: &config::Health, now: Instant) -> u32 {
+    pub(super) fn cap(&self, policy: &config::Health, now: Instant) -> u32 {
         let share = self.health.share(policy, now);
         if self.limit == u32::MAX || share >= 1.0 {
             return self.limit;
@@ -147,7 +147,7 @@ impl Node {
     }
 
     /// The same, and none while it refuses connections.
-    pub fn room(&self, policy: &config::Health, now: Instant) -> u32 {
+    pub(super) fn room(&self, policy: &config::Health, now: Instant) -> u32 {
         if self.health.refused_until(now).is_some() { 0 } else { self.cap(policy, now) }
     }
 
@@ -167,7 +167,7 @@ impl Node {
     }
 
     /// Brings what the balancing policy sees of this node up to date.
-    pub fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
+    pub(super) fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
         candidate.in_flight = self.in_flight;
         candidate.limit = self.cap(policy, now);
         candidate.inverse_rate = 1.0 / (self.weight() * self.health.share(policy, now));

@@ -14,25 +14,25 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { unbound: Event::new(), choosy: Event::new() }
     }
 
     /// Resolves when this request is woken. A request that has `tried` nodes waits in a queue of its own: it would use up
     /// the wake-up of a slot that it cannot take, and another request that can would sleep on.
-    pub fn changed(&self, tried: &[Key]) -> EventListener {
+    pub(super) fn changed(&self, tried: &[Key]) -> EventListener {
         if tried.is_empty() { self.unbound.listen() } else { self.choosy.listen() }
     }
 
     /// So many slots are free: wakes as many of those that can use any, and all that may be able to use one.
-    pub fn wake(&self, slots: usize) {
+    pub(super) fn wake(&self, slots: usize) {
         // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
         self.unbound.notify(slots.additional());
         self.choosy.notify(usize::MAX);
     }
 
     /// A node has changed, which may concern everybody.
-    pub fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         self.unbound.notify(usize::MAX);
         self.choosy.notify(usize::MAX);
     }

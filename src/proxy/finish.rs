@@ -18,7 +18,7 @@ use crate::journey::{Journey, Tried};
 const CLIENT_CLOSED: u16 = 499;
 
 /// What the log says of a request's header.
-pub struct LoggedRequest {
+pub(super) struct LoggedRequest {
     pub method: String,
     /// Without its query.
     pub path: String,
@@ -29,7 +29,7 @@ pub struct LoggedRequest {
 }
 
 /// What the log says of its way.
-pub struct Served<'a> {
+pub(super) struct Served<'a> {
     pub pool: Option<&'a Member>,
     pub tried: Vec<Tried>,
     pub ttft: Option<Duration>,
@@ -40,21 +40,26 @@ pub struct Served<'a> {
 }
 
 impl<'a> Served<'a> {
-    pub fn of<H>(journey: &'a mut Journey<H>, ttft: Option<Duration>, sent: Sent, client_left: bool) -> Self {
+    pub(super) fn of<H>(
+        journey: &'a mut Journey<H>,
+        ttft: Option<Duration>,
+        sent: Sent,
+        client_left: bool,
+    ) -> Self {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
         Self { pool: Some(journey.member()), tried, ttft, queued, note, sent, client_left }
     }
 
     /// Of a request that has not got as far as a pool.
-    pub fn unrouted(sent: Sent, client_left: bool) -> Self {
+    pub(super) fn unrouted(sent: Sent, client_left: bool) -> Self {
         let tried = Vec::new();
         Self { pool: None, tried, ttft: None, queued: Duration::ZERO, note: None, sent, client_left }
     }
 }
 
 impl LoggedRequest {
-    pub fn of(request: &RequestHeader) -> Self {
+    pub(super) fn of(request: &RequestHeader) -> Self {
         let headers = &request.headers;
         let protocol = match request.version {
             Version::HTTP_2 => "HTTP/2.0",
@@ -82,7 +87,7 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
 }
 
 /// Counts the request, and writes its line.
-pub fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, way: Served<'_>) {
+pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, way: Served<'_>) {
     let status = way.sent.status.filter(|status| *status >= 200 || *status == 101).unwrap_or(CLIENT_CLOSED);
     match way.pool {
         Some(member) => member.pool.count_request(status),

@@ -22,6 +22,6 @@ impl Gateway {
 }
 
 /// Writes down what the journey has brought about.
-pub fn tell<H>(journey: &mut Journey<H>) {
+pub(super) fn tell<H>(journey: &mut Journey<H>) {
     journey.take_events().iter().for_each(announce);
 }

@@ -20,7 +20,7 @@ use crate::live::{Live, Share};
 use crate::route;
 
 /// Which of the two ways a request goes.
-pub enum Received {
+pub(super) enum Received {
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, body: Bytes, share: Option<Share> },
     /// Pingora's own path does. What was read of a body that is not kept is passed on first.
@@ -28,7 +28,7 @@ pub enum Received {
 }
 
 /// First of all, without any waiting: the limits.
-pub fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<()> {
+pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<()> {
     arrival.caller.under_way = Some(live.requests.add(1));
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
     let server = &fleet.config.server;
@@ -102,7 +102,7 @@ fn client_gone(arrival: &mut Arrival) -> Box<Error> {
 }
 
 /// Reads the body and finds the pool.
-pub async fn receive(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<Received> {
+pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<Received> {
     if body::invite(session).await.is_err() {
         return Err(client_gone(arrival));
     }
@@ -172,7 +172,11 @@ fn is_client_lost(error: &Error) -> bool {
 }
 
 /// The answer to a request that ended within its session, without a node's response.
-pub async fn answer_failure(session: &mut Session, error: &Error, arrival: &mut Arrival) -> FailToProxy {
+pub(super) async fn answer_failure(
+    session: &mut Session,
+    error: &Error,
+    arrival: &mut Arrival,
+) -> FailToProxy {
     let failure = match &arrival.refusal {
         Stopped::With(failure) => Some(failure.clone()),
         Stopped::ClientGone => None,

@@ -9,7 +9,7 @@ use tokio::time::{Sleep, sleep};
 
 /// What the work gives, or `None` if it has not ended within the limit. Work that ends at its first poll needs neither a
 /// timer nor the clock.
-pub fn within<T>(
+pub(super) fn within<T>(
     limit: Duration,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> impl Future<Output = Option<T>> {

@@ -6,7 +6,7 @@ use super::context::Caller;
 use crate::forwarded::X_REQUEST_ID;
 
 /// The request's id, and where the config says so the node and how many were asked.
-pub struct ServedBy<'a> {
+pub(super) struct ServedBy<'a> {
     request_id: &'a str,
     node: &'a str,
     attempts: Cow<'static, str>,
@@ -15,19 +15,19 @@ pub struct ServedBy<'a> {
 }
 
 /// The fields for a response's head.
-pub struct ServedFields<'a> {
+pub(super) struct ServedFields<'a> {
     all: [(&'a str, &'a str); 3],
     count: usize,
 }
 
 impl<'a> ServedBy<'a> {
-    pub fn new(caller: &'a Caller, node: &'a str, attempts: usize) -> Self {
+    pub(super) fn new(caller: &'a Caller, node: &'a str, attempts: usize) -> Self {
         let attempts = if attempts == 1 { Cow::Borrowed("1") } else { Cow::Owned(attempts.to_string()) };
         let tells_node = caller.fleet.config.server.response_headers;
         Self { request_id: &caller.request_id, node, attempts, tells_node }
     }
 
-    pub fn fields(&self) -> ServedFields<'_> {
+    pub(super) fn fields(&self) -> ServedFields<'_> {
         let all = [
             (X_REQUEST_ID, self.request_id),
             ("X-Evenkeel-Node", self.node),
@@ -38,7 +38,7 @@ impl<'a> ServedBy<'a> {
 }
 
 impl<'a> ServedFields<'a> {
-    pub fn as_slice(&self) -> &[(&'a str, &'a str)] {
+    pub(super) fn as_slice(&self) -> &[(&'a str, &'a str)] {
         &self.all[..self.count]
     }
 }

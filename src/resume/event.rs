@@ -53,7 +53,7 @@ fn event_end(bytes: &[u8]) -> Option<usize> {
 
 /// The data of an event.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Data<'a> {
+pub(super) enum Data<'a> {
     /// A comment.
     None,
     One(&'a [u8]),
@@ -61,7 +61,7 @@ pub enum Data<'a> {
     Several,
 }
 
-pub fn data(event: &[u8]) -> Data<'_> {
+pub(super) fn data(event: &[u8]) -> Data<'_> {
     let mut lines = event.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
     match (lines.next(), lines.next()) {
         (None, _) => Data::None,
@@ -72,7 +72,7 @@ pub fn data(event: &[u8]) -> Data<'_> {
 
 /// One chunk of an answer, as OpenAI's API has it.
 #[derive(Debug)]
-pub struct Chunk<'a> {
+pub(super) struct Chunk<'a> {
     pub fields: Object<'a>,
     /// The one choice, if it has one.
     pub choice: Option<Choice>,
@@ -82,7 +82,7 @@ pub struct Chunk<'a> {
 
 /// What a choice brings.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub(super) struct Choice {
     pub text: String,
     pub ids: Option<Vec<u32>>,
     /// The ids of the prompt, as a JSON array.
@@ -98,7 +98,7 @@ pub struct Choice {
 }
 
 impl<'a> Chunk<'a> {
-    pub fn parse(kind: Kind, data: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(kind: Kind, data: &'a [u8]) -> Option<Self> {
         let fields = Object::parse(data)?;
         let choices = items(fields.get("choices").unwrap_or("[]"))?;
         let mut choice = None;

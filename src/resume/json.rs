@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 
 /// The fields in their order, values as JSON text.
 #[derive(Debug, Default)]
-pub struct Object<'a>(Vec<(String, Cow<'a, str>)>);
+pub(super) struct Object<'a>(Vec<(String, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
     /// `None`: it is no JSON object.
-    pub fn parse(text: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let mut json = serde_json::Deserializer::from_slice(text);
         let object = json.deserialize_map(Fields).ok()?;
         json.end().ok()?;
@@ -24,34 +24,34 @@ impl<'a> Object<'a> {
     }
 
     /// The JSON text of a field's value; `null` counts as absent.
-    pub fn get(&self, key: &str) -> Option<&str> {
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
         // of a key that is there twice, parsers take the last
         let found = self.0.iter().rev().find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_ref()).filter(|value| *value != "null")
     }
 
-    pub fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.get(key)?).ok()
     }
 
-    pub fn number(&self, key: &str) -> Option<u64> {
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
         self.get(key)?.parse().ok()
     }
 
-    pub fn is_true(&self, key: &str) -> bool {
+    pub(super) fn is_true(&self, key: &str) -> bool {
         self.get(key) == Some("true")
     }
 
-    pub fn object(&self, key: &str) -> Option<Object<'_>> {
+    pub(super) fn object(&self, key: &str) -> Option<Object<'_>> {
         Object::parse(self.get(key)?.as_bytes())
     }
 
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
     }
 
     /// Replaces a field in its place, or adds it at the end.
-    pub fn set(&mut self, key: &str, value: impl Into<Cow<'a, str>>) {
+    pub(super) fn set(&mut self, key: &str, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         match self.0.iter_mut().rev().find(|(name, _)| name == key) {
             Some(field) => field.1 = value,
@@ -60,7 +60,7 @@ impl<'a> Object<'a> {
     }
 
     /// Whether it was there.
-    pub fn remove(&mut self, key: &str) -> bool {
+    pub(super) fn remove(&mut self, key: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|(name, _)| name != key);
         self.0.len() < before
@@ -78,12 +78,12 @@ impl fmt::Display for Object<'_> {
 }
 
 /// A text as JSON.
-pub fn string(text: &str) -> String {
+pub(super) fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// The items of a JSON array, as text.
-pub fn items(array: &str) -> Option<Vec<&str>> {
+pub(super) fn items(array: &str) -> Option<Vec<&str>> {
     let items: Vec<&RawValue> = serde_json::from_str(array).ok()?;
     Some(items.into_iter().map(RawValue::get).collect())
 }

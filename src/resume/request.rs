@@ -14,7 +14,7 @@ const LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
 
 /// What matters of a request.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     pub kind: Kind,
     engine: Engine,
     /// Most tokens of the answer; `None`: as many as it takes.
@@ -26,7 +26,7 @@ pub struct Asked {
 
 /// What has been said so far.
 #[derive(Clone, Copy, Debug)]
-pub struct Spoken<'a> {
+pub(super) struct Spoken<'a> {
     pub text: &'a str,
     pub tokens: u64,
     /// The ids of the prompt, as a JSON array, and of all that was said, where they are known.
@@ -37,7 +37,7 @@ pub struct Spoken<'a> {
 
 impl Asked {
     /// `engine` is what runs on the pool's nodes.
-    pub fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, NotResumable> {
+    pub(super) fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, NotResumable> {
         let request = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
         refuse(&request)?;
         let limits = LIMITS.iter().filter(|key| request.get(key).is_some());
@@ -64,14 +64,14 @@ impl Asked {
     }
 
     /// Whether it can go on token by token.
-    pub fn knows_ids(&self) -> bool {
+    pub(super) fn knows_ids(&self) -> bool {
         self.wants_ids
             && self.kind == Kind::Completion
             && matches!(self.engine, Engine::Vllm | Engine::Sglang)
     }
 
     /// The body of the request that goes on after what was said.
-    pub fn continued(&self, body: &[u8], said: Spoken) -> Result<String, NotResumable> {
+    pub(super) fn continued(&self, body: &[u8], said: Spoken) -> Result<String, NotResumable> {
         let mut request = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
         let goes_on = !said.is_whole;
         if goes_on && self.stops.iter().any(|stop| ends_in_beginning(said.text, stop)) {

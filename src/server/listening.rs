@@ -14,7 +14,7 @@ use pingora::services::{Service as Starts, ServiceReadyNotifier, ServiceWithDepe
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// A service that is ready when it listens on all its addresses.
-pub struct ReadyListener<A>(pub Service<A>);
+pub(super) struct ReadyListener<A>(pub Service<A>);
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServiceWithDependents for ReadyListener<A> {

@@ -10,7 +10,7 @@ const GIVES_UP_AFTER: Duration = Duration::from_millis(5800);
 
 /// Says that sockets are waited for, and in the end that nobody has handed them over, unless what this returns was
 /// dropped before.
-pub fn announce_wait(sock: &Path) -> Sender<()> {
+pub(super) fn announce_wait(sock: &Path) -> Sender<()> {
     let shown = sock.display().to_string();
     log::info!("waits 6 seconds at {shown} for the sockets of the process that runs now: send it SIGQUIT");
     let (handed_over, wait) = channel();
@@ -30,7 +30,7 @@ const LISTENING: &str = "00010000";
 
 /// Whether somebody listens at this path. A connection to ask would be taken for the hand-over itself, so the kernel is
 /// asked: by a path that stands even where a service sees processes only (`ProcSubset=pid`).
-pub fn is_awaited(sock: &Path) -> bool {
+pub(super) fn is_awaited(sock: &Path) -> bool {
     match std::fs::read_to_string("/proc/self/net/unix") {
         Ok(table) => listens(&table, &sock.display().to_string()),
         // without that table, the file has to do

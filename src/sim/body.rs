@@ -12,7 +12,7 @@ use super::openai::TokenStream;
 use super::record::RecordEntry;
 use super::wire::Cut;
 
-pub enum Content {
+pub(super) enum Content {
     Empty,
     Whole(Bytes),
     /// The beginning of a body of `declared` bytes; after it the connection is closed.
@@ -28,13 +28,13 @@ pub enum Content {
 }
 
 /// The body of an answer, with the flight that ends with it.
-pub struct SimBody {
+pub(super) struct SimBody {
     content: Content,
     flight: Flight,
 }
 
 impl SimBody {
-    pub fn new(content: Content, flight: Flight) -> Self {
+    pub(super) fn new(content: Content, flight: Flight) -> Self {
         let mut body = SimBody { content, flight };
         if body.is_end_stream() {
             body.flight.note_answered();

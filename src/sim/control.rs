@@ -22,11 +22,11 @@ use super::stats::add;
 const BODY_MAX: usize = 64 << 10;
 
 /// True for the paths that `answer` answers, which no armed fault strikes.
-pub fn is_control(path: &str) -> bool {
+pub(super) fn is_control(path: &str) -> bool {
     path == "/health" || path == "/metrics" || path.starts_with("/sim/")
 }
 
-pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, ApiError> {
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
     match (&parts.method, parts.uri.path()) {
         (_, "/health") => Ok(health(shared).await),

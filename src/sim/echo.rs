@@ -21,7 +21,7 @@ use super::openai::ApiError;
 use super::wire::Cut;
 
 /// `{"method", "path", "version", "headers": [[name, value], ...]}`; names in lower case.
-pub fn headers(parts: &Parts) -> Answer {
+pub(super) fn headers(parts: &Parts) -> Answer {
     let list: Vec<Value> = parts
         .headers
         .iter()
@@ -37,7 +37,7 @@ pub fn headers(parts: &Parts) -> Answer {
 }
 
 /// True for an upgrade to `websocket`.
-pub fn wants_upgrade(request: &Request<Incoming>) -> bool {
+pub(super) fn wants_upgrade(request: &Request<Incoming>) -> bool {
     request.uri().path() == "/ws" && is_upgrade(request.headers())
 }
 
@@ -51,7 +51,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 
 /// 101, and from then on every byte comes back. `Sec-WebSocket-Accept` is not computed: nothing here
 /// speaks WebSocket beyond the handshake.
-pub fn upgrade(flight: &Flight, upgrade: Option<OnUpgrade>) -> Result<Answer, ApiError> {
+pub(super) fn upgrade(flight: &Flight, upgrade: Option<OnUpgrade>) -> Result<Answer, ApiError> {
     let Some(upgrade) = upgrade else {
         let message = "this path wants Connection: Upgrade and Upgrade: websocket";
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, message));

@@ -8,7 +8,7 @@ use super::wire::Conn;
 
 /// A request under way, from its head to the last byte of its answer. However it ends, dropping
 /// this counts it once.
-pub struct Flight {
+pub(super) struct Flight {
     pub shared: Arc<Shared>,
     pub conn: Arc<Conn>,
     counted: bool,
@@ -17,7 +17,7 @@ pub struct Flight {
 
 impl Flight {
     /// `counted`: whether it shows in the statistics, as health checks and the like do not.
-    pub fn new(shared: Arc<Shared>, conn: Arc<Conn>, counted: bool) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, conn: Arc<Conn>, counted: bool) -> Self {
         conn.request_began();
         if counted {
             add(&shared.counters.in_flight, 1);
@@ -27,7 +27,7 @@ impl Flight {
     }
 
     /// Counts the request as completed: its whole answer has been given out.
-    pub fn note_answered(&mut self) {
+    pub(super) fn note_answered(&mut self) {
         self.answered = true;
     }
 }

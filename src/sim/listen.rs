@@ -22,7 +22,7 @@ const H2_WINDOW: u32 = 1 << 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the phase changes; then the listener is closed.
-pub async fn accept(shared: Arc<Shared>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
     loop {
         let stream = tokio::select! {
             biased;

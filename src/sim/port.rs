@@ -8,13 +8,13 @@ use tokio::net::{TcpListener, TcpSocket};
 const BACKLOG: u32 = 4096;
 
 /// Takes the address without listening: connections are refused, but nobody else gets the port.
-pub fn reserve(addr: SocketAddr) -> io::Result<TcpSocket> {
+pub(super) fn reserve(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     Ok(socket)
 }
 
-pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+pub(super) fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }

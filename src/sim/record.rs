@@ -47,21 +47,21 @@ pub fn body_hash(body: &[u8]) -> u64 {
 
 /// The record of a node; empty unless recording was asked for.
 #[derive(Default)]
-pub struct Record {
+pub(super) struct Record {
     requests: Mutex<VecDeque<RecordedRequest>>,
 }
 
 impl Record {
-    pub fn list(&self) -> Vec<RecordedRequest> {
+    pub(super) fn list(&self) -> Vec<RecordedRequest> {
         self.requests.lock().iter().cloned().collect()
     }
 
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.requests.lock().clear();
     }
 
     /// Begins to record a request; it joins the record when the entry is dropped.
-    pub fn begin(self: &Arc<Self>, parts: &Parts) -> RecordEntry {
+    pub(super) fn begin(self: &Arc<Self>, parts: &Parts) -> RecordEntry {
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let request = RecordedRequest {
             method: parts.method.to_string(),
@@ -78,7 +78,7 @@ impl Record {
 }
 
 /// A request whose body is still arriving.
-pub struct RecordEntry {
+pub(super) struct RecordEntry {
     record: Arc<Record>,
     request: RecordedRequest,
     hasher: DefaultHasher,
@@ -86,7 +86,7 @@ pub struct RecordEntry {
 }
 
 impl RecordEntry {
-    pub fn feed(&mut self, data: &[u8]) {
+    pub(super) fn feed(&mut self, data: &[u8]) {
         self.request.body_len += data.len() as u64;
         self.hasher.write(data);
         let room = (BODY_KEPT_MAX + 1).saturating_sub(self.kept.len());
@@ -94,7 +94,7 @@ impl RecordEntry {
     }
 
     /// The body has ended as it should.
-    pub fn complete(mut self) {
+    pub(super) fn complete(mut self) {
         self.request.complete = true;
     }
 }

@@ -22,7 +22,11 @@ use super::{control, echo};
 /// The header that asks for a fault, in the form that `Fault` parses.
 const FAULT_HEADER: &str = "x-sim-fault";
 
-pub async fn serve(shared: Arc<Shared>, conn: Arc<Conn>, request: Request<Incoming>) -> Response<SimBody> {
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+    request: Request<Incoming>,
+) -> Response<SimBody> {
     let path = request.uri().path();
     let is_control = control::is_control(path);
     if !is_control && conn.is_reused() && shared.faults.strike(true).is_some() {

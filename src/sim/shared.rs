@@ -34,9 +34,9 @@ pub enum State {
 
 /// Starts the task that accepts connections until the phase changes. It is passed in as a function because that task
 /// lies above this file: a request that it serves may crash the node, and the restart begins the task again.
-pub type Accept = fn(Arc<Shared>, TcpListener, watch::Receiver<Phase>);
+pub(super) type Accept = fn(Arc<Shared>, TcpListener, watch::Receiver<Phase>);
 
-pub struct Shared {
+pub(super) struct Shared {
     pub options: Options,
     pub addr: SocketAddr,
     pub engine: Engine,
@@ -56,7 +56,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(options: Options, addr: SocketAddr, accept: Accept) -> Self {
+    pub(super) fn new(options: Options, addr: SocketAddr, accept: Accept) -> Self {
         let engine = Engine::start(options.step, options.speed, options.max_seqs, options.max_queued);
         let name_header = HeaderValue::from_str(&options.name).unwrap_or(HeaderValue::from_static("sim"));
         Shared {
@@ -77,11 +77,11 @@ impl Shared {
     }
 
     /// The number of the next completion.
-    pub fn next_id(&self) -> u64 {
+    pub(super) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> Stats {
         let (running, waiting) = self.engine.load();
         Stats {
             running: running as u64,
@@ -93,7 +93,7 @@ impl Shared {
     }
 
     /// Begins a life on this listener, unless something else was asked for since `wish`.
-    pub fn live(self: &Arc<Self>, wish: u64, listener: TcpListener, state: State) {
+    pub(super) fn live(self: &Arc<Self>, wish: u64, listener: TcpListener, state: State) {
         let mut life = self.life.lock();
         if self.wishes.load(Ordering::Acquire) != wish {
             return;
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// From now on the node counts as down, and a restart that is under way gives way.
-    pub fn wish(&self) -> u64 {
+    pub(super) fn wish(&self) -> u64 {
         // The lock orders this and `live`: either the new life is seen by the `end_life` that
         // follows, or it does not begin.
         let _life = self.life.lock();
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     /// Ends the life under way; returns when the listener and all connections are closed.
-    pub async fn end_life(&self, how: Phase) {
+    pub(super) async fn end_life(&self, how: Phase) {
         let life = Arc::clone(&self.life.lock());
         life.send_replace(how);
         life.closed().await;
@@ -125,7 +125,7 @@ impl Shared {
     }
 
     /// Crashes at once and comes back after `after`, in a task of its own.
-    pub fn restart(self: &Arc<Self>, after: Duration) {
+    pub(super) fn restart(self: &Arc<Self>, after: Duration) {
         let wish = self.wish();
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -135,7 +135,7 @@ impl Shared {
     }
 
     /// What a crash fault does: as `restart`, but a node that is down already stays as it is.
-    pub fn crash_by_fault(self: &Arc<Self>) {
+    pub(super) fn crash_by_fault(self: &Arc<Self>) {
         if *self.state.borrow() == State::Serving {
             log::info!("node {}: crashes, back in {:?}", self.options.name, self.options.startup);
             self.restart(self.options.startup);

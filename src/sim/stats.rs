@@ -44,7 +44,7 @@ pub struct Stats {
 
 /// The counters behind the snapshot that do not belong to the engine or the faults.
 #[derive(Default)]
-pub struct Counters {
+pub(super) struct Counters {
     pub in_flight: AtomicU64,
     pub received: AtomicU64,
     pub completed: AtomicU64,
@@ -61,7 +61,7 @@ pub struct Counters {
 
 impl Counters {
     /// The snapshot without the engine's and the faults' part.
-    pub fn snapshot(&self) -> Stats {
+    pub(super) fn snapshot(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
         Stats {
             in_flight: read(&self.in_flight),
@@ -81,10 +81,10 @@ impl Counters {
     }
 }
 
-pub fn add(counter: &AtomicU64, amount: u64) {
+pub(super) fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::AcqRel);
 }
 
-pub fn subtract(counter: &AtomicU64, amount: u64) {
+pub(super) fn subtract(counter: &AtomicU64, amount: u64) {
     counter.fetch_sub(amount, Ordering::AcqRel);
 }

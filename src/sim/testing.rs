@@ -11,51 +11,51 @@ use super::options::{Options, StepTimes};
 use super::{Node, Stats};
 
 /// Long enough for a busy machine; only failing tests wait for it.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// A node that a test starts on a free port.
-pub fn node(options: Options) -> Node {
+pub(super) fn node(options: Options) -> Node {
     Node::start(options).unwrap()
 }
 
 /// Steps of this many milliseconds, whatever the load.
-pub fn steps(milliseconds: u64) -> StepTimes {
+pub(super) fn steps(milliseconds: u64) -> StepTimes {
     StepTimes { base: Duration::from_millis(milliseconds), ..StepTimes::default() }
 }
 
-pub async fn until(node: &Node, condition: impl Fn(&Stats) -> bool) -> Stats {
+pub(super) async fn until(node: &Node, condition: impl Fn(&Stats) -> bool) -> Stats {
     node.until(LIMIT, condition).await.unwrap()
 }
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(super) enum Ended {
     Fin,
     Rst,
 }
 
-pub struct Client {
+pub(super) struct Client {
     stream: TcpStream,
 }
 
 impl Client {
-    pub async fn connect(node: &Node) -> Client {
+    pub(super) async fn connect(node: &Node) -> Client {
         Client { stream: TcpStream::connect(node.addr()).await.unwrap() }
     }
 
     /// Connects and sends this.
-    pub async fn send(node: &Node, request: &str) -> Client {
+    pub(super) async fn send(node: &Node, request: &str) -> Client {
         let mut client = Client::connect(node).await;
         client.write(request).await;
         client
     }
 
-    pub async fn write(&mut self, text: &str) {
+    pub(super) async fn write(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// Reads until the text holds `wanted`.
-    pub async fn read_to(&mut self, wanted: &str) -> String {
+    pub(super) async fn read_to(&mut self, wanted: &str) -> String {
         let mut seen = Vec::new();
         timeout(LIMIT, async {
             while !String::from_utf8_lossy(&seen).contains(wanted) {
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// Reads to the end of the connection.
-    pub async fn rest(&mut self) -> (String, Ended) {
+    pub(super) async fn rest(&mut self) -> (String, Ended) {
         let mut seen = Vec::new();
         let ended = timeout(LIMIT, async {
             loop {
@@ -86,22 +86,22 @@ impl Client {
 }
 
 /// A POST after whose answer the connection stays open.
-pub fn post(path: &str, body: &str) -> String {
+pub(super) fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: node\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A request whose answer is the last on its connection.
-pub fn last(request: &str) -> String {
+pub(super) fn last(request: &str) -> String {
     request.replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 
 /// A request without a body.
-pub fn get(path: &str) -> String {
+pub(super) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n")
 }
 
 /// A chat request for so many tokens, with more fields.
-pub fn chat(tokens: u32, stream: bool, more: &str) -> String {
+pub(super) fn chat(tokens: u32, stream: bool, more: &str) -> String {
     let messages = r#"[{"role":"user","content":"Tell me of the sea"}]"#;
     let body =
         format!(r#"{{"model":"m","messages":{messages},"max_tokens":{tokens},"stream":{stream}{more}}}"#);
@@ -109,17 +109,17 @@ pub fn chat(tokens: u32, stream: bool, more: &str) -> String {
 }
 
 /// Sends one request on a connection of its own and reads everything.
-pub async fn ask(node: &Node, request: &str) -> (String, Ended) {
+pub(super) async fn ask(node: &Node, request: &str) -> (String, Ended) {
     Client::send(node, &last(request)).await.rest().await
 }
 
 /// The `data:` payloads of a streamed answer, whatever the chunks they came in.
-pub fn events(answer: &str) -> Vec<&str> {
+pub(super) fn events(answer: &str) -> Vec<&str> {
     answer.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
 }
 
 /// What the events of a streamed chat say, joined.
-pub fn said(answer: &str) -> String {
+pub(super) fn said(answer: &str) -> String {
     let texts = events(answer).into_iter().filter_map(|event| {
         let event: serde_json::Value = serde_json::from_str(event).ok()?;
         Some(event["choices"][0]["delta"]["content"].as_str()?.to_owned())

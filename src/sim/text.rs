@@ -15,7 +15,7 @@ const WORDS: [&str; 16] = [
 
 /// A prompt: what the words of the answer depend on.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Prompt {
+pub(super) struct Prompt {
     /// One id a word; the token ids that `return_token_ids` shows.
     ids: Vec<u32>,
     /// How many of the answer's tokens the request already brings (a continuation).
@@ -29,14 +29,14 @@ pub struct Prompt {
 
 impl Prompt {
     /// A chat prompt of `ids`, continued after the text `said`.
-    pub fn chat(ids: Vec<u32>, said: Option<&str>) -> Self {
+    pub(super) fn chat(ids: Vec<u32>, said: Option<&str>) -> Self {
         let start = said.map_or(0, |text| text.split_whitespace().count() as u32);
         Prompt::new(ids, start, false)
     }
 
     /// A completion prompt. Where it ends in words that this very prompt's answer would begin with,
     /// those are taken as said already.
-    pub fn completion(mut ids: Vec<u32>, text: Option<&str>) -> Self {
+    pub(super) fn completion(mut ids: Vec<u32>, text: Option<&str>) -> Self {
         let last = match text.and_then(|text| text.split_whitespace().next_back()) {
             Some(word) => word.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok(),
             None => ids.last().and_then(|id| id.checked_sub(GENERATED)),
@@ -59,7 +59,7 @@ impl Prompt {
     }
 
     /// Appends the answer's token at `position`, counted from the beginning of the whole answer.
-    pub fn push_token(&self, position: u32, out: &mut String) {
+    pub(super) fn push_token(&self, position: u32, out: &mut String) {
         if position > 0 || self.leading_blank {
             out.push(' ');
         }
@@ -68,19 +68,19 @@ impl Prompt {
     }
 
     /// The id of the answer's token at `position`.
-    pub fn token_id(&self, position: u32) -> u32 {
+    pub(super) fn token_id(&self, position: u32) -> u32 {
         GENERATED.saturating_add(position)
     }
 
     /// The ids of the prompt, the answer so far included.
-    pub fn token_ids(&self) -> Vec<u32> {
+    pub(super) fn token_ids(&self) -> Vec<u32> {
         let said = (0..self.start).map(|position| self.token_id(position));
         self.ids.iter().copied().chain(said).collect()
     }
 }
 
 /// One id a word; FNV-1a, so that it is the same in every process.
-pub fn push_ids(text: &str, ids: &mut Vec<u32>) {
+pub(super) fn push_ids(text: &str, ids: &mut Vec<u32>) {
     ids.extend(text.split_whitespace().map(word_id));
 }
 
@@ -106,7 +106,7 @@ fn word(seed: u64, position: u32) -> &'static str {
 }
 
 /// The finaliser of splitmix64: every bit of the input changes half of the output's.
-pub fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -18,7 +18,7 @@ use super::stats::{Counters, add, subtract};
 
 /// What a node's life asks of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     Serving,
     /// Finish what was begun, take nothing new.
     Draining,
@@ -28,7 +28,7 @@ pub enum Phase {
 
 /// How to cut a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub(super) enum Cut {
     /// Close as a program does that leaves: FIN (or RST, where unread bytes are left).
     Fin = 1,
     /// Reset, as a kernel does for a process that was killed.
@@ -36,7 +36,7 @@ pub enum Cut {
 }
 
 /// Shared by the connection's task, its requests and its socket.
-pub struct Conn {
+pub(super) struct Conn {
     pub phase: watch::Receiver<Phase>,
     cut: AtomicU8,
     cut_now: Notify,
@@ -48,7 +48,7 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn new(phase: watch::Receiver<Phase>) -> Self {
+    pub(super) fn new(phase: watch::Receiver<Phase>) -> Self {
         Conn {
             phase,
             cut: AtomicU8::new(0),
@@ -62,30 +62,30 @@ impl Conn {
 
     /// Asks the connection's task to cut it. What was handed to the HTTP library before is written
     /// first: the task looks here only after it has driven the connection.
-    pub fn cut(&self, how: Cut) {
+    pub(super) fn cut(&self, how: Cut) {
         self.cut.store(how as u8, Ordering::Release);
         self.cut_now.notify_one();
     }
 
-    pub fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire) != 0
     }
 
     /// Resolves when `cut` was called. For one waiter: the task that owns the socket.
-    pub async fn wait_cut(&self) {
+    pub(super) async fn wait_cut(&self) {
         self.cut_now.notified().await;
     }
 
     /// True if the connection has served a request before this one.
-    pub fn is_reused(&self) -> bool {
+    pub(super) fn is_reused(&self) -> bool {
         self.served.load(Ordering::Acquire) > 0
     }
 
-    pub fn request_began(&self) {
+    pub(super) fn request_began(&self) {
         self.active.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn request_ended(&self) {
+    pub(super) fn request_ended(&self) {
         let now = self.born.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         self.idle_since.store(now, Ordering::Release);
         self.served.fetch_add(1, Ordering::AcqRel);
@@ -94,21 +94,21 @@ impl Conn {
 
     /// When the connection will have been idle for `keepalive`, if no request comes; None while it
     /// serves one.
-    pub fn idle_until(&self, keepalive: Duration) -> Option<Instant> {
+    pub(super) fn idle_until(&self, keepalive: Duration) -> Option<Instant> {
         let since = Duration::from_millis(self.idle_since.load(Ordering::Acquire));
         (self.active.load(Ordering::Acquire) == 0).then(|| self.born + since + keepalive)
     }
 }
 
 /// The socket: counts bytes, and resets when it is dropped if so asked.
-pub struct Socket {
+pub(super) struct Socket {
     stream: TcpStream,
     conn: Arc<Conn>,
     counters: Arc<Counters>,
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, conn: Arc<Conn>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(stream: TcpStream, conn: Arc<Conn>, counters: Arc<Counters>) -> Self {
         add(&counters.accepted, 1);
         add(&counters.open, 1);
         Socket { stream, conn, counters }

@@ -14,7 +14,7 @@ use super::rows::TOKENS;
 
 /// What the client saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Saw {
+pub(crate) enum Saw {
     /// 200 and each token once, in order, and of a stream: one id, one role, one finish reason, one `[DONE]`, at its end.
     Whole,
     /// Anything else, in words.
@@ -31,14 +31,14 @@ impl fmt::Display for Saw {
 }
 
 /// A response, as far as it came.
-pub struct Answer {
+pub(crate) struct Answer {
     status: u16,
     body: Vec<u8>,
     broken: Option<&'static str>,
 }
 
 /// Asks on a connection of its own.
-pub async fn ask(address: SocketAddr, request: &str) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, request: &str) -> Answer {
     let mut answer = Answer { status: 0, body: Vec::new(), broken: None };
     let broken = match timeout(LIMIT, receive(address, request.to_owned(), &mut answer)).await {
         Ok(Ok(())) => None,
@@ -63,7 +63,7 @@ async fn receive(address: SocketAddr, request: String, answer: &mut Answer) -> h
 
 /// What an answer says, whole or streamed.
 #[derive(Default)]
-pub struct Said {
+pub(crate) struct Said {
     text: String,
     /// Prompt tokens, completion tokens.
     usage: Option<(u64, u64)>,
@@ -78,7 +78,7 @@ pub struct Said {
 
 impl Answer {
     /// What an answer says that is known to be good.
-    pub fn good(&self, stream: bool) -> Said {
+    pub(crate) fn good(&self, stream: bool) -> Said {
         let said = self.said(stream);
         let judged = self.judge(stream, &said);
         let is_good = judged == Saw::Whole && said.usage.is_some_and(|(_, tokens)| tokens == TOKENS);
@@ -106,7 +106,7 @@ impl Answer {
     }
 
     /// Against what it should say.
-    pub fn judge(&self, stream: bool, expected: &Said) -> Saw {
+    pub(crate) fn judge(&self, stream: bool, expected: &Said) -> Saw {
         let said = self.said(stream);
         let (status, words) = (self.status, said.text.split_whitespace().count() as u64);
         let mut wrong = Vec::new();

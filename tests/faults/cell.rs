@@ -23,13 +23,13 @@ const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// What varies within a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Combination {
+pub(crate) struct Combination {
     pub healthy: usize,
     /// Bytes of the prompt.
     pub prompt: usize,
 }
 
-pub const COMBINATIONS: [Combination; 4] = [
+pub(crate) const COMBINATIONS: [Combination; 4] = [
     Combination { healthy: 1, prompt: 20 },
     Combination { healthy: 1, prompt: 200 << 10 },
     Combination { healthy: 2, prompt: 20 },
@@ -45,7 +45,7 @@ impl fmt::Display for Combination {
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub(crate) struct End {
     pub saw: Saw,
     pub charge: Charge,
     /// A healthy node was asked too.
@@ -54,7 +54,7 @@ pub struct End {
 
 /// What the node that failed was charged with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Charge {
+pub(crate) struct Charge {
     /// Of its attempts; good ones only if there were no others.
     pub outcomes: Vec<(Outcome, u64)>,
     /// Towards `max_fails`.
@@ -62,7 +62,7 @@ pub struct Charge {
 }
 
 impl End {
-    pub fn is_failure(&self) -> bool {
+    pub(crate) fn is_failure(&self) -> bool {
         self.saw != Saw::Whole
     }
 }
@@ -75,7 +75,7 @@ impl fmt::Display for End {
 
 impl Charge {
     /// What one attempt with this outcome should cost: load is not failure, and nor is a connection that was idle.
-    pub fn of(outcome: Outcome) -> Charge {
+    pub(crate) fn of(outcome: Outcome) -> Charge {
         let is_free = matches!(outcome, Outcome::Ok | Outcome::Busy | Outcome::Stale);
         Charge { outcomes: vec![(outcome, 1)], failures: usize::from(!is_free) }
     }
@@ -105,7 +105,7 @@ impl fmt::Display for Charge {
 }
 
 /// The ends of all rows, each in the order of [`COMBINATIONS`].
-pub async fn run_all(rows: Vec<Row>) -> Vec<Vec<End>> {
+pub(crate) async fn run_all(rows: Vec<Row>) -> Vec<Vec<End>> {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut fleets = Vec::new();
     for combination in COMBINATIONS {

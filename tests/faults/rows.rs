@@ -8,7 +8,7 @@ use super::answer::Saw;
 use super::cell::{Charge, End};
 
 /// Tokens that a request asks for, and those that come before a fault in the middle of the answer.
-pub const TOKENS: u64 = 8;
+pub(crate) const TOKENS: u64 = 8;
 const AFTER: u64 = 3;
 
 /// Long enough for a healthy node on a busy machine; what hangs costs this time.
@@ -18,7 +18,7 @@ const RESUME: &str = "engine: vllm, health: { check: off }, retry: { resume: on 
 
 /// How the node is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arm {
+pub(crate) enum Arm {
     /// There is no node: nothing listens on its port.
     ClosedPort,
     /// A fault of the simulated node, in its short form.
@@ -27,7 +27,7 @@ pub enum Arm {
 
 /// What the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     Whole,
     Stream,
     /// A stream, with `retry.resume`.
@@ -36,7 +36,7 @@ pub enum Mode {
 
 /// One fault and mode.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// As the table names it.
     pub fault: &'static str,
     pub arm: Arm,
@@ -65,7 +65,7 @@ impl fmt::Display for Mode {
 }
 
 /// All rows in the order of the table.
-pub fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     before_the_first_byte(&mut rows);
     in_the_middle(&mut rows);

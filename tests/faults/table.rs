@@ -59,7 +59,7 @@ fn lines(rows: &[Row], ends: &[Vec<End>]) -> Vec<Line> {
 }
 
 /// As Markdown, with columns that are straight in a terminal too.
-pub fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
+pub(crate) fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
     let mut cells = vec![HEAD.map(str::to_owned)];
     cells.extend(lines(rows, ends).iter().map(Line::cells));
     let widths: Vec<_> = (0..HEAD.len())
@@ -76,7 +76,7 @@ pub fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
 }
 
 /// README.md beside this file has it, or gets it.
-pub fn compare_with_readme(table: &str, update: bool) {
+pub(crate) fn compare_with_readme(table: &str, update: bool) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(README);
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).expect("the README has the marker where the table begins");

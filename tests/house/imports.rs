@@ -14,7 +14,7 @@ use super::source::Source;
 type Module = Vec<String>;
 
 /// A file that needs another: the line of its first use.
-pub type Arrows = BTreeMap<String, BTreeMap<String, usize>>;
+pub(crate) type Arrows = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// `use path as name;`, one for each name.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ struct Files<'a>(BTreeMap<Module, File<'a>>);
 const STEPS_MAX: usize = 12;
 
 /// Which file needs which.
-pub fn arrows(sources: &[Source]) -> Arrows {
+pub(crate) fn arrows(sources: &[Source]) -> Arrows {
     let files = Files(sources.iter().map(|source| (module(&source.path), File::of(source))).collect());
     let named = |(at, file): (&Module, &File)| (file.path.to_owned(), files.arrows_of(at, file));
     files.0.iter().map(named).collect()

@@ -4,19 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One `.rs` file under `src`.
-pub struct Source {
+pub(crate) struct Source {
     /// Relative to the project, such as `src/proxy/mod.rs`.
     pub path: String,
     /// The code, line for line; what is no code is blank.
     pub code: String,
 }
 
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// All files below a folder of the project; none if there is no such folder.
-pub fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -30,12 +30,12 @@ pub fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 /// As it is shown: relative to the project.
-pub fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 /// All of `src` but unit tests, which may use whatever they need.
-pub fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let of_tests =
         |path: &str| path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"));
     let rust = files("src").into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs"));
@@ -44,12 +44,12 @@ pub fn sources() -> Vec<Source> {
 }
 
 impl Source {
-    pub fn new(path: String, text: &str) -> Self {
+    pub(crate) fn new(path: String, text: &str) -> Self {
         Self { path, code: code(text) }
     }
 
     /// The module right below the crate that this file is part of: `proxy` for `src/proxy/relay/mod.rs`.
-    pub fn module(&self) -> &str {
+    pub(crate) fn module(&self) -> &str {
         let inside = self.path.trim_start_matches("src/");
         inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
     }
@@ -61,7 +61,7 @@ impl Source {
     }
 
     /// The modules of this crate that the file names, each with its line.
-    pub fn uses(&self) -> Vec<(usize, String)> {
+    pub(crate) fn uses(&self) -> Vec<(usize, String)> {
         let up = "super::".repeat(self.depth());
         let mut found = Vec::new();
         for start in ["crate::", "evenkeel::", up.as_str()].into_iter().filter(|start| !start.is_empty()) {
@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// Where one of these words stands; `::` and `(` may be part of a word, letters next to it may not.
-    pub fn find(&self, words: &[&'static str]) -> Vec<(usize, &'static str)> {
+    pub(crate) fn find(&self, words: &[&'static str]) -> Vec<(usize, &'static str)> {
         let letter = |c: char| c.is_alphanumeric() || c == '_';
         let mut found = Vec::new();
         for word in words {

@@ -17,7 +17,7 @@ use crate::world::{Due, World};
 
 impl World {
     /// Looks for a node, for the first time or again.
-    pub fn seek(&mut self, client: usize) {
+    pub(crate) fn seek(&mut self, client: usize) {
         let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
         me.looks += 1;
@@ -52,7 +52,7 @@ impl World {
         self.after((until - now).as_secs_f64(), Due::Look { client, look });
     }
 
-    pub fn is_woken(&mut self, client: usize) -> bool {
+    pub(crate) fn is_woken(&mut self, client: usize) -> bool {
         let Some(wait) = &mut self.clients[client].waits else { return false };
         let mut context = Context::from_waker(Waker::noop());
         Pin::new(&mut wait.listener).poll(&mut context) == Poll::Ready(())
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// The head of an answer, and with it the first event of a stream.
-    pub fn head(&mut self, client: usize, status: u16) {
+    pub(crate) fn head(&mut self, client: usize, status: u16) {
         let now = self.now();
         let me = &mut self.clients[client];
         if self.nodes[me.node].weather == Weather::Hung {
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    pub fn fails(&mut self, client: usize, outcome: Outcome) {
+    pub(crate) fn fails(&mut self, client: usize, outcome: Outcome) {
         let me = &self.clients[client];
         let has_head = me.attempt.as_ref().is_some_and(|attempt| attempt.status().is_some());
         if outcome == Outcome::Timeout && has_head {
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// The attempt has ended; `outcome` is what the watcher is told of it.
-    pub fn end(&mut self, client: usize, how: How<u16>, outcome: Outcome) {
+    pub(crate) fn end(&mut self, client: usize, how: How<u16>, outcome: Outcome) {
         let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
         let Some(attempt) = me.attempt.take() else { return };
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    pub fn leaves(&mut self, client: usize) {
+    pub(crate) fn leaves(&mut self, client: usize) {
         let (now, seconds) = (self.now(), self.seconds());
         self.stop_waiting(client);
         let me = &mut self.clients[client];
@@ -290,7 +290,7 @@ impl World {
 
     /// Nobody sleeps while a node of use has had room for some time, or a wake-up was lost. A node that has failed the
     /// request is of no use while another is left, be it full, or while a response is held back.
-    pub fn nobody_sleeps_on(&self) {
+    pub(crate) fn nobody_sleeps_on(&self) {
         let patience = 2.0 * self.plan.tick + 0.2;
         let now = self.seconds();
         for client in &self.waiting {

@@ -9,7 +9,7 @@ use event_listener::EventListener;
 
 /// What kind of request it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Nature {
+pub(crate) struct Nature {
     pub streams: bool,
     /// Every node answers 500.
     pub poison: bool,
@@ -19,7 +19,7 @@ pub struct Nature {
 
 /// One client: it has one request at a time.
 #[derive(Debug, Default)]
-pub struct Client {
+pub(crate) struct Client {
     /// Of the request; an event for an older one is void.
     pub number: u64,
     /// Of the attempt, likewise.
@@ -46,37 +46,37 @@ pub struct Client {
 }
 
 #[derive(Debug)]
-pub struct Wait {
+pub(crate) struct Wait {
     pub began: f64,
     pub listener: EventListener,
 }
 
 impl Client {
     /// The next request.
-    pub fn renew(&mut self, now: f64, work: f64, nature: Nature, member: Member) {
+    pub(crate) fn renew(&mut self, now: f64, work: f64, nature: Nature, member: Member) {
         let (number, serial, looks) = (self.number + 1, self.serial, self.looks);
         let journey = Some(Journey::new(member, true, Repeat::Allowed));
         *self = Self { number, serial, looks, started: now, work, nature, journey, ..Self::default() };
     }
 
-    pub fn journey(&mut self) -> &mut Journey<u16> {
+    pub(crate) fn journey(&mut self) -> &mut Journey<u16> {
         self.journey.as_mut().expect("a request is under way")
     }
 
     /// A part of a stream has come.
-    pub fn began(&self) -> bool {
+    pub(crate) fn began(&self) -> bool {
         self.journey.as_ref().is_some_and(Journey::has_begun)
     }
 
-    pub fn sent(&self) -> u32 {
+    pub(crate) fn sent(&self) -> u32 {
         self.journey.as_ref().map_or(0, Journey::sent)
     }
 
-    pub fn deaths(&self) -> u32 {
+    pub(crate) fn deaths(&self) -> u32 {
         self.journey.as_ref().map_or(0, Journey::deaths)
     }
 
-    pub fn queued(&self) -> Duration {
+    pub(crate) fn queued(&self) -> Duration {
         self.journey.as_ref().map_or(Duration::ZERO, Journey::queued)
     }
 }

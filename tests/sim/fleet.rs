@@ -12,7 +12,7 @@ const REQUESTS: f64 = 500.0;
 
 /// Everything that a life depends on.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub seed: u64,
     pub conf: Pool,
     pub clients: usize,
@@ -39,7 +39,7 @@ pub struct Plan {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Crash,
     Vanish,
     Hang,
@@ -49,21 +49,21 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Crash, Self::Vanish, Self::Hang, Self::Http500, Self::Http503, Self::Slow];
 }
 
-pub fn seconds(seconds: f64) -> Duration {
+pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
 /// Between the two, small ones as likely as large ones.
-pub fn spread(rng: &mut Rng, from: f64, to: f64) -> f64 {
+pub(crate) fn spread(rng: &mut Rng, from: f64, to: f64) -> f64 {
     from * (to / from).powf(rng.f64())
 }
 
 impl Plan {
-    pub fn random(seed: u64) -> Self {
+    pub(crate) fn random(seed: u64) -> Self {
         let rng = &mut Rng::with_seed(seed);
         let count = rng.usize(2..=12);
         let clients = spread(rng, 8.0, 384.0) as usize;
@@ -132,7 +132,7 @@ impl Plan {
     }
 
     /// A fleet for a scripted scenario: equal nodes, no weather of its own, streams.
-    pub fn calm(nodes: usize, clients: usize) -> Self {
+    pub(crate) fn calm(nodes: usize, clients: usize) -> Self {
         let nodes: Vec<_> = (0..nodes).map(node).collect();
         Self {
             seed: 1,

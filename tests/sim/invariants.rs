@@ -10,7 +10,7 @@ use evenkeel::outcome::Outcome;
 
 /// What is known of one node.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub state: NodeState,
     /// Since when it has that state.
     pub since: f64,
@@ -36,7 +36,7 @@ pub struct Seen {
 }
 
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     pub nodes: Vec<Seen>,
     policy: config::Health,
     stall: Option<f64>,
@@ -48,7 +48,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(conf: &config::Pool, clients: usize, sleep: f64) -> Self {
+    pub(crate) fn new(conf: &config::Pool, clients: usize, sleep: f64) -> Self {
         let seen = |node: &config::Node| Seen {
             state: NodeState::Up,
             since: 0.0,
@@ -84,16 +84,16 @@ impl Watch {
         }
     }
 
-    pub fn any_up(&self) -> bool {
+    pub(crate) fn any_up(&self) -> bool {
         self.nodes.iter().any(|node| node.state == NodeState::Up)
     }
 
-    pub fn all_up(&self) -> bool {
+    pub(crate) fn all_up(&self) -> bool {
         self.nodes.iter().all(|node| node.state == NodeState::Up)
     }
 
     /// Most requests that it may have by the time since its return; by its answers it may have more. What an ejected node may have as the last resort is not known here.
-    pub fn cap(&self, node: usize, now: f64) -> u32 {
+    pub(crate) fn cap(&self, node: usize, now: f64) -> u32 {
         let (seen, slow_start) = (&self.nodes[node], self.policy.slow_start.as_secs_f64());
         match seen.ramp {
             Some(since) if seen.state == NodeState::Up && seen.limit < u32::MAX && slow_start > 0.0 => {
@@ -104,14 +104,14 @@ impl Watch {
         }
     }
 
-    pub fn is_fit(&self, node: usize, now: f64) -> bool {
+    pub(crate) fn is_fit(&self, node: usize, now: f64) -> bool {
         let cap = self.cap(node, now - 1e-6);
         let node = &self.nodes[node];
         node.well && node.state == NodeState::Up && node.in_flight < cap && now >= node.refused_until
     }
 
     /// To be called after anything that may have changed it.
-    pub fn look(&mut self, now: f64) {
+    pub(crate) fn look(&mut self, now: f64) {
         for i in 0..self.nodes.len() {
             if !self.is_fit(i, now) {
                 self.nodes[i].last_unfit = now;
@@ -119,7 +119,7 @@ impl Watch {
         }
     }
 
-    pub fn event(&mut self, event: &Event, now: f64) {
+    pub(crate) fn event(&mut self, event: &Event, now: f64) {
         let node: usize = event.node.parse().expect("nodes are numbered");
         let state = match event.change {
             Change::Ejected { reason, .. } => {
@@ -183,7 +183,7 @@ impl Watch {
     }
 
     /// `share` looks into the fleet: what a node has earned by its answers is not counted here again.
-    pub fn leased(
+    pub(crate) fn leased(
         &mut self,
         client: usize,
         node: usize,
@@ -225,7 +225,7 @@ impl Watch {
         }
     }
 
-    pub fn ended(&mut self, client: usize, node: usize, outcome: Outcome, now: f64) {
+    pub(crate) fn ended(&mut self, client: usize, node: usize, outcome: Outcome, now: f64) {
         let seen = &mut self.nodes[node];
         seen.in_flight -= 1;
         seen.probes.retain(|probe| *probe != client);
@@ -239,7 +239,7 @@ impl Watch {
     }
 
     /// It was found stalled with an attempt that had no head yet.
-    pub fn given_up(&mut self, node: usize, now: f64) {
+    pub(crate) fn given_up(&mut self, node: usize, now: f64) {
         let (seen, stall) = (&mut self.nodes[node], self.stall.expect("it is switched on"));
         seen.given_up += 1;
         let well_for = if seen.well { now - seen.well_since } else { 0.0 };
@@ -249,15 +249,15 @@ impl Watch {
         );
     }
 
-    pub fn refused(&mut self, node: usize, now: f64) {
+    pub(crate) fn refused(&mut self, node: usize, now: f64) {
         self.nodes[node].refused_until = now + 1.0;
     }
 
-    pub fn accepted(&mut self, node: usize) {
+    pub(crate) fn accepted(&mut self, node: usize) {
         self.nodes[node].refused_until = 0.0;
     }
 
-    pub fn weather(&mut self, node: usize, well: bool, now: f64) {
+    pub(crate) fn weather(&mut self, node: usize, well: bool, now: f64) {
         let seen = &mut self.nodes[node];
         if well && !seen.well {
             seen.well_since = now;
@@ -266,7 +266,7 @@ impl Watch {
     }
 
     /// Nobody is forgotten.
-    pub fn nobody_is_forgotten(&self, now: f64) {
+    pub(crate) fn nobody_is_forgotten(&self, now: f64) {
         // a question that was put before takes up to 5 s to get its no, and the next one comes 5 s later
         let patience = self.policy.max_eject.as_secs_f64() + 5.0 + 5.0 + 1.0 + 2.0 * self.sleep;
         // the score of an empty node, against that of the heaviest with all clients
@@ -286,7 +286,7 @@ impl Watch {
         }
     }
 
-    pub fn agrees(&self, snapshot: &PoolSnapshot) {
+    pub(crate) fn agrees(&self, snapshot: &PoolSnapshot) {
         for (i, (node, seen)) in snapshot.nodes.iter().zip(&self.nodes).enumerate() {
             assert_eq!(node.in_flight, seen.in_flight, "node {i}: leases");
             assert_eq!(node.state, seen.state, "node {i}: events do not tell its state");

@@ -5,11 +5,11 @@ use fastrand::Rng;
 use crate::fleet::{Kind, spread};
 
 /// A node that crashes takes connections for so long, only to reset them, in seconds.
-pub const DYING: f64 = 0.1;
+pub(crate) const DYING: f64 = 0.1;
 
 /// What becomes of what arrives there.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Weather {
+pub(crate) enum Weather {
     Well,
     /// Refuses connections, after it has reset those of the first [`DYING`]; what it had died.
     Crashed,
@@ -23,7 +23,7 @@ pub enum Weather {
 }
 
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub weather: Weather,
     pub since: f64,
     pub speed: f64,
@@ -34,17 +34,17 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(speed: f64) -> Self {
+    pub(crate) fn new(speed: f64) -> Self {
         Self { weather: Weather::Well, since: 0.0, speed, weather_number: 0, running: Vec::new() }
     }
 
     /// Whether a request that arrives is served.
-    pub fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         matches!(self.weather, Weather::Well | Weather::Slow(_))
     }
 
     /// Whether what was running dies when this weather comes, and after how long.
-    pub fn kills_after(&self) -> Option<f64> {
+    pub(crate) fn kills_after(&self) -> Option<f64> {
         match self.weather {
             Weather::Crashed => Some(0.0),
             Weather::Vanished => Some(30.0),
@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// Whether a question is answered with yes, and how long that takes.
-    pub fn answers(&self, by_check: bool, blind: bool, timeout: f64) -> (bool, f64) {
+    pub(crate) fn answers(&self, by_check: bool, blind: bool, timeout: f64) -> (bool, f64) {
         match self.weather {
             Weather::Crashed => (false, 0.001),
             Weather::Vanished => (false, timeout),
@@ -65,7 +65,7 @@ impl Node {
 }
 
 /// A kind of weather, and how long it lasts.
-pub fn weather(rng: &mut Rng, kind: Kind) -> (Weather, f64) {
+pub(crate) fn weather(rng: &mut Rng, kind: Kind) -> (Weather, f64) {
     match kind {
         Kind::Crash => (Weather::Crashed, spread(rng, 5.0, 300.0)),
         Kind::Vanish => (Weather::Vanished, spread(rng, 5.0, 300.0)),

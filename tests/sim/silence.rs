@@ -8,7 +8,7 @@ use crate::world::{Due, World};
 
 impl World {
     /// All tokens since the last tick, at once: to those who look each tick it is the same.
-    pub fn stream(&mut self) {
+    pub(crate) fn stream(&mut self) {
         let now = self.now();
         for node in self.nodes.iter().filter(|node| !node.is_silent()) {
             let Some(first) = node.running.iter().find(|client| self.clients[**client].began()) else {
@@ -22,7 +22,7 @@ impl World {
     }
 
     /// To be called after a tick, which is what finds stalled nodes.
-    pub fn go_elsewhere(&mut self) {
+    pub(crate) fn go_elsewhere(&mut self) {
         let given_up = |client: &usize| {
             let client = &self.clients[*client];
             client.attempt.as_ref().is_some_and(|attempt| attempt.status().is_none() && attempt.is_given_up())
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// Right after a tick nothing may wait at a silent node for longer than the limit while a node that is up streams.
-    pub fn nobody_hangs(&self) {
+    pub(crate) fn nobody_hangs(&self) {
         let Some(stall) = self.plan.conf.timeouts.stall else { return };
         let is_up = |node: &usize| self.watch.nodes[*node].state == NodeState::Up;
         let streams = |node: &usize| {
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// The node hangs from now on: each of its streams is watched for itself.
-    pub fn streams_stall(&mut self, node: usize) {
+    pub(crate) fn streams_stall(&mut self, node: usize) {
         let Some(stall) = self.plan.conf.timeouts.stall else { return };
         for client in self.nodes[node].running.clone() {
             let serial = self.clients[client].serial;
@@ -75,7 +75,7 @@ impl World {
 
 impl crate::node::Node {
     /// Whether nothing comes from there.
-    pub fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         matches!(self.weather, Weather::Hung | Weather::Vanished | Weather::Crashed)
     }
 }

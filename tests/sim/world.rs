@@ -19,7 +19,7 @@ use crate::node::{Node, Weather, weather};
 
 /// What comes due. The numbers tell whether it is still of interest.
 #[derive(Debug)]
-pub enum Due {
+pub(crate) enum Due {
     Tick,
     Weather {
         node: usize,
@@ -92,7 +92,7 @@ impl Ord for Entry {
 
 /// What a life was like.
 #[derive(Debug, Default)]
-pub struct Told {
+pub(crate) struct Told {
     pub events: u64,
     pub seconds: u64,
     pub served: u64,
@@ -112,7 +112,7 @@ impl fmt::Display for Told {
     }
 }
 
-pub struct World {
+pub(crate) struct World {
     pub plan: Plan,
     pub rng: Rng,
     pub pool: Arc<Pool>,
@@ -134,7 +134,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         let base = Instant::now();
         // the pool makes its own randomness out of this thread's: the same life again for the same seed
         fastrand::seed(plan.seed);
@@ -167,21 +167,21 @@ impl World {
         world
     }
 
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.base + Duration::from_micros(self.micros)
     }
 
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.micros as f64 / 1e6
     }
 
-    pub fn after(&mut self, time: f64, due: Due) {
+    pub(crate) fn after(&mut self, time: f64, due: Due) {
         self.last_entry += 1;
         let at = self.micros + (time * 1e6).ceil() as u64;
         self.queue.push(Reverse(Entry { at, number: self.last_entry, due }));
     }
 
-    pub fn told(self) -> Told {
+    pub(crate) fn told(self) -> Told {
         let seconds = self.micros / 1_000_000;
         let sum = |count: fn(&Seen) -> u64| self.watch.nodes.iter().map(count).sum();
         let (ejections, stalls) = (sum(|node| node.ejections), sum(|node| node.stalls));
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// An exponential time with this mean.
-    pub fn about(&mut self, mean: f64) -> f64 {
+    pub(crate) fn about(&mut self, mean: f64) -> f64 {
         -mean * (1.0 - self.rng.f64()).ln()
     }
 
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// Lets time pass up to the next thing that comes due.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let Reverse(Entry { at, due, .. }) = self.queue.pop().expect("there is always a tick");
         self.micros = at;
         self.watch.look(self.seconds());
@@ -211,7 +211,7 @@ impl World {
         self.watch.look(self.seconds());
     }
 
-    pub fn run_until(&mut self, end: f64) {
+    pub(crate) fn run_until(&mut self, end: f64) {
         while self.seconds() < end {
             self.step();
         }
@@ -269,7 +269,7 @@ impl World {
         client.looks == look && (client.waits.is_some() || client.pauses)
     }
 
-    pub fn saw(&mut self, events: impl IntoIterator<Item = Event>) {
+    pub(crate) fn saw(&mut self, events: impl IntoIterator<Item = Event>) {
         let now = self.seconds();
         for event in events {
             self.watch.event(&event, now);
@@ -325,7 +325,7 @@ impl World {
         self.next_weather(node);
     }
 
-    pub fn set_weather(&mut self, node: usize, weather: Weather) {
+    pub(crate) fn set_weather(&mut self, node: usize, weather: Weather) {
         let restarted = self.nodes[node].weather == Weather::Hung;
         self.nodes[node].weather_number += 1;
         self.nodes[node].weather = weather;
@@ -348,7 +348,7 @@ impl World {
         }
     }
 
-    pub fn nature(&mut self) -> Nature {
+    pub(crate) fn nature(&mut self) -> Nature {
         Nature {
             streams: self.rng.f64() < self.plan.streams,
             poison: self.rng.f64() < self.plan.poison,
@@ -371,12 +371,12 @@ impl World {
     }
 
     /// Weather, as long as the plan says.
-    pub fn run_weather(&mut self) {
+    pub(crate) fn run_weather(&mut self) {
         self.run_until(self.plan.weather_for);
     }
 
     /// No more weather: all nodes must be up within a bound, for there is traffic that probes them.
-    pub fn converge(&mut self) {
+    pub(crate) fn converge(&mut self) {
         self.calm = true;
         for node in 0..self.nodes.len() {
             if self.nodes[node].weather != Weather::Well {
@@ -403,7 +403,7 @@ impl World {
     }
 
     /// All requests end; then the counts must follow the weights.
-    pub fn settle_down(&mut self) {
+    pub(crate) fn settle_down(&mut self) {
         self.closing = true;
         let is_busy = |client: &Client| client.attempt.is_some() || client.waits.is_some() || client.pauses;
         while self.clients.iter().any(is_busy) {
@@ -460,7 +460,7 @@ impl World {
 
     /// How long a client thinks: one that got a quick answer asks again after a while, or a fleet of 400s would be all
     /// that there is time for.
-    pub fn pause(&mut self, client: usize) -> f64 {
+    pub(crate) fn pause(&mut self, client: usize) -> f64 {
         let took = self.seconds() - self.clients[client].started;
         if self.plan.eager || took > 0.2 * self.plan.mean { 0.01 } else { self.about(0.5 * self.plan.mean) }
     }

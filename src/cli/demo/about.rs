@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 #[derive(Clone, Copy, Debug)]
-pub struct About {
+pub(super) struct About {
     pub clients: usize,
     /// Where clients on this machine reach the gateway.
     pub address: SocketAddr,
@@ -12,7 +12,7 @@ pub struct About {
 
 impl About {
     /// In one line of at most so many columns, if that is possible.
-    pub fn describe(&self, width: usize) -> String {
+    pub(super) fn describe(&self, width: usize) -> String {
         let Self { clients, address, .. } = self;
         let name = "Evenkeel demo";
         let long = format!("{name}  {clients} clients ask http://{address}");
@@ -22,7 +22,7 @@ impl About {
     }
 
     /// A command that a person can paste meanwhile; on two lines where one is not wide enough.
-    pub fn curl(&self, width: usize) -> Vec<String> {
+    pub(super) fn curl(&self, width: usize) -> Vec<String> {
         let command = format!("curl -i http://{}/v1/completions", self.address);
         let body = r#"-d '{"prompt":"Hello"}'"#;
         if command.len() + 1 + body.len() <= width {

@@ -3,7 +3,7 @@
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// `value` of `full` as a bar that is at most `width` columns wide.
-pub fn bar(value: u64, full: u64, width: usize) -> String {
+pub(super) fn bar(value: u64, full: u64, width: usize) -> String {
     if full == 0 {
         return String::new();
     }

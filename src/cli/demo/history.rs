@@ -11,20 +11,20 @@ const SAMPLES_MAX: usize = 512;
 
 /// A node at one second. Its mood is kept too, so that a curve shows the past in the colours of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub(super) struct Sample {
     pub in_flight: u64,
     pub mood: Mood,
 }
 
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     next: Duration,
     nodes: Vec<VecDeque<Sample>>,
 }
 
 impl History {
     /// To be called often; keeps one sample a second.
-    pub fn note(&mut self, elapsed: Duration, rows: &[Row]) {
+    pub(super) fn note(&mut self, elapsed: Duration, rows: &[Row]) {
         if elapsed < self.next {
             return;
         }
@@ -39,7 +39,7 @@ impl History {
     }
 
     /// The last `width` samples of a node, oldest first.
-    pub fn last(&self, place: usize, width: usize) -> Vec<Sample> {
+    pub(super) fn last(&self, place: usize, width: usize) -> Vec<Sample> {
         let Some(samples) = self.nodes.get(place) else { return Vec::new() };
         samples.iter().skip(samples.len().saturating_sub(width)).copied().collect()
     }

@@ -11,21 +11,21 @@ use crate::fleet::PoolSnapshot;
 const ENTRIES_MAX: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(super) struct Entry {
     pub time: String,
     pub who: Who,
     pub what: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(super) enum Who {
     /// The demo, which knows what it does to the nodes.
     Demo,
     Gateway,
 }
 
 #[derive(Debug)]
-pub struct Journal {
+pub(super) struct Journal {
     entries: VecDeque<Entry>,
     /// Entries that were ever made.
     made: u64,
@@ -34,12 +34,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(slow_start: Duration) -> Self {
+    pub(super) fn new(slow_start: Duration) -> Self {
         Self { entries: VecDeque::new(), made: 0, seen: 0, slow_start }
     }
 
     /// Takes in what the gateway did since the last call.
-    pub fn follow(&mut self, pool: &PoolSnapshot, now: Instant) {
+    pub(super) fn follow(&mut self, pool: &PoolSnapshot, now: Instant) {
         let seen = self.seen;
         for event in pool.events.iter().filter(|event| event.number > seen) {
             let what = words::event(event, self.slow_start);
@@ -48,7 +48,7 @@ impl Journal {
         self.seen = pool.events.last().map_or(self.seen, |event| event.number);
     }
 
-    pub fn say(&mut self, what: String) {
+    pub(super) fn say(&mut self, what: String) {
         self.push(Who::Demo, what, Duration::ZERO);
     }
 
@@ -63,19 +63,19 @@ impl Journal {
     }
 
     /// The last entries, oldest first.
-    pub fn last(&self, count: usize) -> impl Iterator<Item = &Entry> {
+    pub(super) fn last(&self, count: usize) -> impl Iterator<Item = &Entry> {
         self.entries.iter().skip(self.entries.len().saturating_sub(count))
     }
 
     /// Those after the first `shown`; how many there are now.
-    pub fn since(&self, shown: u64) -> (impl Iterator<Item = &Entry>, u64) {
+    pub(super) fn since(&self, shown: u64) -> (impl Iterator<Item = &Entry>, u64) {
         let count = usize::try_from(self.made - shown).unwrap_or(usize::MAX);
         (self.last(count), self.made)
     }
 }
 
 impl Who {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Demo => "demo",
             Self::Gateway => "gateway",

@@ -9,7 +9,7 @@ use crate::retry::RetryReason;
 use crate::sim::load::Counts;
 
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub(super) struct Picture {
     pub at: Instant,
     pub elapsed: Duration,
     /// What the clients have seen.
@@ -22,7 +22,7 @@ pub struct Picture {
 
 /// One node, for the table and the lines.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub(super) struct Row {
     pub name: String,
     pub running: bool,
     pub state: String,
@@ -34,7 +34,7 @@ pub struct Row {
 
 /// What a state means at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub(super) enum Mood {
     Well,
     /// On its way back.
     Coming,
@@ -42,18 +42,18 @@ pub enum Mood {
 }
 
 impl Picture {
-    pub fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<Row> {
         let nodes = self.pool.iter().flat_map(|pool| &pool.nodes);
         let running = self.running.iter().copied().chain(std::iter::repeat(true));
         nodes.zip(running).map(|(node, running)| Row::of(node, running)).collect()
     }
 
     /// How often a request went on to another node.
-    pub fn retried(&self) -> u64 {
+    pub(super) fn retried(&self) -> u64 {
         self.pool.iter().map(retried).sum()
     }
 
-    pub fn ejections(&self) -> u64 {
+    pub(super) fn ejections(&self) -> u64 {
         self.pool.iter().flat_map(|pool| &pool.nodes).map(|node| node.ejections).sum()
     }
 }
@@ -78,27 +78,27 @@ impl Row {
 }
 
 /// How often a request went on to another node. A stale connection is not among them: there the same node is asked again.
-pub fn retried(pool: &PoolSnapshot) -> u64 {
+pub(super) fn retried(pool: &PoolSnapshot) -> u64 {
     let elsewhere =
         RetryReason::ALL.iter().zip(pool.counters.retries).filter(|(why, _)| **why != RetryReason::Stale);
     elsewhere.map(|(_, count)| count).sum()
 }
 
 /// Attempts that failed on this node.
-pub fn failures(node: &NodeSnapshot) -> u64 {
+pub(super) fn failures(node: &NodeSnapshot) -> u64 {
     let failed = Outcome::ALL.iter().zip(node.attempts).filter(|(outcome, _)| outcome.is_failure());
     failed.map(|(_, count)| count).sum()
 }
 
 /// Snapshots for the tests of what is made of them.
 #[cfg(test)]
-pub mod testing {
+pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
     use crate::fleet::{Counters, NodeId, WeightFrom};
 
-    pub fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
+    pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
         NodeSnapshot {
             id: Arc::new(NodeId { pool: "demo".into(), name: name.into(), address }),
@@ -116,7 +116,7 @@ pub mod testing {
         }
     }
 
-    pub fn pool(nodes: Vec<NodeSnapshot>) -> PoolSnapshot {
+    pub(crate) fn pool(nodes: Vec<NodeSnapshot>) -> PoolSnapshot {
         PoolSnapshot { name: "demo".into(), nodes, counters: Counters::default(), events: Vec::new() }
     }
 }

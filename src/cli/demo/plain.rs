@@ -11,7 +11,7 @@ use super::picture::{Picture, Row};
 
 const EVERY: Duration = Duration::from_secs(2);
 
-pub struct Plain {
+pub(super) struct Plain {
     out: Box<dyn Write>,
     next: Duration,
     /// Entries of the journal that were written.
@@ -19,17 +19,17 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub fn new(out: Box<dyn Write>) -> Self {
+    pub(super) fn new(out: Box<dyn Write>) -> Self {
         Self { out, next: Duration::ZERO, shown: 0 }
     }
 
-    pub fn greet(&mut self, about: &About) -> io::Result<()> {
+    pub(super) fn greet(&mut self, about: &About) -> io::Result<()> {
         writeln!(self.out, "{}\nto ask something yourself:", about.describe(usize::MAX))?;
         about.curl(usize::MAX).iter().try_for_each(|line| writeln!(self.out, "  {line}"))?;
         self.out.flush()
     }
 
-    pub fn show(&mut self, picture: &Picture, journal: &Journal) -> io::Result<()> {
+    pub(super) fn show(&mut self, picture: &Picture, journal: &Journal) -> io::Result<()> {
         let (entries, made) = journal.since(self.shown);
         for entry in entries {
             writeln!(self.out, "{}  * {} {}", entry.time, entry.who.as_str(), entry.what)?;

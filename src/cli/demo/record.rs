@@ -28,7 +28,7 @@ const PLAYBACK: Playback = Playback {
 /// More than anyone would watch.
 const FRAMES_MAX: usize = 600;
 
-pub struct Recorder {
+pub(super) struct Recorder {
     screen: Terminal<TestBackend>,
     history: History,
     next: Duration,
@@ -38,13 +38,13 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn new(until: Duration) -> io::Result<Self> {
+    pub(super) fn new(until: Duration) -> io::Result<Self> {
         let screen = Terminal::new(TestBackend::new(WIDTH, HEIGHT)).map_err(io::Error::other)?;
         Ok(Self { screen, history: History::default(), next: Duration::ZERO, until, frames: Vec::new() })
     }
 
     /// Keeps a frame when it is time for one.
-    pub fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
+    pub(super) fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
         let rows = picture.rows();
         self.history.note(picture.elapsed, &rows);
         let due = picture.elapsed >= self.next && picture.elapsed < self.until;
@@ -58,7 +58,7 @@ impl Recorder {
         Ok(())
     }
 
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         std::fs::write(path, svg::animation(&self.frames, &PLAYBACK))
     }
 }

@@ -22,7 +22,7 @@ const ROOM_FOR_ALL: u16 = 33;
 const ROOM_FOR_MARGIN: u16 = 46;
 
 /// All that is drawn.
-pub struct Scene<'a> {
+pub(super) struct Scene<'a> {
     pub about: &'a About,
     pub picture: &'a Picture,
     pub rows: &'a [Row],
@@ -30,7 +30,7 @@ pub struct Scene<'a> {
     pub history: &'a History,
 }
 
-pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
+pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     let area = frame.area();
     let margin = u16::from(area.width >= ROOM_FOR_MARGIN);
     let area = Rect { x: margin, width: area.width.saturating_sub(2 * margin), ..area };

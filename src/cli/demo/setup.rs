@@ -15,21 +15,21 @@ const ADMIN: &str = "127.0.0.1:9990";
 
 /// Why there is no demo.
 #[derive(Debug)]
-pub struct Trouble {
+pub(super) struct Trouble {
     pub code: u8,
     pub message: String,
 }
 
 impl Trouble {
     /// One that the user can do nothing about.
-    pub fn failure(what: &str, error: impl std::fmt::Display) -> Self {
+    pub(super) fn failure(what: &str, error: impl std::fmt::Display) -> Self {
         Self { code: 1, message: format!("{what}: {error}") }
     }
 }
 
 /// Everything that can be chosen.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub(super) struct Setup {
     pub listen: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub clients: usize,
@@ -43,7 +43,7 @@ pub struct Setup {
 
 impl Setup {
     /// What `evenkeel demo` shows: requests of 1 to 6 seconds, and a crash that is over after half a minute.
-    pub fn demo(listen: SocketAddr) -> Result<Self, Trouble> {
+    pub(super) fn demo(listen: SocketAddr) -> Result<Self, Trouble> {
         let listen = free(listen)?;
         let admin = ADMIN.parse().ok().filter(|admin| *admin != listen && TcpListener::bind(admin).is_ok());
         Ok(Self {
@@ -64,7 +64,7 @@ impl Setup {
     }
 
     /// The gateway's configuration file.
-    pub fn config(&self, nodes: &[(String, SocketAddr)]) -> String {
+    pub(super) fn config(&self, nodes: &[(String, SocketAddr)]) -> String {
         let admin = self.admin.map_or_else(|| "off".to_owned(), |admin| format!("\"{admin}\""));
         let ms = |time: Duration| format!("{}ms", time.as_millis());
         let mut list = String::new();
@@ -87,7 +87,7 @@ pools:
     }
 
     /// Where clients on this machine reach the gateway.
-    pub fn reached_at(&self) -> SocketAddr {
+    pub(super) fn reached_at(&self) -> SocketAddr {
         let mut address = self.listen;
         if address.ip().is_unspecified() {
             address.set_ip(match address {
@@ -100,7 +100,7 @@ pools:
 }
 
 /// The address, with a port of its own if it has none, or what to do because another program has it.
-pub fn free(address: SocketAddr) -> Result<SocketAddr, Trouble> {
+pub(super) fn free(address: SocketAddr) -> Result<SocketAddr, Trouble> {
     match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
         Ok(address) => Ok(address),
         Err(error) => Err(Trouble { code: EXIT_USAGE, message: taken(address, &error) }),

@@ -15,7 +15,7 @@ use super::terminal::{Key, Terminal};
 const TICK: Duration = Duration::from_millis(100);
 
 /// Where the demo is shown.
-pub enum Face {
+pub(super) enum Face {
     Table(Terminal),
     Plain(Plain),
     /// Nowhere yet: the table goes into a file at the end.
@@ -23,7 +23,7 @@ pub enum Face {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(super) enum Ended {
     /// Its time was over, and its last requests are done.
     InTime,
     /// A key, a signal, or nobody is looking any more.
@@ -31,7 +31,7 @@ pub enum Ended {
 }
 
 /// Shows the demo until `limit`, a key or `stop`.
-pub fn show(
+pub(super) fn show(
     stage: &mut Stage,
     story: &mut Story,
     face: &mut Face,

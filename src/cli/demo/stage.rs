@@ -24,7 +24,7 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// All that runs.
-pub struct Stage {
+pub(super) struct Stage {
     live: Arc<Live>,
     nodes: Vec<Node>,
     startup: Duration,
@@ -40,7 +40,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts everything; returns when the clients have begun.
-    pub fn start(setup: &Setup) -> Result<Self, Trouble> {
+    pub(super) fn start(setup: &Setup) -> Result<Self, Trouble> {
         let failed = |error| Trouble::failure("cannot start", error);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -76,7 +76,7 @@ impl Stage {
     }
 
     /// As it is now.
-    pub fn look(&self) -> Picture {
+    pub(super) fn look(&self) -> Picture {
         let now = Instant::now();
         let running = self.nodes.iter().map(|node| node.state() == State::Serving).collect();
         let pool = self.live.fleet().pools.first().map(|member| member.pool.snapshot(now));
@@ -90,12 +90,12 @@ impl Stage {
     }
 
     /// Whether the gateway runs still.
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         !self.gateway.is_finished()
     }
 
     /// Kills a node, as by kill -9; it comes back by itself.
-    pub fn crash(&self, place: usize) {
+    pub(super) fn crash(&self, place: usize) {
         let _entered = self.runtime.enter();
         if let Some(node) = self.nodes.get(place) {
             node.restart(self.startup);
@@ -103,7 +103,7 @@ impl Stage {
     }
 
     /// Ends everything: first the load (with `cut`, requests under way are not waited for), then the gateway.
-    pub fn end(self, cut: bool) -> Result<Summary, Trouble> {
+    pub(super) fn end(self, cut: bool) -> Result<Summary, Trouble> {
         let last = self.look();
         if !self.is_alive() {
             return Err(Trouble::failure(

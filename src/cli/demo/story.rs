@@ -12,7 +12,7 @@ const CALM: Duration = Duration::from_secs(8);
 
 /// When what happens.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub(super) struct Times {
     pub first: Duration,
     /// From crash to crash.
     pub every: Duration,
@@ -22,13 +22,13 @@ pub struct Times {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cue {
+pub(super) enum Cue {
     Crash(usize),
     Say(String),
 }
 
 #[derive(Debug)]
-pub struct Story {
+pub(super) struct Story {
     times: Times,
     next: Duration,
     victim: usize,
@@ -50,17 +50,17 @@ enum Act {
 }
 
 impl Story {
-    pub fn new(times: Times) -> Self {
+    pub(super) fn new(times: Times) -> Self {
         Self { times, next: times.first, victim: 0, act: Act::Calm }
     }
 
     /// What there is to expect.
-    pub fn begin(&self) -> String {
+    pub(super) fn begin(&self) -> String {
         format!("begins; kills a node in {:?}", self.times.first)
     }
 
     /// What to do now. Each cue is given once.
-    pub fn step(&mut self, picture: &Picture) -> Vec<Cue> {
+    pub(super) fn step(&mut self, picture: &Picture) -> Vec<Cue> {
         let rows = picture.rows();
         let Some(victim) = rows.get(self.victim) else { return Vec::new() };
         let name = &victim.name;

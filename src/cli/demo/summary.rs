@@ -11,7 +11,7 @@ use crate::retry::RetryReason;
 use crate::sim::load::Report;
 
 #[derive(Debug)]
-pub struct Summary {
+pub(super) struct Summary {
     pub elapsed: Duration,
     pub report: Report,
     pub pool: Option<PoolSnapshot>,
@@ -19,7 +19,7 @@ pub struct Summary {
 
 impl Summary {
     /// No client saw a failure.
-    pub fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.report.failed == 0
     }
 

@@ -17,7 +17,7 @@ const MARGIN: usize = 15;
 const TITLE_BAR: usize = 38;
 
 /// How an animation is played.
-pub struct Playback {
+pub(super) struct Playback {
     pub frame: Duration,
     /// How long the last frame stays.
     pub hold: Duration,
@@ -42,7 +42,7 @@ enum Part {
 /// The frames from the first to the one before the second.
 type Span = (usize, usize);
 
-pub fn animation(frames: &[Buffer], playback: &Playback) -> String {
+pub(super) fn animation(frames: &[Buffer], playback: &Playback) -> String {
     let size = frames.first().map(|frame| frame.area).unwrap_or_default();
     let width = usize::from(size.width) * CELL.0 + 2 * MARGIN;
     let height = usize::from(size.height) * CELL.1 + TITLE_BAR + MARGIN;

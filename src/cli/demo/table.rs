@@ -17,7 +17,7 @@ const ROOM_FOR_COUNTS: u16 = 46;
 type Column<'a> = (&'a str, u16, Box<dyn Fn(&Row) -> Cell<'static> + 'a>);
 
 /// Draws the nodes, `gap` lines apart; a bar of full width stands for `full` requests.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, rows: &[Row], full: u64, gap: u16) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, rows: &[Row], full: u64, gap: u16) {
     let mut columns = columns(area.width);
     let fixed: u16 = columns.iter().map(|(_, width, _)| width + 1).sum();
     let room = usize::from(area.width.saturating_sub(fixed));
@@ -59,7 +59,7 @@ fn process(row: &Row) -> Cell<'static> {
 }
 
 /// What a mood looks like.
-pub fn colour(mood: Mood) -> Style {
+pub(super) fn colour(mood: Mood) -> Style {
     Style::new().fg(match mood {
         Mood::Well => Color::Green,
         Mood::Coming => Color::Magenta,

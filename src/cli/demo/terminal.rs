@@ -17,20 +17,20 @@ use super::screen::{self, Scene};
 use super::setup::Trouble;
 
 /// Gives the terminal back when it is dropped; a panic gives it back too, in whichever thread.
-pub struct Terminal {
+pub(super) struct Terminal {
     inner: DefaultTerminal,
     history: History,
     panicked: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub(super) enum Key {
     Quit,
     Other,
 }
 
 impl Terminal {
-    pub fn open() -> Result<Self, Trouble> {
+    pub(super) fn open() -> Result<Self, Trouble> {
         let inner = ratatui::try_init().map_err(|error| {
             restore();
             Trouble::failure("cannot use this terminal, try --plain", error)
@@ -47,12 +47,12 @@ impl Terminal {
     }
 
     /// Whether something in this process has panicked since, and said so where the table was.
-    pub fn has_panicked(&self) -> bool {
+    pub(super) fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::Acquire)
     }
 
     /// Draws. An error: there is nothing left to draw on.
-    pub fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
+    pub(super) fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
         if self.has_panicked() {
             return Err(io::Error::other("a panic has given the terminal back"));
         }
@@ -63,7 +63,7 @@ impl Terminal {
     }
 
     /// The next key, if one comes within this time.
-    pub fn key_within(&mut self, time: Duration) -> Option<Key> {
+    pub(super) fn key_within(&mut self, time: Duration) -> Option<Key> {
         match event::poll(time) {
             Ok(true) => match event::read() {
                 Ok(Event::Key(key)) if key.kind == KeyEventKind::Press => Some(meaning(key)),
@@ -89,7 +89,7 @@ impl Drop for Terminal {
 }
 
 /// As it was before. Harmless if it was never taken over.
-pub fn restore() {
+pub(super) fn restore() {
     if ratatui::crossterm::terminal::is_raw_mode_enabled().unwrap_or(false) {
         let _ = ratatui::try_restore();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::fleet::{Change, Event, NodeSnapshot, NodeState, Reason};
 
 /// What the gateway thinks of a node; short, for a column of the table.
-pub fn state(node: &NodeSnapshot) -> String {
+pub(super) fn state(node: &NodeSnapshot) -> String {
     match (node.state, node.ejected_for) {
         (NodeState::Up, _) if node.share < 1.0 => format!("slow start {:.0}%", node.share * 100.0),
         (NodeState::Ejected, Some(left)) if !left.is_zero() => format!("ejected {} s", seconds_up(left)),
@@ -20,7 +20,7 @@ fn seconds_up(time: Duration) -> u64 {
 }
 
 /// What the gateway did, as the end of a sentence that begins with "the gateway".
-pub fn event(event: &Event, slow_start: Duration) -> String {
+pub(super) fn event(event: &Event, slow_start: Duration) -> String {
     let node = &event.node;
     match event.change {
         Change::Ejected { reason, time } if time.is_zero() => {
@@ -46,13 +46,13 @@ fn why(reason: Reason) -> String {
 }
 
 /// Minutes and seconds.
-pub fn clock(time: Duration) -> String {
+pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
 /// "1 request", "2 requests".
-pub fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }

@@ -3,10 +3,10 @@
 use super::{POOLS, SERVER, problems};
 
 /// What is written, and the problems that it makes, without the part of them that all share.
-pub type Cases = &'static [(&'static str, &'static [&'static str])];
+pub(super) type Cases = &'static [(&'static str, &'static [&'static str])];
 
 /// Puts each case into a text, and compares.
-pub fn assert_refused(cases: Cases, shared: &str, text: impl Fn(&str) -> String) {
+pub(super) fn assert_refused(cases: Cases, shared: &str, text: impl Fn(&str) -> String) {
     for (written, expected) in cases {
         let expected: Vec<_> = expected.iter().map(|end| format!("{shared}{end}")).collect();
         assert_eq!(problems(&text(written)), expected, "{written}");

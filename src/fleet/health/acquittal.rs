@@ -10,7 +10,7 @@ impl Health {
     /// A failure turned out to be the request's own fault, for another node failed it too. That is believed of a node
     /// that gives good answers to other requests, or all nodes that are broken in the same way would acquit each other
     /// for ever. A probe has no such record: it is acquitted once.
-    pub fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
+    pub(crate) fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
         let acquits_probe = self.acquitted_probe.is_none();
         let is_probe =
             matches!(&self.state, State::Ejected(ejection) if ejection.failed_probe == Some(ticket));
@@ -42,7 +42,7 @@ impl Health {
     }
 
     /// It was the node's failure after all. A probe that failed, and was given the benefit of the doubt, has failed.
-    pub fn charge_again(
+    pub(crate) fn charge_again(
         &mut self,
         report: Report,
         at: Instant,

@@ -9,7 +9,7 @@ use crate::config;
 
 impl Health {
     /// Whether the node is to be asked now if it accepts connections. To be followed by [`Self::answered`].
-    pub fn ask(&mut self, none_up: bool, now: Instant) -> bool {
+    pub(crate) fn ask(&mut self, none_up: bool, now: Instant) -> bool {
         let State::Ejected(ejection) = &mut self.state else { return false };
         let due = !ejection.asking && ejection.is_due(none_up, now);
         ejection.asking |= due;
@@ -18,7 +18,7 @@ impl Health {
 
     /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
     /// An answer to a question of an earlier ejection is old.
-    pub fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
+    pub(crate) fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
         let State::Ejected(ejection) = &mut self.state else { return None };
         if epoch != self.epoch {
             return None;
@@ -44,7 +44,7 @@ impl Health {
     }
 
     /// The result of an active check. `last_up` says that no other node of the pool is up.
-    pub fn checked(
+    pub(crate) fn checked(
         &mut self,
         checked: Checked,
         policy: &config::Health,

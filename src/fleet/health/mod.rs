@@ -16,8 +16,8 @@ mod state;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use ramp::{PIECES, Ramp};
-pub use state::{Ejection, Probe, State};
+pub(super) use ramp::{PIECES, Ramp};
+pub(super) use state::{Ejection, Probe, State};
 
 use super::checks::Checks;
 use super::event::{Change, Reason};
@@ -28,17 +28,17 @@ use state::Before;
 
 /// A node that refused a connection is passed over for this long, so that an empty dead node does not attract
 /// every new request.
-pub const REFUSED_HOLD: Duration = Duration::from_secs(1);
+pub(super) const REFUSED_HOLD: Duration = Duration::from_secs(1);
 /// Aborted answers within this time of each other count once.
-pub const ABORT_BURST: Duration = Duration::from_secs(1);
+pub(super) const ABORT_BURST: Duration = Duration::from_secs(1);
 /// A node that said "full" without a `Retry-After` is taken after the others for this long.
-pub const BUSY_HOLD: Duration = Duration::from_secs(1);
+pub(super) const BUSY_HOLD: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is believed.
-pub const BUSY_HOLD_MAX: Duration = Duration::from_secs(30);
+pub(super) const BUSY_HOLD_MAX: Duration = Duration::from_secs(30);
 
 /// What an attempt says of the node when it reports.
 #[derive(Clone, Copy, Debug)]
-pub struct Report {
+pub(super) struct Report {
     /// The attempt's number, unique in the pool.
     pub ticket: u64,
     /// The node's epoch when the attempt began.
@@ -48,7 +48,7 @@ pub struct Report {
 
 /// The health of one node.
 #[derive(Clone, Debug)]
-pub struct Health {
+pub(super) struct Health {
     state: State,
     /// Goes up with each ejection.
     epoch: u64,
@@ -81,7 +81,7 @@ pub struct Health {
 
 impl Health {
     /// A node of a fleet that starts.
-    pub fn up(now: Instant) -> Self {
+    pub(super) fn up(now: Instant) -> Self {
         Self {
             last_good: now,
             state: State::Up,
@@ -102,57 +102,57 @@ impl Health {
     }
 
     /// A node that joins a running fleet: up, and with slow start.
-    pub fn joining(now: Instant) -> Self {
+    pub(super) fn joining(now: Instant) -> Self {
         Self { ramp: Some(Ramp::new(now)), ..Self::up(now) }
     }
 
-    pub fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &State {
         &self.state
     }
 
-    pub fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    pub fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.state == State::Up
     }
 
     /// Failures that are in the window at `now`.
-    pub fn recent_failures(&self, policy: &config::Health, now: Instant) -> usize {
+    pub(super) fn recent_failures(&self, policy: &config::Health, now: Instant) -> usize {
         let began = |at: Instant| now.saturating_duration_since(at) < policy.fail_timeout;
         self.window.iter().filter(|(at, _)| began(*at)).count()
     }
 
     /// Until when it is passed over because it refused a connection.
-    pub fn refused_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn refused_until(&self, now: Instant) -> Option<Instant> {
         self.refused_until.filter(|until| now < *until)
     }
 
     /// Until when it goes after the others because it said that it is full.
-    pub fn busy_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn busy_until(&self, now: Instant) -> Option<Instant> {
         self.busy_until.filter(|until| now < *until)
     }
 
     /// The share of its weight that it may have: rises after a return, see [`Ramp`].
-    pub fn share(&self, policy: &config::Health, now: Instant) -> f64 {
+    pub(super) fn share(&self, policy: &config::Health, now: Instant) -> f64 {
         self.ramp.map_or(1.0, |ramp| ramp.share(policy.slow_start, now))
     }
 
     /// Whether its return is so long ago that it has the load that it will have.
-    pub fn is_settled(&self, policy: &config::Health, now: Instant) -> bool {
+    pub(super) fn is_settled(&self, policy: &config::Health, now: Instant) -> bool {
         self.ramp.is_none_or(|ramp| ramp.age(now) >= policy.slow_start)
     }
 
     /// It has done so much good work, in answers, beside so many requests in flight.
-    pub fn showed(&mut self, answers: f64, in_flight: u32, policy: &config::Health, now: Instant) {
+    pub(super) fn showed(&mut self, answers: f64, in_flight: u32, policy: &config::Health, now: Instant) {
         if let Some(ramp) = self.ramp.as_mut().filter(|_| self.state == State::Up) {
             ramp.showed(answers, in_flight, policy.slow_start, now);
         }
     }
 
     /// Whether time alone can change what the node may be used for.
-    pub fn is_restless(&self, policy: &config::Health, now: Instant) -> bool {
+    pub(super) fn is_restless(&self, policy: &config::Health, now: Instant) -> bool {
         !self.is_up()
             || self.refused_until(now).is_some()
             || self.busy_until(now).is_some()
@@ -160,7 +160,7 @@ impl Health {
     }
 
     /// An attempt begins: the first one at a probing node takes the permit.
-    pub fn begin(&mut self, ticket: u64, now: Instant) {
+    pub(super) fn begin(&mut self, ticket: u64, now: Instant) {
         if let State::Probing { probe: probe @ None } = &mut self.state {
             *probe = Some(Probe { ticket, since: now });
         }
@@ -176,7 +176,7 @@ impl Health {
 
     /// A good response head arrived. From a probe, or from a last resort that was taken since the ejection, it
     /// makes the node up again.
-    pub fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
+    pub(super) fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
         self.last_good = now;
         self.dying = None;
         if self.is_up() && self.believes(epoch) {
@@ -191,7 +191,7 @@ impl Health {
     }
 
     /// An attempt ended. `last_up` says that no other node of the pool is up.
-    pub fn end(
+    pub(super) fn end(
         &mut self,
         report: Report,
         policy: &config::Health,
@@ -249,14 +249,14 @@ impl Health {
 
     /// When the deaths began of which there is one more `now`: with many requests in flight it takes a while until all have
     /// been told, and while nothing else is heard of an ejected node, a death is no news however late it comes.
-    pub fn died_at(&self, now: Instant) -> Instant {
+    pub(super) fn died_at(&self, now: Instant) -> Instant {
         let unheard = !self.is_up() && self.ramp.is_none();
         let same = |last: Instant| unheard || now.saturating_duration_since(last) <= DEATH_BURST;
         self.dying.filter(|(_, last)| same(*last)).map_or(now, |(first, _)| first)
     }
 
     /// An attempt was dropped without a word.
-    pub fn abandoned(&mut self, ticket: u64) {
+    pub(super) fn abandoned(&mut self, ticket: u64) {
         self.give_permit_back(ticket);
     }
 
@@ -313,7 +313,7 @@ impl Health {
     }
 
     /// It was silent at work while others were not.
-    pub fn stalled(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+    pub(super) fn stalled(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         match self.state {
             State::Up => {
                 let time = self.stall_time(policy);
@@ -363,26 +363,26 @@ impl Health {
     }
 
     /// The node said that it is full.
-    pub fn busy(&mut self, retry_after: Option<Duration>, now: Instant) {
+    pub(super) fn busy(&mut self, retry_after: Option<Duration>, now: Instant) {
         let hold = retry_after.unwrap_or(BUSY_HOLD).min(BUSY_HOLD_MAX);
         self.busy_until = Some(now + hold);
         self.ramp.iter_mut().for_each(Ramp::forfeit);
     }
 
     /// What time alone brings about: a probe that has been at work for `probe_pass` counts as good.
-    pub fn tick(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+    pub(super) fn tick(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         let passed = matches!(&self.state, State::Probing { probe: Some(probe) }
             if now.saturating_duration_since(probe.since) >= policy.probe_pass);
         passed.then(|| self.come_back(now, Reason::AtWork))
     }
 
     /// An administrator, or a name that cannot be resolved, takes the node out.
-    pub fn take_out(&mut self, reason: Reason, time: Duration, now: Instant) -> Change {
+    pub(super) fn take_out(&mut self, reason: Reason, time: Duration, now: Instant) -> Change {
         self.eject(reason, time, None, now)
     }
 
     /// Its name leads somewhere for the first time. That is no return while the process starts: all are as empty as it is.
-    pub fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+    pub(super) fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         let starts = now.saturating_duration_since(self.last_good) < policy.slow_start;
         let was_there = matches!(&self.state, State::Ejected(ejection) if ejection.before.ramp.is_none());
         let change = self.restore(Reason::Resolved, now);
@@ -393,23 +393,23 @@ impl Health {
     }
 
     /// It is no longer drained: it comes back as empty as one that was ejected.
-    pub fn undrained(&mut self, now: Instant) {
+    pub(super) fn undrained(&mut self, now: Instant) {
         if self.is_up() {
             self.ramp = Some(Ramp::new(now));
         }
     }
 
     /// Brings the node back at once.
-    pub fn restore(&mut self, reason: Reason, now: Instant) -> Option<Change> {
+    pub(super) fn restore(&mut self, reason: Reason, now: Instant) -> Option<Change> {
         (!self.is_up()).then(|| self.come_back(now, reason))
     }
 
     #[cfg(test)]
-    pub fn check_is_blind(&self) -> bool {
+    pub(super) fn check_is_blind(&self) -> bool {
         self.check_is_blind
     }
 
-    pub fn checks(&mut self) -> &mut Checks {
+    pub(super) fn checks(&mut self) -> &mut Checks {
         &mut self.checks
     }
 }

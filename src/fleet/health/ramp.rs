@@ -10,14 +10,14 @@
 use std::time::{Duration, Instant};
 
 /// What it begins with.
-pub const SMALLEST: f64 = 0.05;
+pub(super) const SMALLEST: f64 = 0.05;
 /// What a round is worth.
-pub const GROWTH: f64 = 4.0;
+pub(super) const GROWTH: f64 = 4.0;
 /// So many pieces of streams, with an event or more in each, show as much as one answer; the end of a stream is one, too.
-pub const PIECES: f64 = 32.0;
+pub(crate) const PIECES: f64 = 32.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ramp {
+pub(crate) struct Ramp {
     since: Instant,
     /// The share at the beginning of the round.
     earned: f64,
@@ -27,12 +27,12 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { since: now, earned: 0.0, size: 0.0, done: 0.0 }
     }
 
     /// From [`SMALLEST`] to 1.
-    pub fn share(&self, slow_start: Duration, now: Instant) -> f64 {
+    pub(crate) fn share(&self, slow_start: Duration, now: Instant) -> f64 {
         if slow_start.is_zero() {
             return 1.0;
         }
@@ -43,12 +43,12 @@ impl Ramp {
     }
 
     /// The time since it came back.
-    pub fn age(&self, now: Instant) -> Duration {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
 
     /// It has done so much good work, in answers, and has so many requests, those that end now included.
-    pub fn showed(&mut self, answers: f64, in_flight: u32, slow_start: Duration, now: Instant) {
+    pub(crate) fn showed(&mut self, answers: f64, in_flight: u32, slow_start: Duration, now: Instant) {
         if answers <= 0.0 {
             return;
         }
@@ -62,7 +62,7 @@ impl Ramp {
     }
 
     /// It failed, or said that it is full: what it had shown before counts no more.
-    pub fn forfeit(&mut self) {
+    pub(crate) fn forfeit(&mut self) {
         *self = Self::new(self.since);
     }
 }

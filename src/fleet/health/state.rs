@@ -6,13 +6,13 @@ use super::super::event::Reason;
 use super::Ramp;
 
 /// A node that still refuses connections after its time is asked again this often.
-pub const ASK_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// While no node is up, the ejected ones are asked this often whether they accept connections.
-pub const ASK_WHEN_NONE_UP: Duration = Duration::from_secs(1);
+pub(super) const ASK_WHEN_NONE_UP: Duration = Duration::from_secs(1);
 
 /// Where a node stands.
 #[derive(Clone, Debug, PartialEq)]
-pub enum State {
+pub(crate) enum State {
     Up,
     Ejected(Ejection),
     /// The time is over and the node answered when it was asked; one request at a time may try it.
@@ -23,7 +23,7 @@ pub enum State {
 
 /// A node that gets no requests.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ejection {
+pub(crate) struct Ejection {
     pub(super) since: Instant,
     pub until: Instant,
     pub reason: Reason,
@@ -56,7 +56,7 @@ impl Ejection {
 
 /// The one request that tries a node which has been ejected.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Probe {
+pub(crate) struct Probe {
     pub ticket: u64,
     pub since: Instant,
 }

@@ -11,7 +11,7 @@ const ROUND_MIN: Duration = Duration::from_millis(50);
 
 impl Table {
     /// Lets the weights of those that have `auto` follow what they have done since the last round.
-    pub fn learn(&mut self, now: Instant) {
+    pub(crate) fn learn(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.learned);
         if passed < ROUND_MIN {
             return;

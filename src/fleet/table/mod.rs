@@ -60,7 +60,7 @@ pub(super) struct Choice {
 }
 
 impl Table {
-    pub fn new(conf: &config::Pool, now: Instant) -> Self {
+    pub(super) fn new(conf: &config::Pool, now: Instant) -> Self {
         let mut table = Self {
             pool: conf.name.as_str().into(),
             balance: conf.balance,
@@ -88,7 +88,7 @@ impl Table {
         table
     }
 
-    pub fn policy(&self) -> &config::Health {
+    pub(super) fn policy(&self) -> &config::Health {
         &self.policy
     }
 
@@ -120,7 +120,7 @@ impl Table {
     }
 
     /// See [`super::Pool::configure`].
-    pub fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
+    pub(super) fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
         self.policy = conf.health.clone();
         self.stall = conf.timeouts.stall;
@@ -156,7 +156,7 @@ impl Table {
     }
 
     /// See [`super::Pool::retire`].
-    pub fn retire(&mut self, now: Instant) -> Vec<Event> {
+    pub(super) fn retire(&mut self, now: Instant) -> Vec<Event> {
         self.retired = true;
         self.retired_idle = self.is_idle();
         let mut events = Vec::new();
@@ -178,11 +178,11 @@ impl Table {
         }
     }
 
-    pub fn node(&mut self, key: Key) -> Option<&mut Node> {
+    pub(super) fn node(&mut self, key: Key) -> Option<&mut Node> {
         self.nodes.get_mut(key.place)?.as_mut().filter(|node| node.serial == key.serial)
     }
 
-    pub fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
+    pub(super) fn members(&self) -> impl Iterator<Item = (Key, &Node)> {
         let with_key =
             |(place, node): (usize, &'_ Option<Node>)| node.as_ref().map(|node| (place, node.serial));
         let keys = self.nodes.iter().enumerate().filter_map(with_key);
@@ -208,7 +208,7 @@ impl Table {
     }
 
     /// The place of the best node; what it costs does not depend on the requests in flight.
-    pub fn choose(&mut self, tried: &[Key], now: Instant) -> Result<usize, Refusal> {
+    pub(super) fn choose(&mut self, tried: &[Key], now: Instant) -> Result<usize, Refusal> {
         if !self.restless.is_empty() {
             self.refresh_restless(now);
         }
@@ -246,12 +246,12 @@ impl Table {
         Refusal::Unreachable { until: self.hold_ends(now) }
     }
 
-    pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn hold_ends(&self, now: Instant) -> Option<Instant> {
         self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
 
     /// Takes a slot on the node at this place.
-    pub fn take(&mut self, place: usize, now: Instant) -> Slot {
+    pub(super) fn take(&mut self, place: usize, now: Instant) -> Slot {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
@@ -276,12 +276,12 @@ impl Table {
     }
 
     /// When the node died, if there is one more death of it `now`.
-    pub fn died_at(&mut self, key: Key, now: Instant) -> Instant {
+    pub(super) fn died_at(&mut self, key: Key, now: Instant) -> Instant {
         self.node(key).map_or(now, |node| node.health.died_at(now))
     }
 
     /// An attempt has ended and gives its slot back. `has_worked` says that it was good work.
-    pub fn end(&mut self, key: Key, report: Report, has_worked: bool, now: Instant) -> Option<Event> {
+    pub(super) fn end(&mut self, key: Key, report: Report, has_worked: bool, now: Instant) -> Option<Event> {
         self.node(key)?.count(report.outcome);
         let change = self.report(key, report, now);
         let is_answer = has_worked && report.outcome == Outcome::Ok;
@@ -296,7 +296,7 @@ impl Table {
         event
     }
 
-    pub fn abandon(&mut self, key: Key, ticket: u64) {
+    pub(super) fn abandon(&mut self, key: Key, ticket: u64) {
         let Some(node) = self.node(key) else { return };
         node.count(Outcome::ClientGone);
         node.health.abandoned(ticket);
@@ -320,7 +320,13 @@ impl Table {
     }
 
     /// See [`Health::charge_again`].
-    pub fn charge_again(&mut self, key: Key, report: Report, at: Instant, now: Instant) -> Option<Change> {
+    pub(super) fn charge_again(
+        &mut self,
+        key: Key,
+        report: Report,
+        at: Instant,
+        now: Instant,
+    ) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
         self.node(key)?.health.charge_again(report, at, &policy, last_up, now)
@@ -331,7 +337,7 @@ impl Table {
     }
 
     /// Remembers a change, and lets the policy see it.
-    pub fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
+    pub(super) fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
         self.node(key)?;
         self.refresh(key.place, now);
         let (change, last_ticket) = (change?, self.last_ticket);
@@ -358,20 +364,20 @@ impl Table {
         Some(event)
     }
 
-    pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
+    pub(super) fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         let named = |(_, node): &(Key, &Node)| node.id.address.ip().is_none() && !node.removed;
         self.members().filter(named).map(|(key, node)| (key, Arc::clone(&node.id))).collect()
     }
 
-    pub fn has_left(&self) -> bool {
+    pub(super) fn has_left(&self) -> bool {
         self.retired && self.retired_idle
     }
 
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.members().all(|(_, node)| node.in_flight == 0)
     }
 
-    pub fn snapshot(&self, name: &Arc<str>, now: Instant) -> PoolSnapshot {
+    pub(super) fn snapshot(&self, name: &Arc<str>, now: Instant) -> PoolSnapshot {
         PoolSnapshot {
             name: Arc::clone(name),
             nodes: self.members().map(|(_, node)| NodeSnapshot::of(node, &self.policy, now)).collect(),

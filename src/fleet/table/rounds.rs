@@ -12,7 +12,7 @@ use crate::config::Check;
 
 impl Table {
     /// What has happened, and how many more requests the nodes may have because their slow start goes on.
-    pub fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
+    pub(crate) fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
         let mut events = self.find_stalled(now);
         self.nodes.iter_mut().flatten().for_each(|node| node.show_events(&self.policy, now));
         for place in self.restless.clone() {
@@ -26,7 +26,7 @@ impl Table {
     }
 
     /// The silence of an attempt counts again, unless it has been given up.
-    pub fn resume_stall(&mut self, slot: &Slot, now: Instant) {
+    pub(crate) fn resume_stall(&mut self, slot: &Slot, now: Instant) {
         let has_limit = self.stall.is_some() && !slot.activity.is_given_up(slot.ticket);
         if let Some(node) = self.node(slot.key).filter(|_| has_limit) {
             node.at_work.insert(slot.ticket, now);
@@ -75,7 +75,7 @@ impl Table {
         events
     }
 
-    pub fn questions(&mut self, now: Instant) -> Vec<Question> {
+    pub(crate) fn questions(&mut self, now: Instant) -> Vec<Question> {
         let none_up = self.serving() == 0;
         let count = self.nodes.len().max(1);
         let mut questions = Vec::new();
@@ -101,7 +101,13 @@ impl Table {
     }
 
     /// See [`super::super::health::Health::checked`].
-    pub fn checked(&mut self, key: Key, answer: CheckAnswer, sent: Instant, now: Instant) -> Option<Change> {
+    pub(crate) fn checked(
+        &mut self,
+        key: Key,
+        answer: CheckAnswer,
+        sent: Instant,
+        now: Instant,
+    ) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
         let node = self.node(key)?;

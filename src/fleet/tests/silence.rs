@@ -18,13 +18,13 @@ struct Attempt {
 }
 
 #[derive(Debug, Default)]
-pub struct Silence {
+pub(super) struct Silence {
     attempts: BTreeMap<u64, Attempt>,
     alive: HashMap<Key, Instant>,
 }
 
 impl Silence {
-    pub fn begins(&mut self, lease: &Lease, bench: &Bench) {
+    pub(super) fn begins(&mut self, lease: &Lease, bench: &Bench) {
         let attempt = Attempt {
             key: lease.key(),
             node: lease.node().name.to_string(),
@@ -36,15 +36,15 @@ impl Silence {
         self.attempts.insert(lease.slot.ticket, attempt);
     }
 
-    pub fn ends(&mut self, lease: &Lease) {
+    pub(super) fn ends(&mut self, lease: &Lease) {
         self.attempts.remove(&lease.slot.ticket);
     }
 
-    pub fn shows(&mut self, lease: &Lease, now: Instant) {
+    pub(super) fn shows(&mut self, lease: &Lease, now: Instant) {
         self.alive.insert(lease.key(), now);
     }
 
-    pub fn saw<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+    pub(super) fn saw<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events.into_iter().filter(|event| matches!(event.change, Change::Ejected { .. })) {
             let there = self.attempts.values_mut().filter(|attempt| *attempt.node == *event.node);
             there.for_each(|attempt| attempt.older = true);
@@ -59,7 +59,7 @@ impl Silence {
     }
 
     /// To be called right before a tick: gives up what must be, and says which nodes must be ejected.
-    pub fn tick(&mut self, bench: &Bench) -> Vec<String> {
+    pub(super) fn tick(&mut self, bench: &Bench) -> Vec<String> {
         let Some(stall) = bench.conf.timeouts.stall else { return Vec::new() };
         let recent = |at: Instant| bench.now - at < stall;
         let states: Vec<_> = {
@@ -91,7 +91,7 @@ impl Silence {
         ejected
     }
 
-    pub fn agrees(&self, leases: &[Lease]) {
+    pub(super) fn agrees(&self, leases: &[Lease]) {
         assert_eq!(self.attempts.len(), leases.len());
         for lease in leases {
             let attempt = &self.attempts[&lease.slot.ticket];
@@ -101,7 +101,7 @@ impl Silence {
 }
 
 /// The nodes that these events say were ejected for their silence.
-pub fn silenced(events: &[Event]) -> Vec<String> {
+pub(super) fn silenced(events: &[Event]) -> Vec<String> {
     let silent = |event: &&Event| {
         let Change::Ejected { reason, .. } = event.change else { return false };
         matches!(reason, Reason::Stalled | Reason::ProbeFailed(Outcome::Stalled))

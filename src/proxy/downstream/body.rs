@@ -14,10 +14,10 @@ use crate::journey::Failure;
 use crate::live::{Gauge, Share};
 
 /// The answer to a body above `client.max_body`.
-pub const TOO_LARGE: Rejection =
+pub(crate) const TOO_LARGE: Rejection =
     Rejection { status: 413, message: "the request body is larger than client.max_body" };
 /// The answer to a body that stops coming.
-pub const TOO_SLOW: Rejection =
+pub(crate) const TOO_SLOW: Rejection =
     Rejection { status: 408, message: "the request body did not come within client.body_timeout" };
 
 /// Memory that is set aside before the first byte, whatever length is announced.
@@ -25,7 +25,7 @@ const FIRST_CAPACITY: u64 = 256 * 1024;
 
 /// How much may be read and kept, in bytes, and how long the client may be silent.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// `client.max_body`.
     pub max: u64,
     /// `retry.body_limit`.
@@ -38,7 +38,7 @@ pub struct Limits {
 
 /// The body, or as much of it as may be kept.
 #[derive(Debug)]
-pub enum Read {
+pub(crate) enum Read {
     Kept {
         body: Bytes,
         share: Option<Share>,
@@ -54,19 +54,19 @@ pub enum Read {
 
 /// Why it could not be read.
 #[derive(Debug)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     ClientGone,
     Failed(Failure),
 }
 
 /// The length that a header announces.
-pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Asks for the body of a client that waits to be asked (curl does, above 1 MB). The node is not: what it would say
 /// to the client has been said.
-pub async fn invite(session: &mut Session) -> Result<(), BodyError> {
+pub(crate) async fn invite(session: &mut Session) -> Result<(), BodyError> {
     let expect = session.req_header().headers.get(EXPECT);
     let waits = session.req_header().version != Version::HTTP_10
         && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -82,7 +82,7 @@ pub async fn invite(session: &mut Session) -> Result<(), BodyError> {
 }
 
 /// Reads the whole body, unless it is too large to be kept.
-pub async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, BodyError> {
+pub(crate) async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, BodyError> {
     if session.as_downstream_mut().is_body_empty() {
         return Ok(Read::Kept { body: Bytes::new(), share: None });
     }

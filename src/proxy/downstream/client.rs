@@ -6,13 +6,13 @@ use crate::http1::ResponseHead;
 use crate::journey::Failure;
 
 /// Who may leave while something is done for them.
-pub trait Presence {
+pub(crate) trait Presence {
     /// Resolves when the client has left.
     fn gone(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// Where an answer goes.
-pub trait Client: Presence + Send {
+pub(crate) trait Client: Presence + Send {
     /// Sends the head and the first bytes of the body, which may be none. `ended`: they are all of it.
     fn begin(
         &mut self,
@@ -34,7 +34,7 @@ pub trait Client: Presence + Send {
 
 /// The head of an answer, as the node gave it.
 #[derive(Clone, Copy, Debug)]
-pub struct Start<'a> {
+pub(crate) struct Start<'a> {
     pub head: &'a ResponseHead,
     /// The gateway's own fields, in place of the node's of the same names.
     pub ours: &'a [(&'a str, &'a str)],
@@ -44,7 +44,7 @@ pub struct Start<'a> {
 
 /// What a client has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub(crate) struct Sent {
     pub status: Option<u16>,
     /// Of the body, without its coding.
     pub bytes: u64,
@@ -52,7 +52,7 @@ pub struct Sent {
 
 /// Why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unwritten {
+pub(crate) enum Unwritten {
     ClientLeft,
     /// The node's head cannot be said in the client's protocol.
     Unspeakable,

@@ -14,7 +14,7 @@ use super::wire::Wire;
 use crate::http1::{Coding, LAST_CHUNK, ReplyTo, SIZE_LINE_MAX, size_line, write_response};
 use crate::journey::Failure;
 
-pub struct Http1 {
+pub(crate) struct Http1 {
     wire: Wire,
     asked: ReplyTo,
     coding: Coding,
@@ -26,12 +26,12 @@ pub struct Http1 {
 }
 
 impl Http1 {
-    pub fn new(wire: Wire, asked: ReplyTo, keeps: bool, limit: Duration) -> Self {
+    pub(crate) fn new(wire: Wire, asked: ReplyTo, keeps: bool, limit: Duration) -> Self {
         Self { wire, asked, coding: Coding::Plain, keeps, limit, sent: Sent::default() }
     }
 
     /// The connection, if another request may come on it.
-    pub fn into_wire(self) -> Option<Wire> {
+    pub(crate) fn into_wire(self) -> Option<Wire> {
         self.keeps.then_some(self.wire)
     }
 

@@ -12,13 +12,13 @@ use super::own_error;
 use crate::http1::HopByHop;
 use crate::journey::Failure;
 
-pub struct Http2<'a> {
+pub(crate) struct Http2<'a> {
     session: &'a mut Session,
     sent: Sent,
 }
 
 impl<'a> Http2<'a> {
-    pub fn new(session: &'a mut Session) -> Self {
+    pub(crate) fn new(session: &'a mut Session) -> Self {
         Self { session, sent: Sent::default() }
     }
 

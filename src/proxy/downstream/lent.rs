@@ -25,11 +25,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::wire::Wire;
 
 /// The rest of a request, after its session has ended. It gives the connection back if another request may come on it.
-pub type Sequel = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
+pub(crate) type Sequel = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
 
 /// The place of the connection, while no answer has taken it away, and of what is to follow its session.
 #[derive(Clone)]
-pub struct Connection(Arc<Shared>);
+pub(crate) struct Connection(Arc<Shared>);
 
 struct Shared {
     wire: Mutex<Option<Wire>>,
@@ -39,51 +39,55 @@ struct Shared {
 }
 
 impl Connection {
-    pub fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         let wire = Mutex::new(Some(Wire::new(stream)));
         Self(Arc::new(Shared { wire, sequel: Mutex::default(), has_header: AtomicBool::new(false) }))
     }
 
     /// Of the connection that this session runs on; `None` over HTTP/2, where others share it.
-    pub fn of(session: &ServerSession) -> Option<&Self> {
+    pub(crate) fn of(session: &ServerSession) -> Option<&Self> {
         let stream = session.stream()?;
         (**stream).as_any().downcast_ref::<Lent>().map(|lent| &lent.0)
     }
 
     /// For a session, as its stream.
-    pub fn lend(&self) -> Lent {
+    pub(crate) fn lend(&self) -> Lent {
         Lent(self.clone())
     }
 
     /// From now on what the session writes goes nowhere.
-    pub fn take(&self) -> Option<Wire> {
+    pub(crate) fn take(&self) -> Option<Wire> {
         self.0.wire.lock().take()
     }
 
-    pub fn put(&self, wire: Wire) {
+    pub(crate) fn put(&self, wire: Wire) {
         *self.0.wire.lock() = Some(wire);
     }
 
     /// To be run when the session has ended.
-    pub fn leave(&self, sequel: Sequel) {
+    pub(crate) fn leave(&self, sequel: Sequel) {
         *self.0.sequel.lock() = Some(sequel);
     }
 
-    pub fn sequel(&self) -> Option<Sequel> {
+    pub(crate) fn sequel(&self) -> Option<Sequel> {
         self.0.sequel.lock().take()
     }
 
     /// Whether the header of the present request is complete.
-    pub fn has_header(&self) -> bool {
+    pub(crate) fn has_header(&self) -> bool {
         self.0.has_header.load(Ordering::Relaxed)
     }
 
-    pub fn set_has_header(&self, has_header: bool) {
+    pub(crate) fn set_has_header(&self, has_header: bool) {
         self.0.has_header.store(has_header, Ordering::Relaxed);
     }
 
     /// Reads once, see [`Wire::poll_peek`].
-    pub fn poll_peek<T>(&self, cx: &mut Context<'_>, look: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
+    pub(crate) fn poll_peek<T>(
+        &self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
         match &mut *self.0.wire.lock() {
             Some(wire) => wire.poll_peek(cx).map_ok(look),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -103,7 +107,7 @@ impl fmt::Debug for Connection {
 
 /// The connection as a session sees it. Once it has been taken away, writes are swallowed and reads say that it has ended.
 #[derive(Debug)]
-pub struct Lent(Connection);
+pub(crate) struct Lent(Connection);
 
 impl AsyncRead for Lent {
     fn poll_read(

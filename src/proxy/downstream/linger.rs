@@ -16,7 +16,7 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// To be called last, when the answer has been written.
-pub async fn linger(session: &mut Session) {
+pub(crate) async fn linger(session: &mut Session) {
     let status = session.response_written().map(|head| head.status);
     let answered = status.is_some_and(|status| status != StatusCode::SWITCHING_PROTOCOLS);
     let client = session.as_downstream_mut();

@@ -1,11 +1,11 @@
 //! The client's side: its connection, the requests that come on it, and the answers that go back.
 
-pub mod body;
-pub mod client;
-pub mod http1;
-pub mod http2;
-pub mod lent;
-pub mod linger;
-pub mod own_error;
-pub mod preface;
-pub mod wire;
+pub(super) mod body;
+pub(super) mod client;
+pub(super) mod http1;
+pub(super) mod http2;
+pub(super) mod lent;
+pub(super) mod linger;
+pub(super) mod own_error;
+pub(super) mod preface;
+pub(super) mod wire;

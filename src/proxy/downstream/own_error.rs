@@ -27,7 +27,7 @@ fn kind(status: u16) -> &'static str {
     }
 }
 
-pub fn body(failure: &Failure) -> Bytes {
+pub(crate) fn body(failure: &Failure) -> Bytes {
     let error = json!({ "error": {
         "message": failure.message, "type": kind(failure.status), "param": null, "code": failure.status,
     } });
@@ -35,7 +35,7 @@ pub fn body(failure: &Failure) -> Bytes {
 }
 
 /// The head for an HTTP/1 client, whose connection is closed afterwards.
-pub fn http1_head(failure: &Failure, request_id: &str, length: usize, date: &str) -> Vec<u8> {
+pub(crate) fn http1_head(failure: &Failure, request_id: &str, length: usize, date: &str) -> Vec<u8> {
     let reason = StatusCode::from_u16(failure.status).ok().and_then(|status| status.canonical_reason());
     let mut out = format!("HTTP/1.1 {} {}\r\n", failure.status, reason.unwrap_or_default()).into_bytes();
     fields(failure, request_id, length, |name, value| {
@@ -63,7 +63,7 @@ fn fields(
 }
 
 /// Sends a failure through a session, and closes the connection afterwards.
-pub async fn send(session: &mut Session, failure: &Failure, request_id: &str) -> Result<()> {
+pub(crate) async fn send(session: &mut Session, failure: &Failure, request_id: &str) -> Result<()> {
     let body = body(failure);
     let mut header = ResponseHeader::build(failure.status, Some(5))?;
     fields(failure, request_id, body.len(), |name, value| header.insert_header(name, value))?;

@@ -12,13 +12,13 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaks {
+pub(crate) enum Speaks {
     Http1,
     Http2,
 }
 
 /// Looks at the first bytes, which stay unread. `None`: the client left.
-pub async fn detect(slot: &Connection) -> Option<Speaks> {
+pub(crate) async fn detect(slot: &Connection) -> Option<Speaks> {
     loop {
         if let Some(speaks) = poll_fn(|cx| slot.poll_peek(cx, judge)).await.ok()? {
             return Some(speaks);

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
-pub const TOGETHER_MAX: usize = 4096;
+pub(crate) const TOGETHER_MAX: usize = 4096;
 /// What is read at a time of what the client sends too early.
-pub const READ_SIZE: usize = 4096;
+pub(crate) const READ_SIZE: usize = 4096;
 /// Most reads of that before the connection is closed.
 const DRAIN_READS: usize = 16;
 /// What a client sends before it has its answer is kept up to this size, in bytes.
@@ -22,7 +22,7 @@ const EARLY_MAX: usize = 64 * 1024;
 
 /// A connection, and what is on its way through it.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     stream: Stream,
     /// Has come and was not given out.
     unread: Bytes,
@@ -31,12 +31,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self { stream, unread: Bytes::new(), unsent: BytesMut::new() }
     }
 
     /// Reads once, without giving it out; returns all that is unread.
-    pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+    pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let mut room = [MaybeUninit::uninit(); READ_SIZE];
         let mut buffer = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
@@ -54,7 +54,7 @@ impl Wire {
 
     /// Resolves when the client has left. What it sends before it has its answer is kept, up to a limit; then nothing more
     /// is read, and that it has left shows only when a write fails.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.unread.len() < EARLY_MAX {
             if ready!(self.poll_peek(cx)).is_err() {
                 return Poll::Ready(());
@@ -64,7 +64,7 @@ impl Wire {
     }
 
     /// Sends these parts, as far as they are taken at once; the rest goes with the next flush.
-    pub fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 5]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 5]) -> io::Result<()> {
         let mut sent = 0;
         if self.unsent.is_empty() && parts.iter().any(|part| !part.is_empty()) {
             let slices = parts.map(IoSlice::new);
@@ -80,7 +80,11 @@ impl Wire {
         Ok(())
     }
 
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
@@ -89,7 +93,7 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.unsent.len() + bytes.len() <= TOGETHER_MAX {
             self.unsent.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
@@ -110,17 +114,17 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    pub fn stream(&self) -> &Stream {
+    pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
 }

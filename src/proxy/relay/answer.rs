@@ -8,7 +8,7 @@ use super::events::{HELD_BACK_MAX, Watch};
 use crate::http1::ResponseHead;
 use crate::outcome::Outcome;
 
-pub struct Answer {
+pub(crate) struct Answer {
     pub node: Exchange,
     pub head: ResponseHead,
     /// There is no (more) body.
@@ -18,7 +18,7 @@ pub struct Answer {
 }
 
 /// What came before the first event of a stream was complete, or could not be waited for any longer.
-pub enum FirstEvent {
+pub(crate) enum FirstEvent {
     /// Nothing bad, so far.
     Good(Bytes),
     /// An error, with its code if it has one, and the bytes it came in.
@@ -26,12 +26,12 @@ pub enum FirstEvent {
 }
 
 impl Answer {
-    pub fn new(node: Exchange, head: ResponseHead, watch: Option<Watch>) -> Self {
+    pub(crate) fn new(node: Exchange, head: ResponseHead, watch: Option<Watch>) -> Self {
         Self { ended: node.is_done(), node, head, watch }
     }
 
     /// The next piece of the body, which may be empty.
-    pub async fn next(&mut self) -> Result<Bytes, Outcome> {
+    pub(crate) async fn next(&mut self) -> Result<Bytes, Outcome> {
         let chunk = self.node.next().await.map_err(|error| match error {
             ReadError::Silent => Outcome::Timeout,
             ReadError::Closed | ReadError::Broken | ReadError::Malformed | ReadError::BadLength => {
@@ -43,7 +43,7 @@ impl Answer {
     }
 
     /// Reads until the first event of a stream is complete, or nothing more may be held back.
-    pub async fn first_event(&mut self, deadline: Instant) -> FirstEvent {
+    pub(crate) async fn first_event(&mut self, deadline: Instant) -> FirstEvent {
         let failed = |outcome, code, start| FirstEvent::Failed { outcome, code, start };
         let mut start = BytesMut::new();
         while !self.ended && start.len() < HELD_BACK_MAX {
@@ -68,7 +68,7 @@ impl Answer {
     }
 
     /// Events so far.
-    pub fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.watch.as_ref().map_or(0, Watch::events)
     }
 }

@@ -30,7 +30,7 @@ const WRITE_STEP: usize = 256 * 1024;
 const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
-pub enum NoAnswer {
+pub(super) enum NoAnswer {
     ClientLeft,
     Failed(Outcome),
 }
@@ -43,7 +43,7 @@ enum SendError {
 
 /// Sends the request to the leased node, and reads the head of its response. `fresh`: not on a connection that was used
 /// before.
-pub async fn run(
+pub(super) async fn run(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
@@ -91,7 +91,7 @@ pub async fn run(
 }
 
 /// Resolves when the node is found stalled; never without `timeouts.stall`.
-pub async fn given_up(attempt: &Attempt, timeouts: &Timeouts) {
+pub(super) async fn given_up(attempt: &Attempt, timeouts: &Timeouts) {
     match timeouts.stall {
         Some(_) => attempt.given_up().await,
         None => std::future::pending().await,

@@ -25,7 +25,7 @@ use crate::resume::{Kind, NotResumable, Transcript};
 const WHOLE_MAX: u64 = 256 * 1024;
 
 /// Passes a response on: each chunk as it comes, byte for byte. Says how it ended.
-pub async fn pass(
+pub(super) async fn pass(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
@@ -104,7 +104,7 @@ async fn begin(
 }
 
 /// Gives the client the response that was held back, unchanged.
-pub async fn give(
+pub(super) async fn give(
     gateway: &Gateway,
     request: &Request,
     fallback: Fallback,
@@ -190,7 +190,7 @@ fn failed(outcome: Outcome, fallback: Option<Fallback>) -> How<Fallback> {
 }
 
 /// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
-pub async fn hold_back(
+pub(super) async fn hold_back(
     attempt: &Attempt,
     answer: &mut Answer,
     start: Bytes,

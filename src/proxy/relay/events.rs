@@ -16,13 +16,13 @@ use crate::outcome::Outcome;
 use crate::resume::{NotResumable, Splitter, Transcript};
 
 /// From how much on a stream is no longer held back with its head, or as a part of one event; in bytes.
-pub const HELD_BACK_MAX: usize = 64 * 1024;
+pub(super) const HELD_BACK_MAX: usize = 64 * 1024;
 
 /// How bytes end at which a new event can begin; a stream begins there too.
 const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
 
 /// Watches one stream.
-pub struct Watch {
+pub(crate) struct Watch {
     watcher: Watcher,
     wants_done: bool,
     /// What is left of the length that the client was told, in bytes.
@@ -37,10 +37,10 @@ pub struct Watch {
 }
 
 /// What the client gets of some bytes, which may be nothing, and what has become of the stream if they are the last.
-pub type Passed = (Bytes, Option<Failed>);
+pub(super) type Passed = (Bytes, Option<Failed>);
 
 /// A stream that has failed after it had begun.
-pub struct Failed {
+pub(crate) struct Failed {
     pub outcome: Outcome,
     /// What the client gets at its end if it is not continued.
     pub closing_event: Bytes,
@@ -48,7 +48,7 @@ pub struct Failed {
 
 impl Watch {
     /// For a response that is a stream of events; nothing else is looked into.
-    pub fn of(head: &ResponseHead, path: &str) -> Option<Self> {
+    pub(crate) fn of(head: &ResponseHead, path: &str) -> Option<Self> {
         let kind = head.fields.get("content-type")?;
         let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
         let is_readable = !head.fields.contains("content-encoding");
@@ -64,7 +64,7 @@ impl Watch {
     }
 
     /// Looks at bytes of the beginning, until its first event is complete. An error there is the outcome, with its code.
-    pub fn look_at_first(&mut self, chunk: &[u8]) -> Option<Result<(), (Outcome, Option<u16>)>> {
+    pub(crate) fn look_at_first(&mut self, chunk: &[u8]) -> Option<Result<(), (Outcome, Option<u16>)>> {
         self.watcher.look(chunk);
         Some(match self.watcher.seen().first? {
             First::Good => Ok(()),
@@ -76,13 +76,13 @@ impl Watch {
     }
 
     /// Whether it has told nobody anything yet, though it should have.
-    pub fn lacks_first(&self) -> bool {
+    pub(crate) fn lacks_first(&self) -> bool {
         self.wants_done && self.watcher.seen().first.is_none()
     }
 
     /// What becomes of the bytes that [`Self::look_at_first`] has looked at. From here on a silence longer than `stall`
     /// ends the stream, once its first event has come.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         start: Bytes,
         ended: bool,
@@ -105,7 +105,7 @@ impl Watch {
     }
 
     /// Looks at the next bytes. `ended`: they are the last.
-    pub fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Transcript>) -> Passed {
+    pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Transcript>) -> Passed {
         let Seen { events: before, done, .. } = *self.watcher.seen();
         let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
             Some(story) => self.tell(chunk, ended, story),
@@ -119,17 +119,17 @@ impl Watch {
     }
 
     /// Events so far, comments not among them.
-    pub fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.watcher.seen().events
     }
 
     /// When it will have stalled, unless another event comes.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// Nobody has listened for a while: its silence begins anew.
-    pub fn restart_stall_clock(&mut self) {
+    pub(crate) fn restart_stall_clock(&mut self) {
         self.deadline = self.deadline.and(self.stall).map(|stall| Instant::now() + stall);
     }
 
@@ -205,7 +205,7 @@ impl Watch {
 
     /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may
     /// not have ended. Empty if it would fill up the length: what is missing of that then says it.
-    pub fn closing_event(&self, outcome: Outcome) -> Bytes {
+    pub(crate) fn closing_event(&self, outcome: Outcome) -> Bytes {
         let separator = match self.tail {
             BOUNDARY | [_, _, b'\n', b'\n'] | [_, _, b'\r', b'\r'] => "",
             [.., b'\n' | b'\r'] => "\n",

@@ -16,7 +16,7 @@ const HELD_WITHIN: Duration = Duration::from_secs(2);
 
 /// A failed response: what the client gets if no better one comes.
 #[derive(Debug)]
-pub struct Fallback {
+pub(crate) struct Fallback {
     pub node: Arc<str>,
     pub head: ResponseHead,
     pub body: Bytes,
@@ -24,7 +24,7 @@ pub struct Fallback {
 
 impl Fallback {
     /// Reads a failed response to its end, within bounds; `start` of its body has been read.
-    pub async fn read(node: &Arc<str>, answer: &mut Answer, start: Bytes) -> Option<Self> {
+    pub(crate) async fn read(node: &Arc<str>, answer: &mut Answer, start: Bytes) -> Option<Self> {
         let read = async {
             let mut body = BytesMut::from(start);
             while !answer.ended {

@@ -10,8 +10,8 @@ mod begin;
 mod events;
 mod fallback;
 mod pass;
-pub mod request;
-pub mod seek;
+pub(super) mod request;
+pub(super) mod seek;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +33,11 @@ use crate::classify::retry_after;
 use crate::journey::{Answered, Attempt, Ending, Head, How, Step};
 
 /// Serves a request on a client's own connection, after its session. Gives the connection back if another may come on it.
-pub async fn serve_http1(gateway: Gateway, mut request: Box<Request>, mut client: Http1) -> Option<Wire> {
+pub(super) async fn serve_http1(
+    gateway: Gateway,
+    mut request: Box<Request>,
+    mut client: Http1,
+) -> Option<Wire> {
     log::debug!("request {}: it goes on without a session", request.caller.request_id);
     let ending = serve(&gateway, &mut request, &mut client).await;
     let is_whole = end(&gateway, *request, &mut client, ending).await;
@@ -41,7 +45,7 @@ pub async fn serve_http1(gateway: Gateway, mut request: Box<Request>, mut client
 }
 
 /// Serves a request within its session.
-pub async fn serve_http2(
+pub(super) async fn serve_http2(
     gateway: &Gateway,
     mut request: Box<Request>,
     client: &mut impl Client,

@@ -19,7 +19,7 @@ use crate::outcome::Outcome;
 use crate::resume::Transcript;
 
 /// From after the first bytes to the end.
-pub async fn pass_rest(
+pub(super) async fn pass_rest(
     request: &mut Request,
     attempt: &mut Attempt,
     answer: &mut Answer,
@@ -90,7 +90,7 @@ async fn watched(
 }
 
 /// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
-pub async fn write_pausing_stall(
+pub(super) async fn write_pausing_stall(
     attempt: &Attempt,
     write: impl Future<Output = Result<(), Unwritten>>,
 ) -> Result<bool, Unwritten> {
@@ -108,7 +108,7 @@ pub async fn write_pausing_stall(
 }
 
 /// How an attempt ends whose response could not be written.
-pub fn client_error(unwritten: Unwritten) -> How<Fallback> {
+pub(super) fn client_error(unwritten: Unwritten) -> How<Fallback> {
     match unwritten {
         Unwritten::ClientLeft => How::Left,
         Unwritten::Unspeakable => How::Failed { outcome: Outcome::Gateway, fallback: None },

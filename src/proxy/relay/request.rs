@@ -23,7 +23,7 @@ use crate::route;
 const APPENDED: usize = 128;
 
 /// One request on its way.
-pub struct Request {
+pub(crate) struct Request {
     pub caller: Caller,
     pub asked: LoggedRequest,
     pub journey: Journey<Fallback>,
@@ -37,7 +37,7 @@ pub struct Request {
 }
 
 /// The request's body.
-pub enum KeptBody {
+pub(crate) enum KeptBody {
     /// It may have to be sent again. The share is of `retry.body_total`.
     Kept { bytes: Bytes, share: Option<Share> },
     /// No node needs it any more.
@@ -64,7 +64,7 @@ enum Host {
 
 impl Request {
     /// `raw`: the header's bytes, where it came by HTTP/1.
-    pub fn new(
+    pub(crate) fn new(
         caller: Caller,
         header: &RequestHeader,
         raw: Option<&[u8]>,
@@ -90,12 +90,12 @@ impl Request {
         }
     }
 
-    pub fn is_repeatable(&self) -> bool {
+    pub(crate) fn is_repeatable(&self) -> bool {
         self.journey.repeat() == Repeat::Allowed
     }
 
     /// What the next node is sent.
-    pub fn wire(&mut self, node: SocketAddr) -> (&[u8], Bytes) {
+    pub(crate) fn wire(&mut self, node: SocketAddr) -> (&[u8], Bytes) {
         let body = match &self.body {
             KeptBody::Kept { bytes, .. } => bytes.clone(),
             KeptBody::Released => Bytes::new(),
@@ -104,7 +104,7 @@ impl Request {
     }
 
     /// Another node goes on with the client's stream, when it gets this body.
-    pub fn go_on_with(&mut self, continued: Bytes) {
+    pub(crate) fn go_on_with(&mut self, continued: Bytes) {
         let share = match std::mem::replace(&mut self.body, KeptBody::Released) {
             KeptBody::Kept { share, .. } => share,
             KeptBody::Released => None,
@@ -114,7 +114,7 @@ impl Request {
 
     /// Gives back what only another attempt would need, once there can be none. It may be a lot of memory, and the
     /// response may take a day.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if let KeptBody::Kept { bytes, .. } = &mut self.body
             && self.journey.has_begun()
         {
@@ -128,7 +128,7 @@ impl Request {
     }
 
     /// The first byte of the answer's body has come.
-    pub fn note_first_byte(&mut self) {
+    pub(crate) fn note_first_byte(&mut self) {
         self.ttft.get_or_insert_with(|| self.caller.started.elapsed());
     }
 }
@@ -172,7 +172,7 @@ impl NodeHead {
 
 /// The target for the node. Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and
 /// not all do.
-pub fn path(header: &RequestHeader) -> &[u8] {
+pub(crate) fn path(header: &RequestHeader) -> &[u8] {
     let raw = header.raw_path();
     match header.uri.path_and_query() {
         Some(path) if !raw.starts_with(b"/") && raw.contains(&b':') => path.as_str().as_bytes(),

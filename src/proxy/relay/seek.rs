@@ -15,7 +15,7 @@ use crate::retry::Repeat;
 use crate::route;
 
 /// What a search has come to.
-pub enum Found<H> {
+pub(crate) enum Found<H> {
     Attempt(Attempt),
     /// The response that was held back.
     Give(H),
@@ -23,7 +23,7 @@ pub enum Found<H> {
 }
 
 /// What a request is routed by, if its pool is gone.
-pub enum Routed<'a> {
+pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
     Whole { body: &'a [u8], method: &'a str, path: &'a str },
     /// Pingora's own path has not.
@@ -31,7 +31,7 @@ pub enum Routed<'a> {
 }
 
 /// Leases a node for the next attempt, for both paths: the one place where a node is chosen.
-pub async fn seek<H>(
+pub(crate) async fn seek<H>(
     gateway: &Gateway,
     caller: &mut Caller,
     journey: &mut Journey<H>,

@@ -15,7 +15,7 @@ use crate::http1::HopByHop;
 const FOR_GATEWAY: [&str; 2] = ["expect", "proxy-authorization"];
 
 /// Takes from a request what concerned the client's connection; a switch of protocols keeps the two fields that ask for it.
-pub fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Result<()> {
+pub(crate) fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Result<()> {
     if path(header) != header.raw_path() {
         let path = path(header).to_vec();
         header.set_raw_path(&path)?;
@@ -37,7 +37,7 @@ pub fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Result<()
 }
 
 /// The same for a response; a switch of protocols keeps the two fields that make it one.
-pub fn strip_for_client(header: &mut ResponseHeader) {
+pub(crate) fn strip_for_client(header: &mut ResponseHeader) {
     let switches = header.status == StatusCode::SWITCHING_PROTOCOLS;
     for name in connection_fields(&header.headers) {
         let framing = name == TRANSFER_ENCODING;
@@ -49,7 +49,7 @@ pub fn strip_for_client(header: &mut ResponseHeader) {
 }
 
 /// HTTP/1.1 demands a Host even for a client that did not name one, which HTTP/1.0 allows.
-pub fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
+pub(crate) fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
     if header.version == Version::HTTP_11 && !header.headers.contains_key(HOST) {
         header.insert_header(HOST, node.to_string())?;
     }
@@ -57,7 +57,7 @@ pub fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
 }
 
 /// Adds what a node is told of the sender.
-pub fn introduce(header: &mut RequestHeader, sender: Option<&Sender>, request_id: &str) -> Result<()> {
+pub(crate) fn introduce(header: &mut RequestHeader, sender: Option<&Sender>, request_id: &str) -> Result<()> {
     let told = sender.map(|sender| introduction(sender, request_id));
     told.into_iter().flatten().try_for_each(|(name, value)| header.insert_header(name, value))
 }

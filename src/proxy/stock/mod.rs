@@ -3,7 +3,7 @@
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
 //! attempt, for then nobody has seen it.
 
-pub mod fields;
+pub(super) mod fields;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -228,7 +228,7 @@ impl Stock {
 }
 
 /// The node as Pingora's own path is to reach it.
-pub fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> HttpPeer {
+pub(super) fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
     let timeouts = &member.conf.timeouts;
     peer.options.connection_timeout = Some(timeouts.connect);

@@ -27,7 +27,7 @@ thread_local! {
 
 /// Why there is no head, or no more of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The node has closed the connection.
     Closed,
     /// The connection broke.
@@ -53,7 +53,7 @@ impl From<BadLength> for ReadError {
 }
 
 /// One response.
-pub struct Exchange {
+pub(crate) struct Exchange {
     address: SocketAddr,
     stream: TcpStream,
     /// Has come and was not given out.
@@ -67,14 +67,14 @@ pub struct Exchange {
 
 impl Exchange {
     /// The request has been written; `read_limit` is the longest silence while its response is read.
-    pub fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
+    pub(crate) fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
         let silence = SilenceTimer { limit: read_limit, since: Instant::now(), timer: None };
         let (unread, body) = (Bytes::new(), Body::Done);
         Self { address, stream, unread, body, keeps: false, silence, has_begun: false }
     }
 
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
-    pub async fn head(&mut self, is_head: bool) -> Result<ResponseHead, ReadError> {
+    pub(crate) async fn head(&mut self, is_head: bool) -> Result<ResponseHead, ReadError> {
         loop {
             if let Some(mut head) = parse_response(&mut self.unread)? {
                 let Framing { body, keeps_alive } = head.framing(is_head)?;
@@ -86,17 +86,17 @@ impl Exchange {
     }
 
     /// A byte of the response has come.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.has_begun
     }
 
     /// Nothing more comes of the body.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.body.is_done()
     }
 
     /// The next piece of the body, which is empty only at its end. Safe to cancel.
-    pub async fn next(&mut self) -> Result<Bytes, ReadError> {
+    pub(crate) async fn next(&mut self) -> Result<Bytes, ReadError> {
         loop {
             if self.is_done() {
                 return Ok(Bytes::new());
@@ -113,7 +113,7 @@ impl Exchange {
     }
 
     /// The connection and the node's address, if it can serve another request.
-    pub fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
+    pub(crate) fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
         (self.keeps && self.is_done() && self.unread.is_empty()).then_some((self.address, self.stream))
     }
 

@@ -1,5 +1,5 @@
 //! The nodes' side: connections to them, and what they answer.
 
-pub mod connections;
-pub mod exchange;
-pub mod switch;
+pub(super) mod connections;
+pub(super) mod exchange;
+pub(super) mod switch;

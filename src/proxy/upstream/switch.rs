@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 /// Makes these connections.
 #[derive(Debug)]
-pub struct Connector {
+pub(crate) struct Connector {
     /// `timeouts.connect`.
     pub limit: Duration,
 }

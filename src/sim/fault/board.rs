@@ -10,7 +10,7 @@ use super::{Fault, FaultKind};
 /// A list of faults; the first that strikes a request is the one it gets. So a script such as
 /// "one reset, then two 500s" is a list of faults with `times`.
 #[derive(Default)]
-pub struct FaultBoard {
+pub(crate) struct FaultBoard {
     armed: Mutex<Vec<Armed>>,
     /// Spares a healthy node the lock.
     any: AtomicBool,
@@ -25,7 +25,7 @@ struct Armed {
 
 impl FaultBoard {
     /// Replaces all faults by these.
-    pub fn set(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn set(&self, faults: impl IntoIterator<Item = Fault>) {
         let mut armed = self.armed.lock();
         armed.clear();
         armed.extend(faults.into_iter().map(|fault| Armed { fault, seen: 0, struck: 0 }));
@@ -33,14 +33,14 @@ impl FaultBoard {
     }
 
     /// Adds a fault behind the others.
-    pub fn add(&self, fault: Fault) {
+    pub(crate) fn add(&self, fault: Fault) {
         let mut armed = self.armed.lock();
         armed.push(Armed { fault, seen: 0, struck: 0 });
         self.any.store(true, Ordering::Release);
     }
 
     /// The armed faults, with the `times` that are left.
-    pub fn list(&self) -> Vec<Fault> {
+    pub(crate) fn list(&self) -> Vec<Fault> {
         let armed = self.armed.lock();
         armed
             .iter()
@@ -52,13 +52,13 @@ impl FaultBoard {
     }
 
     /// How many requests were struck.
-    pub fn struck(&self) -> u64 {
+    pub(crate) fn struck(&self) -> u64 {
         self.struck.load(Ordering::Relaxed)
     }
 
     /// Whether and how the next request fails. `stale` decides for the faults of a connection that
     /// closes as the request arrives, which are asked first and apart.
-    pub fn strike(&self, stale: bool) -> Option<FaultKind> {
+    pub(crate) fn strike(&self, stale: bool) -> Option<FaultKind> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }

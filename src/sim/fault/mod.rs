@@ -4,7 +4,7 @@
 mod board;
 mod parse;
 
-pub use board::FaultBoard;
+pub(super) use board::FaultBoard;
 
 use serde::{Deserialize, Serialize};
 

@@ -23,7 +23,7 @@ struct Client<'a> {
 }
 
 /// Asks until the load is over.
-pub async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Receiver<Phase>) -> Report {
+pub(super) async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Receiver<Phase>) -> Report {
     let load = &shared.load;
     let conns = load.targets.iter().map(|_| None).collect();
     let tally = &shared.tally;

@@ -15,7 +15,7 @@ use crate::sim::stamp;
 
 const BUFFER: usize = 16 * 1024;
 
-pub struct Conn {
+pub(super) struct Conn {
     stream: TcpStream,
     buffer: BytesMut,
     /// Responses that came this way.
@@ -24,7 +24,7 @@ pub struct Conn {
 
 /// What has been seen of a response so far, also when it fails.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     pub first_byte: Option<Instant>,
     pub first_event: Option<Instant>,
     pub status: Option<u16>,
@@ -34,7 +34,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.sse.reset();
         let sse = std::mem::take(&mut self.sse);
         *self = Self { sse, ..Self::default() };
@@ -54,7 +54,7 @@ impl Seen {
 }
 
 impl Conn {
-    pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await.map_err(|_| Failure::Connect)?;
         // without it a request that follows a response would wait for the server's ACK
         let _ = stream.set_nodelay(true);
@@ -62,7 +62,7 @@ impl Conn {
     }
 
     /// Sends a request and reads its response to the end.
-    pub async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         request: &[u8],
         stream: bool,

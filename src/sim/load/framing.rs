@@ -7,11 +7,11 @@ const HEADERS_MAX: usize = 64;
 
 /// What follows HTTP's rules no longer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub(super) struct Malformed;
 
 /// A response head.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     pub status: u16,
     pub body: Body,
     pub is_stream: bool,
@@ -20,7 +20,7 @@ pub struct Head {
 
 /// How much of the body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(super) enum Body {
     Length(u64),
     Chunk(Chunk),
     /// All until the connection ends.
@@ -28,7 +28,7 @@ pub enum Body {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chunk {
+pub(super) enum Chunk {
     Size,
     Data(u64),
     /// The line end after the data.
@@ -38,7 +38,7 @@ pub enum Chunk {
 }
 
 /// A head, if it is there as a whole, and its length in bytes.
-pub fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
+pub(super) fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
     let mut fields = [EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let parsed = ParserConfig::default().parse_response(&mut response, bytes).map_err(|_| Malformed)?;
@@ -66,12 +66,12 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
 }
 
 impl Body {
-    pub fn has_ended(self) -> bool {
+    pub(super) fn has_ended(self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunk(Chunk::Ended))
     }
 
     /// Takes as much of the input as can be understood, hands the content to `data`, and says how much that was.
-    pub fn take(&mut self, input: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, Malformed> {
+    pub(super) fn take(&mut self, input: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut used = 0;
         loop {
             let rest = &input[used..];

@@ -47,13 +47,13 @@ pub(super) struct Counters {
 }
 
 impl Shared {
-    pub fn new(load: Load) -> Self {
+    pub(super) fn new(load: Load) -> Self {
         let (count, next) = (Counters::default(), AtomicU64::new(0));
         Self { load, began: Instant::now(), count, tally: Tally::default(), next }
     }
 
     /// The number of the next request, if there is to be one.
-    pub fn next(&self, phase: Phase) -> Option<u64> {
+    pub(super) fn next(&self, phase: Phase) -> Option<u64> {
         let Load { count, duration, .. } = &self.load;
         let over = duration.is_some_and(|duration| self.began.elapsed() >= duration);
         if phase != Phase::Asking || over {
@@ -65,20 +65,20 @@ impl Shared {
 }
 
 impl Counters {
-    pub fn began(&self) {
+    pub(super) fn began(&self) {
         self.sent.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn ended(&self, well: bool) {
+    pub(super) fn ended(&self, well: bool) {
         let counter = if well { &self.done } else { &self.failed };
         counter.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.cut.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn now(&self) -> Counts {
+    pub(super) fn now(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
         // what has ended first, so that never more have ended than began
         let (done, failed, cut) = (read(&self.done), read(&self.failed), read(&self.cut));

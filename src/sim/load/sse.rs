@@ -7,7 +7,7 @@ const LINE_MAX: usize = 64 * 1024;
 
 /// Counts the events of one stream, however its bytes are cut up.
 #[derive(Debug, Default)]
-pub struct Sse {
+pub(super) struct Sse {
     /// Events with data, `[DONE]` included.
     pub events: u32,
     /// The last one was `[DONE]`.
@@ -24,14 +24,14 @@ pub struct Sse {
 
 impl Sse {
     /// For the next stream.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         let (line, stamps) = (std::mem::take(&mut self.line), std::mem::take(&mut self.stamps));
         *self = Self { line, stamps, ..Self::default() };
         self.line.clear();
         self.stamps.clear();
     }
 
-    pub fn feed(&mut self, mut data: &[u8]) {
+    pub(super) fn feed(&mut self, mut data: &[u8]) {
         while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
             if self.line.is_empty() {
                 self.line(&data[..end]);

@@ -3,28 +3,29 @@
 use http::StatusCode;
 use serde_json::json;
 
-pub const DEAD_ENGINE: &str = "EngineCore encountered an issue. See stack trace (above) for the root cause.";
-pub const QUEUE_FULL: &str = "The request queue is full.";
+pub(super) const DEAD_ENGINE: &str =
+    "EngineCore encountered an issue. See stack trace (above) for the root cause.";
+pub(super) const QUEUE_FULL: &str = "The request queue is full.";
 
 /// A request that gets an OpenAI-shaped error.
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) message: String,
 }
 
 impl ApiError {
-    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         ApiError { status, message: message.into() }
     }
 
     /// 400.
-    pub fn bad(message: impl Into<String>) -> Self {
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
         ApiError::new(StatusCode::BAD_REQUEST, message)
     }
 }
 
 /// `{"error": {"message", "type", "param", "code"}}`
-pub fn error_json(code: u16, kind: &str, message: &str) -> String {
+pub(crate) fn error_json(code: u16, kind: &str, message: &str) -> String {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
 }

@@ -4,7 +4,7 @@ use crate::config::Engine;
 
 /// The parts of an event that are an engine's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Manners {
+pub(super) struct Manners {
     /// The delta of a chat's first event.
     pub first_delta: &'static str,
     /// The delta of its last.
@@ -22,7 +22,7 @@ pub struct Manners {
 }
 
 impl Manners {
-    pub fn of(engine: Engine) -> Self {
+    pub(super) fn of(engine: Engine) -> Self {
         match engine {
             Engine::Generic | Engine::Vllm => Self {
                 first_delta: r#"{"role":"assistant","content":""}"#,

@@ -8,10 +8,10 @@ mod reply;
 mod request;
 mod stream;
 
-pub use errors::{ApiError, error_json};
-pub use reply::models;
-pub use request::Kind;
-pub use stream::TokenStream;
+pub(super) use errors::{ApiError, error_json};
+pub(super) use reply::models;
+pub(super) use request::Kind;
+pub(super) use stream::TokenStream;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -28,7 +28,7 @@ use plan::{Ending, Plan};
 use render::Render;
 
 /// Answers a generation request; `fault` is what strikes it after the head.
-pub async fn generate(
+pub(super) async fn generate(
     flight: &Flight,
     kind: Kind,
     body: &[u8],

@@ -4,7 +4,7 @@ use super::super::fault::FaultKind;
 
 /// How an answer ends after its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Finish reason, usage, `[DONE]`.
     Finish,
     /// Without `[DONE]`, and without the finish reason too unless `finished`.
@@ -26,7 +26,7 @@ pub enum Ending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub tokens: u32,
     pub ending: Ending,
     /// The finish reason of a good end.
@@ -35,7 +35,7 @@ pub struct Plan {
 
 impl Plan {
     /// `max`: the tokens that were asked for; `natural_end`: nobody asked for a number.
-    pub fn new(fault: Option<&FaultKind>, max: u32, natural_end: bool) -> Self {
+    pub(crate) fn new(fault: Option<&FaultKind>, max: u32, natural_end: bool) -> Self {
         let (after, ending) = match fault {
             Some(FaultKind::Stall { after }) => (*after, Ending::Stall),
             Some(FaultKind::Die { after }) => (*after, Ending::Die),
@@ -62,7 +62,7 @@ impl Plan {
     }
 
     /// A stalled sequence keeps its place in the engine.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.ending == Ending::Stall
     }
 }

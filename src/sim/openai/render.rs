@@ -13,10 +13,10 @@ use super::errors::error_json;
 use super::manners::Manners;
 use super::request::{GenerationRequest, Kind};
 
-pub const DONE: &str = "data: [DONE]\n\n";
+pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 /// Renders one answer.
-pub struct Render {
+pub(crate) struct Render {
     kind: Kind,
     pub prompt: Prompt,
     include_usage: bool,
@@ -32,7 +32,7 @@ pub struct Render {
 
 impl Render {
     /// `options`: those of the node that answers.
-    pub fn new(kind: Kind, options: &Options, number: u64, request: GenerationRequest) -> Self {
+    pub(crate) fn new(kind: Kind, options: &Options, number: u64, request: GenerationRequest) -> Self {
         let (manners, node) = (Manners::of(options.engine), &options.name);
         let prefix = manners.id.unwrap_or(match kind {
             Kind::Chat => "chatcmpl",
@@ -61,12 +61,12 @@ impl Render {
         render
     }
 
-    pub fn is_chat(&self) -> bool {
+    pub(crate) fn is_chat(&self) -> bool {
         self.kind == Kind::Chat
     }
 
     /// The first event of a chat.
-    pub fn role(&self) -> Bytes {
+    pub(crate) fn role(&self) -> Bytes {
         let prompt_ids = if self.token_ids { self.prompt_ids() } else { String::new() };
         let Manners { first_delta, choice, event, .. } = self.manners;
         let choice =
@@ -75,7 +75,7 @@ impl Render {
     }
 
     /// The event of this answer's token `number`.
-    pub fn token(&self, number: u32) -> Bytes {
+    pub(crate) fn token(&self, number: u32) -> Bytes {
         let position = self.prompt.start + number;
         let mut out = String::with_capacity(self.prefix.len() + 128);
         if self.stamps {
@@ -102,7 +102,7 @@ impl Render {
     }
 
     /// The event that says why the answer ends, after so many tokens.
-    pub fn finish(&self, reason: &str, tokens: u32) -> Bytes {
+    pub(crate) fn finish(&self, reason: &str, tokens: u32) -> Bytes {
         let Manners { last_delta, choice, event, .. } = self.manners;
         let text = match self.kind {
             Kind::Chat => format!("\"delta\":{last_delta}"),
@@ -121,18 +121,18 @@ impl Render {
     }
 
     /// Whether an event of its own has the usage.
-    pub fn has_usage_event(&self) -> bool {
+    pub(crate) fn has_usage_event(&self) -> bool {
         self.include_usage && !self.ends_in_usage()
     }
 
     /// The last event but `[DONE]`, if the request asked for it.
-    pub fn usage(&self, tokens: u32) -> Bytes {
+    pub(crate) fn usage(&self, tokens: u32) -> Bytes {
         let Manners { usage, .. } = self.manners;
         Bytes::from(format!("{}\"choices\":[],{}{usage}}}\n\n", self.event_head(), self.usage_field(tokens)))
     }
 
     /// An answer that does not stream.
-    pub fn whole(&self, tokens: u32, reason: &str) -> String {
+    pub(crate) fn whole(&self, tokens: u32, reason: &str) -> String {
         let mut text = String::new();
         let positions = self.prompt.start..self.prompt.start + tokens;
         positions.clone().for_each(|position| self.prompt.push_token(position, &mut text));
@@ -177,6 +177,6 @@ impl Render {
 }
 
 /// An error as an event of a stream.
-pub fn error_event(code: u16, kind: &str, message: &str) -> Bytes {
+pub(super) fn error_event(code: u16, kind: &str, message: &str) -> Bytes {
     Bytes::from(format!("data: {}\n\n", error_json(code, kind, message)))
 }

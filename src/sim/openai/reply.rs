@@ -7,7 +7,7 @@ use super::super::answer::{Answer, error_answer, json_answer};
 use super::errors::{ApiError, error_json};
 
 impl ApiError {
-    pub fn into_answer(self) -> Answer {
+    pub(crate) fn into_answer(self) -> Answer {
         let kind = match self.status {
             StatusCode::NOT_FOUND => "NotFoundError",
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
@@ -20,7 +20,7 @@ impl ApiError {
 }
 
 /// `GET /v1/models`
-pub fn models(model: &str) -> Answer {
+pub(crate) fn models(model: &str) -> Answer {
     let model = json!({"id": model, "object": "model", "created": 0, "owned_by": "evenkeel-sim"});
     json_answer(json!({"object": "list", "data": [model]}).to_string())
 }

@@ -12,13 +12,13 @@ const MAX_TOKENS_DEFAULT: u32 = 16;
 
 /// Which of the two generation endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Chat,
     Completion,
 }
 
 /// A request that was understood.
-pub struct GenerationRequest {
+pub(crate) struct GenerationRequest {
     pub prompt: Prompt,
     /// As a JSON string, quotes included.
     pub model_json: String,
@@ -89,7 +89,7 @@ impl MessageContent {
     }
 }
 
-pub fn parse(kind: Kind, body: &[u8]) -> Result<GenerationRequest, ApiError> {
+pub(super) fn parse(kind: Kind, body: &[u8]) -> Result<GenerationRequest, ApiError> {
     let mut raw: Raw<'_> = serde_json::from_slice(body).map_err(|error| ApiError::bad(error.to_string()))?;
     let asked = raw.max_completion_tokens.or(raw.max_tokens);
     if asked == Some(0) {

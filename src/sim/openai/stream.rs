@@ -22,7 +22,7 @@ enum Stage {
     Silent,
 }
 
-pub struct TokenStream {
+pub(crate) struct TokenStream {
     render: Render,
     plan: Plan,
     sequence: Sequence,
@@ -32,17 +32,17 @@ pub struct TokenStream {
 }
 
 impl TokenStream {
-    pub fn new(render: Render, plan: Plan, sequence: Sequence) -> Self {
+    pub(crate) fn new(render: Render, plan: Plan, sequence: Sequence) -> Self {
         TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new() }
     }
 
     /// True when the last event has been given out: what is left is the end of the body.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.stage == Stage::Tail && self.queue.is_empty()
     }
 
     /// The next event; None is the clean end of the body.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>> {
         loop {
             if let Some(event) = self.queue.pop_front() {
                 return Poll::Ready(Some(event));

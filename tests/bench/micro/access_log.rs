@@ -14,7 +14,7 @@ use crate::counts::Case;
 
 const FORMATS: [(&str, LogFormat); 2] = [("main", LogFormat::Main), ("json", LogFormat::Json)];
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let entry = entry();
     let mut group = c.benchmark_group("access log");
     for (name, format) in FORMATS {
@@ -23,7 +23,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let one = |(name, format)| {
         Case::new(format!("access log/{name}"), move || {
             let entry = entry();

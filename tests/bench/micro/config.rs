@@ -7,7 +7,7 @@ use evenkeel::config::Config;
 
 use crate::counts::Case;
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let text = super::text_of(1000);
     let mut group = c.benchmark_group("config");
     group.throughput(Throughput::Bytes(text.len() as u64));
@@ -16,7 +16,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let parse = || {
         let text = super::text_of(1000);
         move || Config::parse(black_box(&text), "bench")

@@ -3,13 +3,13 @@
 use std::hint::black_box;
 
 /// One part, and what prepares it.
-pub struct Case {
+pub(crate) struct Case {
     name: String,
     prepare: Box<dyn Fn() -> Box<dyn FnMut()>>,
 }
 
 impl Case {
-    pub fn new<R, F: FnMut() -> R + 'static>(
+    pub(crate) fn new<R, F: FnMut() -> R + 'static>(
         name: impl Into<String>,
         prepare: impl Fn() -> F + 'static,
     ) -> Self {
@@ -22,7 +22,7 @@ impl Case {
 }
 
 /// `--count CASE TIMES` runs a case and nothing else. False if that is not what is asked for.
-pub fn run(arguments: &[String], cases: impl Iterator<Item = Case>) -> bool {
+pub(crate) fn run(arguments: &[String], cases: impl Iterator<Item = Case>) -> bool {
     let [flag, name, times] = arguments else { return false };
     if flag != "--count" {
         return false;

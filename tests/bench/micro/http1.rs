@@ -40,11 +40,11 @@ fn check() -> bool {
     check_request(black_box(REQUEST)).is_ok()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![Case::new("http1/response head", || respond), Case::new("http1/request check", || check)]
 }
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     c.bench_function("http1/response head", |b| b.iter(respond));
     c.bench_function("http1/request check", |b| b.iter(check));
 }

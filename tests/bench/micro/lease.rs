@@ -12,7 +12,7 @@ use crate::counts::Case;
 
 const NODES: usize = 16;
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let fleet = Fleet::first(super::config_of(NODES), Instant::now());
     let pool = &fleet.pools[0].pool;
     let mut group = c.benchmark_group("lease");
@@ -26,7 +26,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let prepare = || {
         let fleet = Fleet::first(super::config_of(NODES), Instant::now());
         move || once(&fleet.pools[0].pool)

@@ -9,7 +9,7 @@ use evenkeel::metrics;
 
 use crate::counts::Case;
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let live = Live::new(super::config_of(1000));
     let mut group = c.benchmark_group("metrics");
     group.sample_size(20);
@@ -19,7 +19,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let scrape = || {
         let live = Live::new(super::config_of(1000));
         move || metrics::text(black_box(&live.snapshot(Instant::now())))

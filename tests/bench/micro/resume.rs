@@ -13,7 +13,7 @@ use crate::counts::Case;
 /// Events of one stream.
 const EVENTS: u64 = 1000;
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let retry = retry();
     let mut group = c.benchmark_group("resume");
     group.throughput(Throughput::Elements(EVENTS));
@@ -23,7 +23,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let stream = || {
         let retry = retry();
         move || hear(story(&retry))

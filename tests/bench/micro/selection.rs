@@ -10,7 +10,7 @@ use crate::counts::Case;
 
 const SIZES: [u32; 4] = [2, 16, 256, 4096];
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("selection");
     for count in SIZES {
         group.bench_function(BenchmarkId::from_parameter(count), |b| b.iter(choice(count)));
@@ -18,7 +18,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     SIZES.map(|count| Case::new(format!("selection/{count}"), move || choice(count))).into()
 }
 

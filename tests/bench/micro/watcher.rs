@@ -8,14 +8,14 @@ use evenkeel::classify::stream::Watcher;
 use crate::counts::Case;
 
 /// A chat's token as vLLM sends it.
-pub const TOKEN: &str = concat!(
+pub(crate) const TOKEN: &str = concat!(
     r#"data: {"id":"chatcmpl-8f3c2a1be07d4c5f9a6b1e2d3c4f5a60","object":"chat.completion.chunk","created":1763800000,"#,
     r#""model":"Qwen/Qwen2.5-72B-Instruct","choices":[{"index":0,"delta":{"content":" harbour"},"logprobs":null,"#,
     r#""finish_reason":null,"token_ids":null}]}"#,
     "\n\n"
 );
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let many = TOKEN.repeat(16);
     let (first, second) = TOKEN.split_at(TOKEN.len() / 2);
     let cases: [(&str, &[&str]); 3] = [
@@ -38,7 +38,7 @@ pub fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let stream = || {
         || {
             let mut watcher = Watcher::default();

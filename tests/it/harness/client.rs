@@ -21,24 +21,24 @@ const PIECE: usize = 30_011;
 
 /// A request body: whole, with its length known, or in pieces without one, or one whose end never comes.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     pieces: VecDeque<Bytes>,
     length: Option<u64>,
     stops: bool,
 }
 
 impl Outgoing {
-    pub fn sized(body: Bytes) -> Outgoing {
+    pub(crate) fn sized(body: Bytes) -> Outgoing {
         let length = Some(body.len() as u64);
         let pieces = if body.is_empty() { VecDeque::new() } else { [body].into() };
         Outgoing { pieces, length, stops: false }
     }
 
-    pub fn stopping_after(piece: Bytes) -> Outgoing {
+    pub(crate) fn stopping_after(piece: Bytes) -> Outgoing {
         Outgoing { pieces: [piece].into(), length: None, stops: true }
     }
 
-    pub fn chunked(mut body: Bytes) -> Outgoing {
+    pub(crate) fn chunked(mut body: Bytes) -> Outgoing {
         let mut pieces = VecDeque::new();
         while !body.is_empty() {
             pieces.push_back(body.split_to(body.len().min(PIECE)));
@@ -72,7 +72,7 @@ impl Body for Outgoing {
 
 /// A response with its whole body.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -80,39 +80,39 @@ pub struct Answer {
 
 impl Answer {
     /// The first field of this name.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
 /// One connection.
-pub enum Client {
+pub(crate) enum Client {
     H1(http1::SendRequest<Outgoing>),
     H2(http2::SendRequest<Outgoing>),
 }
 
 impl Client {
-    pub async fn h1(gateway: &Gateway) -> Client {
+    pub(crate) async fn h1(gateway: &Gateway) -> Client {
         Client::to(gateway.address, Version::HTTP_11).await
     }
 
-    pub async fn h2(gateway: &Gateway) -> Client {
+    pub(crate) async fn h2(gateway: &Gateway) -> Client {
         Client::to(gateway.address, Version::HTTP_2).await
     }
 
-    pub async fn over(gateway: &Gateway, version: Version) -> Client {
+    pub(crate) async fn over(gateway: &Gateway, version: Version) -> Client {
         Client::to(gateway.address, version).await
     }
 
-    pub async fn to(address: SocketAddr, version: Version) -> Client {
+    pub(crate) async fn to(address: SocketAddr, version: Version) -> Client {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let io = TokioIo::new(stream);
@@ -128,12 +128,12 @@ impl Client {
     }
 
     /// The response as it begins.
-    pub async fn begin(&mut self, request: Request<Outgoing>) -> hyper::Result<Response<Incoming>> {
+    pub(crate) async fn begin(&mut self, request: Request<Outgoing>) -> hyper::Result<Response<Incoming>> {
         within(LIMIT, "a response begins", self.begin_patiently(request)).await
     }
 
     /// The same, for a request that may stay open for as long as the test.
-    pub async fn begin_patiently(
+    pub(crate) async fn begin_patiently(
         &mut self,
         mut request: Request<Outgoing>,
     ) -> hyper::Result<Response<Incoming>> {
@@ -154,23 +154,23 @@ impl Client {
     }
 
     /// The whole response.
-    pub async fn try_ask(&mut self, request: Request<Outgoing>) -> hyper::Result<Answer> {
+    pub(crate) async fn try_ask(&mut self, request: Request<Outgoing>) -> hyper::Result<Answer> {
         let (head, body) = self.begin(request).await?.into_parts();
         let body = within(LIMIT, "a response ends", body.collect()).await?.to_bytes();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    pub async fn ask(&mut self, request: Request<Outgoing>) -> Answer {
+    pub(crate) async fn ask(&mut self, request: Request<Outgoing>) -> Answer {
         self.try_ask(request).await.unwrap_or_else(|error| panic!("{error:?}"))
     }
 }
 
 /// Asks on a connection of its own.
-pub async fn ask(gateway: &Gateway, request: Request<Outgoing>) -> Answer {
+pub(crate) async fn ask(gateway: &Gateway, request: Request<Outgoing>) -> Answer {
     Client::h1(gateway).await.ask(request).await
 }
 
-pub fn get(gateway: &Gateway, path: &str) -> Request<Outgoing> {
+pub(crate) fn get(gateway: &Gateway, path: &str) -> Request<Outgoing> {
     Request::get(gateway.url(path)).body(Outgoing::default()).map(sized_nothing).unwrap()
 }
 
@@ -178,12 +178,12 @@ fn sized_nothing(request: Request<Outgoing>) -> Request<Outgoing> {
     request.map(|_| Outgoing::sized(Bytes::new()))
 }
 
-pub fn post(gateway: &Gateway, path: &str, body: impl Into<Bytes>) -> Request<Outgoing> {
+pub(crate) fn post(gateway: &Gateway, path: &str, body: impl Into<Bytes>) -> Request<Outgoing> {
     Request::post(gateway.url(path)).body(Outgoing::sized(body.into())).unwrap()
 }
 
 /// A chat request for so many tokens.
-pub fn chat(gateway: &Gateway, tokens: u32, stream: bool) -> Request<Outgoing> {
+pub(crate) fn chat(gateway: &Gateway, tokens: u32, stream: bool) -> Request<Outgoing> {
     let body = format!(
         r#"{{"model":"m","messages":[{{"role":"user","content":"Tell me of the sea"}}],"max_tokens":{tokens},"stream":{stream}}}"#
     );

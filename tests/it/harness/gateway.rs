@@ -22,7 +22,7 @@ use super::{LIMIT, eventually, free_port};
 const TRIES: usize = 10;
 
 /// Stopped at once when it is dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub address: SocketAddr,
     pub live: Arc<Live>,
     reloader: Arc<Reloader>,
@@ -34,25 +34,25 @@ pub struct Gateway {
 }
 
 /// The pool `name` with these nodes; `more`: further keys, as in a YAML flow mapping.
-pub fn pool(name: &str, nodes: &[Node], more: &str) -> String {
+pub(crate) fn pool(name: &str, nodes: &[Node], more: &str) -> String {
     let entry = |node: &Node| format!("{{ name: {}, address: \"{}\" }}", node.name(), node.addr());
     pool_of(name, &nodes.iter().map(entry).collect::<Vec<_>>().join(", "), more)
 }
 
 /// The same with the nodes as they stand in a config.
-pub fn pool_of(name: &str, nodes: &str, more: &str) -> String {
+pub(crate) fn pool_of(name: &str, nodes: &str, more: &str) -> String {
     let comma = if more.is_empty() { "" } else { ", " };
     format!("  {name}: {{ nodes: [{nodes}]{comma}{more} }}\n")
 }
 
 impl Gateway {
     /// In front of one pool, called `p`.
-    pub async fn start(nodes: &[Node], more: &str) -> Gateway {
+    pub(crate) async fn start(nodes: &[Node], more: &str) -> Gateway {
         Gateway::with("", &pool("p", nodes, more)).await
     }
 
     /// With further keys of `server`, and any pools.
-    pub async fn with(server: &str, pools: &str) -> Gateway {
+    pub(crate) async fn with(server: &str, pools: &str) -> Gateway {
         for _ in 0..TRIES {
             if let Some(gateway) = Gateway::launch(server, pools) {
                 let accepts = || TcpStream::connect(gateway.address).is_ok();
@@ -89,65 +89,65 @@ impl Gateway {
     }
 
     /// Reloads with other pools.
-    pub fn reload(&self, pools: &str) {
+    pub(crate) fn reload(&self, pools: &str) {
         std::fs::write(self.path("evenkeel.yaml"), text(&self.server, pools)).unwrap();
         self.reloader.reload().unwrap_or_else(|problems| panic!("{problems}"));
     }
 
     /// A file in the gateway's own directory.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn status(&self) -> Snapshot {
+    pub(crate) fn status(&self) -> Snapshot {
         self.live.snapshot(Instant::now())
     }
 
     /// What `/metrics` says.
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         evenkeel::metrics::text(&self.status())
     }
 
     /// The lines of an access log in the gateway's own directory.
-    pub fn log_lines(&self, name: &str) -> Vec<String> {
+    pub(crate) fn log_lines(&self, name: &str) -> Vec<String> {
         self.log.flush();
         let text = std::fs::read_to_string(self.path(name)).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
     /// The node of this name, in whichever pool it is.
-    pub fn node(&self, name: &str) -> NodeSnapshot {
+    pub(crate) fn node(&self, name: &str) -> NodeSnapshot {
         let pools = self.status().pools;
         let found = pools.into_iter().flat_map(|pool| pool.nodes).find(|node| *node.id.name == *name);
         found.unwrap_or_else(|| panic!("no node {name}"))
     }
 
-    pub fn state(&self, name: &str) -> NodeState {
+    pub(crate) fn state(&self, name: &str) -> NodeState {
         self.node(name).state
     }
 
-    pub fn attempts(&self, name: &str, outcome: Outcome) -> u64 {
+    pub(crate) fn attempts(&self, name: &str, outcome: Outcome) -> u64 {
         self.node(name).attempts_with(outcome)
     }
 
     /// Requests in flight, node by node.
-    pub fn in_flight(&self) -> Vec<u32> {
+    pub(crate) fn in_flight(&self) -> Vec<u32> {
         let pools = self.status().pools;
         pools.iter().flat_map(|pool| &pool.nodes).map(|node| node.in_flight).collect()
     }
 
     /// Requests answered with this status.
-    pub fn answered(&self, code: u16) -> u64 {
+    pub(crate) fn answered(&self, code: u16) -> u64 {
         let pools = self.status().pools;
         pools.iter().filter_map(|pool| pool.counters.requests.get(&code)).sum()
     }
 
     /// Waits until nothing is in flight any more: no request, no lease, no kept body.
-    pub async fn at_rest(&self) {
+    pub(crate) async fn at_rest(&self) {
         let what = "all requests have ended, and gave everything back";
         eventually(LIMIT, what, || {
             let status = self.status();

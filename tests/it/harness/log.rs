@@ -29,13 +29,13 @@ impl Log for Kept {
     fn flush(&self) {}
 }
 
-pub fn install() {
+pub(super) fn install() {
     if log::set_logger(&Kept).is_ok() {
         log::set_max_level(LevelFilter::Debug);
     }
 }
 
 /// The lines of all tests so far that hold this text.
-pub fn logged(text: &str) -> Vec<String> {
+pub(crate) fn logged(text: &str) -> Vec<String> {
     LINES.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
 }

@@ -10,20 +10,20 @@ mod script;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Answer, Client, Outgoing, ask, chat, get, post};
-pub use gateway::{Gateway, pool, pool_of};
-pub use log::logged;
-pub use nodes::{fault, node, nodes, nodes_like, steps};
-pub use ports::free_port;
-pub use raw::{Ended, Raw};
-pub use script::Script;
+pub(crate) use client::{Answer, Client, Outgoing, ask, chat, get, post};
+pub(crate) use gateway::{Gateway, pool, pool_of};
+pub(crate) use log::logged;
+pub(crate) use nodes::{fault, node, nodes, nodes_like, steps};
+pub(crate) use ports::free_port;
+pub(crate) use raw::{Ended, Raw};
+pub(crate) use script::Script;
 
 /// Long enough for a busy machine; only failing tests wait for it.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Runs a test on a runtime of its own; one that hangs fails.
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     log::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -34,7 +34,7 @@ pub fn run(test: impl Future<Output = ()>) {
 }
 
 /// Waits until the condition holds; says how long that took.
-pub async fn eventually(limit: Duration, what: &str, condition: impl Fn() -> bool) -> Duration {
+pub(crate) async fn eventually(limit: Duration, what: &str, condition: impl Fn() -> bool) -> Duration {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
@@ -44,6 +44,6 @@ pub async fn eventually(limit: Duration, what: &str, condition: impl Fn() -> boo
 }
 
 /// Waits for a future, and fails the test if it takes longer.
-pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
 }

@@ -8,7 +8,7 @@ const COUNT: u32 = 22_000;
 
 /// A port that nobody listens on. Two test processes begin at different places, two tests of one process never get
 /// the same.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(613);
     for _ in 0..COUNT {

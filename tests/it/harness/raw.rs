@@ -10,27 +10,27 @@ use super::{Gateway, LIMIT, within};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     Fin,
     Rst,
 }
 
 /// One connection, and what was read of it beyond what was asked for.
-pub struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
     rest: Vec<u8>,
 }
 
 /// A response head.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub(crate) struct Head {
     pub status: u16,
     pub lines: Vec<String>,
 }
 
 impl Head {
     /// The first field of this name (in lower case).
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let fields = self.lines.iter().filter_map(|line| line.split_once(':'));
         fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     }
@@ -44,38 +44,38 @@ impl Head {
 }
 
 impl Raw {
-    pub async fn connect(gateway: &Gateway) -> Raw {
+    pub(crate) async fn connect(gateway: &Gateway) -> Raw {
         Raw::to(gateway.address).await
     }
 
-    pub async fn to(address: SocketAddr) -> Raw {
+    pub(crate) async fn to(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Raw::on(stream)
     }
 
-    pub fn on(stream: TcpStream) -> Raw {
+    pub(crate) fn on(stream: TcpStream) -> Raw {
         Raw { stream, rest: Vec::new() }
     }
 
     /// Connects and sends this.
-    pub async fn send(gateway: &Gateway, bytes: impl AsRef<[u8]>) -> Raw {
+    pub(crate) async fn send(gateway: &Gateway, bytes: impl AsRef<[u8]>) -> Raw {
         let mut raw = Raw::connect(gateway).await;
         raw.write(bytes).await;
         raw
     }
 
-    pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         within(LIMIT, "the peer reads", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
     /// Writes as much as the peer takes; says whether that was everything.
-    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         within(LIMIT, "the peer reads or closes", self.stream.write_all(bytes.as_ref())).await.is_ok()
     }
 
     /// Whether the peer has closed, as far as can be seen without waiting.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         match self.stream.try_read(&mut byte) {
             Ok(1..) => {
@@ -88,7 +88,7 @@ impl Raw {
     }
 
     /// Reads until the bytes hold `wanted`, and gives what came up to its end.
-    pub async fn read_to(&mut self, wanted: &str) -> String {
+    pub(crate) async fn read_to(&mut self, wanted: &str) -> String {
         let what = format!("{wanted:?} comes");
         within(LIMIT, &what, async {
             loop {
@@ -104,12 +104,12 @@ impl Raw {
         .await
     }
 
-    pub async fn head(&mut self) -> Head {
+    pub(crate) async fn head(&mut self) -> Head {
         Head::parse(&self.read_to("\r\n\r\n").await)
     }
 
     /// Reads so many bytes.
-    pub async fn read(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn read(&mut self, count: usize) -> Vec<u8> {
         within(LIMIT, "the bytes come", async {
             while self.rest.len() < count {
                 assert_ne!(self.stream.read_buf(&mut self.rest).await.unwrap(), 0, "ended too early");
@@ -121,7 +121,7 @@ impl Raw {
     }
 
     /// A whole response with a Content-Length.
-    pub async fn response(&mut self) -> (Head, String) {
+    pub(crate) async fn response(&mut self) -> (Head, String) {
         let head = self.head().await;
         let length = head.field("content-length").unwrap_or("0").parse().unwrap();
         let body = self.read(length).await;
@@ -129,7 +129,7 @@ impl Raw {
     }
 
     /// Reads to the end of the connection.
-    pub async fn rest(mut self) -> (Vec<u8>, Ended) {
+    pub(crate) async fn rest(mut self) -> (Vec<u8>, Ended) {
         let ended = within(LIMIT, "the connection is closed", async {
             loop {
                 match self.stream.read_buf(&mut self.rest).await {
@@ -145,7 +145,7 @@ impl Raw {
     }
 
     /// The same, as text.
-    pub async fn rest_as_text(self) -> (String, Ended) {
+    pub(crate) async fn rest_as_text(self) -> (String, Ended) {
         let (bytes, ended) = self.rest().await;
         (String::from_utf8_lossy(&bytes).into_owned(), ended)
     }

@@ -7,34 +7,34 @@ use tokio::net::TcpListener;
 use super::{LIMIT, Raw, within};
 
 /// Listens; the test accepts, reads and writes itself.
-pub struct Script {
+pub(crate) struct Script {
     listener: TcpListener,
     pub address: SocketAddr,
 }
 
 impl Script {
-    pub async fn listen() -> Script {
+    pub(crate) async fn listen() -> Script {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Script { listener, address }
     }
 
     /// The next connection of the gateway.
-    pub async fn accept(&self) -> Raw {
+    pub(crate) async fn accept(&self) -> Raw {
         let (stream, _) = within(LIMIT, "the gateway connects", self.listener.accept()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Raw::on(stream)
     }
 
     /// The next connection, with its first request header.
-    pub async fn request(&self) -> (Raw, String) {
+    pub(crate) async fn request(&self) -> (Raw, String) {
         let mut node = self.accept().await;
         let head = node.read_to("\r\n\r\n").await;
         (node, head)
     }
 
     /// This node as the only one of the pool `p`.
-    pub fn pool(&self, more: &str) -> String {
+    pub(crate) fn pool(&self, more: &str) -> String {
         super::pool_of("p", &format!("{{ name: s, address: \"{}\" }}", self.address), more)
     }
 }

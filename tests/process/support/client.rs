@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::LIMIT;
 
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     conn: Option<Conn>,
     /// What is left of the answer under way.
@@ -32,13 +32,13 @@ enum Left {
 }
 
 #[derive(Clone, Debug)]
-pub struct Head {
+pub(crate) struct Head {
     pub status: u16,
     fields: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub head: Head,
     pub body: String,
 }
@@ -53,12 +53,12 @@ impl Head {
         Ok(Self { status, fields: lines.filter_map(field).collect() })
     }
 
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether the gateway says that this is the last response on the connection.
-    pub fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.field("connection") == Some("close")
     }
 }
@@ -68,19 +68,19 @@ fn broken(what: &str) -> io::Error {
 }
 
 impl Client {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { address, conn: None, left: Left::Nothing, closes: false }
     }
 
     /// One request, and its whole answer. The connection stays for the next one, unless the answer says otherwise.
-    pub async fn ask(&mut self, request: &str) -> io::Result<Answer> {
+    pub(crate) async fn ask(&mut self, request: &str) -> io::Result<Answer> {
         let head = self.begin(request).await?;
         let body = self.rest().await?;
         Ok(Answer { head, body })
     }
 
     /// Sends a request and reads the head of its answer.
-    pub async fn begin(&mut self, request: &str) -> io::Result<Head> {
+    pub(crate) async fn begin(&mut self, request: &str) -> io::Result<Head> {
         // nobody expects a connection to be closed that was never used
         let ended = self.conn.as_ref().is_some_and(|conn| conn.used && conn.is_closed());
         if self.left != Left::Nothing || ended {
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// The next piece of the body; `None` after the last one.
-    pub async fn next(&mut self) -> io::Result<Option<String>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<String>> {
         let Some(conn) = &mut self.conn else { return Ok(None) };
         let piece = match self.left {
             Left::Nothing => return Ok(None),
@@ -125,7 +125,7 @@ impl Client {
     }
 
     /// What is left of the body.
-    pub async fn rest(&mut self) -> io::Result<String> {
+    pub(crate) async fn rest(&mut self) -> io::Result<String> {
         let mut body = String::new();
         while let Some(piece) = self.next().await? {
             body.push_str(&piece);
@@ -134,13 +134,13 @@ impl Client {
     }
 
     /// Opens the connection without sending anything.
-    pub async fn connect(&mut self) -> io::Result<()> {
+    pub(crate) async fn connect(&mut self) -> io::Result<()> {
         self.conn = Some(Conn::open(self.address).await?);
         Ok(())
     }
 
     /// Leaves: the connection is closed.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.conn = None;
     }
 }
@@ -200,7 +200,7 @@ async fn within<T>(read: impl Future<Output = io::Result<T>>) -> io::Result<T> {
 }
 
 /// A chat request for so many tokens.
-pub fn chat(tokens: u32, stream: bool) -> String {
+pub(crate) fn chat(tokens: u32, stream: bool) -> String {
     let body = format!(
         r#"{{"model":"sim","messages":[{{"role":"user","content":"Tell me of the sea"}}],"max_tokens":{tokens},"stream":{stream}}}"#
     );
@@ -210,6 +210,6 @@ pub fn chat(tokens: u32, stream: bool) -> String {
     )
 }
 
-pub fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n")
 }

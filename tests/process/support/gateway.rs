@@ -15,7 +15,7 @@ use super::{LIMIT, LOOK, ports};
 
 /// What stands in a config file.
 #[derive(Clone)]
-pub struct Conf {
+pub(crate) struct Conf {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
     /// More lines of `server`.
@@ -26,7 +26,7 @@ pub struct Conf {
 }
 
 impl Conf {
-    pub fn new(nodes: &[SocketAddr]) -> Self {
+    pub(crate) fn new(nodes: &[SocketAddr]) -> Self {
         Self {
             listen: ports::free(),
             admin: ports::free(),
@@ -36,17 +36,17 @@ impl Conf {
         }
     }
 
-    pub fn server(mut self, line: &str) -> Self {
+    pub(crate) fn server(mut self, line: &str) -> Self {
         let _ = writeln!(self.server, "  {line}");
         self
     }
 
-    pub fn pool(mut self, line: &str) -> Self {
+    pub(crate) fn pool(mut self, line: &str) -> Self {
         let _ = writeln!(self.pool, "    {line}");
         self
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { listen, admin, server, pool, nodes } = self;
         let nodes: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
         format!(
@@ -56,7 +56,7 @@ impl Conf {
     }
 }
 
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub process: Process,
     pub conf: Conf,
     directory: tempfile::TempDir,
@@ -64,7 +64,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts a gateway and waits until it serves.
-    pub async fn start(conf: Conf) -> Self {
+    pub(crate) async fn start(conf: Conf) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let gateway = Self::spawn(conf, directory, &[]);
         gateway.until_status("it serves", |_| true).await;
@@ -72,7 +72,7 @@ impl Gateway {
     }
 
     /// Starts a process with this config, in whatever state it is then.
-    pub fn spawn(conf: Conf, directory: tempfile::TempDir, more: &[&str]) -> Self {
+    pub(crate) fn spawn(conf: Conf, directory: tempfile::TempDir, more: &[&str]) -> Self {
         fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
         let process = Self::process(directory.path(), more);
         Self { process, conf, directory }
@@ -87,20 +87,20 @@ impl Gateway {
     }
 
     /// A process that waits for this one's sockets.
-    pub fn successor(&self) -> Process {
+    pub(crate) fn successor(&self) -> Process {
         Self::process(self.directory.path(), &["--upgrade"])
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.conf.listen
     }
 
     /// Puts this text into the config file.
-    pub fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         // as editors and config management do: never half a file
         let new = self.file("new.yaml");
         fs::write(&new, text).expect("a file");
@@ -108,7 +108,7 @@ impl Gateway {
     }
 
     /// Reloads this config and waits until it is in use.
-    pub async fn reload(&self, conf: &Conf) -> Value {
+    pub(crate) async fn reload(&self, conf: &Conf) -> Value {
         let before = self.status().await.expect("the admin address answers");
         self.write(&conf.text());
         self.process.signal(Signal::HUP);
@@ -117,16 +117,16 @@ impl Gateway {
     }
 
     /// `GET` from the admin address.
-    pub async fn admin(&self, path: &str) -> std::io::Result<String> {
+    pub(crate) async fn admin(&self, path: &str) -> std::io::Result<String> {
         Client::new(self.conf.admin).ask(&get(path)).await.map(|answer| answer.body)
     }
 
-    pub async fn status(&self) -> Option<Value> {
+    pub(crate) async fn status(&self) -> Option<Value> {
         serde_json::from_str(&self.admin("/api/status").await.ok()?).ok()
     }
 
     /// Waits for a condition on `/api/status`.
-    pub async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let look = async {
             loop {
                 if let Some(status) = self.status().await.filter(|status| condition(status)) {
@@ -145,12 +145,12 @@ impl Gateway {
     }
 
     /// Waits for this text on standard error.
-    pub async fn until_logged(&self, text: &str) {
+    pub(crate) async fn until_logged(&self, text: &str) {
         super::until(text, || self.process.stderr().contains(text)).await;
     }
 
     /// Tells it to stop, and says with which code and how long after it ended.
-    pub fn stop(&mut self, signal: Signal) -> (Option<i32>, Duration) {
+    pub(crate) fn stop(&mut self, signal: Signal) -> (Option<i32>, Duration) {
         let began = std::time::Instant::now();
         self.process.signal(signal);
         let status = self.process.wait();
@@ -159,7 +159,7 @@ impl Gateway {
 }
 
 /// Requests in flight on all nodes together.
-pub fn in_flight(status: &Value) -> u64 {
+pub(crate) fn in_flight(status: &Value) -> u64 {
     let pools = status["pools"].as_array().into_iter().flatten();
     let nodes = pools.flat_map(|pool| pool["nodes"].as_array().into_iter().flatten());
     nodes.filter_map(|node| node["in_flight"].as_u64()).sum()

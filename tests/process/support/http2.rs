@@ -12,21 +12,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-pub struct Http2Load {
+pub(crate) struct Http2Load {
     stop: Arc<AtomicBool>,
     client: JoinHandle<(u64, u64, Vec<String>)>,
 }
 
 impl Http2Load {
     /// One client that asks again and again, eight requests at a time.
-    pub fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = tokio::spawn(run(address, Arc::clone(&stop)));
         Self { stop, client }
     }
 
     /// Requests that were answered, connections that it took, and what went wrong.
-    pub async fn finish(self) -> (u64, u64, Vec<String>) {
+    pub(crate) async fn finish(self) -> (u64, u64, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         self.client.await.expect("a client does not panic")
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Client, chat};
 
-pub struct Load {
+pub(crate) struct Load {
     clients: JoinSet<Vec<String>>,
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
@@ -17,7 +17,7 @@ pub struct Load {
 
 /// What each client does.
 #[derive(Clone, Copy)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub clients: usize,
     pub tokens: u32,
     /// A client rests up to this long between two requests.
@@ -28,7 +28,7 @@ pub struct Plan {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Connection {
+pub(crate) enum Connection {
     /// Used as long as it lasts.
     Kept,
     /// A new one for each request.
@@ -39,12 +39,12 @@ pub enum Connection {
 
 impl Load {
     /// Each client asks again and again until it is told to stop.
-    pub fn start(address: SocketAddr, plan: Plan) -> Self {
+    pub(crate) fn start(address: SocketAddr, plan: Plan) -> Self {
         Self::spawn(address, plan, false)
     }
 
     /// Each client asks once.
-    pub fn once(address: SocketAddr, plan: Plan) -> Self {
+    pub(crate) fn once(address: SocketAddr, plan: Plan) -> Self {
         Self::spawn(address, plan, true)
     }
 
@@ -85,12 +85,12 @@ impl Load {
     }
 
     /// Requests that have ended, well or not.
-    pub fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Acquire)
     }
 
     /// Lets all requests under way end; says how many there were, and which failed.
-    pub async fn finish(mut self) -> (u64, Vec<String>) {
+    pub(crate) async fn finish(mut self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         let mut failures = Vec::new();
         while let Some(client) = self.clients.join_next().await {
@@ -101,7 +101,7 @@ impl Load {
 }
 
 /// One request, whose answer must be whole.
-pub async fn one(client: &mut Client, tokens: u32, stream: bool) -> Result<(), String> {
+pub(crate) async fn one(client: &mut Client, tokens: u32, stream: bool) -> Result<(), String> {
     let answer = client.ask(&chat(tokens, stream)).await.map_err(|error| error.to_string())?;
     let end = if stream { "data: [DONE]\n\n" } else { "}" };
     match answer.head.status {

@@ -1,29 +1,29 @@
 //! What the tests share: processes, ports, a client, load.
 
-pub mod client;
-pub mod gateway;
-pub mod http2;
-pub mod load;
-pub mod nodes;
-pub mod ports;
-pub mod process;
+pub(crate) mod client;
+pub(crate) mod gateway;
+pub(crate) mod http2;
+pub(crate) mod load;
+pub(crate) mod nodes;
+pub(crate) mod ports;
+pub(crate) mod process;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// Long enough for a busy machine; only failing tests wait for it.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
-pub const LOOK: Duration = Duration::from_millis(5);
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until the condition holds; `what` says which one did not.
 #[track_caller]
-pub fn until(what: &str, condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     until_within(LIMIT, what, condition)
 }
 
 #[track_caller]
-pub fn until_within(
+pub(crate) fn until_within(
     limit: Duration,
     what: &str,
     mut condition: impl FnMut() -> bool,

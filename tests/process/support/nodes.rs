@@ -9,7 +9,7 @@ use super::ports;
 use super::process::Process;
 
 /// A node whose tokens take this long each, whatever the load.
-pub fn node(name: &str, step: Duration) -> Node {
+pub(crate) fn node(name: &str, step: Duration) -> Node {
     let options = Options {
         listen: ports::free(),
         name: name.to_owned(),
@@ -21,14 +21,14 @@ pub fn node(name: &str, step: Duration) -> Node {
 }
 
 /// `evenkeel node`, which can be killed for good.
-pub struct NodeProcess {
+pub(crate) struct NodeProcess {
     pub address: SocketAddr,
     step: &'static str,
     pub process: Process,
 }
 
 impl NodeProcess {
-    pub async fn start(step: &'static str) -> Self {
+    pub(crate) async fn start(step: &'static str) -> Self {
         Self::start_at(ports::free(), step).await
     }
 
@@ -42,7 +42,7 @@ impl NodeProcess {
     }
 
     /// Starts it again on the same address.
-    pub async fn again(&mut self) {
+    pub(crate) async fn again(&mut self) {
         *self = Self::start_at(self.address, self.step).await;
     }
 }

@@ -11,7 +11,7 @@ const APART: u32 = 97;
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
 /// A free port of the loopback interface, never the same twice in one process.
-pub fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     loop {
         let count = TAKEN.fetch_add(1, Ordering::Relaxed);
         assert!(count < COUNT, "no free port");

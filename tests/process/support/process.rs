@@ -10,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::LIMIT;
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
 
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     out: Text,
     err: Text,
@@ -42,11 +42,11 @@ impl Text {
 
 impl Process {
     /// Starts the binary under test.
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         Self::spawn(Command::new(BINARY).args(args))
     }
 
-    pub fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let (out, err) = (Text::default(), Text::default());
@@ -57,39 +57,39 @@ impl Process {
         Self { child, out, err, readers }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
     /// kill -9, and the process is gone when this returns.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         self.out.get()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         self.err.get()
     }
 
     /// The status, if it has ended.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("it is our child")
     }
 
     /// Waits for the end; afterwards the whole output is there.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.wait_within(LIMIT)
     }
 
-    pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {
+    pub(crate) fn wait_within(&mut self, limit: Duration) -> ExitStatus {
         let end = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.ended() {
@@ -105,7 +105,7 @@ impl Process {
     }
 
     /// Runs to the end: exit code, standard output, standard error.
-    pub fn output(args: &[&str]) -> (i32, String, String) {
+    pub(crate) fn output(args: &[&str]) -> (i32, String, String) {
         let mut process = Self::start(args);
         let status = process.wait();
         (status.code().unwrap_or(-1), process.stdout(), process.stderr())

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 /// How the gateway comes to know what a request was worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     /// One event a token.
     Stream,
     /// A whole answer, with its number of tokens.
@@ -20,7 +20,7 @@ pub enum Told {
 
 /// What happens to a node.
 #[derive(Clone, Copy, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     Speed(f64),
     Crash,
     Start,
@@ -28,7 +28,7 @@ pub enum Change {
 
 /// The engines, the job, and who asks.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub(crate) struct Scene {
     pub speeds: Vec<f64>,
     pub step: StepTimes,
     pub max_seqs: usize,
@@ -44,7 +44,7 @@ pub struct Scene {
 }
 
 /// Decides where each request goes, and hears what becomes of it.
-pub trait Dispatch {
+pub(crate) trait Dispatch {
     /// The node for this request; `None`: it waits until another one ends.
     fn place(&mut self, request: usize, nodes: &[Node], now: f64) -> Option<usize>;
     /// Streams only.
@@ -55,7 +55,7 @@ pub trait Dispatch {
     fn tick(&mut self, _nodes: &[Node], _now: f64) {}
 }
 
-pub struct Node {
+pub(crate) struct Node {
     batch: Batch<usize>,
     step_ends: Option<f64>,
     pub speed: f64,
@@ -65,7 +65,7 @@ pub struct Node {
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub wall: f64,
     pub p99: f64,
 }
@@ -93,7 +93,7 @@ struct Run<'a, D> {
 }
 
 /// Runs the scene to its end.
-pub fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
+pub(crate) fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
     let node = |speed: &f64| Node {
         batch: Batch::new(scene.max_seqs, None),
         step_ends: None,

@@ -13,13 +13,13 @@ use crate::fleet::Plan;
 
 /// What the pool showed at one tick.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(super) struct Sample {
     pub at: f64,
     pub in_flight: Vec<usize>,
     pub weights: Vec<f64>,
 }
 
-pub struct Gateway {
+pub(super) struct Gateway {
     pub pool: Arc<Pool>,
     told: Told,
     /// When the present scene began.
@@ -29,11 +29,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(nodes: usize, weight: Weight, told: Told) -> Self {
+    pub(super) fn new(nodes: usize, weight: Weight, told: Told) -> Self {
         Self::with(nodes, weight, told, |_| {})
     }
 
-    pub fn with(nodes: usize, weight: Weight, told: Told, change: impl FnOnce(&mut config::Health)) -> Self {
+    pub(super) fn with(
+        nodes: usize,
+        weight: Weight,
+        told: Told,
+        change: impl FnOnce(&mut config::Health),
+    ) -> Self {
         let mut conf = Plan::calm(nodes, 1).conf;
         conf.nodes.iter_mut().for_each(|node| node.weight = weight);
         change(&mut conf.health);
@@ -43,7 +48,7 @@ impl Gateway {
     }
 
     /// The next scene begins so many seconds after the last one did.
-    pub fn go_on(&mut self, after: f64) {
+    pub(super) fn go_on(&mut self, after: f64) {
         self.began += Duration::from_secs_f64(after);
         self.samples.clear();
     }
@@ -52,7 +57,7 @@ impl Gateway {
         self.began + Duration::from_secs_f64(now)
     }
 
-    pub fn weights(&self) -> Vec<f64> {
+    pub(super) fn weights(&self) -> Vec<f64> {
         self.samples.last().map(|sample| sample.weights.clone()).unwrap_or_default()
     }
 }

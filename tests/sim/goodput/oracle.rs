@@ -6,7 +6,7 @@ use super::engines::{Dispatch, Node, Scene, run};
 
 /// How one request finds its node.
 #[derive(Clone, Debug)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// Least in flight, with fixed weights.
     Weights(Vec<f64>),
     /// Where it will be done first, if all that are there stay.
@@ -55,7 +55,7 @@ fn policies(scene: &Scene) -> Vec<Policy> {
 }
 
 /// The shortest wall time, and whose it was.
-pub fn best(scene: &Scene) -> (f64, Policy) {
+pub(crate) fn best(scene: &Scene) -> (f64, Policy) {
     let wall = |mut policy: Policy| (run(scene, &mut policy).wall, policy);
     let all = policies(scene).into_iter().map(wall);
     all.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are policies")
