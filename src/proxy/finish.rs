@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Version, header};
 use pingora::http::RequestHeader;
 
-use super::context::Caller;
+use super::caller::Caller;
 use super::downstream::client::Sent;
 use super::gateway::Gateway;
 use crate::access_log::Entry;

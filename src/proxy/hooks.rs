@@ -11,7 +11,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use super::context::{Arrival, Ctx, Stopped};
+use super::caller::{Arrival, Stopped};
+use super::context::Ctx;
 use super::downstream::client::{Presence, Sent};
 use super::downstream::http1::Http1;
 use super::downstream::http2::Http2;
@@ -206,7 +207,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
         let client_left = match ctx.arrival() {
-            Some(arrival) => matches!(arrival.refusal, Stopped::ClientGone),
+            Some(arrival) => matches!(arrival.stopped, Stopped::ClientGone),
             // the relay ends it
             None => return,
         };

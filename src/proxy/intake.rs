@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::context::{Arrival, Stopped};
+use super::caller::{Arrival, Stopped};
 use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, content_length};
 use super::downstream::own_error;
 use crate::config::{Client, HttpVersion};
@@ -92,12 +92,12 @@ fn check_h2_target(request: &RequestHeader) -> Result<(), Rejection> {
 
 fn refuse(arrival: &mut Arrival, failure: Failure) -> Box<Error> {
     let status = failure.status;
-    arrival.refusal = Stopped::With(failure);
+    arrival.stopped = Stopped::With(failure);
     Error::new(ErrorType::HTTPStatus(status)).into_down()
 }
 
 fn client_gone(arrival: &mut Arrival) -> Box<Error> {
-    arrival.refusal = Stopped::ClientGone;
+    arrival.stopped = Stopped::ClientGone;
     Error::new(ErrorType::ConnectionClosed).into_down()
 }
 
@@ -177,7 +177,7 @@ pub(super) async fn answer_failure(
     error: &Error,
     arrival: &mut Arrival,
 ) -> FailToProxy {
-    let failure = match &arrival.refusal {
+    let failure = match &arrival.stopped {
         Stopped::With(failure) => Some(failure.clone()),
         Stopped::ClientGone => None,
         Stopped::No if is_client_lost(error) => None,
@@ -185,14 +185,14 @@ pub(super) async fn answer_failure(
     };
     let began = session.response_written().is_some_and(|head| !head.status.is_informational());
     let Some(failure) = failure else {
-        arrival.refusal = Stopped::ClientGone;
+        arrival.stopped = Stopped::ClientGone;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     if began {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     if own_error::send(session, &failure, &arrival.caller.request_id).await.is_err() {
-        arrival.refusal = Stopped::ClientGone;
+        arrival.stopped = Stopped::ClientGone;
     }
     FailToProxy { error_code: failure.status, can_reuse_downstream: false }
 }

@@ -5,6 +5,7 @@
 //! Both run the same [`Journey`](crate::journey::Journey) and seek their node in the same place. Over HTTP/1 a request
 //! that has been read outlives its session: `edge` goes on with what was left in the connection's slot.
 
+mod caller;
 mod context;
 mod downstream;
 mod edge;

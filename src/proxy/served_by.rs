@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::context::Caller;
+use super::caller::Caller;
 use crate::forwarded::X_REQUEST_ID;
 
 /// The request's id, and where the config says so the node and how many were asked.

@@ -124,8 +124,11 @@ fn heads(text: &str) -> Vec<String> {
 fn code(text: &str) -> String {
     let tests = text.match_indices("#[cfg(test)]").find(|(at, mark)| {
         let rest = text[at + mark.len()..].trim_start();
-        rest.trim_start_matches("pub ").starts_with("mod ")
-            && rest.lines().next().is_some_and(|line| line.ends_with('{'))
+        let rest = rest.strip_prefix("pub").map_or(rest, |rest| match rest.strip_prefix('(') {
+            Some(inside) => inside.split_once(')').map_or(inside, |(_, rest)| rest),
+            None => rest,
+        });
+        rest.trim_start().starts_with("mod ") && rest.lines().next().is_some_and(|line| line.ends_with('{'))
     });
     let text = &text[..tests.map_or(text.len(), |(at, _)| at)];
     let mut out = String::with_capacity(text.len());
@@ -166,6 +169,15 @@ fn string(text: &str) -> usize {
         }
     }
     text.len()
+}
+
+#[test]
+fn unit_tests_are_cut_off_whoever_sees_them() {
+    for before in ["", "pub ", "pub(super) ", "pub(crate) "] {
+        let text = format!("use crate::a;\n#[cfg(test)]\n{before}mod tests {{\nuse crate::b;\n}}");
+        let source = Source::new("src/c.rs".into(), &text);
+        assert_eq!(source.uses(), [(1, "a".to_owned())], "{before}");
+    }
 }
 
 #[test]

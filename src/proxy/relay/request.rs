@@ -8,8 +8,9 @@ use http::header::HOST;
 use http::{Method, Version};
 use pingora::http::RequestHeader;
 
-use super::super::context::Caller;
+use super::super::caller::Caller;
 use super::super::finish::LoggedRequest;
+use super::super::upstream::target::path;
 use super::fallback::Fallback;
 use crate::fleet::Member;
 use crate::forwarded::introduction;
@@ -167,15 +168,5 @@ impl NodeHead {
         }
         self.wire.extend_from_slice(b"\r\n");
         &self.wire
-    }
-}
-
-/// The target for the node. Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and
-/// not all do.
-pub(crate) fn path(header: &RequestHeader) -> &[u8] {
-    let raw = header.raw_path();
-    match header.uri.path_and_query() {
-        Some(path) if !raw.starts_with(b"/") && raw.contains(&b':') => path.as_str().as_bytes(),
-        _ => raw,
     }
 }

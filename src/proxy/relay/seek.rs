@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::time::sleep_until;
 
-use super::super::context::Caller;
+use super::super::caller::Caller;
 use super::super::downstream::client::Presence;
 use super::super::gateway::{Gateway, tell};
 use crate::config::HttpVersion;

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::super::relay::request::path;
+use super::super::upstream::target::path;
 use crate::forwarded::{Sender, introduction};
 use crate::http1::HopByHop;
 

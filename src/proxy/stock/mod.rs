@@ -15,7 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::context::{Arrival, Stopped};
+use super::caller::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
@@ -101,7 +101,7 @@ impl Stock {
         }
         self.passed += body.as_ref().map_or(0, |body| body.len() as u64);
         if self.passed > self.arrival.caller.fleet.config.server.client.max_body {
-            self.arrival.refusal = Stopped::With(TOO_LARGE.into());
+            self.arrival.stopped = Stopped::With(TOO_LARGE.into());
             return Err(Error::new(ErrorType::HTTPStatus(TOO_LARGE.status)).into_down());
         }
         Ok(())
@@ -201,7 +201,7 @@ impl Stock {
 
     /// What the client gets, if it can still get something.
     pub fn refuse(&mut self, ending: Ending) {
-        let refusal = &mut self.arrival.refusal;
+        let refusal = &mut self.arrival.stopped;
         match ending {
             Ending::Failed(failure) if matches!(refusal, Stopped::No) => *refusal = Stopped::With(failure),
             Ending::Left => *refusal = Stopped::ClientGone,
@@ -215,7 +215,7 @@ impl Stock {
     }
 
     pub fn failure(&self) -> Option<&Failure> {
-        match &self.arrival.refusal {
+        match &self.arrival.stopped {
             Stopped::With(failure) => Some(failure),
             Stopped::No | Stopped::ClientGone => None,
         }

@@ -3,3 +3,4 @@
 pub(super) mod connections;
 pub(super) mod exchange;
 pub(super) mod switch;
+pub(crate) mod target;

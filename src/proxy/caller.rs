@@ -1,0 +1,49 @@
+//! A request that has come: who asks, since when, and whether it gets any further.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::fleet::Fleet;
+use crate::forwarded::Sender;
+use crate::journey::Failure;
+use crate::live::Share;
+
+/// A request that has come.
+pub struct Arrival {
+    pub caller: Caller,
+    pub stopped: Stopped,
+}
+
+/// Why it gets no further, if it does not.
+#[derive(Debug, Default)]
+pub enum Stopped {
+    #[default]
+    No,
+    /// The client gets this.
+    With(Failure),
+    ClientGone,
+}
+
+/// Who asks, since when, and under which generation.
+pub struct Caller {
+    pub started: Instant,
+    /// Counted as long as this lives.
+    pub under_way: Option<Share>,
+    /// The generation that the request keeps.
+    pub fleet: Arc<Fleet>,
+    pub sender: Option<Sender>,
+    pub request_id: String,
+}
+
+impl Arrival {
+    pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
+        let caller = Caller {
+            started: Instant::now(),
+            under_way: None,
+            fleet,
+            sender: None,
+            request_id: String::new(),
+        };
+        Self { caller, stopped: Stopped::No }
+    }
+}
