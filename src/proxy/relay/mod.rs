@@ -60,19 +60,24 @@ pub(super) async fn serve_http2(
 
 /// One attempt after the other, until the client has an answer or there can be none.
 async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Client) -> Ending {
+    let mut same_node = None;
     loop {
-        let attempt = match find(gateway, request, client).await {
-            Found::Attempt(attempt) => attempt,
-            Found::Give(fallback) => return give(gateway, request, fallback, client).await,
-            Found::Stop(ending) => return ending,
+        let (attempt, fresh) = match same_node.take() {
+            Some(attempt) => (attempt, true),
+            None => match find(gateway, request, client).await {
+                // a node must not see twice what may not be repeated, not even because its connection was stale
+                Found::Attempt(attempt) => (attempt, !request.is_repeatable()),
+                Found::Give(fallback) => return give(gateway, request, fallback, client).await,
+                Found::Stop(ending) => return ending,
+            },
         };
-        match tries(gateway, request, attempt, client).await {
+        match try_node(gateway, request, attempt, fresh, client).await {
             Step::Node(_) => {}
+            Step::Fresh(attempt) => same_node = Some(attempt),
             Step::Continue(body) => request.go_on_with(body),
             Step::Finish(rest) => return last_bytes(client, rest).await,
             Step::Give(fallback) => return give(gateway, request, fallback, client).await,
             Step::Stop(ending) => return ending,
-            Step::Fresh(_) => unreachable!("it has been tried"),
         }
     }
 }
@@ -86,37 +91,27 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
 }
 
-/// Tries one node, once more if only the connection was stale.
-async fn tries(
+/// One attempt, and what follows from it.
+async fn try_node(
     gateway: &Gateway,
     request: &mut Request,
     mut attempt: Attempt,
+    fresh: bool,
     client: &mut impl Client,
 ) -> Step<Fallback> {
-    // a node must not see twice what may not be repeated, not even because its connection was stale
-    let mut fresh = !request.is_repeatable();
-    loop {
-        let node = Arc::clone(attempt.node());
-        let how = once(gateway, request, &mut attempt, fresh, client).await;
-        let step = request.journey.end(attempt, how, Instant::now());
-        tell(&mut request.journey);
-        match step {
-            Step::Fresh(again) => {
-                fresh = true;
-                attempt = again;
-            }
-            Step::Node(why) => {
-                let id = &request.caller.request_id;
-                log::debug!("request {id}: node {}: {}; tries another node", node.name, why.as_str());
-                return Step::Node(why);
-            }
-            step => return step,
-        }
+    let how = exchange(gateway, request, &mut attempt, fresh, client).await;
+    let node = log::log_enabled!(log::Level::Debug).then(|| Arc::clone(attempt.node()));
+    let step = request.journey.end(attempt, how, Instant::now());
+    tell(&mut request.journey);
+    if let (Step::Node(why), Some(node)) = (&step, node) {
+        let id = &request.caller.request_id;
+        log::debug!("request {id}: node {}: {}; another node is tried", node.name, why.as_str());
     }
+    step
 }
 
 /// One exchange with the node, and how it has ended.
-async fn once(
+async fn exchange(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
