@@ -288,22 +288,20 @@ impl World {
         assert!(fit.is_none(), "{status}, though node {fit:?} was fit all the time: {me:?}");
     }
 
-    /// Nobody sleeps while a node of use has had room for some time, or a wake-up was lost. A node that has failed the
-    /// request is of no use while another is left, be it full, or while a response is held back.
+    /// Right after a tick nobody sleeps while a node of use had room at the tick before, or a wake-up was lost. A node that
+    /// has failed the request is of no use while another is left, be it full, or while a response is held back.
     pub(crate) fn nobody_sleeps_on(&self) {
-        let patience = 2.0 * self.plan.tick + 0.2;
-        let now = self.seconds();
+        let before = self.last_tick - 0.001;
         for client in &self.waiting {
             let me = &self.clients[*client];
-            let Some(wait) = me.waits.as_ref().filter(|wait| now - wait.began > patience) else { continue };
+            let Some(wait) = me.waits.as_ref().filter(|wait| wait.began < before) else { continue };
             let is_left =
                 |(node, seen): (usize, &Seen)| !me.seen.contains(&node) && seen.state != NodeState::Ejected;
             let is_left = self.watch.nodes.iter().enumerate().any(is_left);
             let has_room = |node: &usize| {
                 let is_of_use = !me.seen.contains(node) || !me.holds && !is_left;
-                is_of_use
-                    && self.watch.is_fit(*node, now)
-                    && now - self.watch.nodes[*node].last_unfit > patience
+                let is_fit = self.watch.is_fit(*node, before) && self.watch.nodes[*node].last_unfit < before;
+                is_of_use && is_fit
             };
             let node = (0..self.nodes.len()).find(has_room);
             assert!(

@@ -131,6 +131,7 @@ pub(crate) struct World {
     last_entry: u64,
     base: Instant,
     micros: u64,
+    pub(crate) last_tick: f64,
 }
 
 impl World {
@@ -154,6 +155,7 @@ impl World {
             last_entry: 0,
             base,
             micros: 0,
+            last_tick: 0.0,
             plan,
         };
         for client in 0..world.clients.len() {
@@ -285,6 +287,7 @@ impl World {
         self.go_elsewhere();
         self.nobody_hangs();
         self.nobody_sleeps_on();
+        self.last_tick = self.seconds();
         for question in self.pool.questions(now) {
             self.put(question);
         }
