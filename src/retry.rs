@@ -224,6 +224,7 @@ mod tests {
             body_limit: 0,
             body_total: 0,
             methods: ["POST".to_owned()].into(),
+            paths: Vec::new(),
             resume: false,
             resume_max: 1,
             resume_text_max: 0,

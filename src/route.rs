@@ -17,7 +17,7 @@ pub fn not_served() -> Failure {
 
 /// Whether a node of this pool may see such a request twice.
 pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
-    let is_allowed = classify::is_repeatable(method, path, &member.conf.retry.methods);
+    let is_allowed = classify::is_repeatable(method, path, &member.conf.retry.methods, &member.conf.retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 

@@ -3,10 +3,16 @@
 //! Load is not failure: 503 and 429 mean "full" or "loading" and never eject. 501, 505 and the other 4xx are
 //! answers about the request. What is left of the 5xx says that the node is broken.
 
+mod choices;
+pub mod dialect;
+pub mod own_errors;
 mod path;
 pub mod stream;
+mod whole;
+pub mod words;
 
 pub use path::is_repeatable;
+pub use whole::{completion_tokens, whole_answer};
 
 use std::time::Duration;
 
@@ -15,7 +21,7 @@ use crate::outcome::Outcome;
 /// What a response head with this status code amounts to. `listed` says that `retry.on` names the code.
 pub fn status(code: u16, listed: bool) -> Outcome {
     match code {
-        503 | 429 => Outcome::Busy,
+        429 | 503 | 529 => Outcome::Busy,
         500 | 502 | 504 => Outcome::Http5xx,
         500..=599 if listed => Outcome::Http5xx,
         _ => Outcome::Ok,
@@ -37,7 +43,7 @@ mod tests {
     fn every_status_code_has_its_outcome() {
         for code in 100..600 {
             let want = match code {
-                429 | 503 => Outcome::Busy,
+                429 | 503 | 529 => Outcome::Busy,
                 500 | 502 | 504 => Outcome::Http5xx,
                 _ => Outcome::Ok,
             };

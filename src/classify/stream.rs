@@ -1,4 +1,4 @@
-//! What a stream of server-sent events says about its own end, while it passes by.
+//! A stream's own account of how it goes: events, errors, and whether it is whole, while it passes by.
 //!
 //! A status code is sent before the first token, so that what goes wrong later is only in the stream: vLLM's dead engine
 //! says `data: {"error": ...}` and then, all the same, `data: [DONE]`; one that was told to stop says
@@ -7,90 +7,104 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, FinderRev};
+use memchr::memmem::Finder;
+use serde_json::Value;
 
+use super::choices::Choices;
+use super::dialect::{Dialect, End, Frames, OTHER};
+use super::words::{self, Meaning};
 use crate::outcome::Outcome;
 
 /// Longest line that is looked into, in bytes; of a longer one it is only known that it came.
 const LINE_MAX: usize = 64 * 1024;
 
-/// Made once: that costs more than to look through an event.
-static TOKENS: LazyLock<[FinderRev<'static>; 2]> =
-    LazyLock::new(|| ["\"completion_tokens\"", "\"output_tokens\""].map(FinderRev::new));
+/// Built once: building a finder costs more than searching an event.
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
-static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
+static STOP_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stop_reason\""));
 
-/// What the first event of a stream was.
+/// An error that a stream has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub meaning: Meaning,
+    /// Its status code, if it has one.
+    pub code: Option<u16>,
+}
+
+/// The first event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
     /// A token, or whatever else is no error.
     Good,
-    /// An error, with its code if it has one.
-    Error(Option<u16>),
+    Error(Told),
 }
 
-/// What has been seen so far.
+/// All that has been seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The first event, once it is complete.
     pub first: Option<First>,
-    /// Events with data, `[DONE]` not counted.
+    /// Events with data; `[DONE]` and pings not counted.
     pub events: u64,
-    /// An error event came, with its code if it had one.
-    pub error: Option<Option<u16>>,
-    /// The engine was told to stop (`finish_reason: "abort"`).
+    pub error: Option<Told>,
+    /// The engine was told to stop: `finish_reason: "abort"`, or Anthropic's `stop_reason: null` at the end.
     pub aborted: bool,
-    /// A choice has come to its end (`finish_reason` with a value).
-    pub finished: bool,
-    /// A choice said that it has not come to its end yet (`finish_reason: null`).
-    pub unfinished: bool,
-    /// An event was too long to be looked into: it may have been the last of its choice.
-    pub unread: bool,
+    pub choices: Choices,
+    /// The dialect's own end came.
+    pub ended: bool,
     /// `[DONE]` came.
     pub done: bool,
-}
-
-/// What an error event at the beginning of a stream amounts to: SGLang says "full" this way.
-pub fn error_event(code: Option<u16>) -> Outcome {
-    match code {
-        Some(429 | 503) => Outcome::Busy,
-        Some(400..=499) => Outcome::Ok,
-        _ => Outcome::EngineError,
-    }
-}
-
-/// What is wrong with a stream, as far as it has come. `ended`: nothing comes any more; `wants_done`: one that ends
-/// well says `[DONE]`.
-pub fn trouble(seen: &Seen, ended: bool, wants_done: bool) -> Option<Outcome> {
-    match seen.error {
-        Some(code) if error_event(code) != Outcome::Ok => Some(Outcome::EngineError),
-        Some(_) => None,
-        None if seen.aborted => Some(Outcome::Aborted),
-        // llama-cpp-python says so when another request takes the model away from this one
-        None if seen.done && seen.unfinished && !seen.finished && !seen.unread => Some(Outcome::Truncated),
-        None if ended && wants_done && !seen.done => Some(Outcome::Truncated),
-        None => None,
-    }
-}
-
-/// Whether a stream from this path (without its query) ends with `[DONE]`: OpenAI's older two do.
-pub fn wants_done(path: &str) -> bool {
-    matches!(path, "/v1/chat/completions" | "/v1/completions" | "/chat/completions")
+    /// An event was too long to be looked into: it may have been the last.
+    pub unread: bool,
 }
 
 /// Watches one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watcher {
+    dialect: &'static Dialect,
     /// The beginning of the line under way, if a chunk ended within it.
     line: Vec<u8>,
     /// The line under way is too long to be looked into.
     overlong: bool,
+    kind: Kind,
+    /// The last `message_delta` of an answer told no `stop_reason`.
+    lacks_reason: bool,
     seen: Seen,
 }
 
+/// The `event:` line of the event under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    None,
+    /// Says that the engine's server is there, which it is while the engine hangs.
+    Ping,
+    End,
+    Other,
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        Self::new(&OTHER)
+    }
+}
+
 impl Watcher {
+    pub fn new(dialect: &'static Dialect) -> Self {
+        let (kind, seen) = (Kind::None, Seen::default());
+        Self { dialect, line: Vec::new(), overlong: false, kind, lacks_reason: false, seen }
+    }
+
+    pub fn dialect(&self) -> &'static Dialect {
+        self.dialect
+    }
+
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// Forgets what it has seen.
+    pub fn restart(&mut self) {
+        *self = Self::new(self.dialect);
     }
 
     /// Looks at the next bytes of the stream, however they were split.
@@ -101,14 +115,23 @@ impl Watcher {
                 self.judge(line);
             } else {
                 self.hold(line);
-                let whole = std::mem::take(&mut self.line);
-                if !std::mem::take(&mut self.overlong) {
-                    self.judge(&whole);
-                }
+                self.judge_held();
             }
             chunk = rest;
         }
         self.hold(chunk);
+    }
+
+    /// The body has ended, and with it its last line.
+    pub fn finish(&mut self) {
+        self.judge_held();
+    }
+
+    fn judge_held(&mut self) {
+        let whole = std::mem::take(&mut self.line);
+        if !std::mem::take(&mut self.overlong) {
+            self.judge(&whole);
+        }
     }
 
     fn hold(&mut self, part: &[u8]) {
@@ -127,7 +150,7 @@ impl Watcher {
 
     /// An event all the same: a stream of nothing else is not silent.
     fn note_overlong(&mut self, line: &[u8]) {
-        if line.starts_with(DATA) {
+        if self.dialect.frames == Frames::Lines || line.starts_with(DATA) {
             self.seen.events += 1;
             self.seen.unread = true;
             self.seen.first.get_or_insert(First::Good);
@@ -139,76 +162,125 @@ impl Watcher {
         if line.len() > LINE_MAX {
             return self.note_overlong(line);
         }
-        // llama.cpp has said `error: {...}` where others say `data: {"error": ...}`
-        let (data, bare) = match (field(line, b"data"), field(line, b"error")) {
-            (Some(data), _) => (data, false),
-            (None, Some(error)) => (error, true),
-            (None, None) => return,
-        };
-        if data == b"[DONE]" {
+        if self.dialect.frames == Frames::Lines {
+            return if line.trim_ascii().is_empty() { () } else { self.data(line, false) };
+        }
+        match line.first() {
+            None => self.kind = Kind::None,
+            Some(b'd') => {
+                if let Some(data) = field(line, b"data") {
+                    self.data(data, false);
+                }
+            }
+            Some(b'e') => {
+                if let Some(kind) = field(line, b"event") {
+                    self.kind = self.kind_of(kind.trim_ascii());
+                } else if let Some(error) = field(line, b"error") {
+                    // llama.cpp has said `error: {...}` where others say `data: {"error": ...}`
+                    self.data(error, true);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn kind_of(&self, kind: &[u8]) -> Kind {
+        match self.dialect.end {
+            _ if kind == b"ping" => Kind::Ping,
+            End::Types(types) if types.iter().any(|end| end.as_bytes() == kind) => Kind::End,
+            _ => Kind::Other,
+        }
+    }
+
+    fn data(&mut self, data: &[u8], is_bare_error: bool) {
+        if data.trim_ascii() == b"[DONE]" {
             self.seen.done = true;
             return;
         }
+        if self.kind == Kind::Ping {
+            return;
+        }
+        let error = error_of(data, is_bare_error);
+        if error.is_none() && self.is_ping(data) {
+            return;
+        }
         self.seen.events += 1;
-        let error = error_of(data, bare);
-        if let Some(code) = error {
-            self.seen.error.get_or_insert(code);
+        if error.is_some() {
+            self.seen.error = self.seen.error.or(error);
         } else {
-            self.note_finish(data);
+            self.note_end(data);
         }
         self.seen.first.get_or_insert(error.map_or(First::Good, First::Error));
     }
 
-    fn note_finish(&mut self, data: &[u8]) {
-        match finish_reason(data) {
-            Some(Finish::Not) => self.seen.unfinished = true,
-            Some(Finish::With(reason)) => {
-                self.seen.finished = true;
-                self.seen.aborted |= reason.starts_with(ABORT);
+    /// A ping without an `event:` line.
+    fn is_ping(&self, data: &[u8]) -> bool {
+        matches!(self.dialect.end, End::Types(_)) && data.len() < 64 && member(data, "\"type\"", "\"ping\"")
+    }
+
+    fn note_end(&mut self, data: &[u8]) {
+        match self.dialect.end {
+            End::Choices => self.seen.aborted |= self.seen.choices.note(data),
+            End::Types(types) => {
+                self.note_stop_reason(data);
+                let is_end = match self.kind {
+                    Kind::End => true,
+                    Kind::None => types.iter().any(|end| has_type(data, end)),
+                    Kind::Ping | Kind::Other => false,
+                };
+                self.seen.ended |= is_end;
+                self.seen.aborted |= is_end && self.lacks_reason;
             }
-            None => {}
+            End::Members(members) => {
+                self.seen.ended |= members.iter().any(|(name, value)| member(data, name, value));
+            }
+            End::Message => {}
+        }
+    }
+
+    /// Anthropic's last `message_delta` says why the answer ended. vLLM 0.32 that is being stopped says `null`.
+    fn note_stop_reason(&mut self, data: &[u8]) {
+        let Some(at) = STOP_REASON.find(data) else { return };
+        if has_type(data, "message_delta") {
+            self.lacks_reason = value_begins(&data[at + STOP_REASON.needle().len()..], b"null");
         }
     }
 }
 
-const DATA: &[u8] = b"data:";
-const ABORT: &[u8] = b"abort\"";
+impl Seen {
+    /// What is wrong with the stream, as far as it has come. `is_over`: its HTTP message is complete.
+    pub fn trouble(&self, dialect: &Dialect, is_over: bool) -> Option<Outcome> {
+        match self.error {
+            Some(told) if told.meaning == Meaning::Mistake => None,
+            Some(told) => Some(told.meaning.outcome()),
+            None if self.aborted => Some(Outcome::Aborted),
+            None if is_over && !self.is_whole(dialect) => Some(Outcome::Truncated),
+            None => None,
+        }
+    }
 
-/// The value of `finish_reason`.
-enum Finish<'a> {
-    /// `null`
-    Not,
-    /// A text; what follows its first quote.
-    With(&'a [u8]),
-}
+    /// Whether nothing is missing, if the HTTP message is complete: a finish reason is an end too, and so is `[DONE]`.
+    fn is_whole(&self, dialect: &Dialect) -> bool {
+        match dialect.end {
+            End::Choices => self.done || self.unread || self.choices.are_finished(),
+            End::Types(_) | End::Members(_) => self.ended || self.done || self.unread,
+            End::Message => true,
+        }
+    }
 
-/// The finish reason, if there is one. Within a text the quotes of its name would be escaped.
-fn finish_reason(data: &[u8]) -> Option<Finish<'_>> {
-    let value = data[FINISH_REASON.find(data)? + FINISH_REASON.needle().len()..].trim_ascii_start();
-    let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
-    match value.strip_prefix(b"\"") {
-        Some(reason) => Some(Finish::With(reason)),
-        None => value.starts_with(b"null").then_some(Finish::Not),
+    /// `[DONE]` came, though no choice has said that it is finished: some engines always do so, and llama-cpp-python does
+    /// when another request takes the model away from this one. Only the end of the HTTP message tells them apart.
+    pub fn is_doubtful(&self) -> bool {
+        self.done && self.error.is_none() && !self.unread && self.choices.are_unfinished()
+    }
+
+    /// Whether the stream says that it is over.
+    pub fn says_end(&self) -> bool {
+        self.done || self.ended
     }
 }
 
-/// What a whole answer amounts to, that was held until its end: the engine may have been told to stop in the middle.
-pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
-    let aborted = || matches!(finish_reason(body), Some(Finish::With(reason)) if reason.starts_with(ABORT));
-    if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
-}
-
-/// How many tokens a whole answer says that it has, under OpenAI's older name or its newer one. The last is that of the
-/// answer as a whole; within a text the quotes would be escaped.
-pub fn completion_tokens(body: &[u8]) -> Option<u64> {
-    let told = |name: &FinderRev<'_>| {
-        let value = body[name.rfind(body)? + name.needle().len()..].trim_ascii_start();
-        let value = value.strip_prefix(b":")?.trim_ascii_start();
-        let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
-    };
-    told(&TOKENS[0]).or_else(|| told(&TOKENS[1]))
-}
+const DATA: &[u8] = b"data:";
 
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -216,197 +288,58 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// The code of an error event, if the event is one: `{"error": {...}}` at the top level, or the bare error object.
-fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
+/// Whether a member of this name (with its quotes) has a value that begins so. Within a text the quotes would be escaped.
+fn member(data: &[u8], name: &str, value: &str) -> bool {
+    let mut rest = data;
+    while let Some(at) = memchr::memmem::find(rest, name.as_bytes()) {
+        rest = &rest[at + name.len()..];
+        if value_begins(rest, value.as_bytes()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Behind a member's name.
+fn value_begins(rest: &[u8], value: &[u8]) -> bool {
+    let rest = rest.trim_ascii_start();
+    rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value))
+}
+
+/// Whether `"type"` is this.
+fn has_type(data: &[u8], kind: &str) -> bool {
+    let mut rest = data;
+    while let Some(at) = memchr::memmem::find(rest, b"\"type\"") {
+        rest = &rest[at + b"\"type\"".len()..];
+        let value = rest.trim_ascii_start().strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+        if value.strip_prefix(b"\"").and_then(|value| value.strip_prefix(kind.as_bytes())).is_some_and(|rest| rest.starts_with(b"\"")) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The error that an event tells, if it is one: `{"error": ...}` at the top level, the bare error object, or a flat one of
+/// type `error` (OpenAI's Responses).
+fn error_of(data: &[u8], is_bare: bool) -> Option<Told> {
     // a cheap look first: tokens are many and errors few
-    if !bare && ERROR.find(data).is_none() {
+    if !is_bare && ERROR.find(data).is_none() {
         return None;
     }
-    #[derive(serde::Deserialize)]
-    struct Event {
-        error: Option<serde_json::Value>,
-    }
-    let error = if bare {
-        serde_json::from_slice(data).unwrap_or(serde_json::Value::Bool(true))
-    } else {
-        serde_json::from_slice::<Event>(data).ok()?.error?
+    let event: Value = match serde_json::from_slice(data) {
+        Ok(event) => event,
+        Err(_) if is_bare => Value::Bool(true),
+        Err(_) => return None,
     };
-    if error.is_null() {
-        return None;
-    }
-    let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-    // OpenAI has words for codes; engines that have no number use them, or the names of Python's exceptions
-    let is_clients = || {
-        let words = ["type", "code"].into_iter().filter_map(|key| error.get(key)?.as_str());
-        words.into_iter().any(|word| word.starts_with("invalid_request") || word.starts_with("BadRequest"))
+    let is_flat = event.get("type").and_then(Value::as_str) == Some("error");
+    let error = match event.get("error") {
+        Some(Value::Null) | None if is_bare || is_flat => &event,
+        Some(Value::Null) | None => return None,
+        Some(error) => error,
     };
-    Some(code.and_then(|code| u16::try_from(code).ok()).or_else(|| is_clients().then_some(400)))
+    let code = words::number(error).or_else(|| words::number(&event));
+    Some(Told { meaning: Meaning::of(error, &event), code })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn watch(parts: &[&[u8]]) -> Seen {
-        let mut watcher = Watcher::default();
-        parts.iter().for_each(|part| watcher.look(part));
-        *watcher.seen()
-    }
-
-    const TOKEN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
-    const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
-    const ABORT: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\": \"abort\"}]}\r\n\r\n";
-    const DEAD: &str = "data: {\"error\": {\"message\": \"EngineCore\", \"code\": 500}}\n\n";
-    const FULL: &str = "data: {\"error\":{\"message\":\"The request queue is full.\",\"code\":\"503\"}}\n\n";
-    const QUOTED: &str =
-        "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"error\\\": no\"}}],\"error\":null}\n\n";
-    const DONE: &str = "data: [DONE]\n\n";
-    const COMMENT: &str = ": ping\nevent: message\nid: 7\n\n";
-    const BARE: &str = "error: {\"code\":400,\"message\":\"bad\"}\n\n";
-
-    #[test]
-    fn what_streams_say_of_their_end() {
-        let good = Seen { first: Some(First::Good), unfinished: true, ..Seen::default() };
-        let table: [(&[&str], Seen); 9] = [
-            (&[COMMENT], Seen::default()),
-            (&[TOKEN], Seen { events: 1, ..good }),
-            (&[TOKEN, STOP, DONE], Seen { events: 2, finished: true, done: true, ..good }),
-            (&[TOKEN, ABORT, DONE], Seen { events: 2, finished: true, aborted: true, done: true, ..good }),
-            (&[TOKEN, DEAD, DONE], Seen { events: 2, error: Some(Some(500)), done: true, ..good }),
-            (&[TOKEN, TOKEN], Seen { events: 2, ..good }),
-            (&[QUOTED], Seen { events: 1, unfinished: false, ..good }),
-            (
-                &[FULL],
-                Seen {
-                    first: Some(First::Error(Some(503))),
-                    events: 1,
-                    error: Some(Some(503)),
-                    ..Seen::default()
-                },
-            ),
-            (
-                &[BARE],
-                Seen {
-                    first: Some(First::Error(Some(400))),
-                    events: 1,
-                    error: Some(Some(400)),
-                    ..Seen::default()
-                },
-            ),
-        ];
-        for (events, want) in table {
-            assert_eq!(watch(&[events.concat().as_bytes()]), want, "{events:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_without_a_number_is_the_clients_if_its_type_says_so() {
-        let error = |text: &str| watch(&[format!("data: {{\"error\":{text}}}\n\n").as_bytes()]).error;
-        assert_eq!(error(r#"{"type":"invalid_request_error","code":null}"#), Some(Some(400)));
-        assert_eq!(error(r#"{"type":"BadRequestError"}"#), Some(Some(400)));
-        assert_eq!(error(r#"{"type":"server_error"}"#), Some(None));
-        assert_eq!(error(r#""out of memory""#), Some(None));
-    }
-
-    #[test]
-    fn a_whole_answer_may_have_been_cut_off_too() {
-        let aborted = br#"{"choices":[{"message":{"content":"a"},"finish_reason": "abort"}]}"#;
-        let quoted =
-            br#"{"choices":[{"message":{"content":"\"finish_reason\":\"abort\""},"finish_reason":"stop"}]}"#;
-        assert_eq!(whole_answer("/v1/chat/completions", aborted), Outcome::Aborted);
-        assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
-        assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
-    }
-
-    #[test]
-    fn a_whole_answer_tells_its_tokens() {
-        let table: [(&str, Option<u64>); 6] = [
-            (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
-            (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
-            (r#"{"usage":{"input_tokens":9,"output_tokens":3}}"#, Some(3)),
-            (r#"{"text":"\"completion_tokens\":9"}"#, None),
-            (r#"{"usage":{"completion_tokens":null}}"#, None),
-            (r#"{"completion_tokens"#, None),
-        ];
-        for (body, want) in table {
-            assert_eq!(completion_tokens(body.as_bytes()), want, "{body}");
-        }
-    }
-
-    #[test]
-    fn a_line_beyond_the_bound_passes_unseen_and_the_next_one_is_seen() {
-        let long = format!("data: {{\"error\":{{\"pad\":\"{}\"}}}}\n\n", "x".repeat(2 * LINE_MAX));
-        for size in [1, 1000, long.len()] {
-            let mut watcher = Watcher::default();
-            long.as_bytes().chunks(size).for_each(|part| watcher.look(part));
-            assert!(watcher.line.len() <= LINE_MAX);
-            watcher.look(DONE.as_bytes());
-            assert!(watcher.seen().done);
-        }
-    }
-
-    #[test]
-    fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
-        // a whole tool call in the event that ends the stream
-        let pad = "x".repeat(2 * LINE_MAX);
-        let last = format!(
-            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n"
-        );
-        let whole = [TOKEN, &last, DONE].concat();
-        for size in [1, 1000, whole.len()] {
-            let parts: Vec<_> = whole.as_bytes().chunks(size).collect();
-            let seen = watch(&parts);
-            assert_eq!((seen.events, trouble(&seen, true, true)), (2, None), "{size}");
-        }
-        assert_eq!(watch(&[last.as_bytes()]).first, Some(First::Good));
-        assert_eq!(watch(&[format!(": {pad}\n\n").as_bytes()]), Seen::default(), "a comment");
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_stream() {
-        let table: [(&[&str], bool, Option<Outcome>); 10] = [
-            (&[TOKEN, DONE], false, Some(Outcome::Truncated)),
-            (&[QUOTED, DONE], true, None),
-            (&[TOKEN], false, None),
-            (&[TOKEN], true, Some(Outcome::Truncated)),
-            (&[], true, Some(Outcome::Truncated)),
-            (&[TOKEN, STOP, DONE], true, None),
-            (&[TOKEN, DEAD], false, Some(Outcome::EngineError)),
-            (&[TOKEN, DEAD, DONE], true, Some(Outcome::EngineError)),
-            (&[TOKEN, ABORT, DONE], true, Some(Outcome::Aborted)),
-            (&[BARE], true, None),
-        ];
-        for (events, ended, want) in table {
-            let seen = watch(&[events.concat().as_bytes()]);
-            assert_eq!(trouble(&seen, ended, true), want, "{events:?}");
-        }
-        assert_eq!(trouble(&watch(&[TOKEN.as_bytes()]), true, false), None, "a path that knows no [DONE]");
-        let codes = [Some(503), Some(429), Some(500), None, Some(400)];
-        let outcomes = codes.map(error_event);
-        use Outcome::{Busy, EngineError, Ok};
-        assert_eq!(outcomes, [Busy, Busy, EngineError, EngineError, Ok]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same_verdict(
-            picks in prop::collection::vec(0..8_usize, 1..8),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-        ) {
-            let samples = [TOKEN, STOP, ABORT, DEAD, FULL, QUOTED, DONE, COMMENT];
-            let text: String = picks.iter().map(|pick| samples[*pick]).collect();
-            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
-            cuts.extend([0, text.len()]);
-            cuts.sort_unstable();
-            let parts: Vec<_> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(watch(&parts), watch(&[text.as_bytes()]));
-        }
-
-        #[test]
-        fn nothing_makes_it_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..16)) {
-            let parts: Vec<_> = chunks.iter().map(Vec::as_slice).collect();
-            watch(&parts);
-        }
-    }
-}
+mod tests;

@@ -216,6 +216,8 @@ pub struct Retry {
     /// Methods that may be repeated on the generation paths, in capitals; default POST. Other paths
     /// follow HTTP's rule.
     pub methods: BTreeSet<String>,
+    /// Endings of further paths on which those methods may be repeated; at most 64, default none.
+    pub paths: Vec<String>,
     /// Whether a stream that broke after it had begun goes on at another node; default off.
     pub resume: bool,
     /// Most times that one stream is continued; 1 to 16, default 1.

@@ -227,10 +227,18 @@ pub(super) fn retry(s: &mut Section) -> Retry {
         body_limit,
         body_total,
         methods: methods.into_iter().map(str::to_owned).collect(),
+        paths: s.list("paths", 0..=PATHS_MAX, path_ending).unwrap_or_default(),
         resume: s.get("resume", false, switch),
         resume_max: s.get("resume_max", 1, integer(1..=16)),
         resume_text_max: s.get("resume_text_max", 1 << 20, size(1 << 10..=64 << 20)),
     }
+}
+
+/// Most entries of `retry.paths`.
+const PATHS_MAX: usize = 64;
+
+fn path_ending(raw: &Raw) -> Result<String, String> {
+    Ok(check_path(raw)?.trim_end_matches('/').to_owned())
 }
 
 fn retry_on(listed: Vec<RetryWhen>) -> RetryOn {

@@ -158,6 +158,9 @@ impl<H> Journey<H> {
         closing_event: Bytes,
         now: Instant,
     ) -> Step<H> {
+        if outcome == Outcome::Busy {
+            attempt.lease.busy(None, now);
+        }
         self.settle(attempt, outcome, now);
         let why = match &mut self.client {
             ClientHas::Nothing | ClientHas::Part(Continuity::Never) => None,

@@ -10,7 +10,7 @@ use pingora_proxy::{FailToProxy, Session};
 
 use super::caller::{Arrival, Stopped};
 use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, content_length};
-use super::downstream::own_error;
+use super::downstream::own_error::{self, Form, OwnError};
 use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
 use crate::forwarded::{Sender, request_id};
@@ -191,7 +191,9 @@ pub(super) async fn answer_failure(
     if began {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
-    if own_error::send(session, &failure, &arrival.caller.request_id).await.is_err() {
+    let form = Form::of(session.req_header());
+    let error = OwnError { failure: &failure, request_id: &arrival.caller.request_id, form };
+    if own_error::send(session, &error).await.is_err() {
         arrival.stopped = Stopped::ClientGone;
     }
     FailToProxy { error_code: failure.status, can_reuse_downstream: false }

@@ -1,5 +1,7 @@
 //! OpenAI's two generation APIs.
 
+use crate::classify::dialect::Dialect;
+
 /// Which of OpenAI's two generation APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -10,9 +12,9 @@ pub enum Kind {
 impl Kind {
     /// Of a path without its query.
     pub fn of(path: &str) -> Option<Self> {
-        match path {
-            "/v1/chat/completions" | "/chat/completions" => Some(Self::Chat),
-            "/v1/completions" => Some(Self::Completion),
+        match Dialect::of(path)?.name {
+            "chat" => Some(Self::Chat),
+            "completions" => Some(Self::Completion),
             _ => None,
         }
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::own_error::OwnError;
 use crate::http1::ResponseHead;
-use crate::journey::Failure;
 
 /// Who may leave while something is done for them.
 pub(crate) trait Presence {
@@ -23,11 +23,7 @@ pub(crate) trait Client: Presence + Send {
     /// Sends these bytes, which may be none at the end. Not to be called again before it has returned.
     fn write(&mut self, chunk: Bytes, ended: bool) -> impl Future<Output = Result<(), Unwritten>> + Send;
     /// Sends an answer of the gateway's own, where nothing else was sent.
-    fn refuse(
-        &mut self,
-        failure: &Failure,
-        request_id: &str,
-    ) -> impl Future<Output = Result<(), Unwritten>> + Send;
+    fn refuse(&mut self, error: &OwnError<'_>) -> impl Future<Output = Result<(), Unwritten>> + Send;
     /// What has gone out so far.
     fn sent(&self) -> Sent;
 }

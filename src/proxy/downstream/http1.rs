@@ -9,10 +9,9 @@ use pingora::protocols::http::date::get_cached_date;
 
 use super::super::limit::within;
 use super::client::{Client, Presence, Sent, Start, Unwritten};
-use super::own_error;
+use super::own_error::{self, OwnError};
 use super::wire::Wire;
 use crate::http1::{Coding, LAST_CHUNK, ReplyTo, SIZE_LINE_MAX, size_line, write_response};
-use crate::journey::Failure;
 
 pub(crate) struct Http1 {
     wire: Wire,
@@ -80,13 +79,13 @@ impl Client for Http1 {
         self.send(b"", &chunk, ended).await
     }
 
-    async fn refuse(&mut self, failure: &Failure, request_id: &str) -> Result<(), Unwritten> {
-        let body = own_error::body(failure);
+    async fn refuse(&mut self, error: &OwnError<'_>) -> Result<(), Unwritten> {
+        let body = own_error::body(error);
         let date = get_cached_date();
         let date = date.to_str().unwrap_or_default();
-        let head = own_error::http1_head(failure, request_id, body.len(), date);
+        let head = own_error::http1_head(error, body.len(), date);
         (self.coding, self.keeps) = (Coding::Plain, false);
-        self.sent.status = Some(failure.status);
+        self.sent.status = Some(error.failure.status);
         let body = if self.asked.is_head { Bytes::new() } else { body };
         self.send(&head, &body, true).await
     }

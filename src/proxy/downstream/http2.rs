@@ -8,9 +8,8 @@ use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 
 use super::client::{Client, Presence, Sent, Start, Unwritten};
-use super::own_error;
+use super::own_error::{self, OwnError};
 use crate::http1::HopByHop;
-use crate::journey::Failure;
 
 pub(crate) struct Http2<'a> {
     session: &'a mut Session,
@@ -56,9 +55,9 @@ impl Client for Http2<'_> {
         self.tasks(vec![HttpTask::Body(Some(chunk), ended)], bytes).await
     }
 
-    async fn refuse(&mut self, failure: &Failure, request_id: &str) -> Result<(), Unwritten> {
-        self.sent.status = Some(failure.status);
-        let sent = own_error::send(self.session, failure, request_id).await;
+    async fn refuse(&mut self, error: &OwnError<'_>) -> Result<(), Unwritten> {
+        self.sent.status = Some(error.failure.status);
+        let sent = own_error::send(self.session, error).await;
         self.sent.bytes = self.session.body_bytes_sent() as u64;
         sent.map_err(|_| Unwritten::ClientLeft)
     }

@@ -1,12 +1,13 @@
-//! Answers of the gateway's own, in the shape that OpenAI's clients turn into their exceptions.
+//! Answers of the gateway's own, in the form that the clients of a dialect turn into their exceptions.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header};
 use pingora::Result;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use serde_json::json;
 
+use crate::classify::dialect::{Dialect, Shape};
+use crate::classify::own_errors;
 use crate::forwarded::X_REQUEST_ID;
 use crate::http1::{Rejection, put_field};
 use crate::journey::Failure;
@@ -19,26 +20,39 @@ impl From<Rejection> for Failure {
     }
 }
 
-fn kind(status: u16) -> &'static str {
-    match status {
-        400..=428 | 431 => "invalid_request_error",
-        429 => "rate_limit_error",
-        _ => "upstream_error",
+/// An answer of the gateway's own, and what its form depends on of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnError<'a> {
+    pub(crate) failure: &'a Failure,
+    pub(crate) request_id: &'a str,
+    pub(crate) form: Form,
+}
+
+/// The form of the gateway's own errors for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    shape: Shape,
+    /// It comes from a page of another origin: without leave, a browser hides the error from the page.
+    is_cross_origin: bool,
+}
+
+impl Form {
+    pub(crate) fn of(request: &RequestHeader) -> Self {
+        let shape = Dialect::of(request.uri.path()).map_or(Shape::OpenAi, |dialect| dialect.shape);
+        Self { shape, is_cross_origin: request.headers.contains_key(header::ORIGIN) }
     }
 }
 
-pub(crate) fn body(failure: &Failure) -> Bytes {
-    let error = json!({ "error": {
-        "message": failure.message, "type": kind(failure.status), "param": null, "code": failure.status,
-    } });
-    error.to_string().into()
+pub(crate) fn body(error: &OwnError<'_>) -> Bytes {
+    own_errors::body(error.form.shape, error.failure.status, &error.failure.message).into()
 }
 
 /// The head for an HTTP/1 client, whose connection is closed afterwards.
-pub(crate) fn http1_head(failure: &Failure, request_id: &str, length: usize, date: &str) -> Vec<u8> {
+pub(crate) fn http1_head(error: &OwnError<'_>, length: usize, date: &str) -> Vec<u8> {
+    let failure = error.failure;
     let reason = StatusCode::from_u16(failure.status).ok().and_then(|status| status.canonical_reason());
     let mut out = format!("HTTP/1.1 {} {}\r\n", failure.status, reason.unwrap_or_default()).into_bytes();
-    fields(failure, request_id, length, |name, value| {
+    fields(error, length, |name, value| {
         put_field(&mut out, name.as_bytes(), value.as_bytes());
         Ok(())
     })
@@ -49,23 +63,25 @@ pub(crate) fn http1_head(failure: &Failure, request_id: &str, length: usize, dat
 }
 
 fn fields(
-    failure: &Failure,
-    request_id: &str,
+    error: &OwnError<'_>,
     length: usize,
     mut put: impl FnMut(&'static str, &str) -> Result<()>,
 ) -> Result<()> {
     put("Content-Type", JSON)?;
     put("Content-Length", &length.to_string())?;
-    if !request_id.is_empty() {
-        put(X_REQUEST_ID, request_id)?;
+    if !error.request_id.is_empty() {
+        put(X_REQUEST_ID, error.request_id)?;
     }
-    failure.retry_after.map_or(Ok(()), |seconds| put("Retry-After", &seconds.to_string()))
+    if error.form.is_cross_origin {
+        put("Access-Control-Allow-Origin", "*")?;
+    }
+    error.failure.retry_after.map_or(Ok(()), |seconds| put("Retry-After", &seconds.to_string()))
 }
 
 /// Sends a failure through a session, and closes the connection afterwards.
-pub(crate) async fn send(session: &mut Session, failure: &Failure, request_id: &str) -> Result<()> {
-    let body = body(failure);
-    let mut header = ResponseHeader::build(failure.status, Some(5))?;
-    fields(failure, request_id, body.len(), |name, value| header.insert_header(name, value))?;
+pub(crate) async fn send(session: &mut Session, error: &OwnError<'_>) -> Result<()> {
+    let body = body(error);
+    let mut header = ResponseHeader::build(error.failure.status, Some(6))?;
+    fields(error, body.len(), |name, value| header.insert_header(name, value))?;
     session.as_downstream_mut().write_error_response(header, body).await
 }

@@ -10,7 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::classify::stream::{First, Seen, Watcher, error_event, trouble, wants_done};
+use crate::classify::dialect::{Dialect, Frames, OTHER};
+use crate::classify::own_errors;
+use crate::classify::stream::{First, Watcher};
+use crate::classify::words::Meaning;
 use crate::http1::{Joined, ResponseHead};
 use crate::outcome::Outcome;
 use crate::resume::{NotResumable, Splitter, Transcript};
@@ -24,7 +27,8 @@ const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
 /// Watches one stream.
 pub(crate) struct Watch {
     watcher: Watcher,
-    wants_done: bool,
+    /// A `[DONE]`, and what followed it, until the end of the message tells whether it is one.
+    held: Bytes,
     /// What is left of the length that the client was told, in bytes.
     room: Option<u64>,
     splitter: Splitter,
@@ -50,11 +54,20 @@ impl Watch {
     /// For a response that is a stream of events; nothing else is looked into.
     pub(crate) fn of(head: &ResponseHead, path: &str) -> Option<Self> {
         let kind = head.fields.get("content-type")?;
-        let events = kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
-        let is_readable = !head.fields.contains("content-encoding");
-        (events && is_readable && head.status == 200).then(|| Self {
-            watcher: Watcher::default(),
-            wants_done: wants_done(path),
+        let is = |other: &str| kind.get(..other.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(other.as_bytes()));
+        let is_readable = !head.fields.contains("content-encoding") && head.status == 200;
+        let dialect = Dialect::of(path).unwrap_or(&OTHER);
+        let dialect = match dialect.frames {
+            _ if !is_readable => return None,
+            Frames::Events if is("text/event-stream") => dialect,
+            Frames::Lines if is("application/x-ndjson") => dialect,
+            // llama.cpp speaks OpenAI's chat on Ollama's paths
+            Frames::Lines if is("text/event-stream") => Dialect::of("/chat/completions").unwrap_or(&OTHER),
+            Frames::Events | Frames::Lines => return None,
+        };
+        Some(Self {
+            watcher: Watcher::new(dialect),
+            held: Bytes::new(),
             room: head.content_length(),
             splitter: Splitter::default(),
             tail: BOUNDARY,
@@ -68,16 +81,14 @@ impl Watch {
         self.watcher.look(chunk);
         Some(match self.watcher.seen().first? {
             First::Good => Ok(()),
-            First::Error(code) => match error_event(code) {
-                Outcome::Ok => Ok(()),
-                outcome => Err((outcome, code)),
-            },
+            First::Error(told) if told.meaning == Meaning::Mistake => Ok(()),
+            First::Error(told) => Err((told.meaning.outcome(), told.code)),
         })
     }
 
     /// Whether it has told nobody anything yet, though it should have.
     pub(crate) fn lacks_first(&self) -> bool {
-        self.wants_done && self.watcher.seen().first.is_none()
+        self.watcher.dialect().is_watched() && self.watcher.seen().first.is_none()
     }
 
     /// What becomes of the bytes that [`Self::look_at_first`] has looked at. From here on a silence longer than `stall`
@@ -94,7 +105,7 @@ impl Watch {
             Some(story) => {
                 // one that may be continued has no length, whatever this node's part of it has
                 self.room = None;
-                self.watcher = Watcher::default();
+                self.watcher.restart();
                 self.look(start, ended, Some(story))
             }
             None => {
@@ -106,7 +117,7 @@ impl Watch {
 
     /// Looks at the next bytes. `ended`: they are the last.
     pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Transcript>) -> Passed {
-        let Seen { events: before, done, .. } = *self.watcher.seen();
+        let (before, done) = (self.watcher.seen().events, self.watcher.seen().done);
         let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
             Some(story) => self.tell(chunk, ended, story),
             None => {
@@ -136,7 +147,7 @@ impl Watch {
     /// Comments do not count: a server can send them while its engine hangs.
     fn note_life(&mut self, events_before: u64) {
         let seen = self.watcher.seen();
-        if seen.done {
+        if seen.says_end() && !seen.is_doubtful() {
             self.deadline = None;
         } else if seen.events > events_before {
             self.deadline = self.stall.map(|stall| Instant::now() + stall);
@@ -144,21 +155,44 @@ impl Watch {
     }
 
     fn judge(&mut self, chunk: Bytes, ended: bool, was_done: bool) -> Passed {
+        if ended {
+            self.watcher.finish();
+        }
+        let chunk = self.behind_held(chunk);
         let seen = *self.watcher.seen();
-        let Some(outcome) = trouble(&seen, ended, self.wants_done) else {
-            self.follow(&chunk);
-            return (chunk, None);
-        };
         let end = match done_at(&chunk) {
             Some(at) => at,
             // its first half has gone out
             None if seen.done && !was_done => 0,
             None => chunk.len(),
         };
-        let last = chunk.slice(..end);
-        self.follow(&last);
-        let closing_event = if seen.error.is_none() { self.closing_event(outcome) } else { Bytes::new() };
-        (last, Some(Failed { outcome, closing_event }))
+        match seen.trouble(self.watcher.dialect(), ended) {
+            Some(outcome) => {
+                let last = chunk.slice(..end);
+                self.follow(&last);
+                let closing_event =
+                    if seen.error.is_none() { self.closing_event(outcome) } else { Bytes::new() };
+                (last, Some(Failed { outcome, closing_event }))
+            }
+            None => {
+                let mut passed = chunk;
+                if seen.is_doubtful() && !ended {
+                    self.held = passed.split_off(end);
+                }
+                self.follow(&passed);
+                (passed, None)
+            }
+        }
+    }
+
+    fn behind_held(&mut self, chunk: Bytes) -> Bytes {
+        if self.held.is_empty() {
+            return chunk;
+        }
+        let mut joined = Joined::default();
+        joined.push(std::mem::take(&mut self.held));
+        joined.push(chunk);
+        joined.into_bytes()
     }
 
     /// These bytes go on.
@@ -179,7 +213,7 @@ impl Watch {
             self.watcher.look(&event);
             let seen = self.watcher.seen();
             let is_cut_short = seen.done && story.is_cut_short();
-            let trouble = trouble(seen, false, self.wants_done);
+            let trouble = seen.trouble(self.watcher.dialect(), false);
             if let Some(outcome) = trouble.or(is_cut_short.then_some(Outcome::Truncated)) {
                 let says_itself = self.watcher.seen().error.is_some();
                 let closing_event = if says_itself { event } else { self.closing_event(outcome) };
@@ -194,7 +228,10 @@ impl Watch {
         if ended || is_lost || self.splitter.rest() > HELD_BACK_MAX {
             let rest = self.splitter.take_rest();
             self.watcher.look(&rest);
-            if let Some(outcome) = trouble(self.watcher.seen(), ended, self.wants_done) {
+            if ended {
+                self.watcher.finish();
+            }
+            if let Some(outcome) = self.watcher.seen().trouble(self.watcher.dialect(), ended) {
                 let closing_event = self.closing_event(outcome);
                 return (told.into_bytes(), Some(Failed { outcome, closing_event }));
             }
@@ -216,9 +253,13 @@ impl Watch {
             Outcome::Stalled => "the node went silent before the answer was complete",
             _ => "the node broke off before the answer was complete",
         };
-        let event = format!(
-            "{separator}data: {{\"error\":{{\"message\":\"{message}\",\"type\":\"upstream_error\",\"param\":null,\"code\":502}}}}\n\n"
-        );
+        let dialect = self.watcher.dialect();
+        let separator = match dialect.frames {
+            Frames::Lines if self.tail[3] != b'\n' => "\n",
+            Frames::Lines => "",
+            Frames::Events => separator,
+        };
+        let event = format!("{separator}{}", own_errors::closing_event(dialect.shape, dialect.frames, message));
         let fits = self.room.is_none_or(|room| (event.len() as u64) < room);
         if fits { event.into() } else { Bytes::new() }
     }

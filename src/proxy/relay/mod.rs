@@ -21,6 +21,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::downstream::client::Client;
 use super::downstream::http1::Http1;
+use super::downstream::own_error::OwnError;
 use super::downstream::wire::Wire;
 use super::finish::{Served, finish};
 use super::gateway::{Gateway, tell};
@@ -171,7 +172,8 @@ async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, endi
         Ending::Left => client_left = true,
         Ending::Failed(failure) => {
             log::warn!("request {id}: {}; the client gets {}", failure.message, failure.status);
-            client_left = client.refuse(&failure, id).await.is_err();
+            let error = OwnError { failure: &failure, request_id: id, form: request.form };
+            client_left = client.refuse(&error).await.is_err();
         }
         Ending::Broken { closing_event } => {
             let note = request.journey.note().unwrap_or_default();

@@ -9,6 +9,7 @@ use http::{Method, Version};
 use pingora::http::RequestHeader;
 
 use super::super::caller::Caller;
+use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
 use super::fallback::Fallback;
@@ -31,6 +32,10 @@ pub(crate) struct Request {
     pub body: KeptBody,
     head: NodeHead,
     pub is_head: bool,
+    /// Of the gateway's own errors.
+    pub form: Form,
+    /// Of the gateway's own errors.
+    pub(super) form: Form,
     /// How much the answer's head depends on the client.
     pub spoken: http1::ReplyTo,
     /// From the request's first line to the first byte of the response's body.
@@ -86,6 +91,7 @@ impl Request {
             body: KeptBody::Kept { bytes: body, share },
             head,
             is_head,
+            form: Form::of(header),
             spoken,
             ttft: None,
         }

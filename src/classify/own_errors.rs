@@ -1,0 +1,107 @@
+//! Errors of the gateway's own, in the form that the clients of a dialect turn into their exceptions.
+
+use serde_json::{Value, json};
+
+use super::dialect::{Frames, Shape};
+
+/// The body of an answer with this status.
+pub fn body(shape: Shape, status: u16, message: &str) -> String {
+    let error = match shape {
+        Shape::OpenAi | Shape::Responses => {
+            json!({ "error": { "message": message, "type": openai(status), "param": null, "code": status } })
+        }
+        Shape::Anthropic => json!({ "type": "error", "error": { "type": anthropic(status), "message": message } }),
+        Shape::Ollama => json!({ "error": message }),
+        Shape::Tgi => json!({ "error": message, "error_type": tgi(status) }),
+    };
+    error.to_string()
+}
+
+/// The event that ends a stream which broke off; the status is that of a node that failed.
+pub fn closing_event(shape: Shape, frames: Frames, message: &str) -> String {
+    const STATUS: u16 = 502;
+    let (kind, error): (Option<&str>, Value) = match shape {
+        Shape::OpenAi => (
+            None,
+            json!({ "error": { "message": message, "type": openai(STATUS), "param": null, "code": STATUS } }),
+        ),
+        Shape::Responses => (
+            Some("error"),
+            json!({ "type": "error", "code": "upstream_error", "message": message, "param": null }),
+        ),
+        Shape::Anthropic => (
+            Some("error"),
+            json!({ "type": "error", "error": { "type": anthropic(STATUS), "message": message } }),
+        ),
+        Shape::Ollama => (None, json!({ "error": message })),
+        Shape::Tgi => (None, json!({ "error": message, "error_type": tgi(STATUS) })),
+    };
+    match (frames, kind) {
+        (Frames::Lines, _) => format!("{error}\n"),
+        (Frames::Events, None) => format!("data: {error}\n\n"),
+        (Frames::Events, Some(kind)) => format!("event: {kind}\ndata: {error}\n\n"),
+    }
+}
+
+fn openai(status: u16) -> &'static str {
+    match status {
+        400..=428 | 431 => "invalid_request_error",
+        429 => "rate_limit_error",
+        _ => "upstream_error",
+    }
+}
+
+/// Anthropic's API reference, "Errors".
+fn anthropic(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        503 | 529 => "overloaded_error",
+        504 => "timeout_error",
+        _ => "api_error",
+    }
+}
+
+/// TGI's `router/src/server.rs`.
+fn tgi(status: u16) -> &'static str {
+    match status {
+        429 | 503 => "overloaded",
+        400..=499 => "validation",
+        _ => "generation",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dialects_clients_read_the_gateways_errors() {
+        let table = [
+            (Shape::OpenAi, 404, r#"{"error":{"code":404,"message":"no","param":null,"type":"invalid_request_error"}}"#),
+            (Shape::Responses, 429, r#"{"error":{"code":429,"message":"no","param":null,"type":"rate_limit_error"}}"#),
+            (Shape::Anthropic, 404, r#"{"error":{"message":"no","type":"not_found_error"},"type":"error"}"#),
+            (Shape::Anthropic, 503, r#"{"error":{"message":"no","type":"overloaded_error"},"type":"error"}"#),
+            (Shape::Ollama, 502, r#"{"error":"no"}"#),
+            (Shape::Tgi, 503, r#"{"error":"no","error_type":"overloaded"}"#),
+        ];
+        for (shape, status, want) in table {
+            let (body, want): (Value, Value) =
+                (serde_json::from_str(&body(shape, status, "no")).unwrap(), serde_json::from_str(want).unwrap());
+            assert_eq!(body, want, "{shape:?} {status}");
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_with_an_event_of_its_own_form() {
+        let event = |shape, frames| closing_event(shape, frames, "no");
+        assert!(event(Shape::OpenAi, Frames::Events).starts_with("data: {\"error\":{"));
+        assert!(event(Shape::Responses, Frames::Events).starts_with("event: error\ndata: {\"code\""));
+        assert!(event(Shape::Anthropic, Frames::Events).starts_with("event: error\ndata: {\"error\""));
+        assert_eq!(event(Shape::Ollama, Frames::Lines), "{\"error\":\"no\"}\n");
+    }
+}

@@ -1,0 +1,181 @@
+//! Streams of every dialect: whole, cut, with errors first and later; and any split of their bytes.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
+const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const ABORT: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\": \"abort\"}]}\r\n\r\n";
+const DEAD: &str = "data: {\"error\": {\"message\": \"EngineCore\", \"code\": 500}}\n\n";
+const FULL: &str = "data: {\"error\":{\"message\":\"The request queue is full.\",\"code\":\"503\"}}\n\n";
+const QUOTED: &str =
+    "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"error\\\": no\"}}],\"error\":null}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+const COMMENT: &str = ": ping\nevent: message\nid: 7\n\n";
+const BARE: &str = "error: {\"code\":400,\"message\":\"bad\"}\n\n";
+const CREATED: &str =
+    "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"error\":null}}\n\n";
+const DELTA: &str =
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n";
+const COMPLETED: &str =
+    "event: response.completed\ndata: {\"response\":{\"id\":\"r\",\"error\":null},\"type\":\"response.completed\"}\n\n";
+const MESSAGE: &str =
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"stop_reason\":null}}\n\n";
+const END_TURN: &str =
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
+const NO_REASON: &str =
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":null}}\n\n";
+const MESSAGE_STOP: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+const PING: &str = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
+
+fn dialect(name: &str) -> &'static Dialect {
+    super::super::dialect::DIALECTS.iter().find(|dialect| dialect.name == name).expect("a dialect")
+}
+
+fn watch(name: &str, parts: &[&[u8]]) -> Seen {
+    let mut watcher = Watcher::new(dialect(name));
+    parts.iter().for_each(|part| watcher.look(part));
+    *watcher.seen()
+}
+
+/// What becomes of a stream whose HTTP message is complete.
+fn ended(name: &str, events: &[&str]) -> Option<Outcome> {
+    let mut watcher = Watcher::new(dialect(name));
+    watcher.look(events.concat().as_bytes());
+    watcher.finish();
+    watcher.seen().trouble(watcher.dialect(), true)
+}
+
+#[test]
+fn whole_is_whole_and_a_cut_is_a_cut() {
+    use Outcome::{Aborted, EngineError, Truncated};
+    const LINE: &str = "{\"message\":{\"content\":\"a\"},\"done\":false}\n";
+    const LAST_LINE: &str = "{\"message\":{\"content\":\"\"},\"done\": true}\n";
+    const TGI: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null}\n\n";
+    const TGI_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":\"a\"}\n\n";
+    const LLAMA: &str = "data: {\"content\":\"a\",\"stop\":false}\n\n";
+    const LLAMA_LAST: &str = "data: {\"content\":\"\",\"stop\":true}\n\n";
+    let table: [(&str, &[&str], Option<Outcome>); 38] = [
+        ("chat", &[TOKEN, STOP, DONE], None),
+        ("chat", &[TOKEN, STOP], None),
+        ("chat", &[TOKEN, DONE], None),
+        ("chat", &[TOKEN], Some(Truncated)),
+        ("chat", &[], Some(Truncated)),
+        ("chat", &[TOKEN, STOP, "data: [DONE] \n\n"], None),
+        ("chat", &[TOKEN, "data: [DONE]"], None),
+        ("chat", &[TOKEN, STOP.trim_ascii_end()], None),
+        ("chat", &[QUOTED, DONE], None),
+        ("chat", &[TOKEN, DEAD, DONE], Some(EngineError)),
+        ("chat", &[TOKEN, FULL, DONE], Some(Outcome::Busy)),
+        ("chat", &[TOKEN, ABORT, DONE], Some(Aborted)),
+        ("chat", &[BARE], None),
+        ("completions", &[TOKEN, STOP], None),
+        ("completions", &[TOKEN], Some(Truncated)),
+        ("responses", &[CREATED, DELTA, COMPLETED], None),
+        ("responses", &[CREATED, DELTA], Some(Truncated)),
+        ("responses", &[CREATED, DELTA, "event: response.incomplete\ndata: {}\n\n"], None),
+        ("responses", &[CREATED, "data: {\"type\":\"response.completed\"}\n\n"], None),
+        ("responses", &["data: {\"type\":\"error\",\"code\":\"server_error\"}\n\n"], Some(EngineError)),
+        ("responses", &["data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\"}\n\n"], Some(Outcome::Busy)),
+        ("messages", &[MESSAGE, END_TURN, MESSAGE_STOP], None),
+        ("messages", &[MESSAGE, PING], Some(Truncated)),
+        ("messages", &[MESSAGE, NO_REASON, MESSAGE_STOP], Some(Aborted)),
+        ("messages", &[MESSAGE, MESSAGE_STOP], None),
+        ("messages", &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"}}\n\n"], Some(EngineError)),
+        ("messages", &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"not_found_error\"}}\n\n"], None),
+        ("ollama", &[LINE, LAST_LINE], None),
+        ("ollama", &[LINE, LAST_LINE.trim_ascii_end()], None),
+        ("ollama", &[LINE], Some(Truncated)),
+        ("ollama", &[LINE, "{\"error\":\"an error was encountered\"}\n"], Some(EngineError)),
+        ("tgi", &[TGI, TGI_LAST], None),
+        ("tgi", &[TGI], Some(Truncated)),
+        ("tgi", &["data:{\"error\":\"full\",\"error_type\":\"overloaded\"}\n\n"], Some(Outcome::Busy)),
+        ("native", &[LLAMA, LLAMA_LAST], None),
+        ("native", &[LLAMA], Some(Truncated)),
+        ("native", &["data: {\"text\":\"a\",\"meta_info\":{\"finish_reason\":null}}\n\n", DONE], None),
+        ("audio", &["data: {\"type\":\"transcript.text.delta\"}\n\n"], None),
+    ];
+    for (name, events, want) in table {
+        assert_eq!(ended(name, events), want, "{name}: {events:?}");
+    }
+}
+
+/// Before its message is complete a stream lacks nothing yet.
+#[test]
+fn an_open_stream_is_in_trouble_only_by_what_it_says() {
+    for (events, want) in [(&[TOKEN][..], None), (&[TOKEN, DEAD], Some(Outcome::EngineError)), (&[TOKEN, DONE], None)] {
+        let seen = watch("chat", &[events.concat().as_bytes()]);
+        assert_eq!(seen.trouble(dialect("chat"), false), want, "{events:?}");
+    }
+    assert!(watch("chat", &[TOKEN.as_bytes(), DONE.as_bytes()]).is_doubtful());
+    assert!(!watch("chat", &[TOKEN.as_bytes(), STOP.as_bytes(), DONE.as_bytes()]).is_doubtful());
+}
+
+#[test]
+fn the_first_event_and_the_count() {
+    let error = |meaning, code| Some(First::Error(Told { meaning, code }));
+    let table: [(&[&str], Option<First>, u64); 6] = [
+        (&[COMMENT], None, 0),
+        (&[TOKEN, TOKEN], Some(First::Good), 2),
+        (&[FULL], error(Meaning::Busy, Some(503)), 1),
+        (&[BARE], error(Meaning::Mistake, Some(400)), 1),
+        (&[QUOTED], Some(First::Good), 1),
+        (&[PING, TOKEN], Some(First::Good), 1),
+    ];
+    for (events, first, count) in table {
+        let seen = watch("chat", &[events.concat().as_bytes()]);
+        assert_eq!((seen.first, seen.events), (first, count), "{events:?}");
+    }
+    let bare_ping = "data: {\"type\": \"ping\"}\n\n";
+    assert_eq!(watch("messages", &[bare_ping.as_bytes()]).events, 0, "a ping is no life");
+}
+
+#[test]
+fn a_line_beyond_the_bound_passes_unseen_and_the_next_one_is_seen() {
+    let long = format!("data: {{\"error\":{{\"pad\":\"{}\"}}}}\n\n", "x".repeat(2 * LINE_MAX));
+    for size in [1, 1000, long.len()] {
+        let mut watcher = Watcher::new(dialect("chat"));
+        long.as_bytes().chunks(size).for_each(|part| watcher.look(part));
+        assert!(watcher.line.len() <= LINE_MAX);
+        watcher.look(DONE.as_bytes());
+        assert!(watcher.seen().done);
+    }
+}
+
+#[test]
+fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
+    // a whole tool call in the event that ends the stream
+    let pad = "x".repeat(2 * LINE_MAX);
+    let last = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n");
+    assert_eq!(ended("chat", &[TOKEN, &last]), None);
+    assert_eq!(watch("chat", &[last.as_bytes()]).first, Some(First::Good));
+    assert_eq!(watch("chat", &[format!(": {pad}\n\n").as_bytes()]), Seen::default(), "a comment");
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same_verdict(
+        picks in prop::collection::vec(0..12_usize, 1..8),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        which in 0..super::super::dialect::DIALECTS.len(),
+    ) {
+        let name = super::super::dialect::DIALECTS[which].name;
+        let samples =
+            [TOKEN, STOP, ABORT, DEAD, FULL, QUOTED, DONE, COMMENT, COMPLETED, NO_REASON, MESSAGE_STOP, PING];
+        let text: String = picks.iter().map(|pick| samples[*pick]).collect();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let parts: Vec<_> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(watch(name, &parts), watch(name, &[text.as_bytes()]));
+    }
+
+    #[test]
+    fn nothing_makes_it_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..16)) {
+        let parts: Vec<_> = chunks.iter().map(Vec::as_slice).collect();
+        for dialect in &super::super::dialect::DIALECTS {
+            watch(dialect.name, &parts);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A whole answer, held until its end: whether its engine was told to stop in the middle, and how many tokens it has.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::{Finder, FinderRev};
+
+use super::choices;
+use super::dialect::{Dialect, End};
+use crate::outcome::Outcome;
+
+/// Built once: building a finder costs more than searching an answer.
+static TOKENS: LazyLock<[FinderRev<'static>; 3]> =
+    LazyLock::new(|| ["\"completion_tokens\"", "\"output_tokens\"", "\"eval_count\""].map(FinderRev::new));
+static CANCELLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cancelled\""));
+
+/// The engine may have been told to stop in the middle: vLLM says `finish_reason: "abort"`, and on `/responses`
+/// `status: "cancelled"`.
+pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
+    let aborted = match Dialect::of(path).map(|dialect| dialect.end) {
+        Some(End::Choices) => choices::is_aborted(body),
+        Some(End::Types(_)) => CANCELLED.find(body).is_some() && is_cancelled(body),
+        Some(End::Members(_) | End::Message) | None => false,
+    };
+    if aborted { Outcome::Aborted } else { Outcome::Ok }
+}
+
+fn is_cancelled(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Answer<'a> {
+        status: Option<&'a str>,
+    }
+    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status == Some("cancelled"))
+}
+
+/// How many tokens a whole answer says that it has, under OpenAI's older name, its newer one, or Ollama's. The last is that
+/// of the answer as a whole; within a text the quotes would be escaped.
+pub fn completion_tokens(body: &[u8]) -> Option<u64> {
+    let told = |name: &FinderRev<'_>| {
+        let value = body[name.rfind(body)? + name.needle().len()..].trim_ascii_start();
+        let value = value.strip_prefix(b":")?.trim_ascii_start();
+        let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+    };
+    TOKENS.iter().find_map(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_answer_may_have_been_cut_off_too() {
+        let aborted = br#"{"choices":[{"message":{"content":"a"},"finish_reason": "abort"}]}"#;
+        let quoted =
+            br#"{"choices":[{"message":{"content":"\"finish_reason\":\"abort\""},"finish_reason":"stop"}]}"#;
+        assert_eq!(whole_answer("/v1/chat/completions", aborted), Outcome::Aborted);
+        assert_eq!(whole_answer("/prefix/v1/completions/", aborted), Outcome::Aborted);
+        assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
+        assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
+        assert_eq!(whole_answer("/v1/responses", br#"{"id":"r","status":"cancelled"}"#), Outcome::Aborted);
+        assert_eq!(whole_answer("/v1/responses", br#"{"output":[{"status":"cancelled"}],"status":"completed"}"#), Outcome::Ok);
+    }
+
+    #[test]
+    fn a_whole_answer_tells_its_tokens() {
+        let table: [(&str, Option<u64>); 7] = [
+            (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
+            (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
+            (r#"{"usage":{"input_tokens":9,"output_tokens":3}}"#, Some(3)),
+            (r#"{"done":true,"prompt_eval_count":9,"eval_count":5}"#, Some(5)),
+            (r#"{"text":"\"completion_tokens\":9"}"#, None),
+            (r#"{"usage":{"completion_tokens":null}}"#, None),
+            (r#"{"completion_tokens"#, None),
+        ];
+        for (body, want) in table {
+            assert_eq!(completion_tokens(body.as_bytes()), want, "{body}");
+        }
+    }
+}
