@@ -1,5 +1,5 @@
-//! The defaults of whole sections, as values: each is what the schema makes of an empty section, so that
-//! a default stands in one place only.
+//! Default values of whole sections, obtained by applying the schema to an empty section, so that each
+//! default is written in only one place.
 
 use super::model::{Client, Engine, Health, Retry, Timeouts};
 use super::problems::Collector;

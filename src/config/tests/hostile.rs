@@ -143,7 +143,7 @@ fn bombs_are_refused_quickly() {
     let bombs = [
         (format!("a: &a [x]\n{laughs}"), "more than 1000000 values"),
         (format!("a: &a [{}]\nb: [{}]", "x,".repeat(5_000), "*a,".repeat(5_000)), "more than 1000000 values"),
-        ("- ".repeat(1 << 20), "more than 32 lists and mappings inside one another"),
+        ("- ".repeat(1 << 20), "more than 32 nested lists and mappings"),
         ("[".repeat(1 << 20), "recursion limit exceeded"),
         ("{a: ".repeat(1 << 18), "recursion limit exceeded"),
         ("a: &a [*a]".to_owned(), "the alias refers to a value that it is part of"),
