@@ -1,11 +1,11 @@
-//! Every way to be wrong, and the words for it.
+//! Refused configs: each mistake in a file or in `server`, with its message.
 
 use super::{POOLS, SERVER, problems};
 
-/// What is written, and the problems that it makes, without the part of them that all share.
+/// Each case: a text, and the problems it causes, without the prefix that all share.
 pub(super) type Cases = &'static [(&'static str, &'static [&'static str])];
 
-/// Puts each case into a text, and compares.
+/// Checks the problems of each case, after `text` has made a whole config of it.
 pub(super) fn assert_refused(cases: Cases, shared: &str, text: impl Fn(&str) -> String) {
     for (written, expected) in cases {
         let expected: Vec<_> = expected.iter().map(|end| format!("{shared}{end}")).collect();
@@ -214,7 +214,7 @@ fn missing_sections() {
     assert_eq!(problems(POOLS), [expected]);
 }
 
-/// An unknown key, wrong types, bad values, a repeated key and a broken rule, none of which hides another.
+/// An unknown key, wrong types, bad values, a repeated key and a broken rule: none hides another.
 #[test]
 fn all_at_once_in_the_order_of_the_file() {
     let text = "\

@@ -1,4 +1,4 @@
-//! Every way for pools to be wrong, and the words for it.
+//! Refused configs: each mistake in `pools`, with its message.
 
 use super::refused::{Cases, assert_refused};
 use super::{SERVER, problems};

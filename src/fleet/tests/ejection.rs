@@ -1,4 +1,4 @@
-//! What ejects a node, and for how long.
+//! Ejections: the failures that cause them, their duration, and the reports that come later.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn the_fifth_failure_within_the_window_ejects() {
 }
 
 #[test]
-fn what_an_engine_aborts_when_it_is_told_to_stop_counts_once() {
+fn aborts_by_a_stopping_engine_count_once() {
     let mut bench = Bench::new(2);
     let leases: Vec<_> = (0..40).map(|_| bench.pool.lease(&[], bench.now).unwrap()).collect();
     for lease in leases.into_iter().filter(|lease| *lease.node().name == *"a") {
@@ -48,15 +48,15 @@ fn a_failure_outside_the_window_is_forgotten() {
 }
 
 #[test]
-fn the_window_slides_and_does_not_start_anew() {
+fn the_window_slides_and_does_not_restart() {
     let mut bench = Bench::new(2);
-    // one failure each 7.6 s: at most four in any 30 s, for as long as it goes on
+    // one failure every 7.6 s: at most four in any 30 s, however long it lasts
     for i in 0..100 {
         bench.at(f64::from(i) * 7.6);
         bench.fail("a", 1);
         assert!(bench.is_up("a"), "failure {i}");
     }
-    // each 7.4 s: the fifth is within 30 s of the first
+    // every 7.4 s: the fifth is within 30 s of the first
     let from = bench.now + seconds(40.0);
     for i in 1..=5 {
         bench.now = from + seconds(f64::from(i) * 7.4);
@@ -80,7 +80,7 @@ fn a_success_erases_nothing() {
 }
 
 #[test]
-fn what_is_no_failure_ejects_nobody() {
+fn outcomes_that_are_not_failures_eject_no_node() {
     for outcome in Outcome::ALL.into_iter().filter(|outcome| !outcome.is_failure()) {
         let bench = Bench::new(2);
         for _ in 0..100 {
@@ -141,7 +141,7 @@ fn the_failures_of_one_crash_are_one_event() {
 }
 
 #[test]
-fn late_news_of_an_old_epoch_is_not_believed() {
+fn late_reports_from_an_old_epoch_are_ignored() {
     let mut bench = Bench::new(2);
     let late: Vec<_> = (0..20).map(|_| bench.on("a")).collect();
     let late_refused = bench.on("a");
@@ -170,7 +170,7 @@ fn late_news_of_an_old_epoch_is_not_believed() {
 }
 
 #[test]
-fn a_node_that_refused_is_passed_over_for_a_second() {
+fn a_node_that_refused_is_skipped_for_a_second() {
     let mut bench = Bench::new(2);
     bench.once("a", Outcome::Connect);
     let all_b = |bench: &Bench| {
@@ -185,7 +185,7 @@ fn a_node_that_refused_is_passed_over_for_a_second() {
 }
 
 #[test]
-fn while_all_are_in_the_hold_the_refusal_says_until_when() {
+fn while_all_nodes_are_skipped_the_refusal_says_until_when() {
     let mut bench = Bench::new(2);
     bench.once("a", Outcome::Connect);
     bench.at(0.4);
@@ -197,7 +197,7 @@ fn while_all_are_in_the_hold_the_refusal_says_until_when() {
 }
 
 #[test]
-fn a_node_dies_from_the_first_of_its_deaths_on() {
+fn a_burst_of_deaths_is_dated_from_the_first() {
     let mut bench = Bench::with(1, |health| health.max_fails = 0);
     let lease = bench.on("a");
     let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
@@ -222,7 +222,7 @@ fn a_node_dies_from_the_first_of_its_deaths_on() {
 }
 
 #[test]
-fn an_ejected_node_is_dead_until_it_is_heard_of_again() {
+fn an_ejected_node_stays_dead_until_a_sign_of_life() {
     let mut bench = Bench::new(1);
     let lease = bench.on("a");
     bench.at(10.0);

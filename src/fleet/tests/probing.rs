@@ -1,4 +1,4 @@
-//! The way back of an ejected node.
+//! The return of an ejected node: asked, probed, up.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn probing() -> Bench {
 }
 
 #[test]
-fn it_is_asked_at_the_very_end_of_its_time() {
+fn an_ejected_node_is_asked_when_its_time_expires() {
     let mut bench = Bench::new(2);
     bench.fail("a", 5);
     for at in [0.0, 1.0, 10.0, 29.999] {
@@ -23,7 +23,7 @@ fn it_is_asked_at_the_very_end_of_its_time() {
 }
 
 #[test]
-fn one_that_does_not_answer_is_asked_every_five_seconds() {
+fn a_node_that_does_not_answer_is_asked_every_five_seconds() {
     let mut bench = Bench::new(2);
     bench.fail("a", 5);
     let mut asked = Vec::new();
@@ -69,7 +69,7 @@ fn an_answer_to_a_question_of_an_earlier_ejection_is_not_believed() {
 }
 
 #[test]
-fn exactly_one_request_tries_it() {
+fn exactly_one_request_is_the_probe() {
     let bench = probing();
     let probe = bench.on("a");
     assert!(bench.try_on("a").is_err());
@@ -79,7 +79,7 @@ fn exactly_one_request_tries_it() {
 }
 
 #[test]
-fn the_next_request_tries_it_whatever_its_load() {
+fn the_next_request_is_the_probe_whatever_the_load() {
     let mut bench = Bench::new(2);
     let old: Vec<_> = (0..50).map(|_| bench.on("a")).collect();
     bench.bring_to_probing("a");
@@ -115,7 +115,7 @@ fn a_probe_at_work_for_probe_pass_counts_as_good() {
 }
 
 #[test]
-fn a_probe_that_says_nothing_gives_the_permit_back() {
+fn a_probe_without_a_verdict_gives_the_permit_back() {
     for end in [None, Some(Outcome::ClientGone), Some(Outcome::Busy)] {
         let mut bench = probing();
         let probe = bench.on("a");
@@ -124,7 +124,7 @@ fn a_probe_that_says_nothing_gives_the_permit_back() {
             Some(outcome) => drop(probe.settle(outcome, bench.now)),
         }
         assert_eq!(bench.state("a"), NodeState::Probing, "{end:?}");
-        // its time at work was not the next one's
+        // the next probe does not inherit the time of this one
         bench.pass(4.9);
         let next = bench.on("a");
         bench.pass(4.9);

@@ -1,4 +1,5 @@
-//! Reload, drain, places that are used again, names.
+//! Reloads: nodes that stay, join, leave or drain; reused places; nodes with host names; pools that are
+//! removed.
 
 use super::*;
 use crate::fleet::{Change, Fleet};
@@ -76,7 +77,7 @@ fn a_drained_node_finishes_and_stays() {
 }
 
 #[test]
-fn what_belongs_to_a_buried_node_does_nothing() {
+fn leases_and_answers_of_a_removed_node_do_nothing() {
     let mut bench = Bench::new(2);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     let key = bench.keys()[0].0;
@@ -122,7 +123,7 @@ fn named() -> Bench {
 }
 
 #[test]
-fn a_name_that_leads_nowhere_starts_ejected() {
+fn a_node_whose_name_does_not_resolve_starts_ejected() {
     let mut bench = named();
     assert_eq!(bench.state("n"), NodeState::Ejected);
     assert_eq!(bench.snapshot("n").ejections, 0, "it was never there to be ejected");
@@ -135,7 +136,7 @@ fn a_name_that_leads_nowhere_starts_ejected() {
 }
 
 #[test]
-fn a_name_that_leads_somewhere_is_used() {
+fn a_node_whose_name_resolves_is_used() {
     let bench = named();
     let (key, id) = bench.pool.names().remove(0);
     assert_eq!(*id.name, *"n");
@@ -149,7 +150,7 @@ fn a_name_that_leads_somewhere_is_used() {
 }
 
 #[test]
-fn a_later_address_is_no_pardon() {
+fn a_new_address_does_not_end_an_ejection() {
     let mut bench = named();
     let (key, _) = bench.pool.names().remove(0);
     bench.pool.resolved(key, "10.1.1.1:80".parse().ok(), bench.now);
@@ -166,7 +167,7 @@ fn fleet_of(names: &[&str]) -> config::Config {
     config
 }
 
-/// As a reload does.
+/// Replaces the fleet as a reload does.
 fn reload(from: &Fleet, names: &[&str], now: Instant) -> Fleet {
     let next = from.next(fleet_of(names), now);
     next.removed.iter().for_each(|pool| drop(pool.retire(now)));
@@ -198,7 +199,7 @@ fn a_pool_that_leaves_and_comes_back_keeps_its_counts() {
     );
 }
 
-/// A request that comes in between is counted, and its pool is listed.
+/// A request that arrives between the two steps is counted, and its pool is listed.
 #[test]
 fn a_removed_pool_takes_requests_until_it_is_retired() {
     let now = Instant::now();
