@@ -69,7 +69,7 @@ pub struct Facts {
     pub repeat: Repeat,
 }
 
-/// Whether the request may be sent more than once.
+/// Permission to send a request more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     Allowed,
@@ -290,13 +290,17 @@ mod tests {
         let soon = Duration::from_secs(2);
         let one = Deaths::default().with(soon, at(0), at(0));
         assert_eq!(one.count(), 1);
-        assert_eq!(one.with(soon, at(1000), at(1000)).count(), 1, "two nodes that are shot together");
+        assert_eq!(one.with(soon, at(1000), at(1000)).count(), 1, "two nodes killed together count once");
         assert_eq!(one.with(soon, at(1001), at(1001)).count(), 2);
         assert_eq!(one.with(SUSPECT_WITHIN, at(60_000), at(60_000)).count(), 2);
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
         let other = one.with(long, at(60_000), at(60_000));
-        assert_eq!(other.count(), 1, "it was there when the node died of something else");
-        assert_eq!(other.with(soon, at(60_001), at(60_001)).count(), 1, "and so did the next");
+        assert_eq!(other.count(), 1, "the request had run for too long to be suspected");
+        assert_eq!(
+            other.with(soon, at(60_001), at(60_001)).count(),
+            1,
+            "the next death belongs to the same burst"
+        );
     }
 
     #[test]
@@ -306,7 +310,7 @@ mod tests {
         let (soon, wait) = (Duration::from_millis(2), Duration::from_secs(60));
         let pause = |deaths: Deaths, now| deaths.pause_ends(wait, at(now));
         let one = Deaths::default().with(soon, at(0), at(0));
-        assert_eq!(pause(one, 0), None, "the next node is probably fine");
+        assert_eq!(pause(one, 0), None, "one death needs no pause");
         assert_eq!(pause(one.with(soon, at(1001), at(1001)), 1001), None);
         let two = one.with(soon, at(5), at(5));
         assert_eq!(two.count(), 1);
@@ -314,9 +318,9 @@ mod tests {
         assert_eq!(two.pause_ends(Duration::from_millis(300), at(5)), Some(at(305)), "retry.wait is shorter");
         assert_eq!(two.pause_ends(Duration::ZERO, at(5)), None);
         let three = two.with(soon, at(1006), at(1006));
-        assert_eq!((three.count(), pause(three, 1006)), (2, None), "now it is the request");
+        assert_eq!((three.count(), pause(three, 1006)), (2, None), "a second burst: the request is to blame");
         let late = one.with(soon, at(5), at(1500));
-        assert_eq!((late.count(), pause(late, 1500)), (1, Some(at(2500))), "seen late");
+        assert_eq!((late.count(), pause(late, 1500)), (1, Some(at(2500))), "noticed late");
         // also if the request had run for long, as a batch has
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
         let two = Deaths::default().with(long, at(0), at(0)).with(soon, at(5), at(5));

@@ -15,7 +15,7 @@ pub fn not_served() -> Failure {
     Failure::new(404, "no pool serves this model; see `models` in the configuration")
 }
 
-/// Whether a request may be sent to this pool's nodes more than once.
+/// Permission to send a request to this pool's nodes more than once.
 pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     let is_allowed = classify::is_repeatable(method, path, &member.conf.retry.methods);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }

@@ -204,7 +204,7 @@ mod tests {
         rounds(&mut speeds, 300, &[(500.0, 30.0), (500.0, 10.0)]);
         assert!(speeds[1].weight() < 0.3, "{:?}", weights(&speeds));
         rounds(&mut speeds, 6000, &[(500.0, 30.0), (0.0, 1.0)]);
-        assert!(near(speeds[1].weight(), 1.0), "tried again in the end: {:?}", weights(&speeds));
+        assert!(near(speeds[1].weight(), 1.0), "it should be tried again: {:?}", weights(&speeds));
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
         last.tier = Tier::LastResort;
         assert_eq!(pick(&[last, busy, node(100, 1.0)], &[]), Some(2));
         assert_eq!(pick(&[last, busy, node(100, 1.0)], &[2]), Some(1));
-        assert_eq!(pick(&[last], &[]), None, "last resort only when it is allowed");
+        assert_eq!(pick(&[last], &[]), None, "a last resort needs permission");
     }
 
     #[test]

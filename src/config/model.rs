@@ -36,7 +36,7 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The time that streams have to finish after a stop was requested; default 15m, zero: none.
     pub drain_timeout: Duration,
-    /// Whether responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.
+    /// Responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.
     pub response_headers: bool,
 }
 

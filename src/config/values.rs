@@ -75,7 +75,7 @@ pub(super) fn switch(raw: &Raw) -> Result<bool, String> {
     }
 }
 
-/// One of a few words.
+/// Accepts one of a few words.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Raw) -> Result<T, String> {
     move |raw| {
         let word = match &raw.value {

@@ -166,9 +166,9 @@ mod tests {
             let start = Instant::now();
             let at = |seconds| start + Duration::from_secs_f64(seconds);
             let passed = |sent| Checked { answer: CheckAnswer::Passed, sent, alive: None };
-            assert!(!checks.is_due(&check(), 0.4, random, start), "the first comes at its phase");
+            assert!(!checks.is_due(&check(), 0.4, random, start), "the first check is due at its phase");
             assert!(checks.is_due(&check(), 0.4, random, at(2.0)));
-            assert!(!checks.is_due(&check(), 0.4, random, at(20.0)), "the last one is still under way");
+            assert!(!checks.is_due(&check(), 0.4, random, at(20.0)), "the previous check is still running");
             checks.result(passed(at(2.0)), &check());
             assert!(checks.is_due(&check(), 0.4, random, at(20.0)));
             checks.result(passed(at(20.0)), &check());

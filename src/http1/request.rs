@@ -33,7 +33,7 @@ const CODING: Rejection = bad("the Transfer-Encoding is not chunked");
 const UNKNOWN_CODING: Rejection =
     Rejection { status: 501, message: "the Transfer-Encoding lists a coding other than chunked" };
 
-/// How the body of a request is framed (RFC 9112 section 6.3).
+/// The framing of a request's body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFraming {
     /// There is none.

@@ -97,7 +97,7 @@ mod tests {
         assert!(!over(None, 1, 10_000), "a request is in flight");
         assert!(over(Some(0), 0, 100), "nobody is connected");
         assert!(!over(Some(100), 1, 100), "an idle connection may still send something");
-        assert!(over(Some(500), 1, 500), "it had its time");
+        assert!(over(Some(500), 1, 500), "the idle connection has lingered long enough");
         assert!(!over(Some(20), 1, 10_000), "the last response may be on its way");
     }
 }

@@ -116,7 +116,7 @@ mod tests {
         assert!(near(ramp.share(SLOW_START, at(2.0)), 0.8));
         assert!(near(ramp.share(SLOW_START, at(9.0)), 0.9), "time overtakes it");
         ramp.forfeit();
-        assert!(near(ramp.share(SLOW_START, at(3.0)), 0.3), "what time has given stays");
+        assert!(near(ramp.share(SLOW_START, at(3.0)), 0.3), "the share given by time stays");
         assert!(near(ramp.share(Duration::ZERO, start), 1.0));
     }
 

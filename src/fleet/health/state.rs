@@ -45,7 +45,7 @@ pub(super) struct Before {
 }
 
 impl Ejection {
-    /// It is time to ask the node: when the ejection expires and regularly after that; also before, if no
+    /// The node is due to be asked: when the ejection expires and regularly after that; also before, if no
     /// node is up.
     pub(super) fn is_due(&self, none_up: bool, now: Instant) -> bool {
         let pause = if none_up { ASK_WHEN_NONE_UP } else { ASK_AGAIN };

@@ -76,7 +76,7 @@ fn passes_from_before_a_crash_end_no_ejection() {
     for question in &before {
         bench.pool.answer(question, true, bench.now);
     }
-    assert!(!bench.is_up("a"), "that check had been sent before the crash");
+    assert!(!bench.is_up("a"), "the check was sent before the crash");
     round(&mut bench, [("a", true), ("b", true)]);
     assert!(!bench.is_up("a"), "one of two");
     round(&mut bench, [("a", true), ("b", true)]);
@@ -118,7 +118,7 @@ fn a_blind_check_does_not_spare_the_probe() {
     for question in bench.questions(QuestionKind::Check) {
         bench.pool.answer(&question, true, bench.now);
     }
-    assert_eq!(bench.state("a"), NodeState::Probing, "its probe is still out");
+    assert_eq!(bench.state("a"), NodeState::Probing, "the probe is still running");
     probe.settle(Outcome::Http5xx, bench.now);
     assert!((bench.out_for("a") - 60.0).abs() < 1e-6);
 }
@@ -248,7 +248,7 @@ fn asked_while_out(reason: Outcome, answer: CheckAnswer, until: f64) -> Vec<f64>
 #[test]
 fn a_node_that_went_out_recently_is_checked_more_often() {
     let asked = asked_while_out(Outcome::Reset, CheckAnswer::Failed, 300.0);
-    assert!(asked[0] <= 5.5, "the first as ever: {asked:?}");
+    assert!(asked[0] <= 5.5, "the first check comes at the usual interval: {asked:?}");
     for pair in asked.windows(2) {
         let (pause, wants) = (pair[1] - pair[0], (pair[0] / 16.0).max(0.1));
         assert!(pause <= wants + 0.101 && pause <= 5.601, "{pause} s at {}", pair[0]);

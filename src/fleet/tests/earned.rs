@@ -54,7 +54,7 @@ fn good_answers_and_pieces_of_streams_raise_the_share() {
             0.05,
         ),
         (
-            "it says that it is full",
+            "it says it is full",
             &|bench| {
                 (0..3).for_each(|_| answer(bench));
                 let lease = bench.on("a");
@@ -159,5 +159,5 @@ fn waiting_requests_get_the_room_that_answers_earn() {
     let room: Vec<_> = std::iter::from_fn(|| bench.lease().ok()).collect();
     let asleep = super::slow_start::still_asleep(waiting).len();
     assert!(room.len() >= 8, "{}", room.len());
-    assert_eq!(room.len(), 20 - asleep, "all that there is room for were woken");
+    assert_eq!(room.len(), 20 - asleep, "as many should be woken as there is room for");
 }

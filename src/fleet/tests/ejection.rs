@@ -134,8 +134,8 @@ fn the_failures_of_one_crash_are_one_event() {
     bench.at(1.0);
     let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).event).collect();
     assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!(events[0].in_flight, 188, "the fifth was still counted when it reported");
-    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");
+    assert_eq!(events[0].in_flight, 188, "the fifth failure still counted");
+    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "the ejection is not prolonged");
     assert_eq!(bench.snapshot("a").ejections, 1);
     assert_eq!(bench.snapshot("a").in_flight, 0);
 }
@@ -148,7 +148,7 @@ fn late_reports_from_an_old_epoch_are_ignored() {
     bench.fail("a", 5);
     let mut late = late.into_iter();
     let good = late.next().expect("one");
-    assert!(good.good_head(bench.now).is_none(), "a head from before the ejection brings nobody back");
+    assert!(good.good_head(bench.now).is_none(), "a head from before the ejection does not end it");
     assert!(!bench.is_up("a"));
     bench.pass(30.0);
     bench.ask(true);
@@ -202,7 +202,7 @@ fn a_burst_of_deaths_is_dated_from_the_first() {
     let lease = bench.on("a");
     let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
     bench.at(10.0);
-    assert_eq!(died_at(&bench), 10.0, "nothing else was seen of it");
+    assert_eq!(died_at(&bench), 10.0, "this is the only death so far");
     for tenth in 0..20 {
         bench.at(10.0 + f64::from(tenth) / 10.0);
         bench.once("a", if tenth % 2 == 0 { Outcome::Reset } else { Outcome::Truncated });
@@ -211,14 +211,14 @@ fn a_burst_of_deaths_is_dated_from_the_first() {
     bench.at(12.9);
     assert_eq!(died_at(&bench), 10.0);
     bench.at(13.0);
-    assert_eq!(died_at(&bench), 13.0, "that was another time");
+    assert_eq!(died_at(&bench), 13.0, "this is a new burst");
     bench.once("a", Outcome::Reset);
     bench.pass(0.5);
     bench.serve("a");
-    assert_eq!(died_at(&bench), 13.5, "it has lived in between");
+    assert_eq!(died_at(&bench), 13.5, "a good head came in between");
     bench.once("a", Outcome::Http5xx);
     bench.pass(0.1);
-    assert_eq!(died_at(&bench), 13.6, "who says 500 lives");
+    assert_eq!(died_at(&bench), 13.6, "a node that answers 500 is alive");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn an_ejected_node_stays_dead_until_a_sign_of_life() {
     bench.fail("a", 5);
     bench.at(15.0);
     let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
-    assert_eq!(died_at(&bench), 10.0, "what is told late is no other death");
+    assert_eq!(died_at(&bench), 10.0, "a late report is not another death");
     bench.once("a", Outcome::Reset);
     bench.at(20.0);
     assert_eq!(died_at(&bench), 10.0);
@@ -248,6 +248,10 @@ fn an_attempt_that_ends_says_when_its_node_died() {
         (settled.died_at.duration_since(bench.start).as_secs_f64(), settled.event.is_some())
     };
     assert_eq!(died_at(10.0, first, Outcome::Reset), (10.0, false));
-    assert_eq!(died_at(13.0, second, Outcome::Connect), (13.0, true), "as it was before this ejected it");
-    assert_eq!(died_at(20.0, third, Outcome::Reset), (10.0, false), "what is told late is no other death");
+    assert_eq!(
+        died_at(13.0, second, Outcome::Connect),
+        (13.0, true),
+        "the time known before this report ejected the node"
+    );
+    assert_eq!(died_at(20.0, third, Outcome::Reset), (10.0, false), "a late report is not another death");
 }

@@ -79,7 +79,7 @@ fn a_good_head_of_a_last_resort_brings_it_back() {
     none_up(&mut bench);
     bench.serve("a").expect("back");
     assert!(bench.is_up("a"));
-    assert!(bench.try_on("b").is_err(), "one is up, so the other waits for its time");
+    assert!(bench.try_on("b").is_err(), "one node is up, so the other must wait until its ejection expires");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_probing_node_is_also_a_last_resort() {
     bench.bring_to_probing("a");
     let probe = bench.on("a");
     let more = bench.on("a");
-    more.good_head(bench.now).expect("any good head of this epoch is good news");
+    more.good_head(bench.now).expect("any good head of this epoch ends the ejection");
     assert!(bench.is_up("a"));
     drop(probe);
 }

@@ -89,7 +89,7 @@ fn nothing_is_learned_during_a_slow_start_and_the_weight_stays() {
     assert_eq!(weight(&bench, "a"), before);
     bench.pass(10.0);
     work(&mut bench, 50, &[("a", 5), ("b", 5), ("c", 5)]);
-    assert!(weight(&bench, "a") < before, "it goes on from where it was");
+    assert!(weight(&bench, "a") < before, "learning resumes from the old weight");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_reload_keeps_learned_weights_and_switches_learning_on_and_off() {
     bench.pool.configure(&bench.conf, bench.now);
     assert_eq!((weight(&bench, "a"), bench.snapshot("a").weight_from), (2.0, WeightFrom::Config));
     work(&mut bench, 300, &[("a", 10), ("b", 5)]);
-    assert!((weight(&bench, "b") - 1.0).abs() < 0.01, "alone it is the mean: {}", weight(&bench, "b"));
+    assert!((weight(&bench, "b") - 1.0).abs() < 0.01, "a node alone is the mean: {}", weight(&bench, "b"));
     bench.conf.nodes[0].weight = Weight::Auto;
     bench.pool.configure(&bench.conf, bench.now);
     assert_eq!(bench.snapshot("a").weight_from, WeightFrom::TooLittle { seen: 0.0 });

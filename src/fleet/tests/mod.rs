@@ -89,7 +89,7 @@ impl Bench {
     /// Sets the clock, in seconds from the start.
     fn at(&mut self, at: f64) {
         let to = self.start + seconds(at);
-        assert!(to >= self.now, "the clock does not go back");
+        assert!(to >= self.now, "the clock never goes back");
         self.now = to;
     }
 

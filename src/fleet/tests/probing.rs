@@ -17,7 +17,7 @@ fn an_ejected_node_is_asked_when_its_time_expires() {
         assert!(bench.ask(true).is_empty(), "asked after {at} s");
     }
     bench.at(30.0);
-    assert!(bench.try_on("a").is_err(), "nobody is sent before it has answered");
+    assert!(bench.try_on("a").is_err(), "no request goes there before it has answered");
     assert_eq!(bench.ask(true), ["a"]);
     assert_eq!(bench.state("a"), NodeState::Probing);
 }
@@ -34,7 +34,7 @@ fn a_node_that_does_not_answer_is_asked_every_five_seconds() {
         }
     }
     assert_eq!(asked, [300, 350, 400, 450, 500, 550, 600, 650, 700]);
-    assert!((bench.out_for("a")).abs() < 1e-6, "its time does not grow");
+    assert!((bench.out_for("a")).abs() < 1e-6, "the ejection is not prolonged");
     bench.pass(5.0);
     assert_eq!(bench.ask(true), ["a"]);
     assert_eq!(bench.state("a"), NodeState::Probing);
@@ -48,7 +48,7 @@ fn one_question_at_a_time() {
     let first = bench.questions(QuestionKind::Back);
     assert_eq!(first.len(), 1);
     bench.at(100.0);
-    assert!(bench.questions(QuestionKind::Back).is_empty(), "the first is not answered yet");
+    assert!(bench.questions(QuestionKind::Back).is_empty(), "the first question is still open");
     bench.pool.answer(&first[0], false, bench.now);
     bench.at(105.0);
     assert_eq!(bench.questions(QuestionKind::Back).len(), 1);
@@ -185,5 +185,5 @@ fn a_probing_node_that_says_full_waits_for_its_turn() {
     probe.busy(Some(seconds(5.0)), bench.now);
     probe.settle(Outcome::Busy, bench.now);
     let held: Vec<_> = (0..50).map(|_| bench.lease().expect("b")).collect();
-    assert!(held.iter().all(|lease| *lease.node().name == *"b"), "it is passed over for Retry-After");
+    assert!(held.iter().all(|lease| *lease.node().name == *"b"), "a is skipped for its Retry-After");
 }

@@ -196,7 +196,10 @@ impl World {
                 assert!(self.leases.iter().all(|other| other.slot.ticket != lease.slot.ticket));
                 let permits = self.free_permits();
                 assert!(!permits.contains(&key), "the permit is taken");
-                assert!(probing.iter().all(|k| *k == key || permits.contains(k)), "no other is touched");
+                assert!(
+                    probing.iter().all(|k| *k == key || permits.contains(k)),
+                    "no other node may be touched"
+                );
                 self.silence.begins(&lease, &self.bench);
                 self.leases.push(lease);
                 self.check_choice(&fresh);
@@ -304,7 +307,7 @@ impl World {
                 assert_eq!(probes, 1, "the permit of {} is lost", node.id.name);
             }
         }
-        assert_eq!(seen, self.leases.len(), "a lease is on no node");
+        assert_eq!(seen, self.leases.len(), "a lease refers to no node");
         drop(table);
         self.silence.agrees(&self.leases);
     }
@@ -336,7 +339,7 @@ proptest! {
         world.check();
         assert!(world.bench.pool.is_idle());
         let removed = world.bench.pool.table().members().filter(|(_, node)| node.removed).count();
-        assert_eq!(removed, 0, "removed nodes are buried with their last lease");
+        assert_eq!(removed, 0, "a removed node should be gone after its last lease");
     }
 
     #[test]

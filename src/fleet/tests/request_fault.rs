@@ -24,7 +24,7 @@ fn withdrawing_a_failure_leaves_the_others() {
     let event = bench.pool.take_back(charge, bench.now).expect("back");
     assert!(bench.is_up("a"), "{event:?}");
     assert_eq!(bench.snapshot("a").recent_failures, 4);
-    assert!((bench.snapshot("a").share - 1.0).abs() < 1e-9, "it had never been away");
+    assert!((bench.snapshot("a").share - 1.0).abs() < 1e-9, "the node was not away");
     bench.fail("a", 1);
     assert!(!bench.is_up("a"));
 }
@@ -86,7 +86,7 @@ fn a_withdrawn_ejection_does_not_age_older_failures() {
     for lease in before {
         lease.settle(Outcome::Reset, bench.now);
     }
-    assert!(!bench.is_up("a"), "they began on a node that was never away");
+    assert!(!bench.is_up("a"), "these attempts began on a node that was never away");
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn a_charge_counts_from_the_time_of_the_failure() {
     for charge in &charges[1..] {
         assert!(
             bench.pool.charge_again(*charge, bench.now).is_none(),
-            "old news, hours after in the worst case"
+            "an expired charge, hours old in the worst case"
         );
     }
-    assert_eq!(bench.snapshot("a").recent_failures, 3, "the one that was charged in time is old by now, too");
+    assert_eq!(bench.snapshot("a").recent_failures, 3, "the charge made in time has expired by now, too");
 }

@@ -26,10 +26,10 @@ fn a_node_that_said_full_ranks_after_the_others() {
     let held: Vec<_> = (0..10).map(|_| bench.lease().expect("b")).collect();
     assert_eq!(held_by(&bench, "a"), 0);
     let tried = [held[0].key()];
-    assert!(bench.pool.lease(&tried, bench.now).is_ok(), "but it is taken when no other is left");
+    assert!(bench.pool.lease(&tried, bench.now).is_ok(), "a full node is used when no other is left");
     bench.pass(1.0);
     let next = bench.lease().expect("a");
-    assert_eq!(*next.node().name, *"a", "a second later it is like the others");
+    assert_eq!(*next.node().name, *"a", "a second later it ranks with the others");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn the_cap_holds_for_the_last_node_up_and_for_a_returning_last_resort() {
     bench.ask(true);
     assert!(bench.accepts("a") && !bench.is_up("a"));
     let mut held = fill(&bench);
-    assert_eq!(held.len(), 3, "all that waited would have gone there at once");
+    assert_eq!(held.len(), 3, "without a cap, all waiting requests would go there at once");
     bench.pass(5.0);
     held.extend(fill(&bench));
     assert_eq!(held.len(), 24);
@@ -87,7 +87,7 @@ fn the_cap_holds_for_the_last_node_up_and_for_a_returning_last_resort() {
     assert_eq!(fill(&bench).len(), 0);
     bench.pass(7.5);
     held.extend(fill(&bench));
-    assert_eq!(held.len(), 36, "the last that is up");
+    assert_eq!(held.len(), 36, "the last node that is up");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_node_taken_off_drain_starts_slowly() {
     assert!(has(&bench, "a") <= 2);
     bench.pool.configure(&bench.conf, bench.now + seconds(5.0));
     bench.pass(5.0);
-    assert!((bench.snapshot("a").share - 0.5).abs() < 1e-9, "another reload does not start it anew");
+    assert!((bench.snapshot("a").share - 0.5).abs() < 1e-9, "another reload does not restart slow start");
     drop((held, more));
 }
 

@@ -130,7 +130,7 @@ fn the_last_node_that_is_up_stays_up() {
     bench.at(59.0);
     bench.fail("b", 5);
     streams.progress(bench.now);
-    assert!(bench.tick_at(60.0).is_empty(), "what an ejected node shows is no reason");
+    assert!(bench.tick_at(60.0).is_empty(), "signs of life of an ejected node do not count");
     let mut conf = bench.conf.clone();
     conf.nodes[1].drain = true;
     bench.pool.configure(&conf, bench.now);
@@ -181,7 +181,7 @@ fn the_attempts_of_a_stalled_node_are_one_event() {
     assert!(events.is_empty(), "{events:?}");
     let node = bench.snapshot("a");
     assert_eq!((node.in_flight, node.ejections, node.recent_failures), (0, 1, 0));
-    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");
+    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "the ejection is not prolonged");
     assert_eq!(node.attempts_with(Outcome::Stalled), 192);
     bench.pass(30.0);
     assert_eq!(bench.ask(true), ["a"]);
@@ -225,12 +225,12 @@ fn requests_at_an_ejected_node_are_given_up_after_the_same_time() {
     bench.serve("b");
     assert!(bench.tick_at(59.9).iter().all(|event| event.change == Change::Back { reason: Reason::AtWork }));
     assert!(!waits.is_given_up());
-    assert!(bench.tick_at(60.0).is_empty(), "no news of the node");
+    assert!(bench.tick_at(60.0).is_empty(), "the node's state does not change");
     assert!(waits.is_given_up() && !probe.is_given_up());
     bench.at(99.0);
     bench.serve("b");
     assert!(bench.tick_at(99.9).is_empty());
-    assert_eq!(bench.tick_at(100.0).len(), 1, "its probe shows nothing either");
+    assert_eq!(bench.tick_at(100.0).len(), 1, "the probe is silent, too");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_node_that_stalls_again_is_out_for_twice_as_long() {
         let _probe = bench.on("a");
         bench.pass(5.0);
         bench.pool.tick(bench.now);
-        assert!(bench.is_up("a"), "its probe has been at work for probe_pass");
+        assert!(bench.is_up("a"), "the probe has run for probe_pass");
         drop(stuck);
     }
     bench.serve("a");
@@ -340,7 +340,7 @@ fn all_attempts_of_the_stalled_node_are_given_up_and_no_others() {
     assert!(!other.is_given_up());
     bench.pass(30.0);
     bench.ask(true);
-    assert!(!bench.on("a").is_given_up(), "its probe is a new attempt");
+    assert!(!bench.on("a").is_given_up(), "the probe is a new attempt");
 }
 
 struct Woken(std::sync::atomic::AtomicBool);
@@ -383,7 +383,7 @@ fn an_attempt_may_pause_its_stall_clock() {
     bench.at(659.0);
     bench.serve("b");
     assert!(bench.tick_at(659.9).is_empty());
-    assert_eq!(bench.tick_at(660.0).len(), 1, "the other one has waited since 600");
+    assert_eq!(bench.tick_at(660.0).len(), 1, "the other attempt has waited since 600");
     assert!(slow.is_given_up() && waits.is_given_up());
     slow.resume_stall(bench.now);
     bench.pass(30.0);
@@ -391,5 +391,5 @@ fn an_attempt_may_pause_its_stall_clock() {
     bench.serve("a").expect("back");
     bench.at(900.0);
     bench.serve("b");
-    assert!(bench.pool.tick(bench.now).is_empty(), "what was given up is not at work");
+    assert!(bench.pool.tick(bench.now).is_empty(), "an attempt that was given up does not count");
 }

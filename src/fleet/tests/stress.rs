@@ -108,5 +108,5 @@ fn panics_and_reloads_lose_no_lease() {
         assert!(ends.iter().all(Result::is_ok));
     });
     assert!(bench.pool.is_idle());
-    assert_eq!(bench.keys().len(), 4, "nobody is left behind");
+    assert_eq!(bench.keys().len(), 4, "no lease is left behind");
 }

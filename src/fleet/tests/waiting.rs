@@ -51,7 +51,7 @@ fn a_request_that_cannot_use_a_slot_does_not_keep_it_from_another() {
     let picky = bench.pool.changed(&tried);
     let other = bench.pool.changed(&[]);
     drop(on_a);
-    assert!(is_woken(picky), "it may be its slot");
+    assert!(is_woken(picky), "the slot may be one that it can use");
     assert_eq!(bench.pool.lease(&tried, bench.now).expect_err("a has failed it"), Refusal::Full);
     assert!(is_woken(other));
     assert!(bench.lease().is_ok());

@@ -70,7 +70,7 @@ proptest! {
 
     /// Whatever a node sends, every parser reads the head for the client in the same way.
     #[test]
-    fn what_is_written_is_read_as_it_was_meant(
+    fn written_heads_are_read_back_unchanged(
         wire in nearly(),
         is_head: bool,
         is_http10: bool,

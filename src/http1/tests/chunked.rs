@@ -105,7 +105,7 @@ fn a_size_is_written_in_hexadecimal() {
 
 proptest! {
     #[test]
-    fn what_is_put_on_is_taken_off_however_it_is_split(
+    fn encoded_bodies_decode_however_they_are_split(
         chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
         cuts in proptest::collection::vec(0_usize..200, 0..10),
         more in proptest::collection::vec(any::<u8>(), 0..3),
