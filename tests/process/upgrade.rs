@@ -138,7 +138,7 @@ async fn a_sigterm_after_an_upgrade_limits_what_is_left() {
     let mut client = Client::new(gateway.address());
     client.begin(&chat(600, true)).await.expect("a head");
     let _new = take_over(&gateway).await;
-    gateway.until_logged("without a limit").await;
+    gateway.until_logged("without a time limit").await;
     let (code, took) = gateway.stop(Signal::TERM);
     assert_eq!(code, Some(1), "{}", gateway.process.stderr());
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
