@@ -1,5 +1,4 @@
-//! The sender of a request: found from trusted `X-Forwarded-*` fields, and passed on to nodes in
-//! `X-Forwarded-*`, `X-Real-IP` and `X-Request-Id`.
+//! The sender of a request, found from trusted `X-Forwarded-*` fields and passed on to nodes in such fields.
 
 use std::net::IpAddr;
 

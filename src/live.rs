@@ -1,5 +1,4 @@
-//! Shared state of the running gateway: the current generation of the fleet, and gauges of what is in
-//! progress.
+//! Shared state of the running gateway: the current generation of the fleet, and gauges.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

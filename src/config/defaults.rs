@@ -1,5 +1,6 @@
-//! Default values of whole sections, obtained by applying the schema to an empty section, so that each
-//! default is written in only one place.
+//! Default values of whole config sections.
+//!
+//! Each is the schema applied to an empty section, so that a default is written in only one place.
 
 use super::model::{Client, Engine, Health, Retry, Timeouts};
 use super::problems::Collector;

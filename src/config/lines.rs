@@ -1,5 +1,6 @@
-//! Finds the line of a value in a config file, for problems that show up only after parsing, such as a port
-//! in use.
+//! Finds the line of a value in a config file.
+//!
+//! For problems that show up only after parsing, such as a port in use.
 
 use super::problems::Collector;
 use super::raw::{self, Raw, Value};

@@ -1,5 +1,6 @@
-//! The configuration as the rest of the program sees it: plain values that are valid by construction, with
-//! defaults filled in and names resolved to types.
+//! The configuration as the rest of the program sees it: plain values, valid by construction.
+//!
+//! Defaults are filled in, and names are resolved to types.
 //!
 //! Where `off` means "no limit", a field is an `Option`; where it means "none" (no slow start, no waiting),
 //! it is zero.

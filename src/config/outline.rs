@@ -1,5 +1,7 @@
-//! A first pass over the text with a parser that keeps positions, which `serde_yaml` drops: finds the line of
-//! each value, and refuses texts that would take too much memory or stack.
+//! The outline of a config text: the line of each value, and limits on nesting and size.
+//!
+//! This is a first pass with a parser that keeps positions, which `serde_yaml` drops. It refuses texts that
+//! would take too much memory or stack.
 
 use std::collections::HashMap;
 use std::ops::Range;

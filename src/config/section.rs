@@ -1,5 +1,7 @@
-//! Walks the raw tree: a `Place` is a value with its path and line; a `Section` is a mapping that reports the
-//! keys that the schema did not ask for.
+//! Walks the raw tree of a config and finds keys that the schema does not know.
+//!
+//! A `Place` is a value with its path and line; a `Section` is a mapping that reports the keys that the
+//! schema did not ask for.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

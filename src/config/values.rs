@@ -1,5 +1,4 @@
-//! Value parsers: each turns one raw value of the file into a value of the program, or a message on how to
-//! fix it.
+//! Value parsers: each turns one raw value of the file into a typed one, or a message on how to fix it.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,6 @@
-//! A node's activity, shared by its attempts without the pool's lock: its last sign of life, the attempts
-//! that have been given up, and the work done.
+//! A node's activity, shared with its attempts without the pool's lock.
+//!
+//! It holds the last sign of life, the attempts that have been given up, and the work done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,4 @@
-//! The values that parts of the fleet exchange about one node: its key, a slot on it, a question to it, a
-//! charge against it.
+//! Values that parts of the fleet exchange about one node: key, slot, question, charge, refusal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
-//! The live state of all pools and nodes: which nodes are up, how many requests each has, and which one gets
-//! the next.
+//! The live state of all pools and nodes: who is up, the requests in flight, the node for the next request.
 //!
 //! A [`Fleet`] is one generation of the configuration together with its live pools. A reload builds the next
 //! fleet from the current one and the new config. Pools that remain are shared by both, so counts and health

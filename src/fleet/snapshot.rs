@@ -1,4 +1,4 @@
-//! A snapshot of a pool: plain values for the status page and the metrics.
+//! A snapshot of a pool: plain values for the status and the metrics.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
-//! The body of a message: decodes bytes as they arrive, by length, chunked, or until the connection closes
-//! (RFC 9112 section 6.3).
+//! Decodes the body of a message: by length, chunked, or until close (RFC 9112 section 6.3).
 
 use bytes::Bytes;
 

@@ -1,5 +1,4 @@
-//! Line syntax of heads and trailer sections: field lines, tokens, control characters, numbers (RFC 9110
-//! section 5).
+//! The syntax of header and trailer lines: fields, tokens, control characters, numbers (RFC 9110 section 5).
 
 /// `tchar` of RFC 9110 section 5.6.2, by byte.
 const TOKEN: [bool; 256] = {

@@ -1,5 +1,6 @@
-//! HTTP/1 on bytes (RFC 9112): parses and writes heads, fields, lengths and the chunked coding. Bytes in,
-//! facts out: no socket, no timer, no clock.
+//! HTTP/1 on bytes (RFC 9112): parses and writes heads, fields, lengths and the chunked coding.
+//!
+//! Bytes in, facts out: no socket, no timer, no clock.
 //!
 //! Requests are checked strictly ([`check_request`]), because nodes must read them as the gateway does.
 //! Response heads are parsed as leniently as RFC 9112 allows, because they are written anew; response bodies

@@ -1,7 +1,7 @@
-//! Checks the head of a request: one pass over its bytes refuses everything that two parsers could read
-//! differently.
+//! Checks request heads, and refuses any that two parsers could read differently.
 //!
-//! There is one framing rule for everyone (RFC 9112 sections 2.2, 3, 5 and 6). The pass allocates nothing.
+//! There is one framing rule for everyone (RFC 9112 sections 2.2, 3, 5 and 6). One pass over the bytes,
+//! without an allocation.
 
 use super::{Body, Chunked, line};
 

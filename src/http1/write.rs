@@ -1,5 +1,6 @@
-//! Writes heads: of a response for a client, of a request for a node. Both drop hop-by-hop fields (RFC 9110
-//! section 7.6) and are framed anew.
+//! Writes heads: of responses for clients, and of requests for nodes.
+//!
+//! Both drop hop-by-hop fields (RFC 9110 section 7.6) and are framed anew.
 //!
 //! Each head is written directly from the received fields. Copying a head, changing the copy and writing that
 //! took a fifth of the instructions of a request.

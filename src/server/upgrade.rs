@@ -1,5 +1,4 @@
-//! Hand-over of listening sockets to a new process: the old one checks whether a new one waits, the new one
-//! reports its wait.
+//! Hand-over of listening sockets to a new process: detects one that waits, and logs the wait.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

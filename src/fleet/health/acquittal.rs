@@ -1,5 +1,4 @@
-//! Acquittal: a failure that was the request's own is withdrawn from the node, and reinstated if the node was
-//! at fault after all.
+//! Acquittal: withdraws failures that were the request's fault, and reinstates those that were not.
 
 use std::time::Instant;
 

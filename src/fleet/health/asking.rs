@@ -1,5 +1,4 @@
-//! Answers of a node to the gateway's own questions: the connect that tests whether it is back, and its
-//! active check.
+//! A node's answers to the gateway's own questions: the connect that tests an ejected node, and the check.
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
-//! Slow start: the share of its load that a returned node may have. It rises with time and with the node's
-//! answers, whichever gives more.
+//! Slow start: the share of its load that a returned node may have.
+//!
+//! It rises with time and with the node's answers, whichever gives more.
 //!
 //! Time alone is a poor guide: a healthy node need not wait, and a cold one (empty caches, uncompiled graphs)
 //! warms up by work, not by waiting. So answers count, in rounds: in each round the node answers as many

@@ -1,5 +1,4 @@
-//! Reloads: nodes that stay, join, leave or drain; reused places; nodes with host names; pools that are
-//! removed.
+//! Reloads: nodes that stay, join, leave or drain; reused places; host names; removed pools.
 
 use super::*;
 use crate::fleet::{Change, Fleet};
