@@ -1,6 +1,6 @@
-//! One line a request: nginx's `main` format with the upstream fields behind it, or JSON.
+//! Access-log lines, one per request: nginx's `main` format followed by the upstream fields, or JSON.
 //!
-//! A line holds no query string, no body and no credential: keys travel in queries more often than one would like.
+//! A line holds no query string, body or credential. API keys are often put into query strings.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use serde::Serialize;
 use crate::config::LogFormat;
 use crate::journey::Tried;
 
-/// Longest part of a header that goes into a line, in bytes.
+/// The longest part of a header that goes into a line, in bytes.
 const FIELD_MAX: usize = 256;
 
-/// A second of the machine's time as lines say it. Thousands of requests can end in one, so it is written once.
+/// A second of local time, formatted for lines. Thousands of requests can end within one second, so it is
+/// formatted once.
 #[derive(Debug)]
 pub struct Second {
     main: String,
-    /// Around the milliseconds.
+    /// The parts before and after the milliseconds.
     json: [String; 2],
 }
 
@@ -30,21 +31,21 @@ impl Second {
     }
 }
 
-/// What became of one request.
+/// One finished request, as the access log shows it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The client's address.
     pub client: Option<String>,
-    /// When it ended: the second, and the milliseconds in it.
+    /// The time it ended: the second, and the milliseconds within it.
     pub at: (Arc<Second>, u32),
     pub method: String,
-    /// Without its query.
+    /// Without the query string.
     pub path: String,
     pub protocol: &'static str,
-    /// 499 if the client left before there was an answer, as in nginx.
+    /// 499 if the client left before there was a response, as in nginx.
     pub status: u16,
     pub bytes_sent: u64,
-    /// Without its query, too.
+    /// Without the query string, too.
     pub referer: String,
     pub user_agent: String,
     pub forwarded_for: String,
@@ -53,14 +54,14 @@ pub struct Entry {
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
     pub total: Duration,
-    /// How long it waited for a node.
+    /// The time spent waiting for a node.
     pub queue: Duration,
     pub request_id: String,
-    /// Why it ended as it did, where the status does not say it.
+    /// The reason for the end, where the status does not tell.
     pub note: Option<&'static str>,
 }
 
-/// The line for an entry, without its end, or nothing if the log is off.
+/// The line for an entry, without a line end, or `None` if the log is off.
 pub fn line(format: LogFormat, entry: &Entry) -> Option<String> {
     match format {
         LogFormat::Off => None,
@@ -108,7 +109,7 @@ fn main(e: &Entry) -> String {
     line
 }
 
-/// A field with one part for each attempt.
+/// Writes a field with one part for each attempt.
 fn each(line: &mut String, name: &str, attempts: &[Tried], put: impl Fn(&mut String, &Tried)) {
     line.push(' ');
     line.push_str(name);
@@ -120,7 +121,7 @@ fn each(line: &mut String, name: &str, attempts: &[Tried], put: impl Fn(&mut Str
     line.push('"');
 }
 
-/// With three decimals. Floating point would take several times as long.
+/// Writes seconds with three decimals. Floating point would take several times as long.
 fn seconds(line: &mut String, time: Duration) {
     let micros = u64::from(time.subsec_micros()) + 500;
     let (seconds, ms) = (time.as_secs() + micros / 1_000_000, micros / 1000 % 1000);
@@ -130,8 +131,8 @@ fn seconds(line: &mut String, time: Duration) {
     }
 }
 
-/// As nginx does it: quotes, backslashes and everything outside printable ASCII as `\xHH`, so that no client can
-/// forge a line.
+/// Escapes as nginx does: quotes, backslashes and everything outside printable ASCII become `\xHH`, so that
+/// no client can forge a line.
 fn escape(line: &mut String, text: &str) {
     let is_plain = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
     if text.len() <= FIELD_MAX && text.bytes().all(is_plain) {

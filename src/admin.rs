@@ -1,4 +1,4 @@
-//! The admin address: is it alive, is it ready, how is it, in JSON and for Prometheus.
+//! The admin address: `/livez`, `/readyz`, `/api/status` in JSON, and `/metrics` for Prometheus.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,8 +41,8 @@ impl Admin {
         }
     }
 
-    /// Ready for traffic: not stopping, and every pool of the config has a node to send it to. A pool that is leaving has
-    /// none, and needs none.
+    /// Ready for traffic: the gateway is not stopping, and every configured pool has a usable node. A pool
+    /// that is leaving has none, and needs none.
     fn ready(&self) -> (StatusCode, &'static str, String) {
         if self.live.is_stopping() {
             return (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n".into());

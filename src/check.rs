@@ -1,7 +1,7 @@
-//! Asks the nodes: an ejected one whether it is back, and each one that has a check whether it is well.
+//! Health checker: asks ejected nodes whether they are back, and runs the active checks.
 //!
-//! The fleet decides who is to be asked and what the answer means; here the question is put, each in a task of its
-//! own, so that a node that hangs delays nobody.
+//! The fleet decides which nodes to ask and interprets the answers. This part only asks, each node in a
+//! separate task, so that a node that hangs delays no other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::fleet::{CheckAnswer, Pool, Question, QuestionKind};
 use crate::journal::announce;
 use crate::live::Live;
 
-/// How often the fleet is asked for questions. Times of the config are kept to within this.
+/// Interval at which the fleet is polled for questions; it limits the precision of the configured times.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The background service that keeps asking.
+/// The background service that asks the nodes.
 pub struct HealthChecker {
     live: Arc<Live>,
 }
@@ -39,7 +39,7 @@ impl HealthChecker {
             for question in member.pool.questions(now) {
                 let health = &member.conf.health;
                 let limit = health.check.as_ref().map_or(member.conf.timeouts.connect, |check| check.timeout);
-                tokio::spawn(put(Arc::clone(&member.pool), question, health.check.clone(), limit));
+                tokio::spawn(ask_and_report(Arc::clone(&member.pool), question, health.check.clone(), limit));
             }
         }
     }
@@ -47,7 +47,7 @@ impl HealthChecker {
 
 #[async_trait]
 impl BackgroundService for HealthChecker {
-    /// Goes on during a shutdown: requests that are still under way need their nodes back.
+    /// Continues during a shutdown: requests still in flight need their nodes back.
     async fn start(&self, _shutdown: ShutdownWatch) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -58,12 +58,12 @@ impl BackgroundService for HealthChecker {
     }
 }
 
-/// Puts one question and reports the answer.
-async fn put(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
+/// Asks one question and reports the answer to the pool.
+async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
     let deadline = tokio::time::Instant::now() + limit;
     let answer = ask(&question, check.as_ref(), limit).await;
     if answer == CheckAnswer::Slow && question.kind == QuestionKind::Check && question.has_work {
-        // a 503 comes at once: the node has as long to show that it is at work as if it had not answered
+        // a 503 comes at once; give the node as long to show that it is at work as if it had not answered
         tokio::time::sleep_until(deadline).await;
     }
     pool.answer(&question, answer, Instant::now()).iter().for_each(announce);
@@ -80,14 +80,14 @@ async fn ask(question: &Question, check: Option<&Check>, limit: Duration) -> Che
     match tokio::time::timeout(limit, asked).await {
         Ok(Ok(())) => CheckAnswer::Passed,
         Ok(Err(error)) => {
-            log::debug!("pool {}, node {}: not well: {error}", question.node.pool, question.node.name);
+            log::debug!("pool {}, node {}: check failed: {error}", question.node.pool, question.node.name);
             if is_slow(&error) { CheckAnswer::Slow } else { CheckAnswer::Failed }
         }
         Err(_) => CheckAnswer::Slow,
     }
 }
 
-/// No answer in time; or 503, in which Pingora's check puts the status into the error.
+/// No answer in time; or 503, which Pingora's check reports as a custom error code.
 fn is_slow(error: &Error) -> bool {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => true,

@@ -1,7 +1,7 @@
-//! Where nodes are whose address is a name.
+//! Name resolution for nodes whose address is a host name.
 //!
-//! A name that leads nowhere leaves its node ejected and is asked for again; one that leads somewhere is looked up now
-//! and then, and an address that is still among the answers is kept.
+//! A node whose name does not resolve stays ejected, and the name is retried. A resolved name is looked up
+//! again from time to time; an address in use is kept while it is among the answers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -21,30 +21,30 @@ use crate::fleet::{Key, NodeId, Pool};
 use crate::journal::announce;
 use crate::live::Live;
 
-/// A name that leads nowhere is asked for again after this.
+/// Pause before another lookup of a name that did not resolve.
 const AGAIN_UNRESOLVED: Duration = Duration::from_secs(5);
-/// A name that leads somewhere is looked up again after this.
+/// Pause before another lookup of a name that resolved.
 const AGAIN_RESOLVED: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(250);
-/// How long the system's resolver may take.
+/// The longest time that the system's resolver may take.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
-/// One name, as a source of backends.
+/// One host name, as a source of backends.
 pub struct Name<'a>(pub &'a NodeAddress);
 
 #[async_trait]
 impl ServiceDiscovery for Name<'_> {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let lookup = tokio::net::lookup_host((self.0.host.as_str(), self.0.port));
-        let timed_out = |_| Error::explain(ErrorType::ConnectTimedout, "the resolver does not answer");
+        let timed_out = |_| Error::explain(ErrorType::ConnectTimedout, "the resolver did not answer in time");
         let found = tokio::time::timeout(LOOKUP_WITHIN, lookup).await.map_err(timed_out)?;
-        let addresses = found.or_err(ErrorType::ConnectError, "the name leads nowhere")?;
+        let addresses = found.or_err(ErrorType::ConnectError, "the name does not resolve")?;
         let backends = addresses.map(|address| Backend::new(&address.to_string())).collect::<Result<_>>()?;
         Ok((backends, HashMap::new()))
     }
 }
 
-/// The background service that follows the names of all pools.
+/// The background service that keeps the names of all pools resolved.
 pub struct NameResolver {
     live: Arc<Live>,
     known: Mutex<HashMap<(Arc<str>, Key), Known>>,
@@ -53,7 +53,7 @@ pub struct NameResolver {
 #[derive(Clone, Copy)]
 struct Known {
     address: Option<SocketAddr>,
-    /// Whether the last lookup led somewhere.
+    /// The last lookup found an address.
     found: bool,
     next: Instant,
 }
@@ -69,13 +69,13 @@ impl NameResolver {
         for member in &fleet.pools {
             for (key, node) in member.pool.names() {
                 present.push((Arc::clone(member.pool.name()), key));
-                self.follow(&member.pool, key, &node).await;
+                self.resolve(&member.pool, key, &node).await;
             }
         }
         self.known.lock().retain(|id, _| present.contains(id));
     }
 
-    async fn follow(&self, pool: &Pool, key: Key, node: &NodeId) {
+    async fn resolve(&self, pool: &Pool, key: Key, node: &NodeId) {
         let id = (Arc::clone(pool.name()), key);
         let known = self.known.lock().get(&id).copied();
         if known.is_some_and(|known| Instant::now() < known.next) {
@@ -86,12 +86,12 @@ impl NameResolver {
         let address = match &found {
             Ok((backends, _)) => choose(backends, before),
             Err(error) => {
-                // said once, and not every few seconds for as long as it lasts
+                // warn once, not every few seconds for as long as it lasts
                 let news = known.is_none_or(|known| known.found);
                 let level = if news { log::Level::Warn } else { log::Level::Debug };
                 log::log!(
                     level,
-                    "pool {}, node {}: cannot resolve {}: {error}; asks again in {AGAIN_UNRESOLVED:?}",
+                    "pool {}, node {}: cannot resolve {}: {error}; next lookup in {AGAIN_UNRESOLVED:?}",
                     node.pool,
                     node.name,
                     node.address.host
@@ -107,7 +107,7 @@ impl NameResolver {
     }
 }
 
-/// The address in use if it is still there, else the first.
+/// The address in use if it is still among the answers, else the first.
 fn choose(backends: &BTreeSet<Backend>, before: Option<SocketAddr>) -> Option<SocketAddr> {
     let addresses = || backends.iter().filter_map(|backend| backend.addr.as_inet().copied());
     addresses().find(|address| Some(*address) == before).or_else(|| addresses().next())
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn localhost_leads_somewhere_and_nonsense_does_not() {
+    async fn localhost_resolves_and_nonsense_does_not() {
         let named = |host: &str| NodeAddress { host: host.into(), port: 80 };
         let (found, _) = Name(&named("localhost")).discover().await.expect("localhost");
         assert!(!found.is_empty());

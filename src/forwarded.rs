@@ -1,4 +1,4 @@
-//! The sender of a request, as the gateway sees it and as nodes are told: `X-Forwarded-*`, `X-Real-IP`, `X-Request-Id`.
+//! The sender of a request, found from trusted `X-Forwarded-*` fields and passed on to nodes in such fields.
 
 use std::net::IpAddr;
 
@@ -9,22 +9,22 @@ const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_REAL_IP: &str = "X-Real-IP";
 pub const X_REQUEST_ID: &str = "X-Request-Id";
-/// Longest request id that is taken from a client, in bytes.
+/// The longest request id that is accepted from a client, in bytes.
 const REQUEST_ID_MAX: usize = 128;
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// The client as far as it is known: behind trusted proxies, the one that they name.
+    /// The client's address; behind trusted proxies, the one that they report.
     pub client: String,
-    /// What `X-Forwarded-For` says to the node.
+    /// The value of `X-Forwarded-For` for the node.
     pub forwarded_for: String,
     pub proto: &'static str,
 }
 
 impl Sender {
-    /// Believes `X-Forwarded-*` only from peers in `trusted`, and of the addresses that they name the last one
-    /// that is not itself trusted.
+    /// Believes `X-Forwarded-*` only from peers in `trusted`. Of the addresses listed there, the client is
+    /// the last one that is not itself trusted.
     pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], proto: &'static str) -> Self {
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(&ip.to_canonical()));
         let peer = peer.to_canonical();
@@ -57,7 +57,7 @@ impl Sender {
     }
 }
 
-/// The client's request id if it is one line of visible ASCII, or a new one.
+/// The client's request id if it is visible ASCII and not too long, else a new one.
 pub fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes).unwrap_or_default();
     let usable = (1..=REQUEST_ID_MAX).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic);
@@ -67,7 +67,7 @@ pub fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-/// What a node is told of the sender, whatever the client's fields of these names say.
+/// The fields that describe the sender to a node. They replace the client's fields of the same names.
 pub fn introduction<'a>(sender: &'a Sender, request_id: &'a str) -> [(&'static str, &'a str); 4] {
     [
         (X_REAL_IP, &sender.client),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn request_ids_are_kept_if_they_are_fit_for_a_line() {
+    fn request_ids_are_kept_if_they_fit_a_log_line() {
         assert_eq!(request_id(&headers(&[("X-Request-Id", "abc-1")])), "abc-1");
         for unfit in ["", "a b", &"x".repeat(129)] {
             assert_eq!(request_id(&headers(&[("X-Request-Id", unfit)])).len(), 32, "{unfit:?}");

@@ -1,7 +1,7 @@
-//! What is written down: the events of the fleet, and the access log.
+//! The journal: writes fleet events to the log, and the access log to its file.
 //!
-//! Access-log lines go through a bounded channel to a thread of their own, so that a slow disk never holds up a
-//! request; lines beyond the bound are counted and dropped.
+//! Access-log lines go through a bounded channel to a separate thread, so that a slow disk never delays a
+//! request. Lines beyond the bound are dropped and counted.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -22,33 +22,34 @@ use crate::config::{AccessLog, LogFormat, LogTarget};
 use crate::fleet::{Change, Event, Reason};
 use crate::live::Live;
 
-/// How long lines are gathered before they are written together.
+/// Lines are collected for this long and then written together.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Lines that may wait for the disk.
+/// The most lines that may wait for the disk.
 const LINES_MAX: usize = 16 * 1024;
 
-/// How long the end of the process waits for the last lines.
+/// The longest time that the end of the process waits for the last lines.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
-/// Says in the log what happened to a node.
+/// Writes a change of a node's state to the log.
 pub fn announce(event: &Event) {
     let Event { pool, node, change, in_flight, .. } = event;
     match change {
         Change::Ejected { reason: Reason::Stalled, .. } => {
             log::warn!(
-                "pool {pool}, node {node}: {change}; of {in_flight} in flight those without an answer so far go to other nodes"
+                "pool {pool}, node {node}: {change}; {in_flight} in flight, unanswered ones are retried elsewhere"
             );
         }
         Change::Ejected { .. } => {
             log::warn!(
-                "pool {pool}, node {node}: {change}; {in_flight} in flight go on, new requests go to other nodes"
+                "pool {pool}, node {node}: {change}; {in_flight} in flight continue, new requests go to other nodes"
             );
         }
         _ => log::info!("pool {pool}, node {node}: {change}"),
     }
 }
 
-/// Now, as lines say it.
+/// The current time as log lines show it: the second, formatted once per second and thread, and the
+/// milliseconds.
 pub fn now() -> (Arc<Second>, u32) {
     thread_local! {
         static LAST: RefCell<Option<(i64, Arc<Second>)>> = const { RefCell::new(None) };
@@ -65,12 +66,12 @@ pub fn now() -> (Arc<Second>, u32) {
     })
 }
 
-/// The handle to the writer's thread.
+/// The handle to the writer thread.
 #[derive(Clone, Debug)]
 pub struct AccessLogWriter {
     lines: SyncSender<Message>,
-    /// Where the log is to go from now on; beside the channel, so that a full one holds up neither a reload nor the
-    /// signals that come after it.
+    /// The next target of the log. Not sent through the channel, so that a full channel blocks neither a
+    /// reload nor the signals after it.
     next: Arc<Mutex<Option<LogTarget>>>,
     live: Arc<Live>,
 }
@@ -100,16 +101,16 @@ impl AccessLogWriter {
         }
     }
 
-    /// Opens the file anew, which is what log rotation asks for, or another one if the config names another.
+    /// Reopens the file, as log rotation requires, or opens another if the config names another.
     pub fn reopen(&self, conf: &AccessLog) {
         let target = if conf.format == LogFormat::Off { LogTarget::Stdout } else { conf.target.clone() };
         *self.next.lock() = Some(target);
         if let Err(TrySendError::Disconnected(_)) = self.lines.try_send(Message::Reopen) {
-            log::error!("access log: its thread has ended, no more lines are written until the next start");
+            log::error!("access log: the writer thread has ended; no lines are written until the next start");
         }
     }
 
-    /// Returns when everything so far is written, or the disk has not taken it for too long.
+    /// Returns when all lines so far are written, or the disk has not taken them for too long.
     pub fn flush(&self) {
         let end = Instant::now() + FLUSH_WITHIN;
         let (done, wait) = sync_channel(1);
@@ -148,7 +149,7 @@ impl Sink {
 }
 
 impl Sink {
-    /// Goes over to the next target, if one was set.
+    /// Switches to the next target, if one was set.
     fn reopen(&mut self, next: &Mutex<Option<LogTarget>>) -> io::Result<()> {
         let Some(target) = next.lock().take() else { return Ok(()) };
         let flushed = self.out.flush();
@@ -167,7 +168,7 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Writes until all senders are gone, all lines of a [`PAUSE`] at a time.
+/// Writes until all senders are gone, the lines of one [`PAUSE`] at a time.
 fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogTarget>>) {
     let mut complained = false;
     while let Ok(first) = inbox.recv() {
@@ -182,7 +183,7 @@ fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogT
                 }
             }
         }
-        // the channel may have been full when it was to be opened anew
+        // `Message::Reopen` is lost if the channel was full
         result = result.and(sink.reopen(next));
         match result.and(sink.out.flush()) {
             Ok(()) => complained = false,
@@ -190,10 +191,12 @@ fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogT
             Err(e) => {
                 complained = true;
                 let name = sink.name.display();
-                log::error!("access log: cannot write to {name}: {e}; lines are lost until it works again");
+                log::error!(
+                    "access log: cannot write to {name}: {e}; lines are dropped until writing works again"
+                );
             }
         }
-        // to be woken for each line would cost the requests more than the line
+        // being woken for every line would cost the requests more than the line itself
         thread::sleep(PAUSE);
     }
 }

@@ -1,4 +1,4 @@
-//! What the parts of the running gateway share: the present generation, and what goes on right now.
+//! Shared state of the running gateway: the current generation of the fleet, and gauges.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,19 +15,19 @@ use crate::status::{Reload, Snapshot};
 #[derive(Debug)]
 pub struct Live {
     fleet: ArcSwap<Fleet>,
-    /// How the last reload ended.
+    /// The result of the last reload.
     pub reload: Mutex<Reload>,
-    /// Requests that have been accepted and not yet logged.
+    /// Requests accepted but not yet logged.
     pub requests: Gauge,
-    /// Client connections that are open.
+    /// Open client connections.
     pub connections: Gauge,
-    /// Bytes of request bodies that are kept for another attempt.
+    /// Bytes of request bodies kept for another attempt.
     pub kept_bytes: Gauge,
-    /// Connections closed at once because of `client.max_connections`.
+    /// Connections closed at once because `client.max_connections` was reached.
     pub refused_connections: AtomicU64,
-    /// Access-log lines that were lost because the disk was slower than the traffic.
+    /// Access-log lines dropped because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
-    /// Requests that were refused before they had a pool, by status code.
+    /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
     stopping: AtomicBool,
     linger_ms: AtomicU64,
@@ -54,14 +54,14 @@ impl Live {
         }
     }
 
-    /// The present generation, to be kept for the whole of a request.
+    /// The current generation. A request keeps the one it started with.
     pub fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
     }
 
-    /// All that the views show, taken at once.
+    /// All values that the views show, taken at one instant.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        // both under one lock: no snapshot shows a new generation with the last one's error
+        // read both under one lock, so that no snapshot shows a new generation with the previous one's error
         let (reload, fleet) = {
             let reload = self.reload.lock();
             (reload.clone(), self.fleet())
@@ -83,8 +83,8 @@ impl Live {
         }
     }
 
-    /// Puts the next generation in place, and only then retires the pools that it has removed: a request that finds its
-    /// pool retired must find a newer generation here.
+    /// Puts the next generation in use, and only then retires the pools that it removed: a request that finds
+    /// its pool retired must find a newer generation here.
     pub fn replace(&self, next: Next, now: Instant) -> Vec<Event> {
         let Next { fleet, mut events, removed } = next;
         self.fleet.store(Arc::new(fleet));
@@ -92,14 +92,14 @@ impl Live {
         events
     }
 
-    /// A stop was asked for: responses from now on close their connection. Connections without a request stay open
-    /// for `linger` after the listeners were closed.
+    /// Begins to stop: from now on responses close their connection. Connections without a request stay open
+    /// for `linger` after the listeners have been closed.
     pub fn stop(&self, linger: Duration) {
         self.linger_ms.store(u64::try_from(linger.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// How long connections without a request stay open after the listeners were closed.
+    /// The time that connections without a request stay open after the listeners have been closed.
     pub fn linger(&self) -> Duration {
         Duration::from_millis(self.linger_ms.load(Ordering::Acquire))
     }
@@ -109,11 +109,11 @@ impl Live {
     }
 }
 
-/// A number that goes up and down again; what was added is taken off by a guard.
+/// A number that rises and falls; a guard subtracts what was added.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicU64>);
 
-/// Takes its share off the gauge when it is dropped.
+/// Subtracts its amount from the gauge when it is dropped.
 #[derive(Debug)]
 pub struct Share {
     gauge: Gauge,
@@ -130,7 +130,7 @@ impl Gauge {
         Share { gauge: self.clone(), amount }
     }
 
-    /// Adds unless that would lead above `limit`.
+    /// Adds unless the sum would exceed `limit`.
     pub fn try_add(&self, amount: u64, limit: u64) -> Option<Share> {
         let mut share = Share { gauge: self.clone(), amount: 0 };
         share.grow(amount, limit).then_some(share)
@@ -138,7 +138,7 @@ impl Gauge {
 }
 
 impl Share {
-    /// Adds to this share unless that would lead the gauge above `limit`; says whether it did.
+    /// Adds to this share unless the gauge would exceed `limit`; returns whether it did.
     pub fn grow(&mut self, more: u64, limit: u64) -> bool {
         let add = |now: u64| now.checked_add(more).filter(|sum| *sum <= limit);
         let grown = self.gauge.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok();
@@ -170,7 +170,8 @@ mod tests {
         Config::parse(&format!("{first}{second_pool}"), "a test").expect("a valid config")
     }
 
-    /// A request that is woken by the retirement of its pool, and looks before that has returned.
+    /// A request that is woken by the retirement of its pool, and looks for a node before `retire` has
+    /// returned.
     struct Waiter {
         live: Arc<Live>,
         pool: Arc<Pool>,
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_never_leads_above_its_limit_and_gives_back() {
+    fn a_gauge_never_exceeds_its_limit_and_shares_are_given_back() {
         let gauge = Gauge::default();
         let mut first = gauge.try_add(6, 10).expect("6 of 10");
         assert!(gauge.try_add(5, 10).is_none());

@@ -1,8 +1,8 @@
-//! The gateway at one instant, in Prometheus' text format.
+//! `GET /metrics`: a snapshot of the gateway in Prometheus' text format.
 //!
-//! The numbers live where they are made; a scrape takes a snapshot and writes it out, so that counting costs the
-//! requests nothing. Labels are bounded: pools and nodes come from the config, outcomes and reasons from enums, codes
-//! from HTTP.
+//! Counters live in the parts that count. A scrape takes a snapshot and formats it, so that metrics cost the
+//! requests nothing extra. Labels are bounded: pools and nodes come from the config, outcomes and reasons
+//! from enums, codes from HTTP.
 
 use prometheus::{
     Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
@@ -27,16 +27,16 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
     let process = Sheet { registry: &registry };
     let version = env!("CARGO_PKG_VERSION");
     process
-        .gauge("build_info", "The version that runs; always 1.", &["version"])?
+        .gauge("build_info", "The running version; always 1.", &["version"])?
         .with_label_values(&[version])
         .set(1);
     let gauges = [
-        ("config_generation", "Configurations loaded since the start; the one in use.", s.generation),
         (
-            "config_reload_success",
-            "1 if the last reload was taken over.",
-            u64::from(s.reload.error.is_none()),
+            "config_generation",
+            "Generation of the configuration in use; counts from 1 at the start.",
+            s.generation,
         ),
+        ("config_reload_success", "1 if the last reload succeeded.", u64::from(s.reload.error.is_none())),
         ("requests_in_flight", "Requests under way.", s.requests),
         ("connections", "Open client connections.", s.connections),
         ("kept_body_bytes", "Request bodies kept for another attempt, in bytes.", s.kept_bytes),
@@ -46,8 +46,12 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
     }
     let counters = [
         ("config_reload_failures_total", "Reloads that were refused.", s.reload.failures),
-        ("refused_connections_total", "Connections above client.max_connections.", s.refused_connections),
-        ("lost_log_lines_total", "Access-log lines lost to a slow disk.", s.lost_log_lines),
+        (
+            "refused_connections_total",
+            "Connections refused because client.max_connections was reached.",
+            s.refused_connections,
+        ),
+        ("lost_log_lines_total", "Access-log lines dropped because of a slow disk.", s.lost_log_lines),
     ];
     for (name, help, value) in counters {
         process.counter(name, help, &[])?.with_label_values(&[]).inc_by(value);
@@ -58,24 +62,24 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
 }
 
 fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
-    let help = "Requests answered, by status code; without a pool: refused before they had one.";
+    let help = "Requests answered, by status code; an empty pool label: refused before a pool was chosen.";
     let requests = sheet.counter("requests_total", help, &["pool", "code"])?;
     for (code, count) in &s.unrouted.requests {
         requests.with_label_values(&["", &code.to_string()]).inc_by(*count);
     }
     let retries = sheet.counter(
         "retries_total",
-        "Attempts after the first, by what went wrong.",
+        "Attempts after the first, by the failure of the attempt before.",
         &["pool", "reason"],
     )?;
     let unkept = sheet.counter(
         "unkept_bodies_total",
-        "Requests sent once, their body being too large to keep.",
+        "Requests sent only once because their body was too large to keep.",
         &["pool"],
     )?;
     let resumes = sheet.counter(
         "resumes_total",
-        "Streams that broke where retry.resume is on, by what became of them.",
+        "Broken streams in pools with retry.resume, by result.",
         &["pool", "result"],
     )?;
     for pool in &s.pools {
@@ -94,15 +98,15 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
 }
 
 fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
-    let in_flight = sheet.gauge("node_in_flight", "Requests that the node has now.", &["pool", "node"])?;
-    let help = "What the node is chosen by, in proportion to the others; learned where it is auto.";
+    let in_flight =
+        sheet.gauge("node_in_flight", "Requests that the node has in flight.", &["pool", "node"])?;
+    let help = "Weight of the node relative to the others; learned if set to auto.";
     let weight = sheet.number("node_weight", help, &["pool", "node"])?;
     let state =
-        sheet.gauge("node_state", "1 for the state that the node is in.", &["pool", "node", "state"])?;
+        sheet.gauge("node_state", "1 for the current state of the node.", &["pool", "node", "state"])?;
     let attempts =
         sheet.counter("attempts_total", "Attempts that have ended.", &["pool", "node", "outcome"])?;
-    let ejections =
-        sheet.counter("ejections_total", "Times that the node was ejected.", &["pool", "node"])?;
+    let ejections = sheet.counter("ejections_total", "Ejections of the node.", &["pool", "node"])?;
     for pool in pools {
         for node in &pool.nodes {
             let labels = [&*pool.name, &*node.id.name];

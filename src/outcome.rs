@@ -1,14 +1,14 @@
-//! What can become of an attempt.
+//! The outcome of an attempt: its result, classified once.
 //!
-//! An attempt is classified once; its [`Outcome`] then feeds the node's health, the retry decision,
-//! the metrics and the access log, so that all four always tell the same story.
+//! The one [`Outcome`] feeds the node's health, the retry decision, the metrics and the access log, so that
+//! all four always agree.
 
 use std::fmt;
 
-/// What became of one try of one request on one node.
+/// The result of one try of one request on one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The node answered; a 4xx is the client's affair and an answer all the same.
+    /// The node answered. A 4xx is an answer, too: it is the client's fault.
     Ok,
     /// No connection: refused, unreachable or timed out.
     Connect,
@@ -18,21 +18,22 @@ pub enum Outcome {
     Reset,
     /// No response head in time.
     Timeout,
-    /// 500, 502, 504: the node is broken, or thinks that it is.
+    /// 500, 502, 504: the node is broken, or believes it is.
     Http5xx,
     /// 503, 429: the node is full or still loading. Load is not failure.
     Busy,
     /// The response broke off after its head.
     Truncated,
-    /// 200, and then an error event: the engine behind the server is broken.
+    /// Status 200, then an error event: the engine behind the server is broken.
     EngineError,
     /// The engine was told to stop in the middle of an answer (`finish_reason: "abort"`).
     Aborted,
-    /// Silence for longer than `timeouts.stall`: of a stream that had begun, or of a node that had this attempt among others.
+    /// Silence for longer than `timeouts.stall`, either within a stream, or of a node that had this attempt
+    /// among others.
     Stalled,
-    /// The client left; says nothing about the node.
+    /// The client left. Says nothing about the node.
     ClientGone,
-    /// The gateway itself failed, being out of files or memory; says nothing about the node.
+    /// The gateway itself ran out of files or memory. Says nothing about the node.
     Gateway,
 }
 
@@ -73,7 +74,7 @@ impl Outcome {
         }
     }
 
-    /// Whether it counts towards the node's `max_fails`.
+    /// Counts towards the node's `max_fails`.
     pub fn is_failure(self) -> bool {
         match self {
             Self::Connect
@@ -88,13 +89,13 @@ impl Outcome {
         }
     }
 
-    /// Whether the node said nothing (any more): it is asked again before it serves as the last resort. One that stalls is
-    /// as good as one that never answered, whatever it said before.
+    /// The node went silent, so it must be asked again before it may serve as a last resort. A stalled node
+    /// is no better than one that never answered, whatever it sent before.
     pub fn is_silence(self) -> bool {
         matches!(self, Self::Connect | Self::Reset | Self::Timeout | Self::Stalled)
     }
 
-    /// Whether the node died under the request: what a request that kills nodes looks like.
+    /// The node died during the request. A request that kills nodes looks like this.
     pub fn is_death(self) -> bool {
         matches!(self, Self::Reset | Self::Truncated)
     }

@@ -1,6 +1,6 @@
 //! Reload: read, check, build the next fleet from the old one, swap once, retire what was removed.
 //!
-//! A bad file changes nothing and is reported; what cannot change in place is said.
+//! A bad file changes nothing and is reported. Changes that need a restart are logged.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::config::{Config, Problems};
 use crate::journal::{AccessLogWriter, announce};
 use crate::live::Live;
 
-/// What a reload needs.
+/// Reloads the config file into the running gateway.
 #[derive(Debug)]
 pub struct Reloader {
     live: Arc<Live>,
@@ -27,12 +27,12 @@ impl Reloader {
         Self { live, log, path, turn: Mutex::new(()) }
     }
 
-    /// Takes over the file as it is now; says which generation that made.
+    /// Loads the file as it is now and puts it in use; returns the new generation.
     pub fn reload(&self) -> Result<u64, Problems> {
         let _turn = self.turn.lock();
         let result = Config::load(&self.path);
         let now = SystemTime::now();
-        // held over the swap, so that nobody sees the new generation with the old one's error
+        // hold the lock across the swap, so that nobody sees the new generation with the previous one's error
         let mut reload = self.live.reload.lock();
         reload.at = now;
         match result {

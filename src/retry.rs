@@ -1,31 +1,32 @@
-//! Another node, or stop, and why.
+//! The retry decision: after each attempt, try another node or stop, and the reason.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Retry;
 use crate::outcome::Outcome;
 
-/// Deaths within this time of each other are one event: two nodes that are shot together did not both die of this request.
-/// After the second it waits until so much time has passed: the nodes that are left may be dying too, and while they die
-/// they may take connections only to reset them, which would use up all attempts within milliseconds.
+/// Deaths within this time of each other count as one: two nodes killed at the same moment did not both die
+/// of this request. After a second death in the burst, the request waits until this time has passed. The
+/// remaining nodes may be dying, too, and might accept connections only to reset them, which would use up all
+/// attempts within milliseconds.
 pub const DEATH_BURST: Duration = Duration::from_secs(1);
-/// After so many deaths a request is not given to another node; a burst of them is one.
+/// The number of deaths after which a request gets no further node; a burst counts once.
 pub const DEATHS_MAX: u32 = 2;
-/// A request that kills nodes does so soon after it was sent. One that had been at work for longer is innocent: it was
-/// there when its node died of something else, and may be so again.
+/// A request that kills nodes does so soon after it is sent. One that had run for longer than this is
+/// presumed innocent: its node died of something else, and so may the next.
 pub const SUSPECT_WITHIN: Duration = Duration::from_secs(30);
-/// A kept-alive connection that closes within this time of sending, before any byte of a response, had been closed
-/// before: the node never took the request.
+/// A kept-alive connection that closes within this time of sending, before any byte of a response, was
+/// already closed: the node never received the request.
 pub const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The events in which nodes died under a request.
+/// The deaths of nodes that had this request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deaths {
-    /// Those that it may be to blame for.
+    /// The deaths that the request may be to blame for.
     count: u32,
-    /// When the last node died.
+    /// The time of the last death.
     last: Option<Instant>,
-    /// When that was seen, if it was one event with the death before.
+    /// The time at which the last death was noticed, if it was in one burst with the death before it.
     together: Option<Instant>,
 }
 
@@ -34,7 +35,8 @@ impl Deaths {
         self.count
     }
 
-    /// With that of a node which died at `died`, when the request had been there for `at_work`; this is known `now`.
+    /// Adds the death of a node that died at `died`, when the request had been there for `at_work`; noticed
+    /// at `now`.
     #[must_use]
     pub fn with(self, at_work: Duration, died: Instant, now: Instant) -> Self {
         let together = self.last.is_some_and(|last| died.saturating_duration_since(last) <= DEATH_BURST);
@@ -46,49 +48,49 @@ impl Deaths {
         }
     }
 
-    /// Until when the request waits before it is given to another node, `longest` at most; `None`: it may go on.
+    /// The end of the pause before the request gets another node, at most `longest` away. `None`: no pause.
     pub fn pause_ends(self, longest: Duration, now: Instant) -> Option<Instant> {
         let ends = self.together? + DEATH_BURST.min(longest);
         (now < ends).then_some(ends)
     }
 }
 
-/// What has become of a request so far.
+/// The history of a request, as far as the retry decision depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    /// Of the last attempt.
+    /// The outcome of the last attempt.
     pub outcome: Outcome,
-    /// The last attempt's status code, if it got as far.
+    /// The status code of the last attempt, if it got that far.
     pub status: Option<u16>,
-    /// Times that the request was sent. A connection that was refused is not counted.
+    /// The number of times the request was sent. Refused connections do not count.
     pub sent: u32,
-    /// With the last one, see [`Deaths`].
+    /// Deaths so far, including the last attempt; see [`Deaths`].
     pub deaths: u32,
     pub repeat: Repeat,
 }
 
-/// Whether a node may see the request twice.
+/// Permission to send a request more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     Allowed,
-    /// The method does not allow it on this path.
+    /// The method may not be repeated on this path.
     Method,
-    /// It takes a path on which its body is not kept.
+    /// The body is not kept on the path that the request takes.
     Once,
 }
 
-/// What to do.
+/// The decision after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Try the next node.
     Retry(RetryReason),
     /// Try the same node on a fresh connection.
     Fresh,
-    /// Give the client what there is.
+    /// Give the client the result as it is.
     Stop(StopReason),
 }
 
-/// Why the request goes to another node.
+/// The reason for trying another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryReason {
     Connect,
@@ -134,29 +136,30 @@ impl RetryReason {
     }
 }
 
-/// Why a request is not tried again.
+/// The reason for not trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// It was answered.
+    /// The request was answered.
     Answered,
     /// The client left.
     ClientGone,
-    /// `retry.on` does not list what happened.
+    /// `retry.on` does not list this failure.
     NotListed,
-    /// The method does not allow it on this path.
+    /// The method may not be repeated on this path.
     NotRepeatable,
-    /// `retry.attempts` are used up.
+    /// All `retry.attempts` are used up.
     AttemptsUsed,
-    /// It was not kept: a switch of protocols, a body above `retry.body_limit`, a pool that speaks HTTP/2.
+    /// The body was not kept: a protocol switch, a body above `retry.body_limit`, or a pool that speaks
+    /// HTTP/2.
     SentOnce,
-    /// Nodes died of it, at two times.
+    /// Nodes died of the request in two separate events.
     KillsNodes,
     /// The gateway itself is out of files or memory.
     Gateway,
 }
 
 impl StopReason {
-    /// For people, in logs and errors.
+    /// The wording for people, in logs and errors.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -164,16 +167,16 @@ impl StopReason {
             Self::NotListed => "retry.on does not list it",
             Self::NotRepeatable => "the method may not be repeated on this path",
             Self::AttemptsUsed => "retry.attempts are used up",
-            Self::SentOnce => "a request of this kind is sent once",
-            Self::KillsNodes => "nodes died of this request",
+            Self::SentOnce => "requests of this kind are sent only once",
+            Self::KillsNodes => "nodes crashed on this request",
             Self::Gateway => "the gateway is out of files or memory",
         }
     }
 }
 
-/// What to do after an attempt, as long as no byte of a response has gone to the client.
+/// Decides what follows an attempt. Only for requests whose client has received no byte of a response.
 pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
-    let (again, listed) = match facts.outcome {
+    let (reason, listed) = match facts.outcome {
         Outcome::ClientGone => return Verdict::Stop(StopReason::ClientGone),
         Outcome::Gateway => return Verdict::Stop(StopReason::Gateway),
         Outcome::Ok => match facts.status {
@@ -194,8 +197,8 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     if !listed {
         Verdict::Stop(StopReason::NotListed)
     } else if untouched {
-        // no node has seen it: safe whatever the method, and it costs no attempt
-        Verdict::Retry(again)
+        // no node has seen the request: safe whatever the method, and no attempt is used up
+        Verdict::Retry(reason)
     } else if facts.repeat == Repeat::Method {
         Verdict::Stop(StopReason::NotRepeatable)
     } else if facts.repeat == Repeat::Once {
@@ -207,7 +210,7 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
     } else if facts.sent >= policy.attempts {
         Verdict::Stop(StopReason::AttemptsUsed)
     } else {
-        Verdict::Retry(again)
+        Verdict::Retry(reason)
     }
 }
 
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_to_another_node() {
+    fn outcomes_that_go_to_another_node() {
         let table = [
             (Outcome::Ok, Some(200), Verdict::Stop(StopReason::Answered)),
             (Outcome::Ok, Some(404), Verdict::Stop(StopReason::Answered)),
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_costs_no_attempt_and_any_method_may_go_on() {
+    fn a_refused_connection_uses_no_attempt_and_allows_any_method() {
         let refused = Facts { sent: 99, repeat: Repeat::Once, ..facts(Outcome::Connect, None) };
         assert_eq!(decide(&policy(), &refused), Verdict::Retry(RetryReason::Connect));
     }
@@ -288,13 +291,17 @@ mod tests {
         let soon = Duration::from_secs(2);
         let one = Deaths::default().with(soon, at(0), at(0));
         assert_eq!(one.count(), 1);
-        assert_eq!(one.with(soon, at(1000), at(1000)).count(), 1, "two nodes that are shot together");
+        assert_eq!(one.with(soon, at(1000), at(1000)).count(), 1, "two nodes killed together count once");
         assert_eq!(one.with(soon, at(1001), at(1001)).count(), 2);
         assert_eq!(one.with(SUSPECT_WITHIN, at(60_000), at(60_000)).count(), 2);
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
         let other = one.with(long, at(60_000), at(60_000));
-        assert_eq!(other.count(), 1, "it was there when the node died of something else");
-        assert_eq!(other.with(soon, at(60_001), at(60_001)).count(), 1, "and so did the next");
+        assert_eq!(other.count(), 1, "the request had run for too long to be suspected");
+        assert_eq!(
+            other.with(soon, at(60_001), at(60_001)).count(),
+            1,
+            "the next death belongs to the same burst"
+        );
     }
 
     #[test]
@@ -304,7 +311,7 @@ mod tests {
         let (soon, wait) = (Duration::from_millis(2), Duration::from_secs(60));
         let pause = |deaths: Deaths, now| deaths.pause_ends(wait, at(now));
         let one = Deaths::default().with(soon, at(0), at(0));
-        assert_eq!(pause(one, 0), None, "the next node is probably fine");
+        assert_eq!(pause(one, 0), None, "one death needs no pause");
         assert_eq!(pause(one.with(soon, at(1001), at(1001)), 1001), None);
         let two = one.with(soon, at(5), at(5));
         assert_eq!(two.count(), 1);
@@ -312,10 +319,10 @@ mod tests {
         assert_eq!(two.pause_ends(Duration::from_millis(300), at(5)), Some(at(305)), "retry.wait is shorter");
         assert_eq!(two.pause_ends(Duration::ZERO, at(5)), None);
         let three = two.with(soon, at(1006), at(1006));
-        assert_eq!((three.count(), pause(three, 1006)), (2, None), "now it is the request");
+        assert_eq!((three.count(), pause(three, 1006)), (2, None), "a second burst: the request is to blame");
         let late = one.with(soon, at(5), at(1500));
-        assert_eq!((late.count(), pause(late, 1500)), (1, Some(at(2500))), "seen late");
-        // also where it had been at work for long, as a batch has
+        assert_eq!((late.count(), pause(late, 1500)), (1, Some(at(2500))), "noticed late");
+        // also if the request had run for long, as a batch has
         let long = SUSPECT_WITHIN + Duration::from_millis(1);
         let two = Deaths::default().with(long, at(0), at(0)).with(soon, at(5), at(5));
         assert_eq!((two.count(), pause(two, 5)), (0, Some(at(1005))));

@@ -1,27 +1,27 @@
-//! The pool for a request, by the model that its body names.
+//! Routing: the pool for a request, chosen by the model that its body names.
 
 use crate::classify;
 use crate::fleet::{Fleet, Member};
 use crate::journey::Failure;
 use crate::retry::Repeat;
 
-/// The pool that serves the body's model. `None`: no pool does.
+/// The pool that serves the body's model, if any does.
 pub fn by_model<'a>(fleet: &'a Fleet, body: &[u8]) -> Option<&'a Member> {
     fleet.route(model_of(body).as_deref())
 }
 
-/// The answer to a model that no pool serves.
+/// The error for a model that no pool serves.
 pub fn not_served() -> Failure {
     Failure::new(404, "no pool serves this model; see `models` in the configuration")
 }
 
-/// Whether a node of this pool may see such a request twice.
+/// Permission to send a request to this pool's nodes more than once.
 pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     let is_allowed = classify::is_repeatable(method, path, &member.conf.retry.methods, &member.conf.retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 
-/// The `model` of a JSON body, without building the rest.
+/// The `model` of a JSON body, read without building the rest of the document.
 fn model_of(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Named {

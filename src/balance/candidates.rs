@@ -1,11 +1,11 @@
-//! The nodes as a policy sees them, place by place, and ranked.
+//! Candidates: the balancing policy's view of a pool's nodes, by place and ranked.
 
 use std::ops::Index;
 
 use super::tournament::Tournament;
 use super::{Candidate, Tier};
 
-/// Candidates by place. They are changed through [`Candidates::update`] alone, so that the ranking is always true.
+/// Candidates by place. Change them only through [`Candidates::update`], which keeps the ranking correct.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     all: Vec<Candidate>,
@@ -35,8 +35,8 @@ impl Candidates {
         self.all.iter()
     }
 
-    /// The one with the lowest tier up to `last`, and of those with the smallest score; of equals the first at or after
-    /// `cursor`. `skip` are places that are passed over.
+    /// The place of the candidate with the lowest tier up to `last`, and among those the smallest score. Ties
+    /// go to the first at or after `cursor`. Places in `skip` are not considered.
     pub(super) fn least_loaded(&mut self, last: Tier, skip: &[usize], cursor: usize) -> Option<usize> {
         let skipped = skip.iter().filter(|place| **place < self.all.len());
         skipped.clone().for_each(|place| self.ranking.set(*place, Tournament::OUT));
@@ -64,12 +64,12 @@ impl FromIterator<Candidate> for Candidates {
     }
 }
 
-/// The tier is above the score, in the three bits that the last digits of the score are short of. Those do not matter: they
-/// are less than the rounding of a score.
+/// Bits for the tier, above those of the score. The score loses its last digits to them, which are below its
+/// rounding error.
 const TIER_BITS: u32 = 3;
 
-/// One number that orders by tier, then by score. A positive float's bits are in the order of its values (IEEE 754, 5.10),
-/// and its sign bit is zero.
+/// One number that orders by tier, then by score. The bits of a positive float are ordered like its values
+/// (IEEE 754, 5.10), and its sign bit is zero.
 fn rank(candidate: &Candidate) -> u64 {
     if candidate.tier == Tier::Never || !candidate.has_room() {
         return Tournament::OUT;
@@ -81,7 +81,7 @@ fn lowest_of(tier: Tier) -> u64 {
     (tier as u64) << (63 - TIER_BITS)
 }
 
-/// Ranks of `last` and the tiers before it are less than this.
+/// Ranks of `last` and lower tiers are below this.
 fn worse_than(last: Tier) -> u64 {
     (last as u64 + 1) << (63 - TIER_BITS)
 }

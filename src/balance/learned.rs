@@ -1,51 +1,58 @@
-//! Weights learned from what the nodes deliver: `weight: auto`.
+//! `weight: auto`: weights learned from the speed of the nodes.
 //!
-//! A node's *speed* is its work divided by the time that its requests have spent on it: tokens a second as one request
-//! sees them. Its throughput would be no measure: it grows with the requests that a node is given, so a weight made of
-//! it would earn itself (by Little's law, 1961, throughput is requests in flight times speed). Speed falls with the load,
-//! so that whatever raises a node's weight also lowers what the weight is made of: the only feedback is a negative one.
+//! A node's *speed* is its work divided by the time that its requests have spent on it: tokens a second as
+//! one request sees them. Throughput would be the wrong measure: it grows with the requests that a node is
+//! given, so a weight based on it would reinforce itself (by Little's law, 1961, throughput is requests in
+//! flight times speed). Speed falls as load rises: whatever raises a node's weight also lowers the speed it
+//! is based on, and the only feedback is negative.
 //!
-//! The weight strives for `(speed / geometric mean of all)^GAIN`. With ever more gain all nodes would come to the same
-//! speed, which is what each request would choose for itself. That is not what serves all best: an empty slow node is
-//! often slower than a full fast one, and would get nothing (selfish routing; Roughgarden and Tardos, 2002). At 3 the
-//! throughput of simulated engines is within 0.5 % of the best there is, see `tests/sim/goodput`.
+//! The target weight is `(speed / geometric mean of all)^GAIN`. With ever more gain all nodes would reach the
+//! same speed, which is what each request would choose for itself. That does not serve all requests best: an
+//! empty slow node is often slower than a full fast one, and would get nothing (selfish routing; Roughgarden
+//! and Tardos, 2002). At a gain of 3, the throughput of simulated engines is within 0.5 % of the optimum, see
+//! `tests/sim/goodput`.
 //!
-//! Why it cannot swing: speed follows the requests in flight with an elasticity of up to 1 (where all wait in line), so
-//! the gain of the loop is up to 3. Its delays are three: the time that requests take, the memory, and [`PATIENCE`]. Three
-//! first-order lags are stable with any gain below 8 (Routh and Hurwitz). Whole answers report late, which is worse than
-//! a lag; so patience grows with what one piece of work takes.
+//! The loop cannot oscillate. Speed follows the requests in flight with an elasticity of at most 1 (all
+//! requests wait in line), so the loop's gain is at most 3. It has three delays: the duration of requests,
+//! the memory, and [`PATIENCE`]. Three first-order lags are stable at any gain below 8 (Routh and Hurwitz).
+//! Whole answers report late, which is worse than a lag; so patience grows with the duration of one piece of
+//! work.
 
 use std::time::Duration;
 
 const GAIN: f64 = 3.0;
-/// No weight is further from the mean of the others than this factor.
+/// The largest factor between a weight and the mean of the others.
 pub const WEIGHT_MAX: f64 = 8.0;
-/// Time constant with which a weight moves, in seconds; at least [`PIECES`] times that of one piece of work.
+/// Time constant of a weight's movement, in seconds; at least [`PIECES`] times the duration of one piece of
+/// work.
 const PATIENCE: f64 = 1.0;
 const PIECES: f64 = 2.0;
-/// A node of which less is known has weight 1.
+/// Work that must be seen before a weight is learned; below this the weight is 1.
 pub const ENOUGH: f64 = 128.0;
-/// With so much work half of a difference is believed.
+/// The amount of work at which half of a speed difference is believed.
 const PRIOR: f64 = 512.0;
-/// Work beyond [`KEPT`] is forgotten with this time constant, in seconds, or with that of the weights if that is longer;
-/// what is left, with the other one: so a node that gets no requests becomes neutral after a while and is tried again.
+/// Work above [`KEPT`] is forgotten with time constant `MEMORY`, in seconds, or with that of the weights if
+/// longer; the rest with `LONG_MEMORY`. So a node that gets no requests becomes neutral after a while and is
+/// tried again.
 const MEMORY: f64 = 10.0;
 const LONG_MEMORY: f64 = 120.0;
 const KEPT: f64 = 2048.0;
-/// The longest time that one round may account for: gain times step must stay small, or rounds would overshoot.
+/// The longest time that one round may account for: gain times step must stay small, or a round would
+/// overshoot.
 const ROUND_MAX: f64 = 0.5;
 
-/// What an answer counts if its tokens are not known. Few, for without its length its time says little.
+/// The tokens assumed for an answer that does not report them. Few, because without its length its duration
+/// says little.
 pub const UNTOLD: u64 = 8;
 
-/// Work that was done.
+/// An amount of work.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
     /// Tokens.
     pub units: f64,
-    /// Time that it took, request by request.
+    /// The time it took, summed over requests.
     pub seconds: f64,
-    /// How many reports it is the sum of: events of a stream, or whole answers.
+    /// The number of reports in the sum: events of a stream, or whole answers.
     pub pieces: f64,
 }
 
@@ -63,14 +70,14 @@ impl Work {
     }
 }
 
-/// What is known of one node.
+/// The speed of one node as far as it is known, and the weight learned from it.
 #[derive(Clone, Debug, Default)]
 pub struct Speed {
     seen: Work,
     log_weight: f64,
 }
 
-/// A node, and what it has done since the last round.
+/// A node's speed, and the work it has done since the last round.
 #[derive(Debug)]
 pub struct Measured<'a> {
     pub speed: &'a mut Speed,
@@ -82,7 +89,7 @@ impl Speed {
         self.log_weight.exp()
     }
 
-    /// What the weight was learned from.
+    /// The work that the weight was learned from.
     pub fn seen(&self) -> Work {
         self.seen
     }
@@ -91,7 +98,8 @@ impl Speed {
         self.seen.units >= ENOUGH && self.seen.seconds > 0.0
     }
 
-    /// It may not be what it was: the weight stays for now, and gives way to what is seen from here on.
+    /// The node may have changed: the weight stays for now, but newer observations soon outweigh the older
+    /// ones.
     pub fn doubt(&mut self) {
         if self.seen.units > PRIOR {
             self.seen.scale(PRIOR / self.seen.units);
@@ -111,16 +119,16 @@ impl Speed {
         (self.seen.units / self.seen.seconds).ln()
     }
 
-    /// How far it is ahead of the middle, as far as that is to be believed.
+    /// The logarithm of the node's speed above the mean of all, scaled by how far that is to be believed.
     fn ahead(&self, middle: f64) -> f64 {
         let belief = self.seen.units / (self.seen.units + PRIOR);
         if self.is_known() { belief * (self.log_speed() - middle) } else { 0.0 }
     }
 }
 
-/// One round: takes in what the nodes have done in the time that has passed, and moves their weights. To be called at
-/// regular times while requests are under way (a night without them teaches nothing, and nothing is to be forgotten in
-/// it), with all the nodes that are compared.
+/// One round: takes in the work that the nodes have done in the time that has passed, and moves their
+/// weights. Pass all nodes that are to be compared. Call it at regular intervals, but only while there are
+/// requests: a night without any teaches nothing, and must not make a node forgotten.
 pub fn learn(nodes: &mut [Measured<'_>], passed: Duration) {
     let passed = passed.as_secs_f64().min(ROUND_MAX);
     let mut all = Work::default();
@@ -151,7 +159,7 @@ mod tests {
 
     const ROUND: Duration = Duration::from_millis(100);
 
-    /// Rounds in which each node does so many units, at so many a second for each request.
+    /// Runs rounds in which each node does this many units, at this rate in units per second and request.
     fn rounds(speeds: &mut [Speed], count: usize, each: &[(f64, f64)]) {
         for _ in 0..count {
             let measured = speeds.iter_mut().zip(each).map(|(speed, (units, rate))| {
@@ -182,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_says_nothing_and_no_weight_is_out_of_bounds() {
+    fn too_little_work_keeps_weight_1_and_no_weight_leaves_the_bounds() {
         let mut speeds = vec![Speed::default(); 3];
         rounds(&mut speeds, 1, &[(ENOUGH - 1.0, 1000.0), (500.0, 10.0), (500.0, 10.0)]);
         assert_eq!(speeds[0].weight(), 1.0);
@@ -191,16 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_does_nothing_is_forgotten_in_the_end() {
+    fn an_idle_node_becomes_neutral_again() {
         let mut speeds = vec![Speed::default(); 2];
         rounds(&mut speeds, 300, &[(500.0, 30.0), (500.0, 10.0)]);
         assert!(speeds[1].weight() < 0.3, "{:?}", weights(&speeds));
         rounds(&mut speeds, 6000, &[(500.0, 30.0), (0.0, 1.0)]);
-        assert!(near(speeds[1].weight(), 1.0), "tried again in the end: {:?}", weights(&speeds));
+        assert!(near(speeds[1].weight(), 1.0), "it should be tried again: {:?}", weights(&speeds));
     }
 
     #[test]
-    fn doubt_keeps_the_weight_and_learns_anew_sooner() {
+    fn doubt_keeps_the_weight_but_relearns_sooner() {
         let after = |doubt: bool| {
             let mut speeds = vec![Speed::default(); 2];
             rounds(&mut speeds, 300, &[(50.0, 10.0), (50.0, 30.0)]);

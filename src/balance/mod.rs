@@ -1,8 +1,8 @@
-//! Which of the candidates gets the next request.
+//! Balancing: chooses the node that gets the next request.
 //!
-//! The choice depends on nothing but [`Candidates`], which the pool keeps up to date as leases come and go, and the turn.
-//! What it costs does not grow with the requests in flight, and for the default policy only with the logarithm of the number
-//! of nodes.
+//! The choice depends only on [`Candidates`], which the pool updates as leases come and go, and on the
+//! [`Turn`]. Its cost does not grow with the requests in flight, and for the default policy only with the
+//! logarithm of the number of nodes.
 
 mod candidates;
 pub mod learned;
@@ -12,30 +12,30 @@ mod tournament;
 pub use candidates::Candidates;
 pub use policy::{Turn, choose};
 
-/// When a candidate may be taken: a lower tier always goes first.
+/// The precedence of a candidate: a lower tier always goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
-    /// Probing with its one permit free: the next request tries it. By its load alone a light node in a quiet fleet, or one
-    /// with old requests that hang, would wait for ever to be found well.
+    /// Probing, and its one permit is free: the next request is the probe. If load decided, a light node in a
+    /// quiet fleet, or one with old requests that hang, would wait for ever to be found healthy.
     Probe,
     /// Up.
     Usable,
-    /// Usable, but it said a moment ago that it is full.
+    /// Usable, but it said recently that it is full.
     Busy,
-    /// Ejected, but it accepts connections: better than nothing when no node is up.
+    /// Ejected, but accepting connections: better than nothing while no node is up.
     LastResort,
-    /// The same, but it said a moment ago that it is full.
+    /// A last resort that said recently that it is full.
     BusyLastResort,
-    /// Not to be taken.
+    /// Never chosen.
     Never,
 }
 
-/// What the choice needs to know of one node.
+/// The facts about one node that the choice depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Requests that it has now.
+    /// Requests in flight.
     pub in_flight: u32,
-    /// Most requests that it may have.
+    /// The most requests that the node may have.
     pub limit: u32,
     /// `1 / (weight x slow-start share)`, above 0.
     pub inverse_rate: f64,
@@ -45,16 +45,17 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// The load that it would have with one more request, in relation to its rate. The smallest wins.
+    /// The load that the node would have with one more request, relative to its rate. The smallest score
+    /// wins.
     pub fn score(&self) -> f64 {
         (f64::from(self.in_flight) + 1.0) * self.inverse_rate
     }
 
-    /// Of one that has not had a turn yet.
+    /// The value of `turn` before the first turn.
     pub const NO_TURN: f64 = f64::NEG_INFINITY;
 
-    /// Virtual time of its next turn: by the rate that it has now, for a node that had its last turn at the start of its
-    /// slow start does not owe a hundred turns for it.
+    /// Virtual time of the next turn. It uses the current rate, so that a node that last had a turn at the
+    /// beginning of its slow start need not sit out a hundred turns.
     pub fn next_turn(&self, now: f64) -> f64 {
         (self.turn + self.inverse_rate).max(now)
     }

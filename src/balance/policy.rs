@@ -1,14 +1,15 @@
-//! The policies: an enum and a match.
+//! The balancing policies: `least_in_flight`, `round_robin` and `random`.
 
 use super::{Candidate, Candidates, Tier};
 use crate::config::Balance;
 
-/// What a policy remembers from one choice to the next.
+/// The state that a policy carries from one choice to the next.
 #[derive(Debug, Default)]
 pub struct Turn {
-    /// Where the next pass begins, so that ties are broken in turn and never always by the first.
+    /// The place where the next pass begins, so that ties are broken in rotation and not always in favour of
+    /// the first.
     cursor: usize,
-    /// Virtual time of `round_robin`: no node that joins is owed the past.
+    /// Virtual time of `round_robin`. A node that joins starts here, and has no missed turns to catch up on.
     now: f64,
 }
 
@@ -21,7 +22,7 @@ impl Turn {
 
 /// The candidate that gets the next request, or `None` if none may be taken.
 ///
-/// `last` is the highest tier that may be taken; `skip` holds the positions that this request has tried;
+/// `last` is the highest tier that may be taken; `skip` holds the places that this request has tried;
 /// `random` is a number in `0.0..1.0`.
 pub fn choose(
     policy: Balance,
@@ -48,13 +49,13 @@ fn may_take(candidate: &Candidate, position: usize, last: Tier, skip: &[usize]) 
     candidate.tier <= last && candidate.has_room() && !skip.contains(&position)
 }
 
-/// The smallest `(tier, next turn)`; of equals the first at or after the cursor.
+/// The candidate with the smallest `(tier, next turn)`; ties go to the first at or after the cursor.
 fn next_in_turn(candidates: &Candidates, last: Tier, skip: &[usize], turn: &Turn) -> Option<usize> {
     let start = if turn.cursor < candidates.len() { turn.cursor } else { 0 };
     let (mut best, mut best_tier, mut best_turn) = (None, last, f64::INFINITY);
     for place in (start..candidates.len()).chain(0..start) {
         let candidate = &candidates[place];
-        // most are no better than the best so far, which is seen without looking at anything else
+        // compare first: most candidates are no better than the best so far, and need no further look
         let next = candidate.next_turn(turn.now);
         let better = candidate.tier < best_tier || candidate.tier == best_tier && next < best_turn;
         if better && candidate.has_room() && !skip.contains(&place) {
@@ -64,7 +65,7 @@ fn next_in_turn(candidates: &Candidates, last: Tier, skip: &[usize], turn: &Turn
     best
 }
 
-/// One of the lowest tier, with a chance in proportion to its rate.
+/// A random candidate of the lowest tier, with a probability in proportion to its rate.
 fn weighted(candidates: &Candidates, last: Tier, skip: &[usize], random: f64) -> Option<usize> {
     let eligible = |position: usize| may_take(&candidates[position], position, last, skip);
     let lowest = (0..candidates.len()).filter(|p| eligible(*p)).map(|p| candidates[p].tier).min()?;
@@ -101,7 +102,7 @@ mod tests {
         choose(Balance::LeastInFlight, &mut candidates, Tier::Busy, skip, &mut turn, 0.0)
     }
 
-    /// How many of `n` requests each node gets when each is held open.
+    /// The number of `n` requests that each node gets when every request is held open.
     fn spread(policy: Balance, weights: &[f64], n: u32) -> Vec<u32> {
         let mut candidates: Candidates = weights.iter().map(|w| node(0, *w)).collect();
         let mut turn = Turn::default();
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn tried_full_and_never_are_passed_over() {
+    fn tried_full_and_never_are_skipped() {
         let mut full = node(0, 1.0);
         full.limit = 0;
         let mut never = node(0, 1.0);
@@ -142,11 +143,11 @@ mod tests {
         last.tier = Tier::LastResort;
         assert_eq!(pick(&[last, busy, node(100, 1.0)], &[]), Some(2));
         assert_eq!(pick(&[last, busy, node(100, 1.0)], &[2]), Some(1));
-        assert_eq!(pick(&[last], &[]), None, "last resort only when it is allowed");
+        assert_eq!(pick(&[last], &[]), None, "a last resort needs permission");
     }
 
     #[test]
-    fn ties_go_in_turn() {
+    fn ties_are_broken_in_rotation() {
         let mut candidates = Candidates::from_iter([node(0, 1.0); 4]);
         let mut turn = Turn::default();
         let mut counts = [0; 4];
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_owes_a_newcomer_nothing() {
+    fn a_newcomer_has_no_turns_to_catch_up_on() {
         let mut candidates = Candidates::from_iter([node(0, 1.0), node(0, 1.0)]);
         candidates.update(1, |c| c.tier = Tier::Never);
         let mut turn = Turn::default();

@@ -1,25 +1,26 @@
-//! The smallest of many ranks, kept up to date at a cost that grows with the logarithm of their number.
+//! A tournament tree: the smallest of many ranks, updated in time logarithmic in their number.
 //!
-//! A tournament tree: each player's rank is a leaf, each match above keeps the smaller of its two. A change plays again only
-//! the matches on the way up, and stops at the first that ends as before.
+//! Each player's rank is a leaf, and each match above it keeps the smaller of its two. A change replays only
+//! the matches on the way up, and stops at the first whose result is unchanged.
 
-/// Ranks by position. Lower is better; [`Tournament::OUT`] is never the best.
+/// Ranks by position. The lowest is the best; [`Tournament::OUT`] never is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tournament {
-    /// The root at 1, the children of `i` at `2i` and `2i + 1`, the leaves last: a power of two of them. Empty, or `0` unused.
+    /// The root is at 1, the children of `i` at `2i` and `2i + 1`, and the leaves, a power of two of them,
+    /// come last. Empty, or with index 0 unused.
     matches: Vec<u64>,
     players: usize,
 }
 
 impl Tournament {
-    /// The rank of one that does not take part.
+    /// The rank of a player that does not take part.
     pub(super) const OUT: u64 = u64::MAX;
 
     fn leaves(&self) -> usize {
         self.matches.len() / 2
     }
 
-    /// One more, at the next position.
+    /// Adds a player at the next position.
     pub(super) fn push(&mut self, rank: u64) {
         if self.players == self.leaves() {
             self.grow();
@@ -57,7 +58,7 @@ impl Tournament {
         self.matches.get(1).copied().filter(|rank| *rank != Self::OUT)
     }
 
-    /// The first at or after `start` whose rank is `rank` or less.
+    /// The first position at or after `start` whose rank is `rank` or less.
     pub(super) fn first(&self, start: usize, rank: u64) -> Option<usize> {
         if start >= self.players {
             return None;
@@ -65,7 +66,7 @@ impl Tournament {
         let leaves = self.leaves();
         let mut at = leaves + start;
         while self.matches[at] > rank {
-            // up for as long as it is the right child, then over to the tree on its right
+            // climb while this is a right child, then step to the subtree on its right
             at >>= at.trailing_ones();
             if at == 0 {
                 return None;
@@ -87,7 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn nobody_wins_where_nobody_plays() {
+    fn there_is_no_winner_without_players() {
         let mut tournament = Tournament::default();
         assert_eq!((tournament.best(), tournament.first(0, 9)), (None, None));
         tournament.push(Tournament::OUT);
@@ -102,7 +103,7 @@ mod tests {
             start in 0_usize..45,
             rank in 0_u64..6,
         ) {
-            // 5 stands for one who is out
+            // 5 stands for a player that is out
             let rank_of = |n: u64| if n == 5 { Tournament::OUT } else { n };
             let mut plain: Vec<_> = pushed.into_iter().map(rank_of).collect();
             let mut tournament = Tournament::default();

@@ -1,4 +1,4 @@
-//! The address of a node: a host, which may be a name, and a port.
+//! Node addresses: parses `host:port`, where the host is a name or an IP address, into a canonical form.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,8 +31,8 @@ impl fmt::Display for NodeAddress {
     }
 }
 
-/// Reads `host:port`, `1.2.3.4:port` and `[v6]:port`, each with or without `http://` before it; the
-/// error is a message for people.
+/// Parses `host:port`, `1.2.3.4:port` and `[v6]:port`, each with or without a leading `http://`. The error is
+/// a message for people.
 impl FromStr for NodeAddress {
     type Err = String;
 
@@ -43,14 +43,14 @@ impl FromStr for NodeAddress {
         let plain = text.strip_prefix("http://").unwrap_or(text);
         let plain = plain.strip_suffix('/').unwrap_or(plain);
         if plain.contains('/') {
-            return Err("it has more than a host and a port".to_owned());
+            return Err("it must be a host and a port only".to_owned());
         }
         let (host, port) = split_port(plain)?;
         Ok(Self { host: canonical_host(host)?, port })
     }
 }
 
-/// `host:port` into its parts; the brackets of an IPv6 address are kept.
+/// Splits `host:port`; an IPv6 address keeps its brackets.
 pub(super) fn split_port(text: &str) -> Result<(&str, u16), String> {
     let missing = || "it has no port; write host:port".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(missing)?;
@@ -69,7 +69,7 @@ pub(super) fn split_port(text: &str) -> Result<(&str, u16), String> {
 
 fn canonical_host(host: &str) -> Result<String, String> {
     if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let parsed = v6.parse::<Ipv6Addr>().map_err(|_| "what is in brackets is not an IPv6 address")?;
+        let parsed = v6.parse::<Ipv6Addr>().map_err(|_| "the text in brackets is not an IPv6 address")?;
         return Ok(parsed.to_string());
     }
     if let Ok(ip) = host.parse::<IpAddr>() {

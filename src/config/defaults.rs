@@ -1,5 +1,6 @@
-//! The defaults of whole sections, as values: each is what the schema makes of an empty section, so that
-//! a default stands in one place only.
+//! Default values of whole config sections.
+//!
+//! Each is the schema applied to an empty section, so that a default is written in only one place.
 
 use super::model::{Client, Engine, Health, Retry, Timeouts};
 use super::problems::Collector;

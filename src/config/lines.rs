@@ -1,9 +1,12 @@
-//! Where a value stands in a file, for what turns out to be wrong only after the file was read.
+//! Finds the line of a value in a config file.
+//!
+//! For problems that show up only after parsing, such as a port in use.
 
 use super::problems::Collector;
 use super::raw::{self, Raw, Value};
 
-/// The line of the value at this path, such as `server.listen[1]`, counted from 1. No path with a dot in a key.
+/// The line of the value at this path, such as `server.listen[1]`, counted from 1. Keys that contain a dot
+/// are not supported.
 pub fn line_of(text: &str, path: &str) -> Option<usize> {
     let mut raw = &raw::parse(text, &Collector::default())?;
     for step in path.split('.') {

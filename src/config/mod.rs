@@ -1,9 +1,9 @@
-//! What the user wrote, read and checked: text in, a valid [`Config`] or all [`Problems`] out.
+//! Parses and validates the config file: text in, a valid [`Config`] or all [`Problems`] out.
 //!
-//! The text goes through two parsers: one that keeps positions finds the line of each value, and
-//! `serde_yaml` reads the values into a raw tree. The schema (`server`, `pools`, `nodes`) then walks that tree
-//! with one line a key, so that every problem of every kind is found in one run; a key that it does not
-//! ask for is an error. Nothing here looks at the network, the clock or the environment.
+//! Two parsers read the text: one that keeps positions finds the line of each value, and `serde_yaml` reads
+//! the values into a raw tree. The schema (`server`, `pools`, `nodes`) then walks that tree, one line per
+//! key, so that one run finds every problem; a key that the schema does not ask for is an error. Nothing here
+//! depends on the network, the clock or the environment.
 
 mod address;
 mod defaults;
@@ -39,7 +39,7 @@ use problems::Collector;
 use raw::Value;
 use section::{Place, Section};
 
-/// Largest config file, in bytes: room for some 10000 nodes with all their keys.
+/// The largest config file, in bytes: enough for some 10000 nodes with all their keys.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
 impl Config {
@@ -57,7 +57,7 @@ impl Config {
         }
     }
 
-    /// Checks a text; `source` is what the problems call it.
+    /// Checks a text; `source` is its name in problems.
     pub fn parse(text: &str, source: &str) -> Result<Self, Problems> {
         let problems = Collector::default();
         let config = read(text, &problems);

@@ -1,4 +1,4 @@
-//! The schema of a pool's `nodes`: each a string, or a mapping with more than the address.
+//! The schema of a pool's `nodes`: each is an address, or a mapping with an address and more.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +13,8 @@ use super::values::{check_name, integer, name, node_address, or_word, switch, we
 const NODES_MAX: usize = 4096;
 const IN_FLIGHT_MAX: usize = 1_000_000;
 
-/// The nodes under the key `nodes`, with distinct names and addresses. `usual`: the weight of those that have none.
+/// The nodes under the key `nodes`, with distinct names and addresses. `usual`: the weight of nodes that have
+/// none of their own.
 pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Weight) -> Vec<Node> {
     let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
     let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
@@ -27,16 +28,16 @@ pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Weight) -> Vec<
             item.problem(format!("{} leads back to the gateway, which listens on {own}", node.address));
         }
         if let Some(first) = claim(&mut addresses, node.address.clone(), index) {
-            item.problem(format!("the address {} is that of nodes[{first}] already", node.address));
+            item.problem(format!("the address {} is already that of nodes[{first}]", node.address));
         } else if let Some(first) = claim(&mut names, node.name.clone(), index) {
-            item.problem(format!("the name `{}` is that of nodes[{first}] already", node.name));
+            item.problem(format!("the name `{}` is already that of nodes[{first}]", node.name));
         }
         nodes.push(node);
     }
     nodes
 }
 
-/// The one who has it already, if there is one.
+/// Claims the key for `index`; returns the index that has it already, if any.
 fn claim<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: K, index: usize) -> Option<usize> {
     match taken.entry(key) {
         Entry::Occupied(first) => Some(*first.get()),

@@ -1,5 +1,7 @@
-//! A first pass over the text with a parser that keeps positions, as `serde_yaml` drops them: the line of
-//! each value, and a refusal of what would cost more memory or stack than a config can be worth.
+//! The outline of a config text: the line of each value, and limits on nesting and size.
+//!
+//! This is a first pass with a parser that keeps positions, which `serde_yaml` drops. It refuses texts that
+//! would take too much memory or stack.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,17 +10,17 @@ use saphyr_parser::{Event, Parser, ScanError, Span};
 
 use super::problems::plain;
 
-/// Most lists and mappings inside one another; the schema needs six.
+/// The deepest nesting of lists and mappings; the schema needs six.
 const DEPTH_MAX: usize = 32;
-/// Most values in a file, with all aliases written out.
+/// The most values in a file, with all aliases expanded.
 const VALUES_MAX: usize = 1_000_000;
-/// Most characters of the parser's own message.
+/// The most characters shown of the parser's own message.
 pub(super) const INFO_SHOWN_MAX: usize = 200;
 
-/// A line (0: not known) and what is wrong there.
+/// The line (0: unknown) and the problem there.
 type Refusal = (usize, String);
 
-/// The line of each value and key in document order, with all aliases written out.
+/// The line of each value and key in document order, with all aliases expanded.
 pub(super) fn outline(text: &str) -> Result<Vec<usize>, Refusal> {
     let mut outline = Outline::default();
     for event in Parser::new_from_str(text) {
@@ -31,9 +33,9 @@ pub(super) fn outline(text: &str) -> Result<Vec<usize>, Refusal> {
 #[derive(Default)]
 struct Outline {
     lines: Vec<usize>,
-    /// The lists and mappings around the next value: anchor (0: none) and index in `lines`.
+    /// The lists and mappings around the next value: the anchor (0: none) and the index in `lines` of each.
     open: Vec<(usize, usize)>,
-    /// The finished anchored values, as a range of `lines`.
+    /// The finished anchored values, each as a range of `lines`.
     anchors: HashMap<usize, Range<usize>>,
     documents: usize,
 }
@@ -74,7 +76,7 @@ impl Outline {
 
     fn value(&mut self, anchor: usize, span: Span) -> Result<(), String> {
         if self.open.len() > DEPTH_MAX {
-            return Err(format!("more than {DEPTH_MAX} lists and mappings inside one another"));
+            return Err(format!("more than {DEPTH_MAX} nested lists and mappings"));
         }
         self.open.push((anchor, self.lines.len()));
         self.lines.push(span.start.line());
@@ -97,12 +99,13 @@ impl Outline {
     fn bounded(&self) -> Result<(), String> {
         match self.lines.len() {
             0..=VALUES_MAX => Ok(()),
-            _ => Err(format!("more than {VALUES_MAX} values, with all aliases (`*name`) written out")),
+            _ => Err(format!("more than {VALUES_MAX} values, with all aliases (`*name`) expanded")),
         }
     }
 }
 
-/// The usual slips are a tab, a bracket's content too far left, and something left open that the parser misses only at the next line.
+/// Words a syntax error for the usual slips: a tab, content in brackets that is indented too little, or an
+/// unclosed construct that the parser notices only on the next line.
 fn syntax(text: &str, error: &ScanError) -> Refusal {
     let (line, column) = (error.marker().line(), error.marker().col() + 1);
     if let Some(tabbed) = (line..=line + 1).find(|line| is_tabbed(text, *line)) {

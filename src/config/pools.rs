@@ -1,4 +1,4 @@
-//! The schema of `pools`: one line a key, with its default and the way it is read.
+//! The schema of `pools`: one line per key, with its default and its parser.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -35,7 +35,7 @@ const BALANCE: [(&str, Balance); 3] = [
 ];
 const HTTP_VERSION: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::H1), ("2", HttpVersion::H2)];
 
-/// The statuses that nginx's `proxy_next_upstream` knows.
+/// The words of `retry.on`, as in nginx's `proxy_next_upstream`.
 const RETRY_ON: [(&str, RetryWhen); 9] = [
     ("error", RetryWhen::Error),
     ("timeout", RetryWhen::Timeout),
@@ -47,7 +47,7 @@ const RETRY_ON: [(&str, RetryWhen); 9] = [
     ("http_403", RetryWhen::Status(403)),
     ("http_404", RetryWhen::Status(404)),
 ];
-/// How many of `RETRY_ON`, from its beginning, are the default.
+/// The number of entries at the start of `RETRY_ON` that are the default.
 const RETRY_ON_DEFAULT: usize = 7;
 
 const METHODS: [(&str, &str); 7] = [
@@ -118,7 +118,7 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
     }
 }
 
-/// The pool's models, none of which another pool may have.
+/// The pool's models. No model may be in two pools.
 fn models(s: &mut Section, pool: &str, served: &mut HashMap<String, String>) -> Models {
     let listed = s.list("models", 1..=MODELS_MAX, model).unwrap_or_else(|| vec!["*".to_owned()]);
     let mut models = Models { any: false, names: BTreeSet::new() };
@@ -127,7 +127,7 @@ fn models(s: &mut Section, pool: &str, served: &mut HashMap<String, String>) -> 
         if let Entry::Occupied(other) = &owner {
             let other = other.get();
             let message =
-                || format!("`{model}` is in pool `{other}` already; each model is in one pool, once");
+                || format!("`{model}` is already in pool `{other}`; list each model once, in one pool");
             s.rule("models", &[], false, message);
         }
         owner.or_insert_with(|| pool.to_owned());
@@ -153,7 +153,10 @@ pub(super) fn health(s: &mut Section, engine: Engine) -> Health {
     let fail_timeout = s.get("fail_timeout", Duration::from_secs(30), duration);
     let max_eject = s.get("max_eject", fail_timeout.max(Duration::from_mins(10)), duration);
     s.rule("max_eject", &["fail_timeout"], max_eject >= fail_timeout, || {
-        format!("is shorter than fail_timeout ({}), which is the first ejection", show_duration(fail_timeout))
+        format!(
+            "is shorter than fail_timeout ({}), the length of the first ejection",
+            show_duration(fail_timeout)
+        )
     });
     Health {
         max_fails: s.get("max_fails", 5, integer(0..=FAILURES_MAX)),
@@ -165,8 +168,8 @@ pub(super) fn health(s: &mut Section, engine: Engine) -> Health {
     }
 }
 
-/// The path that the engine answers with 200 when it is well. SGLang's `/health_generate` is no choice: under a long
-/// prefill it says 503.
+/// The path at which the engine answers 200 when it is healthy. SGLang's `/health_generate` is unsuitable: it
+/// says 503 during a long prefill.
 fn preset_path(engine: Engine) -> Option<&'static str> {
     match engine {
         Engine::Generic => None,
@@ -174,7 +177,7 @@ fn preset_path(engine: Engine) -> Option<&'static str> {
     }
 }
 
-/// What is written, or else the engine's preset.
+/// The configured check, or else the engine's preset.
 fn check(s: &mut Section, engine: Engine) -> Option<Check> {
     let preset = preset_path(engine);
     let Some(place) = s.take("check") else {
@@ -189,7 +192,7 @@ fn check_of(s: &mut Section, preset: Option<&str>) -> Check {
     let path = match preset {
         Some(preset) => s.get("path", preset.to_owned(), check_path),
         None => s
-            .required("path", "write what to ask for, such as `path: /health`")
+            .required("path", "write the path to request, such as `path: /health`")
             .and_then(|p| p.read(check_path))
             .unwrap_or_default(),
     };
@@ -208,7 +211,10 @@ fn check_path(raw: &Raw) -> Result<String, String> {
     if path.starts_with('/') && path.len() <= BYTES_MAX && path.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(path)
     } else {
-        Err(format!("{} is not a path; it begins with `/` and has no spaces, such as /health", shown(raw)))
+        Err(format!(
+            "{} is not a path; use one that begins with `/` and has no spaces, such as /health",
+            shown(raw)
+        ))
     }
 }
 

@@ -1,20 +1,20 @@
-//! Everything that is wrong with a file, said at once and in words for people.
+//! Problems: collects everything that is wrong with a config file, and words it for people.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 
-/// Most problems that are kept; the rest is counted.
+/// The most problems that are kept; the rest are only counted.
 const PROBLEMS_MAX: usize = 100;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where in the structure, `pools.vllm.nodes[1].weight`; empty: the file as a whole.
+    /// The path in the structure, `pools.vllm.nodes[1].weight`; empty: the file as a whole.
     pub path: String,
-    /// Where in the text, counted from 1; `None`: nowhere in particular.
+    /// The line in the text, counted from 1; `None`: no particular line.
     pub line: Option<usize>,
-    /// What is wrong and what to write instead.
+    /// The problem, and how to fix it.
     pub message: String,
 }
 
@@ -25,11 +25,11 @@ pub struct Problems {
     pub source: String,
     /// Never empty; at most 100.
     pub list: Vec<Problem>,
-    /// How many more there are than `list` holds.
+    /// The number of problems that `list` omits.
     pub omitted: usize,
 }
 
-/// One line each: `evenkeel.yaml:12: pools.vllm.nodes[1].weight: 0 is not a weight; ...`.
+/// Prints one line per problem: `evenkeel.yaml:12: pools.vllm.nodes[1].weight: 0 is not a weight; ...`.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
@@ -65,7 +65,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// `line` 0: nowhere in particular.
+    /// Adds a problem. `line` 0: no particular line.
     pub(super) fn add(&self, path: &str, line: usize, message: impl Into<String>) {
         let mut list = self.list.borrow_mut();
         if list.len() == PROBLEMS_MAX {
@@ -76,7 +76,7 @@ impl Collector {
         list.push(Problem { path: path.to_owned(), line, message: message.into() });
     }
 
-    /// The value, if nothing was found to be wrong.
+    /// The value, if there are no problems.
     pub(super) fn finish<T>(self, value: Option<T>, source: &str) -> Result<T, Problems> {
         let mut list = self.list.into_inner();
         match value {
@@ -89,7 +89,7 @@ impl Collector {
     }
 }
 
-/// Text from the file as a message may show it: short, on one line, without control characters.
+/// Text from the file in a form that a message may show: short, on one line, without control characters.
 pub(super) fn plain(text: &str, chars_max: usize) -> String {
     let mut shown: String = text.chars().take(chars_max).flat_map(visible).collect();
     if text.chars().nth(chars_max).is_some() {

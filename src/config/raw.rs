@@ -1,7 +1,7 @@
-//! The serde mirror of the file: any YAML there is, each value with the line it was written on.
+//! The raw tree: any YAML as serde reads it, each value with its line.
 //!
-//! Typed serde structs would stop at the first wrong type and drop repeated keys. This tree takes
-//! everything in, so that the schema can walk it to the end and name all problems at once.
+//! Typed serde structs would stop at the first wrong type and silently drop repeated keys. This tree accepts
+//! everything, so that the schema can walk it to the end and report all problems at once.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use super::outline::{INFO_SHOWN_MAX, outline};
 use super::problems::{Collector, plain};
 
-/// A value and its line; 0: not known.
+/// A value and its line; 0: unknown.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Raw {
     pub line: usize,
@@ -25,12 +25,12 @@ pub(super) enum Value {
     Float(f64),
     Text(String),
     List(Vec<Raw>),
-    /// In the order of the file; a key may be there twice.
+    /// In the order of the file; a key may appear twice.
     Mapping(Vec<(Raw, Raw)>),
 }
 
 impl Raw {
-    /// The value as a mapping's key; `None`: a list or a mapping, which is no key here.
+    /// The value as a mapping's key; `None` for lists and mappings, which cannot be keys here.
     pub(super) fn as_key(&self) -> Option<String> {
         match &self.value {
             Value::Text(text) => Some(text.clone()),
@@ -43,7 +43,7 @@ impl Raw {
     }
 }
 
-/// Reads the text as one YAML document. `None`: it is not, and the collector says why.
+/// Parses the text as one YAML document. `None`: it is not one, and the reason is in `problems`.
 pub(super) fn parse(text: &str, problems: &Collector) -> Option<Raw> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = match outline(text) {
@@ -67,8 +67,8 @@ pub(super) fn parse(text: &str, problems: &Collector) -> Option<Raw> {
     }
 }
 
-/// No line is better than a wrong one: the parsers differ on oddities such as an anchor named `a:`, and
-/// when they have not counted the same values, no value gets a line.
+/// Reads the values with their lines. The two parsers differ on oddities such as an anchor named `a:`. If
+/// they have not counted the same values, no value gets a line, because no line is better than a wrong one.
 fn read(text: &str, lines: &[usize]) -> Result<Raw, serde_yaml::Error> {
     let yaml = || serde_yaml::Deserializer::from_str(text);
     let mut values = Lines { lines, count: 0 };
@@ -76,7 +76,7 @@ fn read(text: &str, lines: &[usize]) -> Result<Raw, serde_yaml::Error> {
     if values.count == lines.len() { Ok(raw) } else { Lines { lines: &[], count: 0 }.deserialize(yaml()) }
 }
 
-/// Hands a line to each value as serde comes to it: both parsers walk the document in one order.
+/// Assigns a line to each value as serde visits it: both parsers walk the document in the same order.
 struct Lines<'a> {
     lines: &'a [usize],
     count: usize,

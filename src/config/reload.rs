@@ -1,12 +1,12 @@
-//! What a running process cannot take over from a new config.
+//! Settings that a reload cannot change in a running process.
 
 use std::fmt::Write;
 
 use super::model::{Config, Listener};
 
 impl Config {
-    /// The differences between the config in use and the next one that need a restart or an upgrade of
-    /// the process, in words for people; everything else takes effect on a reload.
+    /// The differences between the current config and the next that need a restart or an upgrade of the
+    /// process, worded for people; everything else takes effect on a reload.
     pub fn diff_restart(&self, next: &Self) -> Vec<String> {
         let (old, new) = (&self.server, &next.server);
         let admin = |address: Option<_>| {
@@ -28,7 +28,7 @@ impl Config {
     }
 }
 
-/// Sorted, as their order means nothing.
+/// Sorted, because their order has no meaning.
 fn addresses(listeners: &[Listener]) -> String {
     let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     addresses.sort_unstable();

@@ -1,5 +1,7 @@
-//! Walking the raw tree: a place in it knows its path and line; a section is a mapping that knows which
-//! of its keys the schema asked for, and reports the others.
+//! Walks the raw tree of a config and finds keys that the schema does not know.
+//!
+//! A `Place` is a value with its path and line; a `Section` is a mapping that reports the keys that the
+//! schema did not ask for.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,10 +12,10 @@ use super::raw::{Raw, Value};
 use super::suggest;
 use super::values::{count, is_off, shown};
 
-/// Most characters of a key of the user's in a path or message.
+/// The most characters of a user's key in a path or message.
 const KEY_SHOWN_MAX: usize = 60;
 
-/// A value, where it stands, and where to report what is wrong with it.
+/// A value with its path, its line and the collector for its problems.
 pub(super) struct Place<'a> {
     pub raw: &'a Raw,
     path: String,
@@ -39,7 +41,7 @@ impl<'a> Place<'a> {
         value.map_err(|message| self.problem(message)).ok()
     }
 
-    /// The items of a list, where `off` is an empty one; or `None` and a problem.
+    /// The items of a list, where `off` is an empty list; or `None` and a problem.
     pub(super) fn items(&self, range: RangeInclusive<usize>, things: &str) -> Option<Vec<Place<'a>>> {
         let items = match &self.raw.value {
             Value::List(items) => items.as_slice(),
@@ -54,7 +56,7 @@ impl<'a> Place<'a> {
         Some(items.iter().enumerate().map(place).collect())
     }
 
-    /// The value as a mapping, where nothing at all is an empty one; or `None` and a problem.
+    /// The value as a mapping, where no value is an empty mapping; or `None` and a problem.
     pub(super) fn section(&self) -> Option<Section<'a>> {
         let entries = match &self.raw.value {
             Value::Mapping(entries) => entries.as_slice(),
@@ -74,7 +76,7 @@ impl<'a> Place<'a> {
             let place = self.inner(&step(&self.path, &name), key.line, raw);
             match seen.entry(name.clone()) {
                 Entry::Occupied(first) => {
-                    place.problem(format!("is there twice; the first is on line {}", first.get()))
+                    place.problem(format!("appears twice; the first is on line {}", first.get()))
                 }
                 Entry::Vacant(free) => {
                     free.insert(key.line);
@@ -95,9 +97,9 @@ pub(super) struct Section<'a> {
     path: String,
     line: usize,
     entries: Vec<(String, Place<'a>)>,
-    /// The known keys, and the lines of those that are there; else the section's.
+    /// The keys of the schema, each with its line if the file has it, or else with the section's line.
     asked: Vec<(&'static str, usize)>,
-    /// Keys whose value could not be read, so that a default stands in for it.
+    /// Keys whose value could not be read, and was replaced by a default.
     bad: Vec<&'static str>,
     problems: &'a Collector,
 }
@@ -112,7 +114,7 @@ impl<'a> Section<'a> {
         self.entries
     }
 
-    /// What the file has under this key, which from now on is a known one.
+    /// Takes the entry of this key, if the file has one, and notes that the key is in the schema.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Place<'a>> {
         let found = self.entries.iter().position(|(name, _)| name == key);
         let line = found.map_or(self.line, |index| self.entries[index].1.line);
@@ -148,7 +150,7 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// What the file has under this key; its absence is a problem, and `hint` says what to write.
+    /// The entry of this key. Its absence is a problem, and `hint` says how to fix it.
     pub(super) fn required(&mut self, key: &'static str, hint: &str) -> Option<Place<'a>> {
         let place = self.take(key);
         if place.is_none() {
@@ -157,7 +159,7 @@ impl<'a> Section<'a> {
         place
     }
 
-    /// The items of the list under this key, where `off` is an empty one; `None` if it is absent.
+    /// The items of the list under this key, where `off` is an empty list; `None` if the key is absent.
     pub(super) fn list<T>(
         &mut self,
         key: &'static str,
@@ -172,13 +174,13 @@ impl<'a> Section<'a> {
         Some(values.into_iter().flatten().collect())
     }
 
-    /// The section under this key, with all defaults if it is absent.
+    /// Reads the section under this key; if it is absent, all of its keys have their defaults.
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let section = self.take(key).and_then(|place| place.section());
         section.unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems)).finish(read)
     }
 
-    /// Reports a rule between `key` and `others` that does not hold, unless one of them is bad anyway.
+    /// Reports a violated rule between `key` and `others`, unless one of them is bad anyway.
     pub(super) fn rule(
         &self,
         key: &'static str,
@@ -194,7 +196,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reads the section by its schema, then reports the keys that the schema did not ask for.
+    /// Reads the section with its schema, then reports the keys that the schema did not ask for.
     pub(super) fn finish<T>(mut self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let value = read(&mut self);
         for (name, place) in &self.entries {
@@ -208,7 +210,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// How a key is written after the path of its section.
+/// A key as written after the path of its section.
 fn step(path: &str, key: &str) -> String {
     let dot = if path.is_empty() { "" } else { "." };
     format!("{dot}{}", plain(key, KEY_SHOWN_MAX))

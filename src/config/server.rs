@@ -1,4 +1,4 @@
-//! The schema of `server`: one line a key, with its default and the way it is read.
+//! The schema of `server`: one line per key, with its default and its parser.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(super) fn server(s: &mut Section) -> Server {
     let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
     let admin = s.get("admin", Some(ADMIN_DEFAULT), or_word("off", admin_address));
     if let Some(taken) = admin.and_then(|admin| listen.iter().find(|other| overlap(admin, other.address))) {
-        let message = || format!("clients connect at {} already; use another port, or `off`", taken.address);
+        let message = || format!("clients already connect at {}; use another port, or `off`", taken.address);
         s.rule("admin", &[], false, message);
     }
     Server {
@@ -59,7 +59,7 @@ pub(super) fn client(s: &mut Section) -> Client {
     }
 }
 
-/// One address, or a list of them; each a string or a mapping.
+/// One address, or a list of addresses; each is a string or a mapping.
 fn listeners(place: &Place) -> Vec<Listener> {
     let items = match &place.raw.value {
         Value::List(_) => place.items(1..=LISTENERS_MAX, "addresses").unwrap_or_default(),
@@ -89,13 +89,13 @@ fn listener(place: &Place) -> Option<Listener> {
     address.map(|address| Listener { address })
 }
 
-/// Whether two addresses cannot both be listened on: `0.0.0.0` takes its port on every IPv4 address.
+/// Two addresses cannot both be listened on: `0.0.0.0` takes its port on every IPv4 address.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (any || a.ip() == b.ip())
 }
 
-/// The listener that a connection to this address of a node leads back to.
+/// The listener that a connection to this node address would reach.
 pub(super) fn leads_back<'a>(listen: &'a [Listener], node: &NodeAddress) -> Option<&'a Listener> {
     let ip = if node.host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { node.ip() };
     let to = SocketAddr::new(ip?, node.port);

@@ -1,6 +1,6 @@
-//! What to say about a word that the schema does not know.
+//! Messages for unknown keys and words, with a suggestion where one is close.
 
-/// Words of the design that this version does not have.
+/// Planned keys that this version does not support.
 const LATER: [&str; 6] = ["api_keys", "cluster", "discover", "prefix_affinity", "queue", "tls"];
 
 /// The message for a key that is not in the schema.
@@ -17,7 +17,7 @@ pub(super) fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + 
     }
 }
 
-/// The end of the message for a value that is not one of a few words.
+/// The end of the message for a value that is not one of the allowed words.
 pub(super) fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let all = known.collect::<Vec<_>>().join(", ");
     if LATER.contains(&word) {
@@ -26,7 +26,7 @@ pub(super) fn unknown_word<'a>(word: &str, known: impl Iterator<Item = &'a str>)
     format!("is not one of {all}")
 }
 
-/// The known word that this one is most likely a slip of.
+/// The known word of which this one is most likely a misspelling.
 fn similar<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LENGTH_MAX: usize = 40;
     if word.len() > LENGTH_MAX {
@@ -40,12 +40,12 @@ fn similar<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     known.filter(close).min_by_key(|candidate| distance(&folded, &fold(candidate)))
 }
 
-/// `max-fails`, `maxFails` and `max_fails` are the same slip-free word.
+/// Folds spelling variants together: `max-fails`, `maxFails` and `max_fails` are equal.
 fn fold(word: &str) -> Vec<char> {
     word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
-/// Levenshtein's distance: inserted, deleted and replaced characters.
+/// Levenshtein distance: the number of inserted, deleted and replaced characters.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, left) in a.iter().enumerate() {

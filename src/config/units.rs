@@ -1,14 +1,14 @@
-//! Durations and sizes as people write them.
+//! Durations and sizes as people write them: parses and formats `1h30m` and `32KiB`.
 //!
-//! Bare numbers and the one-letter sizes mean what they mean in nginx: seconds, and powers of 1024.
+//! Bare numbers and one-letter sizes mean the same as in nginx: seconds, and powers of 1024.
 
 use std::time::Duration;
 
-/// Largest first, as they are combined: `1h30m`. Milliseconds each.
+/// Largest first, the order in which they are combined: `1h30m`. In milliseconds.
 const TIME_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Bytes each, in small letters.
+/// In bytes; names in lower case.
 const SIZE_UNITS: [(&str, u64); 14] = [
     ("", 1),
     ("b", 1),
@@ -26,7 +26,7 @@ const SIZE_UNITS: [(&str, u64); 14] = [
     ("tb", 1_000_000_000_000),
 ];
 
-/// Reads `500ms`, `5s`, `2m`, `24h`, `1d`, `1h30m` (larger units first, each once) and bare seconds.
+/// Parses `500ms`, `5s`, `2m`, `24h`, `1d`, `1h30m` (larger units first, each at most once) and bare seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if let Some((seconds, "")) = split_number(text) {
         return Some(Duration::from_secs(seconds));
@@ -45,7 +45,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(total))
 }
 
-/// A duration as `parse_duration` reads it, in whole milliseconds: `1m30s`, `0s`.
+/// Formats a duration as `parse_duration` reads it, in whole milliseconds: `1m30s`, `0s`.
 pub fn show_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -58,7 +58,7 @@ pub fn show_duration(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// Reads `32KiB`, `1MiB`, `64MB` (10^6), nginx's `32k` (1024) and bare bytes, in capitals or not.
+/// Parses `32KiB`, `1MiB`, `64MB` (10^6), nginx's `32k` (1024) and bare bytes, in any case.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text)?;
     let unit = unit.to_ascii_lowercase();
@@ -66,7 +66,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(*bytes)
 }
 
-/// A size as `parse_size` reads it, in the largest binary unit that divides it: `32KiB`, `1000B`.
+/// Formats a size as `parse_size` reads it, in the largest binary unit that divides it: `32KiB`, `1000B`.
 pub fn show_size(bytes: u64) -> String {
     let unit = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)]
         .into_iter()

@@ -1,4 +1,4 @@
-//! One value of the file into one value of the program, or a message that says what to write instead.
+//! Value parsers: each turns one raw value of the file into a typed one, or a message on how to fix it.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,10 +17,10 @@ use super::units::{parse_duration, parse_size, show_duration, show_size};
 
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 const NAME_BYTES_MAX: usize = 128;
-/// Most characters of a value in a message: enough to find it, too few to give a secret away whole.
+/// The most characters of a value in a message: enough to find it, too few to reveal a whole secret.
 const SHOWN_MAX: usize = 60;
 
-/// The value as a message names it.
+/// The value as shown in a message.
 pub(super) fn shown(raw: &Raw) -> String {
     match &raw.value {
         Value::Null => "nothing".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn shown(raw: &Raw) -> String {
     }
 }
 
-/// Text, or a whole number that stands for itself.
+/// Text, or a whole number taken as text.
 pub(super) fn text(raw: &Raw) -> Result<String, String> {
     match &raw.value {
         Value::Text(text) => Ok(text.clone()),
@@ -45,7 +45,7 @@ pub(super) fn text(raw: &Raw) -> Result<String, String> {
     }
 }
 
-/// A name of a pool or node, as it stands in paths, labels and headers.
+/// The name of a pool or node, fit for paths, labels and headers.
 pub(super) fn name(raw: &Raw) -> Result<String, String> {
     let name = text(raw)?;
     check_name(&name).map(|()| name)
@@ -74,7 +74,7 @@ pub(super) fn switch(raw: &Raw) -> Result<bool, String> {
     }
 }
 
-/// One of a few words.
+/// Accepts one of a few words.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Raw) -> Result<T, String> {
     move |raw| {
         let word = match &raw.value {
@@ -106,7 +106,7 @@ where
     }
 }
 
-/// What `read` reads, or `None` for `word`.
+/// The result of `read`, or `None` for `word`.
 pub(super) fn or_word<T>(
     word: &str,
     read: impl Fn(&Raw) -> Result<T, String>,
@@ -171,17 +171,17 @@ pub(super) fn size<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Raw)
     }
 }
 
-/// Refuses a list or mapping that has too few or too many things in it.
+/// Refuses a list or mapping with too few or too many entries.
 pub(super) fn count(found: usize, range: &RangeInclusive<usize>, things: &str) -> Result<(), String> {
     let (least, most) = (range.start(), range.end());
     match found {
         _ if found < *least => Err(format!("has no {things}; at least {least} is needed")),
-        _ if found > *most => Err(format!("has {found} {things}; at most {most} are possible")),
+        _ if found > *most => Err(format!("has {found} {things}; at most {most} are allowed")),
         _ => Ok(()),
     }
 }
 
-/// A share relative to other nodes.
+/// A weight: a share relative to other nodes.
 pub(super) fn weight(raw: &Raw) -> Result<Weight, String> {
     let number = match &raw.value {
         Value::Integer(value) => value.to_string().parse().unwrap_or(f64::INFINITY),

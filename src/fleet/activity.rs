@@ -1,5 +1,6 @@
-//! What a node's attempts share with it outside the pool's lock: when it last showed a sign of life, which of them have
-//! been given up, and how much work they have seen done.
+//! A node's activity, shared with its attempts without the pool's lock.
+//!
+//! It holds the last sign of life, the attempts that have been given up, and the work done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,25 +10,25 @@ use event_listener::Event;
 
 use crate::balance::learned::Work;
 
-/// One node's; its leases hold it too.
+/// The activity of one node. The node and all of its leases hold it.
 #[derive(Debug)]
 pub(super) struct Activity {
     base: Instant,
-    /// Nanoseconds from `base` to the last sign of life, and one; 0: none yet.
+    /// Nanoseconds from `base` to the last sign of life, plus one; 0 if there has been none.
     last: AtomicU64,
-    /// Attempts with a number up to this have been given up.
+    /// The highest number of an attempt that has been given up; all below it have been given up, too.
     given_up: AtomicU64,
     gave_up: Event,
-    /// Work from the start on: units, nanoseconds, pieces.
+    /// Totals since the start: units, nanoseconds, pieces.
     work: [AtomicU64; 3],
 }
 
-/// All the work that a node had done at one moment.
+/// The total work of a node at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done([u64; 3]);
 
 impl Done {
-    /// What has been done between then and now; from now on, since now.
+    /// The work done since the previous call (or since the start).
     pub(super) fn catch_up(&mut self, now: Self) -> Work {
         let then = std::mem::replace(self, now);
         let [units, nanos, pieces] = [0, 1, 2].map(|i: usize| now.0[i].wrapping_sub(then.0[i]) as f64);
@@ -46,15 +47,15 @@ impl Activity {
         }
     }
 
-    /// A sign of life. One plain store, for each chunk of each stream comes by here: two threads may set it back by the
-    /// time between their looks at the clock, which is microseconds where seconds matter.
+    /// Records a sign of life. Every chunk of every stream gets here, so it is one plain store: a race
+    /// between two threads can set the time back only by microseconds, and seconds matter here.
     pub(super) fn beat(&self, now: Instant) {
         let after = now.saturating_duration_since(self.base).as_nanos();
         self.last.store(u64::try_from(after).unwrap_or(u64::MAX - 1) + 1, Ordering::Relaxed);
     }
 
-    /// So many units of work were done for one request in this time. The three sums may be read apart: that is one piece
-    /// among hundreds.
+    /// Adds work done for one request: its units, and the time it took. A reader may see the three sums out
+    /// of step by one piece, which is one among hundreds.
     pub(super) fn worked(&self, units: u64, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         for (sum, more) in self.work.iter().zip([units, nanos, 1]) {
@@ -71,7 +72,7 @@ impl Activity {
         Some(self.base + Duration::from_nanos(after))
     }
 
-    /// Gives up all attempts with a number up to this one, and tells those that wait for a sign of life.
+    /// Gives up all attempts with a number up to this one, and wakes those that wait to be told.
     pub(super) fn give_up(&self, ticket: u64) {
         self.given_up.fetch_max(ticket, Ordering::AcqRel);
         self.gave_up.notify(usize::MAX);
@@ -84,7 +85,7 @@ impl Activity {
     /// Resolves when this attempt is given up, or at once if it has been.
     pub(super) async fn until_given_up(self: Arc<Self>, ticket: u64) {
         loop {
-            // before the look, or what happens in between would be missed
+            // listen before checking, so that no notification is missed
             let listener = self.gave_up.listen();
             if self.is_given_up(ticket) {
                 return;

@@ -1,31 +1,31 @@
-//! The active check of one node: when it is due, and what a row of results means.
+//! The active check of one node: its schedule, and the verdict on consecutive results.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Check;
 
-/// A node that is known to be gone is asked again after this part of the time that it has been out.
+/// A node that fails its checks is checked again after this fraction of the time it has been out.
 const PART_OF_OUTAGE: u32 = 16;
-/// But not sooner than after this.
+/// The shortest pause before that check.
 const SOONEST: Duration = Duration::from_millis(100);
 
-/// What a row of equal results amounts to.
+/// The verdict on consecutive equal results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckVerdict {
-    /// `rise` in a row passed.
+    /// `rise` checks in a row have passed.
     Rise,
-    /// `fall` in a row failed.
+    /// `fall` checks in a row have failed.
     Fall,
 }
 
-/// What came of asking a node.
+/// The result of a check or of a bare connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckAnswer {
-    /// It is there, and well.
+    /// The node accepted the connection, and passed its check if it has one.
     Passed,
-    /// No answer in time, or 503: what a node says, or does not, that has its hands full, or that loads its model.
+    /// No answer in time, or 503: a node that is overloaded or still loading its model looks like this.
     Slow,
-    /// Refused, broken off, another status.
+    /// The connection was refused or broken, or the status was neither 200 nor 503.
     Failed,
 }
 
@@ -35,7 +35,7 @@ impl From<bool> for CheckAnswer {
     }
 }
 
-/// The result of a check, beside what the node's attempts show.
+/// The result of a check, with what is needed to interpret it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checked {
     pub answer: CheckAnswer,
@@ -49,7 +49,8 @@ impl Checked {
         self.alive.is_some_and(|at| at >= since)
     }
 
-    /// Whether it is a failure that counts: one that is only slow does not if the node was at work meanwhile.
+    /// The result counts as a failure. A slow one does not if the node showed a sign of life since the check
+    /// was sent.
     pub(super) fn is_failure(&self) -> bool {
         match self.answer {
             CheckAnswer::Passed => false,
@@ -59,24 +60,24 @@ impl Checked {
     }
 }
 
-/// Results so far, and the time of the next check.
+/// The consecutive results so far, and the time of the next check.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Checks {
     next: Option<Instant>,
     running: bool,
-    /// What the check under way says will be out of date.
+    /// The node's state has changed since the running check was sent: its result will be ignored.
     stale: bool,
     passed: u32,
     failed: u32,
-    /// Those of the failed ones that were only slow, and when the last of them was sent.
+    /// The number of `failed` that were only slow, and when the last of those was sent.
     slow: u32,
     last_slow: Option<Instant>,
 }
 
 impl Checks {
-    /// Whether a check is to be sent now; to be followed by [`Self::result`]. `random` in `0.0..1.0` makes the pauses
-    /// differ by a tenth up or down, or the gateways and nodes that were started together would ask and be asked in step
-    /// for ever; `phase` likewise spreads the first checks of many nodes over the interval.
+    /// Decides whether to send a check now; [`Self::result`] must follow. `random` in `0.0..1.0` varies the
+    /// interval by a tenth up or down: gateways and nodes that were started together would otherwise check in
+    /// lockstep for ever. `phase` likewise spreads the first checks of many nodes over the interval.
     pub(super) fn is_due(&mut self, check: &Check, phase: f64, random: f64, now: Instant) -> bool {
         let next = *self.next.get_or_insert_with(|| now + check.interval.mul_f64(phase));
         if self.running || now < next {
@@ -87,20 +88,20 @@ impl Checks {
         true
     }
 
-    /// The node is out, and has just failed its check: when it passes one that will be news. One that is back soon is found
-    /// soon, and one that is out for long is asked at the usual interval.
+    /// Brings the next check forward. The node is out and has just failed its check, so a pass would be news.
+    /// A node that returns soon is found soon; a node that is out for long is checked at the usual interval.
     pub(super) fn hasten(&mut self, out_since: Instant, now: Instant) {
         let pause = now.saturating_duration_since(out_since) / PART_OF_OUTAGE;
         let soon = now + pause.max(SOONEST);
         self.next = self.next.map(|next| next.min(soon));
     }
 
-    /// The node's state has changed: rows begin anew, and a check that was sent before says nothing.
+    /// The node's state has changed: counting starts over, and the result of a check already sent is ignored.
     pub(super) fn restart(&mut self) {
         *self = Self { next: self.next, running: self.running, stale: self.running, ..Self::default() };
     }
 
-    /// A result that nobody is interested in any more.
+    /// The check was switched off while it ran: its result is dropped.
     pub(super) fn ignored(&mut self) {
         self.running = false;
         self.restart();
@@ -112,7 +113,7 @@ impl Checks {
             return None;
         }
         if self.last_slow.is_some_and(|sent| result.has_lived_since(sent)) {
-            // it was at work when it was slow to say so, then and before
+            // the node showed a sign of life after that slow check was sent, so the slow results do not count
             self.failed -= std::mem::take(&mut self.slow);
         }
         if result.answer == CheckAnswer::Passed {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_equal_results_count() {
+    fn consecutive_equal_results_count() {
         let mut checks = Checks::default();
         let results = [false, false, true, false, false, false, false, true, true];
         let sent = Instant::now();
@@ -165,9 +166,9 @@ mod tests {
             let start = Instant::now();
             let at = |seconds| start + Duration::from_secs_f64(seconds);
             let passed = |sent| Checked { answer: CheckAnswer::Passed, sent, alive: None };
-            assert!(!checks.is_due(&check(), 0.4, random, start), "the first comes at its phase");
+            assert!(!checks.is_due(&check(), 0.4, random, start), "the first check is due at its phase");
             assert!(checks.is_due(&check(), 0.4, random, at(2.0)));
-            assert!(!checks.is_due(&check(), 0.4, random, at(20.0)), "the last one is still under way");
+            assert!(!checks.is_due(&check(), 0.4, random, at(20.0)), "the previous check is still running");
             checks.result(passed(at(2.0)), &check());
             assert!(checks.is_due(&check(), 0.4, random, at(20.0)));
             checks.result(passed(at(20.0)), &check());
@@ -176,10 +177,10 @@ mod tests {
         }
     }
 
-    /// Each row: the answers to checks that are sent every 5 s and come 2 s later, with the node's last sign of life at
-    /// that time, and after how many of them the node falls.
+    /// Each row: the answers to checks that are sent every 5 s and answered 2 s later, each with the node's
+    /// last sign of life at that time; then the number of checks after which the node falls.
     #[test]
-    fn what_is_slow_counts_if_the_node_was_not_at_work() {
+    fn a_slow_check_counts_unless_the_node_was_at_work() {
         use CheckAnswer::{Failed, Passed, Slow};
         let never = -1.0;
         type Row<'a> = (&'a str, &'a [(CheckAnswer, f64)], Option<usize>);

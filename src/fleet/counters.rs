@@ -1,30 +1,30 @@
-//! Counts of a pool that belong to no single node.
+//! Request counters of a pool, as opposed to those of its nodes.
 
 use std::collections::BTreeMap;
 
 use crate::retry::RetryReason;
 
-/// Since the process started; they go on over reloads.
+/// Counts since the process started; a reload does not reset them.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
-    /// Requests answered, by status code. Bounded: a status code is 100 to 599, anything else counts as 0.
+    /// Requests answered, by status code. Any code outside 100 to 599 counts as 0, so the map is bounded.
     pub requests: BTreeMap<u16, u64>,
-    /// Attempts after the first, by what went wrong with the one before.
+    /// Attempts after the first, by the failure of the attempt before.
     pub retries: [u64; RetryReason::ALL.len()],
-    /// Requests forwarded once because their body could not be kept.
+    /// Requests that were sent only once because their body was too large to keep.
     pub unkept_bodies: u64,
-    /// Streams that broke where `retry.resume` is on, by what became of them.
+    /// Broken streams in pools with `retry.resume`, by result.
     pub resumes: [u64; Resumed::ALL.len()],
 }
 
-/// What became of a broken stream.
+/// The result of trying to resume a broken stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
-    /// Another node was asked to go on.
+    /// Another node was asked to continue the stream.
     Asked,
-    /// Nothing but the end was missing.
+    /// Only the end was missing, and the gateway wrote it.
     Finished,
-    /// It could not be continued, and ended visibly.
+    /// The stream could not be continued: the client sees that it is broken.
     Refused,
 }
 

@@ -1,4 +1,4 @@
-//! What happened to a node, in words that the log, the status and the metrics share.
+//! Events: changes of a node's state and their reasons, worded once for the log, the status and the metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 
 use crate::outcome::Outcome;
 
-/// Why a node changed its state.
+/// The reason for a change of a node's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// `max_fails` failures within `fail_timeout`; the last of them.
+    /// `max_fails` failures within `fail_timeout`; holds the last of them.
     Failures(Outcome),
-    /// The probe failed.
+    /// The probe, the trial request to an ejected node, failed.
     ProbeFailed(Outcome),
-    /// It had something to do and was silent for `timeouts.stall`, while another node was not.
+    /// The node had requests in flight and sent nothing for `timeouts.stall`, while another node did.
     Stalled,
     /// The active check failed `fall` times.
     CheckFailed,
     /// The active check passed `rise` times.
     CheckPassed,
-    /// A good response head.
+    /// The node sent a good response head.
     Answered,
-    /// The probe has been at work for `probe_pass` without failing.
+    /// The probe has run for `probe_pass` without failing.
     AtWork,
-    /// Another node gave the same request the same 5xx.
+    /// A second node gave the same request a 5xx, too, so the failure was the request's.
     NotItsFault,
-    /// Its name cannot be resolved.
+    /// The node's name cannot be resolved.
     Unresolved,
-    /// Its name can be resolved (again).
+    /// The node's name can be resolved (again).
     Resolved,
 }
 
@@ -36,11 +36,11 @@ impl fmt::Display for Reason {
         match self {
             Self::Failures(outcome) => write!(f, "max_fails reached, last failure {outcome}"),
             Self::ProbeFailed(outcome) => write!(f, "probe failed, {outcome}"),
-            Self::Stalled => f.write_str("silent at work while other nodes are not"),
+            Self::Stalled => f.write_str("no output for its requests while other nodes respond"),
             Self::CheckFailed => f.write_str("health check failed"),
             Self::CheckPassed => f.write_str("health check passed"),
             Self::Answered => f.write_str("answered"),
-            Self::AtWork => f.write_str("at work on its probe"),
+            Self::AtWork => f.write_str("its probe has run for probe_pass without failing"),
             Self::NotItsFault => f.write_str("the request was at fault"),
             Self::Unresolved => f.write_str("name cannot be resolved"),
             Self::Resolved => f.write_str("name resolved"),
@@ -55,14 +55,14 @@ pub enum Change {
         reason: Reason,
         time: Duration,
     },
-    /// Still ejected, but it accepts connections: the last resort while no node is up.
+    /// Still ejected, but it accepts connections: it may serve as a last resort while no node is up.
     Accepts,
     Probing,
     Back {
         reason: Reason,
     },
     Joined,
-    /// No new requests: removed from the config, or told to drain.
+    /// The node gets no new requests: it was removed from the config, or set to drain.
     Draining,
 }
 
@@ -73,8 +73,8 @@ impl fmt::Display for Change {
                 write!(f, "ejected until it answers again: {reason}")
             }
             Self::Ejected { reason, time } => write!(f, "ejected for {time:?}: {reason}"),
-            Self::Accepts => f.write_str("accepts connections, used while no node is up"),
-            Self::Probing => f.write_str("probing: the next request may try it"),
+            Self::Accepts => f.write_str("accepts connections: a last resort while no node is up"),
+            Self::Probing => f.write_str("probing: one trial request is let through"),
             Self::Back { reason } => write!(f, "back: {reason}"),
             Self::Joined => f.write_str("joined"),
             Self::Draining => f.write_str("draining: gets no new requests"),
@@ -82,15 +82,15 @@ impl fmt::Display for Change {
     }
 }
 
-/// A change, with where and when.
+/// A change of a node's state, with the place and time.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Number in the pool, from 1; tells a reader what it has not seen yet.
+    /// Number of the event in its pool, from 1: a reader can tell which events are new.
     pub number: u64,
     pub at: Instant,
     pub pool: Arc<str>,
     pub node: Arc<str>,
     pub change: Change,
-    /// Requests that the node had at that time.
+    /// Requests that the node had in flight at that time.
     pub in_flight: u32,
 }

@@ -1,4 +1,4 @@
-//! What the fleet's parts say to each other about one node: its key, a slot on it, a question to it, a failure of it.
+//! Values that parts of the fleet exchange about one node: key, slot, question, charge, refusal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use super::activity::Activity;
 use super::node::NodeId;
 use crate::outcome::Outcome;
 
-/// A node of a pool, for as long as the process lives.
+/// Identifies a node of a pool; never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(super) place: usize,
     pub(super) serial: u64,
 }
 
-/// A slot that was taken on a node. A plain value: [`super::Lease`] is the guard that gives it back.
+/// A slot taken on a node. A plain value: [`super::Lease`] is the guard that gives it back.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub key: Key,
@@ -45,27 +45,27 @@ impl Charge {
     }
 }
 
-/// Why no node could be leased.
+/// The reason why no node could be leased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// This request has tried every node that could be used.
+    /// The request has already tried every usable node.
     AllTried,
-    /// Nodes could be used, but for `max_in_flight`.
+    /// Every usable node is at its `max_in_flight`.
     Full,
-    /// No node can be reached; `until`: when time alone may change that.
+    /// No node can be reached. `until`: the time at which this may change by itself.
     Unreachable { until: Option<Instant> },
     /// The pool is no longer in the config, and a newer generation is in place.
     Retired,
 }
 
-/// A node that is to be asked whether it is there.
+/// A question to a node: is it back, or does it pass its check?
 #[derive(Clone, Debug)]
 pub struct Question {
     pub key: Key,
     pub node: Arc<NodeId>,
     pub address: SocketAddr,
     pub kind: QuestionKind,
-    /// Whether it has attempts that can show that it is at work.
+    /// The node has attempts, which can show that it is at work.
     pub has_work: bool,
     /// The node's epoch when it was asked.
     pub(super) epoch: u64,

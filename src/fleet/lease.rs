@@ -1,7 +1,7 @@
-//! An attempt's slot on a node, as a guard.
+//! The lease: an attempt's slot on a node, as a guard.
 //!
-//! The slot is a guard and not a counter to remember: it goes back when the guard is dropped, whatever ended the
-//! attempt (success, error, a client that left, a panic), and it cannot go back twice.
+//! A counter could be forgotten. A guard gives the slot back when it is dropped, however the attempt ended
+//! (success, error, a client that left, a panic), and cannot give it back twice.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 pub struct Lease {
     pool: Arc<Pool>,
     pub(super) slot: Slot,
-    /// Up to when the node's work for this attempt has been counted.
+    /// The time up to which the node's work for this attempt has been counted.
     counted: Instant,
     has_worked: bool,
     settled: bool,
@@ -34,8 +34,9 @@ impl Pool {
         Ok(Lease { pool, slot, counted: now, has_worked: false, settled: false })
     }
 
-    /// For a request that waits for a node: one that it has not tried if there is any, else of those with room the one
-    /// whose try is longest ago; a node that failed it is better than none. `tried` is in the order of their last tries.
+    /// Leases a node for a request that is waiting. Prefers a node that the request has not tried. Failing
+    /// that, of the nodes with room it takes the one tried longest ago, because a node that failed the
+    /// request is better than none. `tried` is in the order of the last tries.
     pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let untried = self.lease(tried, now);
         if !matches!(untried, Err(Refusal::AllTried)) {
@@ -55,39 +56,40 @@ impl Lease {
         self.slot.key
     }
 
-    /// Where to connect to.
+    /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.slot.address
     }
 
-    /// The node gave a good response head: the best sign of life there is, minutes before the response ends.
+    /// The node sent a good response head. This is the best sign of life, and comes minutes before the
+    /// response ends.
     pub fn good_head(&self, now: Instant) -> Option<Event> {
         self.progress(now);
         self.pool.good_head(&self.slot, now)
     }
 
-    /// The node has sent something for this attempt. To be called for whatever comes: it costs one store.
+    /// The node sent something for this attempt. Call this for everything that arrives: it costs one store.
     pub fn progress(&self, now: Instant) {
         self.slot.activity.beat(now);
     }
 
-    /// The node has done so much more for this attempt, in tokens: what its weight is learned from. Only for answers that
-    /// are good so far, or a node that fails fast would earn a weight.
+    /// The node produced this many more tokens for this attempt. Learned weights are based on this. Call it
+    /// only for answers that are good so far, or a node that fails fast would earn weight.
     pub fn worked(&mut self, tokens: u64, now: Instant) {
         self.slot.activity.worked(tokens, now.saturating_duration_since(self.counted));
         self.counted = now;
         self.has_worked = true;
     }
 
-    /// The same for a good answer that is over and has not told its tokens.
+    /// Counts a good answer that has ended without reporting its tokens.
     pub fn answered(&mut self, now: Instant) {
         if !self.has_worked {
             self.worked(UNTOLD, now);
         }
     }
 
-    /// Resolves when the node was found stalled with this attempt: where the client has got nothing yet, another node may
-    /// do better. May be asked for at any time, also after the fact.
+    /// Resolves when the node was found to stall with this attempt: if the client has received nothing yet,
+    /// another node may do better. May be called at any time, even afterwards.
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
         Arc::clone(&self.slot.activity).until_given_up(self.slot.ticket)
     }
@@ -96,18 +98,18 @@ impl Lease {
         self.slot.activity.is_given_up(self.slot.ticket)
     }
 
-    /// From now on the node's silence means nothing: what goes over an upgraded connection is its two ends' affair, and
-    /// a node cannot speak to a client that does not read.
+    /// Stops counting the node's silence for this attempt. On an upgraded connection, silence is up to the
+    /// two ends; and a node cannot send to a client that does not read.
     pub fn pause_stall(&self) {
         self.pool.pause_stall(&self.slot);
     }
 
-    /// From now on the node's silence counts again.
+    /// Counts the node's silence for this attempt again.
     pub fn resume_stall(&self, now: Instant) {
         self.pool.resume_stall(&self.slot, now);
     }
 
-    /// The node said that it is full, and perhaps for how long.
+    /// The node said it is full, and perhaps for how long.
     pub fn busy(&self, retry_after: Option<Duration>, now: Instant) {
         self.pool.busy(self.slot.key, retry_after, now);
     }
@@ -117,12 +119,13 @@ impl Lease {
         self.pool.count(self.slot.key, outcome);
     }
 
-    /// When the node died, if this attempt shows now that it did: its other attempts may have shown it first.
+    /// The time of the node's death, if this attempt shows now that it died. Other attempts may have shown it
+    /// earlier.
     pub fn died_at(&self, now: Instant) -> Instant {
         self.pool.died_at(self.slot.key, now)
     }
 
-    /// The attempt has ended: the outcome goes to the node's health and the slot goes back.
+    /// Ends the attempt: the outcome goes to the node's health, and the slot is given back.
     pub fn settle(mut self, outcome: Outcome, now: Instant) -> Settled {
         self.settled = true;
         if outcome == Outcome::Ok {
@@ -133,7 +136,7 @@ impl Lease {
 }
 
 impl Drop for Lease {
-    /// An attempt that nobody settled says nothing about the node: its client left, or its task panicked.
+    /// An attempt that was never settled says nothing about the node: its client left, or its task panicked.
     fn drop(&mut self) {
         if !self.settled {
             self.pool.abandon(&self.slot);

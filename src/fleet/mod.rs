@@ -1,8 +1,8 @@
-//! The pools and their nodes: who is up, who has how much, who gets the next request.
+//! The live state of all pools and nodes: who is up, the requests in flight, the node for the next request.
 //!
-//! A [`Fleet`] is one generation of the configuration with the live pools that belong to it. A reload makes the
-//! next one out of the old one and the new config: pools that stay are shared between both, so that counts and
-//! health go on, and a request keeps the settings of the generation that it started with.
+//! A [`Fleet`] is one generation of the configuration together with its live pools. A reload builds the next
+//! fleet from the current one and the new config. Pools that remain are shared by both, so counts and health
+//! carry over; a request keeps the settings of the generation it started with.
 
 mod activity;
 mod checks;
@@ -36,15 +36,15 @@ pub use suspects::Suspects;
 
 use crate::config::{self, Config};
 
-/// One generation.
+/// One generation of the configuration, with its live pools.
 #[derive(Debug)]
 pub struct Fleet {
-    /// From 1, one more with each reload that succeeded.
+    /// Starts at 1; each successful reload adds one.
     pub generation: u64,
     pub config: Arc<Config>,
     /// In the order of the file.
     pub pools: Vec<Member>,
-    /// Removed from the config.
+    /// Pools removed from the config that may still have requests.
     leaving: Vec<Arc<Pool>>,
     by_model: HashMap<String, usize>,
     any_model: Option<usize>,
@@ -57,15 +57,15 @@ pub struct Member {
     pub pool: Arc<Pool>,
 }
 
-/// A generation that is yet to be put in place.
+/// A generation that is built but not yet in use.
 #[derive(Debug)]
 #[must_use = "the pools that stay are configured for it already"]
 pub struct Next {
     pub fleet: Fleet,
-    /// The changes that it has brought so far.
+    /// The node changes made so far.
     pub events: Vec<Event>,
-    /// Pools that it no longer has. To be retired when it is in place: a request that a retired pool refuses looks for a
-    /// newer generation.
+    /// Pools that are no longer configured. Retire them only once this generation is in use: a request
+    /// refused by a retired pool looks for a newer generation.
     pub removed: Vec<Arc<Pool>>,
 }
 
@@ -81,7 +81,7 @@ impl Fleet {
         let mut events = Vec::new();
         let mut pools = Vec::new();
         for conf in &config.pools {
-            // a pool that was removed and is back before its last request has ended goes on, too
+            // a pool that returns to the config before its last request has ended keeps its state
             let pool = match self.live().find(|pool| **pool.name() == *conf.name) {
                 Some(pool) => {
                     events.extend(pool.configure(conf, now));
@@ -110,23 +110,24 @@ impl Fleet {
         Self { generation, config: Arc::new(config), pools, leaving, by_model, any_model }
     }
 
-    /// Whether the pool depends on the model that a request names.
+    /// The pool of a request depends on the model that it names.
     pub fn routes_by_model(&self) -> bool {
         !self.by_model.is_empty()
     }
 
-    /// The pool for a request that names this model, or none.
+    /// The pool for a request that names this model, if any.
     pub fn route(&self, model: Option<&str>) -> Option<&Member> {
         let named = model.and_then(|model| self.by_model.get(model)).copied();
         self.pools.get(named.or(self.any_model)?)
     }
 
-    /// Pools that were removed from the config with requests in flight, until the next reload finds them idle.
+    /// Pools that were removed from the config with requests in flight. They are listed until a reload finds
+    /// them idle.
     pub fn leaving(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.leaving.iter().filter(|pool| !pool.has_left())
     }
 
-    /// All live pools, those that are leaving too.
+    /// All live pools, including those that are leaving.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.pools.iter().map(|member| &member.pool).chain(self.leaving())
     }

@@ -1,4 +1,4 @@
-//! One node of a pool: who it is, what it may get, how it is.
+//! One node of a pool: its identity, its limits, its load and its health.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
 use crate::outcome::Outcome;
 
-/// Who a node is. Pool, name and address together are its identity: a node that keeps all three keeps its counts
-/// and its health over a reload.
+/// The identity of a node: pool, name and address together. A node that keeps all three keeps its counts and
+/// health across a reload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NodeId {
     pub pool: Arc<str>,
@@ -26,27 +26,28 @@ pub struct NodeId {
 #[derive(Debug)]
 pub(super) struct Node {
     pub id: Arc<NodeId>,
-    /// Never used twice in a pool, unlike the place in the table.
+    /// Unique in the pool, unlike the place in the table, which is reused.
     pub serial: u64,
-    /// What the config says.
+    /// The configured weight.
     pub wanted: config::Weight,
     pub speed: Speed,
     pub limit: u32,
-    /// Told to drain by the config or by hand, or removed from the config.
+    /// The node is set to drain, or was removed from the config.
     pub drain: bool,
     pub removed: bool,
-    /// Where its name leads; `None` while that is not known.
+    /// The resolved address; `None` while the name has not been resolved.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
-    /// What [`Self::room`] was when all, or as many as it has room for, were last woken.
+    /// The value of [`Self::room`] when waiting requests were last woken for it.
     pub announced_room: u32,
-    /// When the attempts began that it has, by their numbers, or when their clients began to read again. Empty while `timeouts.stall` is off.
+    /// The start of each attempt in flight by its number, or the time when its client began to read again.
+    /// Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
-    /// The last attempt that began before its last ejection: what has been silent for longer than that is not held against
-    /// the node once it is back.
+    /// The number of the last attempt that began before the latest ejection. Silence of older attempts is not
+    /// held against the node once it is back.
     pub last_before: u64,
     pub activity: Arc<Activity>,
-    /// The work that its weight was learned from, and that its slow start has seen.
+    /// The work already accounted for: by the learned weight, and by slow start.
     pub learned: Done,
     pub seen: Done,
     pub health: Health,
@@ -87,7 +88,7 @@ impl Node {
         if self.wanted != conf.weight {
             self.speed = Speed::default();
         }
-        // what was counted while nobody learned from it, or under the last config
+        // skip the work that was counted while the weight was fixed, or under the previous config
         self.learned = self.activity.done();
         self.speed.doubt();
         self.wanted = conf.weight;
@@ -103,24 +104,24 @@ impl Node {
         }
     }
 
-    /// Whether what it does now can be compared: with a part of its load it is as fast as it will not be with all of it.
+    /// The node's speed can be compared: with only a part of its load it is faster than with all of it.
     pub(super) fn is_comparable(&self, policy: &config::Health, now: Instant) -> bool {
         self.serves() && self.health.is_settled(policy, now)
     }
 
-    /// Lets its slow start see the pieces of its streams since the last time.
+    /// Credits slow start with the pieces of streams since the last call.
     pub(super) fn show_events(&mut self, policy: &config::Health, now: Instant) {
         let answers = self.seen.catch_up(self.activity.done()).pieces / PIECES;
         self.health.showed(answers, self.in_flight, policy, now);
     }
 
-    /// Whether it counts as a node that is up when it is asked whether another one is left.
+    /// The node counts as up when the pool asks whether another node is left.
     pub(super) fn serves(&self) -> bool {
         self.health.is_up() && !self.drain && !self.removed
     }
 
-    /// Since when it has had something to do and has shown nothing: its oldest attempt, or its last sign of life. Only
-    /// attempts after this one count.
+    /// The start of the node's silence while it has had requests: its oldest attempt or its last sign of
+    /// life, whichever is later. Only attempts after this number count.
     pub(super) fn silent_since(&self, attempt: u64) -> Option<Instant> {
         let oldest = *self.at_work.range(attempt + 1..).map(|(_, since)| since).min()?;
         Some(self.activity.last().map_or(oldest, |last| last.max(oldest)))
@@ -133,20 +134,21 @@ impl Node {
         }
     }
 
-    /// Most requests that it may have now. Where `max_in_flight` is set, slow start lets it have its share of that and no
-    /// more: requests that wait go where there is room, whatever the scores. That holds for the last node that is up too,
-    /// and for a last resort that was just heard again, for they would get all that wait at once. Without a limit there
-    /// is nothing to take a share of, and nobody waits for room.
+    /// The most requests that the node may have now. With `max_in_flight` set, slow start caps the node at
+    /// its share of that, because waiting requests go wherever there is room, whatever the scores. The cap
+    /// also holds for the last node that is up, and for a last resort that has just answered again: they
+    /// would get all waiting requests at once. Without a limit there is nothing to take a share of, and no
+    /// request waits for room.
     pub(super) fn cap(&self, policy: &config::Health, now: Instant) -> u32 {
         let share = self.health.share(policy, now);
         if self.limit == u32::MAX || share >= 1.0 {
             return self.limit;
         }
-        // a little less, or 0.11 x 100 would be 12
+        // subtract a little: 0.11 x 100 is slightly above 11 and would round up to 12
         ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
     }
 
-    /// The same, and none while it refuses connections.
+    /// Like [`Self::cap`], but 0 while the node is skipped for refusing a connection.
     pub(super) fn room(&self, policy: &config::Health, now: Instant) -> u32 {
         if self.health.refused_until(now).is_some() { 0 } else { self.cap(policy, now) }
     }
@@ -166,7 +168,7 @@ impl Node {
         }
     }
 
-    /// Brings what the balancing policy sees of this node up to date.
+    /// Updates the policy's view of this node.
     pub(super) fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
         candidate.in_flight = self.in_flight;
         candidate.limit = self.cap(policy, now);

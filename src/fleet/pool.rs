@@ -1,7 +1,7 @@
-//! A pool's nodes behind one lock, so that choosing a node and taking a slot on it is one step.
+//! A pool: its nodes behind one lock, so that choosing a node and taking a slot on it is one step.
 //!
-//! The lock is held for some hundred nanoseconds, and never across an await. With any number
-//! of threads two equal nodes therefore never differ by more than one request.
+//! The lock is held for a few hundred nanoseconds, and never across an await. So even with many threads, two
+//! equal nodes never differ by more than one request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,14 +31,15 @@ pub struct Pool {
     waiting: Waiting,
 }
 
-/// An attempt that has ended, as its pool sees it.
+/// The results of settling an attempt.
 #[derive(Debug)]
 pub struct Settled {
-    /// When the node died, if this attempt shows that it did: its other attempts may have shown it first.
+    /// The time of the node's death, if this attempt shows that it died. Other attempts may have shown it
+    /// earlier.
     pub died_at: Instant,
-    /// The change of the node's state, if there is one.
+    /// The change of the node's state, if any.
     pub event: Option<Event>,
-    /// The failure, if it is one.
+    /// The charge against the node, if the outcome is a failure.
     pub charge: Option<Charge>,
 }
 
@@ -55,16 +56,16 @@ impl Pool {
         &self.name
     }
 
-    /// Takes over the new configuration: nodes that stay keep everything, new ones join with slow start, removed
-    /// ones finish what they have.
+    /// Applies a new configuration: nodes that stay keep their state, new ones join with slow start, removed
+    /// ones finish their requests.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         let events = self.table.lock().configure(conf, now);
         self.waiting.wake_all();
         events
     }
 
-    /// No new requests to any node: the pool is no longer in the config. To be called after the swap: a request that is
-    /// refused here looks for a newer generation.
+    /// Stops new requests: the pool is no longer in the config. Call this after the new generation is in use,
+    /// because a request that is refused here looks for it.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
         let events = self.table.lock().retire(now);
         self.waiting.wake_all();
@@ -78,13 +79,14 @@ impl Pool {
         Ok(table.take(place, now))
     }
 
-    /// Resolves when a slot was given back or a node changed its state. To be called before the [`Self::lease`] that it
-    /// waits for, or the change may fall in between. A request that has `tried` nodes is woken by itself.
+    /// Resolves when a slot is given back or a node changes its state. Call it before the [`Self::lease`]
+    /// that may fail, or a change in between would be missed. Requests that have `tried` nodes wait in a
+    /// queue of their own.
     pub fn changed(&self, tried: &[Key]) -> EventListener {
         self.waiting.changed(tried)
     }
 
-    /// When the first of the nodes that refused a connection may be taken again.
+    /// The earliest time at which a node that refused a connection may be used again.
     pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
         self.table.lock().hold_ends(now)
     }
@@ -102,12 +104,13 @@ impl Pool {
         self.change(key, now, change);
     }
 
-    /// Counts the outcome and gives the slot back. `has_worked` says that it was good work.
+    /// Counts the outcome and gives the slot back. `has_worked`: the node did good work for this attempt.
     pub(super) fn settle(&self, slot: &Slot, outcome: Outcome, has_worked: bool, now: Instant) -> Settled {
         let Slot { key, ticket, epoch, .. } = *slot;
         let report = Report { ticket, epoch, outcome };
         let mut table = self.table.lock();
-        // before the report is counted: if that ejects the node, this death would be merged with earlier ones
+        // read this before counting the report: if that ejects the node, this death would be merged with
+        // earlier ones
         let died_at = table.died_at(key, now);
         let event = table.end(key, report, has_worked, now);
         drop(table);
@@ -141,7 +144,7 @@ impl Pool {
         self.wake(None);
     }
 
-    /// One slot is free, and perhaps its node has changed.
+    /// Wakes waiting requests: one slot is free, and the node may have changed.
     fn wake(&self, event: Option<&Event>) {
         match event {
             Some(_) => self.waiting.wake_all(),
@@ -149,7 +152,7 @@ impl Pool {
         }
     }
 
-    /// The failure was the request's fault: another node gave it the same answer.
+    /// Withdraws a failure: another node failed the same request, so the request was at fault.
     pub fn take_back(&self, charge: Charge, now: Instant) -> Option<Event> {
         self.change(charge.key, now, |table| {
             let policy = table.policy().clone();
@@ -157,14 +160,14 @@ impl Pool {
         })
     }
 
-    /// The failure was the node's fault after all: a third node served the request. It counts from the time at which it
-    /// happened; what is older than `fail_timeout` by now does not count.
+    /// Reinstates a failure: a third node served the request, so the node was at fault. The failure counts
+    /// from its original time, and not at all if that is more than `fail_timeout` ago.
     pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
         self.change(charge.key, now, |table| table.charge_again(charge.key, report, charge.at, now))
     }
 
-    /// What time alone has brought about since the last call.
+    /// Applies what time alone has changed since the last call.
     pub fn tick(&self, now: Instant) -> Vec<Event> {
         let (events, room) = self.table.lock().tick(now);
         if !events.is_empty() {
@@ -175,12 +178,12 @@ impl Pool {
         events
     }
 
-    /// The nodes that are to be asked now. Each must be answered with [`Self::answer`].
+    /// The questions that are due now. Answer each with [`Self::answer`].
     pub fn questions(&self, now: Instant) -> Vec<Question> {
         self.table.lock().questions(now)
     }
 
-    /// The answer to a question.
+    /// Takes the answer to a question.
     pub fn answer(&self, question: &Question, answer: impl Into<CheckAnswer>, now: Instant) -> Option<Event> {
         let answer = answer.into();
         self.change(question.key, now, |table| match question.kind {
@@ -191,7 +194,8 @@ impl Pool {
         })
     }
 
-    /// A node's name was looked up; `None`: it leads nowhere, and the last address stays in use if there was one.
+    /// Takes the result of looking up a node's name. `None`: it did not resolve; a previous address stays in
+    /// use.
     pub fn resolved(&self, key: Key, address: Option<SocketAddr>, now: Instant) -> Option<Event> {
         self.change(key, now, |table| {
             let policy = table.policy().clone();
@@ -202,12 +206,12 @@ impl Pool {
         })
     }
 
-    /// Nodes whose address is a name, with the key to report its address with.
+    /// The nodes whose address is a name, each with the key for [`Self::resolved`].
     pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         self.table.lock().names()
     }
 
-    /// A request has been answered, with this status code.
+    /// Counts an answered request by its status code.
     pub fn count_request(&self, status: u16) {
         self.table.lock().counters.count_request(status);
     }
@@ -220,7 +224,7 @@ impl Pool {
         self.table.lock().counters.count_resume(resumed);
     }
 
-    /// A request was forwarded once because its body was too large to be kept.
+    /// Counts a request that was sent only once because its body was too large to keep.
     pub fn count_unkept_body(&self) {
         self.table.lock().counters.unkept_bodies += 1;
     }
@@ -234,17 +238,18 @@ impl Pool {
         self.table.lock()
     }
 
-    /// Retired while it had no requests, so that nothing of it is left to show.
+    /// The pool was retired without any requests, so there is nothing left to show.
     pub fn has_left(&self) -> bool {
         self.table.lock().has_left()
     }
 
-    /// Whether nothing is left to do for a pool that was removed.
+    /// No request is in flight.
     pub fn is_idle(&self) -> bool {
         self.table.lock().is_idle()
     }
 
-    /// Runs `change` on the table; if the node's state changed, counts, remembers and returns that.
+    /// Runs `change` on the table. If the node's state changed, records the change as an event and returns
+    /// that.
     fn change(
         &self,
         key: Key,

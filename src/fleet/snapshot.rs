@@ -1,4 +1,4 @@
-//! A plain picture of a pool at one instant, for the views.
+//! A snapshot of a pool: plain values for the status and the metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ pub struct PoolSnapshot {
     pub name: Arc<str>,
     pub nodes: Vec<NodeSnapshot>,
     pub counters: Counters,
-    /// The last hundred, oldest first.
+    /// The last hundred events, oldest first.
     pub events: Vec<Event>,
 }
 
-/// What a node may be used for, in one word.
+/// The state of a node, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
     Up,
@@ -43,17 +43,17 @@ impl NodeState {
     }
 }
 
-/// Where a node's weight comes from.
+/// The origin of a node's weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WeightFrom {
     Config,
-    /// Learned, but not enough has been seen; in tokens.
+    /// To be learned, but too few tokens have been seen.
     TooLittle {
         seen: f64,
     },
-    /// Learned before; nothing is learned from a node that is out, or in its slow start.
+    /// Learned earlier and kept: nothing is learned while a node is out or in slow start.
     Before,
-    /// Learned from so many tokens, of which one request gets so many a second.
+    /// Learned from this many tokens, at this rate in tokens per second and request.
     Seen {
         tokens: f64,
         rate: f64,
@@ -77,11 +77,11 @@ impl fmt::Display for WeightFrom {
         match self {
             Self::Config => write!(f, "set in the config"),
             Self::TooLittle { seen } => {
-                write!(f, "neutral until {ENOUGH} tokens were seen: {seen:.0} so far")
+                write!(f, "neutral until {ENOUGH} tokens have been seen: {seen:.0} so far")
             }
             Self::Before => write!(f, "learned before; kept until its slow start is over"),
             Self::Seen { tokens, rate } => {
-                write!(f, "learned from the last {tokens:.0} tokens: {rate:.1} a second for each request")
+                write!(f, "learned from the last {tokens:.0} tokens: {rate:.1} per second and request")
             }
         }
     }
@@ -91,14 +91,14 @@ impl fmt::Display for WeightFrom {
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
     pub state: NodeState,
-    /// Why it is ejected.
+    /// The reason for the ejection.
     pub reason: Option<Reason>,
-    /// How much of its ejection is left; zero: it is over, but the node does not answer yet.
+    /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
     pub ejected_for: Option<Duration>,
     pub in_flight: u32,
     /// `None`: no limit.
     pub max_in_flight: Option<u32>,
-    /// What it is chosen by.
+    /// The weight that balancing uses.
     pub weight: f64,
     pub weight_from: WeightFrom,
     /// 0 to 1, below 1 during slow start.

@@ -1,34 +1,35 @@
-//! The failures of one request that may be its own fault.
+//! Suspects: failures of one request that may be the request's own fault.
 //!
-//! A request that is broken gets a 5xx from whatever node it is given to. So a 5xx that a second node gives too is
-//! withdrawn from both. If a third node then serves the request it was the nodes after all, and both are charged again.
+//! A broken request gets a 5xx from every node. So when a second node also answers 5xx, the failure is
+//! withdrawn from both. If a third node then serves the request, the nodes were at fault, and both failures
+//! are reinstated.
 
 use super::key::Charge;
 
-/// The charges that one request has brought upon nodes, oldest first.
+/// The charges that one request has caused, oldest first.
 #[derive(Debug, Default)]
 pub struct Suspects {
     charges: Vec<Charge>,
 }
 
 impl Suspects {
-    /// A node has answered the request with a failure that may be the request's. Yields the charges to be withdrawn
-    /// ([`super::Pool::take_back`]): none while only one node has been charged. A charge that was withdrawn before is
-    /// among them again, for its node may not have been believed then.
+    /// Records a failure that may be the request's own. Yields the charges to withdraw
+    /// ([`super::Pool::take_back`]); none while only one node has been charged. Charges already withdrawn are
+    /// yielded again, because their node may not have qualified for acquittal then.
     pub fn charged(&mut self, charge: Charge) -> impl Iterator<Item = Charge> {
         self.charges.push(charge);
         let is_shared = self.charges.iter().any(|other| other.node() != charge.node());
         self.charges.iter().copied().filter(move |_| is_shared)
     }
 
-    /// A node serves the request. Yields the charges to be reinstated ([`super::Pool::charge_again`]), once.
+    /// A node served the request. Yields the charges to reinstate ([`super::Pool::charge_again`]), once.
     pub fn served(&mut self) -> impl Iterator<Item = Charge> {
         // a single charge was never withdrawn
         let from = if self.charges.len() > 1 { 0 } else { self.charges.len() };
         self.charges.drain(from..)
     }
 
-    /// The request goes on in another pool, where no node has failed it.
+    /// Forgets all charges: the request moves to another pool, where no node has failed it.
     pub fn clear(&mut self) {
         self.charges.clear();
     }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
     use crate::outcome::Outcome;
 
-    /// A failure of node `serial`, told apart by its ticket.
+    /// A failure of node `serial`, identified by its ticket.
     fn charge(serial: u64, ticket: u64) -> Charge {
         let key = Key { place: 0, serial };
         Charge { key, ticket, epoch: 0, outcome: Outcome::Http5xx, at: Instant::now() }
@@ -52,8 +53,8 @@ mod tests {
         charges.map(|charge| charge.ticket).collect()
     }
 
-    /// Each row: the nodes that fail the request one after the other, which of the failures the last one withdraws, and
-    /// which are reinstated when a node then serves it.
+    /// Each row: the nodes that fail the request in turn, the charges that the last failure withdraws, and
+    /// those reinstated when a node then serves the request.
     #[test]
     fn the_request_is_at_fault_if_two_nodes_fail_it_and_none_serves_it() {
         type Row<'a> = (&'a str, &'a [u64], &'a [u64], &'a [u64]);
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reinstated_is_forgotten_and_a_single_charge_is_not() {
+    fn reinstated_charges_are_forgotten_and_a_single_charge_is_not() {
         let mut suspects = Suspects::default();
         assert_eq!(suspects.charged(charge(1, 1)).count(), 0);
         assert_eq!(suspects.served().count(), 0);
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn another_pool_begins_anew() {
+    fn another_pool_starts_without_suspects() {
         let mut suspects = Suspects::default();
         assert_eq!(suspects.charged(charge(1, 1)).count(), 0);
         suspects.clear();

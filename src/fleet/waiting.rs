@@ -1,4 +1,4 @@
-//! The requests that wait for a node: whom a free slot wakes, and whom a change of a node wakes.
+//! Queues of the requests that wait for a node, and the rules for waking them.
 
 use event_listener::{Event, EventListener, IntoNotification};
 
@@ -7,9 +7,9 @@ use super::key::Key;
 /// The two queues of a pool's waiting requests.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// Requests that can use any slot.
+    /// Requests that have tried no node and can use any slot.
     unbound: Event,
-    /// Requests that have tried nodes, and may have no use for a slot on those.
+    /// Requests that have tried nodes, and may be unable to use a slot on those.
     choosy: Event,
 }
 
@@ -18,20 +18,20 @@ impl Waiting {
         Self { unbound: Event::new(), choosy: Event::new() }
     }
 
-    /// Resolves when this request is woken. A request that has `tried` nodes waits in a queue of its own: it would use up
-    /// the wake-up of a slot that it cannot take, and another request that can would sleep on.
+    /// Resolves when this request is woken. Requests that have `tried` nodes wait in a separate queue: they
+    /// could consume the wake-up for a slot they cannot take, while a request that could take it sleeps on.
     pub(super) fn changed(&self, tried: &[Key]) -> EventListener {
         if tried.is_empty() { self.unbound.listen() } else { self.choosy.listen() }
     }
 
-    /// So many slots are free: wakes as many of those that can use any, and all that may be able to use one.
+    /// Wakes one unbound request for each free slot, and all choosy requests.
     pub(super) fn wake(&self, slots: usize) {
-        // plain `notify(1)` does nothing while an earlier one is still on its way to its waiter
+        // plain `notify(1)` has no effect while an earlier notification is still on its way to its waiter
         self.unbound.notify(slots.additional());
         self.choosy.notify(usize::MAX);
     }
 
-    /// A node has changed, which may concern everybody.
+    /// Wakes all requests: a node has changed, which may concern any of them.
     pub(super) fn wake_all(&self) {
         self.unbound.notify(usize::MAX);
         self.choosy.notify(usize::MAX);
@@ -46,7 +46,8 @@ mod tests {
 
     use super::*;
 
-    /// Each row: how many requests of each kind wait, how many slots come back, and how many of each kind are woken.
+    /// Each row: the waiting requests of each kind, the slots given back, and the requests woken of each
+    /// kind.
     #[test]
     fn slots_wake_as_many_as_can_use_any_and_all_that_may() {
         let tried = [Key { place: 0, serial: 1 }];

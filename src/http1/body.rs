@@ -1,4 +1,4 @@
-//! The body of a message, taken from the bytes as they come (RFC 9112 section 6.3).
+//! Decodes the body of a message: by length, chunked, or until close (RFC 9112 section 6.3).
 
 use bytes::Bytes;
 
@@ -8,19 +8,19 @@ use super::{Chunked, Malformed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated;
 
-/// How long a body is, and how much of it is still to come.
+/// The framing of a body, and the position within it.
 #[derive(Debug)]
 pub enum Body {
-    /// So many bytes.
+    /// This many bytes are still to come.
     Length(u64),
     Chunked(Chunked),
-    /// Everything until the peer closes the connection.
+    /// All bytes until the peer closes the connection.
     UntilClose,
     Done,
 }
 
 impl Body {
-    /// Nothing more comes of it.
+    /// The body has ended.
     pub fn is_done(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -30,8 +30,8 @@ impl Body {
         }
     }
 
-    /// The data in these bytes. What cannot be judged yet, and what comes after the end, stays in `input`; it is to be
-    /// there again with more behind it.
+    /// Takes the data from these bytes. Bytes that cannot be judged yet, and any after the end, stay in
+    /// `input`; pass them again with more bytes appended.
     pub fn take(&mut self, input: &mut Bytes) -> Result<Bytes, Malformed> {
         match self {
             Self::Length(left) => {
@@ -45,7 +45,7 @@ impl Body {
         }
     }
 
-    /// The peer has closed the connection, and all that it sent was taken.
+    /// The peer has closed the connection, and everything it sent has been taken.
     pub fn closed(&mut self) -> Result<(), Truncated> {
         if let Self::UntilClose = self {
             *self = Self::Done;

@@ -1,30 +1,31 @@
-//! The chunked transfer coding (RFC 9112 section 7.1): taken off as the bytes come, and put on.
+//! The chunked transfer coding (RFC 9112 section 7.1): a decoder for bytes as they arrive, and the encoder.
 //!
-//! As strict as its grammar: two parsers that find the end of a body in different places read one connection as two
-//! different rows of messages.
+//! The decoder is as strict as the grammar: if two parsers find the end of a body in different places, they
+//! read one connection as two different sequences of messages.
 
 use bytes::{Buf, Bytes};
 
 use super::{Joined, Malformed, line};
 
-/// Longest line with a chunk's size and its extensions, and longest trailer section; in bytes.
+/// The longest line with a chunk's size and extensions, and the longest trailer section, in bytes.
 const LINE_MAX: usize = 8 * 1024;
-/// Most digits of a size: more than fit into 64 bits (RFC 9112 section 7.1 demands that a recipient is ready for them).
+/// The most digits of a size, as many as 64 bits hold (RFC 9112 section 7.1 demands that a recipient guards
+/// against overflow).
 const DIGITS_MAX: usize = 16;
 
-/// Where in the coding the next byte is.
+/// The position of the next byte in the coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Size,
     Data(u64),
     /// The line end after a chunk's data.
     DataEnd,
-    /// The trailer section, and how many bytes it may still have.
+    /// The trailer section, and the bytes that it may still have.
     Trailers(usize),
     End,
 }
 
-/// Takes the coding off.
+/// The decoder.
 #[derive(Debug)]
 pub struct Chunked {
     at: At,
@@ -41,8 +42,9 @@ impl Chunked {
         self.at == At::End
     }
 
-    /// The data in these bytes. What cannot be judged yet stays in `input`, and is to be there again with more behind it.
-    /// Data before a fault is given out first; the fault stays in `input` for the next call.
+    /// Takes the data from these bytes. Bytes that cannot be judged yet stay in `input`; pass them again with
+    /// more bytes appended. Data before a fault is returned first; the faulty bytes stay in `input` for the
+    /// next call.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Bytes, Malformed> {
         let mut data = Joined::default();
         loop {
@@ -54,7 +56,8 @@ impl Chunked {
         }
     }
 
-    /// One step on; `None`: more bytes are needed, or it is the end. A fault takes nothing from `input`.
+    /// Advances by one step. `None`: more bytes are needed, or the body has ended. A fault consumes nothing
+    /// from `input`.
     fn step(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
         match self.at {
             At::End => return Ok(None),
@@ -81,7 +84,8 @@ impl Chunked {
                 [] | [b'\r'] => return Ok(None),
                 _ => return Err(Malformed),
             },
-            // trailers are dropped: a client that did not ask for them need not get them (RFC 9110 section 6.5.1)
+            // trailers are dropped: a client that did not ask for them need not receive them (RFC 9110
+            // section 6.5.1)
             At::Trailers(left) => {
                 let Some(trailer) = up_to_line_end(input, left)? else { return Ok(None) };
                 let length = trailer.len() + 2;
@@ -97,8 +101,8 @@ impl Chunked {
     }
 }
 
-/// The length of the line with a chunk's size, and that size: `1*HEXDIG [ chunk-ext ] CRLF`. Extensions are ignored,
-/// so that only where they end matters.
+/// The length of a chunk-size line, and the size: `1*HEXDIG [ chunk-ext ] CRLF`. Extensions are ignored, so
+/// only their end matters.
 fn size(input: &[u8]) -> Result<Option<(usize, u64)>, Malformed> {
     let mut size = 0_u64;
     let mut digits = 0;
@@ -116,7 +120,7 @@ fn size(input: &[u8]) -> Result<Option<(usize, u64)>, Malformed> {
         [b'\r'] => Ok(None),
         [b';' | b' ' | b'\t', ..] => {
             let Some(whole) = up_to_line_end(input, LINE_MAX)? else { return Ok(None) };
-            // blanks may stand before an extension, not in its place (RFC 9112 section 7.1.1)
+            // blanks may precede an extension, not replace it (RFC 9112 section 7.1.1)
             let extension = line::trim(&whole[digits..]);
             let is_one = extension.starts_with(b";") && line::control(extension).is_none();
             if is_one { Ok(Some((whole.len() + 2, size))) } else { Err(Malformed) }
@@ -125,8 +129,8 @@ fn size(input: &[u8]) -> Result<Option<(usize, u64)>, Malformed> {
     }
 }
 
-/// The bytes before the first line end, which is CRLF, if line and line end have at most `max` bytes. A recipient may
-/// take a bare LF for a line end in a head (RFC 9112 section 2.2), not here.
+/// The bytes before the first CRLF, if line and CRLF have at most `max` bytes. A bare LF may end a line in a
+/// head (RFC 9112 section 2.2), but not here.
 fn up_to_line_end(input: &[u8], max: usize) -> Result<Option<&[u8]>, Malformed> {
     match memchr::memchr(b'\n', &input[..input.len().min(max)]) {
         Some(end) if end > 0 && input[end - 1] == b'\r' => Ok(Some(&input[..end - 1])),
@@ -135,13 +139,13 @@ fn up_to_line_end(input: &[u8], max: usize) -> Result<Option<&[u8]>, Malformed> 
     }
 }
 
-/// A size in hexadecimal and the end of its line, in bytes.
+/// The length of the longest chunk-size line, in bytes.
 pub const SIZE_LINE_MAX: usize = 2 * size_of::<usize>() + 2;
 
-/// The end of a body.
+/// The last chunk, which ends a body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// The line before a chunk of this size, at the end of `room`. After the data comes CRLF.
+/// The line that precedes a chunk of this size, written at the end of `room`. CRLF must follow the data.
 pub fn size_line(size: usize, room: &mut [u8; SIZE_LINE_MAX]) -> &[u8] {
     let mut at = SIZE_LINE_MAX - 2;
     room[at..].copy_from_slice(b"\r\n");

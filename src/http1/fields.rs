@@ -1,11 +1,11 @@
-//! The fields of a head, in their order and with their names as they were written.
+//! The fields of a head, in their original order and spelling.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-/// A shared slice of the bytes that came, and the places of names and values in it. No map: a head has some ten fields,
-/// and most of them are only copied.
+/// A shared slice of the received bytes, with the places of names and values in it. Not a map: a head has
+/// about ten fields, and most of them are only copied.
 #[derive(Clone, Default)]
 pub struct Fields {
     head: Bytes,
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// `name` and `value`: parts of `head`.
+    /// `name` and `value` must be parts of `head`.
     pub(crate) fn of(name: &[u8], value: &[u8], head: &[u8]) -> Self {
         let place = |part: &[u8]| {
             let start = part.as_ptr() as usize - head.as_ptr() as usize;
@@ -35,7 +35,7 @@ impl Fields {
         Self { head, places }
     }
 
-    /// The value of the first field of that name, in any case of letters.
+    /// The value of the first field with this name, in any case.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
@@ -54,8 +54,8 @@ impl Fields {
         self.get(name).is_some()
     }
 
-    /// The comma-separated lists of all fields of that name have this token, in any case of letters
-    /// (RFC 9110 section 5.6.1).
+    /// The comma-separated lists of all fields with this name contain the token, in any case (RFC 9110
+    /// section 5.6.1).
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.get_all(name).any(|list| has_token(list, token.as_bytes()))
     }
@@ -68,7 +68,7 @@ impl Fields {
         self.places.is_empty()
     }
 
-    /// Keeps the fields whose names pass.
+    /// Keeps only the fields whose names pass.
     pub(crate) fn retain(&mut self, mut passes: impl FnMut(&[u8]) -> bool) {
         let head = &self.head;
         self.places.retain(|place| passes(&head[place.name.0 as usize..place.name.1 as usize]));
@@ -79,14 +79,14 @@ impl Fields {
     }
 }
 
-/// Names only: a value may be a credential.
+/// Shows names only, because a value may be a credential.
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
     }
 }
 
-/// The items of a comma-separated list, without the blanks around them.
+/// The items of a comma-separated list, without surrounding blanks.
 pub(crate) fn items(list: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }

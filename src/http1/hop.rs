@@ -1,11 +1,11 @@
-//! The fields of a message that concern one connection only (RFC 9110 section 7.6.1), and are not passed on.
+//! Hop-by-hop fields (RFC 9110 section 7.6.1): they concern one connection only, and are not forwarded.
 
 use super::fields::has_token;
 
-/// These fields, and those that `Connection` names.
+/// The standard hop-by-hop fields, and those that `Connection` names.
 #[derive(Clone, Debug)]
 pub struct HopByHop<'a> {
-    /// The value of the first `Connection`; hardly a message has another.
+    /// The value of the first `Connection` field; messages rarely have a second.
     first: &'a [u8],
     more: Vec<&'a [u8]>,
 }
@@ -27,7 +27,8 @@ impl<'a> HopByHop<'a> {
     }
 }
 
-/// `Proxy-Connection` is in no standard, and stripped for the reason that RFC 9112 section C.2.2 gives.
+/// Always hop-by-hop. `Proxy-Connection` is in no standard; it is stripped for the reason given in RFC 9112
+/// section C.2.2.
 fn is_always(name: &[u8]) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {
@@ -41,7 +42,7 @@ fn is_always(name: &[u8]) -> bool {
     }
 }
 
-/// The fields that frame and address a message are not for a client to strip.
+/// A client must not have the fields stripped that frame and address a message.
 fn is_kept(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"host") || name.eq_ignore_ascii_case(b"content-length")
 }

@@ -1,13 +1,13 @@
-//! Pieces of a body, put together.
+//! Joins the pieces of a body into one buffer, without copying if there is only one.
 
 use bytes::{Bytes, BytesMut};
 
-/// One piece stays as it came; only several are copied.
+/// Joins pieces. A single piece is kept as it came; only several are copied.
 #[derive(Debug, Default)]
 pub struct Joined {
     first: Bytes,
     all: BytesMut,
-    /// Room to set aside with the second piece, in bytes.
+    /// Capacity to reserve when the second piece arrives, in bytes.
     expected: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The lines of a head and of a trailer section, and the bytes that may stand in them (RFC 9110 section 5).
+//! The syntax of header and trailer lines: fields, tokens, control characters, numbers (RFC 9110 section 5).
 
 /// `tchar` of RFC 9110 section 5.6.2, by byte.
 const TOKEN: [bool; 256] = {
@@ -28,7 +28,8 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// The length of the token at the beginning. Four bytes at a time, which halves the instructions for the usual name.
+/// The length of the token at the start. Compares four bytes at a time, which halves the instructions for a
+/// usual name.
 #[inline]
 pub(crate) fn token_length(bytes: &[u8]) -> usize {
     let is_token = |byte: &u8| TOKEN[usize::from(*byte)];
@@ -46,9 +47,9 @@ pub(crate) fn token_length(bytes: &[u8]) -> usize {
     length
 }
 
-/// Name and value of a field line without its line end, the value with the blanks around it. `None`: it is none
-/// (RFC 9112 section 5): no colon, a blank before the colon, a folded line. The bytes of the value are not judged:
-/// see [`control`].
+/// The name and value of a field line without its line end; the value keeps surrounding blanks. `None`: not a
+/// field line (RFC 9112 section 5), because of a missing colon, a blank before the colon, or folding. The
+/// bytes of the value are not checked: see [`control`].
 pub(crate) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = line.split_at(token_length(line));
     match rest {
@@ -57,8 +58,8 @@ pub(crate) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// The place of the first control character other than HTAB: it ends the line, or is one that no line may have
-/// (RFC 9110 section 5.5).
+/// The position of the first control character other than HTAB: either the line end, or a character that no
+/// line may have (RFC 9110 section 5.5).
 #[inline]
 pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
@@ -71,8 +72,9 @@ pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Eight bytes at a time: below 0x20 a subtraction sets a byte's high bit, and DEL is made a zero before. It may also set the
-/// high bits of bytes after the one that is meant, never of bytes before it.
+/// Compares eight bytes at a time: a subtraction sets the high bit of each byte below 0x20, and DEL is mapped
+/// to zero first. The borrow may also set high bits of later bytes, but never of earlier ones, and only the
+/// first matters.
 #[inline]
 fn control_or_tab(bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = u64::MAX / 0xff;
@@ -89,7 +91,7 @@ fn control_or_tab(bytes: &[u8]) -> Option<usize> {
     rest.iter().position(u8::is_ascii_control).map(|at| 8 * words.len() + at)
 }
 
-/// Without the optional blanks around it: SP and HTAB only (RFC 9110 section 5.6.3).
+/// Removes surrounding optional blanks: only SP and HTAB (RFC 9110 section 5.6.3).
 pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
@@ -100,7 +102,7 @@ pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Digits only, and a number that fits (RFC 9110 section 8.6).
+/// Parses digits, and nothing else, to a number that fits (RFC 9110 section 8.6).
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_field_line_is() {
+    fn field_lines() {
         type Case = (&'static [u8], Option<(&'static [u8], &'static [u8])>);
         let table: [Case; 9] = [
             (b"Host: a", Some((b"Host", b" a"))),

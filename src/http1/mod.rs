@@ -1,8 +1,10 @@
-//! HTTP/1 on bytes (RFC 9112): heads, fields, lengths and the chunked coding, read and written. Bytes in, facts out:
-//! no socket, no timer, no clock.
+//! HTTP/1 on bytes (RFC 9112): parses and writes heads, fields, lengths and the chunked coding.
 //!
-//! A request is judged strictly ([`check_request`]), because nodes must read it as the gateway does. A response is read
-//! as leniently as RFC 9112 allows in its head, which is written anew, and strictly in its body.
+//! Bytes in, facts out: no socket, no timer, no clock.
+//!
+//! Requests are checked strictly ([`check_request`]), because nodes must read them as the gateway does.
+//! Response heads are parsed as leniently as RFC 9112 allows, because they are written anew; response bodies
+//! are parsed strictly.
 
 mod body;
 mod chunked;

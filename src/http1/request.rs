@@ -1,11 +1,11 @@
-//! What the head of a request must look like, judged on the bytes that came.
+//! Checks request heads, and refuses any that two parsers could read differently.
 //!
-//! There is one framing rule for everyone: a request that two parsers could read in two ways is refused
-//! (RFC 9112 sections 2.2, 3, 5 and 6). One pass over the lines, without an allocation.
+//! There is one framing rule for everyone (RFC 9112 sections 2.2, 3, 5 and 6). One pass over the bytes,
+//! without an allocation.
 
 use super::{Body, Chunked, line};
 
-/// Why a request is refused: a status code, and words for its sender.
+/// The reason for refusing a request: a status code, and a message for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     pub status: u16,
@@ -16,24 +16,24 @@ const fn bad(message: &'static str) -> Rejection {
     Rejection { status: 400, message }
 }
 
-const BARE_LINE_END: Rejection = bad("a line ends with something else than CRLF");
+const BARE_LINE_END: Rejection = bad("a line does not end with CRLF");
 const NO_REQUEST_LINE: Rejection = bad("the request line is not a method, a target and a version of HTTP/1");
-const TARGET_BYTES: Rejection = bad("the request target has a space, a line end or a zero byte in it");
+const TARGET_BYTES: Rejection = bad("the request target contains a space, a line end or a zero byte");
 const TARGET_FORM: Rejection = bad("the request target is neither a path nor a URI");
 const NO_FIELD: Rejection = bad("a header line is not a name, a colon and a value");
-const CONTROL: Rejection = bad("the request header has a control character in it");
-const NO_END: Rejection = bad("the request header has no end");
+const CONTROL: Rejection = bad("the request header contains a control character");
+const NO_END: Rejection = bad("the request header is incomplete");
 const NO_HOST: Rejection = bad("the request has no Host");
 const TWO_HOSTS: Rejection = bad("the request has more than one Host");
 const BAD_LENGTH: Rejection = bad("the Content-Length is not a number");
 const TWO_LENGTHS: Rejection = bad("the request has more than one Content-Length");
 const TWO_FRAMINGS: Rejection = bad("the request has both Content-Length and Transfer-Encoding");
-const OLD_CODING: Rejection = bad("HTTP/1.0 has no Transfer-Encoding");
+const OLD_CODING: Rejection = bad("Transfer-Encoding is not allowed in HTTP/1.0");
 const CODING: Rejection = bad("the Transfer-Encoding is not chunked");
 const UNKNOWN_CODING: Rejection =
-    Rejection { status: 501, message: "the Transfer-Encoding has a coding besides chunked" };
+    Rejection { status: 501, message: "the Transfer-Encoding lists a coding other than chunked" };
 
-/// How the body of a request is framed (RFC 9112 section 6.3).
+/// The framing of a request's body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFraming {
     /// There is none.
@@ -43,7 +43,7 @@ pub enum RequestFraming {
 }
 
 impl RequestFraming {
-    /// What reads it.
+    /// The decoder for this framing.
     pub fn body(self) -> Body {
         match self {
             Self::None => Body::Done,
@@ -53,8 +53,8 @@ impl RequestFraming {
     }
 }
 
-/// Judges a head: `raw` is all of it, from its first byte up to and including the empty line that ends it. What comes
-/// after that does not matter.
+/// Checks a head. `raw` is all of it, up to and including the empty line that ends it; bytes after that do
+/// not matter.
 pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Rejection> {
     let mut lines = Lines { rest: without_empty_lines(raw) };
     let is_old = check_request_line(lines.next()?)?;
@@ -70,14 +70,14 @@ pub fn check_request(raw: &[u8]) -> Result<RequestFraming, Rejection> {
     seen.framing(is_old)
 }
 
-/// The fields of a head that [`check_request`] has let pass.
+/// The fields of a head that has passed [`check_request`].
 pub fn request_fields(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
     let mut lines = Lines { rest: without_empty_lines(raw) };
     let _request_line = lines.next();
     lines.map_while(line::field)
 }
 
-/// A server is to skip empty lines before a request (RFC 9112 section 2.2).
+/// Skips empty lines before a request, as a server should (RFC 9112 section 2.2).
 fn without_empty_lines(mut raw: &[u8]) -> &[u8] {
     while let [b'\r', b'\n', rest @ ..] = raw {
         raw = rest;
@@ -113,8 +113,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// `method SP request-target SP HTTP-version` (RFC 9112 section 3), each apart from the next by one space; whether the
-/// version is 1.0.
+/// Checks the request line, `method SP request-target SP HTTP-version` with single spaces (RFC 9112 section
+/// 3). Returns whether the version is 1.0.
 fn check_request_line(line: &[u8]) -> Result<bool, Rejection> {
     let (method, rest) = line.split_at(line::token_length(line));
     let rest = rest.strip_prefix(b" ").filter(|_| !method.is_empty()).ok_or(NO_REQUEST_LINE)?;
@@ -130,7 +130,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Rejection> {
     if fits { Ok(is_old) } else { Err(TARGET_FORM) }
 }
 
-/// Rare, so that it may allocate.
+/// May allocate, because absolute URIs are rare.
 fn is_whole_uri(target: &[u8]) -> bool {
     let begins =
         |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -141,11 +141,11 @@ fn is_whole_uri(target: &[u8]) -> bool {
     parsed.is_some_and(|uri| uri.authority().is_some() && uri.path().starts_with('/'))
 }
 
-/// The fields that decide where the request goes and where it ends.
+/// The fields that determine the request's target and framing.
 #[derive(Default)]
 struct Seen<'a> {
     hosts: usize,
-    /// With the blanks around it, as the other.
+    /// With surrounding blanks, like `coding`.
     length: Option<&'a [u8]>,
     coding: Option<&'a [u8]>,
 }
@@ -157,7 +157,7 @@ impl<'a> Seen<'a> {
             4 if is("host") => self.hosts += 1,
             14 if is("content-length") && self.length.replace(value).is_some() => return Err(TWO_LENGTHS),
             17 if is("transfer-encoding") => {
-                // several lines are one list (RFC 9110 section 5.3), which is never exactly `chunked`
+                // several lines form one list (RFC 9110 section 5.3), which is never exactly `chunked`
                 if let Some(first) = self.coding.replace(value) {
                     return Err(refused_codings(first.split(is_comma).chain(value.split(is_comma))));
                 }
@@ -177,7 +177,7 @@ impl<'a> Seen<'a> {
             (None, None) => Ok(RequestFraming::None),
             (None, Some(length)) if length.contains(&b',') => Err(TWO_LENGTHS),
             (None, Some(length)) => line::number(length).map(RequestFraming::Length).ok_or(BAD_LENGTH),
-            // one of them is for another parser (RFC 9112 section 6.3)
+            // one of the two is meant for another parser (RFC 9112 section 6.3)
             (Some(_), Some(_)) => Err(TWO_FRAMINGS),
             (Some(_), None) if is_old => Err(OLD_CODING),
             (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(RequestFraming::Chunked),
@@ -190,8 +190,8 @@ fn is_comma(byte: &u8) -> bool {
     *byte == b','
 }
 
-/// 501 if the body could be read but for a coding that is not known (RFC 9112 section 6.1), else 400: `chunked` is not
-/// the last coding, or is there twice (section 6.3).
+/// 501 if only an unknown coding keeps the body from being read (RFC 9112 section 6.1); otherwise 400,
+/// because `chunked` is not the last coding, or appears twice (section 6.3).
 fn refused_codings<'a>(codings: impl Iterator<Item = &'a [u8]>) -> Rejection {
     let (mut chunked, mut others, mut is_last) = (0, 0, false);
     for coding in codings.map(line::trim).filter(|coding| !coding.is_empty()) {

@@ -1,4 +1,4 @@
-//! The head of a response, and how the body after it is framed (RFC 9112 sections 4 to 6).
+//! Parses the head of a response, and derives the framing of its body (RFC 9112 sections 4 to 6).
 
 use std::mem::MaybeUninit;
 
@@ -8,36 +8,37 @@ use http::StatusCode;
 use super::fields::{Place, items};
 use super::{Body, Chunked, Fields, Malformed, line};
 
-/// Largest head, in bytes.
+/// The largest head, in bytes.
 pub const HEAD_MAX: usize = 1024 * 1024;
-/// Most fields in one.
+/// The most fields in a head.
 const FIELDS_MAX: usize = 256;
 
-/// What a server says before the body.
+/// The head of a response.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
     /// At least 100.
     pub status: u16,
     pub is_http10: bool,
-    /// As it came; empty if there was none, or one that is not ASCII.
+    /// The reason phrase as received; empty if there was none, or if it is not ASCII.
     pub reason: Bytes,
     pub fields: Fields,
 }
 
-/// How the body is framed.
+/// The framing of a response's body.
 #[derive(Debug)]
 pub struct Framing {
     pub body: Body,
-    /// The connection may serve another request after it.
+    /// The connection may serve another request after this response.
     pub keeps_alive: bool,
 }
 
-/// The length that a head announces is no number, or two different ones.
+/// Invalid or conflicting `Content-Length` in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadLength;
 
-/// The next head, which may be an informational one, at the beginning of `input`, which loses its bytes. `None`: more
-/// bytes are needed. A line may end with a bare LF (RFC 9112 section 2.2 allows that): what is passed on is written anew.
+/// Parses the head at the start of `input`, possibly an informational one, and removes its bytes. `None`:
+/// more bytes are needed. A bare LF may end a line (RFC 9112 section 2.2 allows it), because whatever is
+/// forwarded is written anew.
 pub fn parse_response(input: &mut Bytes) -> Result<Option<ResponseHead>, Malformed> {
     if input.is_empty() {
         return Ok(None);
@@ -53,7 +54,7 @@ pub fn parse_response(input: &mut Bytes) -> Result<Option<ResponseHead>, Malform
     let status = StatusCode::from_u16(response.code.unwrap_or(0)).map_err(|_| Malformed)?;
     let reason = response.reason.unwrap_or_default();
     let reason = match status.canonical_reason() {
-        // nothing to allocate, as for most
+        // most reasons are the usual one, and need no allocation
         Some(usual) if usual == reason => Bytes::from_static(usual.as_bytes()),
         _ => Bytes::copy_from_slice(reason.as_bytes()),
     };
@@ -65,8 +66,8 @@ pub fn parse_response(input: &mut Bytes) -> Result<Option<ResponseHead>, Malform
 }
 
 impl ResponseHead {
-    /// How long the body is (RFC 9112 section 6.3), and whether the connection goes on after it (section 9.3). From the
-    /// fields goes what must not be passed on: a length beside a coding, and a length that is said again.
+    /// The framing of the body (RFC 9112 section 6.3), and whether the connection persists after it (section
+    /// 9.3). Removes fields that must not be forwarded: a length beside a coding, and repeated lengths.
     pub fn framing(&mut self, request_was_head: bool) -> Result<Framing, BadLength> {
         let is_empty = request_was_head || self.status < 200 || matches!(self.status, 204 | 304);
         let last_coding = self.fields.get_all("transfer-encoding").last().map(is_chunked_last);
@@ -81,18 +82,19 @@ impl ResponseHead {
             _ => Body::UntilClose,
         };
         let says = |token| self.fields.has_token("connection", token);
-        // a coding in HTTP/1.0 is a fault, after which the connection is not used again (RFC 9112 section 6.1)
+        // a coding in HTTP/1.0 is an error, and the connection is not reused after it (RFC 9112 section 6.1)
         let is_kept_by_default = !self.is_http10 || last_coding.is_none() && says("keep-alive");
         let keeps_alive = !matches!(body, Body::UntilClose) && is_kept_by_default && !says("close");
         Ok(Framing { body, keeps_alive })
     }
 
-    /// The length that it announces, as [`Self::framing`] has left it.
+    /// The announced length, as [`Self::framing`] has left it.
     pub fn content_length(&self) -> Option<u64> {
         self.fields.get("content-length").and_then(line::number)
     }
 
-    /// One number, however often it is said: a client might read another one out of anything else.
+    /// The announced length. It may be repeated, but not differ: a client might read any other list
+    /// differently.
     fn length(&mut self) -> Result<Option<u64>, BadLength> {
         let mut length = None;
         let mut times = 0;

@@ -1,15 +1,16 @@
-//! Heads as they are written: a response for a client, a request for a node; without what concerned the connection they
-//! came on (RFC 9110 section 7.6), and framed anew.
+//! Writes heads: of responses for clients, and of requests for nodes.
 //!
-//! Each is written straight from the fields that came: to copy a head, to change the copy and to write that took a fifth
-//! of the instructions of a request.
+//! Both drop hop-by-hop fields (RFC 9110 section 7.6) and are framed anew.
+//!
+//! Each head is written directly from the received fields. Copying a head, changing the copy and writing that
+//! took a fifth of the instructions of a request.
 
 use super::{HopByHop, ResponseHead};
 
-/// First capacity of a response head, in bytes: more than most need.
+/// Initial capacity for a response head, in bytes: more than most need.
 const USUAL: usize = 512;
 
-/// Adds a field to a head on its way out.
+/// Appends a field to a head.
 pub fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
@@ -18,28 +19,28 @@ pub fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// How a response's body is written.
+/// The way a response's body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// As it is: its length is known, or there is none.
+    /// Unchanged: its length is known, or there is none.
     Plain,
     Chunked,
-    /// As it is, and the connection is closed after it: a client of HTTP/1.0 knows no coding.
+    /// Unchanged, and the connection is closed after it: HTTP/1.0 clients know no coding.
     UntilClose,
 }
 
-/// What a response's head depends on of its request.
+/// The properties of the request that a response's head depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplyTo {
-    /// It was HEAD.
+    /// The method was HEAD.
     pub is_head: bool,
     /// The client speaks HTTP/1.0.
     pub is_http10: bool,
 }
 
-/// The head for an HTTP/1 client; how the body after it is written; and whether the connection may serve another
-/// request, which it may not if `keeps` is false. `ours`: the gateway's own fields, in place of any of the same names;
-/// `date`: what `Date` says. The head has been through [`ResponseHead::framing`].
+/// Writes a response head for an HTTP/1 client. Returns it with the coding of the body, and whether the
+/// connection may serve another request (never if `keeps` is false). `ours`: the gateway's own fields, which
+/// replace fields of the same names; `date`: the value of `Date`. Call [`ResponseHead::framing`] first.
 pub fn write_response(
     head: &ResponseHead,
     ours: &[(&str, &str)],
@@ -60,7 +61,7 @@ pub fn write_response(
     let mut out = Vec::with_capacity(USUAL);
     put_status_line(&mut out, head);
     for (name, value) in head.fields.iter() {
-        // a client that believed the length of no content would wait for it (RFC 9110 section 8.6)
+        // a client that believed the length of an absent body would wait for it (RFC 9110 section 8.6)
         let is_dropped = is(name, "date") || is_empty && is(name, "content-length");
         if !is_dropped && !hop_by_hop.has(name) && !is_any(name, ours) {
             put_field(&mut out, name, value);
@@ -78,11 +79,11 @@ pub fn write_response(
     } else {
         b"Connection: close\r\n\r\n"
     });
-    // the answer to HEAD says how its body would be written (RFC 9112 section 6.1)
+    // the response to HEAD announces how its body would be written (RFC 9112 section 6.1)
     (out, if asked.is_head { Coding::Plain } else { coding }, keeps)
 }
 
-/// The version is the gateway's own (RFC 9110 section 6.2).
+/// The version is always the gateway's own (RFC 9110 section 6.2).
 fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend([head.status / 100, head.status / 10 % 10, head.status % 10].map(|digit| b'0' + digit as u8));
@@ -91,9 +92,10 @@ fn put_status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The head of a request for a node, for a body of `length` bytes if there is one, without the empty line that ends it:
-/// the caller may append fields. `ours`: the gateway's own fields, in place of any of the same names. `Host` is the
-/// caller's to append where the client named none (RFC 9112 section 3.2). `room`: how many bytes more will be appended.
+/// Writes a request head for a node, announcing a body of `length` bytes if there is one. The empty line that
+/// ends the head is left to the caller, who may append fields, among them `Host` if the client sent none (RFC
+/// 9112 section 3.2). `ours`: the gateway's own fields, which replace fields of the same names. `room`: the
+/// number of bytes that will be appended.
 pub fn write_request<'a>(
     method: &str,
     target: &[u8],
@@ -126,7 +128,7 @@ pub fn write_request<'a>(
     out
 }
 
-/// Adds the length of a body.
+/// Appends the length of a body.
 pub fn put_length(out: &mut Vec<u8>, length: u64) {
     let mut room = [0; 20];
     let mut at = room.len();
@@ -142,7 +144,8 @@ pub fn put_length(out: &mut Vec<u8>, length: u64) {
     put_field(out, b"Content-Length", &room[at..]);
 }
 
-/// The gateway asks for the body itself (RFC 9110 section 10.1.1), and credentials for a proxy are not a node's (section 11.7.2).
+/// Fields meant for the gateway: it requests the body itself (RFC 9110 section 10.1.1), and proxy credentials
+/// are not for nodes (section 11.7.2).
 fn is_for_gateway(name: &[u8]) -> bool {
     is(name, "expect") || is(name, "proxy-authorization")
 }

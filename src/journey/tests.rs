@@ -128,7 +128,11 @@ fn nodes_that_died_at_two_times_end_it() {
     let attempt = trip.sent();
     let failure = failure(trip.fails(attempt, Outcome::Reset));
     assert_eq!(failure.status, 502);
-    assert!(failure.message.ends_with("not tried again: nodes died of this request"), "{}", failure.message);
+    assert!(
+        failure.message.ends_with("not tried again: nodes crashed on this request"),
+        "{}",
+        failure.message
+    );
 }
 
 #[test]
@@ -263,7 +267,7 @@ fn a_broken_response_that_nobody_can_continue_ends_visibly() {
 fn what_is_sent_once_is_not_sent_again() {
     for (repeat, why) in [
         (Repeat::Method, "the method may not be repeated on this path"),
-        (Repeat::Once, "a request of this kind is sent once"),
+        (Repeat::Once, "requests of this kind are sent only once"),
     ] {
         let mut trip = Trip::new();
         trip.journey = Journey::new(trip.journey.member().clone(), true, repeat);

@@ -1,7 +1,7 @@
-//! The end of the process: as soon as the last request has ended, and no later than `drain_timeout`.
+//! Draining: ends the process once the last request has ended, or when `drain_timeout` expires.
 //!
-//! Pingora sleeps its whole grace period even when nothing is in flight, and then cuts everything. So its grace period
-//! is set to for ever, and this thread ends the process.
+//! Pingora sleeps for its whole grace period even when nothing is in flight, and then cuts everything off. So
+//! its grace period is set to practically for ever, and this thread ends the process.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,11 +15,12 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Between closing the listeners and the first look: a connection that was just accepted may not have been counted.
+/// Pause between closing the listeners and the first look: a connection that was just accepted may not have
+/// been counted yet.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Beyond the time that connections linger, for closing them.
+/// Extra time after the linger time, to close lingering connections.
 const CLOSE_WITHIN: Duration = Duration::from_millis(200);
-/// After the last request, so that what it has written leaves its connection.
+/// Pause after the last request, so that its response can leave the connection.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Starts the thread that ends the process after a graceful stop.
@@ -45,13 +46,13 @@ pub(super) fn watch(
 
 fn wait(live: &Live, asked: &watch::Receiver<Option<Stop>>) -> i32 {
     let closed = Instant::now();
-    // an upgrade has no limit, until a stop is asked for as well
+    // an upgrade has no time limit until a stop is requested as well
     let mut limited: Option<Instant> = None;
     let mut quiet: Option<Instant> = None;
     let limit = live.fleet().config.server.drain_timeout;
     if *asked.borrow() == Some(Stop::Upgrade) {
         log::info!(
-            "upgraded: {} requests in flight are finished here, without a limit",
+            "upgraded: {} requests in flight finish here, without a time limit",
             live.requests.value()
         );
     }
@@ -59,7 +60,7 @@ fn wait(live: &Live, asked: &watch::Receiver<Option<Stop>>) -> i32 {
     loop {
         let left = live.requests.value();
         if limited.is_none() && *asked.borrow() != Some(Stop::Upgrade) {
-            log::info!("stopping: {left} requests in flight may go on for up to {limit:?}");
+            log::info!("stopping: {left} requests in flight have up to {limit:?} to finish");
             limited = Some(Instant::now());
         }
         quiet = if left == 0 { quiet.or_else(|| Some(Instant::now())) } else { None };
@@ -69,15 +70,15 @@ fn wait(live: &Live, asked: &watch::Receiver<Option<Stop>>) -> i32 {
             return 0;
         }
         if left > 0 && limited.is_some_and(|since| since.elapsed() >= limit) {
-            log::warn!("stopped: drain_timeout is over, {left} requests are cut");
+            log::warn!("stopped: drain_timeout has expired, {left} requests are cut off");
             return 1;
         }
         thread::sleep(LOOK_EVERY);
     }
 }
 
-/// Whether nothing is left to wait for. Connections that send nothing have their time, see [`Live::stop`]; those that
-/// have used it up are not waited for.
+/// Nothing is left to wait for. Idle connections may linger for a while, see [`Live::stop`], and are not
+/// waited for beyond that.
 fn is_over(quiet_for: Option<Duration>, connections: u64, closed_for: Duration, linger: Duration) -> bool {
     let Some(quiet_for) = quiet_for else { return false };
     connections == 0 || closed_for >= linger + CLOSE_WITHIN && quiet_for >= QUIET
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_comes_when_nothing_is_left_or_when_silence_has_lasted() {
+    fn draining_ends_when_nothing_is_left_or_idle_connections_have_lingered() {
         let ms = Duration::from_millis;
         let over = |quiet: Option<u64>, connections, closed| {
             is_over(quiet.map(ms), connections, ms(closed), ms(300))
@@ -96,7 +97,7 @@ mod tests {
         assert!(!over(None, 1, 10_000), "a request is in flight");
         assert!(over(Some(0), 0, 100), "nobody is connected");
         assert!(!over(Some(100), 1, 100), "an idle connection may still send something");
-        assert!(over(Some(500), 1, 500), "it had its time");
+        assert!(over(Some(500), 1, 500), "the idle connection has lingered long enough");
         assert!(!over(Some(20), 1, 10_000), "the last response may be on its way");
     }
 }

@@ -1,7 +1,8 @@
-//! A listening service that others can wait for.
+//! A listening service that reports itself ready only once its sockets are bound.
 //!
-//! Pingora calls a service ready before it has bound its sockets. `/readyz` said "ok" some milliseconds before clients
-//! could connect, and a balancer that believed it got refusals; so the admin address waits for the others.
+//! Pingora calls a service ready before it has bound its sockets. `/readyz` used to answer "ok" some
+//! milliseconds before clients could connect, and a balancer that believed it got refusals. So the admin
+//! address waits for the other services.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use pingora::services::{Service as Starts, ServiceReadyNotifier, ServiceWithDepe
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// A service that is ready when it listens on all its addresses.
+/// A service that is ready once it listens on all its addresses.
 pub(super) struct ReadyListener<A>(pub Service<A>);
 
 #[async_trait]
@@ -45,7 +46,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceWithDependents for ReadyListen
     fn on_startup_delay(&self, _waited: Duration) {}
 }
 
-/// Resolves when all addresses are in the table of sockets, into which they come when they are listened on.
+/// Resolves when all addresses are in the table of sockets, where Pingora enters them once it listens.
 async fn bound(fds: Option<ListenFds>, addresses: Vec<String>) {
     let Some(fds) = fds else { return };
     while !addresses.iter().all(|address| fds.lock().get(address).is_some()) {

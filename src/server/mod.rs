@@ -1,4 +1,4 @@
-//! The assembly: listeners, services, signals, the end.
+//! The server: assembles listeners, services and signals into one process, and runs it until it is stopped.
 
 mod drain;
 mod listening;
@@ -30,19 +30,19 @@ use crate::live::Live;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
 use crate::reload::Reloader;
 
-/// The stop is ours to time; Pingora would sleep this long even with nothing in flight.
+/// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
 
-/// What the command line adds to the config.
+/// Options from the command line, beside the config.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub config: PathBuf,
-    /// Take the listening sockets over from the process that runs now.
+    /// Take over the listening sockets of the running process.
     pub upgrade: bool,
-    /// Where the sockets are handed over.
+    /// The socket over which listening sockets are handed over.
     pub upgrade_sock: PathBuf,
-    /// No other gateway runs, or ran, in this process. Pingora 0.9.1 remembers the runtimes of a thread by a number that
-    /// the next thread may get, and hands connections to runtimes that have ended.
+    /// No other gateway runs, or has run, in this process. Pingora 0.9.1 caches a thread's runtimes under a
+    /// number that a later thread may get again, and then hands connections to runtimes that have ended.
     pub alone: bool,
 }
 
@@ -55,9 +55,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Everything but running: after this nothing can fail that the user could mend.
+    /// Prepares everything. Any problem that the user could fix shows up here, not in [`Self::run`].
     pub fn new(config: Config, options: &Options) -> Result<Self, Problems> {
-        ports_can_be_had(&config, options)?;
+        check_ports(&config, options)?;
         let settings = config.server.clone();
         let live = Arc::new(Live::new(config));
         let log = AccessLogWriter::start(&settings.access_log, Arc::clone(&live));
@@ -88,8 +88,8 @@ impl Server {
         Ok(Self { live, log, reloader, pingora })
     }
 
-    /// Runs until `stopping` says otherwise. After a fast stop it returns; a graceful one ends the process when the
-    /// last request has ended, see `drain`.
+    /// Runs until `stopping` requests an end. Returns after a fast stop; a graceful one ends the process when
+    /// the last request has ended, see `drain`.
     pub fn run(self, stopping: Stopping) {
         let phases = self.pingora.watch_execution_phase();
         drain::watch(phases, Arc::clone(&self.live), self.log.clone(), stopping.asked());
@@ -106,7 +106,8 @@ fn conf(threads: Option<usize>, options: &Options) -> ServerConf {
         grace_period_seconds: Some(GRACE_FOREVER),
         graceful_shutdown_timeout_seconds: Some(0),
         upstream_keepalive_pool_size: 128,
-        // a thread keeps its connections: stealing costs more than it balances, for there are many and each does little
+        // a thread keeps its connections: there are many and each does little, so stealing costs more than it
+        // balances
         work_stealing: !options.alone,
         ..ServerConf::default()
     }
@@ -115,13 +116,14 @@ fn conf(threads: Option<usize>, options: &Options) -> ServerConf {
 fn endpoint(address: SocketAddr, patience: Duration) -> ListenerConfig {
     let mut options = TcpSocketOptions::default();
     options.tcp_keepalive = Some(tcp_keepalive(patience));
-    // `proxy::wire` puts writes together, and keeps nothing while a connection is idle
+    // no buffers here: the proxy batches writes itself, and holds no memory for idle connections
     let buffers = L4BufferSettings::unbuffered();
     ListenerConfig::tcp(address.to_string()).tcp_socket_options(options).l4_buffer(buffers)
 }
 
-/// Pingora would panic in one of its threads; here the user is told which line of which file to look at.
-fn ports_can_be_had(config: &Config, options: &Options) -> Result<(), Problems> {
+/// Checks that all ports are free. Pingora would panic in one of its threads; here the user learns which line
+/// of the config to look at.
+fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
     let listen = &config.server.listen;
     let many = |index: usize| if listen.len() > 1 { format!("[{index}]") } else { String::new() };
     let listen = listen.iter().enumerate();
@@ -131,7 +133,7 @@ fn ports_can_be_had(config: &Config, options: &Options) -> Result<(), Problems> 
         let error = TcpListener::bind(address).err()?;
         let taken = error.kind() == std::io::ErrorKind::AddrInUse;
         if taken && options.upgrade {
-            // by the process whose sockets are taken over
+            // taken by the process whose sockets are about to be handed over
             return None;
         }
         let hint = if taken { "; `ss -ltnp` shows by whom" } else { "" };
@@ -149,7 +151,7 @@ fn cannot_log(conf: &AccessLog, error: &std::io::Error, options: &Options) -> Pr
     at_start(vec![("server.access_log.path".to_owned(), format!("cannot open {name}: {error}"))], options)
 }
 
-/// What the config asks for and cannot be had, in the shape of all other problems with it.
+/// Requests of the config that the system denies, reported like all other problems of the config.
 fn at_start(list: Vec<(String, String)>, options: &Options) -> Problems {
     let text = std::fs::read_to_string(&options.config).unwrap_or_default();
     let problem = |(path, message): (String, String)| Problem { line: line_of(&text, &path), path, message };

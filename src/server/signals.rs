@@ -1,7 +1,7 @@
 //! Signals: SIGHUP reloads, SIGTERM and SIGINT stop, SIGQUIT hands over to a new process.
 //!
-//! They are registered first thing in `main`, for a SIGHUP that nobody handles ends the process; what comes before the
-//! gateway runs is kept and handled then.
+//! Signals are registered first thing in `main`, because an unhandled SIGHUP would end the process. Signals
+//! that arrive before the gateway runs are kept and handled then.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,33 +18,33 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::reload::Reloader;
 
-/// How long connections that send nothing stay open after the listeners were closed by a stop: what a client had sent
-/// just before is still served.
+/// The time that idle connections stay open after a stop has closed the listeners: requests that clients sent
+/// just before are still served.
 const LINGER_STOP: Duration = Duration::from_millis(300);
-/// The same after an upgrade, where nobody waits for the end.
+/// The same after an upgrade, where nobody waits for the process to end.
 const LINGER_UPGRADE: Duration = Duration::from_secs(10);
-/// How long after SIGQUIT the new process may come.
+/// The time after SIGQUIT within which the new process must appear.
 const SUCCESSOR_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The signals of this process, from the moment this exists.
+/// The registered signals of this process.
 pub struct Registered(Signals);
 
-/// Takes the signals over from the system's defaults.
+/// Replaces the system's default handling of the signals.
 pub fn register() -> io::Result<Registered> {
     Signals::new([SIGHUP, SIGTERM, SIGINT, SIGQUIT]).map(Registered)
 }
 
 impl Registered {
-    /// Calls `stop` in a thread of its own for each signal, whichever it is, those too that have come meanwhile: for
-    /// commands that have nothing to reload, drain or hand over.
+    /// Calls `stop` in a separate thread for each signal of any kind, including those that have already
+    /// arrived: for commands that have nothing to reload, drain or hand over.
     pub fn on_stop(self, mut stop: impl FnMut() + Send + 'static) {
         let mut signals = self.0;
         thread::spawn(move || signals.forever().for_each(|_| stop()));
     }
 
-    /// Handles the signals in a thread of its own, those too that have come meanwhile. Sockets are handed over at
-    /// `upgrade_sock`.
+    /// Handles the signals in a separate thread, including those that have already arrived. Sockets are
+    /// handed over at `upgrade_sock`.
     pub fn handle(
         self,
         live: Arc<Live>,
@@ -58,7 +58,7 @@ impl Registered {
         thread::spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    // what was wrong is in the log and in the status
+                    // the problems are in the log and in the status already
                     let _ = reloader.reload();
                 } else {
                     ending.signal(signal);
@@ -68,11 +68,11 @@ impl Registered {
     }
 }
 
-/// How far the end of the process has come.
+/// The progress of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    /// SIGQUIT has come, and the new process not yet.
+    /// SIGQUIT has arrived, but not yet the new process.
     Awaiting,
     Upgrading,
     Draining,
@@ -82,13 +82,13 @@ enum Stage {
 enum Action {
     Await,
     Drain,
-    /// End now, whatever is in flight.
+    /// End at once, whatever is in flight.
     Cut,
     Nothing,
 }
 
-/// What a signal other than SIGHUP means. A SIGTERM after an upgrade gives what is left `drain_timeout`, as a service
-/// manager that stops everything expects; a second one ends at once.
+/// The action for a signal other than SIGHUP. A SIGTERM after an upgrade limits the rest to `drain_timeout`,
+/// as a service manager that stops everything expects; a second one ends the process at once.
 fn decide(stage: Stage, signal: i32) -> Action {
     match (stage, signal) {
         (Stage::Running, SIGQUIT) => Action::Await,
@@ -122,22 +122,23 @@ impl Shutdown {
             }
             Action::Cut => {
                 let cut = self.live.requests.value();
-                log::warn!("stopped by a second signal: {cut} requests are cut");
+                log::warn!("stopped by a second signal: {cut} requests are cut off");
                 self.log.flush();
                 std::process::exit(1);
             }
-            Action::Nothing => log::info!("SIGQUIT has no further effect: the process is ending already"),
+            Action::Nothing => log::info!("SIGQUIT ignored: the process is already shutting down"),
         }
     }
 
-    /// Hands over to a new process, if there is one. Pingora would close the listeners whether or not somebody has
-    /// taken them, so that a SIGQUIT by mistake would be an outage; here it is said, and nothing changes.
+    /// Hands over to a new process, if there is one. Pingora would close the listeners even if nobody had
+    /// taken them over, and a mistaken SIGQUIT would be an outage. Here an error is logged and nothing
+    /// changes.
     fn hand_over(&self) {
         let began = Instant::now();
-        let mut awaited = upgrade::is_awaited(&self.upgrade_sock);
+        let mut awaited = upgrade::successor_waits(&self.upgrade_sock);
         while !awaited && began.elapsed() < SUCCESSOR_WITHIN && *self.stage.lock() == Stage::Awaiting {
             thread::sleep(LOOK_EVERY);
-            awaited = upgrade::is_awaited(&self.upgrade_sock);
+            awaited = upgrade::successor_waits(&self.upgrade_sock);
         }
         let mut stage = self.stage.lock();
         if *stage != Stage::Awaiting {
@@ -145,13 +146,13 @@ impl Shutdown {
         }
         if awaited {
             *stage = Stage::Upgrading;
-            log::info!("a new process takes over: the listening sockets go to it");
+            log::info!("a new process takes over: handing it the listening sockets");
             self.live.stop(LINGER_UPGRADE);
             self.stop.stop(Stop::Upgrade);
         } else {
             *stage = Stage::Running;
             log::error!(
-                "SIGQUIT hands over to a new process, but none waits at {}; this one goes on. Start one with \
+                "SIGQUIT hands over to a new process, but none is waiting at {}; this process keeps running. Start one with \
                  `evenkeel run --upgrade` and the same config file, then send SIGQUIT again; SIGTERM stops",
                 self.upgrade_sock.display()
             );
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_signals_mean() {
+    fn a_signal_acts_by_stage() {
         let table = [
             (Stage::Running, SIGTERM, Action::Drain),
             (Stage::Running, SIGQUIT, Action::Await),

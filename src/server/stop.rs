@@ -1,4 +1,4 @@
-//! How a running server is told to end.
+//! Stop requests: tell a running server to end, and how.
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
@@ -11,15 +11,15 @@ pub enum Stop {
     Drain,
     /// Hand the listening sockets to a new process, finish what is in flight without a limit.
     Upgrade,
-    /// At once.
+    /// End at once.
     Now,
 }
 
-/// Tells a server to end.
+/// The sending side of a stop request.
 #[derive(Clone, Debug)]
 pub struct StopHandle(watch::Sender<Option<Stop>>);
 
-/// The server's end of it.
+/// The server's side of a stop request.
 #[derive(Debug)]
 pub struct Stopping(watch::Receiver<Option<Stop>>);
 
@@ -35,7 +35,7 @@ impl StopHandle {
 }
 
 impl Stopping {
-    /// What was asked for so far, and later.
+    /// Watches the requested kind of stop, now and later.
     pub(super) fn asked(&self) -> watch::Receiver<Option<Stop>> {
         self.0.clone()
     }
@@ -49,7 +49,7 @@ impl ShutdownSignalWatch for Stopping {
         match stop {
             Some(Stop::Drain) => ShutdownSignal::GracefulTerminate,
             Some(Stop::Upgrade) => ShutdownSignal::GracefulUpgrade,
-            // the handle is gone: nobody is left who could ask
+            // the handle was dropped: nobody is left to request a stop
             Some(Stop::Now) | None => ShutdownSignal::FastShutdown,
         }
     }

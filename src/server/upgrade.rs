@@ -1,23 +1,23 @@
-//! The two sides of a hand-over of listening sockets: whether a new process waits, and what that one says meanwhile.
+//! Hand-over of listening sockets to a new process: detects one that waits, and logs the wait.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Shortly before Pingora gives up and ends the process, whose own words are `EAGAIN, exiting`.
+/// Shortly before Pingora gives up and ends the process with no more than `EAGAIN, exiting`.
 const GIVES_UP_AFTER: Duration = Duration::from_millis(5800);
 
-/// Says that sockets are waited for, and in the end that nobody has handed them over, unless what this returns was
-/// dropped before.
+/// Logs that this process waits for sockets, and later that nobody handed them over, unless the returned
+/// sender is dropped first.
 pub(super) fn announce_wait(sock: &Path) -> Sender<()> {
     let shown = sock.display().to_string();
-    log::info!("waits 6 seconds at {shown} for the sockets of the process that runs now: send it SIGQUIT");
+    log::info!("waiting 6 seconds at {shown} for the sockets of the running process: send it SIGQUIT");
     let (handed_over, wait) = channel();
     thread::spawn(move || {
         if wait.recv_timeout(GIVES_UP_AFTER) == Err(RecvTimeoutError::Timeout) {
             log::error!(
-                "nobody has handed over sockets at {shown}; gives up. The process that runs now goes on. Was it sent \
+                "no process handed over its sockets at {shown}; giving up. The running process keeps running. Was it sent \
                  SIGQUIT, and started with the same listen address and --upgrade-sock?"
             );
         }
@@ -28,22 +28,23 @@ pub(super) fn announce_wait(sock: &Path) -> Sender<()> {
 /// The flag of a socket that accepts connections, in the kernel's table.
 const LISTENING: &str = "00010000";
 
-/// Whether somebody listens at this path. A connection to ask would be taken for the hand-over itself, so the kernel is
-/// asked: by a path that stands even where a service sees processes only (`ProcSubset=pid`).
-pub(super) fn is_awaited(sock: &Path) -> bool {
+/// A process listens at this path. Connecting to it would be taken for the hand-over itself, so the kernel's
+/// table is read instead, under a path that exists even in a service that sees only processes
+/// (`ProcSubset=pid`).
+pub(super) fn successor_waits(sock: &Path) -> bool {
     match std::fs::read_to_string("/proc/self/net/unix") {
         Ok(table) => listens(&table, &sock.display().to_string()),
-        // without that table, the file has to do
+        // without that table, rely on the file
         Err(_) => sock.exists(),
     }
 }
 
 fn listens(table: &str, path: &str) -> bool {
-    let is_it = |line: &str| {
+    let is_listening = |line: &str| {
         let name = line.strip_suffix(path);
         name.is_some_and(|rest| rest.ends_with(' ')) && line.split_whitespace().nth(3) == Some(LISTENING)
     };
-    table.lines().any(is_it)
+    table.lines().any(is_listening)
 }
 
 #[cfg(test)]
@@ -69,10 +70,10 @@ Num       RefCount Protocol Flags    Type St Inode Path
     fn a_real_socket_is_seen_as_long_as_it_listens() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("upgrade.sock");
-        assert!(!is_awaited(&path));
+        assert!(!successor_waits(&path));
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(is_awaited(&path));
+        assert!(successor_waits(&path));
         drop(listener);
-        assert!(!is_awaited(&path));
+        assert!(!successor_waits(&path));
     }
 }

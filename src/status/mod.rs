@@ -1,4 +1,4 @@
-//! The gateway at one instant, as JSON for people and programs.
+//! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
 
-/// Everything that the views show.
+/// A snapshot: all values that the status and the metrics show.
 #[derive(Debug)]
 pub struct Snapshot {
     pub at: Instant,
@@ -28,11 +28,11 @@ pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
 }
 
-/// How the last reload ended; the first load counts as one.
+/// The result of the last reload; the first load counts as one.
 #[derive(Clone, Debug)]
 pub struct Reload {
     pub at: SystemTime,
-    /// What was wrong with the file; the generation before it is still in use.
+    /// The problems with the file; the generation before it is still in use.
     pub error: Option<String>,
     pub failures: u64,
 }
@@ -47,7 +47,7 @@ impl Snapshot {
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
-    /// Says which process answers while one takes over from another.
+    /// Shows which process answers during a hand-over.
     pid: u32,
     time: String,
     uptime_seconds: u64,

@@ -299,7 +299,7 @@ fn a_request_on_which_two_nodes_died_is_not_given_a_third() {
         let answer = ask(&gateway, chat(&gateway, 9, false)).await;
         assert_eq!((answer.status, received(&nodes)), (502, vec![1, 1, 0, 0]));
         let message = answer.json()["error"]["message"].to_string();
-        assert!(message.contains("nodes died of this request"), "{message}");
+        assert!(message.contains("nodes crashed on this request"), "{message}");
     });
 }
 
@@ -330,7 +330,7 @@ fn a_request_on_which_nodes_die_at_once_does_not_go_through_the_whole_fleet() {
             // two at once may be chance; the third is not
             assert_eq!((answer.status, received(&nodes)), (502, want));
             let message = answer.json()["error"]["message"].to_string();
-            assert!(message.contains("nodes died of this request"), "{message}");
+            assert!(message.contains("nodes crashed on this request"), "{message}");
         }
     });
 }

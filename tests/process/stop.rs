@@ -92,7 +92,7 @@ async fn drain_timeout_cuts_visibly() {
     assert_eq!(code, Some(1), "{}", gateway.process.stderr());
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
     assert!(client.rest().await.is_err(), "the client must see that the stream is not whole");
-    assert!(gateway.process.stderr().contains("drain_timeout is over, 1 requests are cut"));
+    assert!(gateway.process.stderr().contains("drain_timeout has expired, 1 requests are cut off"));
     until("the node is free again", || a.stats().in_flight == 0).await;
 }
 

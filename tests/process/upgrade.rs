@@ -118,7 +118,7 @@ async fn a_sigquit_without_a_new_process_changes_nothing() {
     // a file that is left over is not a new process
     drop(std::os::unix::net::UnixListener::bind(gateway.file("upgrade.sock")).expect("a socket"));
     gateway.process.signal(Signal::QUIT);
-    gateway.until_logged("none waits at ").await;
+    gateway.until_logged("none is waiting at ").await;
     let done = load.done();
     until("it goes on", || load.done() > done + 100).await;
     let status = gateway.status().await.expect("a status");
@@ -138,7 +138,7 @@ async fn a_sigterm_after_an_upgrade_limits_what_is_left() {
     let mut client = Client::new(gateway.address());
     client.begin(&chat(600, true)).await.expect("a head");
     let _new = take_over(&gateway).await;
-    gateway.until_logged("without a limit").await;
+    gateway.until_logged("without a time limit").await;
     let (code, took) = gateway.stop(Signal::TERM);
     assert_eq!(code, Some(1), "{}", gateway.process.stderr());
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
@@ -150,7 +150,7 @@ async fn a_new_process_that_nobody_hands_over_to_says_so() {
     let gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut new = gateway.successor();
     assert_eq!(new.wait().code(), Some(1));
-    for text in ["send it SIGQUIT", "nobody has handed over sockets at "] {
+    for text in ["send it SIGQUIT", "no process handed over its sockets at "] {
         assert!(new.stderr().contains(text), "{}", new.stderr());
     }
     let answer = Client::new(gateway.address()).ask(&chat(1, false)).await.expect("an answer");

@@ -1,4 +1,4 @@
-//! No text may panic, hang or take much memory.
+//! Hostile texts: none may make the parser panic, hang or use much memory.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::problems;
 use crate::config::Config;
 
-/// Pieces that make texts which get past the YAML parser more often than random characters.
+/// Texts made of YAML pieces, which get past the YAML parser more often than random characters.
 fn yaml_like() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "server",
@@ -60,7 +60,7 @@ fn yaml_like() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Anything as the value of any key of the reference.
+/// The reference config with any value in place of any key's value.
 fn altered_reference() -> impl Strategy<Value = String> {
     let value = prop::sample::select(vec![
         "",
@@ -133,7 +133,7 @@ fn a_file_without_an_end_is_refused() {
     assert_eq!(problems, "/dev/zero: is larger than 4MiB");
 }
 
-/// Texts whose cost would grow faster than their length.
+/// Texts whose cost would grow faster than their length, such as nested aliases.
 #[test]
 fn bombs_are_refused_quickly() {
     let laughs: String = ('b'..='i')
@@ -143,7 +143,7 @@ fn bombs_are_refused_quickly() {
     let bombs = [
         (format!("a: &a [x]\n{laughs}"), "more than 1000000 values"),
         (format!("a: &a [{}]\nb: [{}]", "x,".repeat(5_000), "*a,".repeat(5_000)), "more than 1000000 values"),
-        ("- ".repeat(1 << 20), "more than 32 lists and mappings inside one another"),
+        ("- ".repeat(1 << 20), "more than 32 nested lists and mappings"),
         ("[".repeat(1 << 20), "recursion limit exceeded"),
         ("{a: ".repeat(1 << 18), "recursion limit exceeded"),
         ("a: &a [*a]".to_owned(), "the alias refers to a value that it is part of"),

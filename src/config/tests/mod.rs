@@ -1,4 +1,4 @@
-//! Texts in, configs or problems out.
+//! Tests of the config: texts in, configs or problems out.
 
 mod accepted;
 mod hostile;

@@ -1,11 +1,11 @@
-//! Every way to be wrong, and the words for it.
+//! Refused configs: each mistake in a file or in `server`, with its message.
 
 use super::{POOLS, SERVER, problems};
 
-/// What is written, and the problems that it makes, without the part of them that all share.
+/// Each case: a text, and the problems it causes, without the prefix that all share.
 pub(super) type Cases = &'static [(&'static str, &'static [&'static str])];
 
-/// Puts each case into a text, and compares.
+/// Checks the problems of each case, after `text` has made a whole config of it.
 pub(super) fn assert_refused(cases: Cases, shared: &str, text: impl Fn(&str) -> String) {
     for (written, expected) in cases {
         let expected: Vec<_> = expected.iter().map(|end| format!("{shared}{end}")).collect();
@@ -46,7 +46,7 @@ fn whole_files() {
 }
 
 const SERVER_KEYS: Cases = &[
-    ("listen: 1.1.1.1:1", &["listen: is there twice; the first is on line 1"]),
+    ("listen: 1.1.1.1:1", &["listen: appears twice; the first is on line 1"]),
     ("acess_log: {}", &["acess_log: unknown key; did you mean `access_log`?"]),
     ("access-log: {}", &["access-log: unknown key; did you mean `access_log`?"]),
     ("api_keys: {}", &["api_keys: is not supported yet; remove it"]),
@@ -67,7 +67,7 @@ const SERVER_KEYS: Cases = &[
     ),
     (
         "admin: 127.0.0.1:9999",
-        &["admin: clients connect at 0.0.0.0:9999 already; use another port, or `off`"],
+        &["admin: clients already connect at 0.0.0.0:9999; use another port, or `off`"],
     ),
     ("admin: x", &["admin: `x` is not an address to listen on: it has no port; write host:port, or `off`"]),
     (
@@ -137,7 +137,7 @@ const SERVER_KEYS: Cases = &[
     ("response_headers: 1", &["response_headers: 1 is not a switch; use true or false"]),
     ("<<: {}", &["<<: merge keys are not supported; give a whole section an alias (`health: *name`)"]),
     ("tls: {}", &["tls: is not supported yet; remove it"]),
-    ("drain_timeout: 1, drain_timeout: 2", &["drain_timeout: is there twice; the first is on line 2"]),
+    ("drain_timeout: 1, drain_timeout: 2", &["drain_timeout: appears twice; the first is on line 2"]),
 ];
 
 #[test]
@@ -203,7 +203,7 @@ fn a_key_that_is_no_word() {
 
 #[test]
 fn the_default_admin_address_may_be_taken() {
-    let expected = "1: server.admin: clients connect at 127.0.0.1:9990 already; use another port, or `off`";
+    let expected = "1: server.admin: clients already connect at 127.0.0.1:9990; use another port, or `off`";
     assert_eq!(problems(&format!("server: {{ listen: 127.0.0.1:9990 }}\n{POOLS}")), [expected]);
 }
 
@@ -214,7 +214,7 @@ fn missing_sections() {
     assert_eq!(problems(POOLS), [expected]);
 }
 
-/// An unknown key, wrong types, bad values, a repeated key and a broken rule, none of which hides another.
+/// An unknown key, wrong types, bad values, a repeated key and a broken rule: none hides another.
 #[test]
 fn all_at_once_in_the_order_of_the_file() {
     let text = "\
@@ -241,10 +241,10 @@ pools:
             "3: server.treads: unknown key; did you mean `threads`?",
             "4: server.client.max_body: `lots` is not a size; use a number and a unit, such as 32KiB or 64MiB",
             "9: pools.vllm.nodes[1].weight: 0 is not a weight; use a number above 0, or `drain: true` to stop traffic",
-            "10: pools.vllm.nodes[2]: the address 192.168.0.150:9997 is that of nodes[0] already",
-            "13: pools.vllm.health.max_eject: is shorter than fail_timeout (2m), which is the first ejection",
+            "10: pools.vllm.nodes[2]: the address 192.168.0.150:9997 is already that of nodes[0]",
+            "13: pools.vllm.health.max_eject: is shorter than fail_timeout (2m), the length of the first ejection",
             "14: pools.vllm.retry: expected a mapping (`key: value`), found a list",
-            "15: pools.vllm.health: is there twice; the first is on line 11",
+            "15: pools.vllm.health: appears twice; the first is on line 11",
             "16: pools.vllm.tls: is not supported yet; remove it",
         ]
     );

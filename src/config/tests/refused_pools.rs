@@ -1,4 +1,4 @@
-//! Every way for pools to be wrong, and the words for it.
+//! Refused configs: each mistake in `pools`, with its message.
 
 use super::refused::{Cases, assert_refused};
 use super::{SERVER, problems};
@@ -13,9 +13,9 @@ const POOLS: Cases = &[
     (r#"{"a b": {nodes: [n:1]}}"#, &[".a b: `a b` is not a name; use 1 to 128 of A-Z a-z 0-9 . _ : [ ] -"]),
     (
         "{a: {nodes: [n:1]}, b: {nodes: [n:1]}}",
-        &[".b.models: `*` is in pool `a` already; each model is in one pool, once"],
+        &[".b.models: `*` is already in pool `a`; list each model once, in one pool"],
     ),
-    ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: is there twice; the first is on line 2"]),
+    ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
     ("{a: {}}", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
 ];
@@ -33,7 +33,7 @@ const POOL_KEYS: Cases = &[
         r#"models: ["a*"]"#,
         &[r#"models[0]: `a*` is not a model; use its name (at most 256 bytes), or "*" for any"#],
     ),
-    ("models: [m, m]", &["models: `m` is in pool `a` already; each model is in one pool, once"]),
+    ("models: [m, m]", &["models: `m` is already in pool `a`; list each model once, in one pool"]),
     ("balance: least_conn", &["balance: `least_conn` is not one of least_in_flight, round_robin, random"]),
     (
         "balance: prefix_affinity",
@@ -52,11 +52,11 @@ const POOL_KEYS: Cases = &[
     ),
     ("retry: {resume_max: 0}", &["retry.resume_max: 0 is not a whole number from 1 to 16"]),
     ("node: []", &["node: unknown key; did you mean `nodes`?"]),
-    ("nodes: []", &["nodes: is there twice; the first is on line 3"]),
+    ("nodes: []", &["nodes: appears twice; the first is on line 3"]),
     ("health: {max_fails: -1}", &["health.max_fails: -1 is not a whole number from 0 to 1000000"]),
     (
         "health: {fail_timeout: 120s, max_eject: 60s}",
-        &["health.max_eject: is shorter than fail_timeout (2m), which is the first ejection"],
+        &["health.max_eject: is shorter than fail_timeout (2m), the length of the first ejection"],
     ),
     (
         "health: {fail_timeout: 20x, max_eject: 1s}",
@@ -67,11 +67,13 @@ const POOL_KEYS: Cases = &[
     ("health: {check: /health}", &["health.check: expected a mapping (`key: value`), found `/health`"]),
     (
         "health: {check: {interval: 5s}}",
-        &["health.check.path: is missing; write what to ask for, such as `path: /health`"],
+        &["health.check.path: is missing; write the path to request, such as `path: /health`"],
     ),
     (
         "health: {check: {path: health}}",
-        &["health.check.path: `health` is not a path; it begins with `/` and has no spaces, such as /health"],
+        &[
+            "health.check.path: `health` is not a path; use one that begins with `/` and has no spaces, such as /health",
+        ],
     ),
     ("health: {check: {path: /a, rise: 0}}", &["health.check.rise: 0 is not a whole number from 1 to 1000"]),
     ("health: {check: true}", &["health.check: expected a mapping (`key: value`), found true"]),
@@ -137,14 +139,14 @@ const NODES: Cases = &[
     ),
     ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
     ("n1:x", &["[0]: `n1:x` is not the address of a node: the port is a number from 1 to 65535"]),
-    ("n1:80/v1", &["[0]: `n1:80/v1` is not the address of a node: it has more than a host and a port"]),
+    ("n1:80/v1", &["[0]: `n1:80/v1` is not the address of a node: it must be a host and a port only"]),
     (
         "https://n1:80",
         &[
             "[0]: `https://n1:80` is not the address of a node: TLS to nodes is not supported yet; use an http address",
         ],
     ),
-    ("ftp://n1:80", &["[0]: `ftp://n1:80` is not the address of a node: it has more than a host and a port"]),
+    ("ftp://n1:80", &["[0]: `ftp://n1:80` is not the address of a node: it must be a host and a port only"]),
     (
         "300.1.1.1:80",
         &[
@@ -160,11 +162,11 @@ const NODES: Cases = &[
         "{address: localhost:9999}",
         &["[0]: localhost:9999 leads back to the gateway, which listens on 127.0.0.1:9999"],
     ),
-    ("n1:80, n1:80", &["[1]: the address n1:80 is that of nodes[0] already"]),
-    ("n1:80, N1:80", &["[1]: the address n1:80 is that of nodes[0] already"]),
+    ("n1:80, n1:80", &["[1]: the address n1:80 is already that of nodes[0]"]),
+    ("n1:80, N1:80", &["[1]: the address n1:80 is already that of nodes[0]"]),
     (
         r#""[x]:80""#,
-        &["[0]: `[x]:80` is not the address of a node: what is in brackets is not an IPv6 address"],
+        &["[0]: `[x]:80` is not the address of a node: the text in brackets is not an IPv6 address"],
     ),
     ("8000", &["[0]: 8000 is not the address of a node: it has no port; write host:port"]),
     ("[n1:80]", &["[0]: expected text, found a list"]),
@@ -200,7 +202,7 @@ const NODES: Cases = &[
         "{address: n:1, max_fails: 5}",
         &["[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain"],
     ),
-    ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is that of nodes[0] already"]),
+    ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is already that of nodes[0]"]),
     ("null", &["[0]: has no value; write one, or remove the key"]),
     (r#""""#, &["[0]: `` is not the address of a node: it has no port; write host:port"]),
 ];
@@ -227,9 +229,9 @@ fn an_address_too_long_to_be_a_name() {
 fn more_than_there_may_be() {
     let nodes: String = (0..4097).map(|i| format!("n{i}:1,")).collect();
     let text = format!("{SERVER}pools: {{ a: {{ nodes: [{nodes}] }} }}\n");
-    assert_eq!(problems(&text), ["2: pools.a.nodes: has 4097 nodes; at most 4096 are possible"]);
+    assert_eq!(problems(&text), ["2: pools.a.nodes: has 4097 nodes; at most 4096 are allowed"]);
 
     let pools: String = (0..65).map(|i| format!("p{i}: {{ models: [m{i}], nodes: [n:1] }},")).collect();
     let text = format!("{SERVER}pools: {{ {pools} }}\n");
-    assert_eq!(problems(&text), ["2: pools: has 65 pools; at most 64 are possible"]);
+    assert_eq!(problems(&text), ["2: pools: has 65 pools; at most 64 are allowed"]);
 }

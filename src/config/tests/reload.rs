@@ -1,7 +1,7 @@
 use super::{POOLS, SERVER, parse};
 
 #[test]
-fn what_needs_a_new_process_is_named() {
+fn settings_that_need_a_new_process_are_named() {
     let old = parse(&format!("{SERVER}{POOLS}"));
     let server =
         "server: { listen: [127.0.0.1:1, 127.0.0.1:9999], admin: off, threads: 4, drain_timeout: 1s }\n";
@@ -17,7 +17,7 @@ fn what_needs_a_new_process_is_named() {
 }
 
 #[test]
-fn what_can_change_in_place_is_not() {
+fn settings_that_change_in_place_are_not_named() {
     let old = parse("server: { listen: [127.0.0.1:1, 127.0.0.1:2] }\npools: { a: { nodes: [n:1] } }");
     let new = parse(
         "server: { listen: [127.0.0.1:2, 127.0.0.1:1], drain_timeout: 1 }\npools: { b: { nodes: [n:2] } }",

@@ -1,4 +1,4 @@
-//! The configs that come with the project.
+//! The shipped configs in `conf/` are valid, and the reference is complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ fn every_file_loads() {
     assert!(count >= 3, "conf/ has only {count} configs");
 }
 
-/// The list of known keys comes from the schema itself, so a new key cannot be forgotten here.
+/// The list of known keys comes from the schema, so no new key can be forgotten here.
 #[test]
 fn the_reference_has_every_key() {
     let text = fs::read_to_string(conf().join("evenkeel.yaml")).expect("the reference is there");
     let problems = Collector::default();
     read(&text, &problems).expect("the reference is valid");
-    // A key that one node of the list explains need not be there in the others.
+    // A key explained on one node of the list may be missing on the others.
     let absent = problems.absent.take().into_iter().filter(|path| !path.contains("nodes[1]"));
     assert_eq!(
         absent.collect::<Vec<_>>(),
@@ -39,7 +39,8 @@ fn the_reference_has_every_key() {
     );
 }
 
-/// A key that is at its default can be left out: the rest says the same. Lines with a `*` are the rest.
+/// Keys at their default can be omitted without changing the config. `REST` holds the others, which the
+/// reference marks with `*`.
 #[test]
 fn the_reference_marks_what_is_not_a_default() {
     const REST: &str = "

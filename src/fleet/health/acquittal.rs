@@ -1,4 +1,4 @@
-//! A failure that turns out to be the request's own is taken back, and charged again if it was the node's after all.
+//! Acquittal: withdraws failures that were the request's fault, and reinstates those that were not.
 
 use std::time::Instant;
 
@@ -7,9 +7,9 @@ use super::{Ejection, Health, Report, State};
 use crate::config;
 
 impl Health {
-    /// A failure turned out to be the request's own fault, for another node failed it too. That is believed of a node
-    /// that gives good answers to other requests, or all nodes that are broken in the same way would acquit each other
-    /// for ever. A probe has no such record: it is acquitted once.
+    /// Withdraws a failure, because another node failed the same request. Only a node that recently gave
+    /// other requests good answers is acquitted; otherwise nodes that are broken in the same way would acquit
+    /// each other for ever. A probe has no such record, and is acquitted once.
     pub(crate) fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
         let acquits_probe = self.acquitted_probe.is_none();
         let is_probe =
@@ -41,7 +41,8 @@ impl Health {
         }
     }
 
-    /// It was the node's failure after all. A probe that failed, and was given the benefit of the doubt, has failed.
+    /// Reinstates a withdrawn failure: the node was at fault after all. A probe that was acquitted now counts
+    /// as failed.
     pub(crate) fn charge_again(
         &mut self,
         report: Report,

@@ -1,4 +1,4 @@
-//! What the node says when it is asked: whether it is back, and its active check.
+//! A node's answers to the gateway's own questions: the connect that tests an ejected node, and the check.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::{Health, Ramp, State};
 use crate::config;
 
 impl Health {
-    /// Whether the node is to be asked now if it accepts connections. To be followed by [`Self::answered`].
+    /// Decides whether to test now if the node accepts connections; [`Self::answered`] must follow.
     pub(crate) fn ask(&mut self, none_up: bool, now: Instant) -> bool {
         let State::Ejected(ejection) = &mut self.state else { return false };
         let due = !ejection.asking && ejection.is_due(none_up, now);
@@ -16,8 +16,8 @@ impl Health {
         due
     }
 
-    /// The answer to [`Self::ask`]: whether the node accepted the connection, and passed its check where it has one.
-    /// An answer to a question of an earlier ejection is old.
+    /// Takes the answer to [`Self::ask`]: whether the node accepted the connection and, if it has a check,
+    /// passed it. Answers to questions from an earlier ejection are ignored.
     pub(crate) fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
         let State::Ejected(ejection) = &mut self.state else { return None };
         if epoch != self.epoch {
@@ -33,7 +33,7 @@ impl Health {
         }
         self.refused_until = None;
         if news || now >= ejection.until {
-            // while no node is up it gets all that waits: that is when a slow start matters most
+            // while no node is up, this node gets all waiting requests, and needs a slow start most
             self.ramp.get_or_insert(Ramp::new(now));
         }
         if now >= ejection.until {
@@ -43,7 +43,7 @@ impl Health {
         news.then_some(Change::Accepts)
     }
 
-    /// The result of an active check. `last_up` says that no other node of the pool is up.
+    /// Takes the result of an active check. `last_up`: no other node of the pool is up.
     pub(crate) fn checked(
         &mut self,
         checked: Checked,

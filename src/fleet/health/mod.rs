@@ -1,10 +1,10 @@
-//! Whether one node may be used: `Up`, `Ejected` or `Probing`, and what moves it from one to the next.
+//! The health of one node: the states `Up`, `Ejected` and `Probing`, and the transitions between them.
 //!
-//! Failures are counted in a true sliding window: `max_fails` within `fail_timeout` eject, and a success in
-//! between erases nothing. An ejected node whose time is over is first *asked* (its check path, or a bare TCP
-//! connect), then *probed* by exactly one request. What an attempt reports is believed only if it began in the
-//! node's present epoch: the 187 requests that die with a crash after the fifth has ejected the node are the same
-//! event, not news, and must neither lengthen its time nor fail its probe.
+//! Failures are counted in a true sliding window: `max_fails` within `fail_timeout` eject the node, and a
+//! success in between does not reset the count. When an ejection expires, the node is first *asked* (its
+//! check path, or a bare TCP connect), then *probed* by exactly one request. A report counts only if its
+//! attempt began in the node's current epoch. When a node with 192 requests crashes, the fifth failure ejects
+//! it; the other 187 belong to the same event, and must neither prolong the ejection nor fail the probe.
 //!
 //! Nothing here reads the clock: every method takes `now`.
 
@@ -26,17 +26,17 @@ use crate::outcome::Outcome;
 use crate::retry::DEATH_BURST;
 use state::Before;
 
-/// A node that refused a connection is passed over for this long, so that an empty dead node does not attract
-/// every new request.
+/// A node that refused a connection is skipped for this long: an empty dead node has the lowest load and
+/// would attract every new request.
 pub(super) const REFUSED_HOLD: Duration = Duration::from_secs(1);
-/// Aborted answers within this time of each other count once.
+/// Aborted answers within this time of each other count as one failure.
 pub(super) const ABORT_BURST: Duration = Duration::from_secs(1);
-/// A node that said "full" without a `Retry-After` is taken after the others for this long.
+/// A node that said it is full, without a `Retry-After`, ranks after the others for this long.
 pub(super) const BUSY_HOLD: Duration = Duration::from_secs(1);
-/// The longest `Retry-After` that is believed.
+/// The longest `Retry-After` that is honoured.
 pub(super) const BUSY_HOLD_MAX: Duration = Duration::from_secs(30);
 
-/// What an attempt says of the node when it reports.
+/// The report of one attempt about its node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Report {
     /// The attempt's number, unique in the pool.
@@ -50,37 +50,39 @@ pub(super) struct Report {
 #[derive(Clone, Debug)]
 pub(super) struct Health {
     state: State,
-    /// Goes up with each ejection.
+    /// Incremented by each ejection.
     epoch: u64,
-    /// What began in an older epoch than this is not believed. Lags behind `epoch` after an ejection that was taken
-    /// back: for those who had begun before it, nothing happened.
+    /// Reports of attempts that began before this epoch are ignored. It lags behind `epoch` after an ejection
+    /// is withdrawn, because attempts that began before that ejection are believed again.
     believed_from: u64,
-    /// Failures of this epoch, oldest first; never more than `max_fails`.
+    /// Failures in this epoch, oldest first; at most `max_fails`.
     window: VecDeque<(Instant, u64)>,
-    /// The first and the last death of the last burst of them, unless it has given a good head since.
+    /// The times of the first and the last death in the latest burst, unless the node has given a good head
+    /// since.
     dying: Option<(Instant, Instant)>,
-    /// When the last burst of aborted answers began.
+    /// The start of the latest burst of aborted answers.
     aborted_at: Option<Instant>,
-    /// Failed probes in a row: each doubles the time.
+    /// Consecutive failed probes; each doubles the next ejection.
     failed_probes: u32,
-    /// Ejections for silence at work since its last good head: each doubles the time too.
+    /// Ejections for stalling since the last good head; each doubles the next one.
     stalls: u32,
-    /// The failed probe that was taken back, in case that it is charged again.
+    /// The failed probe that was withdrawn, in case it is reinstated.
     acquitted_probe: Option<u64>,
-    /// When it last gave a good head, or was found well in another way.
+    /// The time of the last good head, or of the last return to `Up`.
     last_good: Instant,
     refused_until: Option<Instant>,
     busy_until: Option<Instant>,
-    /// Since it came back, or was heard again while it is still ejected; `None` if it never was away, for a fresh process
-    /// starts at full share.
+    /// Slow start, from the node's return, or from its first answer while it is still ejected. `None` if the
+    /// node was never out: a fresh process starts at full share.
     ramp: Option<Ramp>,
     checks: Checks,
-    /// It was ejected for what the check did not see, and the check has seen nothing since: that it passes is no news.
+    /// The node was ejected for a fault that the check does not see, and no check has failed since. Until one
+    /// does, a pass proves nothing.
     check_is_blind: bool,
 }
 
 impl Health {
-    /// A node of a fleet that starts.
+    /// A node of a fleet that is just starting: up, without slow start.
     pub(super) fn up(now: Instant) -> Self {
         Self {
             last_good: now,
@@ -118,40 +120,40 @@ impl Health {
         self.state == State::Up
     }
 
-    /// Failures that are in the window at `now`.
+    /// Number of failures in the window at `now`.
     pub(super) fn recent_failures(&self, policy: &config::Health, now: Instant) -> usize {
         let began = |at: Instant| now.saturating_duration_since(at) < policy.fail_timeout;
         self.window.iter().filter(|(at, _)| began(*at)).count()
     }
 
-    /// Until when it is passed over because it refused a connection.
+    /// The end of the time for which the node is skipped because it refused a connection.
     pub(super) fn refused_until(&self, now: Instant) -> Option<Instant> {
         self.refused_until.filter(|until| now < *until)
     }
 
-    /// Until when it goes after the others because it said that it is full.
+    /// The end of the time for which the node ranks after the others because it said it is full.
     pub(super) fn busy_until(&self, now: Instant) -> Option<Instant> {
         self.busy_until.filter(|until| now < *until)
     }
 
-    /// The share of its weight that it may have: rises after a return, see [`Ramp`].
+    /// The share of its weight that the node may use; it rises after a return, see [`Ramp`].
     pub(super) fn share(&self, policy: &config::Health, now: Instant) -> f64 {
         self.ramp.map_or(1.0, |ramp| ramp.share(policy.slow_start, now))
     }
 
-    /// Whether its return is so long ago that it has the load that it will have.
+    /// Slow start is over by time, so that the node has its normal load.
     pub(super) fn is_settled(&self, policy: &config::Health, now: Instant) -> bool {
         self.ramp.is_none_or(|ramp| ramp.age(now) >= policy.slow_start)
     }
 
-    /// It has done so much good work, in answers, beside so many requests in flight.
+    /// Good work was seen, counted in answers, while the node had this many requests in flight.
     pub(super) fn showed(&mut self, answers: f64, in_flight: u32, policy: &config::Health, now: Instant) {
         if let Some(ramp) = self.ramp.as_mut().filter(|_| self.state == State::Up) {
             ramp.showed(answers, in_flight, policy.slow_start, now);
         }
     }
 
-    /// Whether time alone can change what the node may be used for.
+    /// Time alone can change how the node may be used.
     pub(super) fn is_restless(&self, policy: &config::Health, now: Instant) -> bool {
         !self.is_up()
             || self.refused_until(now).is_some()
@@ -159,7 +161,7 @@ impl Health {
             || self.share(policy, now) < 1.0
     }
 
-    /// An attempt begins: the first one at a probing node takes the permit.
+    /// An attempt begins. On a probing node, the first attempt takes the permit and becomes the probe.
     pub(super) fn begin(&mut self, ticket: u64, now: Instant) {
         if let State::Probing { probe: probe @ None } = &mut self.state {
             *probe = Some(Probe { ticket, since: now });
@@ -174,8 +176,8 @@ impl Health {
         matches!(&self.state, State::Probing { probe: Some(probe) } if probe.ticket == ticket)
     }
 
-    /// A good response head arrived. From a probe, or from a last resort that was taken since the ejection, it
-    /// makes the node up again.
+    /// A good response head arrived. The node is up again if the head came from a probe, or from a last
+    /// resort that began after the ejection.
     pub(super) fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
         self.last_good = now;
         self.dying = None;
@@ -190,7 +192,7 @@ impl Health {
         believed.then(|| self.come_back(now, Reason::Answered))
     }
 
-    /// An attempt ended. `last_up` says that no other node of the pool is up.
+    /// An attempt ended. `last_up`: no other node of the pool is up.
     pub(super) fn end(
         &mut self,
         report: Report,
@@ -221,7 +223,7 @@ impl Health {
         match &mut self.state {
             State::Up => self.count(report, now, policy, last_up, now),
             State::Ejected(ejection) if report.outcome.is_silence() => {
-                // a last resort failed: it is asked before it is used again
+                // a last resort failed: ask the node before using it again
                 ejection.accepts = false;
                 ejection.seen = now;
                 self.ramp = None;
@@ -231,14 +233,16 @@ impl Health {
         }
     }
 
-    /// A probe whose client left, or that ended without a verdict, gives the permit to the next request.
+    /// Frees the permit if this probe ended without a verdict, for instance because its client left. The next
+    /// request takes it.
     fn give_permit_back(&mut self, ticket: u64) {
         if self.is_probe(ticket) {
             self.state = State::Probing { probe: None };
         }
     }
 
-    /// An engine that is told to stop aborts all that it has: that is one event, however many it was at.
+    /// The abort belongs to the current burst. An engine that is told to stop aborts all its requests, and
+    /// that is one event.
     fn is_same_abort(&mut self, now: Instant) -> bool {
         let same = self.aborted_at.is_some_and(|at| now.saturating_duration_since(at) <= ABORT_BURST);
         if !same {
@@ -247,15 +251,16 @@ impl Health {
         same
     }
 
-    /// When the deaths began of which there is one more `now`: with many requests in flight it takes a while until all have
-    /// been told, and while nothing else is heard of an ejected node, a death is no news however late it comes.
+    /// The start of the burst that a death reported `now` belongs to. A busy gateway takes a while to report
+    /// every death of a crash. While an ejected node has shown no sign of life, every further death belongs
+    /// to the crash, however late it is reported.
     pub(super) fn died_at(&self, now: Instant) -> Instant {
         let unheard = !self.is_up() && self.ramp.is_none();
         let same = |last: Instant| unheard || now.saturating_duration_since(last) <= DEATH_BURST;
         self.dying.filter(|(_, last)| same(*last)).map_or(now, |(first, _)| first)
     }
 
-    /// An attempt was dropped without a word.
+    /// An attempt was dropped without an outcome.
     pub(super) fn abandoned(&mut self, ticket: u64) {
         self.give_permit_back(ticket);
     }
@@ -285,7 +290,8 @@ impl Health {
         let place = self.window.partition_point(|(other, _)| *other <= at);
         self.window.insert(place, (at, report.ticket));
         let says_itself = matches!(report.outcome, Outcome::Http5xx | Outcome::EngineError);
-        // a 5xx never ejects the last node that is up, nor does an error event: a bad answer is better than none, as silence of any kind is not
+        // neither a 5xx nor an error event ejects the last node that is up: a bad answer is better than none;
+        // silence is not
         if self.window.len() < max_fails || (last_up && says_itself) {
             return None;
         }
@@ -296,7 +302,7 @@ impl Health {
 
     fn probe_failed(&mut self, report: Report, policy: &config::Health, now: Instant) -> Change {
         if report.outcome == Outcome::Connect {
-            // it was not sent, so it was no probe: the node is asked again, and its time does not double
+            // nothing was sent, so this was no probe: ask the node again, without doubling the ejection
             return self.eject(Reason::Failures(report.outcome), Duration::ZERO, None, now);
         }
         self.failed_probes = self.failed_probes.saturating_add(1);
@@ -304,15 +310,15 @@ impl Health {
         self.eject(Reason::ProbeFailed(report.outcome), time, Some(report.ticket), now)
     }
 
-    /// A probe that was only at work has proved little of a node that hangs: each time that it comes back so and is as silent
-    /// as before it is out for twice as long.
+    /// The length of the next ejection for stalling. A probe that merely ran for `probe_pass` proves little
+    /// about a node that hangs, so the time doubles with each such ejection until a good head arrives.
     fn stall_time(&mut self, policy: &config::Health) -> Duration {
         let time = doubled(policy, self.stalls);
         self.stalls = self.stalls.saturating_add(1);
         time
     }
 
-    /// It was silent at work while others were not.
+    /// The node stalled: silent with requests in flight, while other nodes were not.
     pub(super) fn stalled(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         match self.state {
             State::Up => {
@@ -344,7 +350,7 @@ impl Health {
         self.believed_from = self.epoch;
         self.ramp = None;
         self.checks.restart();
-        self.check_is_blind = is_beside_the_check(reason);
+        self.check_is_blind = is_invisible_to_check(reason);
         Change::Ejected { reason, time }
     }
 
@@ -362,26 +368,28 @@ impl Health {
         Change::Back { reason }
     }
 
-    /// The node said that it is full.
+    /// The node said it is full.
     pub(super) fn busy(&mut self, retry_after: Option<Duration>, now: Instant) {
         let hold = retry_after.unwrap_or(BUSY_HOLD).min(BUSY_HOLD_MAX);
         self.busy_until = Some(now + hold);
         self.ramp.iter_mut().for_each(Ramp::forfeit);
     }
 
-    /// What time alone brings about: a probe that has been at work for `probe_pass` counts as good.
+    /// Applies what time alone changes: a probe that has run for `probe_pass` counts as good.
     pub(super) fn tick(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         let passed = matches!(&self.state, State::Probing { probe: Some(probe) }
             if now.saturating_duration_since(probe.since) >= policy.probe_pass);
         passed.then(|| self.come_back(now, Reason::AtWork))
     }
 
-    /// An administrator, or a name that cannot be resolved, takes the node out.
+    /// Takes the node out for a reason other than its requests: its check failed, or its name cannot be
+    /// resolved.
     pub(super) fn take_out(&mut self, reason: Reason, time: Duration, now: Instant) -> Change {
         self.eject(reason, time, None, now)
     }
 
-    /// Its name leads somewhere for the first time. That is no return while the process starts: all are as empty as it is.
+    /// The node's name was resolved for the first time. While the process starts, this is not a return that
+    /// needs slow start: the other nodes are just as empty.
     pub(super) fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
         let starts = now.saturating_duration_since(self.last_good) < policy.slow_start;
         let was_there = matches!(&self.state, State::Ejected(ejection) if ejection.before.ramp.is_none());
@@ -392,7 +400,7 @@ impl Health {
         change
     }
 
-    /// It is no longer drained: it comes back as empty as one that was ejected.
+    /// The node is no longer drained. It is as empty as an ejected node that returns, so slow start applies.
     pub(super) fn undrained(&mut self, now: Instant) {
         if self.is_up() {
             self.ramp = Some(Ramp::new(now));
@@ -414,14 +422,15 @@ impl Health {
     }
 }
 
-/// `fail_timeout`, doubled so many times, up to `max_eject`.
+/// `fail_timeout`, doubled `times` times, up to `max_eject`.
 fn doubled(policy: &config::Health, times: u32) -> Duration {
     let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
     policy.fail_timeout.saturating_mul(factor).min(policy.max_eject)
 }
 
-/// The engine answers 500, or hangs, beside a server that says that all is well: its check sees nothing of that.
-fn is_beside_the_check(reason: Reason) -> bool {
+/// The check cannot see this fault: an engine may answer 500 or hang while the server in front of it reports
+/// that all is well.
+fn is_invisible_to_check(reason: Reason) -> bool {
     match reason {
         Reason::Stalled => true,
         Reason::Failures(outcome) | Reason::ProbeFailed(outcome) => {

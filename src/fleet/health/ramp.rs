@@ -1,27 +1,31 @@
-//! How much a node may have that has come back: the part of `slow_start` that has passed, or what it has earned by its answers,
-//! whichever is more.
+//! Slow start: the share of its load that a returned node may have.
 //!
-//! Time knows nothing of the node: one that is well waits for nothing, and what makes one slow at first (cold caches, graphs that are not compiled) goes by work and not by waiting. So answers count,
-//! in rounds: each time that it has answered as many requests as it had in flight when the round began, its share has grown
-//! by [`GROWTH`]. That keeps its own time, as the window of a TCP connection does: a node that is well has all of its share
-//! after three service times, one that is cold earns it as slowly as it answers. Answers of minutes come too late for that:
-//! there time decides, or the pieces of streams.
+//! It rises with time and with the node's answers, whichever gives more.
+//!
+//! Time alone is a poor guide: a healthy node need not wait, and a cold one (empty caches, uncompiled graphs)
+//! warms up by work, not by waiting. So answers count, in rounds: in each round the node answers as many
+//! requests as it had in flight when the round began, and its share grows by [`GROWTH`]. Like the window of a
+//! TCP connection, this follows the node's own pace: a healthy node has its whole share after three service
+//! times, a cold one earns it as slowly as it answers. Where answers take minutes, they come too late to
+//! help; time or the pieces of streams decide.
 
 use std::time::{Duration, Instant};
 
-/// What it begins with.
+/// The share at the start.
 pub(super) const SMALLEST: f64 = 0.05;
-/// What a round is worth.
+/// The factor by which one round raises the share.
 pub(super) const GROWTH: f64 = 4.0;
-/// So many pieces of streams, with an event or more in each, show as much as one answer; the end of a stream is one, too.
+/// This many pieces of streams, each with at least one event, count as one answer; so does the end of a
+/// stream.
 pub(crate) const PIECES: f64 = 32.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ramp {
     since: Instant,
-    /// The share at the beginning of the round.
+    /// The share at the start of the round.
     earned: f64,
-    /// How many requests were in flight then, 0 before the first one; and how much of that has been answered.
+    /// The requests in flight at the start of the round (0 before the first round), and the number answered
+    /// since.
     size: f64,
     done: f64,
 }
@@ -31,7 +35,7 @@ impl Ramp {
         Self { since: now, earned: 0.0, size: 0.0, done: 0.0 }
     }
 
-    /// From [`SMALLEST`] to 1.
+    /// The share, from [`SMALLEST`] to 1.
     pub(crate) fn share(&self, slow_start: Duration, now: Instant) -> f64 {
         if slow_start.is_zero() {
             return 1.0;
@@ -42,12 +46,12 @@ impl Ramp {
         by_time.max(by_answers).clamp(SMALLEST, 1.0)
     }
 
-    /// The time since it came back.
+    /// The time since the node returned.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
 
-    /// It has done so much good work, in answers, and has so many requests, those that end now included.
+    /// Good work was seen, counted in answers. `in_flight` includes the requests that are just ending.
     pub(crate) fn showed(&mut self, answers: f64, in_flight: u32, slow_start: Duration, now: Instant) {
         if answers <= 0.0 {
             return;
@@ -57,11 +61,11 @@ impl Ramp {
             self.size = f64::from(in_flight.max(1));
             self.done = 0.0;
         }
-        // no more than a round at once, however long ago it was seen last
+        // at most one round at a time, however long ago the last call was
         self.done = (self.done + answers).min(self.size);
     }
 
-    /// It failed, or said that it is full: what it had shown before counts no more.
+    /// The node failed, or said it is full: the answers so far no longer count.
     pub(crate) fn forfeit(&mut self) {
         *self = Self::new(self.since);
     }
@@ -79,7 +83,7 @@ mod tests {
         (a - b).abs() < 1e-9
     }
 
-    /// Each row: answers, each beside so many requests, and its share then.
+    /// Each row: answers, each with the requests in flight, and the resulting share.
     #[test]
     fn each_round_is_worth_the_same() {
         type Row<'a> = (&'a str, &'a [(usize, u32)], f64);
@@ -105,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_from_what_time_has_given() {
+    fn answers_raise_the_share_that_time_has_given() {
         let start = Instant::now();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let mut ramp = Ramp::new(start);
@@ -113,13 +117,14 @@ mod tests {
         assert!(near(ramp.share(SLOW_START, at(2.0)), 0.8));
         assert!(near(ramp.share(SLOW_START, at(9.0)), 0.9), "time overtakes it");
         ramp.forfeit();
-        assert!(near(ramp.share(SLOW_START, at(3.0)), 0.3), "what time has given stays");
+        assert!(near(ramp.share(SLOW_START, at(3.0)), 0.3), "the share given by time stays");
         assert!(near(ramp.share(Duration::ZERO, start), 1.0));
     }
 
     proptest! {
-        /// Whatever it shows and when: never below what time gives, never less for one more answer, at most a round's worth
-        /// at once, and at most one round's worth for each round that was answered.
+        /// For any work at any time, the share never falls below what time gives, never drops because of one
+        /// more answer, grows by at most one round per call, and by at most one round for each round
+        /// answered.
         #[test]
         fn bounds(steps in prop::collection::vec((0_u32..3000, 0.0..100.0_f64, 1_u32..200), 1..60)) {
             let start = Instant::now();

@@ -1,40 +1,40 @@
-//! Where a node stands.
+//! The states of a node's health, with the data of each: up, ejected, probing.
 
 use std::time::{Duration, Instant};
 
 use super::super::event::Reason;
 use super::Ramp;
 
-/// A node that still refuses connections after its time is asked again this often.
+/// A node that still refuses connections after its ejection has expired is asked again this often.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// While no node is up, the ejected ones are asked this often whether they accept connections.
+/// While no node is up, ejected nodes are asked this often whether they accept connections.
 pub(super) const ASK_WHEN_NONE_UP: Duration = Duration::from_secs(1);
 
-/// Where a node stands.
+/// The state of a node's health.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
     Up,
     Ejected(Ejection),
-    /// The time is over and the node answered when it was asked; one request at a time may try it.
+    /// The ejection has expired and the node answered when asked; one request at a time may try it.
     Probing {
         probe: Option<Probe>,
     },
 }
 
-/// A node that gets no requests.
+/// An ejection: the node gets no requests.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ejection {
     pub(super) since: Instant,
     pub until: Instant,
     pub reason: Reason,
-    /// Whether it took the last connection: it may then serve as the last resort when no node is up.
+    /// The node accepted the last connection, so it may serve as a last resort while no node is up.
     pub accepts: bool,
-    /// When it last showed whether it accepts connections.
+    /// The last time the node accepted or refused a connection.
     pub(super) seen: Instant,
     pub(super) asking: bool,
-    /// The failure that failed a probe, so that it can be taken back.
+    /// The ticket of the probe whose failure caused this ejection, so that it can be withdrawn.
     pub(super) failed_probe: Option<u64>,
-    /// What it was like before, in case that the ejection is taken back.
+    /// The values before this ejection, restored if it is withdrawn.
     pub(super) before: Before,
 }
 
@@ -45,8 +45,8 @@ pub(super) struct Before {
 }
 
 impl Ejection {
-    /// Whether it is time to ask: at the end of its time, and then again and again; while no node is up at all,
-    /// before that too.
+    /// The node is due to be asked: when the ejection expires and regularly after that; also before, if no
+    /// node is up.
     pub(super) fn is_due(&self, none_up: bool, now: Instant) -> bool {
         let pause = if none_up { ASK_WHEN_NONE_UP } else { ASK_AGAIN };
         let rested = now.saturating_duration_since(self.seen) >= pause;
@@ -54,7 +54,7 @@ impl Ejection {
     }
 }
 
-/// The one request that tries a node which has been ejected.
+/// The one request that tries a node after its ejection.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
     pub ticket: u64,

@@ -1,4 +1,4 @@
-//! `weight: auto`: the pool's side of it.
+//! `weight: auto` in a pool: collects what the nodes have done, round by round, and updates their weights.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use super::Table;
 use crate::balance::learned::{Measured, learn};
 use crate::config::Weight;
 
-/// Rounds that are closer together than this are one.
+/// The shortest time between two rounds; calls in between do nothing.
 const ROUND_MIN: Duration = Duration::from_millis(50);
 
 impl Table {
-    /// Lets the weights of those that have `auto` follow what they have done since the last round.
+    /// Updates the weights of nodes with `weight: auto` from their work since the last round.
     pub(crate) fn learn(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.learned);
         if passed < ROUND_MIN {
@@ -20,7 +20,7 @@ impl Table {
         let in_flight: u32 = self.members().map(|(_, node)| node.in_flight).sum();
         let mut measured = Vec::new();
         for node in self.nodes.iter_mut().flatten().filter(|node| node.wanted == Weight::Auto) {
-            // taken in any case: what a node did during its slow start says nothing after it
+            // consumed in any case: work done during slow start says nothing about the speed after it
             let work = node.learned.catch_up(node.activity.done());
             if node.is_comparable(&self.policy, now) {
                 measured.push(Measured { speed: &mut node.speed, work });

@@ -1,4 +1,4 @@
-//! What a pool's lock protects: the nodes, what the policy sees of them, and the counts.
+//! The table behind a pool's lock: its nodes, the balancing policy's view of them, events and counters.
 
 mod learning;
 mod rounds;
@@ -17,7 +17,7 @@ use crate::balance::{self, Candidate, Candidates, Tier, Turn};
 use crate::config;
 use crate::outcome::Outcome;
 
-/// Events that a pool remembers for the status.
+/// The number of events that a pool keeps for the status.
 const EVENTS_MAX: usize = 100;
 
 #[derive(Debug)]
@@ -28,15 +28,15 @@ pub(super) struct Table {
     stall: Option<Duration>,
     /// The pool is no longer in the config.
     retired: bool,
-    /// It had no requests when it was retired.
+    /// The pool had no requests when it was retired.
     retired_idle: bool,
-    /// Places are stable while a lease may refer to them, and used again afterwards.
+    /// A place is stable while a lease may refer to it, and is reused afterwards.
     nodes: Vec<Option<Node>>,
-    /// What the policy sees, place by place.
+    /// The policy's view of each node, by place.
     candidates: Candidates,
-    /// Places whose candidate changes with time.
+    /// Places whose candidate changes with time alone.
     restless: Vec<usize>,
-    /// When weights were last learned.
+    /// The time of the last round of learning weights.
     learned: Instant,
     turn: Turn,
     random: fastrand::Rng,
@@ -49,7 +49,7 @@ pub(super) struct Table {
     pub last_choice: Option<Choice>,
 }
 
-/// What the last choice was made from.
+/// The inputs and the result of the last choice.
 #[cfg(test)]
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
@@ -170,7 +170,7 @@ impl Table {
         events
     }
 
-    /// Frees the place of a removed node that has finished.
+    /// Frees the place of a removed node that has no requests left.
     fn bury(&mut self, place: usize) {
         if self.nodes[place].as_ref().is_some_and(|n| n.removed && n.in_flight == 0) {
             self.nodes[place] = None;
@@ -207,7 +207,7 @@ impl Table {
         }
     }
 
-    /// The place of the best node; what it costs does not depend on the requests in flight.
+    /// The place of the best node. The cost does not depend on the number of requests in flight.
     pub(super) fn choose(&mut self, tried: &[Key], now: Instant) -> Result<usize, Refusal> {
         if !self.restless.is_empty() {
             self.refresh_restless(now);
@@ -254,7 +254,7 @@ impl Table {
     pub(super) fn take(&mut self, place: usize, now: Instant) -> Slot {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
-        let node = self.nodes[place].as_mut().expect("a chosen place is taken by a node");
+        let node = self.nodes[place].as_mut().expect("a chosen place holds a node");
         node.in_flight += 1;
         self.candidates.update(place, |candidate| candidate.in_flight = node.in_flight);
         if self.stall.is_some() {
@@ -275,12 +275,12 @@ impl Table {
         slot
     }
 
-    /// When the node died, if there is one more death of it `now`.
+    /// The time of the node's death, if another death of it is reported `now`.
     pub(super) fn died_at(&mut self, key: Key, now: Instant) -> Instant {
         self.node(key).map_or(now, |node| node.health.died_at(now))
     }
 
-    /// An attempt has ended and gives its slot back. `has_worked` says that it was good work.
+    /// Ends an attempt and gives its slot back. `has_worked`: the node did good work for it.
     pub(super) fn end(&mut self, key: Key, report: Report, has_worked: bool, now: Instant) -> Option<Event> {
         self.node(key)?.count(report.outcome);
         let change = self.report(key, report, now);
@@ -312,7 +312,7 @@ impl Table {
         self.bury(key.place);
     }
 
-    /// What a report means for the node's state.
+    /// Applies a report to the node's health.
     fn report(&mut self, key: Key, report: Report, now: Instant) -> Option<Change> {
         let last_up = report.outcome.is_failure() && self.is_last_up(key);
         let node = self.nodes[key.place].as_mut().filter(|node| node.serial == key.serial)?;
@@ -336,7 +336,7 @@ impl Table {
         !self.members().any(|(other, node)| other != key && node.serves())
     }
 
-    /// Remembers a change, and lets the policy see it.
+    /// Records a change as an event, and updates the policy's view of the node.
     pub(super) fn note(&mut self, key: Key, change: Option<Change>, now: Instant) -> Option<Event> {
         self.node(key)?;
         self.refresh(key.place, now);

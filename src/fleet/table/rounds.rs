@@ -1,4 +1,4 @@
-//! What the regular rounds over all nodes bring about: time passes, questions are due.
+//! Regular rounds over all nodes: what time alone changes, stalled nodes, and the questions that are due.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,8 @@ use super::Table;
 use crate::config::Check;
 
 impl Table {
-    /// What has happened, and how many more requests the nodes may have because their slow start goes on.
+    /// Returns the events of this round, and the number of requests for which slow start or time has made
+    /// room.
     pub(crate) fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
         let mut events = self.find_stalled(now);
         self.nodes.iter_mut().flatten().for_each(|node| node.show_events(&self.policy, now));
@@ -25,7 +26,7 @@ impl Table {
         (events, self.room_gained(now))
     }
 
-    /// The silence of an attempt counts again, unless it has been given up.
+    /// Counts an attempt's silence again, unless it has been given up.
     pub(crate) fn resume_stall(&mut self, slot: &Slot, now: Instant) {
         let has_limit = self.stall.is_some() && !slot.activity.is_given_up(slot.ticket);
         if let Some(node) = self.node(slot.key).filter(|_| has_limit) {
@@ -33,9 +34,9 @@ impl Table {
         }
     }
 
-    /// Since the last round: in between, a request may have seen the new room, but those that wait have not. Time gives
-    /// room to a node in slow start, and back to one that refused a connection: of those that wait, many have been asleep
-    /// since before it did.
+    /// The room gained since the last round. A passing request may have seen it already, but waiting ones
+    /// have not. Time gives room to nodes in slow start, and to nodes that refused a connection: many waiting
+    /// requests may have been asleep since before the refusal.
     fn room_gained(&mut self, now: Instant) -> usize {
         let policy = &self.policy;
         let gain = |node: &mut Node| {
@@ -45,13 +46,14 @@ impl Table {
         self.nodes.iter_mut().flatten().map(gain).sum()
     }
 
-    /// A node that has had something to do for `timeouts.stall` and has shown nothing since, though another that is up
-    /// has: its `/health` may say what it likes. Where all are silent nothing is wrong with one of them, and the last
-    /// that is up has no other to be compared with. Whatever its state, what waits there for so long goes elsewhere.
+    /// Finds nodes that have had requests for `timeouts.stall` without a sign of life, while another node
+    /// that is up has shown one. A passing `/health` check does not matter. If all nodes are silent, none is
+    /// singled out; and the last node that is up has nothing to be compared with. In any state of the node,
+    /// attempts that have waited there that long are given up and go elsewhere.
     fn find_stalled(&mut self, now: Instant) -> Vec<Event> {
         let Some(stall) = self.stall else { return Vec::new() };
         let is_recent = |at: Instant| now.saturating_duration_since(at) < stall;
-        // one that is silent for so long is not the one that is heard
+        // the node that is heard cannot be a silent one
         if !self.members().any(|(_, node)| node.serves() && node.activity.last().is_some_and(is_recent)) {
             return Vec::new();
         }

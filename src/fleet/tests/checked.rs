@@ -1,4 +1,4 @@
-//! The active check.
+//! The active check: ejections and returns, slow answers, and the schedule.
 
 use super::*;
 use crate::config::Check;
@@ -7,17 +7,17 @@ use crate::fleet::CheckAnswer;
 fn with_check(rise: u32, fall: u32) -> Bench {
     let check = Check { path: "/health".into(), interval: seconds(5.0), timeout: seconds(2.0), rise, fall };
     let bench = Bench::with(2, |health| health.check = Some(check));
-    // the first round sets the phases: a at once, b half an interval later
+    // the first round sets the phases: a is due at once, b half an interval later
     for question in bench.questions(QuestionKind::Check) {
         bench.pool.answer(&question, true, bench.now);
     }
     bench
 }
 
-/// The next round of checks, each node with its result.
+/// Runs the next round of checks with these results.
 fn round(bench: &mut Bench, results: [(&str, bool); 2]) {
     let mut asked = Vec::new();
-    // an interval, and the tenth by which the pauses differ
+    // an interval, plus the tenth by which it may vary
     bench.pass(5.5);
     for question in bench.questions(QuestionKind::Check) {
         let (name, passed) =
@@ -55,7 +55,7 @@ fn rise_passes_in_a_row_end_an_ejection_early() {
 }
 
 #[test]
-fn the_last_that_is_up_is_not_ejected_by_its_check() {
+fn a_check_never_ejects_the_last_node_that_is_up() {
     let mut bench = with_check(1, 1);
     for _ in 0..5 {
         round(&mut bench, [("a", false), ("b", false)]);
@@ -76,16 +76,16 @@ fn passes_from_before_a_crash_end_no_ejection() {
     for question in &before {
         bench.pool.answer(question, true, bench.now);
     }
-    assert!(!bench.is_up("a"), "that check had been sent before the crash");
+    assert!(!bench.is_up("a"), "the check was sent before the crash");
     round(&mut bench, [("a", true), ("b", true)]);
     assert!(!bench.is_up("a"), "one of two");
     round(&mut bench, [("a", true), ("b", true)]);
     assert!(bench.is_up("a"));
 }
 
-/// `/health` of a node whose engine answers nothing but 500 passes all the while.
+/// The `/health` check keeps passing while the engine answers only 500.
 #[test]
-fn a_check_that_is_blind_to_the_fault_ends_no_ejection() {
+fn a_check_that_cannot_see_the_fault_ends_no_ejection() {
     for outcome in [Outcome::Http5xx, Outcome::Timeout] {
         let mut bench = with_check(1, 3);
         for _ in 0..5 {
@@ -96,7 +96,7 @@ fn a_check_that_is_blind_to_the_fault_ends_no_ejection() {
             round(&mut bench, [("a", true), ("b", true)]);
             assert!(!bench.is_up("a"), "{outcome}");
         }
-        // once the check has seen something, its passing is news
+        // once the check has failed, a pass is news
         round(&mut bench, [("a", false), ("b", true)]);
         round(&mut bench, [("a", true), ("b", true)]);
         assert!(bench.is_up("a"), "{outcome}");
@@ -118,7 +118,7 @@ fn a_blind_check_does_not_spare_the_probe() {
     for question in bench.questions(QuestionKind::Check) {
         bench.pool.answer(&question, true, bench.now);
     }
-    assert_eq!(bench.state("a"), NodeState::Probing, "its probe is still out");
+    assert_eq!(bench.state("a"), NodeState::Probing, "the probe is still running");
     probe.settle(Outcome::Http5xx, bench.now);
     assert!((bench.out_for("a") - 60.0).abs() < 1e-6);
 }
@@ -140,7 +140,7 @@ fn a_check_that_a_reload_took_away_comes_back() {
     assert_eq!(bench.questions(QuestionKind::Check).len(), 2);
 }
 
-/// A round in which `b` passes and `a` is slow; in between `a` may show that it is at work.
+/// A round in which `b` passes and `a` is slow; `a` may show in between that it is at work.
 fn slow_round(bench: &mut Bench, shows: Option<&Lease>) {
     bench.pass(5.5);
     let asked = bench.questions(QuestionKind::Check);
@@ -168,7 +168,7 @@ fn a_node_at_work_may_be_slow_to_answer_its_check() {
 }
 
 #[test]
-fn one_that_refuses_is_ejected_whatever_its_streams_show() {
+fn a_refusing_node_is_ejected_whatever_its_streams_show() {
     let mut bench = with_check(1, 1);
     let streams = bench.on("a");
     bench.pass(5.5);
@@ -180,7 +180,7 @@ fn one_that_refuses_is_ejected_whatever_its_streams_show() {
 }
 
 #[test]
-fn a_check_that_was_only_slow_beside_work_has_seen_nothing() {
+fn a_slow_check_of_a_working_node_proves_nothing() {
     for (shows, sees) in [(true, false), (false, true)] {
         let mut bench = with_check(1, 3);
         let streams = bench.on("a");
@@ -208,7 +208,7 @@ fn a_question_says_whether_the_node_has_work() {
 }
 
 #[test]
-fn nodes_are_not_asked_in_step_for_ever() {
+fn nodes_are_not_checked_in_lockstep() {
     let mut bench = with_check(1, 3);
     let mut asked: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..60_000 {
@@ -228,7 +228,7 @@ fn nodes_are_not_asked_in_step_for_ever() {
     }
 }
 
-/// When `a` is asked while it fails its checks, in seconds after its ejection; asked about in rounds of 0.1 s.
+/// The times, in seconds after its ejection, at which `a` is checked while it fails; rounds come every 0.1 s.
 fn asked_while_out(reason: Outcome, answer: CheckAnswer, until: f64) -> Vec<f64> {
     let mut bench = with_check(1, 3);
     bench.pool.questions(bench.now);
@@ -246,9 +246,9 @@ fn asked_while_out(reason: Outcome, answer: CheckAnswer, until: f64) -> Vec<f64>
 }
 
 #[test]
-fn a_node_that_is_gone_is_asked_the_more_often_the_shorter_it_is_out() {
+fn a_node_that_went_out_recently_is_checked_more_often() {
     let asked = asked_while_out(Outcome::Reset, CheckAnswer::Failed, 300.0);
-    assert!(asked[0] <= 5.5, "the first as ever: {asked:?}");
+    assert!(asked[0] <= 5.5, "the first check comes at the usual interval: {asked:?}");
     for pair in asked.windows(2) {
         let (pause, wants) = (pair[1] - pair[0], (pair[0] / 16.0).max(0.1));
         assert!(pause <= wants + 0.101 && pause <= 5.601, "{pause} s at {}", pair[0]);
@@ -257,15 +257,16 @@ fn a_node_that_is_gone_is_asked_the_more_often_the_shorter_it_is_out() {
     assert!(asked.len() < 120, "{}", asked.len());
 }
 
-/// It is not known to be gone, and what fails it while the check passes must not come round any sooner.
+/// The checks pass, so the node is not known to be gone; the fault that fails its requests must not be
+/// retried any sooner.
 #[test]
-fn one_that_passes_its_checks_is_asked_as_ever() {
+fn an_ejected_node_that_passes_its_checks_is_checked_at_the_usual_interval() {
     let asked = asked_while_out(Outcome::Http5xx, CheckAnswer::Passed, 29.0);
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] > 4.4), "{asked:?}");
 }
 
 #[test]
-fn one_that_fell_is_asked_soon_too() {
+fn a_node_ejected_by_its_check_is_checked_soon_too() {
     let mut bench = with_check(1, 1);
     round(&mut bench, [("a", false), ("b", true)]);
     assert!(!bench.is_up("a"));

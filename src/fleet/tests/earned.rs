@@ -1,8 +1,8 @@
-//! A node that came back has more of its share by its answers; see `health/ramp.rs` for how much.
+//! A returned node earns more of its share by its answers; `health/ramp.rs` tests how much.
 
 use super::*;
 
-/// `a` has come back a moment ago, and nothing else is known of it.
+/// A pool in which `a` has just returned, and has not answered anything yet.
 fn back(change: impl FnOnce(&mut config::Health)) -> Bench {
     let mut bench = Bench::with(2, change);
     bench.bring_to_probing("a");
@@ -26,9 +26,9 @@ fn answer(bench: &Bench) {
     lease.settle(Outcome::Ok, bench.now);
 }
 
-/// Each row: what `a` does after it came back, and its share then.
+/// Each row: the actions of `a` after its return, and the resulting share.
 #[test]
-fn what_counts_as_an_answer() {
+fn good_answers_and_pieces_of_streams_raise_the_share() {
     type Does<'a> = &'a dyn Fn(&mut Bench);
     let table: [(&str, Does, f64); 11] = [
         ("nothing", &|_| {}, 0.05),
@@ -54,7 +54,7 @@ fn what_counts_as_an_answer() {
             0.05,
         ),
         (
-            "it says that it is full",
+            "it says it is full",
             &|bench| {
                 (0..3).for_each(|_| answer(bench));
                 let lease = bench.on("a");
@@ -100,7 +100,7 @@ fn what_counts_as_an_answer() {
 }
 
 #[test]
-fn what_streams_did_before_is_not_what_it_did_since() {
+fn work_done_before_the_return_does_not_count() {
     let mut bench = Bench::new(2);
     let mut old = bench.on("a");
     for drained in [true, false] {
@@ -114,7 +114,7 @@ fn what_streams_did_before_is_not_what_it_did_since() {
 }
 
 #[test]
-fn each_return_begins_anew() {
+fn each_return_starts_over() {
     let mut bench = back(|_| {});
     (0..3).for_each(|_| answer(&bench));
     assert!(near(share(&bench), 1.0));
@@ -124,7 +124,7 @@ fn each_return_begins_anew() {
 }
 
 #[test]
-fn an_answer_of_before_its_ejection_is_as_good_but_its_failure_is_no_news() {
+fn failures_of_attempts_older_than_the_ejection_do_not_lower_the_share() {
     let mut bench = Bench::new(2);
     let old: Vec<_> = (0..2).map(|_| bench.on("a")).collect();
     bench.bring_to_probing("a");
@@ -141,7 +141,7 @@ fn an_answer_of_before_its_ejection_is_as_good_but_its_failure_is_no_news() {
 }
 
 #[test]
-fn those_who_wait_get_the_room_that_answers_bring() {
+fn waiting_requests_get_the_room_that_answers_earn() {
     let mut conf = conf(nodes(1));
     conf.nodes[0].max_in_flight = Some(40);
     let mut bench = Bench::of(conf);
@@ -159,5 +159,5 @@ fn those_who_wait_get_the_room_that_answers_bring() {
     let room: Vec<_> = std::iter::from_fn(|| bench.lease().ok()).collect();
     let asleep = super::slow_start::still_asleep(waiting).len();
     assert!(room.len() >= 8, "{}", room.len());
-    assert_eq!(room.len(), 20 - asleep, "all that there is room for were woken");
+    assert_eq!(room.len(), 20 - asleep, "as many should be woken as there is room for");
 }

@@ -1,4 +1,4 @@
-//! What ejects a node, and for how long.
+//! Ejections: the failures that cause them, their duration, and the reports that come later.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn the_fifth_failure_within_the_window_ejects() {
 }
 
 #[test]
-fn what_an_engine_aborts_when_it_is_told_to_stop_counts_once() {
+fn aborts_by_a_stopping_engine_count_once() {
     let mut bench = Bench::new(2);
     let leases: Vec<_> = (0..40).map(|_| bench.pool.lease(&[], bench.now).unwrap()).collect();
     for lease in leases.into_iter().filter(|lease| *lease.node().name == *"a") {
@@ -48,15 +48,15 @@ fn a_failure_outside_the_window_is_forgotten() {
 }
 
 #[test]
-fn the_window_slides_and_does_not_start_anew() {
+fn the_window_slides_and_does_not_restart() {
     let mut bench = Bench::new(2);
-    // one failure each 7.6 s: at most four in any 30 s, for as long as it goes on
+    // one failure every 7.6 s: at most four in any 30 s, however long it lasts
     for i in 0..100 {
         bench.at(f64::from(i) * 7.6);
         bench.fail("a", 1);
         assert!(bench.is_up("a"), "failure {i}");
     }
-    // each 7.4 s: the fifth is within 30 s of the first
+    // every 7.4 s: the fifth is within 30 s of the first
     let from = bench.now + seconds(40.0);
     for i in 1..=5 {
         bench.now = from + seconds(f64::from(i) * 7.4);
@@ -80,7 +80,7 @@ fn a_success_erases_nothing() {
 }
 
 #[test]
-fn what_is_no_failure_ejects_nobody() {
+fn outcomes_that_are_not_failures_eject_no_node() {
     for outcome in Outcome::ALL.into_iter().filter(|outcome| !outcome.is_failure()) {
         let bench = Bench::new(2);
         for _ in 0..100 {
@@ -134,21 +134,21 @@ fn the_failures_of_one_crash_are_one_event() {
     bench.at(1.0);
     let events: Vec<_> = held.into_iter().filter_map(|l| l.settle(Outcome::Reset, bench.now).event).collect();
     assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!(events[0].in_flight, 188, "the fifth was still counted when it reported");
-    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");
+    assert_eq!(events[0].in_flight, 188, "the fifth failure still counted");
+    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "the ejection is not prolonged");
     assert_eq!(bench.snapshot("a").ejections, 1);
     assert_eq!(bench.snapshot("a").in_flight, 0);
 }
 
 #[test]
-fn late_news_of_an_old_epoch_is_not_believed() {
+fn late_reports_from_an_old_epoch_are_ignored() {
     let mut bench = Bench::new(2);
     let late: Vec<_> = (0..20).map(|_| bench.on("a")).collect();
     let late_refused = bench.on("a");
     bench.fail("a", 5);
     let mut late = late.into_iter();
     let good = late.next().expect("one");
-    assert!(good.good_head(bench.now).is_none(), "a head from before the ejection brings nobody back");
+    assert!(good.good_head(bench.now).is_none(), "a head from before the ejection does not end it");
     assert!(!bench.is_up("a"));
     bench.pass(30.0);
     bench.ask(true);
@@ -170,7 +170,7 @@ fn late_news_of_an_old_epoch_is_not_believed() {
 }
 
 #[test]
-fn a_node_that_refused_is_passed_over_for_a_second() {
+fn a_node_that_refused_is_skipped_for_a_second() {
     let mut bench = Bench::new(2);
     bench.once("a", Outcome::Connect);
     let all_b = |bench: &Bench| {
@@ -185,7 +185,7 @@ fn a_node_that_refused_is_passed_over_for_a_second() {
 }
 
 #[test]
-fn while_all_are_in_the_hold_the_refusal_says_until_when() {
+fn while_all_nodes_are_skipped_the_refusal_says_until_when() {
     let mut bench = Bench::new(2);
     bench.once("a", Outcome::Connect);
     bench.at(0.4);
@@ -197,12 +197,12 @@ fn while_all_are_in_the_hold_the_refusal_says_until_when() {
 }
 
 #[test]
-fn a_node_dies_from_the_first_of_its_deaths_on() {
+fn a_burst_of_deaths_is_dated_from_the_first() {
     let mut bench = Bench::with(1, |health| health.max_fails = 0);
     let lease = bench.on("a");
     let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
     bench.at(10.0);
-    assert_eq!(died_at(&bench), 10.0, "nothing else was seen of it");
+    assert_eq!(died_at(&bench), 10.0, "this is the only death so far");
     for tenth in 0..20 {
         bench.at(10.0 + f64::from(tenth) / 10.0);
         bench.once("a", if tenth % 2 == 0 { Outcome::Reset } else { Outcome::Truncated });
@@ -211,25 +211,25 @@ fn a_node_dies_from_the_first_of_its_deaths_on() {
     bench.at(12.9);
     assert_eq!(died_at(&bench), 10.0);
     bench.at(13.0);
-    assert_eq!(died_at(&bench), 13.0, "that was another time");
+    assert_eq!(died_at(&bench), 13.0, "this is a new burst");
     bench.once("a", Outcome::Reset);
     bench.pass(0.5);
     bench.serve("a");
-    assert_eq!(died_at(&bench), 13.5, "it has lived in between");
+    assert_eq!(died_at(&bench), 13.5, "a good head came in between");
     bench.once("a", Outcome::Http5xx);
     bench.pass(0.1);
-    assert_eq!(died_at(&bench), 13.6, "who says 500 lives");
+    assert_eq!(died_at(&bench), 13.6, "a node that answers 500 is alive");
 }
 
 #[test]
-fn an_ejected_node_is_dead_until_it_is_heard_of_again() {
+fn an_ejected_node_stays_dead_until_a_sign_of_life() {
     let mut bench = Bench::new(1);
     let lease = bench.on("a");
     bench.at(10.0);
     bench.fail("a", 5);
     bench.at(15.0);
     let died_at = |bench: &Bench| lease.died_at(bench.now).duration_since(bench.start).as_secs_f64();
-    assert_eq!(died_at(&bench), 10.0, "what is told late is no other death");
+    assert_eq!(died_at(&bench), 10.0, "a late report is not another death");
     bench.once("a", Outcome::Reset);
     bench.at(20.0);
     assert_eq!(died_at(&bench), 10.0);
@@ -248,6 +248,10 @@ fn an_attempt_that_ends_says_when_its_node_died() {
         (settled.died_at.duration_since(bench.start).as_secs_f64(), settled.event.is_some())
     };
     assert_eq!(died_at(10.0, first, Outcome::Reset), (10.0, false));
-    assert_eq!(died_at(13.0, second, Outcome::Connect), (13.0, true), "as it was before this ejected it");
-    assert_eq!(died_at(20.0, third, Outcome::Reset), (10.0, false), "what is told late is no other death");
+    assert_eq!(
+        died_at(13.0, second, Outcome::Connect),
+        (13.0, true),
+        "the time known before this report ejected the node"
+    );
+    assert_eq!(died_at(20.0, third, Outcome::Reset), (10.0, false), "a late report is not another death");
 }

@@ -1,4 +1,4 @@
-//! The last node that is up, and a pool with none.
+//! The last node that is up, and pools with none.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn the_last_is_ejected_once_it_is_not_the_last() {
 }
 
 #[test]
-fn a_drained_node_is_no_other_that_is_up() {
+fn a_drained_node_does_not_count_as_up() {
     let mut conf = conf(nodes(2));
     conf.nodes[1].drain = true;
     let bench = Bench::of(conf);
@@ -60,7 +60,7 @@ fn a_drained_node_is_no_other_that_is_up() {
 }
 
 #[test]
-fn with_none_up_the_least_in_flight_that_accepts_is_used() {
+fn with_none_up_the_least_loaded_accepting_node_is_used() {
     let mut bench = Bench::new(3);
     none_up(&mut bench);
     for _ in 0..5 {
@@ -79,7 +79,7 @@ fn a_good_head_of_a_last_resort_brings_it_back() {
     none_up(&mut bench);
     bench.serve("a").expect("back");
     assert!(bench.is_up("a"));
-    assert!(bench.try_on("b").is_err(), "one is up, so the other waits for its time");
+    assert!(bench.try_on("b").is_err(), "one node is up, so the other must wait until its ejection expires");
 }
 
 #[test]
@@ -109,12 +109,12 @@ fn a_last_resort_that_fails_is_asked_each_second() {
 }
 
 #[test]
-fn beside_its_probe_a_probing_node_is_a_last_resort() {
+fn a_probing_node_is_also_a_last_resort() {
     let mut bench = Bench::new(1);
     bench.bring_to_probing("a");
     let probe = bench.on("a");
     let more = bench.on("a");
-    more.good_head(bench.now).expect("any good head of this epoch is good news");
+    more.good_head(bench.now).expect("any good head of this epoch ends the ejection");
     assert!(bench.is_up("a"));
     drop(probe);
 }

@@ -1,4 +1,4 @@
-//! `weight: auto` as the pool has it: what is learned from, when, and what is shown of it.
+//! `weight: auto` in a pool: the work that is learned from, the times when it is, and the status shown.
 
 use super::*;
 use crate::config::Weight;
@@ -10,7 +10,7 @@ fn auto(count: usize) -> Bench {
     Bench::of(conf)
 }
 
-/// Rounds in which each of these nodes streams so many tokens in a tenth of a second.
+/// Runs rounds in which each of these nodes streams this many tokens in a tenth of a second.
 fn work(bench: &mut Bench, rounds: usize, each: &[(&str, u64)]) {
     for _ in 0..rounds {
         let leases: Vec<_> = each.iter().map(|(name, tokens)| (bench.on(name), *tokens)).collect();
@@ -42,7 +42,7 @@ fn the_faster_node_gets_more_and_says_why() {
 }
 
 #[test]
-fn an_answer_that_tells_no_tokens_counts_once() {
+fn an_answer_that_reports_no_tokens_counts_once() {
     let mut bench = auto(2);
     for _ in 0..100 {
         let (mut a, mut b) = (bench.on("a"), bench.on("b"));
@@ -89,11 +89,11 @@ fn nothing_is_learned_during_a_slow_start_and_the_weight_stays() {
     assert_eq!(weight(&bench, "a"), before);
     bench.pass(10.0);
     work(&mut bench, 50, &[("a", 5), ("b", 5), ("c", 5)]);
-    assert!(weight(&bench, "a") < before, "it goes on from where it was");
+    assert!(weight(&bench, "a") < before, "learning resumes from the old weight");
 }
 
 #[test]
-fn a_reload_keeps_what_was_learned_and_switches_it_on_and_off() {
+fn a_reload_keeps_learned_weights_and_switches_learning_on_and_off() {
     let mut bench = auto(2);
     work(&mut bench, 300, &[("a", 10), ("b", 5)]);
     let learned = weight(&bench, "a");
@@ -103,7 +103,7 @@ fn a_reload_keeps_what_was_learned_and_switches_it_on_and_off() {
     bench.pool.configure(&bench.conf, bench.now);
     assert_eq!((weight(&bench, "a"), bench.snapshot("a").weight_from), (2.0, WeightFrom::Config));
     work(&mut bench, 300, &[("a", 10), ("b", 5)]);
-    assert!((weight(&bench, "b") - 1.0).abs() < 0.01, "alone it is the mean: {}", weight(&bench, "b"));
+    assert!((weight(&bench, "b") - 1.0).abs() < 0.01, "a node alone is the mean: {}", weight(&bench, "b"));
     bench.conf.nodes[0].weight = Weight::Auto;
     bench.pool.configure(&bench.conf, bench.now);
     assert_eq!(bench.snapshot("a").weight_from, WeightFrom::TooLittle { seen: 0.0 });

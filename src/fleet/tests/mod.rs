@@ -1,4 +1,4 @@
-//! The rules of the fleet, each at its edges, in virtual time.
+//! Tests of the fleet's rules at their limits, in virtual time.
 
 mod checked;
 mod earned;
@@ -24,7 +24,7 @@ use super::{Charge, Event, Key, Lease, NodeState, Pool, Question, QuestionKind, 
 use crate::config::{self, Balance, HttpVersion, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
 
-/// A pool of nodes `a`, `b`, `c` ..., and its clock.
+/// A test bench: a pool of nodes `a`, `b`, `c` ..., and its clock.
 struct Bench {
     pool: Arc<Pool>,
     conf: config::Pool,
@@ -47,7 +47,8 @@ fn nodes(count: usize) -> Vec<config::Node> {
     (0..count).map(|i| node(&name(i), "10.0.0.1", port(i))).collect()
 }
 
-/// Short slow starts and long ejections hide nothing: 5 failures in 30 s, then out for 30 s, at most 300 s.
+/// The test config: 5 failures in 30 s eject for 30 s, and for 300 s at most; slow starts are short, so that
+/// they hide nothing.
 fn conf(nodes: Vec<config::Node>) -> config::Pool {
     config::Pool {
         name: "p".into(),
@@ -88,7 +89,7 @@ impl Bench {
     /// Sets the clock, in seconds from the start.
     fn at(&mut self, at: f64) {
         let to = self.start + seconds(at);
-        assert!(to >= self.now, "the clock does not go back");
+        assert!(to >= self.now, "the clock never goes back");
         self.now = to;
     }
 
@@ -114,7 +115,7 @@ impl Bench {
         self.try_on(name).unwrap_or_else(|refusal| panic!("no lease on {name}: {refusal:?}"))
     }
 
-    /// One request that comes to this end at once.
+    /// Sends one request that ends at once with this outcome.
     fn once(&self, name: &str, outcome: Outcome) -> Option<Charge> {
         self.on(name).settle(outcome, self.now).charge
     }
@@ -149,7 +150,7 @@ impl Bench {
         self.state(name) == NodeState::Up
     }
 
-    /// How long it is out from now on.
+    /// The remaining time of the node's ejection.
     fn out_for(&self, name: &str) -> f64 {
         self.snapshot(name).ejected_for.map_or(0.0, |left| left.as_secs_f64())
     }
@@ -164,7 +165,7 @@ impl Bench {
         self.pool.questions(self.now).into_iter().filter(|question| question.kind == kind).collect()
     }
 
-    /// Who is asked now whether it is back; the answer is given at once.
+    /// The nodes that are asked now whether they are back; answers at once.
     fn ask(&self, yes: bool) -> Vec<String> {
         let ask = |question: &Question| {
             self.pool.answer(question, yes, self.now);
@@ -173,7 +174,7 @@ impl Bench {
         self.questions(QuestionKind::Back).iter().map(ask).collect()
     }
 
-    /// Ejects it and lets its time pass, up to the probe.
+    /// Ejects the node and advances the clock until it is probing.
     fn bring_to_probing(&mut self, name: &str) {
         self.fail(name, 5);
         assert_eq!(self.state(name), NodeState::Ejected);

@@ -1,4 +1,4 @@
-//! The way back of an ejected node.
+//! The return of an ejected node: asked, probed, up.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn probing() -> Bench {
 }
 
 #[test]
-fn it_is_asked_at_the_very_end_of_its_time() {
+fn an_ejected_node_is_asked_when_its_time_expires() {
     let mut bench = Bench::new(2);
     bench.fail("a", 5);
     for at in [0.0, 1.0, 10.0, 29.999] {
@@ -17,13 +17,13 @@ fn it_is_asked_at_the_very_end_of_its_time() {
         assert!(bench.ask(true).is_empty(), "asked after {at} s");
     }
     bench.at(30.0);
-    assert!(bench.try_on("a").is_err(), "nobody is sent before it has answered");
+    assert!(bench.try_on("a").is_err(), "no request goes there before it has answered");
     assert_eq!(bench.ask(true), ["a"]);
     assert_eq!(bench.state("a"), NodeState::Probing);
 }
 
 #[test]
-fn one_that_does_not_answer_is_asked_every_five_seconds() {
+fn a_node_that_does_not_answer_is_asked_every_five_seconds() {
     let mut bench = Bench::new(2);
     bench.fail("a", 5);
     let mut asked = Vec::new();
@@ -34,7 +34,7 @@ fn one_that_does_not_answer_is_asked_every_five_seconds() {
         }
     }
     assert_eq!(asked, [300, 350, 400, 450, 500, 550, 600, 650, 700]);
-    assert!((bench.out_for("a")).abs() < 1e-6, "its time does not grow");
+    assert!((bench.out_for("a")).abs() < 1e-6, "the ejection is not prolonged");
     bench.pass(5.0);
     assert_eq!(bench.ask(true), ["a"]);
     assert_eq!(bench.state("a"), NodeState::Probing);
@@ -48,7 +48,7 @@ fn one_question_at_a_time() {
     let first = bench.questions(QuestionKind::Back);
     assert_eq!(first.len(), 1);
     bench.at(100.0);
-    assert!(bench.questions(QuestionKind::Back).is_empty(), "the first is not answered yet");
+    assert!(bench.questions(QuestionKind::Back).is_empty(), "the first question is still open");
     bench.pool.answer(&first[0], false, bench.now);
     bench.at(105.0);
     assert_eq!(bench.questions(QuestionKind::Back).len(), 1);
@@ -69,7 +69,7 @@ fn an_answer_to_a_question_of_an_earlier_ejection_is_not_believed() {
 }
 
 #[test]
-fn exactly_one_request_tries_it() {
+fn exactly_one_request_is_the_probe() {
     let bench = probing();
     let probe = bench.on("a");
     assert!(bench.try_on("a").is_err());
@@ -79,7 +79,7 @@ fn exactly_one_request_tries_it() {
 }
 
 #[test]
-fn the_next_request_tries_it_whatever_its_load() {
+fn the_next_request_is_the_probe_whatever_the_load() {
     let mut bench = Bench::new(2);
     let old: Vec<_> = (0..50).map(|_| bench.on("a")).collect();
     bench.bring_to_probing("a");
@@ -115,7 +115,7 @@ fn a_probe_at_work_for_probe_pass_counts_as_good() {
 }
 
 #[test]
-fn a_probe_that_says_nothing_gives_the_permit_back() {
+fn a_probe_without_a_verdict_gives_the_permit_back() {
     for end in [None, Some(Outcome::ClientGone), Some(Outcome::Busy)] {
         let mut bench = probing();
         let probe = bench.on("a");
@@ -124,7 +124,7 @@ fn a_probe_that_says_nothing_gives_the_permit_back() {
             Some(outcome) => drop(probe.settle(outcome, bench.now)),
         }
         assert_eq!(bench.state("a"), NodeState::Probing, "{end:?}");
-        // its time at work was not the next one's
+        // the next probe does not inherit the time of this one
         bench.pass(4.9);
         let next = bench.on("a");
         bench.pass(4.9);
@@ -185,5 +185,5 @@ fn a_probing_node_that_says_full_waits_for_its_turn() {
     probe.busy(Some(seconds(5.0)), bench.now);
     probe.settle(Outcome::Busy, bench.now);
     let held: Vec<_> = (0..50).map(|_| bench.lease().expect("b")).collect();
-    assert!(held.iter().all(|lease| *lease.node().name == *"b"), "it is passed over for Retry-After");
+    assert!(held.iter().all(|lease| *lease.node().name == *"b"), "a is skipped for its Retry-After");
 }

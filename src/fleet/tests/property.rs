@@ -1,4 +1,4 @@
-//! Any sequence of operations, against a model that knows only what must hold.
+//! Property test: any sequence of operations on a pool, checked against a model of the invariants.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Eight nodes, of which `present` and `drained` say which are there and which are drained; the last has a name.
+/// A config of eight nodes: `present` and `drained` select those that exist and those that are drained; the
+/// last has a host name.
 fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
     let mut all = nodes(8);
     for (i, node) in all.iter_mut().enumerate() {
@@ -78,7 +79,7 @@ fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
     conf
 }
 
-/// What must hold, and what is needed to see it.
+/// The model: the invariants, and the state needed to check them.
 struct World {
     bench: Bench,
     leases: Vec<Lease>,
@@ -179,7 +180,7 @@ impl World {
         self.silence.saw(&events);
     }
 
-    /// A lease must be on a node that may be used at this instant, and be the best of those.
+    /// A lease must be on a node that is usable at this instant, and the best of those.
     fn lease(&mut self, tried: u8) {
         let keys = self.bench.keys();
         let tried: Vec<Key> =
@@ -195,7 +196,10 @@ impl World {
                 assert!(self.leases.iter().all(|other| other.slot.ticket != lease.slot.ticket));
                 let permits = self.free_permits();
                 assert!(!permits.contains(&key), "the permit is taken");
-                assert!(probing.iter().all(|k| *k == key || permits.contains(k)), "no other is touched");
+                assert!(
+                    probing.iter().all(|k| *k == key || permits.contains(k)),
+                    "no other node may be touched"
+                );
                 self.silence.begins(&lease, &self.bench);
                 self.leases.push(lease);
                 self.check_choice(&fresh);
@@ -246,7 +250,7 @@ impl World {
         table.members().filter_map(eligible).collect()
     }
 
-    /// What the policy ought to see, computed anew.
+    /// The policy's view of the nodes, computed from scratch.
     fn fresh(&self) -> HashMap<usize, Candidate> {
         let table = self.bench.pool.table();
         let fresh = |(key, node): (Key, &Node)| {
@@ -257,7 +261,7 @@ impl World {
         table.members().map(fresh).collect()
     }
 
-    /// The best by brute force, over what the policy ought to have seen.
+    /// The best candidate by brute force, over the view computed from scratch.
     fn check_choice(&self, fresh: &HashMap<usize, Candidate>) {
         let choice = self.bench.pool.table().last_choice.clone().expect("each choice is recorded");
         for (place, seen) in choice.candidates.iter().enumerate() {
@@ -281,13 +285,13 @@ impl World {
         let (tier, score) = key(choice.place);
         for other in (0..choice.candidates.len()).filter(may) {
             let (other_tier, other_score) = key(other);
-            // what differs by a rounding is equal: three times a third is one
+            // scores that differ only by rounding are equal: three times a third is one
             let fair = tier < other_tier || tier == other_tier && score <= other_score * (1.0 + 1e-14);
             assert!(fair, "{other} was better: {choice:?}");
         }
     }
 
-    /// Counts are true at any time.
+    /// All counts are correct at any time.
     fn check(&self) {
         let mut live: HashMap<Key, u32> = HashMap::new();
         for lease in &self.leases {
@@ -303,7 +307,7 @@ impl World {
                 assert_eq!(probes, 1, "the permit of {} is lost", node.id.name);
             }
         }
-        assert_eq!(seen, self.leases.len(), "a lease is on no node");
+        assert_eq!(seen, self.leases.len(), "a lease refers to no node");
         drop(table);
         self.silence.agrees(&self.leases);
     }
@@ -335,7 +339,7 @@ proptest! {
         world.check();
         assert!(world.bench.pool.is_idle());
         let removed = world.bench.pool.table().members().filter(|(_, node)| node.removed).count();
-        assert_eq!(removed, 0, "removed nodes are buried with their last lease");
+        assert_eq!(removed, 0, "a removed node should be gone after its last lease");
     }
 
     #[test]

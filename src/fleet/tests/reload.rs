@@ -1,4 +1,4 @@
-//! Reload, drain, places that are used again, names.
+//! Reloads: nodes that stay, join, leave or drain; reused places; host names; removed pools.
 
 use super::*;
 use crate::fleet::{Change, Fleet};
@@ -66,7 +66,7 @@ fn a_drained_node_finishes_and_stays() {
     bench.conf.nodes[0].drain = true;
     let events = bench.pool.configure(&bench.conf, bench.now);
     assert_eq!(events.iter().map(|event| event.change).collect::<Vec<_>>(), [Change::Draining]);
-    assert!(bench.pool.configure(&bench.conf, bench.now).is_empty(), "said once");
+    assert!(bench.pool.configure(&bench.conf, bench.now).is_empty(), "reported once");
     assert!(bench.try_on("a").is_err());
     drop(last);
     assert_eq!(bench.state("a"), NodeState::Draining);
@@ -76,7 +76,7 @@ fn a_drained_node_finishes_and_stays() {
 }
 
 #[test]
-fn what_belongs_to_a_buried_node_does_nothing() {
+fn leases_and_answers_of_a_removed_node_do_nothing() {
     let mut bench = Bench::new(2);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     let key = bench.keys()[0].0;
@@ -95,7 +95,7 @@ fn what_belongs_to_a_buried_node_does_nothing() {
     assert!(bench.pool.resolved(key, "10.9.9.9:1".parse().ok(), bench.now).is_none());
     assert!(bench.is_up("c"));
     assert_eq!(bench.snapshot("c").recent_failures, 4);
-    let lease = bench.pool.lease(&[key, bench.keys()[1].0], bench.now).expect("a stale key excludes nobody");
+    let lease = bench.pool.lease(&[key, bench.keys()[1].0], bench.now).expect("a stale key excludes no node");
     assert_eq!(lease.key(), reused);
     assert_eq!(lease.address().ip().to_string(), "10.0.0.1");
 }
@@ -122,20 +122,20 @@ fn named() -> Bench {
 }
 
 #[test]
-fn a_name_that_leads_nowhere_starts_ejected() {
+fn a_node_whose_name_does_not_resolve_starts_ejected() {
     let mut bench = named();
     assert_eq!(bench.state("n"), NodeState::Ejected);
-    assert_eq!(bench.snapshot("n").ejections, 0, "it was never there to be ejected");
+    assert_eq!(bench.snapshot("n").ejections, 0, "a node never resolved does not count as ejected");
     bench.fail("a", 5);
     for at in [0.0, 1.0, 30.0, 60.0] {
         bench.at(at);
-        assert!(!bench.ask(false).contains(&"n".to_owned()), "there is nobody to ask");
+        assert!(!bench.ask(false).contains(&"n".to_owned()), "there is no address to ask");
         assert!(bench.try_on("n").is_err());
     }
 }
 
 #[test]
-fn a_name_that_leads_somewhere_is_used() {
+fn a_node_whose_name_resolves_is_used() {
     let bench = named();
     let (key, id) = bench.pool.names().remove(0);
     assert_eq!(*id.name, *"n");
@@ -149,7 +149,7 @@ fn a_name_that_leads_somewhere_is_used() {
 }
 
 #[test]
-fn a_later_address_is_no_pardon() {
+fn a_new_address_does_not_end_an_ejection() {
     let mut bench = named();
     let (key, _) = bench.pool.names().remove(0);
     bench.pool.resolved(key, "10.1.1.1:80".parse().ok(), bench.now);
@@ -166,7 +166,7 @@ fn fleet_of(names: &[&str]) -> config::Config {
     config
 }
 
-/// As a reload does.
+/// Replaces the fleet as a reload does.
 fn reload(from: &Fleet, names: &[&str], now: Instant) -> Fleet {
     let next = from.next(fleet_of(names), now);
     next.removed.iter().for_each(|pool| drop(pool.retire(now)));
@@ -198,18 +198,18 @@ fn a_pool_that_leaves_and_comes_back_keeps_its_counts() {
     );
 }
 
-/// A request that comes in between is counted, and its pool is listed.
+/// A request that arrives between the two steps is counted, and its pool is listed.
 #[test]
 fn a_removed_pool_takes_requests_until_it_is_retired() {
     let now = Instant::now();
     let first = Fleet::first(fleet_of(&["x", "y"]), now);
     let next = first.next(fleet_of(&["x"]), now);
     let pool = &first.pools[1].pool;
-    let last = pool.lease(&[], now).expect("the generation without it is not in place yet");
+    let last = pool.lease(&[], now).expect("the generation without the pool is not in use yet");
     next.removed.iter().for_each(|pool| drop(pool.retire(now)));
-    assert_eq!(pool.lease(&[], now).expect_err("it is now"), Refusal::Retired);
+    assert_eq!(pool.lease(&[], now).expect_err("the new generation is in use"), Refusal::Retired);
     assert_eq!(next.fleet.leaving().count(), 1);
     drop(last);
-    assert_eq!(next.fleet.leaving().count(), 1, "its last figures are to be seen until the next reload");
+    assert_eq!(next.fleet.leaving().count(), 1, "its last counts are shown until the next reload");
     assert_eq!(reload(&next.fleet, &["x"], now).leaving().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! A 5xx may be the request's fault.
+//! A 5xx may be the request's fault: charges are withdrawn and reinstated.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_5xx_that_two_nodes_give_is_taken_back_from_both() {
 }
 
 #[test]
-fn taken_back_it_leaves_the_other_failures() {
+fn withdrawing_a_failure_leaves_the_others() {
     let bench = Bench::new(2);
     bench.fail("a", 4);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
@@ -24,13 +24,13 @@ fn taken_back_it_leaves_the_other_failures() {
     let event = bench.pool.take_back(charge, bench.now).expect("back");
     assert!(bench.is_up("a"), "{event:?}");
     assert_eq!(bench.snapshot("a").recent_failures, 4);
-    assert!((bench.snapshot("a").share - 1.0).abs() < 1e-9, "it had never been away");
+    assert!((bench.snapshot("a").share - 1.0).abs() < 1e-9, "the node was not away");
     bench.fail("a", 1);
     assert!(!bench.is_up("a"));
 }
 
 #[test]
-fn taken_back_twice_is_taken_back_once() {
+fn withdrawing_twice_has_no_further_effect() {
     let bench = Bench::new(2);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     bench.fail("a", 3);
@@ -40,7 +40,7 @@ fn taken_back_twice_is_taken_back_once() {
 }
 
 #[test]
-fn charged_again_without_having_been_taken_back_is_charged_once() {
+fn reinstating_a_charge_never_withdrawn_does_not_double_it() {
     let bench = Bench::new(2);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     bench.pool.charge_again(charge, bench.now);
@@ -48,7 +48,7 @@ fn charged_again_without_having_been_taken_back_is_charged_once() {
 }
 
 #[test]
-fn charged_again_when_a_third_node_serves() {
+fn charges_are_reinstated_when_a_third_node_serves() {
     let bench = Bench::new(3);
     for _ in 0..5 {
         assert!(bench.is_up("a") && bench.is_up("b"));
@@ -62,7 +62,7 @@ fn charged_again_when_a_third_node_serves() {
 }
 
 #[test]
-fn charged_again_after_an_ejection_that_was_taken_back() {
+fn a_withdrawn_ejection_can_be_reinstated() {
     let bench = Bench::with(3, |health| health.max_fails = 1);
     let a = bench.once("a", Outcome::Http5xx).expect("charged");
     assert!(!bench.is_up("a"));
@@ -76,7 +76,7 @@ fn charged_again_after_an_ejection_that_was_taken_back() {
 }
 
 #[test]
-fn an_ejection_that_was_taken_back_makes_no_failure_old() {
+fn a_withdrawn_ejection_does_not_age_older_failures() {
     let bench = Bench::new(2);
     let before: Vec<_> = (0..10).map(|_| bench.on("a")).collect();
     bench.fail("a", 4);
@@ -86,11 +86,11 @@ fn an_ejection_that_was_taken_back_makes_no_failure_old() {
     for lease in before {
         lease.settle(Outcome::Reset, bench.now);
     }
-    assert!(!bench.is_up("a"), "they began on a node that was never away");
+    assert!(!bench.is_up("a"), "these attempts began on a node that was never away");
 }
 
 #[test]
-fn a_failed_probe_is_taken_back_and_charged_again() {
+fn a_failed_probe_is_withdrawn_and_reinstated() {
     let mut bench = Bench::new(3);
     bench.bring_to_probing("a");
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
@@ -126,7 +126,7 @@ fn old_charges_do_nothing_after_a_return() {
 }
 
 #[test]
-fn nodes_that_answer_nothing_well_do_not_acquit_each_other() {
+fn nodes_without_good_answers_do_not_acquit_each_other() {
     let mut bench = Bench::new(3);
     let fail_everywhere = |bench: &mut Bench| {
         let charges = ["a", "b"].map(|name| bench.once(name, Outcome::Http5xx).expect("charged"));
@@ -163,8 +163,8 @@ fn a_charge_counts_from_the_time_of_the_failure() {
     for charge in &charges[1..] {
         assert!(
             bench.pool.charge_again(*charge, bench.now).is_none(),
-            "old news, hours after in the worst case"
+            "an expired charge, hours old in the worst case"
         );
     }
-    assert_eq!(bench.snapshot("a").recent_failures, 3, "the one that was charged in time is old by now, too");
+    assert_eq!(bench.snapshot("a").recent_failures, 3, "the charge made in time has expired by now, too");
 }

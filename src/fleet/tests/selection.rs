@@ -1,4 +1,4 @@
-//! Who gets the next request.
+//! Selection: the node that gets the next request.
 
 use super::*;
 
@@ -20,20 +20,20 @@ fn equal_nodes_never_differ_by_more_than_one() {
 }
 
 #[test]
-fn one_that_said_full_goes_after_the_others() {
+fn a_node_that_said_full_ranks_after_the_others() {
     let mut bench = Bench::new(2);
     bench.on("a").busy(None, bench.now);
     let held: Vec<_> = (0..10).map(|_| bench.lease().expect("b")).collect();
     assert_eq!(held_by(&bench, "a"), 0);
     let tried = [held[0].key()];
-    assert!(bench.pool.lease(&tried, bench.now).is_ok(), "but it is taken when no other is left");
+    assert!(bench.pool.lease(&tried, bench.now).is_ok(), "a full node is used when no other is left");
     bench.pass(1.0);
     let next = bench.lease().expect("a");
-    assert_eq!(*next.node().name, *"a", "a second later it is like the others");
+    assert_eq!(*next.node().name, *"a", "a second later it ranks with the others");
 }
 
 #[test]
-fn retry_after_is_believed_up_to_a_bound() {
+fn retry_after_is_honoured_up_to_a_bound() {
     for (said, holds) in [(0, 0), (7, 7), (30, 30), (31, 30), (86_400, 30)] {
         let mut bench = Bench::new(2);
         bench.on("a").busy(Some(Duration::from_secs(said)), bench.now);

@@ -1,4 +1,4 @@
-//! What the property test knows of silent nodes: the rule of `timeouts.stall` once more, in the plainest way.
+//! The property test's model of silent nodes: the rule of `timeouts.stall` in its plainest form.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,9 +10,9 @@ struct Attempt {
     key: Key,
     node: String,
     since: Instant,
-    /// It began while `stall` was on.
+    /// The attempt began while `stall` was on.
     counts: bool,
-    /// Its node was ejected since it began.
+    /// The node was ejected after the attempt began.
     older: bool,
     given_up: bool,
 }
@@ -51,14 +51,15 @@ impl Silence {
         }
     }
 
-    /// Since when this node is silent, going by some of its attempts.
+    /// The start of this node's silence, judged by some of its attempts.
     fn silent_since(&self, key: Key, newer_only: bool) -> Option<Instant> {
         let waits = |a: &&Attempt| a.key == key && a.counts && !a.given_up && !(newer_only && a.older);
         let oldest = self.attempts.values().filter(waits).map(|attempt| attempt.since).min()?;
         Some(oldest.max(self.alive.get(&key).copied().unwrap_or(oldest)))
     }
 
-    /// To be called right before a tick: gives up what must be, and says which nodes must be ejected.
+    /// Call right before a tick. Gives up the attempts that must be given up, and returns the nodes that must
+    /// be ejected.
     pub(super) fn tick(&mut self, bench: &Bench) -> Vec<String> {
         let Some(stall) = bench.conf.timeouts.stall else { return Vec::new() };
         let recent = |at: Instant| bench.now - at < stall;
@@ -100,7 +101,7 @@ impl Silence {
     }
 }
 
-/// The nodes that these events say were ejected for their silence.
+/// The nodes that were ejected for silence, according to these events.
 pub(super) fn silenced(events: &[Event]) -> Vec<String> {
     let silent = |event: &&Event| {
         let Change::Ejected { reason, .. } = event.change else { return false };

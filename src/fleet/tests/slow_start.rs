@@ -1,4 +1,4 @@
-//! A node that came back may have its share of `max_in_flight`, and no more.
+//! Slow start: a returned node is capped at its share of `max_in_flight`.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn limited(count: usize) -> Bench {
     Bench::of(conf)
 }
 
-/// All the room there is.
+/// Leases all the room that there is.
 fn fill(bench: &Bench) -> Vec<Lease> {
     std::iter::from_fn(|| bench.lease().ok()).collect()
 }
@@ -19,7 +19,7 @@ fn has(bench: &Bench, name: &str) -> u32 {
     bench.snapshot(name).in_flight
 }
 
-/// `a` has just come back, the others are full.
+/// A pool in which `a` has just returned, and the others are full.
 fn back(bench: &mut Bench) -> Vec<Lease> {
     bench.bring_to_probing("a");
     let others: Vec<_> = (0..LIMIT * (bench.conf.nodes.len() - 1)).map(|_| bench.on("b")).collect();
@@ -54,7 +54,7 @@ fn a_share_that_is_a_whole_number_is_not_rounded_up() {
 }
 
 #[test]
-fn nobody_is_capped_at_the_start_or_without_slow_start_or_limit() {
+fn no_node_is_capped_at_the_start_or_without_slow_start_or_limit() {
     let bench = limited(2);
     assert_eq!(fill(&bench).len(), 2 * LIMIT);
     let mut conf = limited(2).conf;
@@ -69,7 +69,7 @@ fn nobody_is_capped_at_the_start_or_without_slow_start_or_limit() {
 }
 
 #[test]
-fn it_holds_for_the_last_that_is_up_and_for_a_last_resort_that_is_heard_again() {
+fn the_cap_holds_for_the_last_node_up_and_for_a_returning_last_resort() {
     let mut bench = limited(1);
     for _ in 0..5 {
         bench.once("a", Outcome::Connect);
@@ -79,7 +79,7 @@ fn it_holds_for_the_last_that_is_up_and_for_a_last_resort_that_is_heard_again() 
     bench.ask(true);
     assert!(bench.accepts("a") && !bench.is_up("a"));
     let mut held = fill(&bench);
-    assert_eq!(held.len(), 3, "all that waited would have gone there at once");
+    assert_eq!(held.len(), 3, "without a cap, all waiting requests would go there at once");
     bench.pass(5.0);
     held.extend(fill(&bench));
     assert_eq!(held.len(), 24);
@@ -87,11 +87,11 @@ fn it_holds_for_the_last_that_is_up_and_for_a_last_resort_that_is_heard_again() 
     assert_eq!(fill(&bench).len(), 0);
     bench.pass(7.5);
     held.extend(fill(&bench));
-    assert_eq!(held.len(), 36, "the last that is up");
+    assert_eq!(held.len(), 36, "the last node that is up");
 }
 
 #[test]
-fn each_time_that_a_last_resort_is_heard_again_it_begins_anew() {
+fn slow_start_restarts_each_time_a_last_resort_answers_again() {
     let mut bench = limited(1);
     bench.bring_to_probing("a");
     bench.once("a", Outcome::Reset);
@@ -117,7 +117,7 @@ fn an_acquitted_probe_does_not_lift_the_cap() {
 }
 
 #[test]
-fn a_last_resort_that_was_there_all_the_time_keeps_its_limit() {
+fn a_last_resort_that_never_went_silent_keeps_its_limit() {
     let bench = limited(1);
     bench.fail("a", 5);
     assert!(bench.accepts("a"));
@@ -125,7 +125,7 @@ fn a_last_resort_that_was_there_all_the_time_keeps_its_limit() {
 }
 
 #[test]
-fn beside_its_probe_a_node_that_returns_to_an_empty_fleet_is_capped() {
+fn a_probing_node_in_an_otherwise_empty_fleet_is_capped() {
     let mut bench = limited(1);
     bench.bring_to_probing("a");
     assert_eq!(fill(&bench).len(), 3);
@@ -149,17 +149,17 @@ pub(super) fn still_asleep(
 }
 
 #[test]
-fn those_who_wait_are_woken_as_the_cap_rises() {
+fn waiting_requests_are_woken_as_the_cap_rises() {
     let mut bench = limited(2);
     let mut held = back(&mut bench);
     held.extend(fill(&bench));
     bench.pool.tick(bench.now);
     let mut waiting: Vec<_> = (0..100).map(|_| bench.pool.changed(&[])).collect();
     for round in 1..=21_u32 {
-        // rounds may be late: each brings several
+        // rounds may be late, so that one brings several steps
         bench.now = bench.start + seconds(30.0) + Duration::from_millis(500) * round;
         if round % 7 == 0 {
-            // somebody who comes by sees the new room before the round does
+            // a passing request sees the new room before the round does
             held.extend(bench.lease());
         }
         bench.pool.tick(bench.now);
@@ -173,7 +173,7 @@ fn those_who_wait_are_woken_as_the_cap_rises() {
     assert_eq!((has(&bench, "a"), waiting.len()), (48, 100 - 45));
 }
 
-/// What the cap has risen by when the first round after its return comes is told in that round.
+/// The first round after a return also wakes requests for the room gained since.
 #[test]
 fn the_first_round_after_a_return_wakes_too() {
     let joins = |bench: &mut Bench| {
@@ -221,12 +221,12 @@ fn a_node_taken_off_drain_starts_slowly() {
     assert!(has(&bench, "a") <= 2);
     bench.pool.configure(&bench.conf, bench.now + seconds(5.0));
     bench.pass(5.0);
-    assert!((bench.snapshot("a").share - 0.5).abs() < 1e-9, "another reload does not start it anew");
+    assert!((bench.snapshot("a").share - 0.5).abs() < 1e-9, "another reload does not restart slow start");
     drop((held, more));
 }
 
 #[test]
-fn a_name_found_at_the_start_is_no_return() {
+fn resolving_a_name_at_startup_is_not_a_return() {
     for (after, joins, share) in [(0.5, false, 1.0), (3600.0, false, 0.05), (0.5, true, 0.05)] {
         let mut all = nodes(2);
         all.push(node("n", "somewhere", 80));

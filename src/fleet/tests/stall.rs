@@ -1,4 +1,4 @@
-//! A node that is silent at work while others are not.
+//! Stalls: nodes that are silent with requests in flight, while others are not.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Wake};
@@ -16,13 +16,14 @@ fn stalling(count: usize) -> Bench {
 }
 
 impl Bench {
-    /// A tick at this time, in seconds from the start.
+    /// Ticks at this time, in seconds from the start.
     fn tick_at(&mut self, at: f64) -> Vec<Event> {
         self.at(at);
         self.pool.tick(self.now)
     }
 
-    /// `a` hangs with this many attempts, and is ejected for it after `STALL`: `b` speaks at the last moment.
+    /// `a` hangs with this many attempts and is ejected after `STALL`; `b` shows a sign of life at the last
+    /// moment.
     fn stall_a(&mut self, attempts: usize) -> Vec<Lease> {
         let held = (0..attempts).map(|_| self.on("a")).collect();
         self.pass(STALL);
@@ -34,7 +35,7 @@ impl Bench {
 }
 
 #[test]
-fn a_node_that_is_silent_at_work_while_another_is_not_is_ejected() {
+fn a_silent_node_is_ejected_while_another_is_not_silent() {
     let mut bench = stalling(2);
     let (_hangs, streams) = (bench.on("a"), bench.on("b"));
     bench.at(30.0);
@@ -50,7 +51,7 @@ fn a_node_that_is_silent_at_work_while_another_is_not_is_ejected() {
 }
 
 #[test]
-fn any_sign_of_life_starts_the_time_anew() {
+fn any_sign_of_life_restarts_the_clock() {
     let signs: [fn(&Bench, &Lease); 3] = [
         |bench, lease| lease.progress(bench.now),
         |bench, lease| drop(lease.good_head(bench.now)),
@@ -71,8 +72,8 @@ fn any_sign_of_life_starts_the_time_anew() {
 }
 
 #[test]
-fn an_answer_that_is_none_is_no_sign_of_life() {
-    // the server in front of an engine that hangs has 503 for everybody
+fn a_bad_answer_is_no_sign_of_life() {
+    // the server in front of a hung engine answers 503 to everybody
     for outcome in [Outcome::Busy, Outcome::ClientGone, Outcome::Stale] {
         let mut bench = stalling(2);
         let _hangs = bench.on("a");
@@ -84,7 +85,7 @@ fn an_answer_that_is_none_is_no_sign_of_life() {
 }
 
 #[test]
-fn an_idle_node_is_never_stalled_and_work_that_just_arrived_does_not_make_it_so() {
+fn an_idle_node_is_never_stalled_nor_is_one_with_only_new_work() {
     let mut bench = stalling(2);
     bench.serve("a");
     let streams = bench.on("b");
@@ -101,7 +102,7 @@ fn an_idle_node_is_never_stalled_and_work_that_just_arrived_does_not_make_it_so(
 }
 
 #[test]
-fn its_oldest_attempt_counts_and_not_those_that_have_ended() {
+fn the_oldest_attempt_in_flight_counts_not_ended_ones() {
     let mut bench = stalling(2);
     let left = bench.on("a");
     bench.at(50.0);
@@ -115,21 +116,21 @@ fn its_oldest_attempt_counts_and_not_those_that_have_ended() {
 }
 
 #[test]
-fn where_all_are_silent_nothing_is_wrong_with_one() {
+fn if_all_nodes_are_silent_none_is_stalled() {
     let mut bench = stalling(3);
     let _held = ["a", "b", "c"].map(|name| bench.on(name));
     assert!(bench.tick_at(3600.0).is_empty());
 }
 
 #[test]
-fn the_last_that_is_up_stays() {
+fn the_last_node_that_is_up_stays_up() {
     let mut bench = stalling(2);
     let _hangs = bench.on("a");
     let streams = bench.on("b");
     bench.at(59.0);
     bench.fail("b", 5);
     streams.progress(bench.now);
-    assert!(bench.tick_at(60.0).is_empty(), "what an ejected node shows is no reason");
+    assert!(bench.tick_at(60.0).is_empty(), "signs of life of an ejected node do not count");
     let mut conf = bench.conf.clone();
     conf.nodes[1].drain = true;
     bench.pool.configure(&conf, bench.now);
@@ -147,7 +148,7 @@ fn off_is_off() {
 }
 
 #[test]
-fn a_reload_switches_it_on_for_what_begins_from_then_on() {
+fn a_reload_switches_it_on_for_new_attempts_only() {
     let mut bench = Bench::new(2);
     let _older = bench.on("a");
     bench.at(100.0);
@@ -172,7 +173,7 @@ fn an_upgraded_connection_may_be_silent() {
 }
 
 #[test]
-fn what_it_had_is_one_event() {
+fn the_attempts_of_a_stalled_node_are_one_event() {
     let mut bench = stalling(2);
     let held = bench.stall_a(192);
     let events: Vec<_> =
@@ -180,7 +181,7 @@ fn what_it_had_is_one_event() {
     assert!(events.is_empty(), "{events:?}");
     let node = bench.snapshot("a");
     assert_eq!((node.in_flight, node.ejections, node.recent_failures), (0, 1, 0));
-    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "its time is not multiplied");
+    assert!((bench.out_for("a") - 30.0).abs() < 1e-6, "the ejection is not prolonged");
     assert_eq!(node.attempts_with(Outcome::Stalled), 192);
     bench.pass(30.0);
     assert_eq!(bench.ask(true), ["a"]);
@@ -188,7 +189,7 @@ fn what_it_had_is_one_event() {
 }
 
 #[test]
-fn what_it_still_has_is_not_held_against_it_later() {
+fn old_attempts_are_not_held_against_a_returned_node() {
     for stalls in [true, false] {
         let mut bench = stalling(2);
         let _stuck = if stalls { bench.stall_a(3) } else { vec![bench.on("a")] };
@@ -209,9 +210,10 @@ fn what_it_still_has_is_not_held_against_it_later() {
     }
 }
 
-/// A node that was ejected for something else, by its check say, has requests that wait: nobody else would end them.
+/// Requests that wait at a node ejected for another reason, such as its check, must also go elsewhere:
+/// nothing else would end them.
 #[test]
-fn what_waits_at_an_ejected_node_goes_elsewhere_in_the_same_time() {
+fn requests_at_an_ejected_node_are_given_up_after_the_same_time() {
     let mut bench = stalling(2);
     let waits = bench.on("a");
     bench.at(10.0);
@@ -223,16 +225,16 @@ fn what_waits_at_an_ejected_node_goes_elsewhere_in_the_same_time() {
     bench.serve("b");
     assert!(bench.tick_at(59.9).iter().all(|event| event.change == Change::Back { reason: Reason::AtWork }));
     assert!(!waits.is_given_up());
-    assert!(bench.tick_at(60.0).is_empty(), "no news of the node");
+    assert!(bench.tick_at(60.0).is_empty(), "the node's state does not change");
     assert!(waits.is_given_up() && !probe.is_given_up());
     bench.at(99.0);
     bench.serve("b");
     assert!(bench.tick_at(99.9).is_empty());
-    assert_eq!(bench.tick_at(100.0).len(), 1, "its probe shows nothing either");
+    assert_eq!(bench.tick_at(100.0).len(), 1, "the probe is silent, too");
 }
 
 #[test]
-fn its_check_passes_all_the_while_and_brings_it_back_no_sooner() {
+fn a_passing_check_does_not_end_a_stall_early() {
     let mut bench = stalling(2);
     bench.conf.health.check = Some(Check {
         path: "/health".into(),
@@ -257,7 +259,7 @@ fn its_check_passes_all_the_while_and_brings_it_back_no_sooner() {
     assert_eq!(bench.state("a"), NodeState::Probing);
 }
 
-/// Streams that stalled one by one, each by its own limit.
+/// Streams that stalled one by one, each by its own time limit.
 #[test]
 fn stalled_streams_count_as_any_failure_and_the_check_is_blind_to_them() {
     let mut bench = stalling(2);
@@ -267,7 +269,7 @@ fn stalled_streams_count_as_any_failure_and_the_check_is_blind_to_them() {
     }
     assert_eq!(bench.snapshot("a").reason, Some(Reason::Failures(Outcome::Stalled)));
     assert!(bench.pool.table().members().next().expect("a").1.health.check_is_blind());
-    // as the last resort it is no better than one that times out: it is asked first
+    // as a last resort it is like a node that timed out: it is asked first
     bench.fail("b", 5);
     bench.once("a", Outcome::Stalled);
     assert!(!bench.accepts("a"));
@@ -276,9 +278,9 @@ fn stalled_streams_count_as_any_failure_and_the_check_is_blind_to_them() {
     assert!(bench.accepts("a"));
 }
 
-/// Whether it is found as a whole, or by its streams one by one.
+/// The time doubles whether the node stalls as a whole or its streams stall one by one.
 #[test]
-fn one_that_comes_back_as_silent_as_before_is_out_for_twice_as_long() {
+fn a_node_that_stalls_again_is_out_for_twice_as_long() {
     let mut bench = stalling(2);
     for (round, want) in [30.0, 60.0, 120.0, 240.0, 300.0, 300.0].into_iter().enumerate() {
         let mut stuck = Vec::new();
@@ -293,7 +295,7 @@ fn one_that_comes_back_as_silent_as_before_is_out_for_twice_as_long() {
         let _probe = bench.on("a");
         bench.pass(5.0);
         bench.pool.tick(bench.now);
-        assert!(bench.is_up("a"), "its probe has been at work for probe_pass");
+        assert!(bench.is_up("a"), "the probe has run for probe_pass");
         drop(stuck);
     }
     bench.serve("a");
@@ -302,7 +304,7 @@ fn one_that_comes_back_as_silent_as_before_is_out_for_twice_as_long() {
 }
 
 #[test]
-fn a_probe_that_is_silent_for_so_long_has_failed() {
+fn a_stalled_probe_has_failed() {
     let mut bench = stalling(2);
     bench.conf.health.probe_pass = seconds(100.0);
     bench.pool.configure(&bench.conf, bench.now);
@@ -317,7 +319,7 @@ fn a_probe_that_is_silent_for_so_long_has_failed() {
 }
 
 #[test]
-fn what_a_last_resort_holds_goes_elsewhere_too() {
+fn requests_at_a_stalled_last_resort_are_given_up_too() {
     let mut bench = stalling(2);
     bench.fail("a", 5);
     bench.fail("b", 5);
@@ -330,7 +332,7 @@ fn what_a_last_resort_holds_goes_elsewhere_too() {
 }
 
 #[test]
-fn all_that_it_has_is_given_up_and_nothing_else() {
+fn all_attempts_of_the_stalled_node_are_given_up_and_no_others() {
     let mut bench = stalling(2);
     let other = bench.on("b");
     let held = bench.stall_a(3);
@@ -338,7 +340,7 @@ fn all_that_it_has_is_given_up_and_nothing_else() {
     assert!(!other.is_given_up());
     bench.pass(30.0);
     bench.ask(true);
-    assert!(!bench.on("a").is_given_up(), "its probe is a new attempt");
+    assert!(!bench.on("a").is_given_up(), "the probe is a new attempt");
 }
 
 struct Woken(std::sync::atomic::AtomicBool);
@@ -350,7 +352,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn who_waits_for_it_is_woken_and_who_asks_later_is_told_at_once() {
+fn given_up_wakes_waiters_and_resolves_at_once_afterwards() {
     let mut bench = stalling(2);
     let lease = bench.on("a");
     let woken = Arc::new(Woken(false.into()));
@@ -366,9 +368,9 @@ fn who_waits_for_it_is_woken_and_who_asks_later_is_told_at_once() {
     assert_eq!(pin!(lease.given_up()).poll(&mut context), Poll::Ready(()));
 }
 
-/// It waits for a client that does not read; the others are still waited for.
+/// The paused attempt waits for a client that does not read; the others still count.
 #[test]
-fn an_attempt_may_be_silent_for_a_while() {
+fn an_attempt_may_pause_its_stall_clock() {
     let mut bench = stalling(2);
     let slow = bench.on("a");
     slow.pause_stall();
@@ -381,7 +383,7 @@ fn an_attempt_may_be_silent_for_a_while() {
     bench.at(659.0);
     bench.serve("b");
     assert!(bench.tick_at(659.9).is_empty());
-    assert_eq!(bench.tick_at(660.0).len(), 1, "the other one has waited since 600");
+    assert_eq!(bench.tick_at(660.0).len(), 1, "the other attempt has waited since 600");
     assert!(slow.is_given_up() && waits.is_given_up());
     slow.resume_stall(bench.now);
     bench.pass(30.0);
@@ -389,5 +391,5 @@ fn an_attempt_may_be_silent_for_a_while() {
     bench.serve("a").expect("back");
     bench.at(900.0);
     bench.serve("b");
-    assert!(bench.pool.tick(bench.now).is_empty(), "what was given up is not at work");
+    assert!(bench.pool.tick(bench.now).is_empty(), "an attempt that was given up does not count");
 }

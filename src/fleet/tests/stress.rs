@@ -1,4 +1,4 @@
-//! Many threads at one table.
+//! Stress tests: many threads on one table.
 
 use std::collections::HashSet;
 use std::sync::Barrier;
@@ -53,7 +53,7 @@ fn held_open_two_equal_nodes_never_differ_by_more_than_one() {
     assert_eq!(bench.snapshot("a").in_flight + bench.snapshot("b").in_flight, 0);
 }
 
-/// One thread's work: leases that end in every way, some of them in a panic.
+/// The work of one thread: leases that end in every way, some in a panic.
 fn live(bench: &Bench, seed: u64, rounds: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut held = Vec::new();
@@ -108,5 +108,5 @@ fn panics_and_reloads_lose_no_lease() {
         assert!(ends.iter().all(Result::is_ok));
     });
     assert!(bench.pool.is_idle());
-    assert_eq!(bench.keys().len(), 4, "nobody is left behind");
+    assert_eq!(bench.keys().len(), 4, "no lease is left behind");
 }

@@ -1,4 +1,4 @@
-//! Who is woken when a slot comes back or a node changes.
+//! Wake-ups: the waiting requests that are woken when a slot is given back or a node changes.
 
 use super::*;
 use event_listener::Listener;
@@ -40,26 +40,26 @@ fn a_change_wakes_all() {
 }
 
 #[test]
-fn one_that_cannot_use_a_slot_does_not_keep_it_from_another() {
+fn a_request_that_cannot_use_a_slot_does_not_keep_it_from_another() {
     let bench = Bench::of(conf(vec![
         config::Node { max_in_flight: Some(1), ..node("a", "10.0.0.1", 1) },
         config::Node { max_in_flight: Some(1), ..node("b", "10.0.0.1", 2) },
     ]));
     let (on_a, _on_b) = (bench.on("a"), bench.on("b"));
-    // it has a's answer already, and waits for b
+    // it has tried a, and waits for b
     let tried = [on_a.key()];
     let picky = bench.pool.changed(&tried);
     let other = bench.pool.changed(&[]);
     drop(on_a);
-    assert!(is_woken(picky), "it may be its slot");
+    assert!(is_woken(picky), "the slot may be one that it can use");
     assert_eq!(bench.pool.lease(&tried, bench.now).expect_err("a has failed it"), Refusal::Full);
     assert!(is_woken(other));
     assert!(bench.lease().is_ok());
 }
 
-/// Those that wait may have been asleep since before it refused.
+/// Waiting requests may have been asleep since before the refusal.
 #[test]
-fn a_node_that_refused_a_connection_wakes_as_many_as_it_has_room_for_when_it_may_be_taken_again() {
+fn a_node_usable_again_after_a_refusal_wakes_as_many_as_it_has_room_for() {
     let mut bench =
         Bench::of(conf(vec![config::Node { max_in_flight: Some(2), ..node("a", "10.0.0.1", 1) }]));
     bench.on("a").settle(Outcome::Connect, bench.now);
@@ -70,9 +70,9 @@ fn a_node_that_refused_a_connection_wakes_as_many_as_it_has_room_for_when_it_may
     assert_eq!(waiting.into_iter().map(is_woken).collect::<Vec<_>>(), [true, true, false]);
 }
 
-/// The other would be asked first, for its failure is longer ago.
+/// The full node would be tried first, because its failure is longer ago.
 #[test]
-fn of_the_nodes_that_failed_a_request_one_with_room_is_better_than_a_full_one() {
+fn among_nodes_already_tried_one_with_room_beats_a_full_one() {
     let bench = Bench::of(conf(vec![
         config::Node { max_in_flight: Some(1), ..node("a", "10.0.0.1", 1) },
         config::Node { max_in_flight: Some(2), ..node("b", "10.0.0.1", 2) },

@@ -1,4 +1,4 @@
-//! What holds for any bytes.
+//! Property tests: rules that hold for any bytes, however they are split.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::super::{ReplyTo, check_request, parse_response, write_response};
 use super::{pieces, take};
 
-/// Bytes that are nearly a message: parts of heads and bodies in any order, and any bytes.
+/// Bytes that are nearly a message: parts of heads and bodies in any order, mixed with random bytes.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     const PARTS: &[&[u8]] = &[
         b"HTTP/1.1 200 OK\r\n",
@@ -33,7 +33,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(part, 0..9).prop_map(|parts| parts.concat())
 }
 
-/// All facts about a response, once its bytes have come in these pieces.
+/// All facts about a response whose bytes arrive in these pieces.
 fn facts(wire: &[&[u8]], is_head: bool) -> String {
     let mut input = Bytes::new();
     let mut wire = wire.iter();
@@ -68,9 +68,9 @@ proptest! {
         prop_assert_eq!(facts(&[&wire], is_head), facts(&each, is_head));
     }
 
-    /// Whatever a node sends, the head for the client reads the same way for every parser.
+    /// Whatever a node sends, every parser reads the head for the client in the same way.
     #[test]
-    fn what_is_written_is_read_as_it_was_meant(
+    fn written_heads_are_read_back_unchanged(
         wire in nearly(),
         is_head: bool,
         is_http10: bool,

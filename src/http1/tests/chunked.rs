@@ -1,4 +1,4 @@
-//! The chunked coding, both ways.
+//! Tests of the chunked coding: valid and invalid bodies, and the encoder.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn decode(wire: &[&[u8]]) -> (Vec<u8>, Result<bool, Malformed>, usize) {
 }
 
 #[test]
-fn what_is_chunked_well() {
+fn valid_chunked_bodies() {
     let longest = [b"5;".as_slice(), &b"x".repeat(LINE_MAX - 4), b"\r\nhello"].concat();
     let trailers = [b"0\r\n".as_slice(), b"T: ", &b"x".repeat(LINE_MAX - 7), b"\r\n\r\n"].concat();
     let table: [(&[u8], &[u8], bool, usize); 17] = [
@@ -40,7 +40,7 @@ fn what_is_chunked_well() {
 }
 
 #[test]
-fn what_is_not() {
+fn invalid_chunked_bodies() {
     let long = [b"5;".as_slice(), &b"x".repeat(LINE_MAX - 2)].concat();
     let line = [b"5;".as_slice(), &b"x".repeat(LINE_MAX - 3), b"\r\nhello"].concat();
     let trailers = [b"0\r\n".as_slice(), &b"T: 1\r\n".repeat(LINE_MAX / 6 + 1)].concat();
@@ -59,7 +59,7 @@ fn what_is_not() {
         b" 5\r\nhello",
         b"\r\n",
         b"\n",
-        // more digits than 64 bits have
+        // more digits than fit into 64 bits
         b"10000000000000000\r\n",
         b"00000000000000005\r\nhello",
         // blanks with no extension after them
@@ -75,7 +75,7 @@ fn what_is_not() {
         b"0\r\n\n",
         b"0\r\nT: 1\n\r\n",
         b"0\r\n\rX\r\n\r\n",
-        // trailers that are no fields
+        // trailers that are not fields
         b"0\r\n \r\n",
         b"0\r\nT : 1\r\n",
         b"0\r\nT: 1\r\n 2\r\n",
@@ -88,7 +88,7 @@ fn what_is_not() {
 }
 
 #[test]
-fn data_before_a_fault_is_given_out() {
+fn data_before_a_fault_is_returned() {
     for wire in [&b"5\r\nhelloX"[..], b"5\r\nhello\n0", b"5\r\nhello\r\n\r\n", b"5\r\nhello\r\n0\r\n \r\n"] {
         let (data, end, _) = decode(&[wire]);
         assert_eq!((&*data, end), (&b"hello"[..], Err(Malformed)), "{}", wire.escape_ascii());
@@ -105,7 +105,7 @@ fn a_size_is_written_in_hexadecimal() {
 
 proptest! {
     #[test]
-    fn what_is_put_on_is_taken_off_however_it_is_split(
+    fn encoded_bodies_decode_however_they_are_split(
         chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
         cuts in proptest::collection::vec(0_usize..200, 0..10),
         more in proptest::collection::vec(any::<u8>(), 0..3),
@@ -119,7 +119,7 @@ proptest! {
         prop_assert_eq!(decode(&pieces(&wire, &cuts)), (chunks.concat(), Ok(true), more.len()));
     }
 
-    /// Bytes that nearly are the coding.
+    /// Bytes that are nearly a chunked body.
     #[test]
     fn any_split_gives_the_same_data_or_the_same_fault(
         parts in proptest::collection::vec(

@@ -1,4 +1,4 @@
-//! The rules as tables of bytes, and what holds for any bytes.
+//! Tests of HTTP/1 on bytes: tables of rules, and properties of any bytes.
 
 mod any_bytes;
 mod chunked;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Body, Malformed};
 
-/// All data, and whether it came to the end; the bytes in pieces, as they might arrive. And what is left over.
+/// Decodes a body that arrives in these pieces: all its data, whether it ended, and the bytes left over.
 fn take(body: &mut Body, pieces: &[&[u8]]) -> (Vec<u8>, Result<bool, Malformed>, usize) {
     let (mut out, mut rest) = (Vec::new(), Bytes::new());
     for piece in pieces {
@@ -26,7 +26,7 @@ fn take(body: &mut Body, pieces: &[&[u8]]) -> (Vec<u8>, Result<bool, Malformed>,
     (out, Ok(body.is_done()), rest.len())
 }
 
-/// The bytes cut at these places.
+/// The bytes split at these places.
 fn pieces<'a>(wire: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| (*cut).min(wire.len())).chain([0, wire.len()]).collect();
     cuts.sort_unstable();

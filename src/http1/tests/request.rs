@@ -1,4 +1,4 @@
-//! Heads of requests.
+//! Tests of request heads: framing, host, request line, field lines.
 
 use super::super::{RequestFraming, check_request};
 
@@ -8,7 +8,7 @@ fn verdict(raw: &[u8]) -> Result<RequestFraming, u16> {
 }
 
 #[test]
-fn one_framing_rule() {
+fn framing_is_unambiguous() {
     let length = |length| Ok(RequestFraming::Length(length));
     let table: [(&str, Result<RequestFraming, u16>); 41] = [
         ("", Ok(RequestFraming::None)),
@@ -69,7 +69,7 @@ fn http_1_0_knows_no_coding_and_needs_no_host() {
 }
 
 #[test]
-fn there_is_one_host() {
+fn exactly_one_host_is_required() {
     for (fields, fits) in
         [("Host: a\r\n", true), ("Host:\r\n", true), ("", false), ("Host: a\r\nhost: a\r\n", false)]
     {
@@ -169,7 +169,7 @@ fn a_line_is_a_field_and_ends_with_crlf() {
     ];
     for (lines, fits) in good.map(|lines| (lines, true)).into_iter().chain(bad.map(|lines| (lines, false))) {
         let want = if fits { Ok(RequestFraming::None) } else { Err(400) };
-        // it matters neither whether it is the first line nor whether it is the last one
+        // the rule holds for the first line as for the last
         for raw in [[b"Host: a\r\n", lines].concat(), [lines, b"Host: a\r\n"].concat()] {
             let raw = [b"GET / HTTP/1.1\r\n", &raw[..], b"\r\n"].concat();
             assert_eq!(verdict(&raw), want, "{}", raw.escape_ascii());

@@ -1,4 +1,4 @@
-//! Heads of responses, and how the bodies after them are framed.
+//! Tests of response heads, and of the framing of their bodies.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ enum Read {
     BadLength,
 }
 
-/// The bytes come, and the connection is closed after them.
+/// Reads a response from these bytes, after which the connection closes.
 fn read(wire: &[u8], is_head: bool) -> Read {
     let mut input = Bytes::copy_from_slice(wire);
     let mut head = match parse_response(&mut input) {
@@ -33,7 +33,7 @@ fn read(wire: &[u8], is_head: bool) -> Read {
 }
 
 #[test]
-fn how_long_a_body_is() {
+fn body_framing() {
     let whole = |body: &[u8], reusable| Read::Whole(body.to_vec(), reusable);
     let table: [(&str, &[u8], Read); 29] = [
         ("HTTP/1.1 200", b"Content-Length: 5\r\n\r\nhello", whole(b"hello", true)),
@@ -64,7 +64,7 @@ fn how_long_a_body_is() {
             b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n1\r\nh\r\n0\r\n\r\n",
             whole(b"h", true),
         ),
-        // a length that does not count cannot be bad
+        // a length that is ignored cannot be bad
         (
             "HTTP/1.1 200",
             b"Transfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n0\r\n\r\n",
@@ -107,7 +107,7 @@ fn the_answer_to_head_has_no_body() {
 }
 
 #[test]
-fn what_is_no_response() {
+fn bytes_that_are_not_a_response() {
     let table: [&[u8]; 9] = [
         b"SSH-2.0-x\r\n",
         b"HTTP/1.1 abc\r\n\r\n",
@@ -163,7 +163,7 @@ fn the_facts_of_a_head() {
 }
 
 #[test]
-fn what_is_not_passed_on_of_the_lengths() {
+fn redundant_lengths_are_removed() {
     let lengths = |fields: &str| {
         let mut input = Bytes::from(format!("HTTP/1.1 200 OK\r\nA: 1\r\n{fields}B: 2\r\n\r\n"));
         let mut head = parse_response(&mut input).unwrap().unwrap();
@@ -180,7 +180,7 @@ fn what_is_not_passed_on_of_the_lengths() {
 }
 
 #[test]
-fn a_bad_length_is_told_from_bad_bytes() {
+fn a_bad_length_is_distinguished_from_bad_bytes() {
     let mut head = parse_response(&mut Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 1 \r\n\r\n"))
         .unwrap()
         .unwrap();

@@ -1,4 +1,4 @@
-//! Heads as they are written.
+//! Tests of written heads: fields, framing, status line.
 
 use bytes::Bytes;
 
@@ -25,7 +25,7 @@ fn written(
 }
 
 #[test]
-fn a_response_is_the_nodes_but_for_its_connection() {
+fn a_response_keeps_all_but_hop_by_hop_fields() {
     let fields = "Content-Length: 5\r\nX-Mine:1\r\nx-mine:  2 \r\nConnection: close, X-Hop\r\nX-Hop: x\r\n\
                   Keep-Alive: timeout=5\r\nDate: yesterday\r\nx-request-id: theirs\r\nX-EVENKEEL-Node: theirs\r\n";
     let want = "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-Mine: 1\r\nx-mine: 2\r\nX-Request-Id: r1\r\n\
@@ -35,7 +35,7 @@ fn a_response_is_the_nodes_but_for_its_connection() {
 }
 
 #[test]
-fn how_a_body_is_written() {
+fn the_coding_of_a_body() {
     const LENGTH: &str = "Content-Length: 5\r\n";
     const CODING: &str = "Transfer-Encoding: chunked\r\n";
     const OLD_HEAD: ReplyTo = ReplyTo { is_head: true, is_http10: true };
@@ -62,7 +62,8 @@ fn how_a_body_is_written() {
         for keeps in [true, false] {
             let got = written(&format!("HTTP/1.1 {status} X"), fields, &[], asked, keeps);
             let connection = if keeps && kept { "keep-alive" } else { "close" };
-            // the node's length stands where it stood, the coding is written by us: neither is followed by another field
+            // the node's length keeps its place, while the coding is appended by the gateway: no field
+            // follows either
             let want =
                 format!("HTTP/1.1 {status} X\r\n{framing}Date: today\r\nConnection: {connection}\r\n\r\n");
             assert_eq!(got, (want, coding, keeps && kept), "{status} {fields:?} {asked:?}");
@@ -90,7 +91,7 @@ fn request(fields: &[Field], length: Option<u64>, ours: &[(&str, &str)]) -> Stri
 }
 
 #[test]
-fn a_request_is_the_clients_but_for_its_connection() {
+fn a_request_keeps_all_but_hop_by_hop_fields() {
     let fields = [
         ("host", "gpu"),
         ("Connection", "keep-alive, X-Private"),
