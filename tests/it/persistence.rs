@@ -144,3 +144,84 @@ fn an_answer_says_how_it_ends_and_the_connection_does_so() {
         }
     });
 }
+
+/// The first of them says whether there is a second.
+#[test]
+fn two_requests_in_one_packet_have_two_answers_unless_the_first_ends_the_connection() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = gateway(&script).await;
+        let [plain_1_0, kept_1_0, kept_1_1, closed_1_1] = CLIENTS;
+        for (client, node, answers) in [
+            (plain_1_0, LENGTH, 1),
+            (kept_1_0, LENGTH, 2),
+            (kept_1_0, CHUNKED, 1),
+            (kept_1_1, LENGTH, 2),
+            (kept_1_1, CHUNKED, 2),
+            (closed_1_1, LENGTH, 1),
+            (kept_1_1, Node::Closes, 1),
+        ] {
+            let both = [request("POST", client, KNOWN), request("POST", closed_1_1, KNOWN)].concat();
+            let raw = Raw::send(&gateway, both).await;
+            answer(&script, node).await;
+            if answers == 2 {
+                answer(&script, LENGTH).await;
+            }
+            let (text, ended) = raw.rest_as_text().await;
+            assert_eq!(
+                (text.matches("HTTP/1.1 ").count(), ended),
+                (answers, Ended::Fin),
+                "{client:?}: {text}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_request_that_comes_while_an_answer_streams_is_next() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = gateway(&script).await;
+        for client in [CLIENTS[1], CLIENTS[2]] {
+            let is_coded = client == CLIENTS[2];
+            let mut raw = Raw::send(&gateway, request("POST", client, KNOWN)).await;
+            let mut node = script.accept().await;
+            node.read_to(KNOWN).await;
+            let framing = if is_coded { "Transfer-Encoding: chunked" } else { "Content-Length: 4" };
+            node.write(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{framing}\r\n\r\n")).await;
+            let [first, last] = if is_coded { ["2\r\nbo\r\n", "2\r\ndy\r\n0\r\n\r\n"] } else { ["bo", "dy"] };
+            node.write(first).await;
+            if is_coded {
+                raw.read_to(first).await;
+            }
+            raw.write(request("POST", CLIENTS[3], KNOWN)).await;
+            node.write(last).await;
+            raw.read_to(last).await;
+            answer(&script, LENGTH).await;
+            assert_eq!(read_answer(&mut raw, "POST").await, "200 length close");
+            assert_eq!(raw.rest().await, (Vec::new(), Ended::Fin));
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_100_continue_gets_it_if_its_body_is_wanted() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = gateway(&script).await;
+        let expecting = |body: &str| {
+            let whole = request("POST", ("HTTP/1.1", "Expect: 100-continue\r\n"), body);
+            whole.strip_suffix(body).unwrap().to_owned()
+        };
+        let mut raw = Raw::send(&gateway, expecting(KNOWN)).await;
+        for node in [CHUNKED, LENGTH] {
+            assert_eq!(read_answer(&mut raw, "HEAD").await, "100 ");
+            raw.write(KNOWN).await;
+            answer(&script, node).await;
+            assert!(read_answer(&mut raw, "POST").await.ends_with(" keep-alive"));
+            raw.write(expecting(KNOWN)).await;
+        }
+        let raw = Raw::send(&gateway, expecting(LARGE)).await;
+        assert!(raw.rest_as_text().await.0.starts_with("HTTP/1.1 413 "));
+    });
+}
