@@ -98,8 +98,7 @@ fn while_a_failed_first_event_is_kept() {
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{event}\r\n",
             event.len()
         );
-        let mut rounds = 0;
-        for version in [Version::HTTP_11, Version::HTTP_2].repeat(TIMES) {
+        for (round, version) in [Version::HTTP_11, Version::HTTP_2].repeat(TIMES).into_iter().enumerate() {
             let mut client = Client::over(&gateway, version).await;
             let request = chat(&gateway, 1, true);
             let asking = tokio::spawn(async move { client.begin(request).await.map(drop) });
@@ -115,8 +114,8 @@ fn while_a_failed_first_event_is_kept() {
             within(LIMIT, "the node sees it", node.rest()).await;
             gateway.at_rest().await;
             // each round has the line of its 400 too
-            rounds += 1;
-            eventually(LIMIT, "it is logged", || gateway.log_lines("access.json").len() == 2 * rounds).await;
+            let logged = || gateway.log_lines("access.json").len() == 2 * (round + 1);
+            eventually(LIMIT, "it is logged", logged).await;
             let last = json(gateway.log_lines("access.json").last().unwrap());
             let attempts = last["attempts"].as_array().unwrap();
             let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt["outcome"].as_str()).collect();
