@@ -12,6 +12,8 @@ use super::{Body, Chunked, Fields, Malformed, line};
 pub const HEAD_MAX: usize = 1024 * 1024;
 /// The most fields in a head.
 const FIELDS_MAX: usize = 256;
+/// Longest name of a field, in bytes: no longer one can be told to an HTTP/2 client.
+const NAME_MAX: usize = 65_535;
 
 /// The head of a response.
 #[derive(Clone, Debug)]
@@ -51,6 +53,9 @@ pub fn parse_response(input: &mut Bytes) -> Result<Option<ResponseHead>, Malform
         Ok(httparse::Status::Partial) if input.len() < HEAD_MAX => return Ok(None),
         _ => return Err(Malformed),
     };
+    if length > NAME_MAX && response.headers.iter().any(|field| field.name.len() > NAME_MAX) {
+        return Err(Malformed);
+    }
     let status = StatusCode::from_u16(response.code.unwrap_or(0)).map_err(|_| Malformed)?;
     let reason = response.reason.unwrap_or_default();
     let reason = match status.canonical_reason() {

@@ -1,5 +1,6 @@
 //! Header fields on their way to the node and back.
 
+use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, RecordedRequest};
 use http::Version;
 
@@ -244,5 +245,24 @@ fn what_pingora_refuses_is_answered() {
         assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
         assert_eq!(nodes[0].stats().received, 0);
         gateway.at_rest().await;
+    });
+}
+
+/// HTTP/2 could not say it; so it is refused before anybody has a part of it.
+#[test]
+fn a_field_whose_name_has_64_kib_makes_an_answer_that_no_client_gets() {
+    run(async {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;
+            let mut client = Client::over(&gateway, version).await;
+            let node = async {
+                let (mut node, _) = script.request().await;
+                let name = "x".repeat(65_536);
+                node.write(format!("HTTP/1.1 200 OK\r\n{name}: y\r\nContent-Length: 0\r\n\r\n")).await;
+            };
+            let (answer, ()) = tokio::join!(client.ask(get(&gateway, "/v1/models")), node);
+            assert_eq!((answer.status, gateway.attempts("s", Outcome::Reset)), (502, 1), "{version:?}");
+        }
     });
 }

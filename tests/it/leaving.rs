@@ -86,6 +86,44 @@ fn after_it_has_sent_too_much() {
     });
 }
 
+/// A stream that fails with its first event is read on, in case that no node does better; meanwhile its client leaves.
+#[test]
+fn while_a_failed_first_event_is_kept() {
+    run(async {
+        let (a, b) = (Script::listen().await, Script::listen().await);
+        let nodes = format!("\"{}\", \"{}\"", a.address, b.address);
+        let gateway = Gateway::with(LOG, &pool_of("p", &nodes, "")).await;
+        let event = "data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n";
+        let begun = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{event}\r\n",
+            event.len()
+        );
+        for (round, version) in [Version::HTTP_11, Version::HTTP_2].repeat(TIMES).into_iter().enumerate() {
+            let mut client = Client::over(&gateway, version).await;
+            let request = chat(&gateway, 1, true);
+            let asking = tokio::spawn(async move { client.begin(request).await.map(drop) });
+            let (mut node, _) = tokio::select! {
+                request = a.request() => request,
+                request = b.request() => request,
+            };
+            node.write(&begun).await;
+            // the gateway reads in the order in which bytes come, as good as always
+            let refused = Raw::send(&gateway, "GET / HTTP/1.1\r\n\r\n").await;
+            assert!(refused.rest_as_text().await.0.starts_with("HTTP/1.1 400 "));
+            asking.abort();
+            within(LIMIT, "the node sees it", node.rest()).await;
+            gateway.at_rest().await;
+            // each round has the line of its 400 too
+            let logged = || gateway.log_lines("access.json").len() == 2 * (round + 1);
+            eventually(LIMIT, "it is logged", logged).await;
+            let last = json(gateway.log_lines("access.json").last().unwrap());
+            let attempts = last["attempts"].as_array().unwrap();
+            let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt["outcome"].as_str()).collect();
+            assert_eq!((&last["status"], outcomes), (&499.into(), vec![Some("client_gone")]), "{version:?}");
+        }
+    });
+}
+
 #[test]
 fn in_the_middle_of_a_stream() {
     run(async {

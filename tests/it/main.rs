@@ -16,6 +16,7 @@ mod leases;
 mod leaving;
 mod limits;
 mod logs;
+mod persistence;
 mod probing;
 mod resume;
 mod retry;

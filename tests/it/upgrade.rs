@@ -83,6 +83,36 @@ fn an_upgrade_goes_to_a_node_that_can_be_reached() {
     });
 }
 
+/// Its body is too large to keep, so that Pingora's own path serves it, as it serves switches of protocols.
+#[test]
+fn a_large_request_that_offers_h2c_shares_the_connections_of_all_others() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("retry: { body_limit: 1B }")).await;
+        let large = |offer| {
+            format!("POST /v1/completions HTTP/1.1\r\nHost: x\r\n{offer}Content-Length: 5\r\n\r\nlarge")
+        };
+        let offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n";
+        let mut client = Raw::send(&gateway, large("")).await;
+        let mut node = script.accept().await;
+        for next in [Some(offer), Some(""), None] {
+            let head = tokio::select! {
+                head = node.read_to("\r\n\r\nlarge") => head.to_ascii_lowercase(),
+                _ = script.accept() => panic!("a connection of its own"),
+            };
+            assert!(!head.contains("upgrade") && !head.contains("http2-settings"), "{head}");
+            node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            let (head, body) = client.response().await;
+            assert_eq!((head.status, &*body), (200, "ok"));
+            // only then is the connection kept
+            gateway.at_rest().await;
+            if let Some(offer) = next {
+                client.write(large(offer)).await;
+            }
+        }
+    });
+}
+
 /// Java's client puts the offer on every first request.
 #[test]
 fn an_offer_of_h2c_is_passed_over_and_the_request_is_like_any_other() {

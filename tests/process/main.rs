@@ -3,6 +3,7 @@
 //! Everything is on loopback. Conditions are waited for with a deadline that only a failing test reaches.
 
 mod edge;
+mod files;
 mod kill;
 mod reload;
 mod start;

@@ -81,6 +81,30 @@ async fn responses_during_a_stop_close_their_connection() {
     assert_eq!(gateway.process.wait().code(), Some(0));
 }
 
+/// Its node comes free after the stop has begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_a_node_during_a_stop_is_served_and_closes_its_connection() {
+    let a = node("a", Duration::from_millis(50));
+    let mut conf = Conf::new(&[a.addr()]);
+    conf.nodes = vec![format!("{{ address: {}, max_in_flight: 1 }}", a.addr())];
+    let mut gateway = Gateway::start(conf).await;
+    let mut first = Client::new(gateway.address());
+    first.begin(&chat(10, true)).await.expect("a head");
+    let waiting = ["HTTP/1.1", "HTTP/1.0\r\nConnection: keep-alive"].map(|version| {
+        let (address, request) = (gateway.address(), chat(1, false).replace("HTTP/1.1", version));
+        tokio::spawn(async move { Client::new(address).ask(&request).await })
+    });
+    gateway.until_status("they wait", |status| status["requests"] == 3).await;
+    gateway.process.signal(Signal::TERM);
+    refuses(&gateway).await;
+    assert!(first.rest().await.expect("the rest").ends_with("data: [DONE]\n\n"));
+    for answer in waiting {
+        let answer = answer.await.expect("no panic").expect("an answer");
+        assert_eq!((answer.head.status, answer.head.closes()), (200, true), "{:?}", answer.head);
+    }
+    assert_eq!(gateway.process.wait().code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drain_timeout_cuts_visibly() {
     let a = node("a", Duration::from_millis(100));

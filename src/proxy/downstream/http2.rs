@@ -91,3 +91,43 @@ fn head(Start { head, ours, .. }: Start<'_>) -> Result<ResponseHeader> {
 fn invalid() -> Box<pingora::Error> {
     pingora::Error::new(pingora::ErrorType::InvalidHTTPHeader)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::parse_response;
+
+    /// Whether it can be said in HTTP/2; `None`: it is no head at all.
+    fn can_be_said(wire: &[u8]) -> Option<bool> {
+        let parsed = parse_response(&mut Bytes::copy_from_slice(wire)).ok()??;
+        Some(head(Start { head: &parsed, ours: &[("x-evenkeel-node", "a")], closes: false }).is_ok())
+    }
+
+    /// So [`Unwritten::Unspeakable`] never comes up.
+    #[test]
+    fn all_that_is_taken_from_a_node_can_be_said() {
+        let mut heads = 0;
+        for byte in 0..=255 {
+            let name = [b"HTTP/1.1 200 OK\r\nX", &[byte][..], b"x: y\r\n\r\n"].concat();
+            let value = [b"HTTP/1.1 200 OK\r\nX: y", &[byte][..], b"y\r\n\r\n"].concat();
+            let reason = [b"HTTP/1.1 200 ", &[byte][..], b"\r\n\r\n"].concat();
+            for wire in [name, value, reason] {
+                let can = can_be_said(&wire);
+                heads += usize::from(can.is_some());
+                assert_ne!(can, Some(false), "{}", wire.escape_ascii());
+            }
+        }
+        assert!(heads > 300, "{heads} of them are heads");
+        for status in 0..=999 {
+            assert_ne!(
+                can_be_said(format!("HTTP/1.1 {status:03} X\r\n\r\n").as_bytes()),
+                Some(false),
+                "{status}"
+            );
+        }
+        for (length, can) in [(65_535, Some(true)), (65_536, None)] {
+            let wire = format!("HTTP/1.1 200 OK\r\n{}: y\r\n\r\n", "x".repeat(length));
+            assert_eq!(can_be_said(wire.as_bytes()), can, "a name of {length} bytes");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::super::downstream::client::Presence;
 use super::super::gateway::Gateway;
 use super::super::limit::within;
-use super::super::upstream::connections::{Connections, Opening};
+use super::super::upstream::connections::{Connections, Opening, connect_outcome};
 use super::super::upstream::exchange::{Exchange, ReadError};
 use super::answer::Answer;
 use super::events::Watch;
@@ -60,15 +60,9 @@ pub(super) async fn run(
     };
     let (stream, reused) = match connected {
         Ok(connected) => connected,
-        Err(error) if is_our_fault(&error) => {
-            log::error!(
-                "cannot open a connection to any node: {error}; raise the limit of open files (ulimit -n)"
-            );
-            return Err(NoAnswer::Failed(Outcome::Gateway));
-        }
         Err(error) => {
             log::debug!("node {}: cannot connect: {error}", attempt.node().name);
-            return Err(NoAnswer::Failed(Outcome::Connect));
+            return Err(NoAnswer::Failed(connect_outcome(&error)));
         }
     };
     request.journey.send(attempt, Instant::now());
@@ -109,15 +103,6 @@ async fn connect(
     }
     let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
     Ok((Connections::open(node, opening).await?, false))
-}
-
-/// Out of files, buffers or memory: no node is to blame, and none could be reached.
-fn is_our_fault(error: &io::Error) -> bool {
-    const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    const ENOBUFS: i32 = 105;
-    error.raw_os_error().is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
 }
 
 async fn exchange(

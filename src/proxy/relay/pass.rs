@@ -114,3 +114,15 @@ pub(super) fn client_error(unwritten: Unwritten) -> How<Fallback> {
         Unwritten::Unspeakable => How::Failed { outcome: Outcome::Gateway, fallback: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_the_gateway_cannot_write_is_no_reset_by_the_node() {
+        let how = client_error(Unwritten::Unspeakable);
+        assert!(matches!(how, How::Failed { outcome: Outcome::Gateway, fallback: None }), "{how:?}");
+        assert!(matches!(client_error(Unwritten::ClientLeft), How::Left));
+    }
+}

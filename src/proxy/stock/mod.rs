@@ -6,6 +6,7 @@
 pub(super) mod fields;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use super::caller::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
-use super::upstream::connections::tcp_keepalive;
+use super::upstream::connections::{connect_outcome, tcp_keepalive};
 use super::upstream::switch::Connector;
 use crate::classify;
 use crate::config::HttpVersion;
@@ -63,9 +64,11 @@ impl Stock {
         }
     }
 
-    /// No connection: the next node, as long as one is left.
+    /// No connection: the next node, as long as one is left and the gateway can reach it.
     pub fn fail_to_connect(&mut self, mut error: Box<Error>) -> Box<Error> {
-        let again = self.end(How::Failed { outcome: Outcome::Connect, fallback: None });
+        let cause = error.root_cause().downcast_ref::<io::Error>();
+        let outcome = cause.map_or(Outcome::Connect, connect_outcome);
+        let again = self.end(How::Failed { outcome, fallback: None });
         error.set_retry(again);
         error
     }

@@ -18,6 +18,8 @@ use pingora::services::background::BackgroundService;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::outcome::Outcome;
+
 /// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
 /// data unacknowledged, or take none; Linux measures unanswered keep-alive probes against it too.
 pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
@@ -27,6 +29,20 @@ pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
         count: 3,
         user_timeout: patience.max(Duration::from_secs(30)),
     }
+}
+
+/// The outcome of an attempt that got no connection. Without files, buffers or memory of its own the gateway could reach no
+/// node, and none is to blame.
+pub(crate) fn connect_outcome(error: &io::Error) -> Outcome {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    if error.raw_os_error().is_none_or(|code| ![ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code)) {
+        return Outcome::Connect;
+    }
+    log::error!("cannot open a connection to any node: {error}; raise the limit of open files (ulimit -n)");
+    Outcome::Gateway
 }
 
 /// Most connections that are kept, of all threads together.

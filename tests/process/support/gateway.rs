@@ -1,16 +1,18 @@
 //! A gateway process with its config file.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::client::{Client, get};
-use super::process::Process;
+use super::process::{BINARY, Process};
 use super::{LIMIT, LOOK, ports};
 
 /// What stands in a config file.
@@ -71,6 +73,18 @@ impl Gateway {
         gateway
     }
 
+    /// The same with a limit of open files, which the gateway cannot raise.
+    pub(crate) async fn start_with_files(conf: Conf, files: usize) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
+        let mut limited = Command::new("sh");
+        limited.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &files.to_string(), BINARY]);
+        let process = Process::spawn(limited.args(Self::args(directory.path(), &[])));
+        let gateway = Self { process, conf, directory };
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
     /// Starts a process with this config, in whatever state it is then.
     pub(crate) fn spawn(conf: Conf, directory: tempfile::TempDir, more: &[&str]) -> Self {
         fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
@@ -79,11 +93,15 @@ impl Gateway {
     }
 
     fn process(directory: &Path, more: &[&str]) -> Process {
+        Process::spawn(Command::new(BINARY).args(Self::args(directory, more)))
+    }
+
+    fn args(directory: &Path, more: &[&str]) -> Vec<OsString> {
         let file = directory.join("gateway.yaml");
         let sock = directory.join("upgrade.sock");
-        let [file, sock] = [&file, &sock].map(|path| path.to_str().expect("plain text"));
-        let args = [&["run", "-c", file, "--upgrade-sock", sock], more].concat();
-        Process::start(&args)
+        let args =
+            ["run".as_ref(), "-c".as_ref(), file.as_os_str(), "--upgrade-sock".as_ref(), sock.as_os_str()];
+        args.into_iter().chain(more.iter().map(OsStr::new)).map(OsStr::to_owned).collect()
     }
 
     /// A process that waits for this one's sockets.
