@@ -17,7 +17,8 @@ pub fn not_served() -> Failure {
 
 /// Permission to send a request to this pool's nodes more than once.
 pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
-    let is_allowed = classify::is_repeatable(method, path, &member.conf.retry.methods, &member.conf.retry.paths);
+    let is_allowed =
+        classify::is_repeatable(method, path, &member.conf.retry.methods, &member.conf.retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 

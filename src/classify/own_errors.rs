@@ -10,7 +10,9 @@ pub fn body(shape: Shape, status: u16, message: &str) -> String {
         Shape::OpenAi | Shape::Responses => {
             json!({ "error": { "message": message, "type": openai(status), "param": null, "code": status } })
         }
-        Shape::Anthropic => json!({ "type": "error", "error": { "type": anthropic(status), "message": message } }),
+        Shape::Anthropic => {
+            json!({ "type": "error", "error": { "type": anthropic(status), "message": message } })
+        }
         Shape::Ollama => json!({ "error": message }),
         Shape::Tgi => json!({ "error": message, "error_type": tgi(status) }),
     };
@@ -82,16 +84,26 @@ mod tests {
     #[test]
     fn each_dialects_clients_read_the_gateways_errors() {
         let table = [
-            (Shape::OpenAi, 404, r#"{"error":{"code":404,"message":"no","param":null,"type":"invalid_request_error"}}"#),
-            (Shape::Responses, 429, r#"{"error":{"code":429,"message":"no","param":null,"type":"rate_limit_error"}}"#),
+            (
+                Shape::OpenAi,
+                404,
+                r#"{"error":{"code":404,"message":"no","param":null,"type":"invalid_request_error"}}"#,
+            ),
+            (
+                Shape::Responses,
+                429,
+                r#"{"error":{"code":429,"message":"no","param":null,"type":"rate_limit_error"}}"#,
+            ),
             (Shape::Anthropic, 404, r#"{"error":{"message":"no","type":"not_found_error"},"type":"error"}"#),
             (Shape::Anthropic, 503, r#"{"error":{"message":"no","type":"overloaded_error"},"type":"error"}"#),
             (Shape::Ollama, 502, r#"{"error":"no"}"#),
             (Shape::Tgi, 503, r#"{"error":"no","error_type":"overloaded"}"#),
         ];
         for (shape, status, want) in table {
-            let (body, want): (Value, Value) =
-                (serde_json::from_str(&body(shape, status, "no")).unwrap(), serde_json::from_str(want).unwrap());
+            let (body, want): (Value, Value) = (
+                serde_json::from_str(&body(shape, status, "no")).unwrap(),
+                serde_json::from_str(want).unwrap(),
+            );
             assert_eq!(body, want, "{shape:?} {status}");
         }
     }

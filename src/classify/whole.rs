@@ -58,7 +58,10 @@ mod tests {
         assert_eq!(whole_answer("/v1/chat/completions", quoted), Outcome::Ok);
         assert_eq!(whole_answer("/v1/files", aborted), Outcome::Ok);
         assert_eq!(whole_answer("/v1/responses", br#"{"id":"r","status":"cancelled"}"#), Outcome::Aborted);
-        assert_eq!(whole_answer("/v1/responses", br#"{"output":[{"status":"cancelled"}],"status":"completed"}"#), Outcome::Ok);
+        assert_eq!(
+            whole_answer("/v1/responses", br#"{"output":[{"status":"cancelled"}],"status":"completed"}"#),
+            Outcome::Ok
+        );
     }
 
     #[test]

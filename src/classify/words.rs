@@ -149,8 +149,16 @@ mod tests {
             (r#"{"type":"error","code":"rate_limit_exceeded","message":"full"}"#, Busy, "OpenAI Responses"),
             (r#"{"error":{"code":"too_many_requests","message":"full"}}"#, Busy, "OpenAI Responses"),
             (r#"{"error":"Model is overloaded","error_type":"overloaded"}"#, Busy, "TGI 3"),
-            (r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#, Busy, "Ollama"),
-            (r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#, Busy, "llama.cpp"),
+            (
+                r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
+                Busy,
+                "Ollama",
+            ),
+            (
+                r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
+                Busy,
+                "llama.cpp",
+            ),
             (r#"{"error":{"message":"top_p","http_status_code":422}}"#, Mistake, "TGI 3"),
             (r#"{"error":"Input validation error","error_type":"validation"}"#, Mistake, "TGI 3"),
             (r#"{"error":"Template error: template not found"}"#, Mistake, "TGI 3"),

@@ -9,7 +9,7 @@ use super::model::{
 };
 use super::nodes::nodes;
 use super::problems::Collector;
-use super::raw::Raw;
+use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
@@ -35,20 +35,10 @@ const BALANCE: [(&str, Balance); 3] = [
 ];
 const HTTP_VERSION: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::H1), ("2", HttpVersion::H2)];
 
-/// The words of `retry.on`, as in nginx's `proxy_next_upstream`.
-const RETRY_ON: [(&str, RetryWhen); 9] = [
-    ("error", RetryWhen::Error),
-    ("timeout", RetryWhen::Timeout),
-    ("http_500", RetryWhen::Status(500)),
-    ("http_502", RetryWhen::Status(502)),
-    ("http_503", RetryWhen::Status(503)),
-    ("http_504", RetryWhen::Status(504)),
-    ("http_429", RetryWhen::Status(429)),
-    ("http_403", RetryWhen::Status(403)),
-    ("http_404", RetryWhen::Status(404)),
-];
-/// The number of entries at the start of `RETRY_ON` that are the default.
-const RETRY_ON_DEFAULT: usize = 7;
+/// The status codes in the default of `retry.on`.
+const RETRY_STATUSES: [u16; 6] = [500, 502, 503, 504, 429, 529];
+/// The most entries of `retry.on`: two words, and every status code that tells of an error.
+const RETRY_ON_MAX: usize = 202;
 
 const METHODS: [(&str, &str); 7] = [
     ("GET", "GET"),
@@ -224,10 +214,13 @@ pub(super) fn retry(s: &mut Section) -> Retry {
     s.rule("body_limit", &["body_total"], body_limit <= body_total, || {
         format!("is larger than body_total ({}), which all kept bodies share", show_size(body_total))
     });
-    let default_on = || RETRY_ON[..RETRY_ON_DEFAULT].iter().map(|(_, when)| *when).collect();
+    let default_on = || {
+        let statuses = RETRY_STATUSES.into_iter().map(RetryWhen::Status);
+        [RetryWhen::Error, RetryWhen::Timeout].into_iter().chain(statuses).collect()
+    };
     let methods = s.list("methods", 0..=METHODS.len(), choice(&METHODS)).unwrap_or_else(|| vec!["POST"]);
     Retry {
-        on: retry_on(s.list("on", 0..=RETRY_ON.len(), choice(&RETRY_ON)).unwrap_or_else(default_on)),
+        on: retry_on(s.list("on", 0..=RETRY_ON_MAX, retry_when).unwrap_or_else(default_on)),
         attempts: s.get("attempts", 3, integer(1..=16)),
         wait: s.get("wait", Duration::from_secs(60), duration_or_zero),
         body_limit,
@@ -245,6 +238,22 @@ const PATHS_MAX: usize = 64;
 
 fn path_ending(raw: &Raw) -> Result<String, String> {
     Ok(check_path(raw)?.trim_end_matches('/').to_owned())
+}
+
+/// An entry of `retry.on`, in the words of nginx's `proxy_next_upstream`.
+fn retry_when(raw: &Raw) -> Result<RetryWhen, String> {
+    let word = if raw.value == Value::Bool(false) { "off".to_owned() } else { text(raw)? };
+    let status = || word.strip_prefix("http_")?.parse().ok().filter(|status| (400..600).contains(status));
+    match word.as_str() {
+        "error" => Ok(RetryWhen::Error),
+        "timeout" => Ok(RetryWhen::Timeout),
+        _ => status().map(RetryWhen::Status).ok_or_else(|| {
+            format!(
+                "{} is not error, timeout, or http_ and a status from 400 to 599, such as http_503",
+                shown(raw)
+            )
+        }),
+    }
 }
 
 fn retry_on(listed: Vec<RetryWhen>) -> RetryOn {

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
+const TOKEN: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":null}]}\n\n";
 const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const ABORT: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\": \"abort\"}]}\r\n\r\n";
 const DEAD: &str = "data: {\"error\": {\"message\": \"EngineCore\", \"code\": 500}}\n\n";
@@ -14,14 +15,11 @@ const QUOTED: &str =
 const DONE: &str = "data: [DONE]\n\n";
 const COMMENT: &str = ": ping\nevent: message\nid: 7\n\n";
 const BARE: &str = "error: {\"code\":400,\"message\":\"bad\"}\n\n";
-const CREATED: &str =
-    "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"error\":null}}\n\n";
+const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"error\":null}}\n\n";
 const DELTA: &str =
     "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n";
-const COMPLETED: &str =
-    "event: response.completed\ndata: {\"response\":{\"id\":\"r\",\"error\":null},\"type\":\"response.completed\"}\n\n";
-const MESSAGE: &str =
-    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"stop_reason\":null}}\n\n";
+const COMPLETED: &str = "event: response.completed\ndata: {\"response\":{\"id\":\"r\",\"error\":null},\"type\":\"response.completed\"}\n\n";
+const MESSAGE: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"stop_reason\":null}}\n\n";
 const END_TURN: &str =
     "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
 const NO_REASON: &str =
@@ -77,13 +75,25 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ("responses", &[CREATED, DELTA, "event: response.incomplete\ndata: {}\n\n"], None),
         ("responses", &[CREATED, "data: {\"type\":\"response.completed\"}\n\n"], None),
         ("responses", &["data: {\"type\":\"error\",\"code\":\"server_error\"}\n\n"], Some(EngineError)),
-        ("responses", &["data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\"}\n\n"], Some(Outcome::Busy)),
+        (
+            "responses",
+            &["data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\"}\n\n"],
+            Some(Outcome::Busy),
+        ),
         ("messages", &[MESSAGE, END_TURN, MESSAGE_STOP], None),
         ("messages", &[MESSAGE, PING], Some(Truncated)),
         ("messages", &[MESSAGE, NO_REASON, MESSAGE_STOP], Some(Aborted)),
         ("messages", &[MESSAGE, MESSAGE_STOP], None),
-        ("messages", &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"}}\n\n"], Some(EngineError)),
-        ("messages", &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"not_found_error\"}}\n\n"], None),
+        (
+            "messages",
+            &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"}}\n\n"],
+            Some(EngineError),
+        ),
+        (
+            "messages",
+            &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"not_found_error\"}}\n\n"],
+            None,
+        ),
         ("ollama", &[LINE, LAST_LINE], None),
         ("ollama", &[LINE, LAST_LINE.trim_ascii_end()], None),
         ("ollama", &[LINE], Some(Truncated)),
@@ -104,7 +114,9 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
 /// Before its message is complete a stream lacks nothing yet.
 #[test]
 fn an_open_stream_is_in_trouble_only_by_what_it_says() {
-    for (events, want) in [(&[TOKEN][..], None), (&[TOKEN, DEAD], Some(Outcome::EngineError)), (&[TOKEN, DONE], None)] {
+    for (events, want) in
+        [(&[TOKEN][..], None), (&[TOKEN, DEAD], Some(Outcome::EngineError)), (&[TOKEN, DONE], None)]
+    {
         let seen = watch("chat", &[events.concat().as_bytes()]);
         assert_eq!(seen.trouble(dialect("chat"), false), want, "{events:?}");
     }
@@ -147,7 +159,9 @@ fn a_line_beyond_the_bound_passes_unseen_and_the_next_one_is_seen() {
 fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
     // a whole tool call in the event that ends the stream
     let pad = "x".repeat(2 * LINE_MAX);
-    let last = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n");
+    let last = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n"
+    );
     assert_eq!(ended("chat", &[TOKEN, &last]), None);
     assert_eq!(watch("chat", &[last.as_bytes()]).first, Some(First::Good));
     assert_eq!(watch("chat", &[format!(": {pad}\n\n").as_bytes()]), Seen::default(), "a comment");

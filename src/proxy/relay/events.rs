@@ -54,7 +54,9 @@ impl Watch {
     /// For a response that is a stream of events; nothing else is looked into.
     pub(crate) fn of(head: &ResponseHead, path: &str) -> Option<Self> {
         let kind = head.fields.get("content-type")?;
-        let is = |other: &str| kind.get(..other.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(other.as_bytes()));
+        let is = |other: &str| {
+            kind.get(..other.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(other.as_bytes()))
+        };
         let is_readable = !head.fields.contains("content-encoding") && head.status == 200;
         let dialect = Dialect::of(path).unwrap_or(&OTHER);
         let dialect = match dialect.frames {
@@ -259,7 +261,8 @@ impl Watch {
             Frames::Lines => "",
             Frames::Events => separator,
         };
-        let event = format!("{separator}{}", own_errors::closing_event(dialect.shape, dialect.frames, message));
+        let event =
+            format!("{separator}{}", own_errors::closing_event(dialect.shape, dialect.frames, message));
         let fits = self.room.is_none_or(|room| (event.len() as u64) < room);
         if fits { event.into() } else { Bytes::new() }
     }

@@ -34,8 +34,6 @@ pub(crate) struct Request {
     pub is_head: bool,
     /// Of the gateway's own errors.
     pub form: Form,
-    /// Of the gateway's own errors.
-    pub(super) form: Form,
     /// How much the answer's head depends on the client.
     pub spoken: http1::ReplyTo,
     /// From the request's first line to the first byte of the response's body.
