@@ -120,7 +120,9 @@ mod tests {
         ];
         for (events, finished, unfinished) in table {
             let mut choices = Choices::default();
-            events.iter().for_each(|event| drop(choices.note(event.as_bytes())));
+            for event in events {
+                choices.note(event.as_bytes());
+            }
             assert_eq!(
                 (choices.are_finished(), choices.are_unfinished()),
                 (finished, unfinished),

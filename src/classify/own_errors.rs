@@ -1,47 +1,71 @@
 //! Errors of the gateway's own, in the form that the clients of a dialect turn into their exceptions.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::dialect::{Frames, Shape};
 
+/// In the order in which the APIs' own servers write their members.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Error<'a> {
+    OpenAi { error: OpenAi<'a> },
+    Responses { r#type: &'static str, code: &'static str, message: &'a str, param: () },
+    Anthropic { r#type: &'static str, error: Anthropic<'a> },
+    Ollama { error: &'a str },
+    Tgi { error: &'a str, error_type: &'static str },
+}
+
+#[derive(Serialize)]
+struct OpenAi<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: (),
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct Anthropic<'a> {
+    r#type: &'static str,
+    message: &'a str,
+}
+
+impl<'a> Error<'a> {
+    fn of(shape: Shape, status: u16, message: &'a str) -> Self {
+        match shape {
+            Shape::OpenAi | Shape::Responses => {
+                Self::OpenAi { error: OpenAi { message, r#type: openai(status), param: (), code: status } }
+            }
+            Shape::Anthropic => {
+                Self::Anthropic { r#type: "error", error: Anthropic { r#type: anthropic(status), message } }
+            }
+            Shape::Ollama => Self::Ollama { error: message },
+            Shape::Tgi => Self::Tgi { error: message, error_type: tgi(status) },
+        }
+    }
+
+    fn written(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// The body of an answer with this status.
 pub fn body(shape: Shape, status: u16, message: &str) -> String {
-    let error = match shape {
-        Shape::OpenAi | Shape::Responses => {
-            json!({ "error": { "message": message, "type": openai(status), "param": null, "code": status } })
-        }
-        Shape::Anthropic => {
-            json!({ "type": "error", "error": { "type": anthropic(status), "message": message } })
-        }
-        Shape::Ollama => json!({ "error": message }),
-        Shape::Tgi => json!({ "error": message, "error_type": tgi(status) }),
-    };
-    error.to_string()
+    Error::of(shape, status, message).written()
 }
 
 /// The event that ends a stream which broke off; the status is that of a node that failed.
 pub fn closing_event(shape: Shape, frames: Frames, message: &str) -> String {
     const STATUS: u16 = 502;
-    let (kind, error): (Option<&str>, Value) = match shape {
-        Shape::OpenAi => (
-            None,
-            json!({ "error": { "message": message, "type": openai(STATUS), "param": null, "code": STATUS } }),
-        ),
-        Shape::Responses => (
-            Some("error"),
-            json!({ "type": "error", "code": "upstream_error", "message": message, "param": null }),
-        ),
-        Shape::Anthropic => (
-            Some("error"),
-            json!({ "type": "error", "error": { "type": anthropic(STATUS), "message": message } }),
-        ),
-        Shape::Ollama => (None, json!({ "error": message })),
-        Shape::Tgi => (None, json!({ "error": message, "error_type": tgi(STATUS) })),
+    let error = match shape {
+        // flat in a stream
+        Shape::Responses => Error::Responses { r#type: "error", code: "upstream_error", message, param: () },
+        _ => Error::of(shape, STATUS, message),
     };
-    match (frames, kind) {
+    let error = error.written();
+    match (frames, shape) {
         (Frames::Lines, _) => format!("{error}\n"),
-        (Frames::Events, None) => format!("data: {error}\n\n"),
-        (Frames::Events, Some(kind)) => format!("event: {kind}\ndata: {error}\n\n"),
+        (Frames::Events, Shape::Responses | Shape::Anthropic) => format!("event: error\ndata: {error}\n\n"),
+        (Frames::Events, _) => format!("data: {error}\n\n"),
     }
 }
 
@@ -80,6 +104,7 @@ fn tgi(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn each_dialects_clients_read_the_gateways_errors() {
@@ -112,8 +137,8 @@ mod tests {
     fn a_stream_ends_with_an_event_of_its_own_form() {
         let event = |shape, frames| closing_event(shape, frames, "no");
         assert!(event(Shape::OpenAi, Frames::Events).starts_with("data: {\"error\":{"));
-        assert!(event(Shape::Responses, Frames::Events).starts_with("event: error\ndata: {\"code\""));
-        assert!(event(Shape::Anthropic, Frames::Events).starts_with("event: error\ndata: {\"error\""));
+        assert!(event(Shape::Responses, Frames::Events).starts_with("event: error\ndata: {\"type\""));
+        assert!(event(Shape::Anthropic, Frames::Events).starts_with("event: error\ndata: {\"type\""));
         assert_eq!(event(Shape::Ollama, Frames::Lines), "{\"error\":\"no\"}\n");
     }
 }

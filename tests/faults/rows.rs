@@ -116,7 +116,6 @@ fn in_the_middle(rows: &mut Vec<Row>) {
     let table = [
         ("error event, then `[DONE]`", "error_event:3", "", Some(Outcome::Http5xx), Outcome::EngineError),
         ("end without `finish_reason` and `[DONE]`", "no_done:3", "", None, Outcome::Truncated),
-        ("end without `[DONE]`", "no_done", "", None, Outcome::Truncated),
         ("reset after some tokens", "die:3", "", Some(Outcome::Reset), Outcome::Truncated),
         ("closed without the last chunk", "truncate:3", "", Some(Outcome::Truncated), Outcome::Truncated),
         ("`finish_reason: \"abort\"`", "abort:3", "", Some(Outcome::Aborted), Outcome::Aborted),
@@ -140,14 +139,14 @@ fn in_the_middle(rows: &mut Vec<Row>) {
         push(Mode::Stream, conf.to_owned(), true, shown(saw, stream));
         let comma = if conf.is_empty() { "" } else { ", " };
         // where nothing but `[DONE]` is missing, no other node is needed
-        let resumed = End { elsewhere: text != "no_done", ..hidden(stream) };
+        let resumed = hidden(stream);
         push(Mode::Resumed, format!("{RESUME}{comma}{conf}"), false, resumed);
     }
 }
 
 /// What the client sees of a stream that breaks off.
 fn broken(fault: &str) -> String {
-    let tokens = if fault == "no_done" { TOKENS } else { AFTER };
+    let tokens = AFTER;
     let reason = if fault == "abort:3" { ", `finish_reason: \"abort\"`" } else { "" };
     format!("{tokens} of {TOKENS} tokens{reason}, error event, no `[DONE]`, cut off")
 }

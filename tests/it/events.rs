@@ -107,13 +107,25 @@ fn a_later_error_is_counted_and_seen() {
         for (text, outcome) in [
             ("error_event:3", Outcome::EngineError),
             ("no_done:3", Outcome::Truncated),
-            ("no_done", Outcome::Truncated),
             ("abort:3", Outcome::Aborted),
             ("die:3", Outcome::Truncated),
             ("truncate:3", Outcome::Truncated),
         ] {
             ends_visibly(text, outcome).await;
         }
+    });
+}
+
+/// Some engines never say `[DONE]`; their clients read a finish reason.
+#[test]
+fn a_finish_reason_is_an_end_too() {
+    run(async {
+        let only = nodes(1);
+        let gateway = Gateway::start(&only, "").await;
+        only[0].set_fault(fault("no_done"));
+        let (seen, _) = stream(&gateway).await;
+        assert!(seen.ends_with("\r\n0\r\n\r\n") && !seen.contains("\"error\""), "{seen}");
+        assert_eq!((gateway.attempts("a", Outcome::Ok), gateway.node("a").recent_failures), (1, 0));
     });
 }
 

@@ -288,10 +288,12 @@ fn a_done_in_two_halves_is_kept_back_too() {
         let mut client =
             Raw::send(&gateway, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
         let (mut node, _) = script.request().await;
-        node.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n").await;
-        node.write("data: {\"choices\":[{\"delta\":{},\"finish_reason\":null}]}\n\ndata: [DO").await;
+        node.write(STREAM).await;
+        let token = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":null}]}\n\ndata: [DO";
+        node.write(format!("{:x}\r\n{token}\r\n", token.len())).await;
         client.read_to("data: [DO").await;
-        node.write("NE]\n\n").await;
+        // and then it dies, without the last chunk
+        node.write("5\r\nNE]\n\n\r\n").await;
         drop(node);
         let (seen, _) = client.rest_as_text().await;
         assert!(!seen.contains("NE]") && seen.contains("\n\ndata: {\"error\""), "{seen}");

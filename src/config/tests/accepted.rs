@@ -35,7 +35,7 @@ fn the_smallest_config_has_the_defaults() {
     assert_eq!(pool.retry, Retry::default());
     assert!(pool.retry.on.error && pool.retry.on.timeout);
     let tried_again: Vec<u16> = (400..600).filter(|code| pool.retry.on.status(*code)).collect();
-    assert_eq!(tried_again, [429, 500, 502, 503, 504]);
+    assert_eq!(tried_again, [429, 500, 502, 503, 504, 529]);
     assert_eq!(pool.timeouts, Timeouts::default());
     let names: Vec<_> = pool.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["n1:80", "n2:80"]);
