@@ -1,8 +1,8 @@
-//! Which requests are safe to repeat.
+//! Deciding by method and path whether a request is safe to retry.
 //!
-//! RFC 9110 section 9.2.2 forbids a proxy to repeat a POST by itself, for it may have changed something. A
-//! generation request changes nothing: it is computed, answered and forgotten, so that giving it to a second node
-//! costs time and nothing else.
+//! RFC 9110 section 9.2.2 forbids a proxy to retry a POST by itself, because the first try may have changed
+//! something. A generation request changes nothing: it is computed, answered and forgotten, so a second try costs
+//! only time.
 
 use std::collections::BTreeSet;
 
@@ -36,11 +36,11 @@ const GENERATION: [&str; 26] = [
     "/detokenize",
 ];
 
-/// The methods that HTTP itself calls idempotent.
+/// Methods that HTTP defines as idempotent.
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
 
-/// Whether a node may see a request twice: by HTTP's own rule, or because a generation changes nothing and `allowed`
-/// (`retry.methods`) has the method. `path` is without its query.
+/// True if a request may be sent twice: its method is idempotent, or it is a generation request whose method is in
+/// `allowed` (`retry.methods`). `path` excludes the query.
 pub fn is_repeatable(method: &str, path: &str, allowed: &BTreeSet<String>) -> bool {
     IDEMPOTENT.contains(&method) || allowed.contains(method) && GENERATION.contains(&path)
 }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_may_be_repeated_on_generation_paths_only_and_if_it_is_allowed() {
+    fn an_allowed_post_may_be_repeated_on_generation_paths_only() {
         assert!(repeatable("POST", "/v1/chat/completions", &["POST"]));
         assert!(repeatable("POST", "/v1/completions", &["POST", "PATCH"]));
         assert!(!repeatable("POST", "/v1/completions", &[]));

@@ -1,9 +1,9 @@
-//! What a stream of server-sent events says about its own end, while it passes by.
+//! Detecting failures inside a stream of server-sent events as it passes.
 //!
-//! A status code is sent before the first token, so that what goes wrong later is only in the stream: vLLM's dead engine
-//! says `data: {"error": ...}` and then, all the same, `data: [DONE]`; one that was told to stop says
-//! `"finish_reason":"abort"`; one that was killed says nothing more. The watcher looks and changes nothing. It works on
-//! any split of the bytes, holds one line at most, and parses only what looks like trouble.
+//! The status code precedes the first token, so later failures show only in the stream. When its engine dies, vLLM
+//! sends `data: {"error": ...}` and then `data: [DONE]` as if nothing had happened; when told to stop, it sends
+//! `"finish_reason":"abort"`; when killed, it sends nothing more. The watcher changes nothing. It accepts any split of
+//! the bytes, buffers at most one line, and parses only lines that look like trouble.
 
 use std::sync::LazyLock;
 
@@ -11,46 +11,46 @@ use memchr::memmem::{Finder, FinderRev};
 
 use crate::outcome::Outcome;
 
-/// Longest line that is looked into, in bytes; of a longer one it is only known that it came.
+/// Longest line that is examined, in bytes; a longer one is only counted.
 const LINE_MAX: usize = 64 * 1024;
 
-/// Made once: that costs more than to look through an event.
+/// Built once: building a finder costs more than searching an event.
 static TOKENS: LazyLock<[FinderRev<'static>; 2]> =
     LazyLock::new(|| ["\"completion_tokens\"", "\"output_tokens\""].map(FinderRev::new));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
 static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
-/// What the first event of a stream was.
+/// The first event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
-    /// A token, or whatever else is no error.
+    /// A token, or anything else that is not an error.
     Good,
     /// An error, with its code if it has one.
     Error(Option<u16>),
 }
 
-/// What has been seen so far.
+/// The state of a stream so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The first event, once it is complete.
     pub first: Option<First>,
     /// Events with data, `[DONE]` not counted.
     pub events: u64,
-    /// An error event came, with its code if it had one.
+    /// The first error event, with its code if it had one.
     pub error: Option<Option<u16>>,
     /// The engine was told to stop (`finish_reason: "abort"`).
     pub aborted: bool,
-    /// A choice has come to its end (`finish_reason` with a value).
+    /// A choice has ended (`finish_reason` with a value).
     pub finished: bool,
-    /// A choice said that it has not come to its end yet (`finish_reason: null`).
+    /// A choice was reported as not yet ended (`finish_reason: null`).
     pub unfinished: bool,
-    /// An event was too long to be looked into: it may have been the last of its choice.
+    /// An event was too long to examine; it may have been the last of its choice.
     pub unread: bool,
     /// `[DONE]` came.
     pub done: bool,
 }
 
-/// What an error event at the beginning of a stream amounts to: SGLang says "full" this way.
+/// The outcome of a stream that begins with an error event; SGLang reports "full" this way.
 pub fn error_event(code: Option<u16>) -> Outcome {
     match code {
         Some(429 | 503) => Outcome::Busy,
@@ -59,31 +59,31 @@ pub fn error_event(code: Option<u16>) -> Outcome {
     }
 }
 
-/// What is wrong with a stream, as far as it has come. `ended`: nothing comes any more; `wants_done`: one that ends
-/// well says `[DONE]`.
+/// The failure that a stream shows so far, if any. `ended`: no more bytes follow; `wants_done`: a stream of this path
+/// ends with `[DONE]`.
 pub fn trouble(seen: &Seen, ended: bool, wants_done: bool) -> Option<Outcome> {
     match seen.error {
         Some(code) if error_event(code) != Outcome::Ok => Some(Outcome::EngineError),
         Some(_) => None,
         None if seen.aborted => Some(Outcome::Aborted),
-        // llama-cpp-python says so when another request takes the model away from this one
+        // llama-cpp-python ends a stream like this when another request takes over the model
         None if seen.done && seen.unfinished && !seen.finished && !seen.unread => Some(Outcome::Truncated),
         None if ended && wants_done && !seen.done => Some(Outcome::Truncated),
         None => None,
     }
 }
 
-/// Whether a stream from this path (without its query) ends with `[DONE]`: OpenAI's older two do.
+/// True if a stream from this path (without its query) ends with `[DONE]`, as in OpenAI's two older APIs.
 pub fn wants_done(path: &str) -> bool {
     matches!(path, "/v1/chat/completions" | "/v1/completions" | "/chat/completions")
 }
 
-/// Watches one stream.
+/// Watches one stream for failures.
 #[derive(Debug, Default)]
 pub struct Watcher {
-    /// The beginning of the line under way, if a chunk ended within it.
+    /// The incomplete line at the end of the last chunk.
     line: Vec<u8>,
-    /// The line under way is too long to be looked into.
+    /// The incomplete line is too long to examine.
     overlong: bool,
     seen: Seen,
 }
@@ -93,7 +93,7 @@ impl Watcher {
         &self.seen
     }
 
-    /// Looks at the next bytes of the stream, however they were split.
+    /// Examines the next bytes of the stream, however they are split.
     pub fn look(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
@@ -125,7 +125,7 @@ impl Watcher {
         self.note_overlong(&line);
     }
 
-    /// An event all the same: a stream of nothing else is not silent.
+    /// Counts an overlong line as an event: a stream of such lines is not silent.
     fn note_overlong(&mut self, line: &[u8]) {
         if line.starts_with(DATA) {
             self.seen.events += 1;
@@ -134,12 +134,12 @@ impl Watcher {
         }
     }
 
-    /// One whole line, without its end.
+    /// Examines a complete line, without its line end.
     fn judge(&mut self, line: &[u8]) {
         if line.len() > LINE_MAX {
             return self.note_overlong(line);
         }
-        // llama.cpp has said `error: {...}` where others say `data: {"error": ...}`
+        // older llama.cpp sends `error: {...}` where others send `data: {"error": ...}`
         let (data, bare) = match (field(line, b"data"), field(line, b"error")) {
             (Some(data), _) => (data, false),
             (None, Some(error)) => (error, true),
@@ -178,11 +178,11 @@ const ABORT: &[u8] = b"abort\"";
 enum Finish<'a> {
     /// `null`
     Not,
-    /// A text; what follows its first quote.
+    /// A string; the bytes after its opening quote.
     With(&'a [u8]),
 }
 
-/// The finish reason, if there is one. Within a text the quotes of its name would be escaped.
+/// The finish reason, if there is one. Generated text cannot imitate it: there the quotes are escaped.
 fn finish_reason(data: &[u8]) -> Option<Finish<'_>> {
     let value = data[FINISH_REASON.find(data)? + FINISH_REASON.needle().len()..].trim_ascii_start();
     let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
@@ -192,22 +192,22 @@ fn finish_reason(data: &[u8]) -> Option<Finish<'_>> {
     }
 }
 
-/// What a whole answer amounts to, that was held until its end: the engine may have been told to stop in the middle.
+/// The outcome of a complete answer that is not a stream: the engine may have been told to stop in the middle.
 pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
     let aborted = || matches!(finish_reason(body), Some(Finish::With(reason)) if reason.starts_with(ABORT));
     if wants_done(path) && aborted() { Outcome::Aborted } else { Outcome::Ok }
 }
 
-/// How many tokens a whole answer says that it has, under OpenAI's older name or its newer one. The last is that of the
-/// answer as a whole; within a text the quotes would be escaped.
+/// The token count in a complete answer, under OpenAI's older name or its newer one. The last occurrence counts the
+/// whole answer; generated text cannot imitate it, since there the quotes are escaped.
 pub fn completion_tokens(body: &[u8]) -> Option<u64> {
-    let told = |name: &FinderRev<'_>| {
+    let count = |name: &FinderRev<'_>| {
         let value = body[name.rfind(body)? + name.needle().len()..].trim_ascii_start();
         let value = value.strip_prefix(b":")?.trim_ascii_start();
         let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
         std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
     };
-    told(&TOKENS[0]).or_else(|| told(&TOKENS[1]))
+    count(&TOKENS[0]).or_else(|| count(&TOKENS[1]))
 }
 
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
@@ -218,7 +218,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// The code of an error event, if the event is one: `{"error": {...}}` at the top level, or the bare error object.
 fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
-    // a cheap look first: tokens are many and errors few
+    // a cheap search first: tokens are many, errors few
     if !bare && ERROR.find(data).is_none() {
         return None;
     }
@@ -235,7 +235,7 @@ fn error_of(data: &[u8], bare: bool) -> Option<Option<u16>> {
         return None;
     }
     let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-    // OpenAI has words for codes; engines that have no number use them, or the names of Python's exceptions
+    // engines without a numeric code send OpenAI's error type, or the name of a Python exception
     let is_clients = || {
         let words = ["type", "code"].into_iter().filter_map(|key| error.get(key)?.as_str());
         words.into_iter().any(|word| word.starts_with("invalid_request") || word.starts_with("BadRequest"))
@@ -266,7 +266,7 @@ mod tests {
     const BARE: &str = "error: {\"code\":400,\"message\":\"bad\"}\n\n";
 
     #[test]
-    fn what_streams_say_of_their_end() {
+    fn the_state_of_a_stream_is_read_from_its_events() {
         let good = Seen { first: Some(First::Good), unfinished: true, ..Seen::default() };
         let table: [(&[&str], Seen); 9] = [
             (&[COMMENT], Seen::default()),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_number_is_the_clients_if_its_type_says_so() {
+    fn an_error_without_a_code_is_the_clients_fault_if_its_type_says_so() {
         let error = |text: &str| watch(&[format!("data: {{\"error\":{text}}}\n\n").as_bytes()]).error;
         assert_eq!(error(r#"{"type":"invalid_request_error","code":null}"#), Some(Some(400)));
         assert_eq!(error(r#"{"type":"BadRequestError"}"#), Some(Some(400)));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_answer_may_have_been_cut_off_too() {
+    fn a_complete_answer_may_have_been_aborted() {
         let aborted = br#"{"choices":[{"message":{"content":"a"},"finish_reason": "abort"}]}"#;
         let quoted =
             br#"{"choices":[{"message":{"content":"\"finish_reason\":\"abort\""},"finish_reason":"stop"}]}"#;
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_answer_tells_its_tokens() {
+    fn the_token_count_of_a_complete_answer_is_found() {
         let table: [(&str, Option<u64>); 6] = [
             (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
             (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_beyond_the_bound_passes_unseen_and_the_next_one_is_seen() {
+    fn an_overlong_line_is_skipped_and_the_next_one_is_examined() {
         let long = format!("data: {{\"error\":{{\"pad\":\"{}\"}}}}\n\n", "x".repeat(2 * LINE_MAX));
         for size in [1, 1000, long.len()] {
             let mut watcher = Watcher::default();
@@ -347,8 +347,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
-        // a whole tool call in the event that ends the stream
+    fn an_overlong_event_is_counted_and_may_have_been_the_last() {
+        // as when the event that ends the stream holds a complete tool call
         let pad = "x".repeat(2 * LINE_MAX);
         let last = format!(
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{pad}\"}},\"finish_reason\":\"stop\"}}]}}\n\n"
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_stream() {
+    fn the_trouble_of_a_stream() {
         let table: [(&[&str], bool, Option<Outcome>); 10] = [
             (&[TOKEN, DONE], false, Some(Outcome::Truncated)),
             (&[QUOTED, DONE], true, None),
@@ -381,7 +381,7 @@ mod tests {
             let seen = watch(&[events.concat().as_bytes()]);
             assert_eq!(trouble(&seen, ended, true), want, "{events:?}");
         }
-        assert_eq!(trouble(&watch(&[TOKEN.as_bytes()]), true, false), None, "a path that knows no [DONE]");
+        assert_eq!(trouble(&watch(&[TOKEN.as_bytes()]), true, false), None, "a path without [DONE]");
         let codes = [Some(503), Some(429), Some(500), None, Some(400)];
         let outcomes = codes.map(error_event);
         use Outcome::{Busy, EngineError, Ok};

@@ -1,6 +1,6 @@
-//! OpenAI's two generation APIs.
+//! OpenAI's two generation APIs, told apart by their paths.
 
-/// Which of OpenAI's two generation APIs.
+/// One of OpenAI's two generation APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Chat,
@@ -8,7 +8,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of a path without its query.
+    /// The API behind a path (without its query).
     pub fn of(path: &str) -> Option<Self> {
         match path {
             "/v1/chat/completions" | "/chat/completions" => Some(Self::Chat),
