@@ -1,7 +1,7 @@
-//! What a node said, in one word: status codes to [`Outcome`].
+//! Classifying responses: maps status codes to an [`Outcome`].
 //!
-//! Load is not failure: 503 and 429 mean "full" or "loading" and never eject. 501, 505 and the other 4xx are
-//! answers about the request. What is left of the 5xx says that the node is broken.
+//! Load is not failure: 503 and 429 mean "full" or "loading" and never eject. 501, 505 and the other 4xx concern the
+//! request, not the node. The remaining 5xx mean that the node is broken.
 
 mod choices;
 pub mod dialect;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::outcome::Outcome;
 
-/// What a response head with this status code amounts to. `listed` says that `retry.on` names the code.
+/// The outcome of a response with this status code. `listed`: the code is in `retry.on`.
 pub fn status(code: u16, listed: bool) -> Outcome {
     match code {
         429 | 503 | 529 => Outcome::Busy,
@@ -28,8 +28,7 @@ pub fn status(code: u16, listed: bool) -> Outcome {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3); the form with a date is not used by inference engines and
-/// counts as absent.
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3). Inference engines do not use the date form, so it is ignored.
 pub fn retry_after(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
@@ -54,7 +53,7 @@ mod tests {
     #[test]
     fn a_listed_code_counts_only_among_the_5xx() {
         assert_eq!(status(507, true), Outcome::Http5xx);
-        assert_eq!(status(404, true), Outcome::Ok, "a 4xx is tried again if listed, and charged to nobody");
+        assert_eq!(status(404, true), Outcome::Ok, "a listed 4xx is retried, but no node is charged");
         assert_eq!(status(503, true), Outcome::Busy);
     }
 

@@ -1,14 +1,14 @@
-//! `evenkeel check`: reports what `run` would report about a config, without running anything.
+//! `evenkeel check`: reports the problems of a config, as `run` would, without running anything.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{Config, Problems};
 
-/// The fault is in the input: sysexits' `EX_USAGE`.
+/// Exit code for faulty input: `EX_USAGE` of sysexits.
 pub const EXIT_BAD_CONFIG: u8 = 64;
 
-/// The option that all commands with a config share.
+/// The option shared by all commands that read a config.
 #[derive(Debug, clap::Args)]
 pub struct ConfigArg {
     /// Read the config from this file
@@ -20,7 +20,7 @@ const AFTER_HELP: &str = "\
 Example:
   evenkeel check -c evenkeel.yaml && kill -HUP \"$(pidof evenkeel)\"
 
-Exit codes: 0 the file is good, 2 unknown argument, 64 it is not (the problems are on standard error)";
+Exit codes: 0 valid file, 2 unknown argument, 64 invalid file (the problems are on standard error)";
 
 /// Check a config file and report every problem
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub struct CheckArgs {
     config: ConfigArg,
 }
 
-/// Exits with 0 if the file is good, else with 64 and all problems on standard error.
+/// Exits with 0 if the file is valid, otherwise with 64 and all problems on standard error.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let path = &args.config.config;
     match Config::load(path) {
@@ -42,7 +42,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-/// Reports a config that cannot be used, in the same way for every command that reads one.
+/// Reports an invalid config, in the same way for every command that reads one.
 pub fn refused(problems: &Problems) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::from(EXIT_BAD_CONFIG)
@@ -64,7 +64,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn says_what_a_good_file_has() {
+    fn a_valid_file_is_summarised() {
         let text = "server: { listen: 127.0.0.1:1 }\npools: { a: { nodes: [b:1, b:2] } }";
         let config = Config::parse(text, "a.yaml").expect("a valid config");
         assert_eq!(summary(&config), "1 pool, 2 nodes");

@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: parses the arguments and runs a command, each of which has its own file.
 
 pub mod check;
 pub mod demo;
@@ -16,9 +16,9 @@ Examples:
   evenkeel demo                       See it work: a node crashes, and no client notices
   evenkeel check -c evenkeel.yaml     Report every problem of a config
   evenkeel run -c evenkeel.yaml       Run the gateway
-  kill -HUP PID                       Make it read the config again
+  kill -HUP PID                       Make it reload the config
 
-Exit codes: 0 success, 1 failure, 2 unknown argument, 64 the config or an address cannot be used.
+Exit codes: 0 success, 1 failure, 2 unknown argument, 64 unusable config or address.
 `evenkeel run --help` lists the signals. conf/evenkeel.yaml explains every key of the config.";
 
 /// A load-balancing gateway for LLM inference servers
@@ -37,7 +37,7 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command given on the command line.
 pub fn main(registered: signals::Registered) -> ExitCode {
     match Args::parse().command {
         Command::Run(args) => run::run(&args, registered),

@@ -1,4 +1,4 @@
-//! `evenkeel node`: one simulated inference node, for trying a configuration without an accelerator.
+//! `evenkeel node`: runs a simulated inference node, for trying a configuration without an accelerator.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Engine;
 use crate::sim::{Fault, Loading, Node, Options, StepTimes};
 
-/// The arguments are wrong, or the address cannot be had (`EX_USAGE`).
+/// Exit code for wrong arguments or an unavailable address (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
 const AFTER_HELP: &str = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
   evenkeel node --listen 127.0.0.1:9002 --name b --speed 0.33 --fault status:500,times=3
 
 SIGTERM and SIGINT end it.
-Exit codes: 0 ended by a signal, 1 cannot start, 2 unknown argument, 64 cannot listen on this address";
+Exit codes: 0 ended by a signal, 1 cannot start, 2 unknown argument, 64 cannot listen on the address";
 
 /// Run a simulated inference node: an OpenAI-compatible server that needs no accelerator
 #[derive(clap::Args, Clone, Debug)]
@@ -45,10 +45,10 @@ pub struct NodeArgs {
     /// Run at this speed: 1 is normal, 0.33 is three times slower
     #[arg(long, default_value = "1", value_parser = speed)]
     speed: f64,
-    /// Run this many sequences at once; the rest wait in line
+    /// Run this many sequences at once; the rest wait
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_seqs: usize,
-    /// Let this many sequences wait in line; more get 503 [default: no limit]
+    /// Let this many sequences wait; more get 503 [default: no limit]
     #[arg(long, value_name = "N")]
     max_queued: Option<usize>,
     /// Close connections that have been idle for this long; "off" keeps them open
@@ -57,7 +57,7 @@ pub struct NodeArgs {
     /// Crash once, this long after the start
     #[arg(long, value_name = "TIME", value_parser = duration)]
     crash_after: Option<Duration>,
-    /// Crash again and again, each time this long after the node has come up
+    /// Crash repeatedly, each time this long after the node has come up
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "crash_after")]
     crash_every: Option<Duration>,
     /// Stay down this long after a crash
@@ -69,7 +69,7 @@ pub struct NodeArgs {
     /// Inject a fault from the start, such as "status:500,times=3", "die:10,every=5" or JSON; may be repeated
     #[arg(long, value_name = "FAULT", value_parser = str::parse::<Fault>)]
     fault: Vec<Fault>,
-    /// Put the time of sending into each token's event, so that a client on this machine can measure the delay
+    /// Put the send time into each token's event, so that a client on this machine can measure the delay
     #[arg(long)]
     stamp: bool,
     /// Obey the x-sim-fault request header
@@ -126,7 +126,7 @@ async fn serve(args: NodeArgs) -> Result<(), (ExitCode, String)> {
         () = crash_at_times(&node, &args) => {}
         () = signals.next() => {}
     }
-    // A second signal does not wait for clients that do not read.
+    // A second signal exits without waiting for clients that do not read.
     tokio::select! {
         () = node.terminate() => {}
         () = signals.next() => {}
@@ -194,7 +194,10 @@ impl Signals {
 fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("another program has port {}; stop it, or choose another port with --listen", addr.port())
+            format!(
+                "port {} is in use; stop the other program, or choose another port with --listen",
+                addr.port()
+            )
         }
         io::ErrorKind::AddrNotAvailable => {
             format!("{} is not an address of this machine; use one that is, or 0.0.0.0 for all", addr.ip())

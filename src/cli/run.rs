@@ -1,4 +1,4 @@
-//! `evenkeel run`: the gateway.
+//! `evenkeel run`: loads the config and runs the gateway until a signal ends it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,16 +9,16 @@ use crate::server::{Options, Server, signals, stop_handle};
 
 const AFTER_HELP: &str = "\
 Signals:
-  SIGHUP           Read the config again and reopen the access log; a bad config changes nothing
-  SIGTERM, SIGINT  Stop accepting and finish requests in flight within drain_timeout; a second one ends at once
+  SIGHUP           Reload the config and reopen the access log; a bad config changes nothing
+  SIGTERM, SIGINT  Stop accepting and finish requests in flight within drain_timeout; a second signal exits at once
   SIGQUIT          Hand the listening sockets over to a process started with --upgrade, then finish open requests
 
 Examples:
   evenkeel run -c evenkeel.yaml
   evenkeel run -c evenkeel.yaml --upgrade & kill -QUIT \"$OLD_PID\"
 
-The gateway's own log goes to standard error; RUST_LOG=evenkeel=debug makes it say more.
-Exit codes: 0 stopped with all requests finished, 1 requests were cut, 2 unknown argument, 64 the config cannot be used";
+The gateway's own log goes to standard error; RUST_LOG=evenkeel=debug makes it more detailed.
+Exit codes: 0 stopped with all requests finished, 1 requests were cut, 2 unknown argument, 64 unusable config";
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub struct RunArgs {
     upgrade_sock: Option<PathBuf>,
 }
 
-/// Runs until a signal ends it; 64 if the config cannot be used.
+/// Runs until a signal ends it; exits with 64 if the config is unusable.
 pub fn run(args: &RunArgs, registered: signals::Registered) -> ExitCode {
     let path = &args.config.config;
     let config = match Config::load(path) {

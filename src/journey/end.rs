@@ -168,7 +168,7 @@ impl<H> Journey<H> {
             ClientHas::Part(Continuity::Possible(_)) if self.deaths.count() >= DEATHS_MAX => {
                 Some(NotResumable::KillsNodes)
             }
-            ClientHas::Part(Continuity::Possible(continued)) => match continued.story.go_on() {
+            ClientHas::Part(Continuity::Possible(continued)) => match continued.story.continuation() {
                 Ok(Continuation::Ask(body)) => {
                     continued.closing_event = closing_event;
                     return self.go_on(body);

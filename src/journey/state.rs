@@ -85,7 +85,7 @@ impl<H> Journey<H> {
     pub fn needs_body(&self) -> bool {
         match &self.client {
             ClientHas::Nothing => true,
-            ClientHas::Part(Continuity::Possible(continued)) => continued.story.lost().is_none(),
+            ClientHas::Part(Continuity::Possible(continued)) => continued.story.not_resumable().is_none(),
             ClientHas::Part(_) => false,
         }
     }

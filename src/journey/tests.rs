@@ -230,7 +230,7 @@ fn resumable(trip: &mut Trip) -> Attempt {
     let story = Transcript::begin(Kind::Completion, Engine::Vllm, &body, &conf);
     trip.journey.begin(Continuity::of(story));
     let event = b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"text\":\"b\"}]}\n\n";
-    trip.journey.story_mut().expect("it can be continued").tell(Bytes::from_static(event));
+    trip.journey.story_mut().expect("it can be continued").deliver(Bytes::from_static(event));
     attempt
 }
 

@@ -1,18 +1,18 @@
-//! A stream cut into its events, and what one event brings.
+//! Splitting a byte stream into server-sent events, and parsing an event as a chunk of an OpenAI answer.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::json::{Object, items};
 use super::kind::Kind;
 
-/// Puts the bytes of a stream together to whole events, with the blank line that ends each.
+/// Assembles the bytes of a stream into complete events, each with its final blank line.
 #[derive(Debug, Default)]
 pub struct Splitter {
     rest: BytesMut,
 }
 
 impl Splitter {
-    /// What is left of an event that has not ended.
+    /// Bytes buffered of an incomplete event.
     pub fn rest(&self) -> usize {
         self.rest.len()
     }
@@ -21,11 +21,11 @@ impl Splitter {
         self.rest.split().freeze()
     }
 
-    /// The whole events up to and with these bytes.
+    /// Adds bytes and returns the events that are now complete.
     pub fn push(&mut self, mut chunk: Bytes) -> Vec<Bytes> {
         let mut events = Vec::new();
         if !self.rest.is_empty() {
-            // the end of an event may lie across the seam
+            // the blank line that ends the event may be split between the buffer and this chunk
             let seam = self.rest.len().saturating_sub(3);
             self.rest.extend_from_slice(&chunk);
             let Some(end) = event_end(&self.rest[seam..]) else { return events };
@@ -42,7 +42,7 @@ impl Splitter {
     }
 }
 
-/// Where the first event ends: after its blank line.
+/// Length of the first event, with its final blank line.
 fn event_end(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
         [b'\n', ..] => Some(at + 2),
@@ -54,10 +54,10 @@ fn event_end(bytes: &[u8]) -> Option<usize> {
 /// The data of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Data<'a> {
-    /// A comment.
+    /// No data, only a comment or other fields.
     None,
     One(&'a [u8]),
-    /// More lines than one, which belong together.
+    /// More than one line of data.
     Several,
 }
 
@@ -70,17 +70,17 @@ pub(super) fn data(event: &[u8]) -> Data<'_> {
     }
 }
 
-/// One chunk of an answer, as OpenAI's API has it.
+/// One chunk of a streamed answer in OpenAI's format.
 #[derive(Debug)]
 pub(super) struct Chunk<'a> {
     pub fields: Object<'a>,
-    /// The one choice, if it has one.
+    /// The first choice, if there is any.
     pub choice: Option<Choice>,
-    /// More than one choice, or another than the first.
+    /// More than one choice, or one whose index is not 0.
     pub is_several: bool,
 }
 
-/// What a choice brings.
+/// The fields of a choice that matter here.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
     pub text: String,
@@ -90,10 +90,10 @@ pub(super) struct Choice {
     pub has_role: bool,
     pub has_tools: bool,
     pub has_reasoning: bool,
-    /// Its text is none: in parts, or half of a pair of surrogates.
-    pub is_odd: bool,
+    /// The content is not a plain string: a list of parts, or half a surrogate pair.
+    pub is_unreadable: bool,
     pub finished: bool,
-    /// Says that it has not come to its end yet.
+    /// `finish_reason` is `null`.
     pub is_unfinished: bool,
 }
 
@@ -128,7 +128,7 @@ impl Choice {
         let says = |object: &Object, key: &str| object.get(key).is_some_and(|value| !empty.contains(&value));
         let mut read = |object: &Object, key: &str| {
             let text = object.text(key);
-            found.is_odd = text.is_none() && object.get(key).is_some();
+            found.is_unreadable = text.is_none() && object.get(key).is_some();
             found.text = text.unwrap_or_default();
         };
         match kind {
@@ -155,7 +155,7 @@ mod tests {
         ["data: {\"a\":1}\n\n", ": ping\n\n", "data: x\r\n\r\n", "event: e\ndata: y\n\n", "data: [DONE]\n\n"];
 
     #[test]
-    fn the_data_of_an_event() {
+    fn event_data_is_extracted() {
         let found: Vec<_> = EVENTS.iter().map(|event| data(event.as_bytes())).collect();
         let want =
             [Data::One(b"{\"a\":1}"), Data::None, Data::One(b"x"), Data::One(b"y"), Data::One(b"[DONE]")];
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_chunk_brings() {
+    fn a_chunk_is_parsed() {
         let chunk = |kind, text: &str| {
             Chunk::parse(kind, text.as_bytes()).map(|chunk| (chunk.choice, chunk.is_several))
         };

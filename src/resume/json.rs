@@ -1,7 +1,7 @@
-//! A JSON object of which only some fields are looked at or changed: the others keep their very text.
+//! A JSON object in which some fields are read or changed while all others keep their exact text.
 //!
-//! A request is repeated with a longer prompt and a smaller limit, an event is passed on under another id. What stands
-//! beside that (a seed of 20 digits, a field that nobody here knows) must come out as it went in.
+//! A request is repeated with a longer prompt and a smaller limit; an event is passed on under another id. Every other
+//! field (a seed of 20 digits, a field unknown here) must come out as it went in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 pub(super) struct Object<'a>(Vec<(String, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
-    /// `None`: it is no JSON object.
+    /// `None` if the text is not a JSON object.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let mut json = serde_json::Deserializer::from_slice(text);
         let object = json.deserialize_map(Fields).ok()?;
@@ -25,7 +25,7 @@ impl<'a> Object<'a> {
 
     /// The JSON text of a field's value; `null` counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        // of a key that is there twice, parsers take the last
+        // if a key occurs twice, parsers take the last
         let found = self.0.iter().rev().find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_ref()).filter(|value| *value != "null")
     }
@@ -50,7 +50,7 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
     }
 
-    /// Replaces a field in its place, or adds it at the end.
+    /// Replaces a field in place, or appends it.
     pub(super) fn set(&mut self, key: &str, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         match self.0.iter_mut().rev().find(|(name, _)| name == key) {
@@ -59,7 +59,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Whether it was there.
+    /// True if the field existed.
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|(name, _)| name != key);
@@ -77,12 +77,12 @@ impl fmt::Display for Object<'_> {
     }
 }
 
-/// A text as JSON.
+/// Encodes a text as a JSON string.
 pub(super) fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The items of a JSON array, as text.
+/// The items of a JSON array, each as JSON text.
 pub(super) fn items(array: &str) -> Option<Vec<&str>> {
     let items: Vec<&RawValue> = serde_json::from_str(array).ok()?;
     Some(items.into_iter().map(RawValue::get).collect())
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_touched_keeps_its_text() {
+    fn untouched_fields_keep_their_text() {
         let text =
             br#"{"a": 1.50, "b\"": [1, {"c":  null}],"seed":123456789012345678901234567890 ,"d":null}"#;
         let mut object = Object::parse(text).unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_by_their_kind() {
+    fn fields_are_read_by_type() {
         let object = Object::parse(br#"{"t":"a\u00e4","n":7,"f":-1,"b":true,"o":{"x":1},"z":null}"#).unwrap();
         assert_eq!((object.text("t").as_deref(), object.text("n")), (Some("aä"), None));
         assert_eq!((object.number("n"), object.number("f"), object.number("z")), (Some(7), None, None));
@@ -135,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_none() {
+    fn only_a_json_object_parses() {
         for text in ["", "[]", "{", "{\"a\":}", "{} {}", "\"x\"", "\u{fffd}"] {
             assert!(Object::parse(text.as_bytes()).is_none(), "{text}");
         }
         assert_eq!(Object::parse(b" {} ").unwrap().to_string(), "{}");
-        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_none(), "no UTF-8");
+        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_none(), "not UTF-8");
     }
 }

@@ -1,8 +1,8 @@
-//! OpenAI's two generation APIs.
+//! OpenAI's two generation APIs, told apart by their paths.
 
 use crate::classify::dialect::Dialect;
 
-/// Which of OpenAI's two generation APIs.
+/// One of OpenAI's two generation APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Chat,
@@ -10,7 +10,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of a path without its query.
+    /// The API behind a path (without its query).
     pub fn of(path: &str) -> Option<Self> {
         match Dialect::of(path)?.name {
             "chat" => Some(Self::Chat),

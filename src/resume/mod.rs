@@ -1,19 +1,20 @@
-//! The continuation of a broken stream.
+//! Continuing a broken stream on another node, so that the client sees one unbroken answer.
 //!
-//! A [`Transcript`] goes along with a stream: it hears what the client has got, builds the request with which another node
-//! goes on from there, and tells what that node says as if it were still the first: one `id`, one `role`, one `[DONE]`,
-//! and `usage` added up. It never guesses: what cannot be continued word for word is refused, and then the stream ends
-//! visibly, as without it.
+//! A [`Transcript`] accompanies each stream. It records the text delivered to the client, builds the request that asks
+//! another node for the rest, and rewrites that node's events to look like the first node's: one `id`, one `role`, one
+//! `[DONE]`, and `usage` summed. It never guesses: an answer that cannot be continued word for word is refused, and the
+//! stream then ends with an error, as it would without `retry.resume`.
 //!
-//! Tokens are counted by their ids where the request asked for them (`return_token_ids`), by `usage` where each event
-//! has it, else one an event. An engine that puts several tokens into one event is then asked for a few too many.
+//! Tokens are counted by id if the request asked for ids (`return_token_ids`), by `usage` if every event carries it,
+//! and otherwise as one per event. In that last case an engine that packs several tokens into one event is asked for
+//! slightly too many.
 
+mod deliver;
 mod event;
 mod json;
 mod kind;
 mod not_resumable;
 mod request;
-mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -25,178 +26,187 @@ use bytes::Bytes;
 
 use crate::config::{Engine, Retry};
 use event::{Chunk, Data, data};
-use request::{Asked, Spoken};
+use request::{OriginalRequest, Spoken};
 
-/// How a broken stream goes on.
+/// The next step for a broken stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// Another node is asked, with this body.
+    /// Send this request body to another node.
     Ask(Bytes),
-    /// Nothing was missing but these last bytes.
+    /// The answer was complete; send these final bytes to the client.
     Finish(Bytes),
 }
 
-/// What the client has got of a stream.
+/// One client's stream: what it has received, and how another node would continue it.
 #[derive(Debug)]
 pub struct Transcript {
-    asked: Asked,
+    original: OriginalRequest,
     request: Bytes,
     text_max: usize,
-    /// How many times it may still be continued.
-    left: u32,
-    lost: Option<NotResumable>,
-    heard: Delivered,
-    part: Segment,
+    continuations_left: u32,
+    not_resumable: Option<NotResumable>,
+    delivered: Delivered,
+    segment: Segment,
 }
 
+/// The answer as the client has received it.
 #[derive(Debug, Default)]
 struct Delivered {
     text: String,
     tokens: u64,
-    /// Those of them at the end that brought nothing but blanks.
+    /// Trailing tokens that are only whitespace.
     blank_tokens: u64,
-    /// Of all that was said; `None`: not all are known.
+    /// Ids of all tokens so far; `None` if any is unknown.
     ids: Option<Vec<u32>>,
-    /// Ids that have come, but not the text that they stand for.
-    unsaid: Vec<u32>,
-    /// Of the prompt, as a JSON array.
+    /// Ids received whose text has not arrived yet.
+    pending_ids: Vec<u32>,
+    /// Ids of the prompt, as a JSON array.
     prompt_ids: Option<String>,
     prompt_tokens: Option<u64>,
-    /// `id`, `created`, `model`, as JSON; from the first event that has them.
+    /// `id`, `created` and `model` as JSON, each from the first event that has it.
     identity: [Option<String>; 3],
     role: bool,
     finished: bool,
-    /// The engine says with each event whether it is the last of its choice.
-    names_ends: bool,
+    /// The engine sets `finish_reason` in every event, as `null` until the last.
+    reports_finish: bool,
     usage: bool,
     done: bool,
 }
 
-/// What matters of the part under way, if it is a continuation.
+/// The part of the stream that comes from the current node; all zero for the first node.
 #[derive(Debug, Default)]
 struct Segment {
-    /// 0: the first node's.
+    /// 0 for the first node.
     number: u32,
-    /// Tokens that had been said before it began.
-    before: u64,
-    /// Blanks that were said, and that it may say again.
+    /// Tokens delivered by earlier segments.
+    tokens_before: u64,
+    /// Trailing whitespace already delivered, which this node may repeat.
     blanks: String,
-    /// Tokens of those blanks.
+    /// Tokens of that whitespace.
     blank_tokens: u64,
-    /// All has been said: only what follows it is wanted.
-    is_mute: bool,
+    /// All text has been delivered; this node only supplies the usage and the end.
+    is_text_complete: bool,
 }
 
 impl Transcript {
-    /// For a stream that answers this request.
+    /// Starts the transcript of the stream that answers this request.
     pub fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Self, NotResumable> {
-        let asked = Asked::of(kind, engine, request)?;
-        let heard = Delivered { ids: asked.knows_ids().then(Vec::new), ..Delivered::default() };
-        let (text_max, left) = (conf.resume_text_max, conf.resume_max);
+        let original = OriginalRequest::of(kind, engine, request)?;
+        let delivered = Delivered { ids: original.continues_by_ids().then(Vec::new), ..Delivered::default() };
         Ok(Self {
-            asked,
+            original,
             request: request.clone(),
-            text_max,
-            left,
-            lost: None,
-            heard,
-            part: Segment::default(),
+            text_max: conf.resume_text_max,
+            continuations_left: conf.resume_max,
+            not_resumable: None,
+            delivered,
+            segment: Segment::default(),
         })
     }
 
-    /// Why it can no longer be continued.
-    pub fn lost(&self) -> Option<NotResumable> {
-        self.lost
+    /// The reason why the stream can no longer be continued, if there is one.
+    pub fn not_resumable(&self) -> Option<NotResumable> {
+        self.not_resumable
     }
 
-    /// Whether another node than the first is speaking.
+    /// True once a second node has taken over.
     pub fn is_continued(&self) -> bool {
-        self.part.number > 0
+        self.segment.number > 0
     }
 
-    /// Whether a continuation that ends here has ended too early, though it has said nothing of the kind itself.
+    /// True if a continuation that ended now would lack the finish reason that this engine always sends.
     pub fn is_cut_short(&self) -> bool {
-        self.lost.is_none() && self.is_continued() && self.heard.names_ends && !self.heard.finished
+        self.not_resumable.is_none()
+            && self.is_continued()
+            && self.delivered.reports_finish
+            && !self.delivered.finished
     }
 
-    /// It cannot be continued: nothing more needs to be kept. A part that is a continuation is told to its end.
-    pub fn lose(&mut self, why: NotResumable) {
-        self.lost.get_or_insert(why);
+    /// Stops recording and frees what was kept. A continuation already under way is still rewritten to its end.
+    pub fn give_up(&mut self, why: NotResumable) {
+        self.not_resumable.get_or_insert(why);
         self.request = Bytes::new();
-        self.heard.text = String::new();
-        self.heard.ids = None;
-        self.heard.unsaid = Vec::new();
-        self.heard.prompt_ids = None;
+        self.delivered.text = String::new();
+        self.delivered.ids = None;
+        self.delivered.pending_ids = Vec::new();
+        self.delivered.prompt_ids = None;
     }
 
-    /// How it goes on after it has broken.
-    pub fn go_on(&mut self) -> Result<Continuation, NotResumable> {
-        if let Some(why) = self.lost {
+    /// Decides how to continue after the stream broke off.
+    pub fn continuation(&mut self) -> Result<Continuation, NotResumable> {
+        if let Some(why) = self.not_resumable {
             return Err(why);
         }
-        if self.heard.done {
+        if self.delivered.done {
             return Ok(Continuation::Finish(Bytes::new()));
         }
-        let is_full = self.asked.limit.is_some_and(|limit| self.heard.tokens >= limit);
-        let is_whole = self.heard.finished || is_full;
-        if is_whole && (self.heard.usage || !self.asked.wants_usage) {
-            return Ok(Continuation::Finish(self.ending()));
+        let is_full = self.original.limit.is_some_and(|limit| self.delivered.tokens >= limit);
+        let is_text_complete = self.delivered.finished || is_full;
+        if is_text_complete && (self.delivered.usage || !self.original.wants_usage) {
+            return Ok(Continuation::Finish(self.final_events()));
         }
-        if self.left == 0 {
+        if self.continuations_left == 0 {
             return Err(NotResumable::UsedUp);
         }
-        let heard = &self.heard;
-        let is_chat = self.asked.kind == Kind::Chat;
-        // a chat's blanks at the end will be said again
-        let tokens = heard.tokens.saturating_sub(if is_chat { heard.blank_tokens } else { 0 });
+        let delivered = &self.delivered;
+        let is_chat = self.original.kind == Kind::Chat;
+        // chat templates cut trailing whitespace, so the next node generates it again
+        let tokens = delivered.tokens.saturating_sub(if is_chat { delivered.blank_tokens } else { 0 });
         let said = Spoken {
-            text: &heard.text,
+            text: &delivered.text,
             tokens,
-            ids: heard.prompt_ids.as_deref().zip(heard.ids.as_deref()).filter(|(_, ids)| !ids.is_empty()),
-            is_whole,
+            ids: delivered
+                .prompt_ids
+                .as_deref()
+                .zip(delivered.ids.as_deref())
+                .filter(|(_, ids)| !ids.is_empty()),
+            is_text_complete,
         };
-        let body = self.asked.continued(&self.request, said)?;
-        let text = if is_chat { heard.text.as_str() } else { "" };
-        self.part = Segment {
-            number: self.part.number + 1,
-            before: tokens,
+        let body = self.original.continuation_body(&self.request, said)?;
+        let text = if is_chat { delivered.text.as_str() } else { "" };
+        self.segment = Segment {
+            number: self.segment.number + 1,
+            tokens_before: tokens,
             blanks: text[text.trim_end().len()..].to_owned(),
-            blank_tokens: heard.tokens - tokens,
-            is_mute: is_whole,
+            blank_tokens: delivered.tokens - tokens,
+            is_text_complete,
         };
-        if !is_whole {
-            self.heard.tokens = tokens;
-            self.heard.blank_tokens = 0;
+        if !is_text_complete {
+            self.delivered.tokens = tokens;
+            self.delivered.blank_tokens = 0;
         }
-        self.left -= 1;
+        self.continuations_left -= 1;
         Ok(Continuation::Ask(body.into()))
     }
 
-    /// What the client gets of one whole event.
-    pub fn tell(&mut self, event: Bytes) -> Option<Bytes> {
+    /// Records one complete event and returns the bytes for the client, if any.
+    pub fn deliver(&mut self, event: Bytes) -> Option<Bytes> {
         let data = match data(&event) {
             Data::None => return Some(event),
             Data::One(data) => data,
             Data::Several => {
-                self.lose(NotResumable::NotUnderstood);
+                self.give_up(NotResumable::NotUnderstood);
                 return Some(event);
             }
         };
         if data == b"[DONE]" {
-            self.heard.done = true;
+            self.delivered.done = true;
             return Some(event);
         }
-        let Some(chunk) = Chunk::parse(self.asked.kind, data) else {
-            self.lose(NotResumable::NotUnderstood);
+        let Some(chunk) = Chunk::parse(self.original.kind, data) else {
+            self.give_up(NotResumable::NotUnderstood);
             return Some(event);
         };
-        let told =
-            if self.is_continued() { self.retell(chunk) } else { Some(self.hear(&chunk, event.clone())) };
-        let heard = &self.heard;
-        let ids = heard.ids.as_ref().map_or(0, Vec::len) + heard.unsaid.len();
-        if heard.text.len() + ids * size_of::<u32>() > self.text_max {
-            self.lose(NotResumable::TooLong);
+        let for_client = if self.is_continued() {
+            self.rewrite(chunk)
+        } else {
+            Some(self.record_first(&chunk, event.clone()))
+        };
+        let delivered = &self.delivered;
+        let ids = delivered.ids.as_ref().map_or(0, Vec::len) + delivered.pending_ids.len();
+        if delivered.text.len() + ids * size_of::<u32>() > self.text_max {
+            self.give_up(NotResumable::TooLong);
         }
-        told
+        for_client
     }
 }

@@ -1,48 +1,49 @@
-//! The request: whether its answer could be continued, and the request that continues it.
+//! Reads a generation request: refuses answers that cannot be continued, and builds the request that continues one.
 
 use super::json::{Object, items, string};
 use super::kind::Kind;
 use super::not_resumable::NotResumable;
 use crate::config::Engine;
 
-/// What a completion may say if the request does not set a limit (vLLM, SGLang).
+/// Default limit of a completion in vLLM and SGLang.
 const COMPLETION_TOKENS: u64 = 16;
-/// Fields that bind an answer to a form which a continuation would begin anew.
-const FORMS: [&str; 6] = ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
-/// The last is llama.cpp's.
+/// Fields that demand an output format; a continuation would start that format from scratch.
+const FORMATS: [&str; 6] =
+    ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
+/// Names of the token limit; `n_predict` is llama.cpp's.
 const LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
 
-/// What matters of a request.
+/// The client's request, as far as continuing its answer depends on it.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct OriginalRequest {
     pub kind: Kind,
     engine: Engine,
-    /// Most tokens of the answer; `None`: as many as it takes.
+    /// Maximum tokens of the answer; `None` if unlimited.
     pub limit: Option<u64>,
     pub wants_usage: bool,
     wants_ids: bool,
     stops: Vec<String>,
 }
 
-/// What has been said so far.
+/// The answer so far, as the next node must be told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken<'a> {
     pub text: &'a str,
     pub tokens: u64,
-    /// The ids of the prompt, as a JSON array, and of all that was said, where they are known.
+    /// Token ids of the prompt (a JSON array) and of the answer so far, if known.
     pub ids: Option<(&'a str, &'a [u32])>,
-    /// Nothing is missing but what follows the text.
-    pub is_whole: bool,
+    /// The text is complete; only the usage and the end are missing.
+    pub is_text_complete: bool,
 }
 
-impl Asked {
-    /// `engine` is what runs on the pool's nodes.
+impl OriginalRequest {
+    /// `engine` is the engine of the pool's nodes.
     pub(super) fn of(kind: Kind, engine: Engine, body: &[u8]) -> Result<Self, NotResumable> {
         let request = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
-        refuse(&request)?;
+        check_resumable(&request)?;
         let limits = LIMITS.iter().filter(|key| request.get(key).is_some());
         let limits: Option<Vec<u64>> = limits.map(|key| request.number(key)).collect();
-        // engines do not agree on what 0 means
+        // engines disagree on the meaning of 0
         let limits = limits.filter(|limits| !limits.contains(&0)).ok_or(NotResumable::NotUnderstood)?;
         let default = (kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang))
             .then_some(COMPLETION_TOKENS);
@@ -63,22 +64,22 @@ impl Asked {
         })
     }
 
-    /// Whether it can go on token by token.
-    pub(super) fn knows_ids(&self) -> bool {
+    /// True if the answer can be continued from its token ids, without tokenizing its text again.
+    pub(super) fn continues_by_ids(&self) -> bool {
         self.wants_ids
             && self.kind == Kind::Completion
             && matches!(self.engine, Engine::Vllm | Engine::Sglang)
     }
 
-    /// The body of the request that goes on after what was said.
-    pub(super) fn continued(&self, body: &[u8], said: Spoken) -> Result<String, NotResumable> {
+    /// The body of the request for the rest of the answer.
+    pub(super) fn continuation_body(&self, body: &[u8], said: Spoken) -> Result<String, NotResumable> {
         let mut request = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
-        let goes_on = !said.is_whole;
-        if goes_on && self.stops.iter().any(|stop| ends_in_beginning(said.text, stop)) {
+        let needs_text = !said.is_text_complete;
+        if needs_text && self.stops.iter().any(|stop| ends_in_prefix_of(said.text, stop)) {
             return Err(NotResumable::Stop);
         }
-        // a character whose bytes were not all there yet
-        if goes_on && said.text.ends_with('\u{fffd}') {
+        // engines send U+FFFD for a character whose bytes are incomplete
+        if needs_text && said.text.ends_with('\u{fffd}') {
             return Err(NotResumable::HalfCharacter);
         }
         if !said.text.is_empty() {
@@ -88,7 +89,7 @@ impl Asked {
             }
         }
         let left = self.limit.map(|limit| limit.saturating_sub(said.tokens).max(1));
-        if let Some(left) = if said.is_whole { Some(1) } else { left } {
+        if let Some(left) = if said.is_text_complete { Some(1) } else { left } {
             let left = left.to_string();
             let named = LIMITS.iter().filter(|key| request.get(key).is_some()).count();
             for key in LIMITS {
@@ -98,18 +99,19 @@ impl Asked {
             }
         }
         if let Some(least) = request.number("min_tokens") {
-            let least = if said.is_whole { 0 } else { least.saturating_sub(said.tokens) };
+            let least = if said.is_text_complete { 0 } else { least.saturating_sub(said.tokens) };
             request.set("min_tokens", least.to_string());
         }
         Ok(request.to_string())
     }
 
-    /// vLLM, SGLang and llama.cpp go on in the last message if both of these fields say so.
+    /// vLLM, SGLang and llama.cpp continue the last message if `continue_final_message` and `add_generation_prompt`
+    /// both say so.
     fn continue_chat(&self, request: &mut Object, text: &str) -> Result<(), NotResumable> {
         if self.engine == Engine::Generic {
             return Err(NotResumable::Engine);
         }
-        // templates cut the blanks off the end of a message
+        // chat templates cut trailing whitespace off a message
         let text = text.trim_end();
         if text.trim_start().starts_with("<think>") || text.contains("</think>") {
             return Err(NotResumable::Reasoning);
@@ -134,7 +136,7 @@ impl Asked {
     }
 
     fn continue_prompt(&self, request: &mut Object, said: Spoken) -> Result<(), NotResumable> {
-        if self.engine == Engine::Generic && self.limit.is_none() && !said.is_whole {
+        if self.engine == Engine::Generic && self.limit.is_none() && !said.is_text_complete {
             return Err(NotResumable::NoLimit);
         }
         if let Some((prompt, ids)) = said.ids {
@@ -142,7 +144,7 @@ impl Asked {
             return Ok(());
         }
         let prompt = request.get("prompt").ok_or(NotResumable::NotUnderstood)?;
-        // a list of one is what some clients make of a single prompt
+        // some clients send a single prompt as a list of one
         let prompt = match items(prompt).as_deref() {
             Some([only]) => *only,
             Some(_) => return Err(NotResumable::Ids),
@@ -154,19 +156,19 @@ impl Asked {
     }
 }
 
-/// A JSON array of ids, and more of them.
+/// Appends ids to a JSON array of ids.
 fn joined(prompt: &str, ids: &[u32]) -> Result<String, NotResumable> {
     let mut all: Vec<u32> = serde_json::from_str(prompt).map_err(|_| NotResumable::Ids)?;
     all.extend_from_slice(ids);
     serde_json::to_string(&all).map_err(|_| NotResumable::Ids)
 }
 
-/// What cannot be cut in two.
-fn refuse(request: &Object) -> Result<(), NotResumable> {
+/// Refuses requests whose answers cannot be split between two nodes.
+fn check_resumable(request: &Object) -> Result<(), NotResumable> {
     let means_something = |value: &str| !["null", "false", "[]", "{}", "\"\"", "\"none\""].contains(&value);
     let is_used = |key: &str| request.get(key).is_some_and(means_something);
     // one pass: a request may have a million fields
-    let mut forms = request.fields().filter(|(key, _)| key.starts_with("guided_") || FORMS.contains(key));
+    let mut formats = request.fields().filter(|(key, _)| key.starts_with("guided_") || FORMATS.contains(key));
     let above_one = |key: &str| request.get(key).is_some_and(|value| value != "1");
     let formatted =
         request.object("response_format").is_some_and(|f| f.text("type").as_deref() != Some("text"));
@@ -176,7 +178,7 @@ fn refuse(request: &Object) -> Result<(), NotResumable> {
     });
     let refused = if ["tools", "functions"].iter().any(|key| is_used(key)) {
         NotResumable::Tools
-    } else if formatted || forms.any(|(_, value)| means_something(value)) {
+    } else if formatted || formats.any(|(_, value)| means_something(value)) {
         NotResumable::Format
     } else if ["n", "best_of"].iter().any(|key| above_one(key))
         || is_used("use_beam_search")
@@ -194,8 +196,8 @@ fn refuse(request: &Object) -> Result<(), NotResumable> {
     Err(refused)
 }
 
-/// Whether the text ends in a part of the stop string, or in the whole, which some engines do not cut off.
-fn ends_in_beginning(text: &str, stop: &str) -> bool {
+/// True if the text ends in a prefix of the stop string, or in all of it, which some engines do not cut off.
+fn ends_in_prefix_of(text: &str, stop: &str) -> bool {
     let ends = stop.char_indices().map(|(at, char)| at + char.len_utf8());
     ends.into_iter().any(|end| text.ends_with(&stop[..end]))
 }

@@ -7,14 +7,14 @@ use super::*;
 const WORDS: [&str; 9] = ["Once", " upon", " a", " time,", " there", "\n\n", "was", " \"ä\"", " 🦀"];
 const PROMPT_IDS: [u32; 2] = [11, 12];
 
-/// An engine that goes on with `WORDS` wherever it is asked to.
+/// An engine that always answers `WORDS`, and continues them from wherever the request stops.
 struct Engine<'a> {
     request: &'a [u8],
     name: &'a str,
 }
 
 impl Engine<'_> {
-    /// The events of its whole answer.
+    /// The events of the complete answer.
     fn answer(&self, kind: Kind) -> Vec<String> {
         let request: Value = serde_json::from_slice(self.request).unwrap();
         let (start, prompt) = self.start(kind, &request);
@@ -57,7 +57,7 @@ impl Engine<'_> {
         events
     }
 
-    /// How many words the request brings with it, and the tokens of its prompt proper.
+    /// The number of words already in the request, and the tokens of its original prompt.
     fn start(&self, kind: Kind, request: &Value) -> (usize, usize) {
         let said = match kind {
             Kind::Chat if request["continue_final_message"] == true => {
@@ -100,13 +100,13 @@ fn conf(resume_max: u32, resume_text_max: usize) -> Retry {
     Retry { resume: true, resume_max, resume_text_max, ..Retry::default() }
 }
 
-fn story(kind: Kind, request: &Bytes, resume_max: u32) -> Result<Transcript, NotResumable> {
+fn transcript(kind: Kind, request: &Bytes, resume_max: u32) -> Result<Transcript, NotResumable> {
     Transcript::begin(kind, crate::config::Engine::Vllm, request, &conf(resume_max, 1 << 20))
 }
 
-/// What the client gets if the first nodes break off after so many events each.
-fn told(kind: Kind, request: &Bytes, breaks: &[usize]) -> Vec<String> {
-    let mut story = story(kind, request, breaks.len() as u32).unwrap();
+/// The client's events if the first nodes break off after so many events each.
+fn received(kind: Kind, request: &Bytes, breaks: &[usize]) -> Vec<String> {
+    let mut transcript = transcript(kind, request, breaks.len() as u32).unwrap();
     let mut out = Vec::new();
     let mut body = request.clone();
     for (number, after) in breaks.iter().map(|after| Some(*after)).chain([None]).enumerate() {
@@ -114,10 +114,10 @@ fn told(kind: Kind, request: &Bytes, breaks: &[usize]) -> Vec<String> {
         let events = Engine { request: &body, name: &name }.answer(kind);
         let count = after.map_or(events.len(), |after| after.min(events.len() - 1));
         for event in &events[..count] {
-            out.extend(story.tell(Bytes::from(event.clone())));
+            out.extend(transcript.deliver(Bytes::from(event.clone())));
         }
         if after.is_some() {
-            match story.go_on().unwrap() {
+            match transcript.continuation().unwrap() {
                 Continuation::Ask(next) => body = next,
                 Continuation::Finish(rest) => {
                     out.push(rest);
@@ -129,7 +129,7 @@ fn told(kind: Kind, request: &Bytes, breaks: &[usize]) -> Vec<String> {
     out.iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect()
 }
 
-/// What a client makes of it: text, finish reasons, ids, usage.
+/// Parses a client's events: text, finish reasons, ids, usage.
 fn read(events: &[String]) -> (String, Vec<Value>, Vec<Value>, Vec<Value>) {
     let mut read = (String::new(), Vec::new(), Vec::new(), Vec::new());
     let joined = events.concat();
@@ -158,15 +158,15 @@ fn read(events: &[String]) -> (String, Vec<Value>, Vec<Value>, Vec<Value>) {
 
 proptest! {
     #[test]
-    fn wherever_it_breaks_the_client_reads_the_same(
+    fn the_client_reads_the_same_wherever_the_stream_breaks(
         is_chat: bool, usage: bool, ids: bool, max in 1_usize..12, breaks in proptest::collection::vec(0_usize..12, 1..4)
     ) {
         let kind = if is_chat { Kind::Chat } else { Kind::Completion };
         let request = request(kind, json!({
             "stream_options": {"include_usage": usage}, "return_token_ids": ids, "max_tokens": max,
         }));
-        let want = read(&told(kind, &request, &[]));
-        let got = read(&told(kind, &request, &breaks));
+        let want = read(&received(kind, &request, &[]));
+        let got = read(&received(kind, &request, &breaks));
         prop_assert_eq!(&got.0, &want.0);
         prop_assert_eq!(&got.1, &want.1);
         prop_assert_eq!(got.3.len(), want.3.len());
@@ -181,21 +181,21 @@ proptest! {
 fn the_next_request_asks_for_the_rest_and_changes_nothing_else() {
     let text = br#"{"model": "m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]}] ,"max_tokens":10,
         "min_tokens":4,"seed":18446744073709551617,"unknown":{"a":1.0},"stream":true}"#;
-    let mut story = story(Kind::Chat, &Bytes::from_static(text), 1).unwrap();
+    let mut transcript = transcript(Kind::Chat, &Bytes::from_static(text), 1).unwrap();
     for word in ["a", "b \n"] {
         let event = json!({"choices": [{"index": 0, "delta": {"content": word}}]});
-        story.tell(format!("data: {event}\n\n").into());
+        transcript.deliver(format!("data: {event}\n\n").into());
     }
-    let Ok(Continuation::Ask(body)) = story.go_on() else { panic!("it goes on") };
+    let Ok(Continuation::Ask(body)) = transcript.continuation() else { panic!("not continued") };
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
         r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]},{"role":"assistant","content":"ab"}],"max_tokens":8,"min_tokens":2,"seed":18446744073709551617,"unknown":{"a":1.0},"stream":true,"continue_final_message":true,"add_generation_prompt":false}"#
     );
-    assert_eq!(story.go_on(), Err(NotResumable::UsedUp));
+    assert_eq!(transcript.continuation(), Err(NotResumable::UsedUp));
 }
 
 #[test]
-fn what_cannot_be_cut_in_two_is_refused() {
+fn answers_that_cannot_be_split_between_nodes_are_refused() {
     let table = [
         (json!({"tools": [{"type": "function"}]}), NotResumable::Tools),
         (json!({"functions": [{}]}), NotResumable::Tools),
@@ -216,30 +216,30 @@ fn what_cannot_be_cut_in_two_is_refused() {
         (json!({"n_predict": -1}), NotResumable::NotUnderstood),
     ];
     for (more, want) in table {
-        let refused = story(Kind::Completion, &request(Kind::Completion, more.clone()), 1).err();
+        let refused = transcript(Kind::Completion, &request(Kind::Completion, more.clone()), 1).err();
         assert_eq!(refused, Some(want), "{more}");
     }
     let harmless = json!({"tools": [], "n": 1, "response_format": {"type": "text"}, "logprobs": false, "echo": false,
         "stop": ["\n"], "prompt": ["one"], "suffix": null});
-    assert!(story(Kind::Completion, &request(Kind::Completion, harmless), 1).is_ok());
+    assert!(transcript(Kind::Completion, &request(Kind::Completion, harmless), 1).is_ok());
     assert_eq!(
-        story(Kind::Chat, &Bytes::from_static(b"\x1f\x8b"), 1).err(),
+        transcript(Kind::Chat, &Bytes::from_static(b"\x1f\x8b"), 1).err(),
         Some(NotResumable::NotUnderstood)
     );
 }
 
-/// Why it is not continued after these chunks.
+/// The reason why the stream is not continued after these chunks.
 fn refused_after(engine: crate::config::Engine, more: Value, chunks: &[Value]) -> Option<NotResumable> {
     let request = request(Kind::Chat, more);
-    let mut story = Transcript::begin(Kind::Chat, engine, &request, &conf(1, 1024)).unwrap();
+    let mut transcript = Transcript::begin(Kind::Chat, engine, &request, &conf(1, 1024)).unwrap();
     for chunk in chunks {
-        story.tell(format!("data: {chunk}\n\n").into());
+        transcript.deliver(format!("data: {chunk}\n\n").into());
     }
-    story.go_on().err()
+    transcript.continuation().err()
 }
 
 #[test]
-fn what_was_said_may_refuse_it_too() {
+fn the_delivered_text_can_make_a_stream_not_resumable() {
     use crate::config::Engine::{Generic, Vllm};
     let says = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
     let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
@@ -272,73 +272,73 @@ fn what_was_said_may_refuse_it_too() {
 }
 
 #[test]
-fn a_story_that_is_lost_keeps_nothing() {
-    let mut story = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
-    story.tell(Bytes::from_static(
+fn a_transcript_that_gave_up_keeps_nothing() {
+    let mut transcript = transcript(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+    transcript.deliver(Bytes::from_static(
         b"data: {\"choices\":[{\"delta\":{\"content\":\"a\",\"reasoning\":\"b\"}}]}\n\n",
     ));
-    assert_eq!(story.lost(), Some(NotResumable::Reasoning));
-    assert_eq!((story.request.len(), story.heard.text.capacity()), (0, 0));
+    assert_eq!(transcript.not_resumable(), Some(NotResumable::Reasoning));
+    assert_eq!((transcript.request.len(), transcript.delivered.text.capacity()), (0, 0));
     let event = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"c\"}}]}\n\n");
-    assert_eq!(story.tell(event.clone()), Some(event), "what comes goes on as it is");
-    assert_eq!(story.heard.text.capacity(), 0);
+    assert_eq!(transcript.deliver(event.clone()), Some(event), "later events pass unchanged");
+    assert_eq!(transcript.delivered.text.capacity(), 0);
 }
 
 #[test]
-fn a_chat_that_the_client_began_itself_goes_on_in_the_same_message() {
+fn an_answer_that_the_client_prefilled_is_continued_in_the_same_message() {
     let request = Bytes::from_static(
         br#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"A "}],"continue_final_message":true,"add_generation_prompt":false}"#,
     );
-    let mut story = story(Kind::Chat, &request, 1).unwrap();
-    story.tell(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n"));
-    let Ok(Continuation::Ask(body)) = story.go_on() else { panic!("it goes on") };
+    let mut transcript = transcript(Kind::Chat, &request, 1).unwrap();
+    transcript.deliver(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n"));
+    let Ok(Continuation::Ask(body)) = transcript.continuation() else { panic!("not continued") };
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "A b"}));
     assert_eq!(body["messages"].as_array().unwrap().len(), 2);
 }
 
 #[test]
-fn what_the_story_cannot_read_is_not_continued_and_reaches_the_client_all_the_same() {
+fn an_unreadable_event_is_passed_on_and_the_stream_is_not_continued() {
     let parts = r#"data: {"choices":[{"delta":{"content":[{"type":"text","text":"in parts"}]}}]}"#;
     let half = r#"data: {"choices":[{"delta":{"content":"\ud83e"}}]}"#;
     let lines = "data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"two lines\"}}]}";
     for event in [parts, half, lines] {
         let event = Bytes::from(format!("{event}\n\n"));
-        let mut first = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
-        assert_eq!(first.tell(event.clone()), Some(event.clone()));
-        assert_eq!(first.go_on(), Err(NotResumable::NotUnderstood), "{event:?}");
+        let mut first = transcript(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+        assert_eq!(first.deliver(event.clone()), Some(event.clone()));
+        assert_eq!(first.continuation(), Err(NotResumable::NotUnderstood), "{event:?}");
 
-        let mut next = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
-        next.tell(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"));
-        next.go_on().unwrap();
-        let told = String::from_utf8(next.tell(event.clone()).unwrap().to_vec()).unwrap();
+        let mut next = transcript(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+        next.deliver(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"));
+        next.continuation().unwrap();
+        let out = String::from_utf8(next.deliver(event.clone()).unwrap().to_vec()).unwrap();
         for word in ["in parts", "ud83e", "two lines"] {
-            assert_eq!(told.contains(word), String::from_utf8_lossy(&event).contains(word), "{told}");
+            assert_eq!(out.contains(word), String::from_utf8_lossy(&event).contains(word), "{out}");
         }
-        assert_eq!(next.go_on(), Err(NotResumable::NotUnderstood), "{event:?}");
+        assert_eq!(next.continuation(), Err(NotResumable::NotUnderstood), "{event:?}");
     }
 }
 
 #[test]
-fn fields_that_are_null_bind_to_no_format() {
+fn format_fields_that_are_null_are_ignored() {
     let more = json!({"guided_json": null, "guided_regex": null, "structured_outputs": null});
-    assert!(story(Kind::Chat, &request(Kind::Chat, more), 1).is_ok());
+    assert!(transcript(Kind::Chat, &request(Kind::Chat, more), 1).is_ok());
     let embedded = request(Kind::Completion, json!({"prompt_embeds": "AAAA"}));
-    assert_eq!(story(Kind::Completion, &embedded, 1).err(), Some(NotResumable::Several));
+    assert_eq!(transcript(Kind::Completion, &embedded, 1).err(), Some(NotResumable::Several));
 }
 
 #[test]
-fn who_is_asked_for_the_usage_alone_says_as_little_as_can_be() {
+fn a_request_for_the_usage_alone_asks_for_one_token() {
     for more in [json!({"max_tokens": 500, "min_tokens": 2}), json!({"max_tokens": null})] {
-        let mut asked = json!({"stream_options": {"include_usage": true}});
-        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut story = story(Kind::Chat, &request(Kind::Chat, asked), 1).unwrap();
+        let mut fields = json!({"stream_options": {"include_usage": true}});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut transcript = transcript(Kind::Chat, &request(Kind::Chat, fields), 1).unwrap();
         for (text, reason) in [("all", json!(null)), (" of it", json!("stop"))] {
             let event =
                 json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]});
-            story.tell(format!("data: {event}\n\n").into());
+            transcript.deliver(format!("data: {event}\n\n").into());
         }
-        let Ok(Continuation::Ask(body)) = story.go_on() else { panic!("the usage is missing") };
+        let Ok(Continuation::Ask(body)) = transcript.continuation() else { panic!("the usage is missing") };
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["max_tokens"], 1, "{body}");
         assert!(body["min_tokens"].as_u64().unwrap_or(0) <= 1, "{body}");
@@ -346,31 +346,31 @@ fn who_is_asked_for_the_usage_alone_says_as_little_as_can_be() {
 }
 
 #[test]
-fn what_is_known_only_from_a_later_event_is_kept_too() {
-    let mut story = story(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
-    story.tell(Bytes::from_static(b"data: {\"id\":\"\",\"model\":\"m\",\"choices\":[]}\n\n"));
-    story.tell(Bytes::from_static(
+fn an_id_first_seen_in_a_later_event_is_kept_too() {
+    let mut transcript = transcript(Kind::Chat, &request(Kind::Chat, json!({})), 1).unwrap();
+    transcript.deliver(Bytes::from_static(b"data: {\"id\":\"\",\"model\":\"m\",\"choices\":[]}\n\n"));
+    transcript.deliver(Bytes::from_static(
         b"data: {\"id\":\"one\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
     ));
-    story.go_on().unwrap();
+    transcript.continuation().unwrap();
     let event = b"data: {\"id\":\"two\",\"model\":\"n\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n";
-    let told = story.tell(Bytes::from_static(event)).unwrap();
-    let told = std::str::from_utf8(&told).unwrap();
-    assert!(told.contains("\"id\":\"one\"") && told.contains("\"model\":\"m\""), "{told}");
+    let out = transcript.deliver(Bytes::from_static(event)).unwrap();
+    let out = std::str::from_utf8(&out).unwrap();
+    assert!(out.contains("\"id\":\"one\"") && out.contains("\"model\":\"m\""), "{out}");
 }
 
-/// An engine that puts several tokens into one event, and counts in each event what it has said.
+/// The engine here puts several tokens into one event and reports the running count in each.
 #[test]
-fn tokens_that_the_engine_counts_are_counted_over_all_parts() {
-    let mut story = story(Kind::Completion, &request(Kind::Completion, json!({})), 2).unwrap();
+fn token_counts_of_the_engine_are_summed_over_all_segments() {
+    let mut transcript = transcript(Kind::Completion, &request(Kind::Completion, json!({})), 2).unwrap();
     let mut say = |text: &str, said: u32, prompt: u32| {
         let usage =
             json!({"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said});
         let event = json!({"choices": [{"index": 0, "text": text}], "usage": usage});
-        let told = story.tell(format!("data: {event}\n\n").into()).unwrap();
-        let told: Value = serde_json::from_slice(&told["data: ".len()..]).unwrap();
-        assert_eq!(told["usage"]["prompt_tokens"], 10);
-        (told["usage"]["completion_tokens"].as_u64().unwrap(), story.go_on())
+        let out = transcript.deliver(format!("data: {event}\n\n").into()).unwrap();
+        let out: Value = serde_json::from_slice(&out["data: ".len()..]).unwrap();
+        assert_eq!(out["usage"]["prompt_tokens"], 10);
+        (out["usage"]["completion_tokens"].as_u64().unwrap(), transcript.continuation())
     };
     for (text, said, prompt, total) in [("one two", 4, 10, 4), (" three four", 5, 14, 9)] {
         let (counted, next) = say(text, said, prompt);
@@ -381,16 +381,16 @@ fn tokens_that_the_engine_counts_are_counted_over_all_parts() {
     }
 }
 
-/// What an unknown engine may say where the request sets no limit is not known either.
+/// An unknown engine's default limit is unknown too.
 #[test]
-fn a_limit_that_is_only_supposed_ends_no_stream() {
+fn an_assumed_limit_ends_no_stream() {
     use crate::config::Engine::{Generic, Vllm};
     for (engine, want) in [(Generic, Err(NotResumable::NoLimit)), (Vllm, Ok(()))] {
         let request = Bytes::from_static(b"{\"model\":\"m\",\"prompt\":\"Tell:\",\"stream\":true}");
-        let mut story = Transcript::begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
+        let mut transcript = Transcript::begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
         for _ in 0..16 {
-            story.tell(Bytes::from_static(b"data: {\"choices\":[{\"text\":\" x\"}]}\n\n"));
+            transcript.deliver(Bytes::from_static(b"data: {\"choices\":[{\"text\":\" x\"}]}\n\n"));
         }
-        assert_eq!(story.go_on().map(|_| ()), want, "{engine:?}");
+        assert_eq!(transcript.continuation().map(|_| ()), want, "{engine:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What all endpoints answer with: a status and a body; or nothing, for ever.
+//! Building the simulated node's answers: a status with a body, or silence for ever.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use super::body::Content;
 use super::wire::{Conn, Cut};
 
-/// An answer that has no flight yet.
+/// An answer not yet tied to the flight of its request.
 pub(super) type Answer = Response<Content>;
 
 /// A JSON answer with this status.

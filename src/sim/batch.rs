@@ -1,25 +1,25 @@
-//! Continuous batching, as arithmetic: who runs, who waits, who gets a token in this step.
+//! Continuous batching as pure arithmetic: the sequences that run, those that wait, and the tokens of each step.
 //!
-//! No clock and no tasks here; `engine` drives it. A sequence that joins during a step gets its
+//! There is no clock and no task here; `engine` drives it. A sequence that joins during a step gets its
 //! first token in the next one, as in a real engine, so a busy node's time to first token is
 //! between one and two steps.
 
 use std::collections::BTreeMap;
 
-/// The line is full: the caller answers 503.
+/// The queue is full: the caller answers 503.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
 struct Entry<T> {
     item: T,
-    /// Tokens still to be made.
+    /// Tokens still to generate.
     left: u32,
-    /// Keep the slot when the tokens are used up, as a stalled sequence does.
+    /// Keep the slot after the last token, as a stalled sequence does.
     hold: bool,
 }
 
 /// The sequences of one engine. Ids grow in order of arrival, and admission is first in first out,
-/// so both maps are ordered by arrival and everything that runs has a smaller id than what waits.
+/// so both maps are ordered by arrival, and every running sequence has a smaller id than any waiting one.
 pub struct Batch<T> {
     max_seqs: usize,
     max_queued: usize,
@@ -52,12 +52,12 @@ impl<T> Batch<T> {
         self.waiting.len()
     }
 
-    /// True if a new sequence would run and not wait.
+    /// True if a new sequence would run at once.
     pub fn has_room(&self) -> bool {
         self.running.len() < self.max_seqs && self.waiting.is_empty()
     }
 
-    /// True if a step would give somebody a token.
+    /// True if a step would produce a token.
     pub fn has_work(&self) -> bool {
         self.running.values().any(|entry| entry.left > 0)
     }
@@ -75,7 +75,7 @@ impl<T> Batch<T> {
         Ok(id)
     }
 
-    /// Takes a sequence out, wherever it is; unknown ids (finished ones) change nothing.
+    /// Removes a running or waiting sequence. Unknown ids, such as those of finished sequences, are ignored.
     pub fn remove(&mut self, id: u64) {
         if self.running.remove(&id).is_some() {
             self.admit();
@@ -84,7 +84,7 @@ impl<T> Batch<T> {
         }
     }
 
-    /// Starts a step and says how many sequences it computes.
+    /// Starts a step and returns the number of sequences in it.
     pub fn begin_step(&mut self) -> usize {
         self.horizon = self.running.last_key_value().map_or(0, |(id, _)| id + 1);
         self.running.values().filter(|entry| entry.left > 0).count()
@@ -109,7 +109,7 @@ impl<T> Batch<T> {
         self.admit();
     }
 
-    /// Empties the batch: what a crash does.
+    /// Empties the batch, as a crash does.
     pub fn drain(&mut self) -> Vec<T> {
         let running = std::mem::take(&mut self.running);
         let waiting = std::mem::take(&mut self.waiting);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_line_is_full() {
+    fn a_full_queue_refuses() {
         let mut batch = Batch::new(1, Some(1));
         assert_eq!(batch.submit('a', 1, false), Ok(0));
         assert_eq!(batch.submit('b', 1, false), Ok(1));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_frees_the_slot_or_the_place_in_line() {
+    fn removing_frees_the_slot_or_the_place_in_the_queue() {
         let mut batch = Batch::new(1, None);
         let a = batch.submit('a', 9, false).unwrap();
         let b = batch.submit('b', 9, false).unwrap();

@@ -1,4 +1,4 @@
-//! Response bodies, each with the request that it ends.
+//! Response bodies of the simulated node; dropping one ends its request.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ pub(super) enum Content {
         declared: u64,
     },
     Tokens(Box<TokenStream>),
-    /// The request's own body, as it comes.
+    /// The request's own body, echoed as it arrives.
     Echo(Incoming, Option<Box<RecordEntry>>),
     /// Nothing more, for ever.
     Silence,
@@ -53,7 +53,7 @@ impl SimBody {
         let data = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame.into_data().ok(),
             Some(Err(_)) => {
-                // The client broke off: so does the answer.
+                // The client broke off, so the answer breaks off too.
                 self.content = Content::Silence;
                 self.flight.conn.cut(Cut::Fin);
                 return Poll::Pending;
@@ -63,7 +63,7 @@ impl SimBody {
         if let (Some(entry), Some(data)) = (entry.as_mut(), &data) {
             entry.feed(data);
         }
-        // Where the length is known, hyper does not ask again after the last byte.
+        // If the length is known, hyper does not poll again after the last byte.
         if data.is_none() || incoming.is_end_stream() {
             entry.take().into_iter().for_each(|entry| entry.complete());
             self.flight.note_answered();

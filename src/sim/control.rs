@@ -1,4 +1,4 @@
-//! What is asked about the node and not of its model: health, metrics, and the faults over HTTP.
+//! The simulated node's control endpoints: health, metrics, statistics, and faults over HTTP.
 //!
 //! `POST /sim/fault` takes one fault or a list of them (they replace those that are armed),
 //! `DELETE` clears, `GET` lists. `POST /sim/health` takes `{"mode": "ok"}`, `{"mode": "status",
@@ -21,7 +21,7 @@ use super::stats::add;
 
 const BODY_MAX: usize = 64 << 10;
 
-/// True for the paths that `answer` answers, which no armed fault strikes.
+/// True for the paths of `answer`; armed faults never strike these.
 pub(super) fn is_control(path: &str) -> bool {
     path == "/health" || path == "/metrics" || path.starts_with("/sim/")
 }
@@ -52,7 +52,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
                 shared.engine.set_speed(speed);
                 Ok(no_content())
             }
-            _ => Err(ApiError::bad("the body is to be a number above 0")),
+            _ => Err(ApiError::bad("the body must be a number above 0")),
         },
         (&Method::POST, "/sim/crash") if *shared.state.borrow() == State::Serving => {
             shared.crash_by_fault();

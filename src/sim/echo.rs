@@ -1,4 +1,4 @@
-//! Endpoints that give back what they got: they show what a gateway changes on the way.
+//! Echo endpoints of the simulated node, which show what a gateway changes on the way.
 //!
 //! `/echo` reads the whole body before it answers. `/echo-stream` answers as the body comes, so a
 //! client that sends a large body must read meanwhile. `/echo-headers` lists the request's headers.
@@ -49,11 +49,11 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")
 }
 
-/// 101, and from then on every byte comes back. `Sec-WebSocket-Accept` is not computed: nothing here
-/// speaks WebSocket beyond the handshake.
+/// Answers 101 and then echoes every byte. `Sec-WebSocket-Accept` is not computed: nothing here speaks
+/// WebSocket beyond the handshake.
 pub(super) fn upgrade(flight: &Flight, upgrade: Option<OnUpgrade>) -> Result<Answer, ApiError> {
     let Some(upgrade) = upgrade else {
-        let message = "this path wants Connection: Upgrade and Upgrade: websocket";
+        let message = "this path requires Connection: Upgrade and Upgrade: websocket";
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, message));
     };
     let conn = Arc::clone(&flight.conn);

@@ -1,5 +1,5 @@
-//! The step loop: one timer for the node, not one per sequence, so that thousands of streams cost
-//! one wake-up of the timer a step and one wake-up of each stream's task.
+//! The simulated engine's step loop: one timer per node instead of one per sequence, so that a step of
+//! thousands of streams costs one timer and one wake-up of each stream's task.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::time::{Instant, sleep_until};
 use super::batch::{Batch, Full};
 use super::options::StepTimes;
 
-/// A loop that is later than this (the machine was busy) does not make up for the lost steps.
+/// A loop delayed by more than this (on a busy machine) skips the lost steps.
 const LAG_MAX: Duration = Duration::from_millis(100);
 
-/// Why a sequence gets no more tokens.
+/// The reason why a sequence gets no more tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All its tokens were made.
+    /// All its tokens were generated.
     Done,
     /// The engine was told to stop: `finish_reason: "abort"`.
     Aborted,
@@ -42,7 +42,7 @@ struct Inner {
     closed: AtomicBool,
 }
 
-/// What the loop and the reader of one sequence share.
+/// The state of a sequence, shared by the loop and the reader.
 #[derive(Default)]
 struct Slot(Mutex<Progress>);
 
@@ -51,7 +51,7 @@ struct Progress {
     granted: u32,
     end: Option<End>,
     waker: Option<Waker>,
-    /// The reader wants to be woken when this many tokens are there, or at the end.
+    /// The number of tokens at which the reader is to be woken, if the end does not come first.
     wake_at: u32,
 }
 
@@ -87,8 +87,7 @@ impl Engine {
         Engine { inner }
     }
 
-    /// A sequence that will get `tokens` tokens; with `hold` it keeps its slot after them until it
-    /// is dropped.
+    /// Adds a sequence of `tokens` tokens. With `hold` it keeps its slot afterwards, until it is dropped.
     pub fn submit(&self, tokens: u32, hold: bool) -> Result<Sequence, Full> {
         let slot = Arc::new(Slot::default());
         let mut batch = self.inner.batch.lock();
@@ -117,20 +116,20 @@ impl Engine {
         }
     }
 
-    /// From the next step on: 1.0 is normal, 0.5 takes twice as long. Not above 0: no change.
+    /// Sets the speed from the next step on: 1.0 is normal, 0.5 takes twice as long. Values not above 0 are ignored.
     pub fn set_speed(&self, speed: f64) {
         if speed > 0.0 && speed.is_finite() {
             self.inner.speed.store(speed.to_bits(), Ordering::Relaxed);
         }
     }
 
-    /// Sequences that run, and that wait in line.
+    /// The numbers of running and waiting sequences.
     pub fn load(&self) -> (usize, usize) {
         let batch = self.inner.batch.lock();
         (batch.running(), batch.waiting())
     }
 
-    /// Tokens made so far.
+    /// Tokens generated so far.
     pub fn tokens(&self) -> u64 {
         self.inner.tokens.load(Ordering::Relaxed)
     }
@@ -150,7 +149,7 @@ pub struct Sequence {
     id: Option<u64>,
 }
 
-/// What a reader that has `seen` tokens gets next.
+/// The next item for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     Token,
@@ -158,7 +157,7 @@ pub enum Next {
 }
 
 impl Sequence {
-    /// The next token after the `seen` ones, or the end.
+    /// The next token after the first `seen`, or the end.
     pub fn poll_next(&self, cx: &mut Context<'_>, seen: u32) -> Poll<Next> {
         let mut progress = self.slot.0.lock();
         if progress.granted > seen {
@@ -167,7 +166,7 @@ impl Sequence {
         progress.poll_end(cx, seen + 1).map(Next::End)
     }
 
-    /// Waits until all tokens are made (or the engine ended it) and says how many there are.
+    /// Waits until all tokens are generated or the engine ends the sequence; returns the number of tokens.
     pub async fn finished(&self) -> (u32, End) {
         poll_fn(|cx| {
             let mut progress = self.slot.0.lock();
@@ -196,7 +195,7 @@ impl Drop for Sequence {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             self.inner.batch.lock().remove(id);
-            // A waiter may have moved up into a batch that had no work.
+            // A waiting sequence may have moved up into a batch that had no work.
             self.inner.work.notify_one();
         }
     }
@@ -223,8 +222,8 @@ async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// When the step that starts now is to end. The steps keep their own schedule, so that the timer's
-/// granularity of 1 ms does not add up; after a long delay the schedule starts anew.
+/// The time at which a step that starts now should end. Steps keep a schedule of their own, so that the
+/// timer's granularity of 1 ms does not add up; after a long delay the schedule restarts.
 fn next_due(previous: Instant, now: Instant, length: Duration) -> Instant {
     let start = if now.saturating_duration_since(previous) > LAG_MAX { now } else { previous };
     start.checked_add(length).unwrap_or(now + Duration::from_secs(86400))
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tokens_come_one_a_step_and_waiters_move_up() {
+    async fn each_step_gives_one_token_and_waiters_move_up() {
         let engine = engine(1, 1);
         let first = engine.submit(3, false).unwrap();
         let second = engine.submit(2, false).unwrap();

@@ -1,4 +1,4 @@
-//! The count of the requests that are under way.
+//! Counting a simulated node's requests in flight, each until its answer ends.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// `counted`: whether it shows in the statistics, as health checks and the like do not.
+    /// `counted` includes the request in the statistics; it is false for health checks and the like.
     pub(super) fn new(shared: Arc<Shared>, conn: Arc<Conn>, counted: bool) -> Self {
         conn.request_began();
         if counted {
@@ -26,7 +26,7 @@ impl Flight {
         Flight { shared, conn, counted, answered: false }
     }
 
-    /// Counts the request as completed: its whole answer has been given out.
+    /// Marks the request as completed: its whole answer has been written.
     pub(super) fn note_answered(&mut self) {
         self.answered = true;
     }

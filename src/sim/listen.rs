@@ -1,4 +1,4 @@
-//! The accept loop, and the task of each connection.
+//! The simulated node's accept loop, and the task that serves each connection.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use super::wire::{Conn, Cut, Phase, Socket};
 
 const H2_STREAMS_MAX: u32 = 20_000;
 const H2_WINDOW: u32 = 1 << 20;
-/// After an error of accept (no file descriptors left), the loop waits this long.
+/// Pause after a failed accept (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the phase changes; then the listener is closed.
@@ -39,13 +39,13 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, mut phase
             }
         }
     }
-    // Before the receiver, which a crash waits for: when that is gone, the port refuses.
+    // The listener must go first: a crash waits for the receiver, and then the port must refuse.
     drop(listener);
     drop(phase);
 }
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream, mut phase: watch::Receiver<Phase>) {
-    // Without it the small events of a stream would wait for the client's ACKs.
+    // Without TCP_NODELAY the small events of a stream would wait for the client's ACKs.
     let _ = stream.set_nodelay(true);
     let conn = Arc::new(Conn::new(phase.clone()));
     let socket = Socket::new(stream, Arc::clone(&conn), Arc::clone(&shared.counters));
@@ -70,7 +70,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut phase: watch::Re
     loop {
         tokio::select! {
             biased;
-            // First, so that what the handlers have written goes out before a cut.
+            // Polled first, so that bytes already written by the handlers go out before a cut.
             result = http.as_mut() => {
                 if let Err(error) = result {
                     log::debug!("connection: {error}");

@@ -1,13 +1,13 @@
-//! A simulated inference node: what `evenkeel node` and `evenkeel demo` run, and what the tests and
-//! the benchmarks stand behind the gateway.
+//! A simulated inference node and its simulated clients, used by `evenkeel node`, `evenkeel demo`, the
+//! tests and the benchmarks.
 //!
-//! It is one simulator for all of them, so that what the demo shows is what the tests check. It
-//! batches continuously as real engines do (a fuller node is a slower node), speaks the OpenAI API
-//! with vLLM's manners over HTTP/1.1 and h2c, says the same words to the same prompt wherever it
-//! runs, and fails on demand in every way that engines are known to fail.
+//! All of them share one simulator, so that the demo shows the behaviour that the tests check. The node
+//! batches continuously like real engines (a fuller node is slower), implements the OpenAI API over
+//! HTTP/1.1 and h2c with the quirks of vLLM or another engine, gives the same answer to the same prompt
+//! on every node, and fails on demand in every way that engines are known to fail.
 //!
-//! `batch`, `text` and the fault list are pure; `engine` is the clock; `listen`, `wire` and
-//! `service` are the network; `Node` holds them together. `load` is the other side: the simulated clients.
+//! `batch`, `text` and the fault list are pure; `engine` is the clock; `listen`, `wire` and `service`
+//! are the network; `Node` holds them together. `load` contains the clients.
 
 mod answer;
 mod batch;

@@ -1,4 +1,4 @@
-//! One simulated node: started, watched, broken and mended by tests, benchmarks and the demo.
+//! The handle of a simulated node, by which tests, benchmarks and the demo start, observe, break and repair it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::shared::{Shared, State};
 use super::stats::Stats;
 use super::wire::Phase;
 
-/// How often `until` looks.
+/// The polling interval of `until`.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A handle; clones are the same node. It runs until it is stopped or its tokio runtime ends.
@@ -25,7 +25,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds and serves on the current tokio runtime. Connections are taken from now on.
+    /// Binds and serves on the current tokio runtime; connections are accepted once this returns.
     pub fn start(options: Options) -> io::Result<Node> {
         let listener = port::listen(port::reserve(options.listen)?)?;
         let addr = listener.local_addr()?;
@@ -37,7 +37,7 @@ impl Node {
         Ok(Node { shared })
     }
 
-    /// Where it listens; the same after a restart.
+    /// The listening address; the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.shared.addr
     }
@@ -59,12 +59,12 @@ impl Node {
         self.shared.record.clear();
     }
 
-    /// Replaces all faults by this one.
+    /// Replaces all faults with this one.
     pub fn set_fault(&self, fault: impl Into<Fault>) {
         self.shared.faults.set([fault.into()]);
     }
 
-    /// Adds a fault behind the others; the first that strikes wins.
+    /// Appends a fault; the first fault that strikes wins.
     pub fn add_fault(&self, fault: impl Into<Fault>) {
         self.shared.faults.add(fault.into());
     }
@@ -73,12 +73,12 @@ impl Node {
         self.shared.faults.set([]);
     }
 
-    /// What `/health` says from now on. Requests are served all the same.
+    /// Sets the answer of `/health`. Requests are still served.
     pub fn set_health(&self, health: Health) {
         *self.shared.health.lock() = health;
     }
 
-    /// From the next step on: 1.0 is normal, 0.33 three times slower.
+    /// Sets the speed from the next step on: 1.0 is normal, 0.33 three times slower.
     pub fn set_speed(&self, speed: f64) {
         self.shared.engine.set_speed(speed);
     }
@@ -89,14 +89,14 @@ impl Node {
         self.shared.end_life(Phase::Draining).await;
     }
 
-    /// As vLLM ends on SIGTERM: running sequences end with `finish_reason: "abort"`.
+    /// Ends like vLLM on SIGTERM: running sequences end with `finish_reason: "abort"`.
     pub async fn terminate(&self) {
         self.shared.wish();
         self.shared.engine.end_all(End::Aborted);
         self.shared.end_life(Phase::Draining).await;
     }
 
-    /// As kill -9: the listener closes, all connections are reset, all sequences are lost. Returns
+    /// Ends like kill -9: closes the listener, resets all connections, loses all sequences. Returns
     /// when that is done.
     pub async fn crash(&self) {
         self.shared.wish();
@@ -111,7 +111,7 @@ impl Node {
 
     /// Resolves when the node serves.
     pub async fn ready(&self) {
-        // The sender lives as long as this handle.
+        // This cannot fail: the sender lives as long as this handle.
         let _ = self.shared.state.subscribe().wait_for(|state| *state == State::Serving).await;
     }
 
@@ -119,7 +119,7 @@ impl Node {
         *self.shared.state.borrow()
     }
 
-    /// Waits for a condition on the statistics; an error brings those of when `limit` was over.
+    /// Waits until the statistics satisfy a condition. After `limit` it fails with the latest statistics.
     pub async fn until(&self, limit: Duration, condition: impl Fn(&Stats) -> bool) -> Result<Stats, Stats> {
         let end = tokio::time::Instant::now() + limit;
         loop {

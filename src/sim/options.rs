@@ -1,19 +1,19 @@
-//! What a simulated node is like: its speed, its limits, its manners.
+//! The options of a simulated node: its speed, limits and engine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::Engine;
 
-/// How long one engine step takes: `base + per_seq x running`, divided by the node's speed.
+/// The length of an engine step: `base + per_seq x running`, divided by the node's speed.
 ///
 /// This is the shape of a decode step on an accelerator: a fixed cost for reading the weights, and
-/// a smaller one for every sequence in the batch. It is what makes a fuller node a slower node.
+/// a smaller one for every sequence in the batch. This makes a fuller node slower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepTimes {
-    /// The part that does not depend on the load.
+    /// The fixed part.
     pub base: Duration,
-    /// The part that each running sequence adds.
+    /// The part added by each running sequence.
     pub per_seq: Duration,
 }
 
@@ -30,49 +30,48 @@ impl StepTimes {
     }
 }
 
-/// How a node that is starting up meets its clients.
+/// The behaviour of a node while it starts up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loading {
     /// Nothing listens: connections are refused, as with vLLM.
     #[default]
     Refuse,
-    /// It listens and answers 503 until the model is loaded, as llama.cpp does.
+    /// The node answers 503 until the model is loaded, as llama.cpp does.
     Answer503,
 }
 
-/// Everything that can be chosen about a node. `Options::default()` is an instant node on a free
-/// port of the loopback interface.
+/// All options of a node. `Options::default()` is an instant node on a free port of the loopback interface.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// Listening address; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Told in the `x-sim-node` response header and in the ids of completions.
+    /// Name shown in the `x-sim-node` response header and in the ids of completions.
     pub name: String,
     /// The model that `/v1/models` lists; requests may name any.
     pub model: String,
-    /// Whose manners its events have.
+    /// Engine whose events the node imitates.
     pub engine: Engine,
-    /// How long a step takes. All zero: requests are answered at once.
+    /// Length of a step. All zero: requests are answered at once.
     pub step: StepTimes,
-    /// 1.0 is normal, 0.5 takes twice as long. Can be changed later with `Node::set_speed`.
+    /// Speed: 1.0 is normal, 0.5 takes twice as long. Can be changed later with `Node::set_speed`.
     pub speed: f64,
-    /// How many sequences run at once (vLLM's `--max-num-seqs`).
+    /// Most sequences that run at once (vLLM's `--max-num-seqs`).
     pub max_seqs: usize,
-    /// How many may wait in line; beyond, 503 (vLLM's `--max-num-queued-reqs`).
+    /// Most sequences that wait; further requests get 503 (vLLM's `--max-num-queued-reqs`).
     pub max_queued: Option<usize>,
-    /// Idle connections are closed after this time (uvicorn: 5 s).
+    /// Time after which idle connections are closed (uvicorn: 5 s).
     pub keepalive: Option<Duration>,
-    /// How long the node is away after a crash that came from a fault.
+    /// Time until the node is back after a crash caused by a fault.
     pub startup: Duration,
-    /// What clients see during that time.
+    /// Behaviour during that time.
     pub loading: Loading,
     /// Keep the last 1000 requests for `Node::requests`.
     pub record: bool,
-    /// Each token's event says when it was sent: `"sent_ns"`, its first key.
+    /// Put the send time into each token's event: `"sent_ns"`, its first key.
     pub stamp: bool,
     /// Obey the `x-sim-fault` request header.
     pub allow_header_faults: bool,
-    /// Largest request body in bytes; beyond, 413.
+    /// Largest request body in bytes; larger ones get 413.
     pub max_body: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A node's port, which it keeps while it is down.
+//! Reserving a simulated node's port, so that the node keeps it while it is down.
 
 use std::io;
 use std::net::SocketAddr;

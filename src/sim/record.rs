@@ -1,4 +1,4 @@
-//! A bounded record of what arrived, so that tests can check what a gateway sent, byte for byte.
+//! A bounded record of the requests that a simulated node received, so that tests can check a gateway byte for byte.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use parking_lot::Mutex;
 
-/// The last so many requests are kept.
+/// Number of requests kept; older ones are dropped.
 const REQUESTS_MAX: usize = 1000;
-/// Bodies up to this many bytes are kept whole; of larger ones the length and the hash.
+/// Largest body that is kept; of larger ones only length and hash are.
 const BODY_KEPT_MAX: usize = 64 << 10;
 
 /// One request as it arrived.
@@ -23,7 +23,7 @@ pub struct RecordedRequest {
     /// Names in lower case; in order of arrival, save that equal names stand together.
     pub headers: Vec<(String, String)>,
     pub body_len: u64,
-    /// As `body_hash` computes it.
+    /// The result of `body_hash`.
     pub body_hash: u64,
     /// The body, if it is not larger than 64 KiB.
     pub body: Option<Bytes>,
@@ -38,14 +38,14 @@ impl RecordedRequest {
     }
 }
 
-/// The hash that the record keeps of bodies: to compare with that of the bytes that were sent.
+/// The hash of a body in the record, to compare with that of the bytes sent.
 pub fn body_hash(body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(body);
     hasher.finish()
 }
 
-/// The record of a node; empty unless recording was asked for.
+/// The record of a node; empty unless `Options::record` is set.
 #[derive(Default)]
 pub(super) struct Record {
     requests: Mutex<VecDeque<RecordedRequest>>,
@@ -60,7 +60,7 @@ impl Record {
         self.requests.lock().clear();
     }
 
-    /// Begins to record a request; it joins the record when the entry is dropped.
+    /// Starts recording a request, which joins the record when the entry is dropped.
     pub(super) fn begin(self: &Arc<Self>, parts: &Parts) -> RecordEntry {
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let request = RecordedRequest {
@@ -93,7 +93,7 @@ impl RecordEntry {
         self.kept.extend_from_slice(&data[..data.len().min(room)]);
     }
 
-    /// The body has ended as it should.
+    /// Marks the body as complete.
     pub(super) fn complete(mut self) {
         self.request.complete = true;
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_keeps_small_bodies() {
+    fn the_record_is_bounded_and_keeps_small_bodies() {
         let record = Arc::new(Record::default());
         for number in 0..=REQUESTS_MAX {
             let mut entry = record.begin(&parts());

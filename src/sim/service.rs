@@ -1,4 +1,4 @@
-//! From a request to an answer: what the path is, which fault strikes, who answers.
+//! Answering a request at the simulated node: chooses the endpoint by path and applies the fault that strikes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) async fn serve(
     let answer = if is_control {
         control::answer(&shared, request).await
     } else if *shared.state.borrow() == State::Loading {
-        // In the words of llama.cpp.
+        // llama.cpp's body, word for word.
         Ok(error_answer(
             503,
             r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#.into(),
@@ -50,7 +50,7 @@ pub(super) async fn serve(
     answer.map(|content| SimBody::new(content, flight))
 }
 
-/// Everything that faults can strike.
+/// Answers a request that faults can strike.
 async fn model_request(flight: &Flight, mut request: Request<Incoming>) -> Result<Answer, ApiError> {
     let shared = &flight.shared;
     let fault = match header_fault(shared, &request)? {
@@ -110,14 +110,14 @@ async fn read_body(shared: &Shared, parts: &Parts, body: Incoming) -> Result<Byt
     Ok(body)
 }
 
-/// The faults that strike before the response head; None: the request goes on.
+/// Applies a fault that strikes before the response head. `None`: the request is answered normally.
 async fn fail_at_head(flight: &Flight, fault: Option<&FaultKind>) -> Option<Answer> {
     match fault? {
         FaultKind::Status { code, retry_after, shape } => Some(status_answer(*code, *retry_after, *shape)),
         FaultKind::Hang => never().await,
         FaultKind::Reset => cut(&flight.conn, Cut::Rst).await,
         FaultKind::Close => cut(&flight.conn, Cut::Fin).await,
-        // Asked for by header, it strikes this connection whether reused or not.
+        // A header asked for it, so it strikes fresh connections too.
         FaultKind::Stale => cut(&flight.conn, Cut::Fin).await,
         FaultKind::Crash { after: None } => {
             flight.shared.crash_by_fault();

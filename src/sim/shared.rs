@@ -1,4 +1,4 @@
-//! What the tasks of one node share: the node's state outside its connections.
+//! The state shared by all tasks of a simulated node: its lives, faults, counters and options.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use super::record::Record;
 use super::stats::{Counters, Stats};
 use super::wire::Phase;
 
-/// A port that was ours and cannot be had again is asked for this often.
+/// Pause between attempts to bind the node's port again.
 const REBIND_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether a node can be reached.
+/// The state of a node as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Connections are refused.
     Down,
-    /// It listens and answers 503.
+    /// The node answers 503.
     Loading,
     Serving,
 }
 
-/// Starts the task that accepts connections until the phase changes. It is passed in as a function because that task
-/// lies above this file: a request that it serves may crash the node, and the restart begins the task again.
+/// Starts the task that accepts connections until the phase changes. It is passed in as a function because the task
+/// depends on this file, which in turn starts it again after a crash.
 pub(super) type Accept = fn(Arc<Shared>, TcpListener, watch::Receiver<Phase>);
 
 pub(super) struct Shared {
@@ -49,9 +49,9 @@ pub(super) struct Shared {
     pub name_header: HeaderValue,
     accept: Accept,
     ids: AtomicU64,
-    /// The phase of the listener and the connections of this life; each restart makes a new one.
+    /// The phase of this life's listener and connections; each restart creates a new one.
     life: Mutex<Arc<watch::Sender<Phase>>>,
-    /// Counts what was asked (stop, crash, restart), so that an older restart gives way.
+    /// Counts commands (stop, crash, restart), so that a newer one cancels a pending restart.
     wishes: AtomicU64,
 }
 
@@ -92,29 +92,29 @@ impl Shared {
         }
     }
 
-    /// Begins a life on this listener, unless something else was asked for since `wish`.
+    /// Starts a life on this listener, unless a newer command came after `wish`.
     pub(super) fn live(self: &Arc<Self>, wish: u64, listener: TcpListener, state: State) {
         let mut life = self.life.lock();
         if self.wishes.load(Ordering::Acquire) != wish {
             return;
         }
         let phase = watch::Sender::new(Phase::Serving);
-        // Before the first connection is accepted, so that none sees the state of before.
+        // The state changes before the first accept, so that no connection sees the old one.
         self.state.send_replace(state);
         (self.accept)(Arc::clone(self), listener, phase.subscribe());
         *life = Arc::new(phase);
     }
 
-    /// From now on the node counts as down, and a restart that is under way gives way.
+    /// Marks the node as down and cancels a pending restart.
     pub(super) fn wish(&self) -> u64 {
-        // The lock orders this and `live`: either the new life is seen by the `end_life` that
-        // follows, or it does not begin.
+        // The lock orders this and `live`: a concurrent new life is either ended by the `end_life` that
+        // follows, or does not start.
         let _life = self.life.lock();
         self.state.send_replace(State::Down);
         self.wishes.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Ends the life under way; returns when the listener and all connections are closed.
+    /// Ends the current life; returns when the listener and all connections are closed.
     pub(super) async fn end_life(&self, how: Phase) {
         let life = Arc::clone(&self.life.lock());
         life.send_replace(how);
@@ -134,10 +134,10 @@ impl Shared {
         });
     }
 
-    /// What a crash fault does: as `restart`, but a node that is down already stays as it is.
+    /// Carries out a crash fault: a `restart`, except that a node already down stays down.
     pub(super) fn crash_by_fault(self: &Arc<Self>) {
         if *self.state.borrow() == State::Serving {
-            log::info!("node {}: crashes, back in {:?}", self.options.name, self.options.startup);
+            log::info!("node {}: crashed, back in {:?}", self.options.name, self.options.startup);
             self.restart(self.options.startup);
         }
     }
@@ -158,13 +158,13 @@ impl Shared {
         }
     }
 
-    /// Takes the port again, unless something else was asked for meanwhile.
+    /// Binds the port again, unless a newer command comes.
     async fn reserve(&self, wish: u64) -> Option<TcpSocket> {
         while self.wishes.load(Ordering::Acquire) == wish {
             match port::reserve(self.addr) {
                 Ok(socket) => return Some(socket),
                 Err(error) => {
-                    log::warn!("node {}: cannot have {} again yet: {error}", self.options.name, self.addr);
+                    log::warn!("node {}: cannot bind {} again yet: {error}", self.options.name, self.addr);
                     sleep(REBIND_PAUSE).await;
                 }
             }

@@ -1,28 +1,28 @@
-//! When an event was sent, told in the event itself: what a client on the same machine reads how long it was under way from.
+//! Send times inside events, from which a client on the same machine computes the transit time.
 
 use std::fmt::Write;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How each event begins, and its first key where it has a stamp.
+/// The start of each event, and the first key of a stamped one.
 const EVENT: &str = "data: {";
 const KEY: &str = r#""sent_ns":"#;
 
-/// Nanoseconds of a clock that all processes of the machine share and nobody sets.
+/// Nanoseconds of the monotonic clock, which all processes of the machine share.
 pub(super) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
-    // never negative, and the sum is enough for 500 years
+    // never negative, and it overflows only after 500 years
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// Begins an event that is sent now. `start` is how it would begin without a stamp.
+/// Starts an event with the current time. `start` is its beginning without a stamp.
 pub(super) fn begin(start: &str, out: &mut String) {
     let rest = start.strip_prefix(EVENT).unwrap_or(start);
     // writing to a String cannot fail
     let _ = write!(out, "{EVENT}{KEY}{},{rest}", now());
 }
 
-/// The stamp of an event, `data` being what follows `data: {`.
+/// The stamp of an event; `data` starts after `data: {`.
 pub(super) fn read(data: &[u8]) -> Option<u64> {
     let digits = data.strip_prefix(KEY.as_bytes())?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;

@@ -1,34 +1,34 @@
-//! What a node has seen and done, for tests and for `/sim/stats`.
+//! The statistics of a simulated node, for tests and `/sim/stats`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// A snapshot. Requests are all but those to `/health`, `/metrics` and `/sim/...`; at rest,
+/// A snapshot. Requests to `/health`, `/metrics` and `/sim/...` are not counted; when nothing is in flight,
 /// `received = completed + aborted + lost`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// Sequences that run in the engine.
+    /// Sequences running in the engine.
     pub running: u64,
-    /// Sequences that wait in line.
+    /// Sequences waiting in the engine's queue.
     pub waiting: u64,
-    /// Requests that have arrived and whose answer has not ended.
+    /// Requests received whose answer has not ended.
     pub in_flight: u64,
-    /// Requests that have arrived.
+    /// Requests received.
     pub received: u64,
-    /// Requests that were answered to the end, whatever the status.
+    /// Requests answered to the end, whatever the status.
     pub completed: u64,
-    /// Generations that were made as asked, with a good end.
+    /// Generations delivered as asked, with a normal end.
     pub succeeded: u64,
     /// Requests whose client left before the end.
     pub aborted: u64,
-    /// Requests that the node cut off itself: a fault, a crash.
+    /// Requests cut off by the node itself: a fault, a crash.
     pub lost: u64,
-    /// Generations turned away because the line was full.
+    /// Generations refused because the queue was full.
     pub rejected: u64,
     /// Requests struck by an armed fault.
     pub struck: u64,
-    /// Tokens made.
+    /// Tokens generated.
     pub tokens: u64,
     /// `GET /health` requests.
     pub health_checks: u64,
@@ -42,7 +42,7 @@ pub struct Stats {
     pub bytes_out: u64,
 }
 
-/// The counters behind the snapshot that do not belong to the engine or the faults.
+/// The counters of the snapshot, except those of the engine and the faults.
 #[derive(Default)]
 pub(super) struct Counters {
     pub in_flight: AtomicU64,

@@ -1,4 +1,4 @@
-//! A client for the tests of this module that sees what is on the wire: bytes, and how they end.
+//! A raw client for the simulator's tests, which sees the bytes on the wire and how the connection ends.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::options::{Options, StepTimes};
 use super::{Node, Stats};
 
-/// Long enough for a busy machine; only failing tests wait for it.
+/// Limit of each wait, generous for a busy machine; only failing tests reach it.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// A node that a test starts on a free port.
@@ -18,7 +18,7 @@ pub(super) fn node(options: Options) -> Node {
     Node::start(options).unwrap()
 }
 
-/// Steps of this many milliseconds, whatever the load.
+/// Steps of this many milliseconds, independent of the load.
 pub(super) fn steps(milliseconds: u64) -> StepTimes {
     StepTimes { base: Duration::from_millis(milliseconds), ..StepTimes::default() }
 }
@@ -43,7 +43,7 @@ impl Client {
         Client { stream: TcpStream::connect(node.addr()).await.unwrap() }
     }
 
-    /// Connects and sends this.
+    /// Connects and sends these bytes.
     pub(super) async fn send(node: &Node, request: &str) -> Client {
         let mut client = Client::connect(node).await;
         client.write(request).await;
@@ -85,12 +85,12 @@ impl Client {
     }
 }
 
-/// A POST after whose answer the connection stays open.
+/// A POST that keeps the connection open.
 pub(super) fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: node\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// A request whose answer is the last on its connection.
+/// The request with `Connection: close`.
 pub(super) fn last(request: &str) -> String {
     request.replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
@@ -113,12 +113,12 @@ pub(super) async fn ask(node: &Node, request: &str) -> (String, Ended) {
     Client::send(node, &last(request)).await.rest().await
 }
 
-/// The `data:` payloads of a streamed answer, whatever the chunks they came in.
+/// The `data:` payloads of a streamed answer, however it was chunked.
 pub(super) fn events(answer: &str) -> Vec<&str> {
     answer.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
 }
 
-/// What the events of a streamed chat say, joined.
+/// The text of a streamed chat.
 pub(super) fn said(answer: &str) -> String {
     let texts = events(answer).into_iter().filter_map(|event| {
         let event: serde_json::Value = serde_json::from_str(event).ok()?;

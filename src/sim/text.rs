@@ -1,11 +1,11 @@
-//! What the simulated model says: token i of a prompt is always the same word, on every node.
+//! The simulated model's text: token i of a prompt is the same word on every node.
 //!
-//! So a test can tell whether a stream that was broken on one node and continued on another reads
-//! as if nothing had happened, and whether any token was lost or came twice.
+//! A test can therefore tell whether a stream broken on one node and continued on another reads
+//! without a seam, and whether any token was lost or repeated.
 
 use std::fmt::Write;
 
-/// Ids from here on are generated tokens: the base plus the token's position.
+/// The first id of generated tokens: an id is this base plus the token's position.
 const GENERATED: u32 = 1_000_000;
 
 const WORDS: [&str; 16] = [
@@ -13,17 +13,17 @@ const WORDS: [&str; 16] = [
     "lantern", "mast", "north", "oar", "pilot",
 ];
 
-/// A prompt: what the words of the answer depend on.
+/// A prompt, which determines the words of the answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Prompt {
-    /// One id a word; the token ids that `return_token_ids` shows.
+    /// One id per word; the token ids that `return_token_ids` shows.
     ids: Vec<u32>,
-    /// How many of the answer's tokens the request already brings (a continuation).
+    /// The number of the answer's tokens already in the request (a continuation).
     pub start: u32,
-    /// Words of the prompt, those of the answer so far included: `usage.prompt_tokens`.
+    /// Words of the prompt, including the answer so far: `usage.prompt_tokens`.
     pub len: u32,
     seed: u64,
-    /// Whether the very first token begins with a blank: completions do, chat answers do not.
+    /// True if the first token starts with a space, as in completions but not in chats.
     leading_blank: bool,
 }
 
@@ -34,8 +34,8 @@ impl Prompt {
         Prompt::new(ids, start, false)
     }
 
-    /// A completion prompt. Where it ends in words that this very prompt's answer would begin with,
-    /// those are taken as said already.
+    /// A completion prompt. If it ends in the first words of the answer to the rest of it, those count as
+    /// generated already.
     pub(super) fn completion(mut ids: Vec<u32>, text: Option<&str>) -> Self {
         let last = match text.and_then(|text| text.split_whitespace().next_back()) {
             Some(word) => word.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok(),
@@ -79,7 +79,7 @@ impl Prompt {
     }
 }
 
-/// One id a word; FNV-1a, so that it is the same in every process.
+/// The id of a word: FNV-1a, which is the same in every process.
 pub(super) fn push_ids(text: &str, ids: &mut Vec<u32>) {
     ids.extend(text.split_whitespace().map(word_id));
 }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_depend_on_the_prompt_and_the_position_only() {
+    fn the_words_depend_only_on_prompt_and_position() {
         let answer = say(&Prompt::chat(ids("user hello there"), None), 8);
         assert_eq!(answer, say(&Prompt::chat(ids("user hello there"), None), 8));
         assert_ne!(answer, say(&Prompt::chat(ids("user hello you"), None), 8));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_goes_on_after_what_was_said() {
+    fn a_chat_continues_after_its_own_words() {
         let whole = say(&Prompt::chat(ids("user hello"), None), 8);
         let said = say(&Prompt::chat(ids("user hello"), None), 3);
         let rest = say(&Prompt::chat(ids("user hello"), Some(&said)), 5);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_goes_on_after_its_own_words_but_not_after_others() {
+    fn a_completion_continues_after_its_own_words_but_not_after_others() {
         let text = "Once upon a time";
         let whole = say(&Prompt::completion(ids(text), Some(text)), 8);
         let said = format!("{text}{}", say(&Prompt::completion(ids(text), Some(text)), 3));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_goes_on_after_token_ids() {
+    fn a_completion_continues_after_token_ids() {
         let text = "Once upon a time";
         let plain = Prompt::completion(ids(text), Some(text));
         let mut tokens = plain.token_ids();

@@ -1,5 +1,5 @@
-//! One client connection as the request handlers see it: it can be cut, in two ways, from inside a
-//! response, which HTTP libraries do not offer but dying processes do.
+//! A connection of the simulated node that request handlers can cut, by FIN or RST, in the middle of a
+//! response: dying processes do that, but HTTP libraries offer no way to.
 
 use std::io;
 use std::pin::Pin;
@@ -16,20 +16,20 @@ use tokio::time::Instant;
 
 use super::stats::{Counters, add, subtract};
 
-/// What a node's life asks of its connections.
+/// The phase of a node's life, which its connections follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// Finish what was begun, take nothing new.
+    /// Finish requests in flight, accept no more.
     Draining,
     /// Cut everything now.
     Crashed,
 }
 
-/// How to cut a connection.
+/// A way to cut a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// Close as a program does that leaves: FIN (or RST, where unread bytes are left).
+    /// Close like a process that exits: FIN, or RST if bytes are left unread.
     Fin = 1,
     /// Reset, as a kernel does for a process that was killed.
     Rst = 2,
@@ -60,8 +60,8 @@ impl Conn {
         }
     }
 
-    /// Asks the connection's task to cut it. What was handed to the HTTP library before is written
-    /// first: the task looks here only after it has driven the connection.
+    /// Asks the connection's task to cut it. Data already handed to the HTTP library is written first,
+    /// because the task checks for a cut only after driving the connection.
     pub(super) fn cut(&self, how: Cut) {
         self.cut.store(how as u8, Ordering::Release);
         self.cut_now.notify_one();
@@ -92,15 +92,15 @@ impl Conn {
         self.active.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// When the connection will have been idle for `keepalive`, if no request comes; None while it
-    /// serves one.
+    /// The time at which the connection will have been idle for `keepalive`. None while it serves a
+    /// request.
     pub(super) fn idle_until(&self, keepalive: Duration) -> Option<Instant> {
         let since = Duration::from_millis(self.idle_since.load(Ordering::Acquire));
         (self.active.load(Ordering::Acquire) == 0).then(|| self.born + since + keepalive)
     }
 }
 
-/// The socket: counts bytes, and resets when it is dropped if so asked.
+/// The socket: counts bytes, and when dropped sends RST if asked to.
 pub(super) struct Socket {
     stream: TcpStream,
     conn: Arc<Conn>,
@@ -125,7 +125,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.conn.cut.load(Ordering::Acquire) == Cut::Rst as u8 {
-            // Without it the close is a FIN: nothing better can be done here.
+            // If this fails, the close is a FIN; there is no better fallback.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
         subtract(&self.counters.open, 1);

@@ -1,5 +1,5 @@
-//! The least that a proxy on Pingora costs: it reads the request, takes a kept connection to the next node, relays. No
-//! health, no retry, no limits, no log. What the gateway needs beyond it is what the gateway's own work costs.
+//! The baseline of the benchmarks: a bare proxy on Pingora that reads the request, takes a kept connection to the next
+//! node and relays. It has no health, retry, limits or log, so the gateway's cost above it is that of its own work.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use tokio::io::AsyncWriteExt;
 
-/// The gateway's allocator: what is compared is the work.
+/// The gateway's allocator, so that the comparison shows only the work.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Enough for all connections of a benchmark.
 const KEPT_MAX: usize = 16 * 1024;
-/// As the gateway sets them.
+/// The gateway's own settings.
 const READ_BUFFER: usize = 4096;
 const WRITE_BUFFER: usize = 1460;
 
@@ -106,7 +106,7 @@ impl Floor {
         node.respect_keepalive();
         let mut tasks = vec![head];
         loop {
-            // the first piece goes out with the head
+            // the first piece is sent together with the head
             if !tasks.last().is_some_and(HttpTask::is_end) {
                 tasks.push(node.read_response_task().await?);
             }

@@ -1,15 +1,15 @@
-"""How long a batch takes, against the best that is known: which gateway keeps unequal nodes busy."""
+"""The `batch-*` tables: the time of a batch relative to the best known, which shows how well unequal nodes are used."""
 
 import dataclasses
 import functools
 import json
 import subprocess
 
-# for each node, so that the job takes 10 s or more whatever their number: a shorter one is over before speeds are learned
+# requests per node, so that the job takes at least 10 s whatever their number: a shorter one ends before speeds are learned
 REQUESTS = 1500
 AT_ONCE = 192
 TOKENS = (20, 60)
-# seconds of a step, and what each sequence adds: with 60 it takes twice as long
+# seconds of a step, and the addition of each sequence: with 60 sequences a step takes twice as long
 STEP, PER_SEQ = 0.008, 0.00013
 KINDS = ["round robin", "nginx-tuned", "haproxy", "evenkeel"]
 COLUMNS = [
@@ -25,11 +25,11 @@ class Scene:
     name: str
     title: str
     speeds: list[float]
-    # the first node is away from the first of these times to the second
+    # the first node is down between these times
     away: tuple[float, float] | None = None
 
     def kinds(self):
-        """Where no node fails, nginx's usual config gives each node what the tuned one gives it."""
+        """Without failures nginx's usual config distributes like the tuned one, so it is left out."""
         return ["nginx-usual", *KINDS] if self.away else KINDS
 
     @property
@@ -49,7 +49,7 @@ class Scene:
         return nodes
 
     def best(self, oracle):
-        """The wall time of policies that know the speeds, in virtual time: tests/bench/oracle.rs."""
+        """The wall time of policies that know the speeds, in virtual time (tests/bench/oracle.rs)."""
         command = [oracle, "--step-base", STEP, "--step-per-seq", PER_SEQ, "--requests", self.requests]
         command += ["--at-once", self.at_once]
         command += ["--tokens-min", TOKENS[0], "--tokens-max", TOKENS[1]]
@@ -68,7 +68,7 @@ SCENES = [
 
 
 def goodput(lab):
-    """For each scene what a table is made of."""
+    """The arguments of the table of each scene."""
     more = ["evenkeel-auto"] * lab.knows("evenkeel-auto")
     for scene in SCENES:
         best = functools.cache(lambda scene=scene: scene.best(lab.programs.oracle))
@@ -84,5 +84,5 @@ def batch(lab, scene, best, kind):
         else:
             with lab.gateway(kind, nodes) as (listen, _):
                 seen = lab.load([listen], **job)
-    # a request that failed is no work done
+    # failed requests do not count as work done
     return {**seen, "best": best(), "of_best": best() / seen["wall"] * seen["ok"] / scene.requests}

@@ -1,4 +1,4 @@
-"""Whether a request costs more as the fleet and the work under way grow."""
+"""The `growth-*` tables: the cost of a request as the fleet and the requests in flight grow."""
 
 import functools
 import time
@@ -10,12 +10,12 @@ NODES = [1, 10, 100, 1000]
 IN_FLIGHT = [10, 100, 1000, 10_000]
 KINDS = ["nginx-tuned", "floor", "evenkeel"]
 COUNT = 40_000
-# How long the gateway is watched while nobody asks it anything, in seconds: it still asks the nodes how they are.
+# Seconds for which the idle gateway is measured: its checks of the nodes still cost something.
 IDLE = 2.0
 
 
 def growth(lab):
-    """For each question what a table is made of; all sizes are measured in one round."""
+    """The arguments of each table; all sizes are measured in one round."""
     load = f"{COUNT:,} POSTs of 2 KB over 64 kept connections; one worker thread"
     yield table(f"with 1 to {NODES[-1]:,} nodes", "nodes", NODES, load, functools.partial(among_nodes, lab))
     held = [min(size, lab.streams_max - 100) for size in IN_FLIGHT]
@@ -38,27 +38,27 @@ def table(title, name, sizes, load, measure):
 
 
 def among_nodes(lab, kind, count):
-    """The nodes are addresses of one process, so that the nodes cost the machine the same however many they are."""
+    """All nodes are addresses of one process, so that they cost the machine the same whatever their number."""
     with lab.many_nodes(count, INSTANT) as nodes, lab.gateway(kind, nodes, 1) as (listen, pid):
         return cost(lab, listen, pid)
 
 
 def beside_others(lab, kind, count):
-    """The first ones get no answer, all that come later get theirs at once."""
+    """The first requests get no answer; all later ones are answered at once."""
     with lab.nodes([[*INSTANT, "--fault", f"hang,times={count}"]]) as nodes:
         with lab.gateway(kind, nodes, 1) as (listen, pid), lab.held([listen], count, ramp=count / 5000):
             return cost(lab, listen, pid)
 
 
 def cost(lab, listen, pid):
-    """CPU us a request, and those of what the gateway would have done anyway meanwhile."""
+    """CPU us per request: of the request itself, and of the background work during it."""
     lab.load([listen], count=4000, concurrency=64, body=2048)
     before = cpu_seconds(pid)
     time.sleep(IDLE)
     idling = (cpu_seconds(pid) - before) / IDLE
     before, began = cpu_seconds(pid), time.monotonic()
     seen = lab.load([listen], count=COUNT, concurrency=64, body=2048)
-    # one that failed is a cheap one
+    # a failed request is a cheap one and would distort the result
     whole = (cpu_seconds(pid) - before) / seen["ok"] * 1e6
     of_idling = idling * (time.monotonic() - began) / seen["ok"] * 1e6
     return whole - of_idling, of_idling

@@ -1,5 +1,5 @@
-//! The client of the benchmarks, from the command line: the simulated clients of `evenkeel::sim::load`, and one line of
-//! JSON that says what came of it.
+//! The client of the benchmarks: a command line for the simulated clients of `evenkeel::sim::load`, which prints the
+//! results as one line of JSON.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Puts a load on a gateway, or straight on nodes
+/// Put a load on a gateway, or directly on nodes
 #[derive(Parser)]
 struct Args {
     /// Where to send; with several, request number n goes to number n modulo their count

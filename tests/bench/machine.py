@@ -1,4 +1,4 @@
-"""Processes, what they cost as /proc tells it, and the machine that they run on."""
+"""Starts processes, reads their cost from /proc, and describes the machine."""
 
 import contextlib
 import datetime
@@ -22,7 +22,7 @@ def stop_with(message):
 
 
 def raise_file_limit():
-    """As far as it goes, for all that is started from here; says how far that is."""
+    """Raises the limit of open files for all child processes as far as possible, and returns it."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
@@ -46,12 +46,12 @@ def wait_for(address, process):
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
             return
         time.sleep(0.02)
-    stop_with(f"nobody listens on {address}")
+    stop_with(f"nothing listens on {address}")
 
 
 @contextlib.contextmanager
 def running(command, address, **options):
-    """A server, from its listening to its end."""
+    """Runs a server, from when it listens to its end."""
     options.setdefault("stdout", subprocess.DEVNULL)
     process = subprocess.Popen([str(word) for word in command], **options)
     try:
@@ -67,7 +67,7 @@ def running(command, address, **options):
 
 
 def family(pid):
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     found = [pid]
     for each in found:
         for task in pathlib.Path(f"/proc/{each}/task").glob("*/children"):
@@ -76,7 +76,7 @@ def family(pid):
 
 
 def cpu_seconds(pid):
-    """CPU time of a process and those below it; of a child that has ended, too."""
+    """CPU time of a process and its descendants, including those that have ended."""
     total = 0
     for each in family(pid):
         fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
@@ -85,7 +85,7 @@ def cpu_seconds(pid):
 
 
 def pss_bytes(pid):
-    """Memory of a process and those below it: what they share counts once."""
+    """Memory of a process and its descendants; shared pages count once."""
     total = 0
     for each in family(pid):
         lines = pathlib.Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What stands between the client and the nodes, the nodes, and the client."""
+"""Starts the gateways under test, the nodes and the client."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ TEMPLATES = {
     "evenkeel-auto": "evenkeel.yaml",
     "evenkeel-resume": "evenkeel.yaml",
 }
-# lines of evenkeel.yaml that only one of them has
+# lines of evenkeel.yaml that only one kind has
 MORE = {"evenkeel-auto": "weight: auto", "evenkeel-resume": "engine: vllm\n    retry: { resume: on }"}
 # a node's limit of requests in flight; those beyond it queue, which nginx cannot do
 LIMIT = {"evenkeel": ", max_in_flight: {}", "haproxy": " maxconn {}"}
@@ -27,17 +27,17 @@ INSTANT = ["--step-base", "0", "--step-per-seq", "0", "--max-seqs", "16384"]
 
 
 def steady(interval):
-    """Arguments of a node whose streams have one event each so often, however many there are."""
+    """Arguments of a node whose streams have one event per interval, whatever their number."""
     return ["--step-base", interval, "--step-per-seq", "0", "--max-seqs", "16384"]
 
 
 class Lab:
-    """Starts what a measurement needs, fresh, so that none knows of the one before."""
+    """Starts everything fresh for each measurement, so that none affects the next."""
 
     def __init__(self, directory, programs, files):
         self.directory = directory
         self.programs = programs
-        # a copy, or the pages of the program that it shares with the gateway would count less in the gateway's `Pss`
+        # a copy, because program pages shared with the gateway would count less in the gateway's `Pss`
         self.node = shutil.copy(programs.evenkeel, directory / "node")
         # a stream takes two files
         self.streams_max = (files - 256) // 2
@@ -53,7 +53,7 @@ class Lab:
 
     @contextlib.contextmanager
     def many_nodes(self, count, arguments):
-        """One node that has many addresses: all of 127.0.0.0/8 is this machine."""
+        """One node with many addresses: all of 127.0.0.0/8 is this machine."""
         (address,) = free_addresses(1)
         port = address.split(":")[1]
         command = [self.node, "node", "--listen", f"0.0.0.0:{port}", *arguments]
@@ -62,7 +62,7 @@ class Lab:
 
     @contextlib.contextmanager
     def gateway(self, kind, nodes, workers=None, limit=None):
-        """As many worker threads as there are cores, or as many as are asked for; `limit`: of the requests of each node."""
+        """Starts a gateway with the given number of worker threads, or one per core; `limit` is each node's request limit."""
         workers = workers or os.cpu_count()
         (listen,) = free_addresses(1)
         programs = self.programs
@@ -79,7 +79,7 @@ class Lab:
             options["env"] = programs.nginx_env
         elif kind == "haproxy":
             command = [programs.haproxy, "-db", "-f", config]
-            # its access log, for it writes to no file by itself
+            # receives HAProxy's access log, which it cannot write to a file
             options.update(env=programs.haproxy_env, stdout=open(self.directory / "haproxy-access.log", "ab"))
         with running(command, listen, **options) as process:
             yield listen, process.pid
@@ -87,15 +87,15 @@ class Lab:
     def config(self, kind, listen, nodes, workers, limit=None):
         kind = kind.removesuffix(BEFORE)
         name = TEMPLATES[kind]
-        # HAProxy counts clients, and does not start with more than it has files for; nginx counts both sides, and drops
-        # clients when fewer than a sixteenth are left
+        # HAProxy counts clients only, and refuses to start with more than its limit of open files allows; nginx counts
+        # both sides, and drops clients when fewer than a sixteenth of its connections are left
         connections = min(self.streams_max + 50, 16384) if kind == "haproxy" else 32768
         values = {
             "LISTEN": listen,
             "DIR": self.directory,
             "WORKERS": workers,
             "CONNECTIONS": connections,
-            # one for each node at least, or nginx connects anew for each request
+            # at least one per node, or nginx opens a connection for each request
             "KEPT": max(256, len(nodes)),
             "MORE": MORE.get(kind, ""),
             "LIMIT": LIMIT[kind].format(limit) if limit else "",
@@ -115,7 +115,7 @@ class Lab:
         return config
 
     def knows(self, kind):
-        """Whether all binaries take this config: an older one may not."""
+        """True if all binaries accept this config; an older one may not."""
         config = self.config(kind, "127.0.0.1:1", ["127.0.0.1:2"], 1)
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         binaries = filter(None, [self.programs.evenkeel, self.programs.before])
@@ -130,13 +130,13 @@ class Lab:
         return command
 
     def load(self, targets, **options):
-        """Puts a load on and waits for its end."""
+        """Runs a load to its end."""
         command = self.load_command(targets, options)
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
     @contextlib.contextmanager
     def held(self, targets, count, ramp, within=60, **more):
-        """So many requests that are under way, and stay so."""
+        """Keeps this many requests in flight."""
         options = {"count": count, "concurrency": count, "body": 512, "ramp": ramp, **more}
         with self.watched(targets, options) as held:
             held.wait_for("in_flight", count, within + ramp)
@@ -144,7 +144,7 @@ class Lab:
 
     @contextlib.contextmanager
     def streams(self, targets, count, ramp=1.0, within=60):
-        """So many open streams without an end, from the first event of the last one on; those that fail are counted."""
+        """Keeps this many endless streams open, once the last one has its first event; failures are counted."""
         options = {"count": count, "concurrency": count, "body": 512, "tokens_min": 1 << 30, "stream": 1, "ramp": ramp}
         with self.watched(targets, options) as streams:
             streams.wait_for("streams", count, within + ramp)
@@ -152,7 +152,7 @@ class Lab:
 
     @contextlib.contextmanager
     def watched(self, targets, options):
-        """A load that tells how far it is, and is cut off at the end; what failed is counted."""
+        """A load that reports its progress and is cut off at the end; failures are counted."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         process = subprocess.Popen([*self.load_command(targets, options), "--watch"], **pipes)
         try:
@@ -168,13 +168,13 @@ class Watched:
         self.process = process
 
     def look(self):
-        """How far they are; lags are those since the last look."""
+        """The progress so far; lags are those since the last call."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
     def wait_for(self, what, count, seconds):
-        """Until so many of what is looked for are there, or have failed."""
+        """Waits until this many have arrived or failed."""
         end = time.monotonic() + seconds
         while (seen := self.look())[what] + seen["failed"] < count:
             if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The programs that are compared: ours, which are built, and Debian's, which are unpacked and not installed."""
+"""Provides the compared programs: builds ours, and finds or unpacks nginx and HAProxy without installing them."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from machine import ROOT, output, stop_with
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 # The same kind of gateway, run by the binary of EVENKEEL_BEFORE.
 BEFORE = "-before"
-# what Debian's packages need beyond a minimal system
+# packages that Debian's nginx and HAProxy need beyond a minimal system
 PACKAGES = {
     "nginx": ["nginx"],
     "haproxy": ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"],
@@ -35,7 +35,7 @@ class Programs:
         self.oracle = os.environ.get("ORACLE") or built("oracle")
 
     def binary(self, kind):
-        """The build of the gateway that this kind runs."""
+        """The build of the gateway for this kind."""
         return self.before if kind.endswith(BEFORE) else self.evenkeel
 
     def versions(self):
@@ -50,13 +50,13 @@ class Programs:
 
 
 def with_before(kinds):
-    """The earlier build right after the present one, so that they run at nearly the same time."""
+    """Puts the earlier build right after the current one, so that they run at nearly the same time."""
     pairs = [[kind, kind + BEFORE] if kind.startswith("evenkeel") else [kind] for kind in kinds]
     return [kind for pair in pairs for kind in pair]
 
 
 def debian(name, version):
-    """The program of this machine, or Debian's, unpacked below target/: no service is started. With its environment."""
+    """The machine's program, or Debian's unpacked below target/ (starting no service), with its environment."""
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
     if found:
         return found, dict(os.environ)
@@ -88,7 +88,7 @@ def unpack(packages, folder):
 
 
 def built(name):
-    # in the profile of the release, whose dependencies are there already
+    # in the release profile, whose dependencies are already built
     command = ["cargo", "bench", "--locked", "--bench", name, "--no-run", "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
     if out.returncode != 0:

@@ -1,4 +1,4 @@
-"""From rounds to medians and ratios, and from kept results to the figures in this folder's README.md and the project's."""
+"""Computes medians and ratios from rounds, and writes the figures of both README.md files from kept results."""
 
 import json
 import re
@@ -9,18 +9,18 @@ from machine import HERE, ROOT
 from programs import BEFORE
 
 RESULTS = HERE / "results"
-# the end of a commit's name, where src had uncommitted changes
+# suffix of a commit's name if src had uncommitted changes
 CHANGED = "-changed"
-# what is written from them: the file, and the marks between which it is written
+# the generated texts: each file, and the marks around its text
 TABLE = HERE / "README.md", "<!-- figures: `tests/bench/run --readme` writes this table from tests/bench/results -->", "<!-- figures: end -->"
 WORDS = ROOT / "README.md", "<!-- words: `tests/bench/run --readme` writes these figures from tests/bench/results -->", "<!-- words: end -->"
-# fewer rounds, or others on the machine, and the figures are preliminary
+# with fewer rounds, or a higher load on the machine, the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
-# Tables of which that many rounds are enough: what they measure differs little from round to round, and takes long.
+# Tables with fewer rounds: their numbers vary little between rounds, and they take long.
 FEWER = {"open": 2, "waiting": 2, "batch": 3}
 BASES = ["nginx-tuned", "floor"]
 
-# the table's columns, and its rows: table, key, whether a ratio to tuned nginx or the number itself, and what it says
+# the columns of the figures, and the rows: table, key, form (ratio to tuned nginx, or the number itself), label
 KINDS = {
     "round robin": "client-side round robin",
     "nginx-usual": "nginx, the usual config",
@@ -57,7 +57,7 @@ ROWS = [
 
 
 def complete(rounds):
-    """What takes two kinds to know: the delay that a gateway adds to that without one."""
+    """Adds the delay due to the gateway: the difference to the rounds without one."""
     for seen in rounds.values():
         for each, direct in zip(seen, rounds.get("direct", [])):
             each["added_p50"] = each["lag_p50"] - direct["lag_p50"]
@@ -66,7 +66,7 @@ def complete(rounds):
 
 
 def ratios(rounds, kind, base, key):
-    """Round by round, for what disturbs one round disturbs all of it."""
+    """Ratios per round, because a disturbance affects all kinds in the same round."""
     pairs = zip(rounds.get(kind, []), rounds.get(base, []))
     return [a[key] / b[key] for a, b in pairs if b[key] > 0]
 
@@ -78,7 +78,7 @@ def spread(values, shape="{:.2f}"):
 
 
 def table(spec, rounds):
-    """Medians and spread; the ratios are of the first column, to peers and to the same kind of the earlier build."""
+    """Medians and spread. Ratios are those of the first column, to peers and to the same kind of the earlier build."""
     first, _, first_shape = spec.columns[0]
     heads = [head for _, head, _ in spec.columns]
     bases = [base for base in BASES if base in rounds] or list(rounds)[:1]
@@ -115,7 +115,7 @@ def keep(result, shown):
 
 
 def newest():
-    """For each table the newest results that have it, of commits that anyone can check out."""
+    """The newest results of each table, of commits that anyone can check out."""
     kept = [json.loads(path.read_text()) for path in RESULTS.glob("*.json")]
     kept = [result for result in kept if not result["circumstances"]["commit"].endswith(CHANGED)]
     found = {}
@@ -127,7 +127,7 @@ def newest():
 
 def readme_table():
     results = newest()
-    # results that are kept may be older than a row
+    # kept results may be older than a row
     rows = [row for row in ROWS if row[0] in results and row[1] in results[row[0]][1]["evenkeel"][0]]
     if not rows:
         return ""
@@ -149,7 +149,7 @@ def cell(rounds, kind, key, how):
 
 
 def sources(names, results):
-    """Where the figures come from: most often one run."""
+    """The source of the figures: usually a single run."""
     runs = {results[name][0]["date"]: results[name][0] for name in names}
     rounds = {name: len(results[name][1]["evenkeel"]) for name in names}
     least = min(count for name, count in rounds.items() if enough(name) == ROUNDS_MIN)
@@ -184,7 +184,7 @@ def readme_words():
 
 
 def write_readme(only_look):
-    """Writes the table and the words; if it is only to look, says which of them are not what the results say."""
+    """Writes the table and the words; or only reports which of them differ from the results."""
     for place, text in ((TABLE, readme_table()), (WORDS, readme_words())):
         wrong = write_between(*place, text, only_look)
         if wrong:

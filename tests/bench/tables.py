@@ -1,4 +1,4 @@
-"""The questions: what load each puts on, and what it measures. Each table's `one` measures one kind once."""
+"""The tables of `make bench`: the load and the measurement of each. A table's `one` measures one kind once."""
 
 import dataclasses
 import time
@@ -23,14 +23,14 @@ class Table:
     title: str
     kinds: list[str]
     one: Callable
-    # key, head, format; the first is what ratios are made of
+    # key, heading, format; ratios are made from the first
     columns: list[tuple[str, str, str]]
-    # more are of no use
+    # more rounds would not improve the result
     rounds_max: int = 1000
 
 
 def tables(lab):
-    """All of them, in the order in which they run."""
+    """All tables, in the order in which they run."""
     return [
         Table(
             "request",
@@ -105,7 +105,7 @@ def request(lab, kind):
 
 
 def chunk(name, lab, streams, interval, kinds=GATEWAYS):
-    """CPU while all streams are open: neither their beginning nor their end."""
+    """CPU time while all streams are open, without their beginning and end."""
     seconds = 5
 
     def one(kind):
@@ -119,7 +119,7 @@ def chunk(name, lab, streams, interval, kinds=GATEWAYS):
         return {
             "cpu_us": (cpu_after - cpu_before) / events * 1e6,
             "events": events,
-            # the machine kept up
+            # below 1, the machine did not keep up
             "part": events / (seconds * streams * 1000 / interval),
             "failed": after["failed"],
         }
@@ -166,7 +166,7 @@ def memory_of_streams(lab, kind):
             failed += lab.load([listen], **churn)["failed"]
             during = pss_bytes(pid)
             failed += open_ones.look()["failed"]
-        # allocators give back what was not wanted for 10 s, at the next occasion
+        # allocators return memory that was unused for 10 s, at their next call
         time.sleep(12)
         lab.load([listen], count=100, concurrency=10)
         after = pss_bytes(pid)
@@ -204,7 +204,7 @@ def saturation(lab, kind):
         before = cpu_seconds(pid)
         seen = lab.load([listen], count=60_000, concurrency=256)
         cpu = cpu_seconds(pid) - before
-    # below its whole core, client and nodes were what took the machine
+    # below a whole core, client and nodes were the bottleneck
     return {**seen, "rate": seen["ok"] / seen["wall"], "busy": cpu / seen["wall"], "per_core": seen["ok"] / cpu}
 
 

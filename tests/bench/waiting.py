@@ -1,4 +1,4 @@
-"""What a request costs while it waits: for its answer, or for a node."""
+"""The `waiting-*` tables: the memory of a request that waits for its answer, or for a node."""
 
 import functools
 import time
@@ -9,9 +9,9 @@ from peers import steady
 WAITING = 2000
 BODY = 2048
 CHURN = {"count": 5000, "concurrency": 256, "body": BODY}
-# More tokens than a run has time for: an answer that is not streamed sends nothing before its last token.
+# More tokens than a run has time for: nothing is sent of an answer that is not streamed before its last token.
 ENDLESS = {"tokens_min": 1 << 30, "body": BODY}
-# requests in flight on each of the two nodes, where others wait for room
+# limit of requests in flight on each of the two nodes, so that further ones wait
 LIMIT = 4
 # seconds: allocators return unused memory after 10 s, and `retry.wait` ends after 60 s
 LATER = 12
@@ -24,7 +24,7 @@ COLUMNS = [
 
 
 def waiting(lab):
-    """For each question what a table is made of."""
+    """The arguments of each table."""
     load = f"{WAITING} POSTs of 2 KB over as many connections, against the start; one worker thread"
     gateways = ["nginx-tuned", "haproxy", "floor", "evenkeel"]
     title = f"requests whose answer is not streamed and has not begun; 5000 others come and go before and beside them: {load}"
@@ -46,7 +46,7 @@ def for_a_node(lab, kind):
     arguments = steady("2ms")
     with lab.nodes([arguments, arguments]) as nodes, lab.gateway(kind, nodes, 1, LIMIT) as (listen, pid):
         start, churned, failed = churn(lab, listen, pid)
-        # the first 8 of these fill the nodes
+        # the first 8 requests fill the nodes
         with lab.held([listen], WAITING + 2 * LIMIT, ramp=2.0, **ENDLESS) as held:
             return seen(pid, held, start, churned, failed)
 
@@ -73,7 +73,7 @@ def seen(pid, held, start, churned, failed):
 
 
 def until_idle(pid):
-    """The load counts a request as soon as its client begins; the gateway has taken all of them once it has nothing to do."""
+    """Waits until the gateway is idle: the load counts a request when its client starts, perhaps before the gateway has it."""
     for _ in range(60):
         before = cpu_seconds(pid)
         time.sleep(0.5)

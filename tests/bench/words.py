@@ -1,4 +1,4 @@
-"""The figures that README.md tells in words. Each number comes from the results, so that none can go stale."""
+"""The sentences in README.md that contain figures. Each number comes from the results, so that none can go stale."""
 
 import re
 
@@ -18,7 +18,7 @@ SENTENCES = [
 
 
 def told(shown):
-    """As a list. `shown` gives the text of one figure."""
+    """The sentences as a list. `shown` gives the text of one figure."""
     pattern = re.compile(r"\{([^|}]+)\|([^|}]+)\|([^|}]+)\|([^|}]+)\}")
     lines = (" ".join(each.split()) for each in SENTENCES)
     return "".join(f"- {pattern.sub(lambda found: shown(*found.groups()), line)}\n" for line in lines)

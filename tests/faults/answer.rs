@@ -1,4 +1,4 @@
-//! An answer as its client sees it, judged strictly.
+//! Judging an answer strictly from the client's side: every token once and in order, with a proper end.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use super::harness::{Client, LIMIT, Outgoing};
 use super::rows::TOKENS;
 
-/// What the client saw.
+/// The client's view of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Saw {
-    /// 200 and each token once, in order, and of a stream: one id, one role, one finish reason, one `[DONE]`, at its end.
+    /// 200 and each token once, in order. A stream also has one id, one role, one finish reason, and one `[DONE]` at its end.
     Whole,
     /// Anything else, in words.
     Failure(String),
@@ -30,14 +30,14 @@ impl fmt::Display for Saw {
     }
 }
 
-/// A response, as far as it came.
+/// A response, as far as it arrived.
 pub(crate) struct Answer {
     status: u16,
     body: Vec<u8>,
     broken: Option<&'static str>,
 }
 
-/// Asks on a connection of its own.
+/// Sends a request on a connection of its own.
 pub(crate) async fn ask(address: SocketAddr, request: &str) -> Answer {
     let mut answer = Answer { status: 0, body: Vec::new(), broken: None };
     let broken = match timeout(LIMIT, receive(address, request.to_owned(), &mut answer)).await {
@@ -61,7 +61,7 @@ async fn receive(address: SocketAddr, request: String, answer: &mut Answer) -> h
     Ok(())
 }
 
-/// What an answer says, whole or streamed.
+/// The contents of an answer, whole or streamed.
 #[derive(Default)]
 pub(crate) struct Said {
     text: String,
@@ -72,12 +72,12 @@ pub(crate) struct Said {
     reasons: Vec<String>,
     errors: usize,
     done: usize,
-    /// What came after `[DONE]`, or is no event at all.
+    /// Data after `[DONE]`, or data that is not an event.
     strange: Option<String>,
 }
 
 impl Answer {
-    /// What an answer says that is known to be good.
+    /// The contents of an answer that is known to be good.
     pub(crate) fn good(&self, stream: bool) -> Said {
         let said = self.said(stream);
         let judged = self.judge(stream, &said);
@@ -105,7 +105,7 @@ impl Answer {
         said
     }
 
-    /// Against what it should say.
+    /// Compares with the expected contents.
     pub(crate) fn judge(&self, stream: bool, expected: &Said) -> Saw {
         let said = self.said(stream);
         let (status, words) = (self.status, said.text.split_whitespace().count() as u64);
@@ -122,7 +122,7 @@ impl Answer {
         want(said.strange.is_none(), format!("then {:?}", said.strange.clone().unwrap_or_default()));
         want(self.broken.is_none(), self.broken.unwrap_or_default().to_owned());
         let is_complete = said.text == expected.text;
-        // what breaks off has neither, and need not be told so
+        // an answer that broke off lacks both anyway
         if wrong.is_empty() && is_complete {
             wrong.extend(said.reasons.is_empty().then(|| "no `finish_reason`".to_owned()));
             wrong.extend((said.usage != expected.usage).then(|| format!("usage {:?}", said.usage)));
@@ -140,7 +140,7 @@ impl Answer {
 }
 
 impl Said {
-    /// One event of a stream, or a whole answer; `part`: where its choice has the text.
+    /// Reads an event of a stream, or a whole answer; `part` is the field of the choice that holds the text.
     fn take(&mut self, value: &Value, part: &str) {
         if value.get("error").is_some_and(|error| !error.is_null()) {
             self.errors += 1;

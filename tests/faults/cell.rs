@@ -1,4 +1,4 @@
-//! One request for each row and combination: it goes to the node that fails first.
+//! Running one request for each row and combination of the fault matrix; it goes to the failing node first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::answer::{Saw, ask};
 use super::harness::{self, Gateway, LIMIT, eventually, pool_of, steps};
 use super::rows::{Arm, Mode, Row, TOKENS};
 
-/// Requests at a time: a busy machine is no fault of a node.
+/// Concurrent requests: few, because on an overloaded machine healthy nodes would seem to fail.
 const AT_ONCE: usize = 16;
-/// Requests until one finds a kept-alive connection that the node closes, at most.
+/// Most requests until one meets a kept-alive connection that the node closes.
 const STALE_WITHIN: usize = 50;
-/// Within a test, nothing that has crashed comes back.
+/// Longer than any test, so that no crashed node comes back.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// What varies within a row.
+/// The variations within a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Combination {
     pub healthy: usize,
@@ -43,21 +43,21 @@ impl fmt::Display for Combination {
     }
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub saw: Saw,
     pub charge: Charge,
-    /// A healthy node was asked too.
+    /// A healthy node was tried too.
     pub elsewhere: bool,
 }
 
-/// What the node that failed was charged with.
+/// The charge of the failing node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
-    /// Of its attempts; good ones only if there were no others.
+    /// Outcomes of its attempts; good ones only if there were no others.
     pub outcomes: Vec<(Outcome, u64)>,
-    /// Towards `max_fails`.
+    /// Failures counted towards `max_fails`.
     pub failures: usize,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for End {
 }
 
 impl Charge {
-    /// What one attempt with this outcome should cost: load is not failure, and nor is a connection that was idle.
+    /// The expected charge of one attempt with this outcome: neither load nor a stale connection is a failure.
     pub(crate) fn of(outcome: Outcome) -> Charge {
         let is_free = matches!(outcome, Outcome::Ok | Outcome::Busy | Outcome::Stale);
         Charge { outcomes: vec![(outcome, 1)], failures: usize::from(!is_free) }
@@ -85,7 +85,7 @@ impl Charge {
         let bad = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok);
         let counted = bad.map(|outcome| (outcome, node.attempts_with(outcome)));
         let outcomes: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
-        // what had only good attempts was charged with nothing
+        // a node with only good attempts was charged with nothing
         let outcomes = if outcomes.is_empty() { vec![(Outcome::Ok, 1)] } else { outcomes };
         Charge { outcomes, failures: node.recent_failures }
     }
@@ -127,13 +127,13 @@ pub(crate) async fn run_all(rows: Vec<Row>) -> Vec<Vec<End>> {
     ends.chunks(COMBINATIONS.len()).map(<[End]>::to_vec).collect()
 }
 
-/// One combination: a gateway with a pool for each row. The pools share the healthy nodes, and no counts.
+/// One combination: a gateway with a pool for each row. The pools share the healthy nodes, but no counts.
 struct Fleet {
     gateway: Gateway,
     combination: Combination,
     rows: Vec<Row>,
     healthy: Vec<Node>,
-    /// Row by row; none where nothing listens.
+    /// The failing node of each row; `None` where nothing listens.
     faulty: Vec<Option<Node>>,
 }
 

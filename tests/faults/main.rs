@@ -1,9 +1,9 @@
-//! The fault matrix: each way in which a node fails, streaming or not, with a small or a large request body, with one or
-//! two healthy nodes left: what the client saw, and what the node was charged with. `make faults` prints it.
+//! The fault matrix: for each way in which a node can fail, tests the client's view and the node's charge, streaming
+//! or not, with a small or a large request body, with one or two healthy nodes left. `make faults` prints it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../it/harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "what the gateway's other tests use is there too")]
+#[expect(dead_code, unused_imports, reason = "parts of it are only for the gateway's other tests")]
 mod harness;
 
 mod answer;
@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use cell::{COMBINATIONS, End};
 use rows::rows;
 
-/// Row by row, the ends in all combinations. All tests look at one run.
+/// The ends in all combinations, row by row. All tests share one run.
 static ENDS: LazyLock<Vec<Vec<End>>> = LazyLock::new(|| {
     let (sender, receiver) = std::sync::mpsc::channel();
     harness::run(async move { sender.send(cell::run_all(rows()).await).unwrap() });
@@ -34,7 +34,7 @@ fn each_fault_ends_as_expected() {
     assert!(wrong.is_empty(), "{} ends of {}:\n{}", wrong.len(), 4 * rows().len(), wrong.join("\n"));
 }
 
-/// One healthy node is enough, save for what strikes in the middle of a stream that is not resumed.
+/// One healthy node is enough, except for faults in the middle of a stream without `retry.resume`.
 #[test]
 fn no_client_sees_a_fault_that_can_be_hidden() {
     for (row, ends) in rows().iter().zip(&*ENDS) {

@@ -1,4 +1,4 @@
-//! The faults, and how each should end.
+//! The rows of the fault matrix: all faults, and the expected end of each.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use evenkeel::outcome::Outcome;
 use super::answer::Saw;
 use super::cell::{Charge, End};
 
-/// Tokens that a request asks for, and those that come before a fault in the middle of the answer.
+/// Tokens of a request, and tokens before a fault in the middle of the answer.
 pub(crate) const TOKENS: u64 = 8;
 const AFTER: u64 = 3;
 
-/// Long enough for a healthy node on a busy machine; what hangs costs this time.
+/// Time limit, long enough for a healthy node on a busy machine; each hanging request costs this time.
 const FIRST_BYTE: &str = "timeouts: { first_byte: 2s }";
 const STALL: &str = "timeouts: { first_byte: 2s, stall: 2s }";
 const RESUME: &str = "engine: vllm, health: { check: off }, retry: { resume: on }";
 
-/// How the node is made to fail.
+/// The way to make the node fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
     /// There is no node: nothing listens on its port.
@@ -25,7 +25,7 @@ pub(crate) enum Arm {
     Fault(&'static str),
 }
 
-/// What the client asks for.
+/// The kind of answer that the client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Whole,
@@ -37,13 +37,13 @@ pub(crate) enum Mode {
 /// One fault and mode.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// As the table names it.
+    /// The fault's name in the table.
     pub fault: &'static str,
     pub arm: Arm,
     pub mode: Mode,
     /// Further keys of the pool.
     pub conf: String,
-    /// Nothing hides it from the client.
+    /// The gateway cannot hide the fault from the client.
     pub visible: bool,
     pub expected: End,
 }
@@ -72,12 +72,12 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// The other node answers: the client sees nothing.
+/// The other node answers, and the client sees no fault.
 fn hidden(outcome: Outcome) -> End {
     End { saw: Saw::Whole, charge: Charge::of(outcome), elsewhere: true }
 }
 
-/// The client sees it, and no other node is asked.
+/// The client sees the fault, and no other node is tried.
 fn shown(saw: String, outcome: Outcome) -> End {
     End { saw: Saw::Failure(saw), charge: Charge::of(outcome), elsewhere: false }
 }
@@ -89,7 +89,7 @@ fn before_the_first_byte(rows: &mut Vec<Row>) {
         }
     };
     either("connection refused", Arm::ClosedPort, "", hidden(Outcome::Connect), hidden(Outcome::Connect));
-    // the same node takes the request on a fresh connection
+    // the same node gets the request on a fresh connection
     let stale = End { elsewhere: false, ..hidden(Outcome::Stale) };
     either("kept-alive connection was closed", Arm::Fault("stale,times=1"), "", stale.clone(), stale);
     let table = [
@@ -112,7 +112,7 @@ fn before_the_first_byte(rows: &mut Vec<Row>) {
 }
 
 fn in_the_middle(rows: &mut Vec<Row>) {
-    // a whole answer has no middle, so that there each of them is one of the faults above, or none
+    // an answer that is not streamed has no middle: there each of these faults equals one of those above, or none
     let table = [
         ("error event, then `[DONE]`", "error_event:3", "", Some(Outcome::Http5xx), Outcome::EngineError),
         ("end without `finish_reason` and `[DONE]`", "no_done:3", "", None, Outcome::Truncated),
@@ -138,13 +138,12 @@ fn in_the_middle(rows: &mut Vec<Row>) {
         let saw = broken(text);
         push(Mode::Stream, conf.to_owned(), true, shown(saw, stream));
         let comma = if conf.is_empty() { "" } else { ", " };
-        // where nothing but `[DONE]` is missing, no other node is needed
         let resumed = hidden(stream);
         push(Mode::Resumed, format!("{RESUME}{comma}{conf}"), false, resumed);
     }
 }
 
-/// What the client sees of a stream that breaks off.
+/// The client's view of a stream that breaks off.
 fn broken(fault: &str) -> String {
     let tokens = AFTER;
     let reason = if fault == "abort:3" { ", `finish_reason: \"abort\"`" } else { "" };

@@ -1,4 +1,4 @@
-//! The matrix as a table, for the terminal and for README.md beside this file.
+//! Printing the fault matrix as a table, for the terminal and the README.md in this folder.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const END: &str = "<!-- faults: end -->\n";
 const HEAD: [&str; 6] =
     ["fault", "streaming", "the client saw", "the node was charged with", "another node", "failed"];
 
-/// Ends that are equal, and how many requests ended so.
+/// Equal ends, and the number of requests that ended like this.
 struct Line {
     fault: String,
     mode: String,
@@ -33,7 +33,7 @@ impl Line {
     }
 }
 
-/// One line for each fault and mode: where combinations differ, one for each, and where modes do not, one for both.
+/// One line per fault and mode; differing combinations get separate lines, and equal modes share one.
 fn lines(rows: &[Row], ends: &[Vec<End>]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (row, ends) in rows.iter().zip(ends) {
@@ -58,7 +58,7 @@ fn lines(rows: &[Row], ends: &[Vec<End>]) -> Vec<Line> {
     lines
 }
 
-/// As Markdown, with columns that are straight in a terminal too.
+/// The lines as Markdown, with columns aligned for terminals too.
 pub(crate) fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
     let mut cells = vec![HEAD.map(str::to_owned)];
     cells.extend(lines(rows, ends).iter().map(Line::cells));
@@ -75,7 +75,7 @@ pub(crate) fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
     shown.concat()
 }
 
-/// README.md beside this file has it, or gets it.
+/// Checks that README.md in this folder contains the table, or writes it there.
 pub(crate) fn compare_with_readme(table: &str, update: bool) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(README);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn compare_with_readme(table: &str, update: bool) {
         std::fs::write(&path, [before, BEGIN, table, END, after].concat()).unwrap();
         return;
     }
-    // not assert_eq, which would print both in one line each
+    // assert_eq would print each table in a single line
     assert!(
         there == table,
         "the table in {README} is not what the run produced: `make faults UPDATE=1` writes it"

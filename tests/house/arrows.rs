@@ -1,4 +1,4 @@
-//! Arrows run one way: a layer knows those below it.
+//! Checks that modules import only downwards: a layer knows only the layers below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use super::source::{Source, sources};
 struct Layer {
     name: &'static str,
     modules: &'static [&'static str],
-    /// What to do instead of using this layer from below.
+    /// Advice instead of using this layer from below.
     instead: &'static str,
 }
 
-/// From the top down. `journal` and `live` are adapters that the others share.
+/// The layers from the top down. All adapters share `journal` and `live`.
 const LAYERS: &[Layer] = &[
     Layer { name: "main", modules: &["main"], instead: "nothing uses main" },
     Layer {
@@ -66,7 +66,7 @@ const LAYERS: &[Layer] = &[
 
 const ADAPTERS: &str = "adapters";
 const SIM: &str = "sim";
-/// What may stand below each of these words, and where it belongs instead.
+/// Words of the host, which only adapters may use.
 const HOST: &[&str] =
     &["pingora", "pingora_proxy", "pingora_load_balancing", "tokio", "hyper", "async_trait"];
 const CLOCK: &[&str] =
@@ -81,7 +81,7 @@ fn is_in(source: &Source, layers: &[&str]) -> bool {
     layer_of(source.module()).is_some_and(|layer| layers.contains(&LAYERS[layer].name))
 }
 
-/// What is wrong with one arrow, and what to do about it.
+/// The fault of an arrow, if it has one, and advice.
 fn judge(from: &str, to: &str) -> Option<String> {
     if from == to {
         return None;
@@ -149,7 +149,7 @@ fn no_circle() {
         let uses = source.uses().into_iter().map(|(_, to)| to).filter(known);
         below.entry(from.to_owned()).or_default().extend(uses);
     }
-    // what uses nothing that is left is taken away, until nothing is left or a circle
+    // repeatedly remove modules that use no remaining one; only circles cannot be removed
     while let Some(done) = below.iter().find(|(_, uses)| uses.is_empty()).map(|(module, _)| module.clone()) {
         below.remove(&done);
         below.values_mut().for_each(|uses| {
@@ -158,12 +158,12 @@ fn no_circle() {
     }
     assert!(
         below.is_empty(),
-        "these use each other in a circle, or one that does: {below:#?}: move what they share down"
+        "these modules form a circle, or use one: {below:#?}: move their shared part down"
     );
 }
 
 #[test]
-fn decisions_and_values_know_no_host_log_or_clock() {
+fn decisions_and_values_use_no_io_log_or_clock() {
     let mut wrong = Vec::new();
     let mut forbid = |layers: &[&str], words: &[&'static str], instead: &str| {
         for source in sources().iter().filter(|source| is_in(source, layers)) {
@@ -185,7 +185,7 @@ fn decisions_and_values_know_no_host_log_or_clock() {
 }
 
 #[test]
-fn the_rules_are_what_they_say() {
+fn the_rules_judge_sample_arrows() {
     assert!(judge("fleet", "proxy").is_some_and(|why| why.contains("adapters is above decisions")));
     assert!(judge("proxy", "check").is_some_and(|why| why.contains("no adapter imports another")));
     assert!(judge("sim", "fleet").is_some() && judge("sim", "config").is_none());

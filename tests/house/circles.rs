@@ -1,6 +1,6 @@
-//! The files of a folder form a ladder: none needs another that needs it, by whatever way round.
+//! Checks that no files of a folder import each other in a circle, directly or through others: they form a ladder.
 //!
-//! Whoever reads a file on a ladder has to know only those below it. See [`super::imports`] for what is an arrow.
+//! The reader of a file on a ladder needs to know only those below it. [`super::imports`] defines the arrows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ const STILL_IN_CIRCLES: &[&str] = &[];
 /// Files that need each other, each with its arrows inside the circle.
 type Circle = BTreeMap<String, BTreeMap<String, usize>>;
 
-/// What a file needs, directly or by way of others.
+/// All files that a file needs, directly or through others.
 fn reach(arrows: &Arrows, from: &str) -> BTreeSet<String> {
     let (mut reached, mut left) = (BTreeSet::new(), vec![from.to_owned()]);
     while let Some(next) = left.pop() {
@@ -45,7 +45,7 @@ fn is_below(file: &str, folder: &str) -> bool {
     file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
 }
 
-/// The circles that no exception covers, and the exceptions that cover none.
+/// The circles without an exception, and the exceptions without a circle.
 fn judge<'a>(circles: Vec<Circle>, exceptions: &[&'a str]) -> (Vec<Circle>, Vec<&'a str>) {
     let covers = |folder: &str, circle: &Circle| circle.keys().all(|file| is_below(file, folder));
     let needless = exceptions.iter().filter(|folder| !circles.iter().any(|circle| covers(folder, circle)));
@@ -77,9 +77,9 @@ fn house(files: &[(&str, &str)]) -> Vec<Source> {
     files.iter().map(|(path, text)| Source::new((*path).into(), text)).collect()
 }
 
-/// Each row: the text of src/a/mod.rs, of src/a/low.rs and of src/a/high.rs, and whether that makes a circle.
+/// Each row: the texts of src/a/mod.rs, src/a/low.rs and src/a/high.rs, and true if they form a circle.
 #[test]
-fn a_circle_is_found_and_a_ladder_is_none() {
+fn a_circle_is_found_and_a_ladder_passes() {
     let parent = "mod low;\nmod high;\npub use low::Key;\npub use high::Pool;\n";
     let defines = format!("{parent}pub struct Fleet;\n");
     let works = format!("{parent}pub struct Fleet(Pool);\n");
@@ -129,7 +129,7 @@ fn a_circle_over_folders_is_shown_with_its_lines() {
 }
 
 #[test]
-fn an_exception_covers_its_folder_and_is_taken_off_when_it_is_not_needed() {
+fn an_exception_covers_its_folder_and_is_reported_when_it_is_not_needed() {
     let in_a = [("src/a/x.rs", "use super::y::Y;"), ("src/a/y.rs", "use super::x::X;"), ("src/a/mod.rs", "")];
     let in_both =
         [("src/a/x.rs", "use crate::b::Y;"), ("src/b.rs", "use crate::a::x::X;"), ("src/a/mod.rs", "")];

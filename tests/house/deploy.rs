@@ -1,4 +1,4 @@
-//! What is shipped fits together: the configs load, and what runs the gateway knows its paths and times.
+//! Checks that the shipped files agree: configs load, and unit, image and compose file use the right paths and times.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,14 +12,14 @@ use super::source::{files, root, shown};
 const UNIT: &str = "deploy/systemd/evenkeel.service";
 const COMPOSE: &str = "deploy/compose.yaml";
 const DOCKERFILE: &str = "deploy/Dockerfile";
-/// Where the config is on the machine that runs the gateway.
+/// The path of the config on the machine that runs the gateway.
 const INSTALLED: &str = "/etc/evenkeel/";
 
 fn load(path: &str) -> Config {
     Config::load(&root().join(path)).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// The values of a key, such as `ExecReload` in `ExecReload=evenkeel check`.
+/// The values of a key of the unit, such as `ExecReload` in `ExecReload=evenkeel check`.
 fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     text.lines().filter_map(|line| line.trim().strip_prefix(key)).map(str::trim).collect()
 }
@@ -39,7 +39,7 @@ fn every_config_loads() {
         .collect();
     let mut loaded = 0;
     for path in shipped {
-        // deploy/ has files of other programs, too
+        // deploy/ also contains files of other programs
         if fs::read_to_string(&path).expect("UTF-8").lines().any(|line| line.starts_with("pools:")) {
             load(&shown(&path));
             loaded += 1;
@@ -48,7 +48,7 @@ fn every_config_loads() {
     assert!(loaded >= 3, "only {loaded} configs in conf/ and deploy/");
 }
 
-/// Whatever in deploy/ names a config in /etc/evenkeel gets it from conf/, under the same name.
+/// Every config in /etc/evenkeel that deploy/ mentions exists in conf/ under the same name.
 #[test]
 fn mounted_configs_are_in_conf() {
     let mut named = BTreeSet::new();
@@ -73,7 +73,7 @@ fn mounted_configs_are_in_conf() {
     );
 }
 
-/// Else requests in flight would be killed before the gateway gives them up.
+/// Otherwise requests in flight would be killed before `drain_timeout`.
 #[test]
 fn a_stop_waits_for_longer_than_the_drain() {
     let drain = load("conf/evenkeel.yaml").server.drain_timeout;
@@ -96,7 +96,7 @@ fn a_reload_checks_the_file_first() {
 }
 
 #[test]
-fn a_start_that_failed_is_tried_again_for_ever() {
+fn a_failed_start_is_retried_for_ever() {
     let unit = read(UNIT);
     assert_eq!(values(&unit, "Restart="), ["always"]);
     assert_eq!(values(&unit, "StartLimitIntervalSec="), ["0"]);

@@ -1,4 +1,4 @@
-//! The figures in README.md and tests/bench/README.md are what the newest results of the benchmarks say.
+//! Checks that the figures in README.md and tests/bench/README.md match the newest benchmark results.
 
 use std::process::Command;
 

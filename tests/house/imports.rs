@@ -1,19 +1,19 @@
-//! The arrows between files: which file each path in a source leads to.
+//! Finding the imports between files: resolves each path in a source to the file that it leads to, an arrow.
 //!
-//! A file is a module, and `a/mod.rs` is the module `a`. A path leads to the file that defines the name at its end:
+//! A file is a module, and `a/mod.rs` is the module `a`. A path leads to the file that defines its last name:
 //! `use super::Key` is an arrow to mod.rs if `Key` is defined there, and to the sibling `key.rs` if mod.rs only has
-//! `pub use key::Key`. `mod x;` makes no arrow, and `pub use x::Y` none unless the file itself works with `Y`:
-//! otherwise each folder would be a circle. An imported module is as good as the names that are taken from it. What a
-//! method call needs of another file does not count, for only names are read here.
+//! `pub use key::Key`. `mod x;` makes no arrow, and `pub use x::Y` makes one only if the file itself uses `Y`;
+//! otherwise each folder would be a circle. An imported module counts for the names taken from it. Method calls are not
+//! resolved, because only names are read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Source;
 
-/// The names that lead from the crate to a module; none for the crate itself.
+/// The names on the way from the crate to a module; empty for the crate itself.
 type Module = Vec<String>;
 
-/// A file that needs another: the line of its first use.
+/// The import of another file, with the line of its first use.
 pub(crate) type Arrows = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// `use path as name;`, one for each name.
@@ -34,10 +34,10 @@ struct File<'a> {
 
 struct Files<'a>(BTreeMap<Module, File<'a>>);
 
-/// The longest chain of re-exports that is followed, in case they lead in a circle.
+/// Longest chain of re-exports to follow, in case they form a circle.
 const STEPS_MAX: usize = 12;
 
-/// Which file needs which.
+/// All imports between files.
 pub(crate) fn arrows(sources: &[Source]) -> Arrows {
     let files = Files(sources.iter().map(|source| (module(&source.path), File::of(source))).collect());
     let named = |(at, file): (&Module, &File)| (file.path.to_owned(), files.arrows_of(at, file));
@@ -74,7 +74,7 @@ impl Files<'_> {
         found
     }
 
-    /// The module with what the path leads to, and whether that is an item and not the module itself.
+    /// The module that the path leads to; the flag is true if the path ends at an item inside it.
     fn resolve(&self, at: &Module, path: &[String], steps: usize) -> Option<(Module, bool)> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -85,7 +85,7 @@ impl Files<'_> {
                 let parent = at.get(..at.len().checked_sub(above + 1)?)?;
                 self.walk(parent.to_vec(), &rest[above..], steps)
             }
-            // any other first name is one of this file's, or an external crate
+            // any other first name belongs to this file, or is an external crate
             _ => self.has(at, first).then(|| self.walk(at.clone(), path, steps)).flatten(),
         }
     }
@@ -134,7 +134,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// Where the next `use` item begins and ends, and whether it has a visibility.
+/// The start and end of the next `use` item; the flag is true if it has a visibility.
 fn next_import(text: &str, before: &str) -> Option<(usize, usize, bool)> {
     let is_item = |at: &usize| {
         let follows = text[at + "use".len()..].starts_with(char::is_whitespace);
@@ -148,7 +148,7 @@ fn next_import(text: &str, before: &str) -> Option<(usize, usize, bool)> {
     Some((start, end, head.ends_with("pub") || head.ends_with(')')))
 }
 
-/// Each name of a tree such as `a::{b, c as d, e::{self, f}}`, with its path.
+/// The names in a use tree such as `a::{b, c as d, e::{self, f}}`, each with its path.
 fn expand(tree: &str, above: Vec<String>, found: &mut dyn FnMut(Vec<String>, String)) {
     let tree = tree.trim();
     if let Some(group) = tree.strip_prefix('{') {
@@ -176,7 +176,7 @@ fn expand(tree: &str, above: Vec<String>, found: &mut dyn FnMut(Vec<String>, Str
     }
 }
 
-/// Paths of two names and more, each with its line.
+/// Paths of at least two names, each with its line.
 fn paths(body: &str) -> BTreeSet<(usize, Vec<String>)> {
     let mut found = BTreeSet::new();
     for (number, line) in body.lines().enumerate() {

@@ -1,11 +1,11 @@
-//! Pages link to files that are there.
+//! Checks that links in Markdown pages lead to existing files.
 
 use std::fs;
 
 use super::source::{files, root, shown};
 
 #[test]
-fn links_lead_to_files() {
+fn links_lead_to_existing_files() {
     let pages = ["deploy", "src", "tests"].into_iter().flat_map(files);
     let pages = pages.filter(|path| path.extension().is_some_and(|e| e == "md"));
     let mut links = 0;

@@ -1,4 +1,4 @@
-//! The house keeps itself: what lies where, which way the arrows run, and that what is shipped fits together.
+//! Checks of the project's own structure: its folders, the direction of imports, dependencies, and shipped files.
 
 mod arrows;
 mod circles;
@@ -14,7 +14,7 @@ use source::{files, root, shown};
 
 const LINES_MAX: usize = 500;
 const ARCHITECTURE_LINES_MAX: usize = 200;
-/// What a visitor sees first. Tool settings and scripts are dotfiles; everything else has its folder.
+/// The top level, which a visitor sees first. Tool settings and scripts are dotfiles; everything else has a folder.
 const TOP_LEVEL: &[&str] = &[
     "CHANGELOG.md",
     "Cargo.lock",
@@ -27,7 +27,7 @@ const TOP_LEVEL: &[&str] = &[
     "src",
     "tests",
 ];
-/// Made by the build, and ignored by git.
+/// Folders made by the build and ignored by git.
 const BUILT: &[&str] = &["target"];
 const REQUIRED: &[&str] = &["CHANGELOG.md", "Cargo.lock", "LICENSE", "Makefile", "src/ARCHITECTURE.md"];
 
@@ -49,7 +49,7 @@ fn the_top_level_is_small() {
 }
 
 #[test]
-fn what_everyone_looks_for_is_there() {
+fn the_usual_files_exist() {
     for path in REQUIRED {
         assert!(root().join(path).is_file(), "{path} is missing");
     }
@@ -77,7 +77,7 @@ fn files_are_short() {
     }
 }
 
-/// The marks are put together here, so that this file does not have them.
+/// The marks are assembled at run time, so that this file does not contain them.
 #[test]
 fn nothing_is_left_for_later() {
     let marks = [
@@ -92,7 +92,7 @@ fn nothing_is_left_for_later() {
     ];
     let top = [".ci", "src", "tests", "conf", "deploy"].into_iter().flat_map(files);
     for path in top.chain(["Makefile", "Cargo.toml"].map(|name| root().join(name))) {
-        // results of benchmarks and test data need not be text
+        // benchmark results and test data need not be text
         let Ok(text) = fs::read_to_string(&path) else { continue };
         for (number, line) in text.lines().enumerate() {
             let found = marks.iter().find(|(mark, _)| line.contains(mark.as_str()));
@@ -103,7 +103,7 @@ fn nothing_is_left_for_later() {
     }
 }
 
-/// A dependency is named somewhere, and the line above says what for.
+/// Every dependency is used somewhere, and the line above it in Cargo.toml gives its purpose.
 #[test]
 fn each_dependency_has_its_reason() {
     let manifest = read("Cargo.toml");

@@ -1,13 +1,13 @@
-//! A source file as these tests see it: without comments, strings and unit tests.
+//! Reading source files for these tests, with comments, strings and unit tests blanked out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One `.rs` file under `src`.
 pub(crate) struct Source {
-    /// Relative to the project, such as `src/proxy/mod.rs`.
+    /// Path relative to the project, such as `src/proxy/mod.rs`.
     pub path: String,
-    /// The code, line for line; what is no code is blank.
+    /// The code, line by line; everything that is not code is blank.
     pub code: String,
 }
 
@@ -29,12 +29,12 @@ pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     found
 }
 
-/// As it is shown: relative to the project.
+/// The path as shown in messages: relative to the project.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
-/// All of `src` but unit tests, which may use whatever they need.
+/// All of `src` except unit tests, which may use anything.
 pub(crate) fn sources() -> Vec<Source> {
     let of_tests =
         |path: &str| path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"));
@@ -48,19 +48,19 @@ impl Source {
         Self { path, code: code(text) }
     }
 
-    /// The module right below the crate that this file is part of: `proxy` for `src/proxy/relay/mod.rs`.
+    /// The file's top-level module: `proxy` for `src/proxy/relay/mod.rs`.
     pub(crate) fn module(&self) -> &str {
         let inside = self.path.trim_start_matches("src/");
         inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
     }
 
-    /// How deep the file's module lies: 1 for `src/retry.rs` and `src/proxy/mod.rs`, 0 for the crate itself.
+    /// The depth of the file's module: 1 for `src/retry.rs` and `src/proxy/mod.rs`, 0 for the crate itself.
     fn depth(&self) -> usize {
         let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
         if matches!(inside, "lib" | "main") { 0 } else { inside.split('/').count() }
     }
 
-    /// The modules of this crate that the file names, each with its line.
+    /// The modules of this crate named in the file, each with its line.
     pub(crate) fn uses(&self) -> Vec<(usize, String)> {
         let up = "super::".repeat(self.depth());
         let mut found = Vec::new();
@@ -76,7 +76,7 @@ impl Source {
         found
     }
 
-    /// Where one of these words stands; `::` and `(` may be part of a word, letters next to it may not.
+    /// The places of these words. A word may contain `::` and `(`, and matches only if no letter is next to it.
     pub(crate) fn find(&self, words: &[&'static str]) -> Vec<(usize, &'static str)> {
         let letter = |c: char| c.is_alphanumeric() || c == '_';
         let mut found = Vec::new();
@@ -97,7 +97,7 @@ impl Source {
     }
 }
 
-/// The first names behind a path's root: `a` of `a::b`, `a` and `b` of `{a::{c, d}, b}`.
+/// The first names after a path's root: `a` of `a::b`, `a` and `b` of `{a::{c, d}, b}`.
 fn heads(text: &str) -> Vec<String> {
     let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let Some(group) = text.strip_prefix('{') else { return vec![name(text)] };
@@ -120,7 +120,7 @@ fn heads(text: &str) -> Vec<String> {
     found
 }
 
-/// Blanks comments, strings and everything behind the first `#[cfg(test)]` that is followed by an inline module.
+/// Blanks comments, strings and everything after the first `#[cfg(test)]` that precedes an inline module.
 fn code(text: &str) -> String {
     let tests = text.match_indices("#[cfg(test)]").find(|(at, mark)| {
         let rest = text[at + mark.len()..].trim_start();
@@ -157,7 +157,7 @@ fn code(text: &str) -> String {
     out
 }
 
-/// The length of the string that the text begins with, quotes included.
+/// The length of the string literal at the beginning of the text, quotes included.
 fn string(text: &str) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -172,7 +172,7 @@ fn string(text: &str) -> usize {
 }
 
 #[test]
-fn unit_tests_are_cut_off_whoever_sees_them() {
+fn unit_tests_are_blanked_whatever_their_visibility() {
     for before in ["", "pub ", "pub(super) ", "pub(crate) "] {
         let text = format!("use crate::a;\n#[cfg(test)]\n{before}mod tests {{\nuse crate::b;\n}}");
         let source = Source::new("src/c.rs".into(), &text);

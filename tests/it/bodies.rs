@@ -1,4 +1,4 @@
-//! Request bodies: sent again byte for byte, whatever their size and framing; or streamed on, once.
+//! Tests of request bodies of any size and framing: resent byte for byte if kept, otherwise streamed to a node once.
 
 use bytes::Bytes;
 use evenkeel::sim::{Node, Options, body_hash};
@@ -11,7 +11,7 @@ use crate::harness::{
 const SIZES: [usize; 6] = [1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 1 << 20, 20 << 20];
 const GENERATION: &str = "/v1/completions";
 
-/// Bytes that no two places of have in common.
+/// Bytes without repetition, so that no two places look alike.
 fn body(size: usize) -> Bytes {
     let mut bytes = vec![0; size];
     fastrand::Rng::with_seed(size as u64).fill(&mut bytes);
@@ -43,7 +43,7 @@ async fn replay(version: Version, chunked: bool) {
             let what = format!("{text}, {version:?}, chunked: {chunked}, {size} bytes");
             nodes.iter().for_each(Node::clear_requests);
             while nodes[0].requests().is_empty() {
-                // a body that is no JSON: 400, from the node that reads it
+                // the body is not JSON, so the node that reads it answers 400
                 let answer = client.ask(framed(&gateway, GENERATION, &body, chunked)).await;
                 assert_eq!((answer.status, answer.field("x-evenkeel-node")), (400, Some("b")), "{what}");
             }
@@ -78,7 +78,7 @@ fn replay_is_byte_identical_for_h2c_without_a_length() {
     run(replay(Version::HTTP_2, true));
 }
 
-/// A body that comes back from `/echo` is the one that was sent.
+/// Checks that `/echo` returns the body that was sent.
 async fn echoed(more: &str, size: usize, unkept: u64) {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         for chunked in [false, true] {
@@ -124,7 +124,7 @@ fn a_body_above_the_limit_is_forwarded_once_and_counted() {
 #[test]
 fn a_body_above_the_total_is_forwarded_once_and_counted() {
     run(async {
-        // one request that is never finished takes up most of the total
+        // an unfinished request takes up most of the total
         for version in [Version::HTTP_11, Version::HTTP_2] {
             for chunked in [false, true] {
                 let nodes = nodes(1);
@@ -142,9 +142,9 @@ fn a_body_above_the_total_is_forwarded_once_and_counted() {
     });
 }
 
-/// Clients that never send what they announce would use up the total.
+/// Otherwise clients that never send what they announce would use up the total.
 #[test]
-fn what_is_announced_takes_up_nothing() {
+fn an_announced_length_takes_up_nothing() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "retry: { body_limit: 1MiB, body_total: 1MiB }").await;
@@ -184,7 +184,7 @@ fn an_unkept_body_ends_once() {
 }
 
 #[test]
-fn what_was_read_of_an_unkept_body_counts_until_a_node_has_it() {
+fn the_bytes_read_of_an_unkept_body_count_until_a_node_has_them() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "retry: { body_limit: 64KiB, wait: 1m }").await;
@@ -283,7 +283,7 @@ fn a_client_that_goes_on_sending_after_its_413_is_not_reset() {
 }
 
 #[test]
-fn a_kept_body_is_given_back_as_soon_as_the_response_begins() {
+fn a_kept_body_is_freed_as_soon_as_the_response_begins() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -304,7 +304,7 @@ fn a_kept_body_is_given_back_as_soon_as_the_response_begins() {
 }
 
 #[test]
-fn a_node_that_answers_before_it_has_read_everything_is_passed_on() {
+fn an_answer_sent_before_the_whole_request_was_read_is_passed_on() {
     run(async {
         for more in ["", "retry: { body_limit: 1KiB }"] {
             for version in [Version::HTTP_11, Version::HTTP_2] {

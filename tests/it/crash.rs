@@ -1,4 +1,4 @@
-//! Nodes that fail again and again, or die with all they have, and what their clients see of it: nothing.
+//! Tests of nodes that fail repeatedly or crash with all their requests: no client sees it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::harness::{
     within,
 };
 
-/// Sends so many requests at once, each on a connection of its own; their status codes come when they have ended.
+/// Sends this many requests at once, each on a connection of its own, and returns their status codes.
 fn send(gateway: &Gateway, count: usize, tokens: u32) -> JoinSet<u16> {
     let mut set = JoinSet::new();
     for _ in 0..count {
@@ -26,7 +26,7 @@ fn send(gateway: &Gateway, count: usize, tokens: u32) -> JoinSet<u16> {
     set
 }
 
-/// What was answered in place of 200; 0: nothing.
+/// The status codes other than 200; 0 means no answer.
 fn failed(codes: &[u16]) -> Vec<u16> {
     codes.iter().copied().filter(|code| *code != 200).collect()
 }
@@ -52,13 +52,13 @@ fn a_node_that_answers_only_500_costs_no_post_and_is_ejected() {
         assert_eq!(clients.join_all().await.iter().sum::<usize>(), 0, "of 1000");
         let node = gateway.node("a");
         assert_eq!((node.state, node.ejections), (NodeState::Ejected, 1));
-        // ten could be on their way to it when the fifth failed
+        // up to ten requests could be in flight on it when the fifth failed
         assert!((5..=15).contains(&nodes[0].stats().received), "{}", nodes[0].stats().received);
         assert_eq!(gateway.state("b"), NodeState::Up);
     });
 }
 
-/// Two nodes with 192 requests each, which go on at 100 ms a token; on a busy machine it takes a while until all are there.
+/// Two nodes with 192 requests each at 100 ms per token; on a busy machine it takes a while until all have arrived.
 async fn with_384_in_flight(more: &str, tokens: u32) -> (Vec<Node>, Gateway, JoinSet<u16>) {
     let slow = Options { step: steps(100), speed: 0.1, max_seqs: 1000, ..Options::default() };
     let nodes = nodes_like(2, &slow);
@@ -103,7 +103,7 @@ fn dead_nodes_use_up_no_attempts() {
         let mut list: Vec<_> = (0..3).map(|_| format!("\"127.0.0.1:{}\"", free_port())).collect();
         list.extend(nodes.iter().map(|node| format!("\"{}\"", node.addr())));
         let gateway = Gateway::with("", &pool_of("p", &list.join(", "), "retry: { attempts: 2 }")).await;
-        // one live node fails, which uses up one attempt of two
+        // a live node fails, which uses up one attempt of two
         nodes[0].set_fault(fault("status:500"));
         let mut client = Client::h1(&gateway).await;
         for number in 0..100 {
@@ -113,7 +113,7 @@ fn dead_nodes_use_up_no_attempts() {
 }
 
 #[test]
-fn a_stale_connection_costs_no_request_and_is_no_failure() {
+fn a_stale_connection_costs_no_request_and_is_not_a_failure() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "").await;
@@ -124,7 +124,7 @@ fn a_stale_connection_costs_no_request_and_is_no_failure() {
             assert_eq!(client.ask(chat(&gateway, 1, false)).await.status, 200);
         }
         gateway.at_rest().await;
-        // now and then Pingora's pool loses a race with its own watcher: a new connection, which cannot be stale
+        // Pingora's pool sometimes loses a race with its own watcher, and the new connection cannot be stale
         let struck = nodes[0].stats().struck;
         assert!((20..=25).contains(&struck), "{struck}");
         let node = gateway.node("a");
@@ -156,7 +156,7 @@ fn a_node_that_closes_idle_connections_sooner_than_expected_costs_no_request() {
         let mut client = Client::h1(&gateway).await;
         for number in 0..40 {
             assert_eq!(client.ask(chat(&gateway, 1, false)).await.status, 200, "request {number}");
-            // the pause is the subject: around the moment at which the node closes
+            // this pause is the subject of the test: it ends about when the node closes
             tokio::time::sleep(Duration::from_millis(15 + number % 10)).await;
         }
         assert_eq!(gateway.node("a").recent_failures, 0);
@@ -172,13 +172,13 @@ fn connections_to_a_node_are_used_again() {
         for number in 0..40 {
             assert_eq!(client.ask(chat(&gateway, 4, number % 2 == 0)).await.status, 200);
         }
-        // Pingora's pool now and then loses a race with its own watcher, and a connection with it
+        // Pingora's pool sometimes loses a connection in a race with its own watcher
         assert!(nodes[0].stats().accepted <= 4, "{}", nodes[0].stats().accepted);
     });
 }
 
 #[test]
-fn requests_wait_while_no_node_is_up_and_go_on_when_one_is_back() {
+fn requests_wait_while_no_node_is_up_and_proceed_when_one_is_back() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "retry: { wait: 20s }").await;

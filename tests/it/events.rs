@@ -1,5 +1,5 @@
-//! What a stream says of itself after its 200: an error is retried while the client has nothing, counted against the
-//! node at any time, and seen by the client.
+//! Tests of errors inside a stream after its 200: retried while the client has nothing, always counted against the
+//! node, and visible to the client.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn a_first_event_that_is_an_error_goes_to_another_node() {
 }
 
 #[test]
-fn a_node_that_says_full_in_its_stream_is_passed_over_for_a_moment() {
+fn a_node_that_reports_full_in_its_stream_is_skipped_briefly() {
     run(async {
         let both = nodes(2);
         let gateway = Gateway::start(&both, "").await;
@@ -70,7 +70,7 @@ fn a_stream_that_ends_before_its_first_event_goes_to_another_node() {
 }
 
 #[test]
-fn when_all_are_full_the_client_gets_what_they_said() {
+fn when_all_nodes_are_full_the_client_gets_their_error() {
     run(async {
         let both = nodes(2);
         both.iter().for_each(|node| node.set_fault(fault("full")));
@@ -130,7 +130,7 @@ fn a_finish_reason_is_an_end_too() {
 }
 
 #[test]
-fn a_whole_answer_that_was_aborted_goes_to_another_node() {
+fn an_aborted_answer_that_is_not_streamed_is_retried() {
     run(async {
         let both = nodes(2);
         let gateway = Gateway::start(&both, "").await;
@@ -166,7 +166,7 @@ fn nodes_whose_streams_end_badly_are_ejected() {
 }
 
 #[test]
-fn a_request_to_which_every_node_says_so_is_charged_to_none() {
+fn an_error_event_from_every_node_is_charged_to_none() {
     run(async {
         let both = nodes(2);
         let gateway = Gateway::start(&both, "health: { max_fails: 2 }").await;
@@ -182,7 +182,7 @@ fn a_request_to_which_every_node_says_so_is_charged_to_none() {
 }
 
 #[test]
-fn done_without_a_finish_reason_is_no_end() {
+fn done_without_a_finish_reason_is_not_a_normal_end() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -200,9 +200,9 @@ fn done_without_a_finish_reason_is_no_end() {
     });
 }
 
-/// Or the client would take it for whole.
+/// Otherwise the client would take the stream for complete.
 #[test]
-fn an_error_event_never_fills_up_the_length_of_a_stream() {
+fn an_error_event_never_completes_the_length_of_a_stream() {
     const EVENT: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
     const SAYS: &str = "data: {\"error\":{\"message\":\"the node broke off before the answer was complete\",";
     const LEAST: usize = EVENT.len() + SAYS.len();
@@ -235,9 +235,9 @@ fn an_error_event_never_fills_up_the_length_of_a_stream() {
     });
 }
 
-/// A slow node: its first token comes long after its head.
+/// The node's first token comes long after its head.
 #[test]
-fn a_head_is_held_back_for_so_long_and_no_longer() {
+fn a_head_is_held_back_no_longer_than_first_event() {
     run(async {
         let slow: Node = node(Options { step: steps(1_500), ..Options::default() });
         let gateway = Gateway::start(&[slow], "timeouts: { first_event: 50ms }").await;

@@ -1,4 +1,4 @@
-//! What two parsers could read in two ways is refused, and reaches no node.
+//! Tests of HTTP framing: ambiguous requests are refused and reach no node, and connections stay usable.
 
 use evenkeel::sim::Node;
 use http::Request;
@@ -100,7 +100,7 @@ fn a_header_that_is_too_large_or_has_too_many_fields_is_431() {
         for count in [20, 250] {
             refused(&gateway, &nodes, &many(count), 431).await;
         }
-        // more than 256 Pingora does not parse at all
+        // Pingora does not parse more than 256
         refused(&gateway, &nodes, &many(2000), 400).await;
         for fits in [long(8000), many(19)] {
             assert_eq!(Raw::send(&gateway, fits).await.head().await.status, 200);
@@ -130,7 +130,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn a_request_that_comes_while_the_one_before_is_served_waits_for_it() {
+fn a_pipelined_request_waits_until_the_one_before_is_answered() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -148,7 +148,7 @@ fn a_request_that_comes_while_the_one_before_is_served_waits_for_it() {
 }
 
 #[test]
-fn head_has_no_body_and_the_connection_goes_on() {
+fn a_head_response_has_no_body_and_the_connection_stays_usable() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -165,7 +165,7 @@ fn head_has_no_body_and_the_connection_goes_on() {
 }
 
 #[test]
-fn head_with_a_body_has_none_in_its_answer_either() {
+fn a_head_request_with_a_body_gets_no_body_either() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -230,7 +230,7 @@ fn a_node_with_two_framings_does_not_poison_its_connection() {
         let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;
         let mut client = Raw::send(&gateway, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let (mut node, _) = script.request().await;
-        // what comes after the end of a response must not be taken for the next one
+        // bytes after the end of a response must not be taken for the next one
         node.write(
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         )
@@ -245,7 +245,7 @@ fn a_node_with_two_framings_does_not_poison_its_connection() {
 }
 
 #[test]
-fn a_length_that_is_no_number_is_not_passed_on() {
+fn an_invalid_length_is_not_passed_on() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("retry: { attempts: 1 }")).await;

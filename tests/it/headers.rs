@@ -1,4 +1,4 @@
-//! Header fields on their way to the node and back.
+//! Tests of header fields: forwarding, identity of the client, request ids, and hop-by-hop fields.
 
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, RecordedRequest};
@@ -11,7 +11,7 @@ async fn arrived(node: &Node) -> RecordedRequest {
     node.requests().pop().unwrap()
 }
 
-/// A generation with these header lines; what the node got.
+/// Sends a generation with these header lines and returns the request as the node received it.
 async fn sent(gateway: &Gateway, node: &Node, lines: &str) -> RecordedRequest {
     node.clear_requests();
     let request = format!("POST /echo HTTP/1.1\r\n{lines}Content-Length: 2\r\n\r\nhi");
@@ -21,7 +21,7 @@ async fn sent(gateway: &Gateway, node: &Node, lines: &str) -> RecordedRequest {
 }
 
 #[test]
-fn the_node_is_told_who_asks_and_under_which_id() {
+fn the_node_gets_the_clients_address_and_the_request_id() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "").await;
@@ -36,7 +36,7 @@ fn the_node_is_told_who_asks_and_under_which_id() {
 }
 
 #[test]
-fn what_a_stranger_says_of_itself_is_replaced() {
+fn forwarded_fields_of_a_stranger_are_replaced() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "").await;
@@ -54,7 +54,7 @@ fn what_a_stranger_says_of_itself_is_replaced() {
 }
 
 #[test]
-fn what_a_trusted_proxy_says_is_believed() {
+fn forwarded_fields_of_a_trusted_proxy_are_kept() {
     run(async {
         let nodes = nodes(1);
         let pools = pool("p", &nodes, "");
@@ -85,9 +85,9 @@ fn a_request_id_is_kept_and_comes_back() {
 }
 
 #[test]
-fn what_concerns_one_connection_stays_on_it() {
+fn hop_by_hop_fields_of_the_client_are_not_forwarded() {
     run(async {
-        // on the gateway's own way, and on Pingora's
+        // on the gateway's own path, and on Pingora's
         for (more, lie) in [("", ", Host, Content-Length"), ("retry: { body_limit: 0 }", "")] {
             let nodes = nodes(1);
             let gateway = Gateway::start(&nodes, more).await;
@@ -117,7 +117,7 @@ fn what_concerns_one_connection_stays_on_it() {
 }
 
 #[test]
-fn what_concerns_the_nodes_connection_stays_on_it() {
+fn hop_by_hop_fields_of_the_node_are_not_forwarded() {
     run(async {
         for (more, body) in [("", "{}"), ("retry: { body_limit: 1B }", "{}")] {
             let script = Script::listen().await;
@@ -183,7 +183,7 @@ fn the_request_target_passes_unchanged() {
 }
 
 #[test]
-fn a_whole_uri_reaches_the_node_as_a_path() {
+fn an_absolute_uri_reaches_the_node_as_a_path() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "").await;
@@ -236,7 +236,7 @@ fn an_answer_of_the_gateways_own_has_the_request_id() {
 }
 
 #[test]
-fn what_pingora_refuses_is_answered() {
+fn requests_that_pingora_refuses_are_answered() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "retry: { body_limit: 0 }").await;

@@ -1,4 +1,4 @@
-//! Active checks, and nodes whose address is a name.
+//! Tests of active health checks, and of nodes addressed by name.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ fn a_node_whose_check_fails_is_ejected_and_comes_back_when_it_passes() {
 }
 
 #[test]
-fn a_row_of_failures_that_is_too_short_ejects_nobody() {
+fn fewer_failed_checks_in_a_row_than_fall_eject_nobody() {
     run(async {
         let nodes = nodes(2);
         let gateway = Gateway::start(&nodes, &check(1, 1000)).await;
@@ -108,7 +108,7 @@ fn a_crashed_node_is_found_by_its_check_before_a_request_is() {
     });
 }
 
-/// What a node that is started later meets: it is ejected by then, and the first check that it answers well brings it in.
+/// A node that starts after the gateway is ejected at first; the first check that it passes readmits it.
 async fn is_started_later(engine: &str, loading: Loading) {
     let options = Options { loading, ..Options::default() };
     let nodes = ["a", "b"].map(|name| node(Options { name: name.into(), ..options.clone() }));
@@ -145,7 +145,7 @@ fn a_node_that_is_started_later_comes_in_within_an_interval() {
     });
 }
 
-/// A long prefill, or a full queue: the node has no time for its check, but its streams go on.
+/// The node is too busy for its check (a long prefill, a full queue), but its streams go on.
 async fn streams_all_the_while(engine: &str, health: Health) {
     let nodes = nodes_like(2, &Options { step: steps(20), ..Options::default() });
     let more = format!(
@@ -163,7 +163,7 @@ async fn streams_all_the_while(engine: &str, health: Health) {
     let before = nodes[0].stats().health_checks;
     eventually(LIMIT, "it was checked again and again", || nodes[0].stats().health_checks > before + 3).await;
     assert_eq!((gateway.state("a"), gateway.node("a").ejections), (NodeState::Up, 0), "{engine} {health:?}");
-    // without them it is as ill as it says
+    // without streams the check alone decides
     reading.abort();
     drop(client);
     eventually(LIMIT, "it is ejected", || gateway.state("a") == NodeState::Ejected).await;
@@ -196,9 +196,9 @@ fn a_node_whose_check_says_500_is_ejected_whatever_it_streams() {
     });
 }
 
-/// Nothing ends meanwhile, and no node changes: only time passes.
+/// No request ends and no node changes: only time passes.
 #[test]
-fn those_who_wait_get_the_room_of_a_slow_start_as_it_grows() {
+fn waiting_requests_get_the_growing_room_of_a_slow_start() {
     run(async {
         let nodes = nodes_like(1, &Options { step: steps(3_600_000), ..Options::default() });
         let list = format!("{{ name: a, address: \"{}\", max_in_flight: 8 }}", nodes[0].addr());
@@ -218,7 +218,7 @@ fn those_who_wait_get_the_room_of_a_slow_start_as_it_grows() {
 }
 
 #[test]
-fn without_a_check_an_ejected_node_is_asked_by_a_bare_connection() {
+fn without_a_check_an_ejected_node_is_tested_by_a_bare_connection() {
     run(async {
         let nodes = nodes(2);
         let gateway = Gateway::start(&nodes, "health: { max_fails: 1, fail_timeout: 300ms }").await;
@@ -246,7 +246,7 @@ fn a_node_by_name_is_resolved_and_used() {
 }
 
 #[test]
-fn a_node_whose_name_leads_nowhere_starts_ejected_and_costs_no_request() {
+fn a_node_whose_name_does_not_resolve_starts_ejected_and_costs_no_request() {
     run(async {
         let nodes = nodes(1);
         let list = format!(

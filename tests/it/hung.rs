@@ -1,4 +1,4 @@
-//! A node that takes requests and answers none, while its `/health` says 200.
+//! Tests of hanging nodes, which accept requests and answer none while their `/health` says 200.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::harness::{
     Answer, Client, Ended, Gateway, LIMIT, Raw, Script, chat, eventually, fault, nodes, run, within,
 };
 
-/// A check that was too slow once would be news when it passes again, and this machine may be busy.
+/// A long timeout, because on a busy machine a check could fail once, and its next pass would readmit the node.
 const CHECK: &str = "interval: 100ms, timeout: 20s";
 
 fn pool(more: &str) -> String {
@@ -22,7 +22,7 @@ fn pool(more: &str) -> String {
     )
 }
 
-/// Requests that are asked at once, each on a connection of its own.
+/// Concurrent requests, each on a connection of its own.
 fn send(gateway: &Gateway, count: usize, stream: bool) -> JoinSet<Answer> {
     let mut set = JoinSet::new();
     for _ in 0..count {
@@ -32,7 +32,7 @@ fn send(gateway: &Gateway, count: usize, stream: bool) -> JoinSet<Answer> {
     set
 }
 
-/// Waits until all requests have reached a node and those on `b` are answered; says how many hang.
+/// Waits until all requests have reached a node and those on `b` are answered; returns the number that hang.
 async fn hanging(gateway: &Gateway, nodes: &[Node], count: u64) -> u64 {
     let reached = || nodes.iter().map(|node| node.stats().received).sum::<u64>() == count;
     eventually(LIMIT, "some hang, the others are answered", || reached() && gateway.in_flight()[1] == 0)
@@ -42,7 +42,7 @@ async fn hanging(gateway: &Gateway, nodes: &[Node], count: u64) -> u64 {
     hang.into()
 }
 
-/// Asks the others until the condition holds: they are not silent.
+/// Sends requests to the other nodes until the condition holds, so that they are not silent.
 async fn asking(gateway: &Gateway, condition: impl Fn() -> bool) {
     let mut client = Client::h1(gateway).await;
     within(LIMIT, "the condition, while another node answers", async {
@@ -54,7 +54,7 @@ async fn asking(gateway: &Gateway, condition: impl Fn() -> bool) {
     .await;
 }
 
-/// What hangs on `a` is answered by `b`.
+/// Requests that hang on `a` are answered by `b`.
 async fn goes_elsewhere(nodes: &[Node], text: &str, stream: bool) {
     nodes[0].set_fault(fault(text));
     let gateway = Gateway::start(nodes, &pool("first_event: 20s")).await;
@@ -78,7 +78,7 @@ async fn goes_elsewhere(nodes: &[Node], text: &str, stream: bool) {
 }
 
 #[test]
-fn what_waits_for_a_head_goes_elsewhere() {
+fn requests_waiting_for_a_head_are_retried_elsewhere() {
     run(async {
         for stream in [false, true] {
             goes_elsewhere(&nodes(2), "hang", stream).await;
@@ -87,18 +87,18 @@ fn what_waits_for_a_head_goes_elsewhere() {
 }
 
 #[test]
-fn what_waits_for_the_first_event_goes_elsewhere() {
+fn requests_waiting_for_the_first_event_are_retried_elsewhere() {
     run(async { goes_elsewhere(&nodes(2), "stall:0", true).await });
 }
 
-/// A pool of a node that says what the test wants, and of a simulated one.
+/// A pool of a scripted node and a simulated one.
 fn scripted(a: &Script, b: &Node, more: &str) -> String {
     let list = format!("{{ name: a, address: \"{}\" }}, {{ name: b, address: \"{}\" }}", a.address, b.addr());
     crate::harness::pool_of("p", &list, more)
 }
 
 #[test]
-fn what_waits_for_the_rest_of_a_whole_answer_goes_elsewhere() {
+fn requests_waiting_for_the_rest_of_an_answer_are_retried_elsewhere() {
     run(async {
         let (script, nodes) = (Script::listen().await, nodes(2));
         let gateway = Gateway::with("", &scripted(&script, &nodes[1], "timeouts: { stall: 1s }")).await;
@@ -115,9 +115,9 @@ fn what_waits_for_the_rest_of_a_whole_answer_goes_elsewhere() {
     });
 }
 
-/// Its server hangs too, so that its check finds it first: what waits there is not forgotten for that.
+/// The server hangs too, so that the check ejects the node first. The requests waiting on it must still be retried.
 #[test]
-fn what_waits_at_a_node_that_its_check_ejected_goes_elsewhere() {
+fn requests_waiting_on_a_node_ejected_by_its_check_are_retried_elsewhere() {
     run(async {
         let nodes = nodes(2);
         nodes[0].set_fault(fault("hang"));
@@ -139,9 +139,9 @@ fn what_waits_at_a_node_that_its_check_ejected_goes_elsewhere() {
     });
 }
 
-/// A server that sends the heads of its streams at once, in front of an engine that hangs: the client has the head.
+/// The server sends the heads of its streams at once while its engine hangs, so the client has the head.
 #[test]
-fn what_has_nothing_but_its_head_goes_on_elsewhere_or_ends_visibly() {
+fn streams_with_nothing_but_a_head_are_continued_elsewhere_or_end_visibly() {
     run(async {
         for resume in [true, false] {
             let nodes = nodes(2);
@@ -168,9 +168,9 @@ fn what_has_nothing_but_its_head_goes_on_elsewhere_or_ends_visibly() {
     });
 }
 
-/// The node has more to say than anybody takes: its silence is the client's.
+/// The node has data to send that the client does not read, so the silence is the client's fault.
 #[test]
-fn a_client_that_does_not_read_is_not_held_against_its_node() {
+fn a_client_that_does_not_read_is_not_charged_to_its_node() {
     const EVENTS: usize = 4096;
     run(async {
         for more in ["", ", retry: { resume: on }, engine: vllm, health: { check: off }"] {
@@ -210,9 +210,9 @@ fn a_client_that_does_not_read_is_not_held_against_its_node() {
     });
 }
 
-/// Where the body is passed on as it comes, the node waits for the client too.
+/// A body that is passed on as it arrives makes the node wait for the client too.
 #[test]
-fn a_client_that_uploads_slowly_is_not_held_against_its_node() {
+fn a_client_that_uploads_slowly_is_not_charged_to_its_node() {
     run(async {
         let nodes = nodes(2);
         let gateway = Gateway::start(&nodes, "http_version: 2, timeouts: { stall: 300ms }").await;

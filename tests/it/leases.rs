@@ -1,4 +1,4 @@
-//! Whatever becomes of a request, its slot goes back.
+//! Tests of leases: however a request ends, its slot is released.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ fn troubled(nodes: &[Node]) {
     }
 }
 
-/// One of the ways in which clients use the gateway; some of them leave before the end.
+/// Performs one kind of client behaviour; some clients leave before the end.
 fn request(gateway: &Gateway, random: &mut fastrand::Rng) -> (Request<Outgoing>, Duration) {
     let patience = match random.u32(..10) {
         0 => Duration::ZERO,
@@ -57,7 +57,7 @@ async fn use_it(gateway: Arc<Gateway>, seed: usize, done: Arc<AtomicUsize>) {
             let body = client.begin_patiently(request).await?.into_body();
             body.collect().await.map(drop)
         };
-        // a connection that was cut, or left, is not used again
+        // a connection that was cut or left is not reused
         if !matches!(tokio::time::timeout(patience, asking).await, Ok(Ok(()))) {
             client = Client::over(&gateway, version).await;
         }
@@ -68,7 +68,7 @@ async fn use_it(gateway: Arc<Gateway>, seed: usize, done: Arc<AtomicUsize>) {
 }
 
 #[test]
-fn after_ten_thousand_mixed_requests_and_reloads_nothing_is_left() {
+fn ten_thousand_mixed_requests_and_reloads_leave_no_lease() {
     run(async {
         let nodes = nodes_like(4, &Options { step: steps(1), ..Options::default() });
         troubled(&nodes);

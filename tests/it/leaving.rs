@@ -1,4 +1,4 @@
-//! Clients that leave: the engine stops at once, the slot goes back, the log says 499.
+//! Tests of clients that leave: the engine stops at once, the slot is released, the log says 499.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::harness::{
     pool_of, run, steps, within,
 };
 
-/// How soon the node must know. Measured several times, of which the best counts: the machine is busy with other tests.
+/// Time limit for the node to notice. The best of several measurements counts, because other tests keep the machine busy.
 const AT_ONCE: Duration = Duration::from_millis(100);
 const TIMES: usize = 4;
 const LOG: &str = "access_log: { path: access.json, format: json }";
@@ -33,7 +33,7 @@ fn slow() -> Vec<Node> {
     nodes_like(2, &Options { step: steps(5), ..Options::default() })
 }
 
-/// Begins a request `TIMES` times with each protocol, waits until `ready`, and leaves.
+/// Starts a request `TIMES` times with each protocol, waits until `ready`, and leaves.
 async fn leaves(gateway: &Gateway, nodes: &[Node], stream: bool, ready: impl Fn() -> bool) {
     let gone = || nodes.iter().map(|node| node.stats().aborted).sum::<u64>();
     for version in [Version::HTTP_11, Version::HTTP_2] {
@@ -70,9 +70,9 @@ fn before_the_head() {
     });
 }
 
-/// The first byte of another request says nothing of whether anybody waits for the answer.
+/// The first byte of another request does not prove that the client still waits for the answer.
 #[test]
-fn after_it_has_sent_too_much() {
+fn a_client_leaves_after_starting_another_request() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with(LOG, &script.pool("")).await;
@@ -125,7 +125,7 @@ fn while_a_failed_first_event_is_kept() {
 }
 
 #[test]
-fn in_the_middle_of_a_stream() {
+fn a_client_leaves_in_the_middle_of_a_stream() {
     run(async {
         let nodes = slow();
         let gateway = gateway(&nodes, "").await;
@@ -138,7 +138,7 @@ fn in_the_middle_of_a_stream() {
 }
 
 #[test]
-fn while_it_waits_for_a_node() {
+fn a_client_leaves_while_it_waits_for_a_node() {
     run(async {
         let dead = format!("\"127.0.0.1:{}\"", free_port());
         let gateway = Gateway::with(LOG, &pool_of("p", &dead, "retry: { wait: 60s }")).await;
@@ -160,7 +160,7 @@ fn while_it_waits_for_a_node() {
 }
 
 #[test]
-fn in_the_middle_of_an_upload_that_is_kept() {
+fn a_client_leaves_in_the_middle_of_an_upload_that_is_kept() {
     run(async {
         let nodes = slow();
         let gateway = gateway(&nodes, "").await;
@@ -178,7 +178,7 @@ fn in_the_middle_of_an_upload_that_is_kept() {
 }
 
 #[test]
-fn in_the_middle_of_an_upload_that_is_passed_on() {
+fn a_client_leaves_in_the_middle_of_an_upload_that_is_passed_on() {
     run(async {
         let nodes = slow();
         let gateway = gateway(&nodes, "retry: { body_limit: 1B }").await;
@@ -219,7 +219,7 @@ fn a_client_that_does_not_read_is_cut_after_send_timeout() {
 }
 
 #[test]
-fn the_log_counts_no_bytes_that_a_client_which_stops_reading_has_not_got() {
+fn the_log_counts_only_bytes_that_a_client_has_received() {
     run(async {
         let script = Script::listen().await;
         let server = format!("client: {{ send_timeout: 100ms }}, {LOG}");

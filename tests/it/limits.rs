@@ -1,4 +1,4 @@
-//! Limits on clients: time, connections.
+//! Tests of the limits on clients: time for the header, idle time, number of connections.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use crate::harness::{Ended, Gateway, LIMIT, Raw, eventually, nodes, pool, run};
 
 const SLOW: Duration = Duration::from_millis(100);
 
-/// One node runs behind it for as long as the test does.
+/// A gateway in front of one node, which runs until the test ends.
 async fn gateway(client: &str) -> Gateway {
     let node = nodes(1);
     Gateway::with(&format!("client: {{ {client} }}"), &pool("p", &node, "")).await
 }
 
-/// Sends these pieces, a tenth of a second apart; says after how long the connection was closed.
+/// Sends these pieces a tenth of a second apart; returns the time until the connection was closed.
 async fn dripped(gateway: &Gateway, pieces: impl Iterator<Item = &str>) -> Duration {
     let began = Instant::now();
     let mut raw = Raw::connect(gateway).await;
@@ -27,7 +27,7 @@ async fn dripped(gateway: &Gateway, pieces: impl Iterator<Item = &str>) -> Durat
 }
 
 #[test]
-fn a_header_that_comes_too_slowly_is_cut_in_total() {
+fn a_slow_header_is_cut_by_its_total_time() {
     run(async {
         let gateway = gateway("header_timeout: 1s").await;
         let begun = "GET /echo HTTP/1.1\r\nHost: x\r\n";
@@ -39,10 +39,10 @@ fn a_header_that_comes_too_slowly_is_cut_in_total() {
 }
 
 #[test]
-fn a_first_line_that_comes_byte_by_byte_is_cut_in_total() {
+fn a_first_line_sent_byte_by_byte_is_cut_by_its_total_time() {
     run(async {
         let gateway = gateway("header_timeout: 1s").await;
-        // fewer bytes than the preface of HTTP/2 has, for which Pingora looks first
+        // fewer bytes than the preface of HTTP/2, which Pingora looks for first
         let took = dripped(&gateway, std::iter::repeat_n("G", 20).chain(std::iter::repeat_n("E", 80))).await;
         assert!(took > Duration::from_millis(900) && took < Duration::from_secs(3), "{took:?}");
         eventually(LIMIT, "it is gone", || gateway.live.connections.value() == 0).await;
@@ -98,7 +98,7 @@ fn an_idle_connection_is_closed_after_keepalive() {
 }
 
 #[test]
-fn a_part_of_a_second_is_not_off() {
+fn a_fraction_of_a_second_does_not_mean_off() {
     run(async {
         let gateway = gateway("keepalive: 200ms").await;
         let mut raw = Raw::connect(&gateway).await;

@@ -1,4 +1,4 @@
-//! What is written down, and what must never be.
+//! Tests of the access log and the event log: their contents, and the absence of secrets.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn failing(nodes: &[Node]) {
 }
 
 #[test]
-fn a_line_tells_of_every_attempt() {
+fn a_line_shows_every_attempt() {
     run(async {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let nodes = nodes(3);
@@ -52,7 +52,7 @@ fn a_line_tells_of_every_attempt() {
 }
 
 #[test]
-fn json_tells_the_same() {
+fn json_lines_have_the_same_contents() {
     run(async {
         let nodes = nodes(3);
         failing(&nodes);
@@ -113,7 +113,7 @@ fn every_kind_of_end_has_a_line() {
                 serde_json::from_str(&lines(&gateway, number + 1).await[number]).unwrap();
             assert_eq!(line["status"], status, "{line}");
             let attempts = line["attempts"].as_array().unwrap();
-            // a reset on a kept-alive connection is first taken for a stale one
+            // a reset on a kept-alive connection first counts as stale
             let last = attempts.last().map_or(&line["no"], |attempt| &attempt["outcome"]);
             assert_eq!(last.as_str().unwrap_or_default(), outcome, "{line}");
             assert_eq!(lines(&gateway, 1).await.len(), number + 1, "one line a request");
@@ -128,7 +128,7 @@ fn every_kind_of_end_has_a_line() {
 }
 
 #[test]
-fn no_log_has_a_body_a_credential_or_a_query() {
+fn no_log_contains_a_body_a_credential_or_a_query() {
     run(async {
         let nodes = Arc::new(nodes_like(2, &Options { step: steps(1), ..Options::default() }));
         for server in [MAIN, JSON] {
@@ -167,7 +167,7 @@ fn no_log_has_a_body_a_credential_or_a_query() {
 }
 
 #[test]
-fn an_ejection_and_the_return_are_told() {
+fn an_ejection_and_the_return_are_logged() {
     run(async {
         let nodes = nodes(2);
         nodes[0].set_fault(fault("status:500"));

@@ -1,4 +1,4 @@
-//! The gateway in this process, with simulated nodes behind it and clients in front of it, over loopback.
+//! Integration tests: the gateway in this process, between clients and simulated nodes, over loopback.
 //!
 //! Every test has a deadline and waits for conditions, never for time to pass.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,4 +1,4 @@
-//! The one request that tries an ejected node, and what it is a proof of.
+//! Tests of the probe, the one request that tries an ejected node, and of the signs that readmit the node.
 
 use evenkeel::fleet::{NodeState, Reason};
 use evenkeel::sim::{Node, Options};
@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 
 use crate::harness::{Client, Gateway, LIMIT, chat, eventually, fault, nodes_like, run, steps, within};
 
-/// Two nodes, of which `a` was ejected and may now be tried by one request.
+/// Two nodes; `a` was ejected and may now be tried by one request.
 async fn probing(more: &str) -> (Vec<Node>, Gateway) {
     let nodes = nodes_like(2, &Options { step: steps(1), ..Options::default() });
     nodes[0].set_fault(fault("reset"));
@@ -22,7 +22,7 @@ async fn probing(more: &str) -> (Vec<Node>, Gateway) {
 }
 
 #[test]
-fn while_it_is_out_all_others_go_elsewhere() {
+fn during_a_probe_all_other_requests_go_elsewhere() {
     run(async {
         let (nodes, gateway) = probing("probe_pass: 30s").await;
         nodes[0].set_fault(fault("hang"));
@@ -39,7 +39,7 @@ fn while_it_is_out_all_others_go_elsewhere() {
             assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
         }
         assert_eq!((nodes[0].stats().received, gateway.state("a")), (before + 1, NodeState::Probing));
-        // its client leaves, which says nothing about the node: the next request is the probe
+        // the client leaves, which proves nothing about the node, so the next request is the probe
         nodes[0].clear_faults();
         probe.abort();
         eventually(LIMIT, "its slot is back", || gateway.in_flight()[0] == 0).await;
@@ -51,10 +51,10 @@ fn while_it_is_out_all_others_go_elsewhere() {
 }
 
 #[test]
-fn it_is_back_at_the_head_and_not_at_the_end() {
+fn a_node_is_readmitted_at_the_first_event_and_not_at_the_end() {
     run(async {
         let (nodes, gateway) = probing("probe_pass: 30s").await;
-        // one event, and then an hour of nothing
+        // one event, then silence
         nodes[0].set_fault(fault("stall:1"));
         let mut client = Client::h1(&gateway).await;
         let response = client.begin(chat(&gateway, 5, true)).await.unwrap();
@@ -64,7 +64,7 @@ fn it_is_back_at_the_head_and_not_at_the_end() {
 }
 
 #[test]
-fn the_head_of_a_stream_alone_is_no_proof() {
+fn the_head_of_a_stream_alone_does_not_readmit() {
     run(async {
         let (nodes, gateway) = probing("probe_pass: 1s").await;
         nodes[0].set_fault(fault("stall:0"));
@@ -79,10 +79,10 @@ fn the_head_of_a_stream_alone_is_no_proof() {
 }
 
 #[test]
-fn the_first_event_after_its_head_is() {
+fn the_first_event_after_the_head_readmits() {
     run(async {
         let (nodes, gateway) = probing("probe_pass: 30s").await;
-        // 3 s a token: well after the head, which is held for 50 ms
+        // 3 s per token: well after the head, which is held for 50 ms
         nodes[0].set_speed(0.0003);
         let mut client = Client::h1(&gateway).await;
         let mut response = client.begin(chat(&gateway, 2, true)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Streams that break and go on at another node (`retry.resume`).
+//! Tests of `retry.resume`: streams that break off are continued on another node.
 
 use evenkeel::config::Engine;
 use evenkeel::outcome::Outcome;
@@ -15,7 +15,7 @@ const RESUME: &str =
     "engine: vllm, health: { check: off }, retry: { resume: on }, timeouts: { stall: 200ms }";
 const TOKENS: u32 = 12;
 
-/// The two APIs, each with what a client must read.
+/// The two APIs, each with the text that a client must read.
 const PATHS: [&str; 2] = ["/v1/chat/completions", "/v1/completions"];
 
 fn request(gateway: &Gateway, path: &str, more: Value) -> Request<Outgoing> {
@@ -30,7 +30,7 @@ fn request(gateway: &Gateway, path: &str, more: Value) -> Request<Outgoing> {
     post(gateway, path, body.to_string())
 }
 
-/// What a client makes of a stream; each of it must be there once.
+/// A stream as parsed by its client; each part must occur exactly once.
 #[derive(Debug, Default, PartialEq)]
 struct Read {
     text: String,
@@ -94,7 +94,7 @@ fn clone(read: &Read) -> Read {
     }
 }
 
-/// How streams break, and what the node is charged with.
+/// Faults that break a stream, and the node's charge for each.
 const BREAKS: [(&str, Outcome); 9] = [
     ("die:5", Outcome::Truncated),
     ("die:1", Outcome::Truncated),
@@ -123,12 +123,12 @@ async fn goes_on(
     assert_eq!(gateway.attempts("a", outcome), 1, "{what}");
     assert_eq!(gateway.attempts("b", Outcome::Ok), 1, "{what}");
     let again = client.ask(request(gateway, path, json!({"max_tokens": 1}))).await;
-    assert_eq!((again.status, read(&again.text()).done), (200, 1), "{what}: the connection goes on");
+    assert_eq!((again.status, read(&again.text()).done), (200, 1), "{what}: the connection stays usable");
     gateway.at_rest().await;
 }
 
 #[test]
-fn each_engines_streams_go_on() {
+fn streams_of_each_engine_are_continued() {
     run(async {
         for (engine, word) in
             [(Engine::Vllm, "vllm"), (Engine::Sglang, "sglang"), (Engine::Llamacpp, "llamacpp")]
@@ -143,7 +143,7 @@ fn each_engines_streams_go_on() {
 }
 
 #[test]
-fn a_stream_that_breaks_goes_on_at_another_node() {
+fn a_stream_that_breaks_off_is_continued_on_another_node() {
     run(async {
         for path in PATHS {
             for version in [Version::HTTP_11, Version::HTTP_2] {
@@ -157,7 +157,7 @@ fn a_stream_that_breaks_goes_on_at_another_node() {
     });
 }
 
-/// A pool of a simulated node that fails, and of one that says what the test wants. The first has the weight.
+/// A pool of a failing simulated node and a scripted one. The first has the higher weight, so it is tried first.
 fn pair(first: &Node, second: &Script, more: &str) -> String {
     let nodes = format!(
         "{{ name: a, address: \"{}\", weight: 1000 }}, {{ name: b, address: \"{}\" }}",
@@ -169,7 +169,7 @@ fn pair(first: &Node, second: &Script, more: &str) -> String {
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 
-/// The body of a request that the gateway sends.
+/// The body of the request that the gateway sends.
 async fn body_of(node: &mut Raw, head: &str) -> Value {
     let length =
         head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
@@ -177,7 +177,7 @@ async fn body_of(node: &mut Raw, head: &str) -> Value {
 }
 
 #[test]
-fn what_the_next_node_is_asked_and_how_it_is_told() {
+fn the_next_node_gets_a_continuation_and_its_events_are_rewritten() {
     run(async {
         let (first, second) = (nodes(1).remove(0), Script::listen().await);
         let gateway = Gateway::with("", &pair(&first, &second, RESUME)).await;
@@ -236,7 +236,7 @@ async fn ends_visibly(gateway: &Gateway, path: &str, more: Value, why: &str) {
 const LOG: &str = "access_log: { path: access.json, format: json }";
 
 #[test]
-fn what_is_refused_ends_visibly_and_the_log_says_why() {
+fn a_stream_that_is_not_resumable_ends_with_an_error_and_the_log_gives_the_reason() {
     run(async {
         let both = nodes(2);
         let gateway = Gateway::with(LOG, &pool("p", &both, RESUME)).await;
@@ -259,7 +259,7 @@ fn what_is_refused_ends_visibly_and_the_log_says_why() {
     });
 }
 
-/// With these keys of the pool, and a fault of each of the two nodes.
+/// Runs a stream with these keys of the pool and a fault on each of the two nodes.
 async fn refused(keys: &str, faults: [&str; 2], more: Value, why: &str) {
     let both = nodes(2);
     let gateway = Gateway::with(LOG, &pool("p", &both, keys)).await;
@@ -268,7 +268,7 @@ async fn refused(keys: &str, faults: [&str; 2], more: Value, why: &str) {
 }
 
 #[test]
-fn other_ends_that_are_visible() {
+fn other_failures_end_visibly() {
     run(async {
         let die = ["die:5", "die:5"];
         refused("retry: { resume: on }", die, json!({}), "engine: generic").await;
@@ -292,7 +292,7 @@ fn a_stream_is_continued_as_often_as_the_config_says() {
         let keys = "engine: vllm, health: { check: off }, retry: { resume: on, resume_max: 2 }";
         let gateway = Gateway::start(&all, keys).await;
         all[..2].iter().for_each(|node| node.set_fault(fault("truncate:4").times(1)));
-        // deaths within a second of each other are one event, or the request would be taken for their cause
+        // crashes within a second count as one event; otherwise the request would be taken for their cause
         let answer = Client::h1(&gateway).await.ask(request(&gateway, PATHS[0], json!({}))).await;
         assert_same(&read(&answer.text()), &undisturbed(PATHS[0]).await, "two breaks");
     });
@@ -313,7 +313,7 @@ fn the_next_node_may_fail_before_its_first_event() {
 }
 
 #[test]
-fn the_only_node_goes_on_itself() {
+fn the_only_node_continues_its_own_stream() {
     run(async {
         let only = nodes(1);
         let gateway = Gateway::start(&only, RESUME).await;
@@ -323,7 +323,7 @@ fn the_only_node_goes_on_itself() {
     });
 }
 
-/// A slow stream that has begun, and the request bodies that the gateway keeps meanwhile.
+/// Starts a slow stream and returns the number of request bodies that the gateway keeps meanwhile.
 async fn kept_while_streaming(keys: &str, more: Value) -> u64 {
     let slow = node(Options { step: steps(20), ..Options::default() });
     let gateway = Gateway::start(&[slow], keys).await;
@@ -337,7 +337,7 @@ async fn kept_while_streaming(keys: &str, more: Value) -> u64 {
 }
 
 #[test]
-fn the_request_is_kept_only_where_it_may_be_needed() {
+fn the_request_is_kept_only_if_it_may_be_needed() {
     run(async {
         assert!(kept_while_streaming(RESUME, json!(1)).await > 5000);
         assert_eq!(kept_while_streaming("engine: vllm, health: { check: off }", json!(1)).await, 0);
@@ -375,7 +375,7 @@ fn a_stream_for_which_no_node_is_found_was_not_resumed() {
 }
 
 #[test]
-fn a_continuation_that_ends_at_once_is_no_end() {
+fn a_continuation_that_ends_at_once_is_a_failure() {
     run(async {
         let (first, second) = (nodes(1).remove(0), Script::listen().await);
         let keys = format!("{}, ", RESUME.replace("200ms", "200ms, first_event: 20ms"));

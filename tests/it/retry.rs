@@ -1,4 +1,4 @@
-//! Another node, or not: what one request gets when nodes fail.
+//! Tests of retries: the result of a request when nodes fail.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn received(nodes: &[Node]) -> Vec<u64> {
     nodes.iter().map(|node| node.stats().received).collect()
 }
 
-/// The node that the first request goes to fails it; both generation endpoints must not show that.
+/// The first node fails the request; on both generation endpoints the client must not notice.
 async fn one_failure_is_hidden(text: &str, more: &str, outcome: Outcome) {
     let nodes = nodes(2);
     let gateway = Gateway::start(&nodes, more).await;
@@ -25,7 +25,7 @@ async fn one_failure_is_hidden(text: &str, more: &str, outcome: Outcome) {
     let answer = ask(&gateway, chat(&gateway, 3, false)).await;
     assert_eq!((answer.status, answer.field("x-evenkeel-attempts")), (200, Some("2")), "{text}");
     assert_eq!((received(&nodes), gateway.attempts("a", outcome)), (vec![1, 1], 1), "{text}");
-    // the next turn is the first node's again
+    // the next request goes to the first node again
     nodes[0].set_fault(fault(text).times(1));
     let answer = ask(&gateway, chat(&gateway, 3, true)).await;
     assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{text}");
@@ -33,9 +33,9 @@ async fn one_failure_is_hidden(text: &str, more: &str, outcome: Outcome) {
     gateway.at_rest().await;
 }
 
-/// Overload is no time for new connections.
+/// Under overload new connections would make things worse.
 #[test]
-fn the_connection_of_a_failed_response_is_used_again() {
+fn the_connection_of_a_failed_response_is_reused() {
     run(async {
         let nodes = nodes(2);
         nodes[0].set_fault(fault("status:503"));
@@ -49,22 +49,22 @@ fn the_connection_of_a_failed_response_is_used_again() {
 }
 
 #[test]
-fn a_generation_goes_on_elsewhere_after_a_reset() {
+fn a_generation_is_retried_after_a_reset() {
     run(one_failure_is_hidden("reset", "", Outcome::Reset));
 }
 
 #[test]
-fn a_generation_goes_on_elsewhere_after_a_close_before_the_head() {
+fn a_generation_is_retried_after_a_close_before_the_head() {
     run(one_failure_is_hidden("close", "", Outcome::Reset));
 }
 
 #[test]
-fn a_generation_goes_on_elsewhere_after_no_head_in_time() {
+fn a_generation_is_retried_after_no_head_in_time() {
     run(one_failure_is_hidden("hang", "timeouts: { first_byte: 100ms }", Outcome::Timeout));
 }
 
 #[test]
-fn a_generation_goes_on_elsewhere_after_each_listed_status() {
+fn a_generation_is_retried_after_each_listed_status() {
     run(async {
         for code in [500, 502, 504] {
             one_failure_is_hidden(&format!("status:{code}"), "", Outcome::Http5xx).await;
@@ -73,7 +73,7 @@ fn a_generation_goes_on_elsewhere_after_each_listed_status() {
 }
 
 #[test]
-fn a_generation_goes_on_elsewhere_while_a_node_is_busy() {
+fn a_generation_is_retried_while_a_node_is_busy() {
     run(async {
         for code in [503, 429] {
             let nodes = nodes(2);
@@ -82,7 +82,7 @@ fn a_generation_goes_on_elsewhere_while_a_node_is_busy() {
             let answer = ask(&gateway, chat(&gateway, 3, false)).await;
             assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
             assert_eq!(gateway.attempts("a", Outcome::Busy), 1);
-            // it is passed over for a while, not asked again and again
+            // the busy node is skipped for a while instead of being tried repeatedly
             assert_eq!(ask(&gateway, chat(&gateway, 3, false)).await.status, 200);
             assert_eq!(received(&nodes), [1, 2]);
         }
@@ -90,7 +90,7 @@ fn a_generation_goes_on_elsewhere_while_a_node_is_busy() {
 }
 
 #[test]
-fn a_refused_connection_leads_to_another_node_whatever_the_method_and_path() {
+fn a_refused_connection_is_retried_whatever_the_method_and_path() {
     run(async {
         let nodes = nodes(1);
         let list = |port| format!("{{ name: dead, address: \"127.0.0.1:{port}\" }}, \"{}\"", nodes[0].addr());
@@ -112,7 +112,7 @@ fn a_refused_connection_leads_to_another_node_whatever_the_method_and_path() {
 }
 
 #[test]
-fn a_post_that_is_no_generation_is_not_sent_twice() {
+fn a_post_that_is_not_a_generation_is_not_sent_twice() {
     run(async {
         for text in ["reset", "close"] {
             let nodes = nodes(2);
@@ -131,7 +131,7 @@ fn a_post_that_is_no_generation_is_not_sent_twice() {
 }
 
 #[test]
-fn an_idempotent_method_is_sent_again() {
+fn an_idempotent_method_is_retried() {
     run(async {
         for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS] {
             let nodes = nodes(2);
@@ -145,7 +145,7 @@ fn an_idempotent_method_is_sent_again() {
 }
 
 #[test]
-fn no_node_sees_a_request_twice_while_another_is_left_and_attempts_bound_them() {
+fn no_node_gets_a_request_twice_while_another_is_left_and_attempts_is_the_limit() {
     run(async {
         for (count, attempts, want) in [(5, 3, 3), (5, 5, 5), (3, 16, 3), (4, 1, 1)] {
             let nodes = nodes(count);
@@ -160,7 +160,7 @@ fn no_node_sees_a_request_twice_while_another_is_left_and_attempts_bound_them() 
     });
 }
 
-/// What a node says itself, asked past the gateway.
+/// A node's own answer, without the gateway.
 async fn directly(node: &Node) -> Answer {
     let address = node.addr();
     let mut client = Client::to(address, http::Version::HTTP_11).await;
@@ -190,7 +190,7 @@ fn when_no_node_is_left_the_client_gets_the_last_response_unchanged() {
 }
 
 #[test]
-fn when_no_attempt_is_left_a_response_is_better_than_none() {
+fn when_no_attempt_is_left_the_client_gets_the_failed_response() {
     run(async {
         let nodes = nodes(3);
         nodes[0].set_fault(fault("status:504"));
@@ -290,9 +290,9 @@ fn a_request_that_every_node_answers_with_500_charges_no_node() {
 }
 
 #[test]
-fn a_request_on_which_two_nodes_died_is_not_given_a_third() {
+fn a_request_on_which_two_nodes_crashed_is_not_retried_on_a_third() {
     run(async {
-        // they die more than a second apart: it is no common fate
+        // more than a second apart, so the crashes count as two events
         let nodes = nodes_like(4, &Options { step: steps(300), ..Options::default() });
         nodes.iter().for_each(|node| node.set_fault(fault("die:4")));
         let gateway = Gateway::start(&nodes, "retry: { attempts: 4 }").await;
@@ -304,7 +304,7 @@ fn a_request_on_which_two_nodes_died_is_not_given_a_third() {
 }
 
 #[test]
-fn after_two_deaths_in_one_burst_a_request_waits_until_the_burst_is_over() {
+fn after_two_crashes_in_one_burst_a_request_waits_until_the_burst_is_over() {
     run(async {
         for count in 1..=3 {
             let nodes = nodes(count);
@@ -320,14 +320,14 @@ fn after_two_deaths_in_one_burst_a_request_waits_until_the_burst_is_over() {
 }
 
 #[test]
-fn a_request_on_which_nodes_die_at_once_does_not_go_through_the_whole_fleet() {
+fn a_request_that_crashes_nodes_at_once_does_not_reach_the_whole_fleet() {
     run(async {
         for (count, want) in [(1, vec![3]), (5, vec![1, 1, 1, 0, 0])] {
             let nodes = nodes(count);
             nodes.iter().for_each(|node| node.set_fault(fault("reset")));
             let gateway = Gateway::start(&nodes, "retry: { attempts: 16 }").await;
             let answer = ask(&gateway, chat(&gateway, 1, false)).await;
-            // two at once may be chance; the third is not
+            // two crashes at once may be chance, a third is not
             assert_eq!((answer.status, received(&nodes)), (502, want));
             let message = answer.json()["error"]["message"].to_string();
             assert!(message.contains("nodes crashed on this request"), "{message}");
@@ -336,7 +336,7 @@ fn a_request_on_which_nodes_die_at_once_does_not_go_through_the_whole_fleet() {
 }
 
 #[test]
-fn a_whole_answer_that_breaks_off_is_asked_of_another_node() {
+fn an_answer_that_is_not_streamed_and_breaks_off_is_retried() {
     run(async {
         let nodes = nodes(2);
         nodes[0].set_fault(fault("truncate"));
@@ -386,7 +386,7 @@ fn a_get_is_served_and_not_counted_twice() {
     });
 }
 
-/// A client that believed the connection to stay would lose its next request on it.
+/// A client that expected to keep the connection would lose its next request on it.
 #[test]
 fn a_failed_response_during_a_stop_closes_its_connection() {
     run(async {

@@ -1,4 +1,4 @@
-//! Which pool a request goes to, by the model that it names.
+//! Tests of routing: the model in a request chooses the pool.
 
 use bytes::Bytes;
 use evenkeel::sim::{Node, Options, body_hash};
@@ -40,7 +40,7 @@ fn the_model_chooses_the_pool() {
     });
 }
 
-/// A body that cannot be kept does not tell its model: the pool is not guessed, not even where one takes any model.
+/// The model in a body too large to keep is unknown; the pool is then not guessed, even if one accepts any model.
 #[test]
 fn a_body_too_large_to_be_read_is_refused_where_the_model_chooses() {
     run(async {
@@ -78,7 +78,7 @@ fn an_unknown_model_is_404_in_openai_shape() {
 }
 
 #[test]
-fn what_no_pool_names_goes_to_the_one_with_a_star() {
+fn a_model_that_no_pool_names_goes_to_the_pool_with_a_star() {
     run(async {
         let (_nodes, gateway) = two_pools("", "huge, \"*\"").await;
         let requests = [
@@ -94,7 +94,7 @@ fn what_no_pool_names_goes_to_the_one_with_a_star() {
     });
 }
 
-/// The body has been read when the pool turns out to be one that Pingora's own path serves.
+/// The body has already been read when its pool turns out to use Pingora's own path.
 #[test]
 fn a_body_that_was_read_to_find_its_pool_arrives_unchanged() {
     run(async {
@@ -138,7 +138,7 @@ fn a_body_that_was_read_to_find_its_pool_arrives_unchanged() {
 }
 
 #[test]
-fn a_request_that_waits_goes_on_when_a_reload_takes_its_pool_away() {
+fn a_waiting_request_is_routed_again_when_a_reload_removes_its_pool() {
     run(async {
         let nodes = named(&["a"]);
         let dead = format!("\"127.0.0.1:{}\"", free_port());

@@ -1,16 +1,16 @@
-//! Which node gets the next request.
+//! Tests of selection: the choice of the node for the next request.
 
 use evenkeel::sim::{Node, Options};
 use http::Version;
 
 use crate::harness::{Client, Gateway, LIMIT, chat, eventually, nodes_like, pool_of, run, steps};
 
-/// Nodes that never finish, so that every request stays in flight.
+/// Nodes that never finish an answer, so that every request stays in flight.
 fn endless(count: usize) -> Vec<Node> {
     nodes_like(count, &Options { step: steps(3_600_000), max_seqs: 10_000, ..Options::default() })
 }
 
-/// Sends so many requests that stay open, each on a connection of its own.
+/// Sends this many requests, which stay open, each on a connection of its own.
 fn hold(gateway: &Gateway, count: usize) -> Vec<tokio::task::JoinHandle<()>> {
     let one = |_| {
         let request = chat(gateway, 9, false);
@@ -66,7 +66,7 @@ fn weights_share_the_load_in_proportion() {
 }
 
 #[test]
-fn a_full_node_gets_no_more() {
+fn a_full_node_gets_no_further_requests() {
     run(async {
         let nodes = endless(2);
         let list = format!(

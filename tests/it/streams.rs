@@ -1,4 +1,4 @@
-//! Responses that come in pieces: each goes on at once and unchanged, and one that breaks off is seen to break off.
+//! Tests of streamed responses: each piece is passed on at once and unchanged, and a broken stream ends visibly.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn next(body: &mut hyper::body::Incoming) -> Option<Bytes> {
 }
 
 #[test]
-fn each_chunk_goes_on_before_the_next_is_sent() {
+fn each_chunk_is_passed_on_before_the_next_is_sent() {
     run(async {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let script = Script::listen().await;
@@ -49,9 +49,9 @@ fn each_chunk_goes_on_before_the_next_is_sent() {
     });
 }
 
-/// Pingora lets `request_filter` say that a request was answered when nothing was written; the connection goes on after it.
+/// Pingora allows `request_filter` to report a request as answered when nothing was written, and keeps the connection.
 #[test]
-fn a_request_that_has_been_read_goes_on_without_a_session() {
+fn a_request_continues_without_a_session_after_its_body_was_read() {
     run(async {
         for (version, is_alone) in [(Version::HTTP_11, true), (Version::HTTP_2, false)] {
             let script = Script::listen().await;
@@ -83,7 +83,7 @@ fn a_request_that_has_been_read_goes_on_without_a_session() {
 }
 
 #[test]
-fn a_head_goes_on_before_the_first_byte_of_its_body() {
+fn a_head_is_passed_on_before_the_first_byte_of_its_body() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -113,7 +113,7 @@ fn a_stream_of_a_simulated_engine_arrives_whole() {
 }
 
 #[test]
-fn a_stream_that_breaks_off_is_cut_and_not_asked_again() {
+fn a_stream_that_breaks_off_is_cut_and_not_retried() {
     run(async {
         for text in ["die:3", "truncate:3", "crash:3"] {
             let nodes = nodes(2);
@@ -166,7 +166,7 @@ fn a_long_answer_of_known_length_that_breaks_off_is_cut() {
 }
 
 #[test]
-fn an_answer_that_ends_with_its_connection_is_whole() {
+fn an_answer_that_ends_with_its_connection_is_complete() {
     run(async {
         for version in ["HTTP/1.1", "HTTP/1.0"] {
             let script = Script::listen().await;
@@ -277,9 +277,9 @@ fn over_h2_a_client_that_leaves_stops_the_engine() {
     });
 }
 
-/// The end of a stream that has none may come in two halves.
+/// The `[DONE]` of a failed stream may arrive in two halves.
 #[test]
-fn a_done_in_two_halves_is_kept_back_too() {
+fn a_done_in_two_halves_is_held_back_too() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("health: { check: off }")).await;
@@ -300,14 +300,14 @@ fn a_done_in_two_halves_is_kept_back_too() {
     });
 }
 
-/// A whole chunked stream: its data, and whether `end` was read behind it.
+/// Reads a complete chunked stream.
 async fn whole(client: &mut Raw) -> String {
     assert_eq!(client.head().await.status, 200);
     client.read_to("0\r\n\r\n").await
 }
 
 #[test]
-fn requests_that_come_while_a_stream_flows_are_answered_after_it() {
+fn requests_sent_during_a_stream_are_answered_after_it() {
     run(async {
         const ONCE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\
                             Transfer-Encoding: chunked\r\n\r\n";
@@ -318,7 +318,7 @@ fn requests_that_come_while_a_stream_flows_are_answered_after_it() {
         assert_eq!(node.read(2).await, b"{}");
         node.write(format!("{ONCE}9\r\ndata: 1\n\n\r\n")).await;
         client.read_to("data: 1\n\n\r\n").await;
-        // in two parts, the first of which ends in the middle of a header
+        // in two parts; the first ends in the middle of a header
         let second = ASK.replacen("/v1/chat/completions", "/v1/completions", 1);
         client.write(&second[..30]).await;
         node.write("9\r\ndata: 2\n\n\r\n").await;
@@ -339,7 +339,7 @@ fn requests_that_come_while_a_stream_flows_are_answered_after_it() {
 }
 
 #[test]
-fn a_client_that_sends_without_end_while_a_stream_flows_is_held_up_and_the_stream_is_not() {
+fn a_client_that_sends_endlessly_during_a_stream_is_held_up_and_the_stream_is_not() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -357,7 +357,7 @@ fn a_client_that_sends_without_end_while_a_stream_flows_is_held_up_and_the_strea
         node.write("f\r\n\ndata: [DONE]\n\n\r\n0\r\n\r\n").await;
         client.read_to("[DONE]\n\n\r\n0\r\n\r\n").await;
         client.write("x".repeat(2_800_000)).await;
-        // it may not be repeated, and gets a fresh connection
+        // a request that may not be retried gets a fresh connection
         let (mut node, head) = script.request().await;
         assert!(head.starts_with("POST /2 ") && head.contains("Content-Length: 3000000"), "{head}");
         assert_eq!(node.read(3_000_000).await, [b'x'; 3_000_000]);
@@ -380,7 +380,7 @@ fn the_answer_to_head_has_no_events_to_miss() {
 
 /// A socket that is closed with unread bytes in it resets its connection.
 #[test]
-fn what_a_client_sends_too_early_does_not_reset_the_end_of_its_answer() {
+fn bytes_that_a_client_sends_too_early_do_not_reset_the_end_of_its_answer() {
     run(async {
         let asked = ASK.replacen("Host: x", "Host: x\r\nConnection: close", 1);
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned();

@@ -1,4 +1,4 @@
-//! Protocol switches, such as WebSocket: bytes both ways, leased for as long as they go on.
+//! Tests of protocol switches such as WebSocket: bytes pass both ways, and the lease lasts as long.
 
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
@@ -18,7 +18,7 @@ fn an_upgrade_passes_bytes_both_ways_and_is_leased_while_it_is_open() {
         assert!(head.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
         for size in [1, 5000, 300_000] {
             let sent: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect();
-            // in steps that fit into any buffer, for the echo is not read meanwhile
+            // in steps that fit into any buffer, because the echo is not read meanwhile
             for step in sent.chunks(10_000) {
                 client.write(step).await;
                 assert!(client.read(step.len()).await == step, "{size} bytes");
@@ -50,7 +50,7 @@ fn an_upgrade_ends_when_its_node_dies() {
 }
 
 #[test]
-fn an_upgrade_that_the_node_refuses_is_an_answer() {
+fn a_refused_upgrade_is_passed_on_as_an_answer() {
     run(async {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
@@ -71,7 +71,7 @@ fn an_upgrade_that_the_node_refuses_is_an_answer() {
 }
 
 #[test]
-fn an_upgrade_goes_to_a_node_that_can_be_reached() {
+fn an_upgrade_goes_to_a_reachable_node() {
     run(async {
         let nodes = nodes(2);
         let gateway = Gateway::start(&nodes, "").await;
@@ -113,7 +113,7 @@ fn a_large_request_that_offers_h2c_shares_the_connections_of_all_others() {
     });
 }
 
-/// Java's client puts the offer on every first request.
+/// Java's client offers an upgrade in every first request.
 #[test]
 fn an_offer_of_h2c_is_passed_over_and_the_request_is_like_any_other() {
     run(async {

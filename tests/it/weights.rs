@@ -1,4 +1,4 @@
-//! `weight: auto` from end to end: the tokens of streams and of whole answers, and what earns no weight.
+//! Tests of `weight: auto` from end to end: weights follow the tokens of answers, streamed or not, and nothing else.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn load(gateway: &Gateway, stream: f64) -> LoadHandle {
 }
 
 #[test]
-fn the_faster_node_is_given_more_whatever_the_answers_look_like() {
+fn the_faster_node_gets_more_whatever_the_kind_of_answer() {
     for stream in [1.0, 0.0] {
         run(async {
             let nodes = fast_and_slow();
@@ -42,7 +42,7 @@ fn the_faster_node_is_given_more_whatever_the_answers_look_like() {
 }
 
 #[test]
-fn quick_refusals_and_questions_earn_no_weight() {
+fn fast_errors_and_requests_without_tokens_earn_no_weight() {
     run(async {
         let nodes = fast_and_slow();
         nodes[0].set_fault(fault("status:400"));

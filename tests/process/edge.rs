@@ -1,4 +1,4 @@
-//! Connections whose client says little, or nothing.
+//! Tests of connections whose clients send little or nothing.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::LIMIT;
 use crate::support::gateway::{Conf, Gateway};
 use crate::support::nodes::node;
 
-/// Sends this on a connection of its own and reads to the end: the answer's first line, and how long it took.
+/// Sends these bytes on a connection of their own and reads to the end. Returns the first line and the time taken.
 async fn say(gateway: &Gateway, text: &str) -> (String, Duration) {
     let began = Instant::now();
     let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
@@ -30,7 +30,7 @@ async fn a_request_shorter_than_the_start_of_http_2_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_without_a_whole_header_is_closed_in_time() {
+async fn a_connection_without_a_complete_header_is_closed_in_time() {
     let a = node("a", Duration::ZERO);
     let conf = Conf::new(&[a.addr()]).server("client: { header_timeout: 1s }");
     let gateway = Gateway::start(conf).await;

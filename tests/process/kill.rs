@@ -1,4 +1,4 @@
-//! kill -9 of nodes that are at work.
+//! Tests of kill -9: nodes are killed under load, and no request fails.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ async fn both_nodes_are_killed_at_once_and_no_request_fails() {
     gateway
         .until_status("all wait", |status| status["requests"] == CLIENTS as u64 && in_flight(status) == 0)
         .await;
-    // answers that were on their way when the nodes died have arrived
+    // answers that were in transit when the nodes died have arrived
     let killed = load.done();
     tokio::time::sleep_until(until_back.into()).await;
     assert_eq!(load.done(), killed, "nobody was answered meanwhile");

@@ -1,6 +1,6 @@
-//! The real binary as a process, under load: reload, stop, upgrade, errors at start, kill -9.
+//! Tests of the real binary as a process under load: reload, stop, upgrade, errors at start, kill -9.
 //!
-//! Everything is on loopback. Conditions are waited for with a deadline that only a failing test reaches.
+//! All traffic is on loopback. Every wait for a condition has a deadline that only a failing test reaches.
 
 mod edge;
 mod files;

@@ -1,4 +1,4 @@
-//! SIGHUP.
+//! Tests of SIGHUP: reloads under load, removed nodes, invalid files, rotated access logs.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::until;
 
 const CLIENTS: usize = 384;
 
-/// The nth of a row of configs: weights, `max_fails` and the set of nodes change.
+/// The nth of a series of configs with varying weights, `max_fails` and nodes.
 fn variant(conf: &Conf, n: usize) -> Conf {
     let mut next = conf.clone();
     next.nodes[0] = next.nodes[0].replace(" }", &format!(", weight: {} }}", 1 + n % 5));
@@ -30,7 +30,7 @@ async fn fifty_reloads_under_load_fail_nothing_and_counts_stay_true() {
     let nodes = ["a", "b", "c", "d"].map(|name| node(name, Duration::from_millis(200)));
     let conf = Conf::new(&nodes.each_ref().map(|node| node.addr()));
     let gateway = Gateway::start(conf.clone()).await;
-    // long requests, so that what is in flight is known exactly
+    // long requests, so that the number in flight is known exactly
     let plan = Plan {
         clients: CLIENTS,
         tokens: 25,
@@ -52,7 +52,7 @@ async fn fifty_reloads_under_load_fail_nothing_and_counts_stay_true() {
     assert!(exact >= 3, "only {exact} of 25 reloads came while all requests were in flight");
     let (_, failures) = load.finish().await;
     assert!(failures.is_empty(), "{} failed: {:?}", failures.len(), &failures[..1]);
-    // short requests, so that nodes come and go while they are chosen
+    // short requests, so that nodes come and go during selection
     let plan = Plan {
         clients: CLIENTS,
         tokens: 2,
@@ -75,7 +75,7 @@ async fn fifty_reloads_under_load_fail_nothing_and_counts_stay_true() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removed_node_finishes_its_streams_and_is_gone_then() {
+async fn a_removed_node_finishes_its_streams_and_then_disappears() {
     let nodes = ["a", "b"].map(|name| node(name, Duration::from_millis(50)));
     let conf = Conf::new(&nodes.each_ref().map(|node| node.addr()));
     let gateway = Gateway::start(conf.clone()).await;
@@ -137,7 +137,7 @@ async fn a_broken_file_changes_nothing_and_a_good_one_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotated_access_log_is_opened_anew() {
+async fn a_rotated_access_log_is_reopened() {
     let a = node("a", Duration::ZERO);
     let directory = tempfile::tempdir().expect("a directory");
     let [log, old] = ["access.log", "access.log.1"].map(|name| directory.path().join(name));

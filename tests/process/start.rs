@@ -1,4 +1,4 @@
-//! What can go wrong at the start, and signals in the first moments.
+//! Tests of the start: errors, command-line mistakes, and signals in the first moments.
 
 use std::fs;
 use std::net::TcpListener;
@@ -35,7 +35,7 @@ fn a_port_in_use_is_named_with_its_key_and_line() {
 }
 
 #[test]
-fn check_and_run_name_all_problems_in_the_same_words() {
+fn check_and_run_report_the_same_problems() {
     let text = "server:\n  listen: nowhere\n  treads: 2\npools:\n  sim:\n    nodes:\n      - { address: 127.0.0.1:1, weight: 0 }\n";
     let (_directory, path) = file(text);
     let [run, check] = ["run", "check"].map(|command| Process::output(&[command, "-c", &path]));
@@ -67,7 +67,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn a_file_without_permission_is_named() {
-    // root reads everything, so that an unreadable file takes another user
+    // root can read everything, so the test needs another user
     let Ok(as_nobody) = Command::new("setpriv").args(["--reuid=65534", "--", "true"]).status() else {
         return;
     };
@@ -128,7 +128,7 @@ async fn clients_can_connect_once_the_admin_address_answers() {
     }
 }
 
-/// Whether the process catches SIGHUP by now.
+/// True once the process catches SIGHUP.
 fn catches_sighup(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -147,7 +147,7 @@ async fn a_sighup_in_the_first_moments_is_survived() {
             std::hint::spin_loop();
         }
         caught.push(spawned.elapsed());
-        // spread over the start-up: right away, and up to some milliseconds later
+        // spread over the start-up: at once, and up to some milliseconds later
         let later = Instant::now() + Duration::from_micros(round * round * 50);
         while Instant::now() < later {
             std::hint::spin_loop();
@@ -157,8 +157,7 @@ async fn a_sighup_in_the_first_moments_is_survived() {
         let reloaded = gateway.until_status("reloaded", |status| status["config_generation"] == 2);
         handled += usize::from(tokio::time::timeout(Duration::from_secs(2), reloaded).await.is_ok());
     }
-    // One that comes in the very microseconds of the registration is swallowed, which costs nothing: the file is read
-    // after that.
+    // A signal within the microseconds of the registration is lost, which is harmless: the file is read only afterwards.
     assert!(handled >= 15, "only {handled} of 20 were handled");
     caught.sort();
     println!("SIGHUP is caught {:?} after the start (median), {:?} at the latest", caught[10], caught[19]);

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! Tests of SIGTERM and SIGINT: requests in flight finish, and the process ends.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::load::{Connection, Load, Plan};
 use crate::support::nodes::node;
 use crate::support::until;
 
-/// An idle gateway ends within this; generous, for a busy machine.
+/// Time limit for an idle gateway to end, generous for a busy machine.
 const IDLE_STOP: Duration = Duration::from_secs(2);
 
 async fn refuses(gateway: &Gateway) {
@@ -29,7 +29,7 @@ async fn an_idle_gateway_stops_at_once() {
         let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
         let mut client = Client::new(gateway.address());
         client.ask(&chat(1, false)).await.expect("an answer");
-        // the client's idle connection does not hold it up
+        // the client's idle connection does not delay the end
         let (code, took) = gateway.stop(signal);
         assert_eq!(code, Some(0), "{}", gateway.process.stderr());
         assert!(took < IDLE_STOP, "{signal:?}: {took:?}");
@@ -66,7 +66,7 @@ async fn responses_during_a_stop_close_their_connection() {
     let a = node("a", Duration::from_millis(50));
     let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut early = Client::new(gateway.address());
-    // not streaming: its head comes when all is done
+    // not streaming: the head comes only with the whole answer
     let late = tokio::spawn({
         let address = gateway.address();
         async move { Client::new(address).ask(&chat(20, false)).await }

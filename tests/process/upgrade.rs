@@ -1,4 +1,4 @@
-//! A new process takes over from the running one: `run --upgrade`, then SIGQUIT to the old one.
+//! Tests of upgrades: a new process (`run --upgrade`) takes over from the running one, which gets SIGQUIT.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::load::{Connection, Load, Plan};
 use crate::support::nodes::node;
 use crate::support::until;
 
-/// Nothing more than the handing over; then the tests look at what became of the load.
+/// Performs only the hand-over; the tests then examine the load.
 async fn take_over(gateway: &Gateway) -> crate::support::process::Process {
     let new = gateway.successor();
     until("the new process waits for the sockets", || gateway.file("upgrade.sock").exists()).await;
@@ -56,8 +56,8 @@ async fn an_upgrade_under_load_fails_nothing() {
     assert_eq!(status["pid"], pid);
 }
 
-/// Clients that connect and send nothing for a while, and such that rest on a connection, when nothing else keeps the
-/// old process alive.
+/// The clients connect and send nothing for a while, or rest on a connection, and nothing else keeps the old process
+/// alive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_are_served_before_the_old_process_ends() {
     let a = node("a", Duration::ZERO);
@@ -95,7 +95,7 @@ async fn silent_connections_are_served_before_the_old_process_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn responses_close_their_connection_as_soon_as_the_new_process_is_there() {
+async fn responses_close_their_connection_once_the_new_process_has_taken_over() {
     let a = node("a", Duration::ZERO);
     let gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut client = Client::new(gateway.address());
@@ -115,7 +115,7 @@ async fn a_sigquit_without_a_new_process_changes_nothing() {
     let plan =
         Plan { clients: 8, tokens: 1, pause: Duration::ZERO, stream: None, connection: Connection::Fresh };
     let load = Load::start(gateway.address(), plan);
-    // a file that is left over is not a new process
+    // a leftover file is not a new process
     drop(std::os::unix::net::UnixListener::bind(gateway.file("upgrade.sock")).expect("a socket"));
     gateway.process.signal(Signal::QUIT);
     gateway.until_logged("none is waiting at ").await;
@@ -125,13 +125,13 @@ async fn a_sigquit_without_a_new_process_changes_nothing() {
     assert_eq!(status["stopping"], false, "{status:#}");
     let (_, failures) = load.finish().await;
     assert!(failures.is_empty(), "{failures:?}");
-    // SIGTERM while it waits for the new process is a stop all the same
+    // SIGTERM still stops a process that waits for the new one
     gateway.process.signal(Signal::QUIT);
     assert_eq!(gateway.stop(Signal::TERM).0, Some(0), "{}", gateway.process.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sigterm_after_an_upgrade_limits_what_is_left() {
+async fn a_sigterm_after_an_upgrade_limits_the_remaining_requests() {
     let a = node("a", Duration::from_millis(100));
     let conf = Conf::new(&[a.addr()]).server("drain_timeout: 1s");
     let mut gateway = Gateway::start(conf).await;
@@ -145,7 +145,7 @@ async fn a_sigterm_after_an_upgrade_limits_what_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_process_that_nobody_hands_over_to_says_so() {
+async fn a_new_process_reports_that_it_gets_no_sockets() {
     let a = node("a", Duration::ZERO);
     let gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut new = gateway.successor();

@@ -1,17 +1,17 @@
-//! What the demo is, for its headings.
+//! The demo's heading and the command to try: its clients and addresses in words.
 
 use std::net::SocketAddr;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {
     pub clients: usize,
-    /// Where clients on this machine reach the gateway.
+    /// The gateway's address for clients on this machine.
     pub address: SocketAddr,
     pub admin: Option<SocketAddr>,
 }
 
 impl About {
-    /// In one line of at most so many columns, if that is possible.
+    /// The heading, shortened to at most `width` columns if possible.
     pub(super) fn describe(&self, width: usize) -> String {
         let Self { clients, address, .. } = self;
         let name = "Evenkeel demo";
@@ -21,7 +21,7 @@ impl About {
         fitting.unwrap_or_else(|| name.to_owned())
     }
 
-    /// A command that a person can paste meanwhile; on two lines where one is not wide enough.
+    /// A command to paste while the demo runs; on two lines if one is too narrow.
     pub(super) fn curl(&self, width: usize) -> Vec<String> {
         let command = format!("curl -i http://{}/v1/completions", self.address);
         let body = r#"-d '{"prompt":"Hello"}'"#;
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_much_as_there_is_room_for() {
+    fn the_heading_is_shortened_to_the_width() {
         let admin = "127.0.0.1:9990".parse().ok();
         let about = About { clients: 24, address: "127.0.0.1:9999".parse().unwrap(), admin };
         assert!(about.describe(120).ends_with("9990/api/status"));

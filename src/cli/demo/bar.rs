@@ -1,14 +1,14 @@
-//! A bar of block characters, an eighth of a column fine.
+//! Drawing a horizontal bar from block characters, in steps of an eighth of a column.
 
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// `value` of `full` as a bar that is at most `width` columns wide.
+/// `value` out of `full` as a bar at most `width` columns wide.
 pub(super) fn bar(value: u64, full: u64, width: usize) -> String {
     if full == 0 {
         return String::new();
     }
     let eighths = value.min(full) as usize * width * 8 / full as usize;
-    // something is not nothing
+    // a value above 0 is always visible
     let eighths = if value > 0 && width > 0 { eighths.max(1) } else { eighths };
     let mut bar = "█".repeat(eighths / 8);
     if !eighths.is_multiple_of(8) {
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_never_shorter_and_never_too_wide() {
+    fn a_bar_never_shrinks_with_its_value_and_never_exceeds_the_width() {
         for width in 0..40 {
             let lengths: Vec<_> = (0..=100).map(|value| bar(value, 100, width).chars().count()).collect();
             assert!(lengths.is_sorted() && lengths[100] == width, "{width}");

@@ -1,4 +1,4 @@
-//! How many requests each node had in flight, second by second.
+//! The history behind the demo's curves: each node's requests in flight, second by second.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::picture::{Mood, Row};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// More columns than any terminal has.
+/// Samples kept: more than any terminal has columns.
 const SAMPLES_MAX: usize = 512;
 
-/// A node at one second. Its mood is kept too, so that a curve shows the past in the colours of the past.
+/// A node at one second. Its mood is kept so that a curve shows the past in the colours of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
     pub in_flight: u64,
@@ -23,7 +23,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// To be called often; keeps one sample a second.
+    /// Records a sample; may be called often, keeps one per second.
     pub(super) fn note(&mut self, elapsed: Duration, rows: &[Row]) {
         if elapsed < self.next {
             return;

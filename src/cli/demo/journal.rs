@@ -1,4 +1,4 @@
-//! What has happened, as lines with a time: the gateway's events and the demo's own.
+//! The demo's journal: the gateway's events and the demo's own, as lines with a time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
-    /// The demo, which knows what it does to the nodes.
+    /// The demo itself, which crashes the nodes.
     Demo,
     Gateway,
 }
@@ -27,7 +27,7 @@ pub(super) enum Who {
 #[derive(Debug)]
 pub(super) struct Journal {
     entries: VecDeque<Entry>,
-    /// Entries that were ever made.
+    /// Number of entries ever made.
     made: u64,
     seen: u64,
     slow_start: Duration,
@@ -38,7 +38,7 @@ impl Journal {
         Self { entries: VecDeque::new(), made: 0, seen: 0, slow_start }
     }
 
-    /// Takes in what the gateway did since the last call.
+    /// Adds the gateway's events since the last call.
     pub(super) fn follow(&mut self, pool: &PoolSnapshot, now: Instant) {
         let seen = self.seen;
         for event in pool.events.iter().filter(|event| event.number > seen) {
@@ -67,7 +67,7 @@ impl Journal {
         self.entries.iter().skip(self.entries.len().saturating_sub(count))
     }
 
-    /// Those after the first `shown`; how many there are now.
+    /// The entries after the first `shown`, and the number of all entries.
     pub(super) fn since(&self, shown: u64) -> (impl Iterator<Item = &Entry>, u64) {
         let count = usize::try_from(self.made - shown).unwrap_or(usize::MAX);
         (self.last(count), self.made)

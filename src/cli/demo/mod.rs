@@ -1,9 +1,8 @@
-//! `evenkeel demo`: the gateway, two simulated nodes and some clients in one process, and what happens when a node
-//! dies.
+//! `evenkeel demo`: runs the gateway, two simulated nodes and some clients in one process, and crashes the nodes.
 //!
-//! Nothing in it is staged but the crashes: the gateway is the one that `run` runs, every number comes from its own
-//! snapshot or from what the clients saw. The clients do not stream, because a stream whose first tokens are out cannot
-//! be moved to another node yet.
+//! Only the crashes are staged: the gateway is the one that `run` starts, and every number comes from its own snapshot
+//! or from the clients' results. The clients do not stream, because by default a stream that has begun cannot move to
+//! another node.
 
 mod about;
 mod bar;
@@ -44,7 +43,7 @@ use stage::Stage;
 use story::Story;
 use terminal::Terminal;
 
-/// How the shell names a program that SIGINT ended.
+/// The exit code of a program ended by SIGINT, as shells have it.
 const EXIT_INTERRUPTED: i32 = 130;
 
 const AFTER_HELP: &str = "\
@@ -60,7 +59,7 @@ Exit codes: 0 no client saw a failure, 1 one did or the demo cannot start, 2 unk
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct DemoArgs {
-    /// Let the gateway listen on this address
+    /// Listen on this address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
     listen: SocketAddr,
     /// Print lines instead of the live table (the default where there is no terminal)
@@ -74,7 +73,7 @@ pub struct DemoArgs {
     record: Option<PathBuf>,
 }
 
-/// Runs until the time is over, a key or a signal; 1 if any client saw a failure.
+/// Runs until the time is over, a key is pressed or a signal comes; exits with 1 if any client saw a failure.
 pub fn run(args: &DemoArgs, registered: signals::Registered) -> ExitCode {
     let table = !args.plain && args.record.is_none() && io::stdout().is_terminal();
     quieten(table);
@@ -94,7 +93,7 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     let asked = Arc::clone(&stop);
     registered.on_stop(move || {
         if asked.swap(true, Ordering::AcqRel) {
-            // the second one does not wait for anything
+            // a second signal exits at once
             terminal::restore();
             std::process::exit(EXIT_INTERRUPTED);
         }
@@ -111,7 +110,7 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     if let (Face::Recorder(recorder), Some(path)) = (&face, &args.record) {
         recorder.save(path).map_err(not_recorded)?;
     }
-    // the summary belongs on the terminal's own screen
+    // restore the terminal first: the summary belongs on its normal screen
     drop(face);
     let summary = stage.end(ended == Ended::Asked)?;
     print(&summary.to_string());
@@ -123,7 +122,7 @@ fn not_recorded(error: io::Error) -> Trouble {
     Trouble::failure("cannot record", error)
 }
 
-/// What the gateway logs would destroy the table, and beside the lines it would say everything twice.
+/// Silences the gateway's log: it would garble the table, and duplicate the plain lines.
 fn quieten(table: bool) {
     if table {
         log::set_max_level(LevelFilter::Off);
@@ -132,7 +131,7 @@ fn quieten(table: bool) {
     }
 }
 
-/// A reader that has gone is no reason to panic.
+/// Writes to standard output; a closed pipe must not cause a panic.
 fn print(text: &str) {
     use io::Write;
     let _ = io::stdout().write_all(text.as_bytes());

@@ -1,4 +1,4 @@
-//! The demo at one instant: plain values, for all that is shown and decided.
+//! A snapshot of the demo: plain values, from which everything is shown and decided.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,15 @@ use crate::sim::load::Counts;
 pub(super) struct Picture {
     pub at: Instant,
     pub elapsed: Duration,
-    /// What the clients have seen.
+    /// The clients' results so far.
     pub counts: Counts,
-    /// Whether each node's process serves, which the gateway can only find out.
+    /// True for each node whose process serves; the gateway has to find that out by itself.
     pub running: Vec<bool>,
-    /// What the gateway knows.
+    /// The gateway's own view.
     pub pool: Option<PoolSnapshot>,
 }
 
-/// One node, for the table and the lines.
+/// A node, as shown in the table and the lines.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub name: String,
@@ -32,7 +32,7 @@ pub(super) struct Row {
     pub failed: u64,
 }
 
-/// What a state means at a glance.
+/// The meaning of a state at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
     Well,
@@ -48,7 +48,7 @@ impl Picture {
         nodes.zip(running).map(|(node, running)| Row::of(node, running)).collect()
     }
 
-    /// How often a request went on to another node.
+    /// Number of retries on another node.
     pub(super) fn retried(&self) -> u64 {
         self.pool.iter().map(retried).sum()
     }
@@ -77,20 +77,20 @@ impl Row {
     }
 }
 
-/// How often a request went on to another node. A stale connection is not among them: there the same node is asked again.
+/// Number of retries on another node. Stale connections are not counted: there the same node is tried again.
 pub(super) fn retried(pool: &PoolSnapshot) -> u64 {
     let elsewhere =
         RetryReason::ALL.iter().zip(pool.counters.retries).filter(|(why, _)| **why != RetryReason::Stale);
     elsewhere.map(|(_, count)| count).sum()
 }
 
-/// Attempts that failed on this node.
+/// Number of attempts that failed on this node.
 pub(super) fn failures(node: &NodeSnapshot) -> u64 {
     let failed = Outcome::ALL.iter().zip(node.attempts).filter(|(outcome, _)| outcome.is_failure());
     failed.map(|(_, count)| count).sum()
 }
 
-/// Snapshots for the tests of what is made of them.
+/// Builders of snapshots, for the tests of this folder.
 #[cfg(test)]
 pub(super) mod testing {
     use std::sync::Arc;

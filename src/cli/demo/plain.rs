@@ -1,4 +1,4 @@
-//! The demo as lines: one every two seconds, and one for each event.
+//! Printing the demo as lines, without a terminal: one every two seconds, and one for each event.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Plain {
     out: Box<dyn Write>,
     next: Duration,
-    /// Entries of the journal that were written.
+    /// Journal entries written so far.
     shown: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The demo for README.md: the same table, drawn on a screen of fixed size that nobody sees, and kept as an animation.
+//! Recording the demo for README.md: draws the table on an invisible screen of fixed size and saves an animation.
 
 use std::io;
 use std::path::Path;
@@ -16,23 +16,23 @@ use super::screen::{self, Scene};
 use super::svg::{self, Playback};
 
 const WIDTH: u16 = 80;
-/// The table, both curves, and the whole of what one crash has to say.
+/// Room for the table, both curves, and all lines about one crash.
 const HEIGHT: u16 = 33;
 const EVERY: Duration = Duration::from_millis(500);
-/// Four times as fast as it was, and long enough to read what came of it.
+/// Plays four times as fast as recorded; the last frame stays long enough to be read.
 const PLAYBACK: Playback = Playback {
     frame: Duration::from_millis(125),
     hold: Duration::from_secs(5),
     title: "make demo (4x speed)",
 };
-/// More than anyone would watch.
+/// Longest recording: more than anyone would watch.
 const FRAMES_MAX: usize = 600;
 
 pub(super) struct Recorder {
     screen: Terminal<TestBackend>,
     history: History,
     next: Duration,
-    /// From then on only the last answers are waited for.
+    /// End of the load; afterwards only the last answers are awaited.
     until: Duration,
     frames: Vec<Buffer>,
 }
@@ -43,7 +43,7 @@ impl Recorder {
         Ok(Self { screen, history: History::default(), next: Duration::ZERO, until, frames: Vec::new() })
     }
 
-    /// Keeps a frame when it is time for one.
+    /// Keeps a frame if one is due.
     pub(super) fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
         let rows = picture.rows();
         self.history.note(picture.elapsed, &rows);
@@ -73,7 +73,7 @@ mod tests {
     use crate::sim::load::Counts;
 
     #[test]
-    fn a_frame_each_half_second_until_the_end() {
+    fn a_frame_is_kept_each_half_second_until_the_end() {
         let mut recorder = Recorder::new(Duration::from_secs(3)).expect("a screen");
         let about =
             About { clients: 24, address: "127.0.0.1:9999".parse().expect("an address"), admin: None };

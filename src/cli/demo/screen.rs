@@ -1,4 +1,4 @@
-//! What stands where on the terminal: first the table and the totals, and the more the more room there is.
+//! The layout of the demo's screen: table and totals first, more as far as there is room.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,15 +13,15 @@ use super::picture::{Mood, Picture, Row};
 use super::table::{self, colour};
 use super::words;
 
-/// From these heights on there is room for more than the table.
+/// Heights from which there is room for more than the table.
 const ROOM_FOR_HISTORY: u16 = 22;
 const ROOM_FOR_SPACE: u16 = 16;
-/// Curves of five lines, and bars that do not touch.
+/// Height from which curves have five lines and bars do not touch.
 const ROOM_FOR_ALL: u16 = 33;
-/// From this width on there is a margin.
+/// Width from which there is a margin.
 const ROOM_FOR_MARGIN: u16 = 46;
 
-/// All that is drawn.
+/// Everything to be drawn.
 pub(super) struct Scene<'a> {
     pub about: &'a About,
     pub picture: &'a Picture,
@@ -74,7 +74,7 @@ fn title_line(scene: &Scene<'_>, width: u16) -> Line<'static> {
     Line::from(vec![Span::from(format!("{name:<room$}")).bold(), Span::from(keys)])
 }
 
-/// On one line if that is wide enough, else on two.
+/// The totals, on one line if the screen is wide enough, otherwise on two.
 fn totals(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let counts = scene.picture.counts;
     let mood = if counts.failed == 0 { Mood::Well } else { Mood::Away };
@@ -99,7 +99,7 @@ fn draw_curves(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, height: u16
         let [name, curve] = Layout::horizontal([Constraint::Length(3), Constraint::Fill(1)]).areas(lane);
         let label = Rect { y: name.y + height - 1, height: 1, ..name };
         frame.render_widget(Line::from(row.name.clone()).bold(), label);
-        // what one node has when the other is gone leaves room too, or the curves would touch
+        // an eighth of headroom even when one node has all requests, or the curves would touch
         let full = scene.about.clients as u64 * 9 / 8;
         let samples = scene.history.last(place, usize::from(curve.width));
         let bars = samples
@@ -130,7 +130,7 @@ fn heading(text: &'static str, width: u16) -> Line<'static> {
     Line::from(format!("{text} {}", "─".repeat(rest))).dim()
 }
 
-/// What a person can try; nothing where there is no room for more than the table.
+/// A command to try; empty where there is room only for the table.
 fn foot(scene: &Scene<'_>, area: Rect) -> Vec<Line<'static>> {
     let curl = scene.about.curl(area.width.into()).into_iter().map(Line::from);
     match area.height {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_is_on_a_usual_screen() {
+    fn a_usual_screen_shows_everything_important() {
         let screen = drawn(80, 24);
         for wanted in
             ["1:11", "ejected 4 s", "dead", "0 failed, 7 answered, 24 waiting", "line 49", "curl -i"]

@@ -1,4 +1,4 @@
-//! What the demo consists of, and the gateway's configuration for it.
+//! The demo's settings, and the gateway configuration made from them.
 
 use std::fmt::Write;
 use std::io;
@@ -9,11 +9,11 @@ use super::story::Times;
 use crate::sim::StepTimes;
 use crate::sim::load::Sizes;
 
-/// Something in the input, or an address that cannot be had (`EX_USAGE`).
+/// Exit code for wrong input or an unavailable address (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
 const ADMIN: &str = "127.0.0.1:9990";
 
-/// Why there is no demo.
+/// The reason why the demo cannot run.
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub code: u8,
@@ -21,13 +21,13 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// One that the user can do nothing about.
+    /// A failure that the user cannot fix.
     pub(super) fn failure(what: &str, error: impl std::fmt::Display) -> Self {
         Self { code: 1, message: format!("{what}: {error}") }
     }
 }
 
-/// Everything that can be chosen.
+/// All settings of the demo.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub listen: SocketAddr,
@@ -42,7 +42,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// What `evenkeel demo` shows: requests of 1 to 6 seconds, and a crash that is over after half a minute.
+    /// The settings of `evenkeel demo`: requests of 1 to 6 seconds, and a crash that is over after half a minute.
     pub(super) fn demo(listen: SocketAddr) -> Result<Self, Trouble> {
         let listen = free(listen)?;
         let admin = ADMIN.parse().ok().filter(|admin| *admin != listen && TcpListener::bind(admin).is_ok());
@@ -86,7 +86,7 @@ pools:
         )
     }
 
-    /// Where clients on this machine reach the gateway.
+    /// The gateway's address for clients on this machine.
     pub(super) fn reached_at(&self) -> SocketAddr {
         let mut address = self.listen;
         if address.ip().is_unspecified() {
@@ -99,7 +99,7 @@ pools:
     }
 }
 
-/// The address, with a port of its own if it has none, or what to do because another program has it.
+/// The address, with a free port if it has none, or advice if it is in use.
 pub(super) fn free(address: SocketAddr) -> Result<SocketAddr, Trouble> {
     match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
         Ok(address) => Ok(address),
@@ -114,8 +114,8 @@ fn taken(address: SocketAddr, error: &io::Error) -> String {
             let ip = address.ip();
             let other = SocketAddr::new(ip, if port == 8080 { 8081 } else { 8080 });
             format!(
-                "another program has port {port} (`ss -ltnp` shows which); \
-                 stop it, or choose another port: evenkeel demo --listen {other}"
+                "port {port} is in use (`ss -ltnp` shows by which program); \
+                 stop that program, or choose another port: evenkeel demo --listen {other}"
             )
         }
         io::ErrorKind::AddrNotAvailable => {
@@ -134,7 +134,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn the_config_is_valid_and_says_what_was_chosen() {
+    fn the_config_is_valid_and_reflects_the_settings() {
         let setup = Setup::demo("127.0.0.1:0".parse().unwrap()).unwrap();
         let nodes =
             [("a".to_owned(), "127.0.0.1:1".parse().unwrap()), ("b".to_owned(), "[::1]:2".parse().unwrap())];
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_do_not_connect_to_everywhere() {
+    fn clients_never_connect_to_the_unspecified_address() {
         let mut setup = Setup::demo("127.0.0.1:0".parse().unwrap()).unwrap();
         setup.listen = "0.0.0.0:9".parse().unwrap();
         assert_eq!(setup.reached_at().to_string(), "127.0.0.1:9");

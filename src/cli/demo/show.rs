@@ -1,4 +1,4 @@
-//! The demo's loop: look, decide, show, wait.
+//! The demo's main loop: takes a snapshot, decides, shows, waits.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +14,19 @@ use super::terminal::{Key, Terminal};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where the demo is shown.
+/// The output of the demo.
 pub(super) enum Face {
     Table(Terminal),
     Plain(Plain),
-    /// Nowhere yet: the table goes into a file at the end.
+    /// Not shown: the table is written to a file at the end.
     Recorder(Recorder),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Its time was over, and its last requests are done.
+    /// The time is over and the last requests are done.
     InTime,
-    /// A key, a signal, or nobody is looking any more.
+    /// A key, a signal, or a closed output.
     Asked,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn show(
         if !ending && limit.is_some_and(|limit| picture.elapsed >= limit) {
             ending = true;
             stage.load.stop();
-            journal.say("ends: no new requests, those under way are finished".to_owned());
+            journal.say("ends: no new requests, those in flight are finished".to_owned());
         }
         let cues = if ending { Vec::new() } else { story.step(&picture) };
         for cue in cues {
@@ -83,7 +83,7 @@ impl Face {
         }
     }
 
-    /// Until the next look; says whether the user has had enough.
+    /// Waits until the next snapshot; true if the user wants to quit.
     fn wait(&mut self) -> bool {
         match self {
             Self::Table(terminal) => terminal.key_within(TICK) == Some(Key::Quit),

@@ -1,4 +1,4 @@
-//! The gateway, the nodes and the clients, all of them in this process.
+//! Starting and stopping the demo's gateway, nodes and clients, all in this process.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -19,11 +19,11 @@ use crate::sim::load::{Ask, Load, LoadHandle, Target};
 use crate::sim::{self, Node, State};
 
 const NAMES: [&str; 2] = ["a", "b"];
-/// How long the gateway may take to listen.
+/// Time limit for the gateway to listen.
 const START_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
-/// All that runs.
+/// Everything that runs in the demo.
 pub(super) struct Stage {
     live: Arc<Live>,
     nodes: Vec<Node>,
@@ -34,12 +34,12 @@ pub(super) struct Stage {
     began: Instant,
     stop: StopHandle,
     gateway: JoinHandle<()>,
-    /// Of the nodes and the clients.
+    /// The runtime of the nodes and the clients.
     runtime: Runtime,
 }
 
 impl Stage {
-    /// Starts everything; returns when the clients have begun.
+    /// Starts everything; returns when the clients have started.
     pub(super) fn start(setup: &Setup) -> Result<Self, Trouble> {
         let failed = |error| Trouble::failure("cannot start", error);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -75,7 +75,7 @@ impl Stage {
         })
     }
 
-    /// As it is now.
+    /// A snapshot of the present state.
     pub(super) fn look(&self) -> Picture {
         let now = Instant::now();
         let running = self.nodes.iter().map(|node| node.state() == State::Serving).collect();
@@ -89,12 +89,12 @@ impl Stage {
         }
     }
 
-    /// Whether the gateway runs still.
+    /// True while the gateway runs.
     pub(super) fn is_alive(&self) -> bool {
         !self.gateway.is_finished()
     }
 
-    /// Kills a node, as by kill -9; it comes back by itself.
+    /// Kills a node as if by kill -9; it comes back by itself.
     pub(super) fn crash(&self, place: usize) {
         let _entered = self.runtime.enter();
         if let Some(node) = self.nodes.get(place) {
@@ -102,13 +102,13 @@ impl Stage {
         }
     }
 
-    /// Ends everything: first the load (with `cut`, requests under way are not waited for), then the gateway.
+    /// Ends everything: first the load (with `cut`, without waiting for requests in flight), then the gateway.
     pub(super) fn end(self, cut: bool) -> Result<Summary, Trouble> {
         let last = self.look();
         if !self.is_alive() {
             return Err(Trouble::failure(
                 "the gateway has ended",
-                "its log says why (RUST_LOG=info, --plain)",
+                "its log tells the reason (RUST_LOG=info, --plain)",
             ));
         }
         if cut {
@@ -128,7 +128,7 @@ impl Stage {
 }
 
 fn options(setup: &Setup, name: &str) -> sim::Options {
-    // as uvicorn does
+    // uvicorn's default
     let keepalive = Some(Duration::from_secs(5));
     sim::Options { name: name.to_owned(), step: setup.step, keepalive, ..sim::Options::default() }
 }

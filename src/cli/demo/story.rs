@@ -1,26 +1,26 @@
-//! When which node is killed, and what there is to say about it. Pure: it sees pictures and gives cues.
+//! The demo's script: decides when to kill which node and what to say about it. Pure: pictures in, cues out.
 
 use std::time::Duration;
 
 use super::picture::{Mood, Picture, Row};
 use super::words::counted;
 
-/// After a crash, the time in which its requests have found another node.
+/// Time after a crash within which its requests have moved to another node.
 const SETTLED: Duration = Duration::from_secs(1);
-/// How long all is well before the next crash.
+/// Quiet time before the next crash.
 const CALM: Duration = Duration::from_secs(8);
 
-/// When what happens.
+/// The timetable of the demo.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     pub first: Duration,
-    /// From crash to crash.
+    /// Time from crash to crash.
     pub every: Duration,
-    /// How long a node is away.
+    /// Time for which a crashed node is away.
     pub startup: Duration,
 }
 
-/// What is to be done.
+/// An action for the demo to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cue {
     Crash(usize),
@@ -43,9 +43,9 @@ enum Act {
         retried: u64,
         failed: u64,
     },
-    /// Until the process runs again.
+    /// Waiting until the process runs again.
     Away,
-    /// Until it has its share again.
+    /// Waiting until the node has its full share again.
     Running,
 }
 
@@ -54,12 +54,12 @@ impl Story {
         Self { times, next: times.first, victim: 0, act: Act::Calm }
     }
 
-    /// What there is to expect.
+    /// The opening line.
     pub(super) fn begin(&self) -> String {
         format!("begins; kills a node in {:?}", self.times.first)
     }
 
-    /// What to do now. Each cue is given once.
+    /// The cues that are due. Each is given once.
     pub(super) fn step(&mut self, picture: &Picture) -> Vec<Cue> {
         let rows = picture.rows();
         let Some(victim) = rows.get(self.victim) else { return Vec::new() };
@@ -106,7 +106,7 @@ impl Story {
     }
 }
 
-/// All nodes are well and have the same number of requests, as far as that can be.
+/// True if all nodes are up and share the requests as evenly as their number allows.
 fn is_even(rows: &[Row]) -> bool {
     let loads = || rows.iter().map(|row| row.in_flight);
     let gap = loads().max().unwrap_or(0) - loads().min().unwrap_or(0);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn one_node_and_then_the_other_and_not_before_all_is_well() {
+    fn nodes_are_killed_in_turn_and_only_when_all_are_up() {
         use NodeState::{Ejected, Up};
         let (well, full) = ((Up, 12, true), (Up, 24, true));
         let mut story = Story::new(TIMES);

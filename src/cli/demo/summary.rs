@@ -1,4 +1,4 @@
-//! What came of it all, in a few lines.
+//! The demo's summary: results of clients, gateway and nodes in a few lines.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// No client saw a failure.
+    /// True if no client saw a failure.
     pub(super) fn is_clean(&self) -> bool {
         self.report.failed == 0
     }
@@ -38,7 +38,7 @@ impl Summary {
             write!(f, " ({})", kinds.join(", "))?;
         }
         if report.cut > 0 {
-            write!(f, ", {} under way at the end", report.cut)?;
+            write!(f, ", {} in flight at the end", report.cut)?;
         }
         let times = report.latency();
         let seconds = |part| times.at(part).as_secs_f64();
@@ -85,13 +85,13 @@ mod tests {
     use crate::sim::load::Failure;
 
     #[test]
-    fn says_what_the_clients_saw() {
+    fn the_summary_shows_the_results_of_the_clients() {
         let report = Report { sent: 11, succeeded: 9, failed: 1, cut: 1, ..Report::default() };
         let report = Report { failures: [(Failure::Status(502), 1)].into(), ..report };
         let summary = Summary { elapsed: Duration::from_secs(45), report, pool: None };
         assert!(!summary.is_clean());
         let wanted =
-            "clients: 11 requests in 45 s, 9 answered, 1 failed (http_502 1), 1 under way at the end\n";
+            "clients: 11 requests in 45 s, 9 answered, 1 failed (http_502 1), 1 in flight at the end\n";
         assert!(summary.to_string().starts_with(wanted), "{summary}");
     }
 }

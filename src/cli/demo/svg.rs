@@ -1,5 +1,5 @@
-//! Screens of a terminal as one animated SVG, without scripts or fonts. What does not change from frame to frame
-//! is written once, so a minute takes some 70 KB.
+//! Writing terminal screens as one animated SVG, without scripts or fonts. Parts that do not change from frame to
+//! frame are written once, so a minute takes some 70 KB.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-/// Pixels of a cell: a monospaced character is 0.6 of its font size wide.
+/// Size of a cell in pixels: a monospaced character is 0.6 of its font size wide.
 const CELL: (usize, usize) = (10, 20);
 const STYLE: &str = "text{font:16.6px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;\
                      fill:#e6edf3;white-space:pre}.b{font-weight:700}.d{fill:#8b949e}.r{fill:#ff7b72}.g{fill:#3fb950}\
@@ -16,22 +16,22 @@ const STYLE: &str = "text{font:16.6px ui-monospace,SFMono-Regular,Menlo,Consolas
 const MARGIN: usize = 15;
 const TITLE_BAR: usize = 38;
 
-/// How an animation is played.
+/// The settings of an animation.
 pub(super) struct Playback {
     pub frame: Duration,
-    /// How long the last frame stays.
+    /// Time for which the last frame stays.
     pub hold: Duration,
     pub title: &'static str,
 }
 
-/// Something drawn at one place. Blocks are cells: a curve that grows by a column is one column more.
+/// A mark drawn at one place. Blocks are single cells, so that a curve that grows adds only its new column.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
     Block { class: &'static str, x: usize, y: usize, part: Part },
     Text { class: &'static str, x: usize, y: usize, text: String },
 }
 
-/// Eighths of a cell that are filled, or its line.
+/// The filled eighths of a cell, or its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     FromBelow(usize),
@@ -39,7 +39,7 @@ enum Part {
     Rule,
 }
 
-/// The frames from the first to the one before the second.
+/// A range of frames: the first, and the one after the last.
 type Span = (usize, usize);
 
 pub(super) fn animation(frames: &[Buffer], playback: &Playback) -> String {
@@ -62,7 +62,7 @@ pub(super) fn animation(frames: &[Buffer], playback: &Playback) -> String {
         if !last {
             let _ = write!(steps, "{:.2}%{{visibility:hidden}}", percent(to));
         }
-        // where nothing moves, the last frame is to be seen
+        // viewers without animation show the last frame
         let hidden = if last { "" } else { " visibility=\"hidden\"" };
         if steps.is_empty() {
             body.push_str("<g>");
@@ -83,7 +83,7 @@ pub(super) fn animation(frames: &[Buffer], playback: &Playback) -> String {
     )
 }
 
-/// A window with a background of its own, so that it looks the same on light and dark pages.
+/// The window, with its own background so that it looks the same on light and dark pages.
 fn window(width: usize, height: usize, title: &str) -> String {
     let dots = [("#ff5f57", 22), ("#febc2e", 42), ("#28c840", 62)];
     let dots = dots.map(|(colour, x)| format!("<circle cx=\"{x}\" cy=\"19\" r=\"6\" fill=\"{colour}\"/>"));
@@ -98,7 +98,7 @@ fn window(width: usize, height: usize, title: &str) -> String {
     )
 }
 
-/// Marks by the frames in which they are seen.
+/// Marks, grouped by the frames that show them.
 fn spans(frames: &[Buffer]) -> BTreeMap<Span, Vec<Mark>> {
     let mut open: BTreeMap<Mark, usize> = BTreeMap::new();
     let mut spans: BTreeMap<Span, Vec<Mark>> = BTreeMap::new();
@@ -144,7 +144,7 @@ fn marks(frame: &Buffer) -> BTreeSet<Mark> {
     marks
 }
 
-/// What is written in one style, up to a gap: what stands behind it may change without it.
+/// The text of the first cells in one style. It also ends at a gap, because the text behind may change by itself.
 fn run(cells: &[Cell], class: &str) -> String {
     let mut text = String::new();
     for cell in cells {
@@ -181,7 +181,7 @@ fn part(symbol: &str) -> Option<Part> {
     }
 }
 
-/// Texts one by one; blocks of one colour as one path.
+/// Writes marks: each text by itself, all blocks of one colour as one path.
 fn draw(out: &mut String, marks: &[Mark]) {
     let mut paths: BTreeMap<&str, String> = BTreeMap::new();
     for mark in marks {
@@ -227,14 +227,14 @@ mod tests {
         animation(&frames, &PLAYBACK)
     }
 
-    /// The group that holds this text, from its tag on.
+    /// The group that contains this text, starting at its tag.
     fn group<'a>(svg: &'a str, text: &str) -> &'a str {
         let (before, _) = svg.split_once(text).unwrap_or_else(|| panic!("{text} is missing in\n{svg}"));
         &before[before.rfind("<g").expect("a group")..]
     }
 
     #[test]
-    fn what_stays_is_written_once_and_what_changes_has_its_time() {
+    fn constant_text_is_written_once_and_changing_text_is_timed() {
         let svg = shown(&[&["same  one"], &["same  two"]]);
         assert_eq!(svg.matches(">same<").count(), 1, "{svg}");
         assert!(group(&svg, ">same<").starts_with("<g><text"), "{svg}");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_frame_is_seen_where_nothing_moves() {
+    fn the_last_frame_is_visible_without_animation() {
         let svg = shown(&[&["one"], &["two"]]);
         assert!(group(&svg, ">one<").contains("visibility=\"hidden\""), "{svg}");
         assert!(!group(&svg, ">two<").contains("visibility"), "{svg}");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_no_markup() {
+    fn text_is_escaped() {
         let svg = shown(&[&["a <b> & c"]]);
         assert!(svg.contains(">a &lt;b&gt; &amp; c<"), "{svg}");
     }

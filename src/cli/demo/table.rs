@@ -1,5 +1,5 @@
-//! The table of the nodes. Colours are the terminal's own, so that they fit light and dark, and each says what a word
-//! beside it says too.
+//! Drawing the demo's table of nodes. It uses the terminal's own colours, which fit light and dark themes, and each
+//! colour only repeats what a word next to it says.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
@@ -9,11 +9,11 @@ use ratatui::widgets::{Cell, Row as TableRow, Table};
 use super::bar::bar;
 use super::picture::{Mood, Row};
 
-/// Below these widths columns are left out.
+/// Widths below which columns are left out.
 const ROOM_FOR_PROCESS: u16 = 76;
 const ROOM_FOR_COUNTS: u16 = 46;
 
-/// A column: its heading, its width (0: what is left), and the cell of a row.
+/// A column: its heading, its width (0: the remaining width), and the cell of a row.
 type Column<'a> = (&'a str, u16, Box<dyn Fn(&Row) -> Cell<'static> + 'a>);
 
 /// Draws the nodes, `gap` lines apart; a bar of full width stands for `full` requests.
@@ -58,7 +58,7 @@ fn process(row: &Row) -> Cell<'static> {
     if row.running { Cell::from("running") } else { Cell::from("dead").style(colour(Mood::Away)) }
 }
 
-/// What a mood looks like.
+/// The colour of a mood.
 pub(super) fn colour(mood: Mood) -> Style {
     Style::new().fg(match mood {
         Mood::Well => Color::Green,

@@ -1,4 +1,4 @@
-//! The terminal: taken over, drawn on, and given back whatever happens.
+//! Taking over the terminal for the demo's table, and restoring it whatever happens.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::picture::Picture;
 use super::screen::{self, Scene};
 use super::setup::Trouble;
 
-/// Gives the terminal back when it is dropped; a panic gives it back too, in whichever thread.
+/// Restores the terminal when dropped; a panic in any thread restores it too.
 pub(super) struct Terminal {
     inner: DefaultTerminal,
     history: History,
@@ -39,22 +39,22 @@ impl Terminal {
         let seen = Arc::clone(&panicked);
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // nothing may be drawn over the message
+            // from here on nothing may be drawn over the panic's message
             seen.store(true, Ordering::Release);
             hook(info);
         }));
         Ok(Self { inner, history: History::default(), panicked })
     }
 
-    /// Whether something in this process has panicked since, and said so where the table was.
+    /// True after a panic in this process: its message stands where the table was.
     pub(super) fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::Acquire)
     }
 
-    /// Draws. An error: there is nothing left to draw on.
+    /// Draws a screen. Fails if the terminal is gone.
     pub(super) fn show(&mut self, about: &About, picture: &Picture, journal: &Journal) -> io::Result<()> {
         if self.has_panicked() {
-            return Err(io::Error::other("a panic has given the terminal back"));
+            return Err(io::Error::other("the terminal was restored by a panic"));
         }
         let rows = picture.rows();
         self.history.note(picture.elapsed, &rows);
@@ -71,7 +71,7 @@ impl Terminal {
             },
             Ok(false) => None,
             Err(_) => {
-                // no keyboard: signals end it still
+                // no keyboard: signals still end the demo
                 thread::sleep(time);
                 None
             }
@@ -88,7 +88,7 @@ impl Drop for Terminal {
     }
 }
 
-/// As it was before. Harmless if it was never taken over.
+/// Restores the terminal. Harmless if it was never taken over.
 pub(super) fn restore() {
     if ratatui::crossterm::terminal::is_raw_mode_enabled().unwrap_or(false) {
         let _ = ratatui::try_restore();

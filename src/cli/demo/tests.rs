@@ -1,4 +1,4 @@
-//! The whole demo, faster: a crash and a return within three seconds.
+//! Tests of the whole demo, sped up: a crash and a return within three seconds.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::story::{Story, Times};
 use crate::sim::StepTimes;
 use crate::sim::load::Sizes;
 
-/// A writer whose text can be read meanwhile.
+/// A writer whose text can be read while it is being written.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -81,7 +81,7 @@ fn a_node_crashes_and_comes_back_and_no_client_notices() {
 }
 
 #[test]
-fn it_ends_at_once_when_it_is_asked_to() {
+fn the_demo_ends_at_once_when_told_to() {
     let setup = fast();
     let mut stage = Stage::start(&setup).expect("the demo starts");
     let mut face = Face::Plain(Plain::new(Box::new(io::sink())));

@@ -1,10 +1,10 @@
-//! States and events in words.
+//! Node states and gateway events of the demo, as text.
 
 use std::time::Duration;
 
 use crate::fleet::{Change, Event, NodeSnapshot, NodeState, Reason};
 
-/// What the gateway thinks of a node; short, for a column of the table.
+/// A node's state in the gateway's view; short, for a column of the table.
 pub(super) fn state(node: &NodeSnapshot) -> String {
     match (node.state, node.ejected_for) {
         (NodeState::Up, _) if node.share < 1.0 => format!("slow start {:.0}%", node.share * 100.0),
@@ -14,12 +14,12 @@ pub(super) fn state(node: &NodeSnapshot) -> String {
     }
 }
 
-/// A countdown that shows 0 when it is over and not before.
+/// Seconds rounded up: a countdown that shows 0 only when it is over.
 fn seconds_up(time: Duration) -> u64 {
     time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
-/// What the gateway did, as the end of a sentence that begins with "the gateway".
+/// A gateway event, as the rest of a sentence that starts with "the gateway".
 pub(super) fn event(event: &Event, slow_start: Duration) -> String {
     let node = &event.node;
     match event.change {
@@ -45,7 +45,7 @@ fn why(reason: Reason) -> String {
     }
 }
 
-/// Minutes and seconds.
+/// A time as minutes and seconds.
 pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     format!("{}:{:02}", seconds / 60, seconds % 60)

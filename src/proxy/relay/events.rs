@@ -120,7 +120,7 @@ impl Watch {
     /// Looks at the next bytes. `ended`: they are the last.
     pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Transcript>) -> Passed {
         let (before, done) = (self.watcher.seen().events, self.watcher.seen().done);
-        let told = match story.filter(|story| story.lost().is_none() || story.is_continued()) {
+        let told = match story.filter(|story| story.not_resumable().is_none() || story.is_continued()) {
             Some(story) => self.tell(chunk, ended, story),
             None => {
                 self.watcher.look(&chunk);
@@ -221,12 +221,12 @@ impl Watch {
                 let closing_event = if says_itself { event } else { self.closing_event(outcome) };
                 return (told.into_bytes(), Some(Failed { outcome, closing_event }));
             }
-            story.tell(event).into_iter().for_each(|event| told.push(event));
+            story.deliver(event).into_iter().for_each(|event| told.push(event));
         }
         if self.splitter.rest() > HELD_BACK_MAX {
-            story.lose(NotResumable::NotUnderstood);
+            story.give_up(NotResumable::NotUnderstood);
         }
-        let is_lost = story.lost().is_some() && !story.is_continued();
+        let is_lost = story.not_resumable().is_some() && !story.is_continued();
         if ended || is_lost || self.splitter.rest() > HELD_BACK_MAX {
             let rest = self.splitter.take_rest();
             self.watcher.look(&rest);

@@ -1,4 +1,4 @@
-//! The faults that are armed on a node, and whom they strike next.
+//! The faults armed on a simulated node, and the choice of the requests that they strike.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,12 +7,12 @@ use parking_lot::Mutex;
 use super::super::text::mix;
 use super::{Fault, FaultKind};
 
-/// A list of faults; the first that strikes a request is the one it gets. So a script such as
-/// "one reset, then two 500s" is a list of faults with `times`.
+/// A list of faults; each request gets the first that strikes it. A script such as "one reset, then two
+/// 500s" is therefore a list of faults with `times`.
 #[derive(Default)]
 pub(crate) struct FaultBoard {
     armed: Mutex<Vec<Armed>>,
-    /// Spares a healthy node the lock.
+    /// True if any fault is armed; saves a healthy node the lock.
     any: AtomicBool,
     struck: AtomicU64,
 }
@@ -32,14 +32,14 @@ impl FaultBoard {
         self.any.store(!armed.is_empty(), Ordering::Release);
     }
 
-    /// Adds a fault behind the others.
+    /// Appends a fault.
     pub(crate) fn add(&self, fault: Fault) {
         let mut armed = self.armed.lock();
         armed.push(Armed { fault, seen: 0, struck: 0 });
         self.any.store(true, Ordering::Release);
     }
 
-    /// The armed faults, with the `times` that are left.
+    /// The armed faults, each with its remaining `times`.
     pub(crate) fn list(&self) -> Vec<Fault> {
         let armed = self.armed.lock();
         armed
@@ -51,13 +51,13 @@ impl FaultBoard {
             .collect()
     }
 
-    /// How many requests were struck.
+    /// The number of requests struck so far.
     pub(crate) fn struck(&self) -> u64 {
         self.struck.load(Ordering::Relaxed)
     }
 
-    /// Whether and how the next request fails. `stale` decides for the faults of a connection that
-    /// closes as the request arrives, which are asked first and apart.
+    /// The fault that strikes the next request, if any. With `stale`, only stale-connection faults are
+    /// considered, without it all others: the former are asked before the request is read.
     pub(crate) fn strike(&self, stale: bool) -> Option<FaultKind> {
         if !self.any.load(Ordering::Acquire) {
             return None;
@@ -78,7 +78,7 @@ impl Armed {
             return None;
         }
         self.seen += 1;
-        // Of 53 bits, so that it is below 1 and a probability of 1 always strikes.
+        // 53 bits keep the number below 1, so that a probability of 1 always strikes.
         let draw = (mix(self.seen) >> 11) as f64 / (1_u64 << 53) as f64;
         if !self.seen.is_multiple_of(self.fault.every) || draw >= self.fault.probability {
             return None;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_with_times_make_a_script() {
+    fn a_list_of_faults_with_times_is_a_script() {
         let board = board(&["reset,times=1", "hang,times=2"]);
         let (reset, hang) = (Some(FaultKind::Reset), Some(FaultKind::Hang));
         assert_eq!(strikes(&board, 4), [reset, hang.clone(), hang, None]);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn about_as_many_as_the_probability_says() {
+    fn the_share_of_struck_requests_matches_the_probability() {
         let count = |text| strikes(&board(&[text]), 1000).iter().flatten().count();
         assert!((200..400).contains(&count("hang,probability=0.3")));
         assert_eq!(count("hang,probability=0"), 0);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_faults_are_asked_apart() {
+    fn stale_faults_are_chosen_separately() {
         let board = board(&["stale,times=1"]);
         assert_eq!(board.strike(false), None);
         assert_eq!(board.strike(true), Some(FaultKind::Stale));

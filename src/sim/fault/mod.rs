@@ -1,5 +1,5 @@
-//! What can go wrong with a node, on demand: each fault is one way in which a real engine fails,
-//! named by what the client sees on the wire.
+//! Faults that a simulated node produces on demand. Each is one way in which real engines fail, named
+//! after the client's view of it on the wire.
 
 mod board;
 mod parse;
@@ -8,10 +8,10 @@ pub(super) use board::FaultBoard;
 
 use serde::{Deserialize, Serialize};
 
-/// One way to fail. `after` counts tokens of the answer (those of this request only).
+/// One way to fail. `after` counts the tokens generated for this request.
 ///
-/// For a request that does not stream: `die` and `crash` cut the connection before the head, when
-/// that many tokens were made; `truncate` sends a head and half of the body; `error_event` is an
+/// For a request that does not stream: `die` and `crash` cut the connection before the head, once
+/// that many tokens are generated; `truncate` sends a head and half of the body; `error_event` is an
 /// error status; `full` is 503; `no_done` changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -31,10 +31,10 @@ pub enum FaultKind {
     Reset,
     /// FIN before the response head.
     Close,
-    /// The connection was idle and is closed just as the request arrives, which counts as not
-    /// received. Only requests on a connection that has served one before are struck.
+    /// FIN on an idle connection just as a request arrives; the request counts as not received. Strikes only
+    /// connections that have served a request before.
     Stale,
-    /// The head comes late, then all is well.
+    /// The head comes late; everything else is normal.
     SlowHead { delay_ms: u64 },
     /// SGLang's full queue: a stream's first event is an error with code 503.
     Full,
@@ -53,7 +53,7 @@ pub enum FaultKind {
         #[serde(default)]
         after: u32,
     },
-    /// vLLM's dead engine: an error event, and then `[DONE]` all the same.
+    /// vLLM's dead engine: an error event, followed by `[DONE]` as usual.
     ErrorEvent {
         #[serde(default)]
         after: u32,
@@ -70,15 +70,15 @@ pub enum FaultKind {
         #[serde(default)]
         after: Option<u32>,
     },
-    /// The whole node dies as by kill -9 and comes back after its start-up time. Without `after`,
-    /// before the response head.
+    /// The whole node dies, as by kill -9, and comes back after its start-up time. Without `after` this
+    /// happens before the response head.
     Crash {
         #[serde(default)]
         after: Option<u32>,
     },
 }
 
-/// The body of an error status.
+/// The format of an error body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -95,13 +95,13 @@ fn internal_error() -> u16 {
     500
 }
 
-/// A fault and when it strikes. Of the requests that it could strike, every `every`th does, with
-/// the given probability, at most `times` times.
+/// A fault with its conditions. It strikes every `every`th eligible request, with the given
+/// probability, at most `times` times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     #[serde(flatten)]
     pub kind: FaultKind,
-    /// None: until it is cleared.
+    /// None: no limit until the fault is cleared.
     #[serde(default)]
     pub times: Option<u64>,
     #[serde(default = "always_every")]
@@ -119,17 +119,17 @@ fn always_probability() -> f64 {
 }
 
 impl Fault {
-    /// Only the next `times` requests.
+    /// Limits the fault to the next `times` requests.
     pub fn times(self, times: u64) -> Self {
         Fault { times: Some(times), ..self }
     }
 
-    /// Only every `every`th request.
+    /// Limits the fault to every `every`th request.
     pub fn every(self, every: u64) -> Self {
         Fault { every, ..self }
     }
 
-    /// Each request with this probability, from a generator with a fixed seed.
+    /// Limits the fault to this share of requests, chosen by a generator with a fixed seed.
     pub fn probability(self, probability: f64) -> Self {
         Fault { probability, ..self }
     }
@@ -141,7 +141,7 @@ impl From<FaultKind> for Fault {
     }
 }
 
-/// What `/health` says while the node is up.
+/// The answer of `/health` while the node is up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Health {

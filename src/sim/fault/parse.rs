@@ -1,5 +1,5 @@
-//! A fault as text: JSON (`{"kind": "die", "after": 10, "times": 3}`), or for command lines and
-//! headers the short form `kind[:number][,key=value]...` (`die:10,times=3`, `status:503,retry_after=2`).
+//! Parsing faults: from JSON (`{"kind": "die", "after": 10, "times": 3}`), or on command lines and in
+//! headers from the short form `kind[:number][,key=value]...` (`die:10,times=3`, `status:503,retry_after=2`).
 
 use std::str::FromStr;
 
@@ -20,10 +20,10 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// One fault from JSON. Unknown keys are errors, so that a misspelt `times` is not an outage.
+    /// Parses one fault from JSON. Unknown keys are errors: a misspelt `times` would make the fault permanent.
     pub fn from_json(value: Value) -> Result<Self, String> {
         let fault: Fault = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
-        // serde cannot deny unknown fields beside `flatten`: what it did not keep is unknown.
+        // serde cannot deny unknown fields next to `flatten`, so the keys that it dropped are searched here.
         let known = serde_json::to_value(&fault).map_err(|error| error.to_string())?;
         if let (Value::Object(given), Value::Object(known)) = (&value, &known)
             && let Some(key) = given.keys().find(|key| !known.contains_key(*key))
@@ -33,7 +33,7 @@ impl Fault {
         fault.checked()
     }
 
-    /// One fault, or a list of them that are tried in order.
+    /// Parses one fault, or a list of faults to be tried in order.
     pub fn list_from_json(value: Value) -> Result<Vec<Self>, String> {
         match value {
             Value::Array(faults) => faults.into_iter().map(Fault::from_json).collect(),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_form_and_json_say_the_same() {
+    fn the_short_form_and_json_are_equivalent() {
         let status = FaultKind::Status { code: 503, retry_after: Some(2), shape: Shape::Vllm };
         let wanted = Fault::from(status).times(3);
         assert_eq!(fault("status:503,retry_after=2,shape=vllm,times=3").as_ref(), Ok(&wanted));

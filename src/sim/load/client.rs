@@ -1,4 +1,4 @@
-//! One client: asks, waits for the answer, asks again.
+//! One client of the closed loop: sends a request, waits for the answer, repeats.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use super::tally::Tally;
 struct Client<'a> {
     load: &'a Load,
     tally: &'a Tally,
-    /// One per target, where there is one.
+    /// The kept connection to each target, if there is one.
     conns: Vec<Option<Conn>>,
     request: Vec<u8>,
     seen: Seen,
 }
 
-/// Asks until the load is over.
+/// Sends requests until the load is over.
 pub(super) async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Receiver<Phase>) -> Report {
     let load = &shared.load;
     let conns = load.targets.iter().map(|_| None).collect();
@@ -56,7 +56,7 @@ pub(super) async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Rec
     report
 }
 
-/// Waits, but not beyond the end of the load.
+/// Waits, at most until the end of the load.
 async fn pause(phase: &mut watch::Receiver<Phase>, time: Duration) {
     if !time.is_zero() {
         let _ = tokio::time::timeout(time, phase.wait_for(|phase| *phase != Phase::Asking)).await;
@@ -78,7 +78,7 @@ impl Client<'_> {
         }
     }
 
-    /// The connection comes back to its place only if it may be used again.
+    /// Takes the connection to the target and puts it back only if it can be reused.
     async fn exchange(&mut self, place: usize, stream: bool) -> Result<(), Failure> {
         let kept = self.conns[place].take();
         let was_kept = kept.is_some();

@@ -1,4 +1,4 @@
-//! One kept-alive connection: a request out in one write, a response read in place.
+//! A client's kept-alive connection: it sends a request in one write and reads the response in place.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -18,18 +18,18 @@ const BUFFER: usize = 16 * 1024;
 pub(super) struct Conn {
     stream: TcpStream,
     buffer: BytesMut,
-    /// Responses that came this way.
+    /// Responses received on this connection.
     pub served: u64,
 }
 
-/// What has been seen of a response so far, also when it fails.
+/// The observed part of a response, also of one that fails.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub first_byte: Option<Instant>,
     pub first_event: Option<Instant>,
     pub status: Option<u16>,
     pub sse: Sse,
-    /// The connection may be used again.
+    /// The connection can be reused.
     pub keeps: bool,
 }
 
@@ -40,7 +40,7 @@ impl Seen {
         *self = Self { sse, ..Self::default() };
     }
 
-    /// There were so many events before.
+    /// The number of events before this read.
     fn events_came(&mut self, before: u32, tally: &Tally) {
         if self.first_event.is_none() {
             self.first_event = Some(Instant::now());
@@ -56,7 +56,7 @@ impl Seen {
 impl Conn {
     pub(super) async fn open(address: SocketAddr) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await.map_err(|_| Failure::Connect)?;
-        // without it a request that follows a response would wait for the server's ACK
+        // without TCP_NODELAY the next request would wait for the server's ACK
         let _ = stream.set_nodelay(true);
         Ok(Self { stream, buffer: BytesMut::with_capacity(BUFFER), served: 0 })
     }
@@ -69,7 +69,7 @@ impl Conn {
         seen: &mut Seen,
         tally: &Tally,
     ) -> Result<(), Failure> {
-        // a server that answers early and closes is still heard
+        // the server may have answered early and closed: read its response all the same
         let sent = self.stream.write_all(request).await;
         let head = self.head(seen).await?;
         seen.status = Some(head.status);
@@ -121,14 +121,14 @@ impl Conn {
         }
     }
 
-    /// Reads more; false: the connection has ended, well or badly.
+    /// Reads more bytes. False if the connection has ended, for whatever reason.
     async fn read(&mut self) -> bool {
         self.buffer.reserve(BUFFER);
         matches!(self.stream.read_buf(&mut self.buffer).await, Ok(length) if length > 0)
     }
 }
 
-/// Whether a response that has come to its end is what was asked for.
+/// Checks that a complete response is the one asked for.
 fn verdict(head: &Head, stream: bool, sse: &Sse) -> Result<(), Failure> {
     match head.status {
         200..300 => {}

@@ -1,11 +1,11 @@
-//! Where a response's body ends: by length, by chunks, or with the connection.
+//! Finding the end of a response body: by length, by chunks, or with the connection.
 
 use httparse::{EMPTY_HEADER, ParserConfig, Status};
 
 /// Most header fields of a response.
 const HEADERS_MAX: usize = 64;
 
-/// What follows HTTP's rules no longer.
+/// The bytes are not valid HTTP.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -18,12 +18,12 @@ pub(super) struct Head {
     pub closes: bool,
 }
 
-/// How much of the body is still to come.
+/// The rest of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     Length(u64),
     Chunk(Chunk),
-    /// All until the connection ends.
+    /// Everything until the connection ends.
     Rest,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Chunk {
     Ended,
 }
 
-/// A head, if it is there as a whole, and its length in bytes.
+/// The response head and its length in bytes, if it is complete.
 pub(super) fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
     let mut fields = [EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut fields);
@@ -70,7 +70,7 @@ impl Body {
         matches!(self, Self::Length(0) | Self::Chunk(Chunk::Ended))
     }
 
-    /// Takes as much of the input as can be understood, hands the content to `data`, and says how much that was.
+    /// Consumes as much input as possible, passes the content to `data`, and returns the number of bytes consumed.
     pub(super) fn take(&mut self, input: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut used = 0;
         loop {
@@ -94,7 +94,7 @@ impl Body {
 }
 
 impl Chunk {
-    /// One step; 0: more input is needed.
+    /// Consumes one piece of input; 0 means that more input is needed.
     fn take(&mut self, input: &[u8], data: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
         match self {
             Self::Size => match httparse::parse_chunk_size(input).map_err(|_| Malformed)? {

@@ -1,4 +1,4 @@
-//! A load that is being put on: how far it is, and its end.
+//! The handle of a running load: its progress, and ways to end it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::progress::{Counts, Phase, Shared};
 use super::report::Report;
 use super::tally::Tally;
 
-/// A load under way. Dropping it cuts it off.
+/// A running load. Dropping it cuts the load off.
 #[derive(Debug)]
 pub struct LoadHandle {
     shared: Arc<Shared>,
@@ -42,12 +42,12 @@ impl LoadHandle {
         self.shared.count.now()
     }
 
-    /// What its streams have got so far.
+    /// The tally of its streams so far.
     pub fn tally(&self) -> &Tally {
         &self.shared.tally
     }
 
-    /// No request begins any more; those under way are finished.
+    /// Starts no more requests; those in flight are finished.
     pub fn stop(&self) {
         self.phase.send_if_modified(|phase| {
             let asking = *phase == Phase::Asking;

@@ -1,12 +1,12 @@
-//! The simulated clients: a closed loop of so many requests at a time, which demo, tests and benchmarks put on a
-//! gateway or straight on nodes.
+//! The simulated clients: a closed loop with a fixed number of requests in flight, used by demo, tests and benchmarks
+//! against a gateway or directly against nodes.
 //!
-//! It is raw HTTP/1.1 on tokio and not a client library, because in a benchmark the client shares the machine with
-//! what it measures: a request is one write, and a response is read in place. Each client keeps one connection per
-//! target and never asks a second time by itself, so that every failure that a client could see is counted.
+//! It is raw HTTP/1.1 on tokio rather than a client library, because in a benchmark the client shares the machine with
+//! the server it measures: a request is one write, and a response is read in place. Each client keeps one connection
+//! per target and never retries by itself, so that every failure visible to a client is counted.
 //!
-//! A closed loop waits for an answer before it asks again. Its latencies are therefore those of a batch job; they say
-//! nothing of requests that would have come while the server was slow.
+//! A closed loop waits for an answer before it sends the next request. Its latencies are therefore those of a batch
+//! job; they say nothing about requests that would have arrived while the server was slow.
 
 mod client;
 mod conn;

@@ -1,4 +1,4 @@
-//! What is asked, of whom, how often.
+//! The options of a load: its targets, requests, rate and limits.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -11,43 +11,43 @@ use http::Uri;
 use super::sizes::Sizes;
 use crate::sim::text::mix;
 
-/// A load; [`Load::start`] puts it on.
+/// The description of a load; [`Load::start`] runs it.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Request number n goes to target n modulo their number: client-side round robin.
+    /// Request n goes to target n modulo their number: client-side round robin.
     pub targets: Vec<Target>,
-    /// How many clients there are, each with one request at a time.
+    /// Number of clients, each with one request at a time.
     pub concurrency: usize,
     pub ask: Ask,
-    /// More header fields.
+    /// Additional header fields.
     pub headers: Vec<(String, String)>,
-    /// So many requests in all; `None`: no limit.
+    /// Total number of requests; `None`: no limit.
     pub count: Option<u64>,
-    /// No request begins later than this; those under way are finished. `None`: no limit.
+    /// Time after which no request starts; those in flight are finished. `None`: no limit.
     pub duration: Option<Duration>,
-    /// The clients begin one after the other over this time.
+    /// Time over which the clients start, one after the other.
     pub ramp: Duration,
     /// Longest time for one request; `None`: no limit.
     pub timeout: Option<Duration>,
-    /// How long a client rests after a failure, so that a dead target does not make a busy loop.
+    /// Pause of a client after a failure, so that a dead target does not cause a busy loop.
     pub pause_after_failure: Duration,
-    /// Whether a request that found its kept-alive connection closed, before any byte of a response, is sent once more
-    /// on a fresh one.
+    /// Resend a request once on a fresh connection if its kept-alive connection turned out to be closed, before any
+    /// byte of a response.
     pub again_if_stale: bool,
-    /// Request number n is the same in every run with this seed, whichever client gets it.
+    /// Request n is the same in every run with this seed, whichever client sends it.
     pub seed: u64,
 }
 
-/// What each request says.
+/// The body of each request.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// The same bytes each time; `stream`: whether that asks for a stream.
+    /// The same bytes each time; `stream` says that they ask for a stream.
     Body { body: Bytes, stream: bool },
-    /// A chat with `max_tokens` from `tokens`; the part `stream` (0 to 1) of them are streams.
+    /// A chat with `max_tokens` drawn from `tokens`; the share `stream` (0 to 1) of them are streams.
     Chat { tokens: Sizes, stream: f64 },
 }
 
-/// Where requests go.
+/// The destination of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub address: SocketAddr,
@@ -55,7 +55,7 @@ pub struct Target {
 }
 
 impl Load {
-    /// A load without limits, which begins at once.
+    /// A load without limits that starts at once.
     pub fn new(targets: Vec<Target>, concurrency: usize, ask: Ask) -> Self {
         Self {
             targets,
@@ -74,7 +74,7 @@ impl Load {
 }
 
 impl Ask {
-    /// The body of this request, and whether it asks for a stream.
+    /// The body of request `number`; the flag is true if it asks for a stream.
     pub(super) fn body(&self, number: u64, seed: u64) -> (Bytes, bool) {
         match self {
             Self::Body { body, stream } => (body.clone(), *stream),
@@ -106,12 +106,12 @@ impl FromStr for Target {
         let wrong = |why: &dyn std::fmt::Display| format!("{url:?} is not the URL of a target: {why}");
         let uri: Uri = url.parse().map_err(|error| wrong(&error))?;
         if uri.scheme_str() != Some("http") {
-            return Err(wrong(&"it must begin with http://"));
+            return Err(wrong(&"must start with http://"));
         }
         let host = uri.host().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let found = (bare, uri.port_u16().unwrap_or(80)).to_socket_addrs().map_err(|error| wrong(&error))?;
-        let address = found.into_iter().next().ok_or_else(|| wrong(&"its name leads nowhere"))?;
+        let address = found.into_iter().next().ok_or_else(|| wrong(&"the name has no address"))?;
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self { address, path: format!("{slash}{path}") })
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_depends_on_its_number_and_the_seed_only() {
+    fn a_request_depends_only_on_its_number_and_the_seed() {
         let ask = Ask::Chat { tokens: Sizes::Uniform { min: 1, max: 1_000_000 }, stream: 0.5 };
         assert_eq!(ask.body(3, 1), ask.body(3, 1));
         assert_ne!(ask.body(3, 1), ask.body(3, 2));

@@ -1,4 +1,4 @@
-//! How far a load is: what its clients share.
+//! The progress of a load: counters and limits shared by its clients.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -6,29 +6,29 @@ use std::time::Instant;
 use super::options::Load;
 use super::tally::Tally;
 
-/// How far a load is.
+/// A snapshot of the progress of a load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that began.
+    /// Requests started.
     pub sent: u64,
     pub in_flight: u64,
-    /// Requests that got what they asked for.
+    /// Requests that were answered as asked.
     pub done: u64,
     pub failed: u64,
-    /// Requests that were under way when the load was cut off.
+    /// Requests in flight when the load was cut off.
     pub cut: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Asking,
-    /// No new requests.
+    /// Start no new requests.
     Ending,
-    /// Not even the end of those under way.
+    /// Cut off the requests in flight too.
     Cut,
 }
 
-/// What the clients share.
+/// The state shared by the clients.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub load: Load,
@@ -52,7 +52,7 @@ impl Shared {
         Self { load, began: Instant::now(), count, tally: Tally::default(), next }
     }
 
-    /// The number of the next request, if there is to be one.
+    /// The number of the next request, or `None` if there is none.
     pub(super) fn next(&self, phase: Phase) -> Option<u64> {
         let Load { count, duration, .. } = &self.load;
         let over = duration.is_some_and(|duration| self.began.elapsed() >= duration);
@@ -80,7 +80,7 @@ impl Counters {
 
     pub(super) fn now(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
-        // what has ended first, so that never more have ended than began
+        // read the ended ones first, so that a snapshot never shows more ended than started
         let (done, failed, cut) = (read(&self.done), read(&self.failed), read(&self.cut));
         let sent = read(&self.sent);
         Counts { sent, in_flight: sent - done - failed - cut, done, failed, cut }

@@ -1,4 +1,4 @@
-//! What became of one request, as its client saw it.
+//! The record of one request as its client saw it: times, status, and failure.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use std::time::Duration;
 pub struct Record {
     /// Its number in the load, from 0.
     pub number: u64,
-    /// When it began, from the start of the load.
+    /// Start of the request, since the start of the load.
     pub began: Duration,
-    /// To the last byte of the response, or to the failure.
+    /// Time to the last byte of the response, or to the failure.
     pub latency: Duration,
-    /// To the first byte of the response.
+    /// Time to the first byte of the response.
     pub first_byte: Option<Duration>,
-    /// To the first event of a stream.
+    /// Time to the first event of a stream.
     pub first_event: Option<Duration>,
-    /// The response's status, once its head was there.
+    /// The response's status, if its head arrived.
     pub status: Option<u16>,
     /// Events of a stream, `[DONE]` included.
     pub events: u32,
-    /// `None`: it got what it asked for, to the end.
+    /// `None`: the request was answered as asked, to the end.
     pub failure: Option<Failure>,
 }
 
@@ -30,14 +30,14 @@ impl Record {
     }
 }
 
-/// How a request failed, from its client's point of view.
+/// A failure as the client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failure {
-    /// No connection.
+    /// The connection could not be opened.
     Connect,
     /// The connection ended before the response head.
     Reset,
-    /// `Load::timeout` was over.
+    /// `Load::timeout` expired.
     Timeout,
     /// A status other than 2xx.
     Status(u16),
@@ -47,11 +47,11 @@ pub enum Failure {
     NoDone,
     /// A stream with an error event.
     ErrorEvent,
-    /// A stream that the engine was told to stop.
+    /// A stream aborted by the engine.
     Aborted,
-    /// A stream was asked for, and something else came.
+    /// Something else came than the stream that was asked for.
     NotAStream,
-    /// It was not HTTP.
+    /// The response was not valid HTTP.
     Malformed,
 }
 

@@ -1,33 +1,33 @@
-//! What came of a load.
+//! The report of a finished load: totals, and percentiles of its times.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::record::{Failure, Record};
 
-/// Records kept by all clients together; beyond, requests are counted only. Some 400 MB at most.
+/// Most records kept by all clients together, some 400 MB; further requests are only counted.
 pub(super) const RECORDS_MAX: usize = 4 << 20;
 
-/// The sum of all clients.
+/// The totals of all clients.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Requests that began: `succeeded + failed + cut`.
+    /// Requests started: `succeeded + failed + cut`.
     pub sent: u64,
     pub succeeded: u64,
     pub failed: u64,
-    /// Under way when the load was cut off: neither good nor bad.
+    /// Requests in flight when the load was cut off: neither successes nor failures.
     pub cut: u64,
     pub failures: BTreeMap<Failure, u64>,
     /// Events of all streams.
     pub events: u64,
-    /// From the start to the end of the last request.
+    /// Time from the start to the end of the last request.
     pub wall: Duration,
-    /// In no particular order; not all of a very long load.
+    /// Records in no particular order; incomplete for a very long load.
     pub records: Vec<Record>,
 }
 
 impl Report {
-    /// Successes a second.
+    /// Successes per second.
     pub fn rate(&self) -> f64 {
         let seconds = self.wall.as_secs_f64();
         if seconds > 0.0 { self.succeeded as f64 / seconds } else { 0.0 }
@@ -86,7 +86,7 @@ impl Report {
     }
 }
 
-/// Times in order.
+/// Sorted times.
 #[derive(Clone, Debug, Default)]
 pub struct Percentiles(Vec<Duration>);
 
@@ -96,8 +96,8 @@ impl Percentiles {
         Self(times)
     }
 
-    /// The time within which this part (0 to 1) of the requests were done: the smallest one that is true of
-    /// (nearest rank). Zero if there were none.
+    /// The smallest time within which this share (0 to 1) of the requests finished (nearest rank). Zero without
+    /// requests.
     pub fn at(&self, part: f64) -> Duration {
         let rank = (part.clamp(0.0, 1.0) * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()

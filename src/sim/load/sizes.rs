@@ -1,4 +1,4 @@
-//! How much a request asks for: `max_tokens`, from a distribution that a seed repeats.
+//! Drawing `max_tokens` of simulated requests from a seeded distribution.
 
 use fastrand::Rng;
 
@@ -6,12 +6,12 @@ use fastrand::Rng;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sizes {
     Fixed(u32),
-    /// Each from `min` to `max` as likely as the other.
+    /// All sizes from `min` to `max` equally likely.
     Uniform {
         min: u32,
         max: u32,
     },
-    /// Bounded Pareto: most are small, a few are very large, as the answers of a batch job are. The smaller `alpha`
+    /// Bounded Pareto: most sizes are small and a few very large, like the answers of a batch job. The smaller `alpha`
     /// (above 0), the heavier the tail; 1.2 is usual.
     HeavyTailed {
         min: u32,
@@ -21,7 +21,7 @@ pub enum Sizes {
 }
 
 impl Sizes {
-    /// The next size; never 0, which engines refuse.
+    /// Draws the next size; never 0, which engines refuse.
     pub fn draw(self, random: &mut Rng) -> u32 {
         let size = match self {
             Self::Fixed(size) => size,
@@ -37,7 +37,7 @@ fn pareto(min: u32, max: u32, alpha: f64, part: f64) -> u32 {
     let (low, high) = (f64::from(min), f64::from(max.max(min)));
     let cut = 1.0 - (low / high).powf(alpha);
     let size = low / (1.0 - part * cut).powf(1.0 / alpha);
-    // within the range of u32, for so are both bounds
+    // both bounds are u32, so the result fits
     size.round().clamp(low, high) as u32
 }
 
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_repeats_them_and_zero_never_comes() {
+    fn a_seed_repeats_the_sizes_and_none_is_zero() {
         let uniform = Sizes::Uniform { min: 1, max: 1000 };
         assert_eq!(drawn(uniform), drawn(uniform));
         assert_eq!(drawn(Sizes::Fixed(0)), [1; 10_000]);
@@ -61,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn uniform_ones_fill_their_range_evenly() {
+    fn uniform_sizes_fill_their_range_evenly() {
         let list = drawn(Sizes::Uniform { min: 100, max: 200 });
         assert_eq!((list[0], list[9999]), (100, 200));
         assert!((145..155).contains(&list[5000]), "{}", list[5000]);
     }
 
     #[test]
-    fn heavy_ones_are_mostly_small_and_some_are_huge() {
+    fn heavy_tailed_sizes_are_mostly_small_and_some_are_huge() {
         let list = drawn(Sizes::HeavyTailed { min: 16, max: 4096, alpha: 1.2 });
         assert!((16..=4096).contains(&list[0]) && list[9999] <= 4096);
         assert!(list[5000] < 35, "median {}", list[5000]);

@@ -1,29 +1,29 @@
-//! What a client sees of a stream: how many events, and whether they end well.
+//! A client's view of an event stream: the number of events, errors, and a proper end.
 
 use crate::sim::stamp;
 
-/// More of a line is not kept: what matters stands at its beginning, or is a short last event.
+/// Longest part of a line that is kept: all that matters is at a line's beginning, or in a short last event.
 const LINE_MAX: usize = 64 * 1024;
 
-/// Counts the events of one stream, however its bytes are cut up.
+/// Counts the events of one stream, however its bytes are split.
 #[derive(Debug, Default)]
 pub(super) struct Sse {
     /// Events with data, `[DONE]` included.
     pub events: u32,
-    /// The last one was `[DONE]`.
+    /// The last event was `[DONE]`.
     pub done: bool,
     pub error: bool,
-    /// `finish_reason: "abort"`: the engine was stopped.
+    /// The engine was stopped (`finish_reason: "abort"`).
     pub aborted: bool,
-    /// When the events were sent that say so; for the reader to take.
+    /// Send times of the events that carry one; the reader takes them from here.
     pub stamps: Vec<u64>,
     has_data: bool,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
 }
 
 impl Sse {
-    /// For the next stream.
+    /// Resets the state for the next stream.
     pub(super) fn reset(&mut self) {
         let (line, stamps) = (std::mem::take(&mut self.line), std::mem::take(&mut self.stamps));
         *self = Self { line, stamps, ..Self::default() };
@@ -75,7 +75,7 @@ fn keep(line: &mut Vec<u8>, data: &[u8]) {
     line.extend_from_slice(&data[..data.len().min(room)]);
 }
 
-/// Looks only where the first two bytes are right: this runs once for every token of a benchmark.
+/// Compares the first two bytes before anything else: this runs for every token of a benchmark.
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| *byte == wanted[0]) {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_however_it_is_cut() {
+    fn any_split_gives_the_same_counts() {
         let text = "data: {\"choices\":[]}\n\ndata: {\"choices\":[1]}\r\n\r\n: hello\n\ndata: [DONE]\n\n";
         for step in 1..=text.len() {
             let sse = seen(text, step);

@@ -1,4 +1,4 @@
-//! What the streams of a load get, while it is on.
+//! A running count of the streams and events of a load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 
 use super::report::Percentiles;
 
-/// More are not kept: some 128 MB.
+/// Most times kept, some 128 MB.
 const LAGS_MAX: usize = 8 << 20;
 
-/// The streams of all clients together.
+/// Counts of the streams of all clients together.
 #[derive(Debug, Default)]
 pub struct Tally {
     streams: AtomicU64,
@@ -19,17 +19,17 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Streams whose first event has come.
+    /// Streams whose first event has arrived.
     pub fn streams(&self) -> u64 {
         self.streams.load(Ordering::Relaxed)
     }
 
-    /// Events of all streams so far, of those too that have not ended.
+    /// Events of all streams so far, open streams included.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// How long each event was under way that said when it was sent, since the last time that this was asked.
+    /// Takes the transit times of the events that carried their send time, since the last call.
     pub fn take_lags(&self) -> Percentiles {
         Percentiles::of(std::mem::take(&mut *self.lags.lock()))
     }
@@ -42,7 +42,7 @@ impl Tally {
         self.events.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Events that were sent at `sent` have come at `now`.
+    /// Records that events sent at the times in `sent` arrived at `now`.
     pub(super) fn came_late(&self, sent: impl Iterator<Item = u64>, now: u64) {
         let mut lags = self.lags.lock();
         let room = LAGS_MAX.saturating_sub(lags.len());

@@ -1,4 +1,4 @@
-//! The clients against simulated nodes: what they call a success, and what a failure.
+//! Tests of the simulated clients against simulated nodes: success and each kind of failure.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ async fn refused_connections_timeouts_and_other_answers() {
 }
 
 #[tokio::test]
-async fn a_stale_connection_is_a_failure_unless_it_may_be_asked_again() {
+async fn a_stale_connection_is_a_failure_unless_the_client_may_resend() {
     let node = node(Options::default());
     for (again_if_stale, failed) in [(false, 2), (true, 0)] {
         node.set_fault(Fault::from(FaultKind::Stale).times(2));
@@ -106,14 +106,14 @@ async fn a_tally_counts_while_streams_are_open() {
     }
     assert_eq!(handle.tally().streams(), 4);
     let lags = handle.tally().take_lags();
-    // the first event of a chat has no token, and says nothing
+    // the first event of a chat has neither a token nor a send time
     assert!(lags.len() >= 36 && lags.at(0.5) < Duration::from_secs(1), "{lags:?}");
     handle.cut();
     handle.finish().await;
 }
 
 #[tokio::test]
-async fn stop_lets_finish_and_cut_does_not() {
+async fn stop_finishes_requests_in_flight_and_cut_does_not() {
     let node = node(Options { step: steps(5), ..Options::default() });
     let forever = Load { count: None, ..load(&[&node], 0, 0.5) };
     let handle = forever.clone().start();

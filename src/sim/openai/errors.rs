@@ -1,4 +1,4 @@
-//! Errors in OpenAI's form, and what vLLM says in them.
+//! Errors of the simulated node in OpenAI's format, with vLLM's messages.
 
 use http::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ pub(super) const DEAD_ENGINE: &str =
     "EngineCore encountered an issue. See stack trace (above) for the root cause.";
 pub(super) const QUEUE_FULL: &str = "The request queue is full.";
 
-/// A request that gets an OpenAI-shaped error.
+/// An error answer in OpenAI's format.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(super) status: StatusCode,

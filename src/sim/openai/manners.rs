@@ -1,23 +1,23 @@
-//! What the engines put into their events beside what they say, as far as a client can see a difference.
+//! The differences between engines in the events that they send, as far as a client can see them.
 
 use crate::config::Engine;
 
-/// The parts of an event that are an engine's own.
+/// The engine-specific parts of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manners {
     /// The delta of a chat's first event.
     pub first_delta: &'static str,
-    /// The delta of its last.
+    /// The delta of a chat's last event.
     pub last_delta: &'static str,
-    /// After the fields that each choice has.
+    /// Text after the common fields of each choice.
     pub choice: &'static str,
-    /// After the choices of each event.
+    /// Text after the choices of each event.
     pub event: &'static str,
-    /// After the usage.
+    /// Text after the usage.
     pub usage: &'static str,
-    /// The last event of a completion always has the usage, and none follows.
+    /// The last event of a completion always contains the usage; no separate usage event follows.
     pub completion_has_usage: bool,
-    /// Before the number in an id.
+    /// The prefix of ids, before the number.
     pub id: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! The OpenAI API, with an engine's manners: chat and text completions, streamed or whole.
+//! The simulated node's OpenAI API, with the quirks of the chosen engine: chat and text completions, streamed or not.
 
 mod errors;
 mod manners;
@@ -27,7 +27,7 @@ use errors::{DEAD_ENGINE, QUEUE_FULL};
 use plan::{Ending, Plan};
 use render::Render;
 
-/// Answers a generation request; `fault` is what strikes it after the head.
+/// Answers a generation request; `fault` strikes it after the head.
 pub(super) async fn generate(
     flight: &Flight,
     kind: Kind,
@@ -56,7 +56,7 @@ pub(super) async fn generate(
     Ok(answer)
 }
 
-/// An answer that does not stream: its head comes when all tokens are made.
+/// An answer that does not stream: its head comes when all tokens are generated.
 async fn whole(
     flight: &Flight,
     render: &Render,

@@ -1,11 +1,11 @@
-//! How an answer will go: so many tokens, and then its end, good or bad.
+//! The plan of a simulated answer: its number of tokens, and how it ends, normally or with a fault.
 
 use super::super::fault::FaultKind;
 
-/// How an answer ends after its tokens.
+/// The end of an answer after its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Finish reason, usage, `[DONE]`.
+    /// The normal end: finish reason, usage, `[DONE]`.
     Finish,
     /// Without `[DONE]`, and without the finish reason too unless `finished`.
     NoDone { finished: bool },
@@ -15,7 +15,7 @@ pub(crate) enum Ending {
     Full,
     /// `finish_reason: "abort"`.
     Abort,
-    /// Nothing more, for ever.
+    /// Silence for ever.
     Stall,
     /// RST.
     Die,
@@ -29,12 +29,12 @@ pub(crate) enum Ending {
 pub(crate) struct Plan {
     pub tokens: u32,
     pub ending: Ending,
-    /// The finish reason of a good end.
+    /// The finish reason of a normal end.
     pub reason: &'static str,
 }
 
 impl Plan {
-    /// `max`: the tokens that were asked for; `natural_end`: nobody asked for a number.
+    /// `max`: the tokens asked for; `natural_end`: the request set no limit.
     pub(crate) fn new(fault: Option<&FaultKind>, max: u32, natural_end: bool) -> Self {
         let (after, ending) = match fault {
             Some(FaultKind::Stall { after }) => (*after, Ending::Stall),
@@ -47,7 +47,7 @@ impl Plan {
             }
             Some(FaultKind::Crash { after }) => (after.unwrap_or(0), Ending::Crash),
             Some(FaultKind::Full) => (0, Ending::Full),
-            // The others have had their say before the head.
+            // All other faults strike before the head.
             Some(
                 FaultKind::Status { .. }
                 | FaultKind::Hang

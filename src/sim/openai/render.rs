@@ -1,4 +1,4 @@
-//! The answer as text: everything that is the same in each event of a stream is made once.
+//! Rendering simulated answers as JSON and events; the part common to all events of a stream is built once.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,12 +26,12 @@ pub(crate) struct Render {
     id: String,
     model_json: String,
     created: u64,
-    /// A token's event up to its text.
+    /// The event of a token, up to the token's text.
     prefix: String,
 }
 
 impl Render {
-    /// `options`: those of the node that answers.
+    /// `options` are those of the answering node.
     pub(crate) fn new(kind: Kind, options: &Options, number: u64, request: GenerationRequest) -> Self {
         let (manners, node) = (Manners::of(options.engine), &options.name);
         let prefix = manners.id.unwrap_or(match kind {
@@ -101,7 +101,7 @@ impl Render {
         Bytes::from(out)
     }
 
-    /// The event that says why the answer ends, after so many tokens.
+    /// The event with the finish reason, after so many tokens.
     pub(crate) fn finish(&self, reason: &str, tokens: u32) -> Bytes {
         let Manners { last_delta, choice, event, .. } = self.manners;
         let text = match self.kind {
@@ -115,17 +115,17 @@ impl Render {
         Bytes::from(format!("{head}\"choices\":[{choice}]{event}{usage}}}\n\n"))
     }
 
-    /// The event that says why the answer ends has the usage too.
+    /// True if the event with the finish reason also contains the usage.
     fn ends_in_usage(&self) -> bool {
         self.manners.completion_has_usage && self.kind == Kind::Completion
     }
 
-    /// Whether an event of its own has the usage.
+    /// True if the usage comes in an event of its own.
     pub(crate) fn has_usage_event(&self) -> bool {
         self.include_usage && !self.ends_in_usage()
     }
 
-    /// The last event but `[DONE]`, if the request asked for it.
+    /// The usage event, the last before `[DONE]`, if the request asked for it.
     pub(crate) fn usage(&self, tokens: u32) -> Bytes {
         let Manners { usage, .. } = self.manners;
         Bytes::from(format!("{}\"choices\":[],{}{usage}}}\n\n", self.event_head(), self.usage_field(tokens)))

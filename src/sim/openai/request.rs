@@ -1,4 +1,4 @@
-//! A generation request: what of it matters here.
+//! Parsing a generation request, as far as the simulated node depends on it.
 
 use std::borrow::Cow;
 
@@ -10,23 +10,23 @@ use super::errors::ApiError;
 /// vLLM's own default for completions.
 const MAX_TOKENS_DEFAULT: u32 = 16;
 
-/// Which of the two generation endpoints.
+/// One of the two generation endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Chat,
     Completion,
 }
 
-/// A request that was understood.
+/// A parsed generation request.
 pub(crate) struct GenerationRequest {
     pub prompt: Prompt,
-    /// As a JSON string, quotes included.
+    /// The model's name as a JSON string, quotes included.
     pub model_json: String,
     pub stream: bool,
     pub include_usage: bool,
     pub return_token_ids: bool,
     pub max_tokens: u32,
-    /// Nobody asked for a number of tokens: the answer "stops".
+    /// The request sets no limit, so the answer ends with the reason "stop".
     pub natural_end: bool,
 }
 
@@ -138,7 +138,7 @@ fn completion_prompt(raw: Raw<'_>) -> Result<Prompt, ApiError> {
         None => return Err(ApiError::bad("prompt: field required")),
         Some(RawPrompt::Ids(ids)) => return Ok(Prompt::completion(ids, None)),
         Some(RawPrompt::Text(text)) => text,
-        // A batch of prompts gets one answer here, to the first.
+        // Of a batch of prompts, only the first is answered here.
         Some(RawPrompt::Texts(texts)) => texts.into_iter().next().unwrap_or_default(),
     };
     let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! A streamed answer: one event a token, then the end that was planned.
+//! Streaming a simulated answer: one event per token, then the planned end.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -16,9 +16,9 @@ use super::render::{DONE, Render, error_event};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Tokens,
-    /// The tokens are out; what is in `queue` follows, then the end of the body.
+    /// All tokens are sent; the events in `queue` follow, then the end of the body.
     Tail,
-    /// Nothing follows, not even an end.
+    /// Silence: nothing follows, not even an end.
     Silent,
 }
 
@@ -36,7 +36,7 @@ impl TokenStream {
         TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new() }
     }
 
-    /// True when the last event has been given out: what is left is the end of the body.
+    /// True when the last event has been sent and only the end of the body is left.
     pub(crate) fn is_finished(&self) -> bool {
         self.stage == Stage::Tail && self.queue.is_empty()
     }
@@ -110,7 +110,7 @@ impl TokenStream {
         self.queue.extend([event, Bytes::from_static(DONE.as_bytes())]);
     }
 
-    /// The connection's task cuts it after it has written the events before.
+    /// Cuts the connection; its task first writes the events before.
     fn cut(&mut self, flight: &Flight, how: Cut) {
         self.stage = Stage::Silent;
         flight.conn.cut(how);

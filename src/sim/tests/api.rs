@@ -24,7 +24,7 @@ async fn a_chat_answer_that_does_not_stream() {
 }
 
 #[tokio::test]
-async fn a_streamed_chat_has_a_role_the_same_words_a_reason_usage_and_done() {
+async fn a_streamed_chat_has_role_text_finish_reason_usage_and_done() {
     let node = node(Options::default());
     let (whole, _) = ask(&node, &chat(4, false, "")).await;
     let (answer, ended) = ask(&node, &chat(4, true, r#","stream_options":{"include_usage":true}"#)).await;
@@ -114,7 +114,7 @@ async fn beyond_the_line_is_503() {
 }
 
 #[tokio::test]
-async fn the_record_has_what_was_sent() {
+async fn the_record_holds_the_request_as_sent() {
     let node = node(Options { record: true, ..Options::default() });
     let large = "0123456789abcdef".repeat(70 * 64);
     ask(&node, "POST /echo?q=1 HTTP/1.1\r\nHost: node\r\nX-B: 1\r\nX-A: 2\r\nContent-Length: 2\r\n\r\nhi")

@@ -116,7 +116,7 @@ async fn a_stale_connection_closes_as_the_next_request_arrives() {
 }
 
 #[tokio::test]
-async fn a_crash_takes_every_stream_with_it_and_the_node_comes_back() {
+async fn a_crash_cuts_every_stream_and_the_node_comes_back() {
     let options = Options { step: steps(1), startup: Duration::from_millis(30), ..Options::default() };
     let node = node(options);
     let mut bystander = Client::send(&node, &chat(1_000_000, true, "")).await;
@@ -155,7 +155,7 @@ async fn faults_by_header_only_where_allowed() {
 }
 
 #[tokio::test]
-async fn health_fails_apart_from_the_requests() {
+async fn health_fails_independently_of_requests() {
     let node = node(Options::default());
     node.set_health(Health::Status { code: 503 });
     assert!(ask(&node, &get("/health")).await.0.starts_with("HTTP/1.1 503 "));

@@ -24,7 +24,7 @@ async fn ask_chat(sender: &mut SendRequest<Full<Bytes>>, tokens: u32) -> hyper::
     sender.send_request(request.unwrap()).await
 }
 
-/// The text of a body up to its end or its failure.
+/// The text of a body, up to its end or failure.
 async fn read(mut body: Incoming) -> (String, bool) {
     let mut text = String::new();
     loop {

@@ -38,7 +38,7 @@ async fn a_loading_node_may_answer_503() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_requests_end() {
+async fn a_stop_finishes_requests_in_flight() {
     let node = node(Options { step: steps(5), ..Options::default() });
     let mut client = Client::send(&node, &chat(5, true, "")).await;
     let mut idle = Client::connect(&node).await;
@@ -52,7 +52,7 @@ async fn a_stop_lets_requests_end() {
 }
 
 #[tokio::test]
-async fn a_termination_aborts_what_runs() {
+async fn a_termination_aborts_running_sequences() {
     let node = node(Options { step: steps(3_600_000), ..Options::default() });
     let mut client = Client::send(&node, &chat(5, true, "")).await;
     until(&node, |stats| stats.running == 1).await;
@@ -62,7 +62,7 @@ async fn a_termination_aborts_what_runs() {
 }
 
 #[tokio::test]
-async fn a_crash_ends_a_stop_that_waits() {
+async fn a_crash_ends_a_pending_stop() {
     let node = node(Options { step: steps(3_600_000), ..Options::default() });
     let _client = Client::send(&node, &chat(5, true, "")).await;
     until(&node, |stats| stats.running == 1).await;
@@ -75,7 +75,7 @@ async fn a_crash_ends_a_stop_that_waits() {
 }
 
 #[tokio::test]
-async fn the_last_wish_counts() {
+async fn the_last_command_wins() {
     let node = node(Options::default());
     node.restart(Duration::ZERO);
     node.crash().await;

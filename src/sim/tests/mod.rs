@@ -1,4 +1,4 @@
-//! The node on the wire.
+//! Tests of the simulated node over real connections.
 
 mod api;
 mod connections;

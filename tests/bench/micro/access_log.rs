@@ -1,4 +1,4 @@
-//! One line of the access log, of a request with two attempts.
+//! Benchmark of an access-log line for a request with two attempts.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A config with 1000 nodes, read and checked: what a reload costs.
+//! Benchmark of a reload: parsing and checking a config with 1000 nodes.
 
 use std::hint::black_box;
 

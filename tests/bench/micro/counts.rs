@@ -1,8 +1,8 @@
-//! The same parts without a clock, for `tests/bench/counts`: one case, so many times.
+//! Running one benchmark case a given number of times without a clock, for `tests/bench/counts`.
 
 use std::hint::black_box;
 
-/// One part, and what prepares it.
+/// A case with its preparation.
 pub(crate) struct Case {
     name: String,
     prepare: Box<dyn Fn() -> Box<dyn FnMut()>>,
@@ -21,7 +21,7 @@ impl Case {
     }
 }
 
-/// `--count CASE TIMES` runs a case and nothing else. False if that is not what is asked for.
+/// Runs a single case if the arguments are `--count CASE TIMES`; otherwise returns false.
 pub(crate) fn run(arguments: &[String], cases: impl Iterator<Item = Case>) -> bool {
     let [flag, name, times] = arguments else { return false };
     if flag != "--count" {

@@ -1,4 +1,4 @@
-//! Heads on their way: a response from a node to a client, and the check of a request.
+//! Benchmark of HTTP/1 heads: forwarding a node's response head to a client, and checking a request head.
 
 use std::hint::black_box;
 
@@ -21,7 +21,7 @@ const OURS: [(&str, &str); 3] = [
     ("X-Evenkeel-Attempts", "1"),
 ];
 
-/// A head from a node, as a client gets it.
+/// Rewrites a node's response head for the client.
 fn respond() -> usize {
     let mut input = Bytes::copy_from_slice(black_box(RESPONSE));
     let mut head = parse_response(&mut input).expect("a head").expect("all of it");

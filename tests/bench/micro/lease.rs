@@ -1,4 +1,4 @@
-//! A slot taken and given back, with its report: the pool's lock twice, which all threads share.
+//! Benchmark of taking and releasing a lease with its report, which takes the pool's lock twice, shared by all threads.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -42,7 +42,7 @@ fn once(pool: &std::sync::Arc<Pool>) {
     }
 }
 
-/// From the moment at which all threads are there to the end of the last one.
+/// Measures from the moment at which all threads are ready to the end of the last one.
 fn together(threads: u64, work: impl Fn() + Sync) -> Duration {
     let barrier = Barrier::new(threads as usize);
     std::thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! What single parts cost: `cargo bench --profile quick --bench micro -- watcher` runs those with this word in their name.
-//! `tests/bench/counts` counts their instructions.
+//! Micro-benchmarks of single parts: `cargo bench --profile quick --bench micro -- watcher` runs those with this word
+//! in their name. `tests/bench/counts` counts their instructions.
 
 mod access_log;
 mod config;
@@ -16,7 +16,7 @@ use std::fmt::Write;
 use criterion::{Criterion, criterion_group};
 use evenkeel::config::Config;
 
-/// The gateway's.
+/// The gateway's allocator.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

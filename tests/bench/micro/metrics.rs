@@ -1,4 +1,4 @@
-//! A scrape of a gateway with 1000 nodes: the snapshot, and its text.
+//! Benchmark of a metrics scrape with 1000 nodes: taking the snapshot and writing its text.
 
 use std::hint::black_box;
 use std::time::Instant;

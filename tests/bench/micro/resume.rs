@@ -1,4 +1,4 @@
-//! What `retry.resume` adds to each event of a stream, so that another node could go on.
+//! The cost that `retry.resume` adds to each event of a stream.
 
 use std::hint::black_box;
 
@@ -18,7 +18,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("resume");
     group.throughput(Throughput::Elements(EVENTS));
     group.bench_function("1000 events", |b| {
-        b.iter_batched(|| story(&retry), hear, BatchSize::SmallInput);
+        b.iter_batched(|| transcript(&retry), deliver_all, BatchSize::SmallInput);
     });
     group.finish();
 }
@@ -26,7 +26,7 @@ pub(crate) fn bench(c: &mut Criterion) {
 pub(crate) fn cases() -> Vec<Case> {
     let stream = || {
         let retry = retry();
-        move || hear(story(&retry))
+        move || deliver_all(transcript(&retry))
     };
     vec![Case::new("resume/1000 events", stream)]
 }
@@ -35,18 +35,18 @@ fn retry() -> Retry {
     Retry { resume: true, ..super::config_of(1).pools[0].retry.clone() }
 }
 
-fn story(retry: &Retry) -> (Splitter, Transcript) {
+fn transcript(retry: &Retry) -> (Splitter, Transcript) {
     let request = Bytes::from_static(br#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#);
-    let story = Transcript::begin(Kind::Chat, Engine::Vllm, &request, retry);
-    (Splitter::default(), story.unwrap_or_else(|why| panic!("{why:?}")))
+    let transcript = Transcript::begin(Kind::Chat, Engine::Vllm, &request, retry);
+    (Splitter::default(), transcript.unwrap_or_else(|why| panic!("{why:?}")))
 }
 
-fn hear((mut splitter, mut story): (Splitter, Transcript)) {
+fn deliver_all((mut splitter, mut transcript): (Splitter, Transcript)) {
     let event = Bytes::from_static(TOKEN.as_bytes());
     for _ in 0..EVENTS {
         for event in splitter.push(event.clone()) {
-            black_box(story.tell(event));
+            black_box(transcript.deliver(event));
         }
     }
-    assert!(story.lost().is_none(), "it is still understood");
+    assert!(transcript.not_resumable().is_none(), "the stream is still resumable");
 }

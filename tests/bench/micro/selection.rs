@@ -1,4 +1,4 @@
-//! One choice among so many nodes, a request taken and given back, without the lock.
+//! Benchmark of choosing among 2 to 4096 nodes and releasing the node again, without the lock.
 
 use std::hint::black_box;
 
@@ -28,7 +28,7 @@ fn choice(count: u32) -> impl FnMut() -> Option<usize> {
     move || {
         let last = Tier::BusyLastResort;
         let chosen = choose(Balance::LeastInFlight, black_box(&mut candidates), last, &[], &mut turn, 0.5)?;
-        // the loads stay unequal, and what a lease changes is counted too
+        // the loads stay unequal, and the updates by a lease are counted too
         candidates.update(chosen, |candidate| candidate.in_flight += 1);
         candidates.update(chosen, |candidate| candidate.in_flight -= 1);
         Some(chosen)

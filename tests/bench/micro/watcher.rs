@@ -1,4 +1,4 @@
-//! The watcher of streams, which sees every byte of every answer that streams.
+//! Benchmark of the stream watcher, which examines every byte of every streamed answer.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! HTTP clients: a connection that is kept, over HTTP/1.1 or h2c, and requests to send on it.
+//! HTTP clients for the tests: a kept connection over HTTP/1.1 or h2c, and requests to send on it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 
 use super::{Gateway, LIMIT, within};
 
-/// Pieces of a chunked body, in bytes; a number that divides nothing.
+/// Size of the pieces of a chunked body in bytes, chosen to divide no other size.
 const PIECE: usize = 30_011;
 
-/// A request body: whole, with its length known, or in pieces without one, or one whose end never comes.
+/// A request body: whole with a length, in chunks, or without an end.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     pieces: VecDeque<Bytes>,
@@ -70,7 +70,7 @@ impl Body for Outgoing {
     }
 }
 
-/// A response with its whole body.
+/// A response with its complete body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub status: u16,
@@ -127,12 +127,12 @@ impl Client {
         }
     }
 
-    /// The response as it begins.
+    /// Sends a request and returns the response once its head has arrived.
     pub(crate) async fn begin(&mut self, request: Request<Outgoing>) -> hyper::Result<Response<Incoming>> {
         within(LIMIT, "a response begins", self.begin_patiently(request)).await
     }
 
-    /// The same, for a request that may stay open for as long as the test.
+    /// Like `begin`, for a request that may stay open until the test ends.
     pub(crate) async fn begin_patiently(
         &mut self,
         mut request: Request<Outgoing>,
@@ -153,7 +153,7 @@ impl Client {
         }
     }
 
-    /// The whole response.
+    /// Sends a request and returns the complete response.
     pub(crate) async fn try_ask(&mut self, request: Request<Outgoing>) -> hyper::Result<Answer> {
         let (head, body) = self.begin(request).await?.into_parts();
         let body = within(LIMIT, "a response ends", body.collect()).await?.to_bytes();
@@ -165,7 +165,7 @@ impl Client {
     }
 }
 
-/// Asks on a connection of its own.
+/// Sends a request on a connection of its own.
 pub(crate) async fn ask(gateway: &Gateway, request: Request<Outgoing>) -> Answer {
     Client::h1(gateway).await.ask(request).await
 }

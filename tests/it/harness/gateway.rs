@@ -1,4 +1,4 @@
-//! A gateway in a thread of this process.
+//! Running a gateway in a thread of the test process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use tempfile::TempDir;
 
 use super::{LIMIT, eventually, free_port};
 
-/// Ports that are tried before a gateway is said not to start.
+/// Number of ports to try before the start of a gateway fails.
 const TRIES: usize = 10;
 
-/// Stopped at once when it is dropped.
+/// A running gateway, stopped at once when dropped.
 pub(crate) struct Gateway {
     pub address: SocketAddr,
     pub live: Arc<Live>,
@@ -33,25 +33,25 @@ pub(crate) struct Gateway {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The pool `name` with these nodes; `more`: further keys, as in a YAML flow mapping.
+/// The pool `name` with these nodes; `more` contains further keys, as in a YAML flow mapping.
 pub(crate) fn pool(name: &str, nodes: &[Node], more: &str) -> String {
     let entry = |node: &Node| format!("{{ name: {}, address: \"{}\" }}", node.name(), node.addr());
     pool_of(name, &nodes.iter().map(entry).collect::<Vec<_>>().join(", "), more)
 }
 
-/// The same with the nodes as they stand in a config.
+/// A pool with the nodes given as config text.
 pub(crate) fn pool_of(name: &str, nodes: &str, more: &str) -> String {
     let comma = if more.is_empty() { "" } else { ", " };
     format!("  {name}: {{ nodes: [{nodes}]{comma}{more} }}\n")
 }
 
 impl Gateway {
-    /// In front of one pool, called `p`.
+    /// Starts a gateway with one pool, called `p`.
     pub(crate) async fn start(nodes: &[Node], more: &str) -> Gateway {
         Gateway::with("", &pool("p", nodes, more)).await
     }
 
-    /// With further keys of `server`, and any pools.
+    /// Starts a gateway with further keys of `server`, and any pools.
     pub(crate) async fn with(server: &str, pools: &str) -> Gateway {
         for _ in 0..TRIES {
             if let Some(gateway) = Gateway::launch(server, pools) {
@@ -107,7 +107,7 @@ impl Gateway {
         self.live.snapshot(Instant::now())
     }
 
-    /// What `/metrics` says.
+    /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
         evenkeel::metrics::text(&self.status())
     }
@@ -119,7 +119,7 @@ impl Gateway {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The node of this name, in whichever pool it is.
+    /// The node of this name, in any pool.
     pub(crate) fn node(&self, name: &str) -> NodeSnapshot {
         let pools = self.status().pools;
         let found = pools.into_iter().flat_map(|pool| pool.nodes).find(|node| *node.id.name == *name);
@@ -134,19 +134,19 @@ impl Gateway {
         self.node(name).attempts_with(outcome)
     }
 
-    /// Requests in flight, node by node.
+    /// Requests in flight on each node.
     pub(crate) fn in_flight(&self) -> Vec<u32> {
         let pools = self.status().pools;
         pools.iter().flat_map(|pool| &pool.nodes).map(|node| node.in_flight).collect()
     }
 
-    /// Requests answered with this status.
+    /// Number of requests answered with this status.
     pub(crate) fn answered(&self, code: u16) -> u64 {
         let pools = self.status().pools;
         pools.iter().filter_map(|pool| pool.counters.requests.get(&code)).sum()
     }
 
-    /// Waits until nothing is in flight any more: no request, no lease, no kept body.
+    /// Waits until there is no request, lease or kept body any more.
     pub(crate) async fn at_rest(&self) {
         let what = "all requests have ended, and gave everything back";
         eventually(LIMIT, what, || {

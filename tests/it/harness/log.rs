@@ -1,5 +1,5 @@
-//! What the process logs, kept so that tests can look for what must be there, or must not. With `IT_LOG` in the
-//! environment all of it is shown too, what the libraries say included.
+//! Capturing the log of the process, so that tests can check its contents. With `IT_LOG` in the environment the log is
+//! also shown, including that of the libraries.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 struct Kept;
 
 impl Log for Kept {
-    /// Of the gateway everything, of the libraries what they find worth a warning.
+    /// Everything from the gateway, and warnings from the libraries.
     fn enabled(&self, what: &Metadata) -> bool {
         what.level() <= Level::Warn || what.target().starts_with("evenkeel")
     }
@@ -35,7 +35,7 @@ pub(super) fn install() {
     }
 }
 
-/// The lines of all tests so far that hold this text.
+/// The lines of all tests so far that contain this text.
 pub(crate) fn logged(text: &str) -> Vec<String> {
     LINES.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
 }

@@ -1,4 +1,4 @@
-//! What all tests use: a gateway, nodes, clients, and waiting for conditions.
+//! Helpers shared by the tests: a gateway, nodes, clients, and waiting for conditions.
 
 mod client;
 mod gateway;
@@ -18,11 +18,11 @@ pub(crate) use ports::free_port;
 pub(crate) use raw::{Ended, Raw};
 pub(crate) use script::Script;
 
-/// Long enough for a busy machine; only failing tests wait for it.
+/// Limit of each wait, generous for a busy machine; only failing tests reach it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Runs a test on a runtime of its own; one that hangs fails.
+/// Runs a test on a runtime of its own, and fails it if it hangs.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     log::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
     runtime.shutdown_background();
 }
 
-/// Waits until the condition holds; says how long that took.
+/// Waits until the condition holds; returns the time that this took.
 pub(crate) async fn eventually(limit: Duration, what: &str, condition: impl Fn() -> bool) -> Duration {
     let began = Instant::now();
     while !condition() {

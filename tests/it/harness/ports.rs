@@ -1,4 +1,4 @@
-//! Free ports, outside the range from which the system takes those of outgoing connections.
+//! Choosing free ports, outside the range that the system uses for outgoing connections.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 10_000;
 const COUNT: u32 = 22_000;
 
-/// A port that nobody listens on. Two test processes begin at different places, two tests of one process never get
-/// the same.
+/// A free port. Test processes start at different ports, and no two tests of a process get the same.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(613);

@@ -1,4 +1,4 @@
-//! A client that sees what is on the wire: bytes, and how they end.
+//! A raw client, which sees the bytes on the wire and how the connection ends.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub(crate) enum Ended {
     Rst,
 }
 
-/// One connection, and what was read of it beyond what was asked for.
+/// A connection, with bytes that were read but not yet asked for.
 pub(crate) struct Raw {
     stream: TcpStream,
     rest: Vec<u8>,
@@ -58,7 +58,7 @@ impl Raw {
         Raw { stream, rest: Vec::new() }
     }
 
-    /// Connects and sends this.
+    /// Connects and sends these bytes.
     pub(crate) async fn send(gateway: &Gateway, bytes: impl AsRef<[u8]>) -> Raw {
         let mut raw = Raw::connect(gateway).await;
         raw.write(bytes).await;
@@ -69,12 +69,12 @@ impl Raw {
         within(LIMIT, "the peer reads", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Writes as much as the peer takes; says whether that was everything.
+    /// Writes as much as the peer accepts; true if that was everything.
     pub(crate) async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         within(LIMIT, "the peer reads or closes", self.stream.write_all(bytes.as_ref())).await.is_ok()
     }
 
-    /// Whether the peer has closed, as far as can be seen without waiting.
+    /// True if the peer has closed, as far as visible without waiting.
     pub(crate) fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         match self.stream.try_read(&mut byte) {
@@ -87,7 +87,7 @@ impl Raw {
         }
     }
 
-    /// Reads until the bytes hold `wanted`, and gives what came up to its end.
+    /// Reads until the bytes contain `wanted`, and returns everything up to its end.
     pub(crate) async fn read_to(&mut self, wanted: &str) -> String {
         let what = format!("{wanted:?} comes");
         within(LIMIT, &what, async {
@@ -108,7 +108,7 @@ impl Raw {
         Head::parse(&self.read_to("\r\n\r\n").await)
     }
 
-    /// Reads so many bytes.
+    /// Reads this many bytes.
     pub(crate) async fn read(&mut self, count: usize) -> Vec<u8> {
         within(LIMIT, "the bytes come", async {
             while self.rest.len() < count {
@@ -120,7 +120,7 @@ impl Raw {
         std::mem::replace(&mut self.rest, rest)
     }
 
-    /// A whole response with a Content-Length.
+    /// Reads a complete response with a Content-Length.
     pub(crate) async fn response(&mut self) -> (Head, String) {
         let head = self.head().await;
         let length = head.field("content-length").unwrap_or("0").parse().unwrap();
@@ -144,7 +144,7 @@ impl Raw {
         (self.rest, ended)
     }
 
-    /// The same, as text.
+    /// Reads to the end of the connection, as text.
     pub(crate) async fn rest_as_text(self) -> (String, Ended) {
         let (bytes, ended) = self.rest().await;
         (String::from_utf8_lossy(&bytes).into_owned(), ended)

@@ -1,4 +1,4 @@
-//! A node that says, byte for byte, what the test tells it to.
+//! A scripted node: the test itself accepts connections and writes every byte.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{LIMIT, Raw, within};
 
-/// Listens; the test accepts, reads and writes itself.
+/// A listening socket on which the test accepts, reads and writes.
 pub(crate) struct Script {
     listener: TcpListener,
     pub address: SocketAddr,

@@ -1,5 +1,4 @@
-//! An HTTP/1.1 client that sees how a connection ends, and reuses one only as real clients do: if it has not been
-//! closed meanwhile.
+//! An HTTP/1.1 client that sees how a connection ends. Like real clients it reuses a connection unless it was closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +12,7 @@ use super::LIMIT;
 pub(crate) struct Client {
     address: SocketAddr,
     conn: Option<Conn>,
-    /// What is left of the answer under way.
+    /// The rest of the current answer.
     left: Left,
     closes: bool,
 }
@@ -57,7 +56,7 @@ impl Head {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the gateway says that this is the last response on the connection.
+    /// True if the gateway announces that this is the last response on the connection.
     pub(crate) fn closes(&self) -> bool {
         self.field("connection") == Some("close")
     }
@@ -72,7 +71,7 @@ impl Client {
         Self { address, conn: None, left: Left::Nothing, closes: false }
     }
 
-    /// One request, and its whole answer. The connection stays for the next one, unless the answer says otherwise.
+    /// Sends a request and reads the whole answer. Keeps the connection unless the answer says otherwise.
     pub(crate) async fn ask(&mut self, request: &str) -> io::Result<Answer> {
         let head = self.begin(request).await?;
         let body = self.rest().await?;
@@ -81,7 +80,7 @@ impl Client {
 
     /// Sends a request and reads the head of its answer.
     pub(crate) async fn begin(&mut self, request: &str) -> io::Result<Head> {
-        // nobody expects a connection to be closed that was never used
+        // a fresh connection must not be closed
         let ended = self.conn.as_ref().is_some_and(|conn| conn.used && conn.is_closed());
         if self.left != Left::Nothing || ended {
             self.conn = None;
@@ -124,7 +123,7 @@ impl Client {
         Ok(piece)
     }
 
-    /// What is left of the body.
+    /// The rest of the body.
     pub(crate) async fn rest(&mut self) -> io::Result<String> {
         let mut body = String::new();
         while let Some(piece) = self.next().await? {
@@ -139,7 +138,7 @@ impl Client {
         Ok(())
     }
 
-    /// Leaves: the connection is closed.
+    /// Closes the connection.
     pub(crate) fn leave(&mut self) {
         self.conn = None;
     }

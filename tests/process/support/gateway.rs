@@ -1,4 +1,4 @@
-//! A gateway process with its config file.
+//! A gateway process with its config file, for tests that start, reload, upgrade and stop it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use super::client::{Client, get};
 use super::process::{BINARY, Process};
 use super::{LIMIT, LOOK, ports};
 
-/// What stands in a config file.
+/// The contents of a config file.
 #[derive(Clone)]
 pub(crate) struct Conf {
     pub listen: SocketAddr,
@@ -85,7 +85,7 @@ impl Gateway {
         gateway
     }
 
-    /// Starts a process with this config, in whatever state it is then.
+    /// Starts a process with this config without waiting for it to serve.
     pub(crate) fn spawn(conf: Conf, directory: tempfile::TempDir, more: &[&str]) -> Self {
         fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
         let process = Self::process(directory.path(), more);
@@ -104,7 +104,7 @@ impl Gateway {
         args.into_iter().chain(more.iter().map(OsStr::new)).map(OsStr::to_owned).collect()
     }
 
-    /// A process that waits for this one's sockets.
+    /// Starts a process that waits for this one's sockets.
     pub(crate) fn successor(&self) -> Process {
         Self::process(self.directory.path(), &["--upgrade"])
     }
@@ -117,9 +117,9 @@ impl Gateway {
         self.conf.listen
     }
 
-    /// Puts this text into the config file.
+    /// Writes this text to the config file.
     pub(crate) fn write(&self, text: &str) {
-        // as editors and config management do: never half a file
+        // atomically, as editors and config management do
         let new = self.file("new.yaml");
         fs::write(&new, text).expect("a file");
         fs::rename(new, self.file("gateway.yaml")).expect("the same directory");
@@ -134,7 +134,7 @@ impl Gateway {
         self.until_status("the next generation", |status| status["config_generation"] == generation).await
     }
 
-    /// `GET` from the admin address.
+    /// Sends a `GET` to the admin address.
     pub(crate) async fn admin(&self, path: &str) -> std::io::Result<String> {
         Client::new(self.conf.admin).ask(&get(path)).await.map(|answer| answer.body)
     }
@@ -167,7 +167,7 @@ impl Gateway {
         super::until(text, || self.process.stderr().contains(text)).await;
     }
 
-    /// Tells it to stop, and says with which code and how long after it ended.
+    /// Stops the gateway. Returns its exit code and the time that this took.
     pub(crate) fn stop(&mut self, signal: Signal) -> (Option<i32>, Duration) {
         let began = std::time::Instant::now();
         self.process.signal(signal);

@@ -1,4 +1,4 @@
-//! Clients that share one HTTP/2 connection as long as it takes requests.
+//! HTTP/2 clients that share one connection as long as it accepts requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ pub(crate) struct Http2Load {
 }
 
 impl Http2Load {
-    /// One client that asks again and again, eight requests at a time.
+    /// Starts a client that keeps eight requests in flight.
     pub(crate) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = tokio::spawn(run(address, Arc::clone(&stop)));
         Self { stop, client }
     }
 
-    /// Requests that were answered, connections that it took, and what went wrong.
+    /// Requests answered, connections used, and errors.
     pub(crate) async fn finish(self) -> (u64, u64, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         self.client.await.expect("a client does not panic")
@@ -43,7 +43,7 @@ async fn run(address: SocketAddr, stop: Arc<AtomicBool>) -> (u64, u64, Vec<Strin
                 continue;
             }
         };
-        // a connection that says that it takes no more is replaced, as every client does
+        // a connection that accepts no more requests is replaced, as every client does
         while sender.ready().await.is_ok() && !stop.load(Ordering::Acquire) {
             let asked: Vec<_> = (0..8).map(|_| tokio::spawn(one(sender.clone()))).collect();
             for answer in asked {
@@ -65,7 +65,7 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, String
     Ok(sender)
 }
 
-/// Whether it was answered; a request that never left is no failure.
+/// True if the request was answered, false if it was never sent, which is not a failure.
 async fn one(mut sender: SendRequest<Full<Bytes>>) -> Result<bool, String> {
     let body = r#"{"messages":[{"role":"user","content":"sea"}],"max_tokens":3,"stream":true}"#;
     let request = Request::post("http://gateway/v1/chat/completions").body(Full::from(body));

@@ -1,4 +1,4 @@
-//! Clients that send one request after the other, and what became of them.
+//! Clients that send one request after another, and count successes and failures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ pub(crate) struct Load {
     done: Arc<AtomicU64>,
 }
 
-/// What each client does.
+/// The behaviour of each client.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub clients: usize,
     pub tokens: u32,
-    /// A client rests up to this long between two requests.
+    /// Longest pause of a client between two requests.
     pub pause: Duration,
     /// `None`: every other client.
     pub stream: Option<bool>,
@@ -29,21 +29,21 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Connection {
-    /// Used as long as it lasts.
+    /// One connection, used as long as it lasts.
     Kept,
-    /// A new one for each request.
+    /// A new connection for each request.
     Fresh,
-    /// A new one for each request, which is sent this long after.
+    /// A new connection for each request, which is sent this long after connecting.
     Early(Duration),
 }
 
 impl Load {
-    /// Each client asks again and again until it is told to stop.
+    /// Each client sends requests until told to stop.
     pub(crate) fn start(address: SocketAddr, plan: Plan) -> Self {
         Self::spawn(address, plan, false)
     }
 
-    /// Each client asks once.
+    /// Each client sends one request.
     pub(crate) fn once(address: SocketAddr, plan: Plan) -> Self {
         Self::spawn(address, plan, true)
     }
@@ -84,12 +84,12 @@ impl Load {
         Self { clients, stop, done }
     }
 
-    /// Requests that have ended, well or not.
+    /// Requests that have ended, successfully or not.
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Lets all requests under way end; says how many there were, and which failed.
+    /// Lets all requests in flight end. Returns the number of all requests, and the failures.
     pub(crate) async fn finish(mut self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         let mut failures = Vec::new();

@@ -1,4 +1,4 @@
-//! What the tests share: processes, ports, a client, load.
+//! Helpers shared by the process tests: processes, ports, a client, load.
 
 pub(crate) mod client;
 pub(crate) mod gateway;
@@ -11,12 +11,12 @@ pub(crate) mod process;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Long enough for a busy machine; only failing tests wait for it.
+/// Limit of each wait, generous for a busy machine; only failing tests reach it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
+/// Polling interval of conditions.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
-/// Waits until the condition holds; `what` says which one did not.
+/// Waits until the condition holds; `what` names it in the error.
 #[track_caller]
 pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     until_within(LIMIT, what, condition)

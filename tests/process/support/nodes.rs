@@ -1,4 +1,4 @@
-//! Simulated nodes, in this process where their statistics are wanted, else as processes of their own.
+//! Starting simulated nodes: inside this process if a test needs their statistics, otherwise as separate processes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use evenkeel::sim::{Node, Options, StepTimes};
 use super::ports;
 use super::process::Process;
 
-/// A node whose tokens take this long each, whatever the load.
+/// A node that takes this long for each token, whatever the load.
 pub(crate) fn node(name: &str, step: Duration) -> Node {
     let options = Options {
         listen: ports::free(),
@@ -20,7 +20,7 @@ pub(crate) fn node(name: &str, step: Duration) -> Node {
     Node::start(options).expect("a free port")
 }
 
-/// `evenkeel node`, which can be killed for good.
+/// A process `evenkeel node`, which can be killed.
 pub(crate) struct NodeProcess {
     pub address: SocketAddr,
     step: &'static str,

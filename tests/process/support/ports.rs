@@ -1,11 +1,11 @@
-//! Ports that nobody else takes: below the ephemeral range, spread by process id, tried before use.
+//! Choosing ports that no other process takes: below the ephemeral range, spread by process id, tried before use.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const FIRST: u32 = 10_000;
 const COUNT: u32 = 22_000;
-/// Test processes with neighbouring ids start this far from each other.
+/// Distance between the first ports of test processes with neighbouring ids.
 const APART: u32 = 97;
 
 static TAKEN: AtomicU32 = AtomicU32::new(0);

@@ -1,4 +1,4 @@
-//! A child process whose output is kept; it is killed, by its own id, when it is dropped.
+//! A child process whose output is kept, and which is killed by its own id when dropped.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,7 +19,7 @@ pub(crate) struct Process {
     readers: Vec<thread::JoinHandle<()>>,
 }
 
-/// What a stream has said so far.
+/// The output of a stream so far.
 #[derive(Clone, Default)]
 struct Text(Arc<Mutex<String>>);
 
@@ -65,7 +65,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
-    /// kill -9, and the process is gone when this returns.
+    /// Kills the process (kill -9) and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
@@ -79,12 +79,12 @@ impl Process {
         self.err.get()
     }
 
-    /// The status, if it has ended.
+    /// The exit status, if the process has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("it is our child")
     }
 
-    /// Waits for the end; afterwards the whole output is there.
+    /// Waits for the end of the process and of its output.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.wait_within(LIMIT)
     }
@@ -104,7 +104,7 @@ impl Process {
         status
     }
 
-    /// Runs to the end: exit code, standard output, standard error.
+    /// Runs the binary to its end. Returns exit code, standard output and standard error.
     pub(crate) fn output(args: &[&str]) -> (i32, String, String) {
         let mut process = Self::start(args);
         let status = process.wait();
