@@ -163,7 +163,10 @@ impl Watcher {
             return self.note_overlong(line);
         }
         if self.dialect.frames == Frames::Lines {
-            return if line.trim_ascii().is_empty() { () } else { self.data(line, false) };
+            if !line.trim_ascii().is_empty() {
+                self.data(line, false);
+            }
+            return;
         }
         match line.first() {
             None => self.kind = Kind::None,
