@@ -284,7 +284,7 @@ fn other_failures_end_visibly() {
         refused(once, ["die:5", "status:500"], json!({}), "did not take the continuation").await;
         refused(RESUME, ["die:5", "status:500"], json!({}), "resume_max is used up").await;
         let off = "engine: vllm, health: { check: off }";
-        refused(off, die, json!({}), "the node broke the response off").await;
+        refused(off, die, json!({}), "the node broke off the response").await;
     });
 }
 
@@ -373,7 +373,7 @@ fn a_stream_for_which_no_node_is_found_was_not_resumed() {
         let only = nodes(1);
         let gateway = Gateway::with(LOG, &pool("p", &only, keys)).await;
         only[0].set_fault(fault("crash:5"));
-        ends_visibly(&gateway, PATHS[0], json!({}), "not resumed: no node was there to go on").await;
+        ends_visibly(&gateway, PATHS[0], json!({}), "not resumed: no node was available").await;
     });
 }
 

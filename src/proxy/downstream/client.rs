@@ -28,7 +28,7 @@ pub(crate) trait Client: Presence + Send {
         failure: &Failure,
         request_id: &str,
     ) -> impl Future<Output = Result<(), Unwritten>> + Send;
-    /// What has gone out so far.
+    /// The answer so far.
     fn sent(&self) -> Sent;
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Start<'a> {
     pub closes: bool,
 }
 
-/// What a client has got.
+/// The part of an answer that a client has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub status: Option<u16>,

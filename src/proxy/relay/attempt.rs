@@ -24,9 +24,9 @@ use crate::outcome::Outcome;
 
 /// Most of a body that goes out in one write with the head, in bytes.
 const ONE_WRITE_MAX: usize = 64 * 1024;
-/// How much is written under one `timeouts.send`, in bytes.
+/// The most bytes written under one `timeouts.send`.
 const WRITE_STEP: usize = 256 * 1024;
-/// How long a node that stopped reading may take to say why.
+/// The longest time in which a node that stopped reading may say why.
 const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.

@@ -44,7 +44,7 @@ pub(super) async fn pass(
     pass_rest(request, attempt, answer, client).await
 }
 
-/// What may be read before anything goes to the client.
+/// Reads the bytes that must be judged before anything goes to the client.
 async fn read_start(
     request: &mut Request,
     attempt: &mut Attempt,
@@ -75,7 +75,7 @@ async fn begin(
     let (start, failed) = match &mut answer.watch {
         Some(watch) => {
             let stall = request.journey.member().conf.timeouts.stall;
-            watch.begin(start, answer.ended, request.journey.story_mut(), stall)
+            watch.begin(start, answer.ended, request.journey.transcript_mut(), stall)
         }
         None => (start, None),
     };
@@ -118,16 +118,16 @@ pub(super) async fn give(
     client.begin(start, body, true).await
 }
 
-/// Whether another node can go on with a stream: what is needed for that is kept from its beginning on.
+/// The continuity of a stream: the transcript that another node needs is kept from its beginning on.
 fn continuity(request: &Request, answer: &Answer) -> Continuity {
     let member = request.journey.member();
     let kind = Kind::of(&request.asked.path).filter(|_| answer.watch.is_some() && member.conf.retry.resume);
     let (Some(kind), false) = (kind, request.journey.has_begun()) else { return Continuity::Never };
     let KeptBody::Kept { bytes, .. } = &request.body else { return Continuity::Never };
-    Continuity::of(story(kind, request, member, &answer.head, bytes))
+    Continuity::of(transcript(kind, request, member, &answer.head, bytes))
 }
 
-fn story(
+fn transcript(
     kind: Kind,
     request: &Request,
     member: &Member,
@@ -189,7 +189,7 @@ fn failed(outcome: Outcome, fallback: Option<Fallback>) -> How<Fallback> {
     How::Failed { outcome, fallback }
 }
 
-/// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
+/// Keeps a failed response in case no better one comes; a response that cannot be kept is dropped.
 pub(super) async fn hold_back(
     attempt: &Attempt,
     answer: &mut Answer,

@@ -91,7 +91,7 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
 }
 
-/// One attempt, and what follows from it.
+/// One attempt, and the next step.
 async fn try_node(
     gateway: &Gateway,
     request: &mut Request,
@@ -110,7 +110,7 @@ async fn try_node(
     step
 }
 
-/// One exchange with the node, and how it has ended.
+/// One exchange with the node, and its end.
 async fn exchange(
     gateway: &Gateway,
     request: &mut Request,
@@ -160,7 +160,7 @@ async fn last_bytes(client: &mut impl Client, rest: Bytes) -> Ending {
     }
 }
 
-/// Carries out what is left to be done, and writes the request's line. Whether the client has a whole answer, after which
+/// Carries out the ending, and writes the request's line. Returns whether the client has a whole answer, after which
 /// the connection may go on.
 async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, ending: Ending) -> bool {
     let id = &request.caller.request_id;

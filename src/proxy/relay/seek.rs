@@ -14,7 +14,7 @@ use crate::journey::{Attempt, Ending, Failure, Journey, Seek};
 use crate::retry::Repeat;
 use crate::route;
 
-/// What a search has come to.
+/// The result of a search.
 pub(crate) enum Found<H> {
     Attempt(Attempt),
     /// The response that was held back.
@@ -22,7 +22,7 @@ pub(crate) enum Found<H> {
     Stop(Ending),
 }
 
-/// What a request is routed by, if its pool is gone.
+/// The parts of a request that route it anew, if its pool is gone.
 pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
     Whole { body: &'a [u8], method: &'a str, path: &'a str },
