@@ -184,3 +184,20 @@ async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, endi
     finish(gateway, caller, asked, way);
     is_whole
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Largest future of a request, in bytes. Thousands of requests wait at a time, and each holds one.
+    const SIZE_MAX: usize = 3200;
+
+    #[test]
+    fn a_request_on_its_way_is_small() {
+        fn size<F>(_: impl Fn(Gateway, Box<Request>, Http1) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(serve_http1);
+        assert!(size <= SIZE_MAX, "{size} bytes");
+    }
+}
