@@ -10,7 +10,7 @@ use super::answer::{Answer, FirstEvent};
 use super::attempt::given_up;
 use super::events::Failed;
 use super::fallback::Fallback;
-use super::pass::{client_error, pass_rest, write_pausing_stall};
+use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
 use crate::classify::retry_after;
 use crate::classify::stream::{completion_tokens, whole_answer};
@@ -24,24 +24,19 @@ use crate::resume::{Kind, NotResumable, Transcript};
 /// still be asked of another node; in bytes.
 const WHOLE_MAX: u64 = 256 * 1024;
 
-/// Passes a response on: each chunk as it comes, byte for byte. Says how it ended.
-pub(super) async fn pass(
+/// Begins a response at the client: its head, and the bytes that are there. An error is its end already.
+pub(super) async fn begin(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
     answer: &mut Answer,
     client: &mut impl Client,
-) -> How<Fallback> {
-    let start = match read_start(request, attempt, answer, client).await {
-        Ok(start) => start,
-        Err(how) => return how,
-    };
-    match begin(gateway, request, attempt, answer, client, start).await {
-        Ok(None) => {}
-        Ok(Some(Failed { outcome, closing_event })) => return How::Broken { outcome, closing_event },
-        Err(how) => return how,
+) -> Result<(), How<Fallback>> {
+    let start = read_start(request, attempt, answer, client).await?;
+    match write_start(gateway, request, attempt, answer, client, start).await? {
+        Some(Failed { outcome, closing_event }) => Err(How::Broken { outcome, closing_event }),
+        None => Ok(()),
     }
-    pass_rest(request, attempt, answer, client).await
 }
 
 /// Reads the bytes that must be judged before anything goes to the client.
@@ -62,7 +57,7 @@ async fn read_start(
 }
 
 /// The head goes out, and the first bytes of the body: what has failed in them is left to be ended.
-async fn begin(
+async fn write_start(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,

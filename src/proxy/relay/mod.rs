@@ -24,8 +24,11 @@ use super::downstream::http1::Http1;
 use super::downstream::wire::Wire;
 use super::finish::{Served, finish};
 use super::gateway::{Gateway, tell};
+use answer::Answer;
 use attempt::NoAnswer;
+use begin::begin;
 use fallback::Fallback;
+use pass::pass_rest;
 use request::{KeptBody, Request};
 use seek::{Found, Routed};
 
@@ -58,11 +61,12 @@ pub(super) async fn serve_http2(
     Err(Error::explain(ErrorType::ConnectionClosed, "the response ended early").into_up())
 }
 
-/// One attempt after the other, until the client has an answer or there can be none.
+/// One attempt after the other, until the client has an answer or there can be none. The rest of a response, which may take
+/// a day, is passed on here: each event of a stream is polled through as few futures as can be.
 async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Client) -> Ending {
     let mut same_node = None;
     loop {
-        let (attempt, fresh) = match same_node.take() {
+        let (mut attempt, fresh) = match same_node.take() {
             Some(attempt) => (attempt, true),
             None => match find(gateway, request, client).await {
                 // a node must not see twice what may not be repeated, not even because its connection was stale
@@ -71,7 +75,15 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
                 Found::Stop(ending) => return ending,
             },
         };
-        match try_node(gateway, request, attempt, fresh, client).await {
+        let how = match open(gateway, request, &mut attempt, fresh, client).await {
+            Ok(mut answer) => {
+                let how = pass_rest(request, &mut attempt, &mut answer, client).await;
+                keep(gateway, request, &how, answer);
+                how
+            }
+            Err(how) => how,
+        };
+        match next(request, attempt, how) {
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
             Step::Continue(body) => request.go_on_with(body),
@@ -91,15 +103,8 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
 }
 
-/// One attempt, and the next step.
-async fn try_node(
-    gateway: &Gateway,
-    request: &mut Request,
-    mut attempt: Attempt,
-    fresh: bool,
-    client: &mut impl Client,
-) -> Step<Fallback> {
-    let how = exchange(gateway, request, &mut attempt, fresh, client).await;
+/// The next step after an attempt that ended so.
+fn next(request: &mut Request, attempt: Attempt, how: How<Fallback>) -> Step<Fallback> {
     let node = log::log_enabled!(log::Level::Debug).then(|| Arc::clone(attempt.node()));
     let step = request.journey.end(attempt, how, Instant::now());
     tell(&mut request.journey);
@@ -110,18 +115,18 @@ async fn try_node(
     step
 }
 
-/// One exchange with the node, and its end.
-async fn exchange(
+/// An exchange with the node, up to a response that has begun at the client. An error is the end of the attempt.
+async fn open(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
     fresh: bool,
     client: &mut impl Client,
-) -> How<Fallback> {
+) -> Result<Box<Answer>, How<Fallback>> {
     let mut answer = match attempt::run(gateway, request, attempt, fresh, client).await {
-        Ok(answer) => answer,
-        Err(NoAnswer::ClientLeft) => return How::Left,
-        Err(NoAnswer::Failed(outcome)) => return How::Failed { outcome, fallback: None },
+        Ok(answer) => Box::new(answer),
+        Err(NoAnswer::ClientLeft) => return Err(How::Left),
+        Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
     let head = Head {
         status: answer.head.status,
@@ -130,20 +135,27 @@ async fn exchange(
     };
     let answered = request.journey.head(attempt, head, Instant::now());
     tell(&mut request.journey);
-    let how = match answered {
-        Answered::Pass => begin::pass(gateway, request, attempt, &mut answer, client).await,
-        Answered::Drop => return How::Declined { fallback: None },
+    match answered {
+        Answered::Pass => {
+            begin(gateway, request, attempt, &mut answer, client).await?;
+            Ok(answer)
+        }
+        Answered::Drop => Err(How::Declined { fallback: None }),
         Answered::HoldBack => {
             let declined = |fallback| How::Declined { fallback };
-            begin::hold_back(attempt, &mut answer, Bytes::new(), client, declined).await
+            let how = begin::hold_back(attempt, &mut answer, Bytes::new(), client, declined).await;
+            keep(gateway, request, &how, answer);
+            Err(how)
         }
-    };
-    let idle = request.journey.member().conf.timeouts.idle;
-    if let (How::Whole | How::Declined { .. }, Some((address, stream))) = (&how, answer.node.into_reusable())
-    {
-        gateway.connections.keep(address, stream, idle);
     }
-    how
+}
+
+/// Keeps the connection for the next request, if the node and its framing allow that.
+fn keep(gateway: &Gateway, request: &Request, how: &How<Fallback>, answer: Box<Answer>) {
+    let is_read = matches!(how, How::Whole | How::Declined { .. });
+    if let Some((address, stream)) = answer.node.into_reusable().filter(|_| is_read) {
+        gateway.connections.keep(address, stream, request.journey.member().conf.timeouts.idle);
+    }
 }
 
 async fn give(gateway: &Gateway, request: &Request, fallback: Fallback, client: &mut impl Client) -> Ending {
