@@ -1,4 +1,4 @@
-//! The search: a node for the next attempt, now, or when to look again.
+//! The search for the next attempt's node: a lease now, or what to wait for.
 
 use std::time::{Duration, Instant};
 

@@ -152,7 +152,7 @@ impl<H> Journey<H> {
         std::mem::take(&mut self.events)
     }
 
-    /// Nodes that it has been sent to, or that refused it.
+    /// Times that it was sent. A stale connection does not count; the refusal that follows one does.
     pub fn sent(&self) -> u32 {
         self.sent
     }

@@ -1,4 +1,4 @@
-//! `ProxyHttp`: each hook translates, asks a decision and applies the answer.
+//! `ProxyHttp`: each hook translates, asks for a decision and applies it.
 
 use std::time::Duration;
 

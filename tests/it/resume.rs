@@ -246,8 +246,8 @@ fn a_stream_that_is_not_resumable_ends_with_an_error_and_the_log_gives_the_reaso
         both.iter().for_each(|node| node.set_fault(fault("die:5")));
         let table = [
             (json!({"tools": [{"type": "function"}]}), "uses tools"),
-            (json!({"response_format": {"type": "json_object"}}), "bound to a format"),
-            (json!({"guided_choice": ["a"]}), "bound to a format"),
+            (json!({"response_format": {"type": "json_object"}}), "demands an output format"),
+            (json!({"guided_choice": ["a"]}), "demands an output format"),
             (json!({"n": 2}), "several answers"),
             (json!({"logprobs": 1}), "logprobs"),
             (json!({"echo": true}), "echo"),
@@ -276,7 +276,7 @@ fn other_failures_end_visibly() {
         let die = ["die:5", "die:5"];
         refused("retry: { resume: on }", die, json!({}), "engine: generic").await;
         let no_post = "engine: vllm, health: { check: off }, retry: { resume: on, methods: off }";
-        refused(no_post, die, json!({}), "may not be repeated").await;
+        refused(no_post, die, json!({}), "may not be retried").await;
         let short = "engine: vllm, health: { check: off }, retry: { resume: on, resume_text_max: 1KiB }";
         refused(short, ["die:300", "die:300"], json!({"max_tokens": 400}), "resume_text_max").await;
         refused(RESUME, ["die:5", "status:400"], json!({}), "refused the continuation").await;

@@ -1,4 +1,4 @@
-//! A client that waits for its answer, whatever it speaks.
+//! The `Client` trait: what the relay asks of a client's side, whether HTTP/1 or HTTP/2.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! A client's connection: what has come and was not read, what was written and has not been sent.
+//! A client's connection with its two buffers: bytes received but not yet read, and written but not yet sent.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};

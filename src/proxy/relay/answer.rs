@@ -1,4 +1,4 @@
-//! A response that has begun: its head, and the connection with the rest of it.
+//! A node's response whose head has been read, with the connection that the rest comes on.
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};

@@ -1,4 +1,4 @@
-//! One attempt on one node, up to the response head.
+//! One request sent to one node: connects, writes, and reads the response head.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

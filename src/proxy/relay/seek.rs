@@ -1,4 +1,4 @@
-//! The search for a node, as time passes and the pool changes: what [`Journey::seek`] asks for is waited for here.
+//! The wait for a node, on both paths: carries out what [`Journey::seek`] asks for.
 
 use std::sync::Arc;
 use std::time::Instant;

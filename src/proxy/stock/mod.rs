@@ -1,4 +1,4 @@
-//! The same journey on Pingora's own path: switches of protocols, HTTP/2 to the nodes, bodies too large to keep.
+//! Journeys on Pingora's own proxy path: protocol switches, HTTP/2 to the nodes, bodies too large to keep.
 //!
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
 //! attempt, because then no node has seen the request.
