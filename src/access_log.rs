@@ -51,7 +51,7 @@ pub struct Entry {
     pub forwarded_for: String,
     pub pool: Option<Arc<str>>,
     pub attempts: Vec<Tried>,
-    /// From the request's first line to the first byte of the response's body.
+    /// From the end of the request's header to the first byte of the response's body; on Pingora's own path to its head.
     pub ttft: Option<Duration>,
     pub total: Duration,
     /// The time spent waiting for a node.

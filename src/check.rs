@@ -1,4 +1,4 @@
-//! Health checker: asks ejected nodes whether they are back, and runs the active checks.
+//! The fleet's tick, every 100 ms: changes that time alone brings, the questions to ejected nodes, and the active checks.
 //!
 //! The fleet decides which nodes to ask and interprets the answers. This part only asks, each node in a
 //! separate task, so that a node that hangs delays no other.

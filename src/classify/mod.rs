@@ -1,7 +1,7 @@
 //! Classifying responses: maps status codes to an [`Outcome`].
 //!
 //! Load is not failure: 503 and 429 mean "full" or "loading" and never eject. 501, 505 and the other 4xx concern the
-//! request, not the node. The remaining 5xx mean that the node is broken.
+//! request, not the node. 500, 502 and 504 mean that the node is broken; any other 5xx only if `retry.on` lists it.
 
 mod choices;
 pub mod dialect;

@@ -1,4 +1,4 @@
-//! `evenkeel check`: reports the problems of a config, as `run` would, without running anything.
+//! `evenkeel check`: reports every problem of a config file. Ports and log files are tried only by `run`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

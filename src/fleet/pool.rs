@@ -153,18 +153,18 @@ impl Pool {
     }
 
     /// Withdraws a failure: another node failed the same request, so the request was at fault.
-    pub fn take_back(&self, charge: Charge, now: Instant) -> Option<Event> {
+    pub fn withdraw(&self, charge: Charge, now: Instant) -> Option<Event> {
         self.change(charge.key, now, |table| {
             let policy = table.policy().clone();
-            table.node(charge.key)?.health.take_back(charge.ticket, &policy, now)
+            table.node(charge.key)?.health.withdraw(charge.ticket, &policy, now)
         })
     }
 
     /// Reinstates a failure: a third node served the request, so the node was at fault. The failure counts
     /// from its original time, and not at all if that is more than `fail_timeout` ago.
-    pub fn charge_again(&self, charge: Charge, now: Instant) -> Option<Event> {
+    pub fn reinstate(&self, charge: Charge, now: Instant) -> Option<Event> {
         let report = Report { ticket: charge.ticket, epoch: charge.epoch, outcome: charge.outcome };
-        self.change(charge.key, now, |table| table.charge_again(charge.key, report, charge.at, now))
+        self.change(charge.key, now, |table| table.reinstate(charge.key, report, charge.at, now))
     }
 
     /// Applies what time alone has changed since the last call.

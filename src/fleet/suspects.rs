@@ -14,7 +14,7 @@ pub struct Suspects {
 
 impl Suspects {
     /// Records a failure that may be the request's own. Yields the charges to withdraw
-    /// ([`super::Pool::take_back`]); none while only one node has been charged. Charges already withdrawn are
+    /// ([`super::Pool::withdraw`]); none while only one node has been charged. Charges already withdrawn are
     /// yielded again, because their node may not have qualified for acquittal then.
     pub fn charged(&mut self, charge: Charge) -> impl Iterator<Item = Charge> {
         self.charges.push(charge);
@@ -22,7 +22,7 @@ impl Suspects {
         self.charges.iter().copied().filter(move |_| is_shared)
     }
 
-    /// A node served the request. Yields the charges to reinstate ([`super::Pool::charge_again`]), once.
+    /// A node served the request. Yields the charges to reinstate ([`super::Pool::reinstate`]), once.
     pub fn served(&mut self) -> impl Iterator<Item = Charge> {
         // a single charge was never withdrawn
         let from = if self.charges.len() > 1 { 0 } else { self.charges.len() };

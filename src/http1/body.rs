@@ -1,4 +1,4 @@
-//! Decodes the body of a message: by length, chunked, or until close (RFC 9112 section 6.3).
+//! The decoder of a message body: by length, chunked, or until close (RFC 9112 section 6.3).
 
 use bytes::Bytes;
 

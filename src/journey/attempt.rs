@@ -20,7 +20,7 @@ pub struct Attempt {
     pub(super) was_stale: bool,
 }
 
-/// How far it has come.
+/// The stage of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
     Leased,
@@ -28,14 +28,14 @@ pub(super) enum Stage {
     Headed(Headed),
 }
 
-/// What its head was.
+/// The facts of its head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Headed {
     pub sent_at: Instant,
     pub status: u16,
     pub outcome: Outcome,
-    /// The head of a stream alone says little: the server in front of an engine that hangs sends that too. What counts as
-    /// its good head is the first event that follows.
+    /// The head of a stream alone says little: the server in front of an engine that hangs sends that too. The first event
+    /// that follows counts as its good head.
     pub is_alone: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct Head {
     pub retry_after: Option<Duration>,
 }
 
-/// What to do with a response whose head has come.
+/// The fate of a response whose head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// The client gets it.
@@ -87,12 +87,12 @@ impl Attempt {
         }
     }
 
-    /// Whether a stream has begun with nothing but its head.
+    /// A stream has begun with nothing but its head.
     pub fn has_head_alone(&self) -> bool {
         matches!(self.stage, Stage::Headed(Headed { is_alone: true, .. }))
     }
 
-    /// Resolves when the node is found stalled. What the client has seen nothing of then goes to another.
+    /// Resolves when the node is found stalled. A request whose client has seen nothing yet then goes to another.
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
         self.lease.given_up()
     }

@@ -24,16 +24,16 @@ pub enum Continuity {
 /// A stream that can be continued.
 #[derive(Debug)]
 pub struct Continued {
-    pub(super) story: Transcript,
+    pub(super) transcript: Transcript,
     /// How the client's stream ends if nobody goes on, once it has broken off.
     pub(super) closing_event: Bytes,
 }
 
 impl Continuity {
     /// From the stream's beginning on: what the client will have heard of it, or why it cannot be told further.
-    pub fn of(story: Result<Transcript, NotResumable>) -> Self {
-        match story {
-            Ok(story) => Self::Possible(Box::new(Continued { story, closing_event: Bytes::new() })),
+    pub fn of(transcript: Result<Transcript, NotResumable>) -> Self {
+        match transcript {
+            Ok(transcript) => Self::Possible(Box::new(Continued { transcript, closing_event: Bytes::new() })),
             Err(why) => Self::No(why),
         }
     }

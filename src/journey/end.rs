@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::resume::{Continuation, NotResumable};
 use crate::retry::{DEATHS_MAX, RetryReason, STALE_WITHIN, StopReason, Verdict};
 
-/// How an attempt has ended.
+/// The end of an attempt.
 #[derive(Debug)]
 pub enum How<H> {
     /// The client has the response to its end.
@@ -31,7 +31,7 @@ pub enum How<H> {
     Missed,
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug)]
 #[must_use]
 pub enum Step<H> {
@@ -43,12 +43,12 @@ pub enum Step<H> {
     Continue(Bytes),
     /// Nothing but these last bytes of the client's stream was missing.
     Finish(Bytes),
-    /// The response that was held back, for no better one will come.
+    /// The fallback: no better response will come.
     Give(H),
     Stop(Ending),
 }
 
-/// What is left of an attempt that has been settled.
+/// The remains of an attempt that has been settled.
 struct Ended {
     node: Arc<str>,
     status: Option<u16>,
@@ -90,7 +90,7 @@ impl<H> Journey<H> {
         match self.decide(outcome, status) {
             Verdict::Retry(why) => self.again(why),
             Verdict::Fresh | Verdict::Stop(_) => {
-                let note = "not resumed: the next node did not take the continuation";
+                let note = "not resumed: the next node refused the continuation";
                 Step::Stop(self.broken(note).unwrap_or(Ending::Left))
             }
         }
@@ -168,7 +168,7 @@ impl<H> Journey<H> {
             ClientHas::Part(Continuity::Possible(_)) if self.deaths.count() >= DEATHS_MAX => {
                 Some(NotResumable::KillsNodes)
             }
-            ClientHas::Part(Continuity::Possible(continued)) => match continued.story.continuation() {
+            ClientHas::Part(Continuity::Possible(continued)) => match continued.transcript.continuation() {
                 Ok(Continuation::Ask(body)) => {
                     continued.closing_event = closing_event;
                     return self.go_on(body);
@@ -184,7 +184,7 @@ impl<H> Journey<H> {
         if why.is_some() {
             self.member.pool.count_resume(Resumed::Refused);
         }
-        self.note = Some(why.map_or("the node broke the response off", NotResumable::as_str));
+        self.note = Some(why.map_or("the node broke off the response", NotResumable::as_str));
         Step::Stop(Ending::Broken { closing_event })
     }
 
@@ -254,7 +254,7 @@ impl<H> Journey<H> {
 }
 
 impl Attempt {
-    /// What its head amounts to; without one its client has left before it came.
+    /// The outcome of its head; without one its client has left before it came.
     fn judged_by_head(&self) -> Outcome {
         match self.stage {
             Stage::Headed(headed) => headed.outcome,
@@ -262,7 +262,7 @@ impl Attempt {
         }
     }
 
-    /// A connection that was only stale is followed by one that works: a node that then takes none has died with the
+    /// A connection that was only stale is followed by one that works: a node that then refuses has died with the
     /// request in its hands, and perhaps of it. Without this, one request that kills its node at once would go from node
     /// to node until none is left.
     fn reconsider(&self, outcome: Outcome) -> Outcome {

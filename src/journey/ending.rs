@@ -1,4 +1,4 @@
-//! The ending of a request, in a value that says all that is left to be done for it.
+//! The ending of a request, and the values around it: the gateway's own error, and the log's record of an attempt.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The search: a node for the next attempt, now, or when to look again.
+//! The search for the next attempt's node: a lease now, or what to wait for.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use super::ending::{Ending, Failure};
 use super::state::Journey;
 use crate::fleet::{Lease, Refusal};
 
-/// What `Retry-After` says when no node came back in time, in seconds.
+/// `Retry-After` when no node came back in time, in seconds.
 const RETRY_AFTER: u64 = 10;
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Debug)]
 #[must_use]
 pub enum Seek<H> {
@@ -29,7 +29,7 @@ pub enum Seek<H> {
     },
     /// A reload took the pool out of the config: the newest generation may have another for the request.
     Reroute,
-    /// The response that was held back, for no better one will come.
+    /// The fallback: no better response will come.
     Give(H),
     Stop(Ending),
 }
@@ -146,7 +146,7 @@ impl<H> Journey<H> {
 
     /// No pool can have the request any more.
     pub fn unrouted(&mut self, failure: Failure) -> Ending {
-        self.broken("not resumed: no node was there to go on").unwrap_or(Ending::Failed(failure))
+        self.broken("not resumed: no node was available").unwrap_or(Ending::Failed(failure))
     }
 
     fn unserved(&mut self, refusal: Refusal, waited: Duration) -> Ending {

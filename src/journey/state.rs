@@ -1,4 +1,4 @@
-//! What is known of a request on its way.
+//! The state of a request on its way: pool, nodes tried, deaths, suspects, fallback, the client's part.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
 #[derive(Debug)]
 pub struct Journey<H> {
     pub(super) member: Member,
-    /// A POST makes a node work. How fast a list of models comes says nothing of the engine.
+    /// A POST makes a node work. The speed of a list of models says nothing of the engine.
     pub(super) is_work: bool,
     pub(super) repeat: Repeat,
     /// Nodes that had their try, in the order of their last tries.
@@ -78,14 +78,16 @@ impl<H> Journey<H> {
 
     /// Whether the client has a part of the response, and another node than the first goes on with it.
     pub fn is_continuing(&self) -> bool {
-        self.story().is_some_and(Transcript::is_continued)
+        self.transcript().is_some_and(Transcript::is_continued)
     }
 
     /// Whether its body may still have to be sent to a node.
     pub fn needs_body(&self) -> bool {
         match &self.client {
             ClientHas::Nothing => true,
-            ClientHas::Part(Continuity::Possible(continued)) => continued.story.not_resumable().is_none(),
+            ClientHas::Part(Continuity::Possible(continued)) => {
+                continued.transcript.not_resumable().is_none()
+            }
             ClientHas::Part(_) => false,
         }
     }
@@ -94,17 +96,17 @@ impl<H> Journey<H> {
         matches!(self.client, ClientHas::Part(_))
     }
 
-    fn story(&self) -> Option<&Transcript> {
+    fn transcript(&self) -> Option<&Transcript> {
         match &self.client {
-            ClientHas::Part(Continuity::Possible(continued)) => Some(&continued.story),
+            ClientHas::Part(Continuity::Possible(continued)) => Some(&continued.transcript),
             _ => None,
         }
     }
 
     /// What the client has heard of a stream that can be continued.
-    pub fn story_mut(&mut self) -> Option<&mut Transcript> {
+    pub fn transcript_mut(&mut self) -> Option<&mut Transcript> {
         match &mut self.client {
-            ClientHas::Part(Continuity::Possible(continued)) => Some(&mut continued.story),
+            ClientHas::Part(Continuity::Possible(continued)) => Some(&mut continued.transcript),
             _ => None,
         }
     }
@@ -150,7 +152,7 @@ impl<H> Journey<H> {
         std::mem::take(&mut self.events)
     }
 
-    /// Nodes that it has been sent to, or that refused it.
+    /// Times that it was sent. A stale connection does not count; the refusal that follows one does.
     pub fn sent(&self) -> u32 {
         self.sent
     }
@@ -185,13 +187,13 @@ impl<H> Journey<H> {
     /// there, for the end may be hours away.
     pub(super) fn served(&mut self, now: Instant) {
         let reinstated = self.suspects.served();
-        self.events.extend(reinstated.filter_map(|charge| self.member.pool.charge_again(charge, now)));
+        self.events.extend(reinstated.filter_map(|charge| self.member.pool.reinstate(charge, now)));
     }
 
     /// It may be the request: a 5xx that a second node gives too is withdrawn from both.
     pub(super) fn suspect(&mut self, charge: Option<Charge>, now: Instant) {
         let Some(charge) = charge else { return };
         let withdrawn = self.suspects.charged(charge);
-        self.events.extend(withdrawn.filter_map(|charge| self.member.pool.take_back(charge, now)));
+        self.events.extend(withdrawn.filter_map(|charge| self.member.pool.withdraw(charge, now)));
     }
 }

@@ -227,10 +227,10 @@ fn resumable(trip: &mut Trip) -> Attempt {
     assert_eq!(trip.head(&mut attempt, 200, true), Answered::Pass);
     let body = Bytes::from_static(br#"{"prompt":"a","max_tokens":9,"stream":true}"#);
     let conf = Retry { resume: true, resume_text_max: 1024, ..Retry::default() };
-    let story = Transcript::begin(Kind::Completion, Engine::Vllm, &body, &conf);
-    trip.journey.begin(Continuity::of(story));
+    let transcript = Transcript::begin(Kind::Completion, Engine::Vllm, &body, &conf);
+    trip.journey.begin(Continuity::of(transcript));
     let event = b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"text\":\"b\"}]}\n\n";
-    trip.journey.story_mut().expect("it can be continued").deliver(Bytes::from_static(event));
+    trip.journey.transcript_mut().expect("it can be continued").deliver(Bytes::from_static(event));
     attempt
 }
 
@@ -247,7 +247,7 @@ fn a_broken_stream_goes_on_once_and_then_ends_with_the_first_closing_event() {
     let step = trip.journey.end(next, How::Declined { fallback: None }, trip.now);
     let Step::Stop(ending) = step else { panic!("{step:?}") };
     assert_eq!(ending, Ending::Broken { closing_event });
-    assert_eq!(trip.journey.note(), Some("not resumed: the next node did not take the continuation"));
+    assert_eq!(trip.journey.note(), Some("not resumed: the next node refused the continuation"));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_broken_response_that_nobody_can_continue_ends_visibly() {
     let how = How::Broken { outcome: Outcome::Truncated, closing_event: Bytes::new() };
     let step = trip.journey.end(attempt, how, trip.now);
     assert!(matches!(step, Step::Stop(Ending::Broken { .. })), "{step:?}");
-    assert_eq!(trip.journey.note(), Some("the node broke the response off"));
+    assert_eq!(trip.journey.note(), Some("the node broke off the response"));
 }
 
 #[test]

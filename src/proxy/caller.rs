@@ -1,4 +1,4 @@
-//! A request that has come: who asks, since when, and whether it gets any further.
+//! A request on its arrival: who sent it, when, under which generation, and whether it was stopped.
 
 use std::sync::Arc;
 use std::time::Instant;

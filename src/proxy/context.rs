@@ -1,4 +1,4 @@
-//! What Pingora's hooks know of one request, from stage to stage.
+//! The context of one request for Pingora's hooks, from stage to stage.
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ use crate::live::Live;
 
 /// For the first request of a connection, in seconds; each request then has what its config says.
 const KEEPALIVE: u64 = 60;
-/// How often a stop looks whether its time for silent connections has changed.
+/// Interval at which a stop checks its time for silent connections.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
 const H2_IDLE_MIN: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use crate::journey::{Journey, Tried};
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
 
-/// What the log says of a request's header.
+/// The log's fields from a request's header.
 pub(super) struct LoggedRequest {
     pub method: String,
     /// Without its query.
@@ -28,7 +28,7 @@ pub(super) struct LoggedRequest {
     forwarded_for: String,
 }
 
-/// What the log says of its way.
+/// The log's fields from a request's journey.
 pub(super) struct Served<'a> {
     pub pool: Option<&'a Member>,
     pub tried: Vec<Tried>,

@@ -1,4 +1,4 @@
-//! What the whole proxy shares.
+//! The state that the whole proxy shares: live fleet, access log, connections to the nodes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `ProxyHttp`: each hook translates, asks a decision and applies the answer.
+//! `ProxyHttp`: each hook translates, asks for a decision and applies it.
 
 use std::time::Duration;
 
@@ -230,7 +230,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    /// What went wrong is said once, by us, in words that name the node and what happens next.
+    /// Errors are logged once, by the gateway, in words that name the node and the next step.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
         true
     }

@@ -23,7 +23,7 @@ use crate::route;
 pub(super) enum Received {
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, body: Bytes, share: Option<Share> },
-    /// Pingora's own path does. What was read of a body that is not kept is passed on first.
+    /// Pingora's own path serves it. The start of a body that is not kept is sent first.
     Unread { member: Member, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
 }
 
@@ -54,7 +54,7 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     })
 }
 
-/// What a header must look like; `raw` is what came on the wire, where the protocol has such a thing.
+/// Checks a request's header; `raw` is the header as it came on the wire, where the protocol has such a thing.
 fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result<(), Rejection> {
     check_size(&request.headers, raw, limits)?;
     let length = match raw {
@@ -80,7 +80,7 @@ fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &Client) -> Resul
     Ok(())
 }
 
-/// What passes here can stand in a request line.
+/// Anything that passes can stand in a request line.
 fn check_h2_target(request: &RequestHeader) -> Result<(), Rejection> {
     let target = request.raw_path();
     let is_path = target.starts_with(b"/") || target == b"*" && request.method == Method::OPTIONS;
@@ -142,7 +142,7 @@ fn unroutable(too_large: bool) -> Failure {
     }
 }
 
-/// Pingora's own path, for what cannot be routed by its model.
+/// Pingora's own path, for requests that cannot be routed by their model.
 fn unread(
     arrival: &mut Arrival,
     unkept: Option<(Bytes, Option<Share>)>,
@@ -158,7 +158,7 @@ fn unread(
     Ok(Received::Unread { member, unkept, is_upgrade })
 }
 
-/// Whether a switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
+/// A switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
 /// offer that RFC 9113 section 3.1 has withdrawn; without it, such a request is like any other and may be repeated.
 fn is_upgrade(session: &Session) -> bool {
     let protocols = session.req_header().headers.get_all(header::UPGRADE);

@@ -1,4 +1,4 @@
-//! A limit on what is most often done at once.
+//! A time limit for work that usually ends at once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-/// What the work gives, or `None` if it has not ended within the limit. Work that ends at its first poll needs neither a
+/// The result of the work, or `None` if it has not ended within the limit. Work that ends at its first poll needs neither a
 /// timer nor the clock.
 pub(super) fn within<T>(
     limit: Duration,

@@ -1,4 +1,4 @@
-//! What the gateway tells a client about how it was served.
+//! The response fields that tell a client how it was served: request id, node, attempts.
 
 use std::borrow::Cow;
 

@@ -8,9 +8,16 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::flight::Flight;
-use super::openai::TokenStream;
 use super::record::RecordEntry;
 use super::wire::Cut;
+
+/// The events of a stream, as its engine produces them.
+pub(super) trait EventSource: Send {
+    /// The next event; None is the clean end of the body.
+    fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>>;
+    /// True when the last event has been sent and only the end of the body is left.
+    fn is_finished(&self) -> bool;
+}
 
 pub(super) enum Content {
     Empty,
@@ -20,7 +27,7 @@ pub(super) enum Content {
         part: Bytes,
         declared: u64,
     },
-    Tokens(Box<TokenStream>),
+    Events(Box<dyn EventSource>),
     /// The request's own body, echoed as it arrives.
     Echo(Incoming, Option<Box<RecordEntry>>),
     /// Nothing more, for ever.
@@ -85,7 +92,7 @@ impl SimBody {
                 self.content = Content::Silence;
                 Poll::Pending
             }
-            Content::Tokens(stream) => match ready!(stream.poll_event(cx, &self.flight)) {
+            Content::Events(stream) => match ready!(stream.poll_event(cx, &self.flight)) {
                 Some(event) => {
                     if stream.is_finished() {
                         self.flight.note_answered();
@@ -125,7 +132,7 @@ impl Body for SimBody {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Short { declared, .. } => SizeHint::with_exact(*declared),
             Content::Echo(incoming, _) => incoming.size_hint(),
-            Content::Tokens(_) | Content::Silence => SizeHint::default(),
+            Content::Events(_) | Content::Silence => SizeHint::default(),
         }
     }
 }

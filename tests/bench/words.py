@@ -5,7 +5,7 @@ import re
 # {table|kind|key|how}, where how is one of SHAPES: a ratio to tuned nginx, the number itself, or a part of one
 SENTENCES = [
     """**A failing node costs no request.** One of two nodes answers only 500: {failing|evenkeel|failed|number} of 1000 POSTs fail. Behind the usual
-  nginx config {failing|nginx-usual|failed|number} do: the node that fails is done first, so it has the fewest in flight.""",
+  nginx config {failing|nginx-usual|failed|number} do: a node that fails at once always has the fewest in flight, so it gets the most.""",
     """**A crash costs next to no work.** One of two nodes crashes during a batch and returns: {batch-crash|evenkeel|failed|number} of 3000 requests fail, and goodput is
   {batch-crash|evenkeel|of_best|part} of the best that is known. Tuned nginx: {batch-crash|nginx-tuned|failed|number} and {batch-crash|nginx-tuned|of_best|part}; client-side round robin: {batch-crash|round robin|failed|number} and {batch-crash|round robin|of_best|part}.""",
     """**Unequal nodes are used fully.** One of two nodes is three times slower: goodput is {batch-slow|evenkeel-auto|of_best|part} with `weight: auto`,

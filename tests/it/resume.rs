@@ -243,8 +243,8 @@ fn a_stream_that_is_not_resumable_ends_with_an_error_and_the_log_gives_the_reaso
         both.iter().for_each(|node| node.set_fault(fault("die:5")));
         let table = [
             (json!({"tools": [{"type": "function"}]}), "uses tools"),
-            (json!({"response_format": {"type": "json_object"}}), "bound to a format"),
-            (json!({"guided_choice": ["a"]}), "bound to a format"),
+            (json!({"response_format": {"type": "json_object"}}), "demands an output format"),
+            (json!({"guided_choice": ["a"]}), "demands an output format"),
             (json!({"n": 2}), "several answers"),
             (json!({"logprobs": 1}), "logprobs"),
             (json!({"echo": true}), "echo"),
@@ -273,15 +273,15 @@ fn other_failures_end_visibly() {
         let die = ["die:5", "die:5"];
         refused("retry: { resume: on }", die, json!({}), "engine: generic").await;
         let no_post = "engine: vllm, health: { check: off }, retry: { resume: on, methods: off }";
-        refused(no_post, die, json!({}), "may not be repeated").await;
+        refused(no_post, die, json!({}), "may not be retried").await;
         let short = "engine: vllm, health: { check: off }, retry: { resume: on, resume_text_max: 1KiB }";
         refused(short, ["die:300", "die:300"], json!({"max_tokens": 400}), "resume_text_max").await;
-        refused(RESUME, ["die:5", "status:400"], json!({}), "did not take the continuation").await;
+        refused(RESUME, ["die:5", "status:400"], json!({}), "refused the continuation").await;
         let once = "engine: vllm, health: { check: off }, retry: { resume: on, attempts: 1 }";
-        refused(once, ["die:5", "status:500"], json!({}), "did not take the continuation").await;
+        refused(once, ["die:5", "status:500"], json!({}), "refused the continuation").await;
         refused(RESUME, ["die:5", "status:500"], json!({}), "resume_max is used up").await;
         let off = "engine: vllm, health: { check: off }";
-        refused(off, die, json!({}), "the node broke the response off").await;
+        refused(off, die, json!({}), "the node broke off the response").await;
     });
 }
 
@@ -366,11 +366,11 @@ fn a_client_that_leaves_while_another_node_is_sought_is_gone() {
 fn a_stream_for_which_no_node_is_found_was_not_resumed() {
     run(async {
         let keys = "engine: vllm, health: { check: off }, retry: { resume: on, wait: 100ms }";
-        refused(keys, ["crash:5", "status:404"], json!({}), "did not take the continuation").await;
+        refused(keys, ["crash:5", "status:404"], json!({}), "refused the continuation").await;
         let only = nodes(1);
         let gateway = Gateway::with(LOG, &pool("p", &only, keys)).await;
         only[0].set_fault(fault("crash:5"));
-        ends_visibly(&gateway, PATHS[0], json!({}), "not resumed: no node was there to go on").await;
+        ends_visibly(&gateway, PATHS[0], json!({}), "not resumed: no node was available").await;
     });
 }
 
@@ -399,7 +399,7 @@ fn a_stream_that_goes_silent_is_ended_and_counted() {
         let only = nodes(1);
         let gateway = Gateway::with(LOG, &pool("p", &only, "timeouts: { stall: 100ms }")).await;
         only[0].set_fault(fault("stall:3"));
-        ends_visibly(&gateway, PATHS[0], json!({}), "broke the response off").await;
+        ends_visibly(&gateway, PATHS[0], json!({}), "broke off the response").await;
         assert_eq!(gateway.attempts("a", Outcome::Stalled), 1);
         assert_eq!(gateway.node("a").recent_failures, 1);
     });

@@ -10,7 +10,7 @@ impl Health {
     /// Withdraws a failure, because another node failed the same request. Only a node that recently gave
     /// other requests good answers is acquitted; otherwise nodes that are broken in the same way would acquit
     /// each other for ever. A probe has no such record, and is acquitted once.
-    pub(crate) fn take_back(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
+    pub(crate) fn withdraw(&mut self, ticket: u64, policy: &config::Health, now: Instant) -> Option<Change> {
         let acquits_probe = self.acquitted_probe.is_none();
         let is_probe =
             matches!(&self.state, State::Ejected(ejection) if ejection.failed_probe == Some(ticket));
@@ -43,7 +43,7 @@ impl Health {
 
     /// Reinstates a withdrawn failure: the node was at fault after all. A probe that was acquitted now counts
     /// as failed.
-    pub(crate) fn charge_again(
+    pub(crate) fn reinstate(
         &mut self,
         report: Report,
         at: Instant,

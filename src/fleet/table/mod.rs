@@ -319,8 +319,8 @@ impl Table {
         node.health.end(report, &self.policy, last_up, now)
     }
 
-    /// See [`Health::charge_again`].
-    pub(super) fn charge_again(
+    /// See [`Health::reinstate`].
+    pub(super) fn reinstate(
         &mut self,
         key: Key,
         report: Report,
@@ -329,7 +329,7 @@ impl Table {
     ) -> Option<Change> {
         let last_up = self.is_last_up(key);
         let policy = self.policy.clone();
-        self.node(key)?.health.charge_again(report, at, &policy, last_up, now)
+        self.node(key)?.health.reinstate(report, at, &policy, last_up, now)
     }
 
     fn is_last_up(&self, key: Key) -> bool {

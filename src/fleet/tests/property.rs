@@ -129,12 +129,12 @@ impl World {
             }
             Step::TakeBack(i) => {
                 if let Some(charge) = pick(&self.charges, *i) {
-                    self.silence.saw(&self.bench.pool.take_back(*charge, now));
+                    self.silence.saw(&self.bench.pool.withdraw(*charge, now));
                 }
             }
             Step::ChargeAgain(i) => {
                 if let Some(charge) = take(&mut self.charges, *i) {
-                    self.silence.saw(&self.bench.pool.charge_again(charge, now));
+                    self.silence.saw(&self.bench.pool.reinstate(charge, now));
                 }
             }
             Step::Tick => self.tick(),

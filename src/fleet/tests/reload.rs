@@ -89,8 +89,8 @@ fn leases_and_answers_of_a_removed_node_do_nothing() {
     assert_eq!(name, "c");
     assert_ne!(reused, key);
     bench.fail("c", 4);
-    assert!(bench.pool.charge_again(charge, bench.now).is_none());
-    assert!(bench.pool.take_back(charge, bench.now).is_none());
+    assert!(bench.pool.reinstate(charge, bench.now).is_none());
+    assert!(bench.pool.withdraw(charge, bench.now).is_none());
     assert!(bench.pool.answer(&question, true, bench.now).is_none());
     assert!(bench.pool.resolved(key, "10.9.9.9:1".parse().ok(), bench.now).is_none());
     assert!(bench.is_up("c"));

@@ -8,7 +8,7 @@ fn a_5xx_that_two_nodes_give_is_taken_back_from_both() {
     for _ in 0..50 {
         let charges = ["a", "b"].map(|name| bench.once(name, Outcome::Http5xx).expect("charged"));
         for charge in charges {
-            bench.pool.take_back(charge, bench.now);
+            bench.pool.withdraw(charge, bench.now);
         }
     }
     assert!(bench.is_up("a") && bench.is_up("b"));
@@ -21,7 +21,7 @@ fn withdrawing_a_failure_leaves_the_others() {
     bench.fail("a", 4);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     assert!(!bench.is_up("a"));
-    let event = bench.pool.take_back(charge, bench.now).expect("back");
+    let event = bench.pool.withdraw(charge, bench.now).expect("back");
     assert!(bench.is_up("a"), "{event:?}");
     assert_eq!(bench.snapshot("a").recent_failures, 4);
     assert!((bench.snapshot("a").share - 1.0).abs() < 1e-9, "the node was not away");
@@ -34,8 +34,8 @@ fn withdrawing_twice_has_no_further_effect() {
     let bench = Bench::new(2);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     bench.fail("a", 3);
-    bench.pool.take_back(charge, bench.now);
-    bench.pool.take_back(charge, bench.now);
+    bench.pool.withdraw(charge, bench.now);
+    bench.pool.withdraw(charge, bench.now);
     assert_eq!(bench.snapshot("a").recent_failures, 3);
 }
 
@@ -43,7 +43,7 @@ fn withdrawing_twice_has_no_further_effect() {
 fn reinstating_a_charge_never_withdrawn_does_not_double_it() {
     let bench = Bench::new(2);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
-    bench.pool.charge_again(charge, bench.now);
+    bench.pool.reinstate(charge, bench.now);
     assert_eq!(bench.snapshot("a").recent_failures, 1);
 }
 
@@ -54,8 +54,8 @@ fn charges_are_reinstated_when_a_third_node_serves() {
         assert!(bench.is_up("a") && bench.is_up("b"));
         let charges = ["a", "b"].map(|name| bench.once(name, Outcome::Http5xx).expect("charged"));
         for charge in charges {
-            bench.pool.take_back(charge, bench.now);
-            bench.pool.charge_again(charge, bench.now);
+            bench.pool.withdraw(charge, bench.now);
+            bench.pool.reinstate(charge, bench.now);
         }
     }
     assert!(!bench.is_up("a") && !bench.is_up("b"));
@@ -67,11 +67,11 @@ fn a_withdrawn_ejection_can_be_reinstated() {
     let a = bench.once("a", Outcome::Http5xx).expect("charged");
     assert!(!bench.is_up("a"));
     let b = bench.once("b", Outcome::Http5xx).expect("charged");
-    bench.pool.take_back(a, bench.now);
-    bench.pool.take_back(b, bench.now);
+    bench.pool.withdraw(a, bench.now);
+    bench.pool.withdraw(b, bench.now);
     assert!(bench.is_up("a") && bench.is_up("b"));
-    bench.pool.charge_again(a, bench.now);
-    bench.pool.charge_again(b, bench.now);
+    bench.pool.reinstate(a, bench.now);
+    bench.pool.reinstate(b, bench.now);
     assert!(!bench.is_up("a") && !bench.is_up("b"));
 }
 
@@ -81,7 +81,7 @@ fn a_withdrawn_ejection_does_not_age_older_failures() {
     let before: Vec<_> = (0..10).map(|_| bench.on("a")).collect();
     bench.fail("a", 4);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
-    bench.pool.take_back(charge, bench.now);
+    bench.pool.withdraw(charge, bench.now);
     assert!(bench.is_up("a"));
     for lease in before {
         lease.settle(Outcome::Reset, bench.now);
@@ -95,9 +95,9 @@ fn a_failed_probe_is_withdrawn_and_reinstated() {
     bench.bring_to_probing("a");
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
     assert!((bench.out_for("a") - 60.0).abs() < 1e-6);
-    bench.pool.take_back(charge, bench.now).expect("probing again");
+    bench.pool.withdraw(charge, bench.now).expect("probing again");
     assert_eq!(bench.state("a"), NodeState::Probing);
-    bench.pool.charge_again(charge, bench.now).expect("ejected after all");
+    bench.pool.reinstate(charge, bench.now).expect("ejected after all");
     assert_eq!(bench.state("a"), NodeState::Ejected);
     assert!((bench.out_for("a") - 60.0).abs() < 1e-6, "doubled once, not twice");
     bench.pass(60.0);
@@ -107,7 +107,7 @@ fn a_failed_probe_is_withdrawn_and_reinstated() {
     bench.pass(120.0);
     bench.ask(true);
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
-    assert!(bench.pool.take_back(charge, bench.now).is_none(), "a probe is acquitted once");
+    assert!(bench.pool.withdraw(charge, bench.now).is_none(), "a probe is acquitted once");
     assert_eq!(bench.state("a"), NodeState::Ejected);
 }
 
@@ -119,8 +119,8 @@ fn old_charges_do_nothing_after_a_return() {
     bench.pass(30.0);
     bench.ask(true);
     bench.serve("a");
-    assert!(bench.pool.take_back(charge, bench.now).is_none());
-    assert!(bench.pool.charge_again(charge, bench.now).is_none());
+    assert!(bench.pool.withdraw(charge, bench.now).is_none());
+    assert!(bench.pool.reinstate(charge, bench.now).is_none());
     assert!(bench.is_up("a"));
     assert_eq!(bench.snapshot("a").recent_failures, 0);
 }
@@ -131,7 +131,7 @@ fn nodes_without_good_answers_do_not_acquit_each_other() {
     let fail_everywhere = |bench: &mut Bench| {
         let charges = ["a", "b"].map(|name| bench.once(name, Outcome::Http5xx).expect("charged"));
         for charge in charges {
-            bench.pool.take_back(charge, bench.now);
+            bench.pool.withdraw(charge, bench.now);
         }
         bench.serve("c");
     };
@@ -153,16 +153,16 @@ fn a_charge_counts_from_the_time_of_the_failure() {
     let mut bench = Bench::new(2);
     let charges = [(); 5].map(|()| bench.once("a", Outcome::Http5xx).expect("charged"));
     for charge in charges {
-        bench.pool.take_back(charge, bench.now);
+        bench.pool.withdraw(charge, bench.now);
     }
     bench.pass(20.0);
-    bench.pool.charge_again(charges[0], bench.now);
+    bench.pool.reinstate(charges[0], bench.now);
     bench.fail("a", 3);
     assert!(bench.is_up("a"));
     bench.pass(10.0);
     for charge in &charges[1..] {
         assert!(
-            bench.pool.charge_again(*charge, bench.now).is_none(),
+            bench.pool.reinstate(*charge, bench.now).is_none(),
             "an expired charge, hours old in the worst case"
         );
     }

@@ -112,7 +112,7 @@ fn an_acquitted_probe_does_not_lift_the_cap() {
     let mut bench = limited(1);
     bench.bring_to_probing("a");
     let charge = bench.once("a", Outcome::Http5xx).expect("charged");
-    bench.pool.take_back(charge, bench.now).expect("acquitted");
+    bench.pool.withdraw(charge, bench.now).expect("acquitted");
     assert_eq!(fill(&bench).len(), 3);
 }
 

@@ -23,7 +23,7 @@ pub(crate) const TOO_SLOW: Rejection =
 /// Memory that is set aside before the first byte, whatever length is announced.
 const FIRST_CAPACITY: u64 = 256 * 1024;
 
-/// How much may be read and kept, in bytes, and how long the client may be silent.
+/// The limits for reading a body: bytes read, bytes kept, and the client's silence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// `client.max_body`.
@@ -111,7 +111,7 @@ async fn collect(
         }
         let room = share.grow(chunk.len() as u64, limits.keep_total);
         body.push(chunk);
-        // one that is here to its end is kept after all: nothing would be gained by forgetting it
+        // a body that has come to its end is kept after all: dropping it would gain nothing
         if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
             let too_large = size > limits.keep;
             return Ok(Read::Unkept { start: body.into_bytes(), share: Some(share), too_large });

@@ -1,4 +1,4 @@
-//! A client that waits for its answer, whatever it speaks.
+//! The `Client` trait: what the relay asks of a client's side, whether HTTP/1 or HTTP/2.
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ pub(crate) trait Client: Presence + Send {
     fn write(&mut self, chunk: Bytes, ended: bool) -> impl Future<Output = Result<(), Unwritten>> + Send;
     /// Sends an answer of the gateway's own, where nothing else was sent.
     fn refuse(&mut self, error: &OwnError<'_>) -> impl Future<Output = Result<(), Unwritten>> + Send;
-    /// What has gone out so far.
+    /// The answer so far.
     fn sent(&self) -> Sent;
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Start<'a> {
     pub closes: bool,
 }
 
-/// What a client has got.
+/// The part of an answer that a client has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub status: Option<u16>,

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::http1::parse_response;
 
-    /// Whether it can be said in HTTP/2; `None`: it is no head at all.
+    /// The head can be expressed in HTTP/2; `None`: it is no head at all.
     fn can_be_said(wire: &[u8]) -> Option<bool> {
         let parsed = parse_response(&mut Bytes::copy_from_slice(wire)).ok()??;
         Some(head(Start { head: &parsed, ours: &[("x-evenkeel-node", "a")], closes: false }).is_ok())

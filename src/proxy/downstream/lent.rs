@@ -73,7 +73,7 @@ impl Connection {
         self.0.sequel.lock().take()
     }
 
-    /// Whether the header of the present request is complete.
+    /// The header of the present request is complete.
     pub(crate) fn has_header(&self) -> bool {
         self.0.has_header.load(Ordering::Relaxed)
     }

@@ -10,9 +10,9 @@ use http::StatusCode;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-/// How long the client may take to notice.
+/// The longest time until the client notices.
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// How much it may send meanwhile, in bytes.
+/// The most bytes that it may send meanwhile.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// To be called last, when the answer has been written.

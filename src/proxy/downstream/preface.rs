@@ -1,4 +1,4 @@
-//! HTTP/1.1 or HTTP/2, from the first bytes of a connection without TLS.
+//! Protocol detection: HTTP/1.1 or HTTP/2, told from the first bytes of a connection without TLS.
 //!
 //! Pingora waits for the 24 bytes of the HTTP/2 preface (RFC 9113 section 3.4) before it looks, and waits for ever: a
 //! client that sends nothing would stay, and `GET / HTTP/1.0` has only 18 bytes. Here the first byte that differs
@@ -10,7 +10,7 @@ use super::lent::Connection;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaks {
     Http1,

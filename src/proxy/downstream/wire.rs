@@ -1,4 +1,4 @@
-//! A client's connection: what has come and was not read, what was written and has not been sent.
+//! A client's connection with its two buffers: bytes received but not yet read, and written but not yet sent.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -13,11 +13,11 @@ use tokio::task::unconstrained;
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
 pub(crate) const TOGETHER_MAX: usize = 4096;
-/// What is read at a time of what the client sends too early.
+/// Size of a single read of bytes that the client sends early.
 pub(crate) const READ_SIZE: usize = 4096;
 /// Most reads of that before the connection is closed.
 const DRAIN_READS: usize = 16;
-/// What a client sends before it has its answer is kept up to this size, in bytes.
+/// The most bytes kept that a client sends before it has its answer.
 const EARLY_MAX: usize = 64 * 1024;
 
 /// A connection, and what is on its way through it.
@@ -52,7 +52,7 @@ impl Wire {
         Poll::Ready(Ok(&self.unread))
     }
 
-    /// Resolves when the client has left. What it sends before it has its answer is kept, up to a limit; then nothing more
+    /// Resolves when the client has left. Bytes that it sends before it has its answer are kept up to a limit; then nothing more
     /// is read, and that it has left shows only when a write fails.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.unread.len() < EARLY_MAX {
@@ -129,7 +129,7 @@ impl Wire {
     }
 }
 
-/// What was written goes out before the connection is closed, if it is taken at once. What has come is read, for a socket
+/// Written bytes go out before the connection is closed, if they are taken at once. Bytes that have come are read: a socket
 /// that is closed with unread bytes in it resets its connection, and the reset may overtake the answer.
 impl Drop for Wire {
     fn drop(&mut self) {

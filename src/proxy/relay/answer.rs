@@ -1,4 +1,4 @@
-//! A response that has begun: its head, and the connection with the rest of it.
+//! A node's response whose head has been read, with the connection that the rest comes on.
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub watch: Option<Watch>,
 }
 
-/// What came before the first event of a stream was complete, or could not be waited for any longer.
+/// The beginning of a stream, up to its first event or to the time that may be waited for it.
 pub(crate) enum FirstEvent {
     /// Nothing bad, so far.
     Good(Bytes),
@@ -59,7 +59,7 @@ impl Answer {
                 Some(Err((outcome, code))) => return failed(outcome, code, start.freeze()),
             }
         }
-        // one that is over before its first event has told nobody anything: llama-cpp-python's answer to a long prompt
+        // a stream that is over before its first event has told nobody anything: llama-cpp-python's answer to a long prompt
         let is_empty = self.ended && self.watch.as_ref().is_some_and(Watch::lacks_first);
         if is_empty {
             return failed(Outcome::EngineError, None, Bytes::new());

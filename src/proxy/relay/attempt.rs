@@ -1,4 +1,4 @@
-//! One attempt on one node, up to the response head.
+//! One request sent to one node: connects, writes, and reads the response head.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -24,9 +24,9 @@ use crate::outcome::Outcome;
 
 /// Most of a body that goes out in one write with the head, in bytes.
 const ONE_WRITE_MAX: usize = 64 * 1024;
-/// How much is written under one `timeouts.send`, in bytes.
+/// The most bytes written under one `timeouts.send`.
 const WRITE_STEP: usize = 256 * 1024;
-/// How long a node that stopped reading may take to say why.
+/// The longest time in which a node that stopped reading may say why.
 const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.

@@ -10,7 +10,7 @@ use super::answer::{Answer, FirstEvent};
 use super::attempt::given_up;
 use super::events::Failed;
 use super::fallback::Fallback;
-use super::pass::{client_error, pass_rest, write_pausing_stall};
+use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
 use crate::classify::{completion_tokens, retry_after, whole_answer};
 use crate::fleet::Member;
@@ -23,27 +23,22 @@ use crate::resume::{Kind, NotResumable, Transcript};
 /// still be asked of another node; in bytes.
 const WHOLE_MAX: u64 = 256 * 1024;
 
-/// Passes a response on: each chunk as it comes, byte for byte. Says how it ended.
-pub(super) async fn pass(
+/// Begins a response at the client: its head, and the bytes that are there. An error is its end already.
+pub(super) async fn begin(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
     answer: &mut Answer,
     client: &mut impl Client,
-) -> How<Fallback> {
-    let start = match read_start(request, attempt, answer, client).await {
-        Ok(start) => start,
-        Err(how) => return how,
-    };
-    match begin(gateway, request, attempt, answer, client, start).await {
-        Ok(None) => {}
-        Ok(Some(Failed { outcome, closing_event })) => return How::Broken { outcome, closing_event },
-        Err(how) => return how,
+) -> Result<(), How<Fallback>> {
+    let start = read_start(request, attempt, answer, client).await?;
+    match write_start(gateway, request, attempt, answer, client, start).await? {
+        Some(Failed { outcome, closing_event }) => Err(How::Broken { outcome, closing_event }),
+        None => Ok(()),
     }
-    pass_rest(request, attempt, answer, client).await
 }
 
-/// What may be read before anything goes to the client.
+/// Reads the bytes that must be judged before anything goes to the client.
 async fn read_start(
     request: &mut Request,
     attempt: &mut Attempt,
@@ -61,7 +56,7 @@ async fn read_start(
 }
 
 /// The head goes out, and the first bytes of the body: what has failed in them is left to be ended.
-async fn begin(
+async fn write_start(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
@@ -74,7 +69,7 @@ async fn begin(
     let (start, failed) = match &mut answer.watch {
         Some(watch) => {
             let stall = request.journey.member().conf.timeouts.stall;
-            watch.begin(start, answer.ended, request.journey.story_mut(), stall)
+            watch.begin(start, answer.ended, request.journey.transcript_mut(), stall)
         }
         None => (start, None),
     };
@@ -117,16 +112,16 @@ pub(super) async fn give(
     client.begin(start, body, true).await
 }
 
-/// Whether another node can go on with a stream: what is needed for that is kept from its beginning on.
+/// The continuity of a stream: the transcript that another node needs is kept from its beginning on.
 fn continuity(request: &Request, answer: &Answer) -> Continuity {
     let member = request.journey.member();
     let kind = Kind::of(&request.asked.path).filter(|_| answer.watch.is_some() && member.conf.retry.resume);
     let (Some(kind), false) = (kind, request.journey.has_begun()) else { return Continuity::Never };
     let KeptBody::Kept { bytes, .. } = &request.body else { return Continuity::Never };
-    Continuity::of(story(kind, request, member, &answer.head, bytes))
+    Continuity::of(transcript(kind, request, member, &answer.head, bytes))
 }
 
-fn story(
+fn transcript(
     kind: Kind,
     request: &Request,
     member: &Member,
@@ -188,7 +183,7 @@ fn failed(outcome: Outcome, fallback: Option<Fallback>) -> How<Fallback> {
     How::Failed { outcome, fallback }
 }
 
-/// Keeps a failed response in case that no better one comes; what cannot be kept is dropped.
+/// Keeps a failed response in case no better one comes; a response that cannot be kept is dropped.
 pub(super) async fn hold_back(
     attempt: &Attempt,
     answer: &mut Answer,

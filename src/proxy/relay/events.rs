@@ -1,8 +1,8 @@
 //! A stream of events on its way: what it says of itself is watched, and an end that is not one is made visible.
 //!
 //! The bytes go on as they come. Only two things are held back: the head, until the first event shows that the stream
-//! has begun well (`timeouts.first_event`), and the `[DONE]` of a stream that has failed, for a client that saw it would
-//! take the broken answer for a whole one. With `retry.resume`, whole events go on, as the story tells them, so that
+//! has begun well (`timeouts.first_event`), and the `[DONE]` of a stream that has failed, because a client that saw it would
+//! take the broken answer for a whole one. With `retry.resume`, whole events go on, as the transcript tells them, so that
 //! another node can go on between two of them.
 
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::resume::{NotResumable, Splitter, Transcript};
 /// From how much on a stream is no longer held back with its head, or as a part of one event; in bytes.
 pub(super) const HELD_BACK_MAX: usize = 64 * 1024;
 
-/// How bytes end at which a new event can begin; a stream begins there too.
+/// The end of an event, after which a new one can begin; a stream begins there too.
 const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
 
 /// Watches one stream.
 pub(crate) struct Watch {
     watcher: Watcher,
-    /// A `[DONE]`, and what followed it, until the end of the message tells whether it is one.
+    /// A `[DONE]`, and the bytes behind it, until the end of the message tells whether it is one.
     held: Bytes,
-    /// What is left of the length that the client was told, in bytes.
+    /// The rest of the length that the client was told, in bytes.
     room: Option<u64>,
     splitter: Splitter,
     /// The last bytes that went on as they came.
@@ -40,13 +40,13 @@ pub(crate) struct Watch {
     deadline: Option<Instant>,
 }
 
-/// What the client gets of some bytes, which may be nothing, and what has become of the stream if they are the last.
+/// The bytes that go on to the client, which may be none, and the failure of the stream if they are the last.
 pub(super) type Passed = (Bytes, Option<Failed>);
 
 /// A stream that has failed after it had begun.
 pub(crate) struct Failed {
     pub outcome: Outcome,
-    /// What the client gets at its end if it is not continued.
+    /// The client's last event if the stream is not continued.
     pub closing_event: Bytes,
 }
 
@@ -88,27 +88,27 @@ impl Watch {
         })
     }
 
-    /// Whether it has told nobody anything yet, though it should have.
+    /// It has passed nobody anything yet, though it should have.
     pub(crate) fn lacks_first(&self) -> bool {
         self.watcher.dialect().is_watched() && self.watcher.seen().first.is_none()
     }
 
-    /// What becomes of the bytes that [`Self::look_at_first`] has looked at. From here on a silence longer than `stall`
+    /// Passes on the bytes that [`Self::look_at_first`] has looked at. From here on a silence longer than `stall`
     /// ends the stream, once its first event has come.
     pub(crate) fn begin(
         &mut self,
         start: Bytes,
         ended: bool,
-        story: Option<&mut Transcript>,
+        transcript: Option<&mut Transcript>,
         stall: Option<Duration>,
     ) -> Passed {
         self.stall = stall;
-        match story {
-            Some(story) => {
-                // one that may be continued has no length, whatever this node's part of it has
+        match transcript {
+            Some(transcript) => {
+                // a stream that may be continued has no length, whatever this node's part of it has
                 self.room = None;
                 self.watcher.restart();
-                self.look(start, ended, Some(story))
+                self.look(start, ended, Some(transcript))
             }
             None => {
                 self.note_life(0);
@@ -118,17 +118,19 @@ impl Watch {
     }
 
     /// Looks at the next bytes. `ended`: they are the last.
-    pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, story: Option<&mut Transcript>) -> Passed {
+    pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, transcript: Option<&mut Transcript>) -> Passed {
         let (before, done) = (self.watcher.seen().events, self.watcher.seen().done);
-        let told = match story.filter(|story| story.not_resumable().is_none() || story.is_continued()) {
-            Some(story) => self.tell(chunk, ended, story),
+        let passed = match transcript
+            .filter(|transcript| transcript.not_resumable().is_none() || transcript.is_continued())
+        {
+            Some(transcript) => self.rewrite(chunk, ended, transcript),
             None => {
                 self.watcher.look(&chunk);
                 self.judge(chunk, ended, done)
             }
         };
         self.note_life(before);
-        told
+        passed
     }
 
     /// Events so far, comments not among them.
@@ -207,26 +209,26 @@ impl Watch {
         self.room = self.room.map(|room| room.saturating_sub(chunk.len() as u64));
     }
 
-    /// Whole events only, as the story has them. The one with which the trouble begins is kept from the client, for the
+    /// Passes whole events, as the transcript rewrites them. The event with which the trouble begins is kept from the client: the
     /// next node goes on before it.
-    fn tell(&mut self, chunk: Bytes, ended: bool, story: &mut Transcript) -> Passed {
-        let mut told = Joined::default();
+    fn rewrite(&mut self, chunk: Bytes, ended: bool, transcript: &mut Transcript) -> Passed {
+        let mut passed = Joined::default();
         for event in self.splitter.push(chunk) {
             self.watcher.look(&event);
             let seen = self.watcher.seen();
-            let is_cut_short = seen.done && story.is_cut_short();
+            let is_cut_short = seen.done && transcript.is_cut_short();
             let trouble = seen.trouble(self.watcher.dialect(), false);
             if let Some(outcome) = trouble.or(is_cut_short.then_some(Outcome::Truncated)) {
                 let says_itself = self.watcher.seen().error.is_some();
                 let closing_event = if says_itself { event } else { self.closing_event(outcome) };
-                return (told.into_bytes(), Some(Failed { outcome, closing_event }));
+                return (passed.into_bytes(), Some(Failed { outcome, closing_event }));
             }
-            story.deliver(event).into_iter().for_each(|event| told.push(event));
+            transcript.deliver(event).into_iter().for_each(|event| passed.push(event));
         }
         if self.splitter.rest() > HELD_BACK_MAX {
-            story.give_up(NotResumable::NotUnderstood);
+            transcript.give_up(NotResumable::NotUnderstood);
         }
-        let is_lost = story.not_resumable().is_some() && !story.is_continued();
+        let is_lost = transcript.not_resumable().is_some() && !transcript.is_continued();
         if ended || is_lost || self.splitter.rest() > HELD_BACK_MAX {
             let rest = self.splitter.take_rest();
             self.watcher.look(&rest);
@@ -235,11 +237,11 @@ impl Watch {
             }
             if let Some(outcome) = self.watcher.seen().trouble(self.watcher.dialect(), ended) {
                 let closing_event = self.closing_event(outcome);
-                return (told.into_bytes(), Some(Failed { outcome, closing_event }));
+                return (passed.into_bytes(), Some(Failed { outcome, closing_event }));
             }
-            told.push(rest);
+            passed.push(rest);
         }
-        (told.into_bytes(), None)
+        (passed.into_bytes(), None)
     }
 
     /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may

@@ -11,7 +11,7 @@ use crate::http1::ResponseHead;
 
 /// Largest body that is held back, in bytes.
 const HELD_MAX: usize = 256 * 1024;
-/// How long a failed response may take to be read.
+/// The longest time in which a failed response is read.
 const HELD_WITHIN: Duration = Duration::from_secs(2);
 
 /// A failed response: what the client gets if no better one comes.

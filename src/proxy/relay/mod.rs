@@ -25,8 +25,11 @@ use super::downstream::own_error::OwnError;
 use super::downstream::wire::Wire;
 use super::finish::{Served, finish};
 use super::gateway::{Gateway, tell};
+use answer::Answer;
 use attempt::NoAnswer;
+use begin::begin;
 use fallback::Fallback;
+use pass::pass_rest;
 use request::{KeptBody, Request};
 use seek::{Found, Routed};
 
@@ -59,11 +62,12 @@ pub(super) async fn serve_http2(
     Err(Error::explain(ErrorType::ConnectionClosed, "the response ended early").into_up())
 }
 
-/// One attempt after the other, until the client has an answer or there can be none.
+/// One attempt after the other, until the client has an answer or there can be none. The rest of a response, which may take
+/// a day, is passed on here: each event of a stream is polled through as few futures as can be.
 async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Client) -> Ending {
     let mut same_node = None;
     loop {
-        let (attempt, fresh) = match same_node.take() {
+        let (mut attempt, fresh) = match same_node.take() {
             Some(attempt) => (attempt, true),
             None => match find(gateway, request, client).await {
                 // a node must not see twice what may not be repeated, not even because its connection was stale
@@ -72,7 +76,15 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
                 Found::Stop(ending) => return ending,
             },
         };
-        match try_node(gateway, request, attempt, fresh, client).await {
+        let how = match open(gateway, request, &mut attempt, fresh, client).await {
+            Ok(mut answer) => {
+                let how = pass_rest(request, &mut attempt, &mut answer, client).await;
+                keep(gateway, request, &how, answer);
+                how
+            }
+            Err(how) => how,
+        };
+        match next(request, attempt, how) {
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
             Step::Continue(body) => request.go_on_with(body),
@@ -92,15 +104,8 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
 }
 
-/// One attempt, and what follows from it.
-async fn try_node(
-    gateway: &Gateway,
-    request: &mut Request,
-    mut attempt: Attempt,
-    fresh: bool,
-    client: &mut impl Client,
-) -> Step<Fallback> {
-    let how = exchange(gateway, request, &mut attempt, fresh, client).await;
+/// The next step after an attempt that ended so.
+fn next(request: &mut Request, attempt: Attempt, how: How<Fallback>) -> Step<Fallback> {
     let node = log::log_enabled!(log::Level::Debug).then(|| Arc::clone(attempt.node()));
     let step = request.journey.end(attempt, how, Instant::now());
     tell(&mut request.journey);
@@ -111,18 +116,18 @@ async fn try_node(
     step
 }
 
-/// One exchange with the node, and how it has ended.
-async fn exchange(
+/// An exchange with the node, up to a response that has begun at the client. An error is the end of the attempt.
+async fn open(
     gateway: &Gateway,
     request: &mut Request,
     attempt: &mut Attempt,
     fresh: bool,
     client: &mut impl Client,
-) -> How<Fallback> {
+) -> Result<Box<Answer>, How<Fallback>> {
     let mut answer = match attempt::run(gateway, request, attempt, fresh, client).await {
-        Ok(answer) => answer,
-        Err(NoAnswer::ClientLeft) => return How::Left,
-        Err(NoAnswer::Failed(outcome)) => return How::Failed { outcome, fallback: None },
+        Ok(answer) => Box::new(answer),
+        Err(NoAnswer::ClientLeft) => return Err(How::Left),
+        Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
     let head = Head {
         status: answer.head.status,
@@ -131,20 +136,27 @@ async fn exchange(
     };
     let answered = request.journey.head(attempt, head, Instant::now());
     tell(&mut request.journey);
-    let how = match answered {
-        Answered::Pass => begin::pass(gateway, request, attempt, &mut answer, client).await,
-        Answered::Drop => return How::Declined { fallback: None },
+    match answered {
+        Answered::Pass => {
+            begin(gateway, request, attempt, &mut answer, client).await?;
+            Ok(answer)
+        }
+        Answered::Drop => Err(How::Declined { fallback: None }),
         Answered::HoldBack => {
             let declined = |fallback| How::Declined { fallback };
-            begin::hold_back(attempt, &mut answer, Bytes::new(), client, declined).await
+            let how = begin::hold_back(attempt, &mut answer, Bytes::new(), client, declined).await;
+            keep(gateway, request, &how, answer);
+            Err(how)
         }
-    };
-    let idle = request.journey.member().conf.timeouts.idle;
-    if let (How::Whole | How::Declined { .. }, Some((address, stream))) = (&how, answer.node.into_reusable())
-    {
-        gateway.connections.keep(address, stream, idle);
     }
-    how
+}
+
+/// Keeps the connection for the next request, if the node and its framing allow that.
+fn keep(gateway: &Gateway, request: &Request, how: &How<Fallback>, answer: Box<Answer>) {
+    let is_read = matches!(how, How::Whole | How::Declined { .. });
+    if let Some((address, stream)) = answer.node.into_reusable().filter(|_| is_read) {
+        gateway.connections.keep(address, stream, request.journey.member().conf.timeouts.idle);
+    }
 }
 
 async fn give(gateway: &Gateway, request: &Request, fallback: Fallback, client: &mut impl Client) -> Ending {
@@ -161,7 +173,7 @@ async fn last_bytes(client: &mut impl Client, rest: Bytes) -> Ending {
     }
 }
 
-/// Carries out what is left to be done, and writes the request's line. Whether the client has a whole answer, after which
+/// Carries out the ending, and writes the request's line. Returns whether the client has a whole answer, after which
 /// the connection may go on.
 async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, ending: Ending) -> bool {
     let id = &request.caller.request_id;
@@ -185,4 +197,21 @@ async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, endi
     let way = Served::of(&mut journey, ttft, client.sent(), client_left);
     finish(gateway, caller, asked, way);
     is_whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Largest future of a request, in bytes. Thousands of requests wait at a time, and each holds one.
+    const SIZE_MAX: usize = 3200;
+
+    #[test]
+    fn a_request_on_its_way_is_small() {
+        fn size<F>(_: impl Fn(Gateway, Box<Request>, Http1) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(serve_http1);
+        assert!(size <= SIZE_MAX, "{size} bytes");
+    }
 }

@@ -31,7 +31,7 @@ pub(super) async fn pass_rest(
         let given_up = has_limit.then(|| attempt.given_up());
         let (chunk, failed) = tokio::select! {
             biased;
-            watched = watched(answer, request.journey.story_mut(), given_up) => watched,
+            watched = watched(answer, request.journey.transcript_mut(), given_up) => watched,
             () = client.gone() => return How::Left,
         };
         let now = Instant::now();
@@ -66,7 +66,7 @@ pub(super) async fn pass_rest(
 /// The next bytes for the client, which may be none, and how the stream has failed, if it has.
 async fn watched(
     answer: &mut Answer,
-    story: Option<&mut Transcript>,
+    transcript: Option<&mut Transcript>,
     given_up: Option<impl Future<Output = ()>>,
 ) -> Passed {
     let deadline = answer.watch.as_ref().and_then(Watch::deadline);
@@ -80,7 +80,7 @@ async fn watched(
         (None, None) => answer.next().await,
     };
     match (chunk, &mut answer.watch) {
-        (Ok(chunk), Some(watch)) => watch.look(chunk, answer.ended, story),
+        (Ok(chunk), Some(watch)) => watch.look(chunk, answer.ended, transcript),
         (Ok(chunk), None) => (chunk, None),
         (Err(outcome), watch) => {
             let closing_event = watch.as_ref().map(|watch| watch.closing_event(outcome)).unwrap_or_default();
@@ -107,7 +107,7 @@ pub(super) async fn write_pausing_stall(
     }
 }
 
-/// How an attempt ends whose response could not be written.
+/// The end of an attempt whose response could not be written.
 pub(super) fn client_error(unwritten: Unwritten) -> How<Fallback> {
     match unwritten {
         Unwritten::ClientLeft => How::Left,

@@ -1,4 +1,4 @@
-//! A request whose body has been read: all that its journey needs, without the session it came by.
+//! A request whose body has been read: everything that its journey needs, without the session it came by.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,9 +32,9 @@ pub(crate) struct Request {
     pub body: KeptBody,
     head: NodeHead,
     pub is_head: bool,
-    /// Of the gateway's own errors.
+    /// The form of the gateway's own errors.
     pub form: Form,
-    /// How much the answer's head depends on the client.
+    /// The traits of the request that the answer's head depends on.
     pub spoken: http1::ReplyTo,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
@@ -53,7 +53,7 @@ struct NodeHead {
     wire: Vec<u8>,
     /// So much of it is the same for each attempt.
     shared: usize,
-    /// What each attempt adds where the client named none: HTTP/1.1 demands one.
+    /// The Host that each attempt adds where the client named none: HTTP/1.1 demands one.
     host: Host,
     /// A body without any bytes has a length, too.
     has_length: bool,
@@ -99,7 +99,7 @@ impl Request {
         self.journey.repeat() == Repeat::Allowed
     }
 
-    /// What the next node is sent.
+    /// Head and body for the next node.
     pub(crate) fn wire(&mut self, node: SocketAddr) -> (&[u8], Bytes) {
         let body = match &self.body {
             KeptBody::Kept { bytes, .. } => bytes.clone(),

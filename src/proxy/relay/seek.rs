@@ -1,4 +1,4 @@
-//! The search for a node, as time passes and the pool changes: what [`Journey::seek`] asks for is waited for here.
+//! The wait for a node, on both paths: carries out what [`Journey::seek`] asks for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::journey::{Attempt, Ending, Failure, Journey, Seek};
 use crate::retry::Repeat;
 use crate::route;
 
-/// What a search has come to.
+/// The result of a search.
 pub(crate) enum Found<H> {
     Attempt(Attempt),
     /// The response that was held back.
@@ -22,7 +22,7 @@ pub(crate) enum Found<H> {
     Stop(Ending),
 }
 
-/// What a request is routed by, if its pool is gone.
+/// The parts of a request that route it anew, if its pool is gone.
 pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
     Whole { body: &'a [u8], method: &'a str, path: &'a str },

@@ -1,7 +1,7 @@
-//! The same journey on Pingora's own path: switches of protocols, HTTP/2 to the nodes, bodies too large to keep.
+//! Journeys on Pingora's own proxy path: protocol switches, HTTP/2 to the nodes, bodies too large to keep.
 //!
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
-//! attempt, for then nobody has seen it.
+//! attempt, because then no node has seen the request.
 
 pub(super) mod fields;
 
@@ -37,9 +37,9 @@ pub struct Stock {
     pub attempt: Option<Attempt>,
     /// A switch of protocols is asked for.
     pub is_upgrade: bool,
-    /// What was read of a body that turned out to be too large to keep, and its share of `retry.body_total`.
+    /// The start of a body that turned out to be too large to keep, and its share of `retry.body_total`.
     pub unkept: Option<(Bytes, Option<Share>)>,
-    /// Whether a request without a body could be sent again.
+    /// The rule for sending a request without a body again.
     repeat: Repeat,
     /// Bytes of body that went through.
     passed: u64,
@@ -125,7 +125,7 @@ impl Stock {
         let after = head.headers.get(http::header::RETRY_AFTER);
         let retry_after = after.and_then(|value| classify::retry_after(value.as_bytes()));
         let head = Head { status, is_stream: false, retry_after };
-        // whatever it is: it goes on, for the request was sent once
+        // any response goes on: the request is sent once
         let _passed = self.journey.head(attempt, head, Instant::now());
         self.journey.begin(Continuity::Never);
         tell(&mut self.journey);
@@ -202,7 +202,7 @@ impl Stock {
         self.end(if client_left { How::Left } else { How::Whole });
     }
 
-    /// What the client gets, if it can still get something.
+    /// The client's answer, if it can still get one.
     pub fn refuse(&mut self, ending: Ending) {
         let refusal = &mut self.arrival.stopped;
         match ending {

@@ -47,7 +47,7 @@ pub(crate) fn connect_outcome(error: &io::Error) -> Outcome {
 
 /// Most connections that are kept, of all threads together.
 const KEPT_MAX: usize = 16 * 1024;
-/// How often those are closed that were kept for too long, or that their node has closed.
+/// Interval at which connections are closed that are too old, or that their node has closed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -65,7 +65,7 @@ pub struct Connections {
     lists: Box<[Mutex<Kept>]>,
 }
 
-/// How a connection is opened.
+/// The limits for opening a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
     /// `timeouts.connect`.
@@ -74,7 +74,7 @@ pub struct Opening {
     pub patience: Duration,
 }
 
-/// By node; of each the one that was used last is at the end.
+/// By node, the most recently used last.
 #[derive(Debug, Default)]
 struct Kept {
     by_node: HashMap<SocketAddr, Vec<Idle>>,
@@ -116,7 +116,7 @@ impl Connections {
         Ok(stream)
     }
 
-    /// Keeps a connection that nothing more will come from, for so long; closes it if too many are kept.
+    /// Keeps an idle connection for so long; closes it if too many are kept.
     pub fn keep(&self, node: SocketAddr, stream: TcpStream, idle: Duration) {
         let Some(until) = Instant::now().checked_add(idle).filter(|_| !idle.is_zero()) else { return };
         let share = KEPT_MAX / self.lists.len();

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::http1::{BadLength, Body, Framing, Malformed, ResponseHead, parse_response};
 
-/// What is read at a time at the most, in bytes.
+/// Largest single read, in bytes.
 const READ_MAX: usize = 64 * 1024;
 
 thread_local! {
@@ -149,7 +149,7 @@ fn poll_fill(stream: &mut TcpStream, unread: &mut Bytes, cx: &mut Context<'_>) -
     })
 }
 
-/// The longest silence. A timer is set once and moved when it goes off, for most reads end long before.
+/// The longest silence. The timer is set once and moved when it fires, because most reads end long before.
 struct SilenceTimer {
     limit: Duration,
     since: Instant,
@@ -176,7 +176,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
-    /// What is made of a response: status and body, or why not; and whether the connection can be used again.
+    /// The result of reading a response: status and body, or the error; and whether the connection can be reused.
     async fn read(wire: &[&[u8]], resets: bool) -> (Result<(u16, Vec<u8>), ReadError>, bool) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -11,7 +11,7 @@ mod stream;
 pub(super) use errors::{ApiError, error_json};
 pub(super) use reply::models;
 pub(super) use request::Kind;
-pub(super) use stream::TokenStream;
+use stream::TokenStream;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -49,7 +49,7 @@ pub(super) async fn generate(
     if !stream {
         return whole(flight, &render, &plan, &sequence).await;
     }
-    let mut answer = Response::new(Content::Tokens(Box::new(TokenStream::new(render, plan, sequence))));
+    let mut answer = Response::new(Content::Events(Box::new(TokenStream::new(render, plan, sequence))));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
+use super::super::body::EventSource;
 use super::super::engine::{End, Next, Sequence};
 use super::super::flight::Flight;
 use super::super::stats::add;
@@ -31,18 +32,12 @@ pub(crate) struct TokenStream {
     queue: VecDeque<Bytes>,
 }
 
-impl TokenStream {
-    pub(crate) fn new(render: Render, plan: Plan, sequence: Sequence) -> Self {
-        TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new() }
-    }
-
-    /// True when the last event has been sent and only the end of the body is left.
-    pub(crate) fn is_finished(&self) -> bool {
+impl EventSource for TokenStream {
+    fn is_finished(&self) -> bool {
         self.stage == Stage::Tail && self.queue.is_empty()
     }
 
-    /// The next event; None is the clean end of the body.
-    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>> {
         loop {
             if let Some(event) = self.queue.pop_front() {
                 return Poll::Ready(Some(event));
@@ -64,6 +59,12 @@ impl TokenStream {
                 Next::End(end) => self.end(end, flight),
             }
         }
+    }
+}
+
+impl TokenStream {
+    pub(crate) fn new(render: Render, plan: Plan, sequence: Sequence) -> Self {
+        TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new() }
     }
 
     fn end(&mut self, end: End, flight: &Flight) {
