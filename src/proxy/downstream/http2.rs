@@ -42,13 +42,14 @@ impl Client for Http2<'_> {
         if start.closes {
             self.session.set_keepalive(None);
         }
-        self.sent.status = Some(start.head.status);
         let (bytes, is_empty) = (chunk.len(), chunk.is_empty());
         let mut tasks = vec![HttpTask::Header(Box::new(head), ended && is_empty)];
         if !is_empty {
             tasks.push(HttpTask::Body(Some(chunk), ended));
         }
-        self.tasks(tasks, bytes).await
+        self.tasks(tasks, bytes).await?;
+        self.sent.status = Some(start.head.status);
+        Ok(())
     }
 
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), Unwritten> {
@@ -57,10 +58,10 @@ impl Client for Http2<'_> {
     }
 
     async fn refuse(&mut self, failure: &Failure, request_id: &str) -> Result<(), Unwritten> {
-        self.sent.status = Some(failure.status);
-        let sent = own_error::send(self.session, failure, request_id).await;
-        self.sent.bytes = self.session.body_bytes_sent() as u64;
-        sent.map_err(|_| Unwritten::ClientLeft)
+        own_error::send(self.session, failure, request_id).await.map_err(|_| Unwritten::ClientLeft)?;
+        let bytes = self.session.body_bytes_sent() as u64;
+        self.sent = Sent { status: Some(failure.status), bytes };
+        Ok(())
     }
 
     fn sent(&self) -> Sent {
