@@ -156,6 +156,8 @@ impl<H> Journey<H> {
         retry_after: Option<Duration>,
         now: Instant,
     ) {
+        // words for load stand for their status
+        let code = code.or((outcome == Outcome::Busy).then_some(503));
         if let (Stage::Headed(headed), Some(code)) = (&mut attempt.stage, code) {
             headed.status = code;
         }

@@ -74,7 +74,6 @@ impl<H> Journey<H> {
             How::Failed { outcome, fallback } => self.failed(attempt, outcome, fallback, now),
             How::Broken { outcome, closing_event } => self.broke_off(attempt, outcome, closing_event, now),
             How::Missed => {
-                self.sent = self.sent.saturating_sub(1);
                 self.settle(attempt, Outcome::Stale, now);
                 self.member.pool.count_retry(RetryReason::Stale);
                 Step::Node(RetryReason::Stale)

@@ -279,3 +279,15 @@ fn what_is_sent_once_is_not_sent_again() {
         assert!(failure.message.ends_with(why), "{}", failure.message);
     }
 }
+
+/// Or one that kills its nodes would go from kept connection to kept connection for as long as there are any.
+#[test]
+fn a_request_that_missed_its_node_was_sent() {
+    let mut trip = Trip::new();
+    trip.journey = Journey::new(trip.journey.member().clone(), false, Repeat::Once);
+    let attempt = trip.sent();
+    assert!(matches!(trip.journey.end(attempt, How::Missed, trip.now), Step::Node(_)));
+    assert_eq!((trip.journey.sent(), trip.outcomes()), (1, vec![Outcome::Stale]));
+    let _second = trip.sent();
+    assert_eq!(trip.journey.sent(), 2);
+}

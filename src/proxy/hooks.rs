@@ -94,8 +94,7 @@ impl ProxyHttp for Gateway {
             }
             Received::Unread { member, unkept, is_upgrade } => {
                 let header = session.req_header();
-                let repeat = route::repeat(&member, header.method.as_str(), header.uri.path());
-                let mut stock = Stock::new(arrival, member, header.method == Method::POST, repeat);
+                let mut stock = Stock::new(arrival, member, header.method == Method::POST);
                 (stock.unkept, stock.is_upgrade) = (unkept, is_upgrade);
                 *ctx = Ctx::Stock(Box::new(stock));
                 Ok(false)
@@ -104,12 +103,15 @@ impl ProxyHttp for Gateway {
     }
 
     /// For Pingora's own path; the relay seeks by itself, in the same place.
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let stock = stock(ctx)?;
         let caller = &mut stock.arrival.caller;
         match seek(self, caller, &mut stock.journey, &Routed::Unread, &mut Unwatched).await {
             Found::Attempt(attempt) => {
-                let peer = peer(stock.journey.member(), attempt.address(), stock.is_upgrade);
+                let (member, header) = (stock.journey.member(), session.req_header());
+                let peer = peer(member, attempt.address(), stock.is_upgrade);
+                // a reload may have brought another pool
+                stock.repeat = route::repeat(member, header.method.as_str(), header.uri.path());
                 stock.attempt = Some(attempt);
                 Ok(Box::new(peer))
             }

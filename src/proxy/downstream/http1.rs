@@ -71,8 +71,9 @@ impl Client for Http1 {
         let (wire, coding, keeps) =
             write_response(head, ours, self.asked, keeps, date.to_str().unwrap_or_default());
         (self.coding, self.keeps) = (coding, keeps);
+        self.send(&wire, &chunk, ended).await?;
         self.sent.status = Some(head.status);
-        self.send(&wire, &chunk, ended).await
+        Ok(())
     }
 
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), Unwritten> {
@@ -85,9 +86,10 @@ impl Client for Http1 {
         let date = date.to_str().unwrap_or_default();
         let head = own_error::http1_head(error, body.len(), date);
         (self.coding, self.keeps) = (Coding::Plain, false);
-        self.sent.status = Some(error.failure.status);
         let body = if self.asked.is_head { Bytes::new() } else { body };
-        self.send(&head, &body, true).await
+        self.send(&head, &body, true).await?;
+        self.sent.status = Some(error.failure.status);
+        Ok(())
     }
 
     fn sent(&self) -> Sent {

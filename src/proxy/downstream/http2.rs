@@ -41,13 +41,14 @@ impl Client for Http2<'_> {
         if start.closes {
             self.session.set_keepalive(None);
         }
-        self.sent.status = Some(start.head.status);
         let (bytes, is_empty) = (chunk.len(), chunk.is_empty());
         let mut tasks = vec![HttpTask::Header(Box::new(head), ended && is_empty)];
         if !is_empty {
             tasks.push(HttpTask::Body(Some(chunk), ended));
         }
-        self.tasks(tasks, bytes).await
+        self.tasks(tasks, bytes).await?;
+        self.sent.status = Some(start.head.status);
+        Ok(())
     }
 
     async fn write(&mut self, chunk: Bytes, ended: bool) -> Result<(), Unwritten> {
@@ -56,10 +57,10 @@ impl Client for Http2<'_> {
     }
 
     async fn refuse(&mut self, error: &OwnError<'_>) -> Result<(), Unwritten> {
-        self.sent.status = Some(error.failure.status);
-        let sent = own_error::send(self.session, error).await;
-        self.sent.bytes = self.session.body_bytes_sent() as u64;
-        sent.map_err(|_| Unwritten::ClientLeft)
+        own_error::send(self.session, error).await.map_err(|_| Unwritten::ClientLeft)?;
+        let bytes = self.session.body_bytes_sent() as u64;
+        self.sent = Sent { status: Some(error.failure.status), bytes };
+        Ok(())
     }
 
     fn sent(&self) -> Sent {

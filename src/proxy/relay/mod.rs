@@ -14,10 +14,11 @@ pub(super) mod request;
 pub(super) mod seek;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
+use tokio::time::timeout;
 
 use super::downstream::client::Client;
 use super::downstream::http1::Http1;
@@ -48,6 +49,10 @@ pub(super) async fn serve_http1(
     is_whole.then(|| client.into_wire()).flatten()
 }
 
+/// The time in which the connection's task may send a closing event: h2 drops what is queued when a stream is reset, and
+/// cannot say that its queue is empty.
+const CLOSING_EVENT_WITHIN: Duration = Duration::from_millis(100);
+
 /// Serves a request within its session.
 pub(super) async fn serve_http2(
     gateway: &Gateway,
@@ -55,8 +60,12 @@ pub(super) async fn serve_http2(
     client: &mut impl Client,
 ) -> Result<()> {
     let ending = serve(gateway, &mut request, client).await;
+    let has_closing_event = matches!(&ending, Ending::Broken { closing_event } if !closing_event.is_empty());
     if end(gateway, *request, client, ending).await {
         return Ok(());
+    }
+    if has_closing_event {
+        let _ = timeout(CLOSING_EVENT_WITHIN, client.gone()).await;
     }
     // the stream is reset, so that the client sees that it is not whole
     Err(Error::explain(ErrorType::ConnectionClosed, "the response ended early").into_up())

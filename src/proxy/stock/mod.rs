@@ -40,7 +40,7 @@ pub struct Stock {
     /// The start of a body that turned out to be too large to keep, and its share of `retry.body_total`.
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// The rule for sending a request without a body again.
-    repeat: Repeat,
+    pub(super) repeat: Repeat,
     /// Bytes of body that went through.
     passed: u64,
     /// Something of the response's body has come.
@@ -49,15 +49,14 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// `repeat`: whether its method could be repeated, if nobody has seen it.
-    pub fn new(arrival: Arrival, member: Member, is_work: bool, repeat: Repeat) -> Self {
+    pub fn new(arrival: Arrival, member: Member, is_work: bool) -> Self {
         Self {
             arrival,
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
             is_upgrade: false,
             unkept: None,
-            repeat,
+            repeat: Repeat::Once,
             passed: 0,
             has_begun: false,
             ttft: None,
