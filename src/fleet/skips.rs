@@ -141,3 +141,63 @@ impl Skips {
         of_node.map(snapshot).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(30);
+
+    fn key(serial: u64) -> Key {
+        Key { place: 0, serial }
+    }
+
+    #[test]
+    fn a_doubt_lasts_as_long_as_someone_has_it_and_no_longer_than_a_moment() {
+        let now = Instant::now();
+        let (mut skips, model) = (Skips::default(), Arc::from("m"));
+        skips.doubt(key(1), &model, 404, now);
+        skips.doubt(key(1), &model, 404, now);
+        assert_eq!(skips.of("m", now).doubted, [key(1)]);
+        assert!(skips.of("n", now).doubted.is_empty(), "another model");
+        skips.withdraw(key(1), "m");
+        assert_eq!(skips.of("m", now).doubted, [key(1)], "another request doubts it still");
+        skips.withdraw(key(1), "m");
+        assert!(skips.is_empty());
+        skips.doubt(key(1), &model, 404, now);
+        assert!(skips.of("m", now + DOUBT).doubted.is_empty() && skips.is_empty());
+    }
+
+    #[test]
+    fn a_confirmed_skip_is_news_once_and_lasts() {
+        let now = Instant::now();
+        let (mut skips, model) = (Skips::default(), Arc::from("m"));
+        skips.doubt(key(1), &model, 404, now);
+        assert!(skips.confirm(key(1), &model, 404, TIME, now));
+        assert!(!skips.confirm(key(1), &model, 404, TIME, now), "a concurrent request says the same");
+        skips.doubt(key(1), &model, 404, now);
+        skips.withdraw(key(1), "m");
+        assert_eq!(skips.of("m", now).confirmed, [key(1)], "it is known by now");
+        assert_eq!(skips.of("m", now).ends, Some(now + TIME));
+        assert!(skips.of("m", now + TIME).confirmed.is_empty());
+        let late = now + TIME;
+        assert!(
+            skips.confirm(key(1), &model, 404, TIME, late),
+            "the doubt had ended before the other's answer"
+        );
+    }
+
+    #[test]
+    fn the_list_is_bounded_and_the_first_to_end_makes_room() {
+        let start = Instant::now();
+        let mut skips = Skips::default();
+        for number in 0..200_u64 {
+            let now = start + Duration::from_millis(number);
+            skips.doubt(key(1), &number.to_string().into(), 404, now);
+        }
+        assert_eq!(skips.list.len(), SKIPS_MAX);
+        let now = start + Duration::from_millis(200);
+        assert_eq!(skips.of("199", now).doubted, [key(1)]);
+        assert!(skips.of("0", now).doubted.is_empty());
+    }
+}
