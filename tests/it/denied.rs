@@ -23,6 +23,10 @@ fn a_node_that_refuses_what_another_serves_is_skipped() {
             assert_eq!((node.state, node.recent_failures), (NodeState::Up, 0));
             assert_eq!((node.skips[0].status, node.skips[0].confirmed), (code, true));
             assert!(gateway.node("b").skips.is_empty());
+            let status: serde_json::Value = serde_json::from_str(&gateway.status().to_json()).unwrap();
+            let skip = &status["pools"][0]["nodes"][0]["skips"][0];
+            assert_eq!((&skip["model"], &skip["status"]), (&"m".into(), &code.into()), "{skip}");
+            assert!(skip["seconds_left"].as_f64().is_some_and(|left| left > 0.0), "{skip}");
             assert_eq!(gateway.attempts("a", Outcome::Ok), 1, "it is not charged");
             let events = gateway.status().pools[0].events.clone();
             let is_skip = |change: &Change| matches!(change, Change::Skipped { .. });
