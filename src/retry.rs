@@ -104,10 +104,12 @@ pub enum RetryReason {
     Stalled,
     /// Another status code that `retry.on` lists.
     Status,
+    /// 401, 403 or 404, which the next node may not say.
+    Denied,
 }
 
 impl RetryReason {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connect,
         Self::Stale,
         Self::Reset,
@@ -118,6 +120,7 @@ impl RetryReason {
         Self::EngineError,
         Self::Stalled,
         Self::Status,
+        Self::Denied,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -132,6 +135,7 @@ impl RetryReason {
             Self::EngineError => "engine_error",
             Self::Stalled => "stalled",
             Self::Status => "status",
+            Self::Denied => "denied",
         }
     }
 }
@@ -207,7 +211,7 @@ pub fn decide(policy: &Retry, facts: &Facts) -> Verdict {
         Verdict::Fresh
     } else if facts.deaths >= DEATHS_MAX {
         Verdict::Stop(StopReason::KillsNodes)
-    } else if facts.sent >= policy.attempts {
+    } else if facts.sent >= policy.attempts && facts.outcome != Outcome::Busy {
         Verdict::Stop(StopReason::AttemptsUsed)
     } else {
         Verdict::Retry(reason)

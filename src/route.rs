@@ -22,6 +22,11 @@ pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 
+/// What a request asks for, where nodes differ in what they serve: the model, or the path if the body names none.
+pub fn subject(body: &[u8], path: &str) -> String {
+    model_of(body).unwrap_or_else(|| path.to_owned())
+}
+
 /// The `model` of a JSON body, read without building the rest of the document.
 fn model_of(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]

@@ -49,7 +49,7 @@ impl fmt::Display for Reason {
 }
 
 /// A change of a node's state.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     Ejected {
         reason: Reason,
@@ -64,6 +64,12 @@ pub enum Change {
     Joined,
     /// The node gets no new requests: it was removed from the config, or set to drain.
     Draining,
+    /// It refuses a model that another node serves; the status is that of its answer.
+    Skipped {
+        model: Arc<str>,
+        status: u16,
+        time: Duration,
+    },
 }
 
 impl fmt::Display for Change {
@@ -78,6 +84,10 @@ impl fmt::Display for Change {
             Self::Back { reason } => write!(f, "back: {reason}"),
             Self::Joined => f.write_str("joined"),
             Self::Draining => f.write_str("draining: gets no new requests"),
+            Self::Skipped { model, status, time } => write!(
+                f,
+                "answers {status} for {model:?}, which another node serves: skipped for it for {time:?}, then tried again"
+            ),
         }
     }
 }

@@ -29,9 +29,22 @@ pub struct Lease {
 impl Pool {
     /// Chooses the best node that is not in `tried` and takes a slot on it.
     pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        let slot = self.take(tried, now)?;
-        let pool = Arc::clone(self);
-        Ok(Lease { pool, slot, counted: now, has_worked: false, settled: false })
+        self.take(tried, now).map(|slot| self.guard(slot, now))
+    }
+
+    /// Leases a node that is not in `avoid` for a request that was told by those in `lines` that they are full: of
+    /// these, only one whose line has come to it.
+    pub fn lease_in_line(
+        self: &Arc<Self>,
+        avoid: &[Key],
+        lines: &[Key],
+        now: Instant,
+    ) -> Result<Lease, Refusal> {
+        self.take_in_line(avoid, lines, now).map(|slot| self.guard(slot, now))
+    }
+
+    fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
+        Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, settled: false }
     }
 
     /// Leases a node for a request that is waiting. Prefers a node that the request has not tried. Failing

@@ -7,12 +7,15 @@
 mod activity;
 mod checks;
 mod counters;
+mod doubts;
 mod event;
 mod health;
 mod key;
 mod lease;
+mod line;
 mod node;
 mod pool;
+mod skips;
 mod snapshot;
 mod suspects;
 mod table;
@@ -26,11 +29,13 @@ use std::time::Instant;
 
 pub use checks::CheckAnswer;
 pub use counters::{Counters, Resumed};
+pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
 pub use key::{Charge, Key, Question, QuestionKind, Refusal};
 pub use lease::Lease;
 pub use node::NodeId;
 pub use pool::{Pool, Settled};
+pub use skips::{SkipSnapshot, Skipped};
 pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use suspects::Suspects;
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::activity::{Activity, Done};
 use super::event::Reason;
 use super::health::{Health, PIECES, State};
+use super::line::Line;
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -51,6 +52,8 @@ pub(super) struct Node {
     pub learned: Done,
     pub seen: Done,
     pub health: Health,
+    /// The line in front of it, since it said it is full.
+    pub line: Option<Line>,
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
 }
@@ -74,6 +77,7 @@ impl Node {
             learned: Done::default(),
             seen: Done::default(),
             health,
+            line: None,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
         };
@@ -166,6 +170,11 @@ impl Node {
             State::Probing { probe: Some(_) } | State::Ejected(_) if busy => Tier::BusyLastResort,
             State::Probing { probe: Some(_) } | State::Ejected(_) => Tier::LastResort,
         }
+    }
+
+    /// The node may be chosen while another is up, as soon as it has room.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        self.tier(now) <= Tier::Busy
     }
 
     /// Updates the policy's view of this node.

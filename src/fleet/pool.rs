@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::EventListener;
@@ -16,6 +17,7 @@ use super::event::{Change, Event};
 use super::health::Report;
 use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
 use super::node::NodeId;
+use super::skips::Skipped;
 use super::snapshot::PoolSnapshot;
 use super::table::Table;
 use super::waiting::Waiting;
@@ -29,6 +31,8 @@ pub struct Pool {
     name: Arc<str>,
     table: Mutex<Table>,
     waiting: Waiting,
+    /// Whether there is any skip, readable without the lock: a healthy fleet pays nothing for them.
+    has_skips: AtomicBool,
 }
 
 /// The results of settling an attempt.
@@ -49,6 +53,7 @@ impl Pool {
             name: conf.name.as_str().into(),
             table: Mutex::new(Table::new(conf, now)),
             waiting: Waiting::new(),
+            has_skips: AtomicBool::new(false),
         }
     }
 
@@ -86,19 +91,80 @@ impl Pool {
         self.waiting.changed(tried)
     }
 
+    /// Like [`Self::take`], for a request that waits in the lines of these nodes.
+    pub(super) fn take_in_line(&self, avoid: &[Key], lines: &[Key], now: Instant) -> Result<Slot, Refusal> {
+        self.table.lock().take_in_line(avoid, lines, now)
+    }
+
+    /// The earliest time at which one of these nodes, which said they are full, may be asked again.
+    pub fn line_opens(&self, lines: &[Key], now: Instant) -> Option<Instant> {
+        self.table.lock().line_opens(lines, now)
+    }
+
+    /// There is a node that the request has not tried and that can be used, now or once it has room.
+    pub fn has_untried(&self, tried: &[Key], now: Instant) -> bool {
+        self.table.lock().has_untried(tried, now)
+    }
+
+    /// There is a node besides these, whatever its state.
+    pub fn has_hope(&self, without: &[Key]) -> bool {
+        self.table.lock().has_hope(without)
+    }
+
+    /// Nodes may be skipped for some model.
+    pub fn has_skips(&self) -> bool {
+        self.has_skips.load(Ordering::Relaxed)
+    }
+
+    /// The nodes that are skipped for this model.
+    pub fn skipped(&self, subject: &str, now: Instant) -> Skipped {
+        self.with_skips(|table| table.skipped(subject, now))
+    }
+
+    /// The node has refused this model: it is skipped for a moment, until another node's answer is known.
+    pub(super) fn doubt(&self, key: Key, subject: &Arc<str>, status: u16, now: Instant) {
+        self.with_skips(|table| table.skips.doubt(key, subject, status, now));
+    }
+
+    /// Ends a doubt without a verdict.
+    pub(super) fn withdraw_doubt(&self, key: Key, subject: &str) {
+        self.with_skips(|table| table.skips.withdraw(key, subject));
+        self.waiting.wake(0);
+    }
+
+    /// Another node serves the model that this one refused.
+    pub(super) fn confirm(&self, key: Key, subject: &Arc<str>, status: u16, now: Instant) -> Option<Event> {
+        self.with_skips(|table| table.confirm(key, subject, status, now))
+    }
+
+    fn with_skips<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock();
+        let result = change(&mut table);
+        self.has_skips.store(!table.skips.is_empty(), Ordering::Relaxed);
+        result
+    }
+
     /// The earliest time at which a node that refused a connection may be used again.
     pub fn hold_ends(&self, now: Instant) -> Option<Instant> {
         self.table.lock().hold_ends(now)
     }
 
     pub(super) fn good_head(&self, slot: &Slot, now: Instant) -> Option<Event> {
-        let change = |table: &mut Table| table.node(slot.key)?.health.good_head(slot.ticket, slot.epoch, now);
-        self.change(slot.key, now, change)
+        let mut is_open = false;
+        let change = |table: &mut Table| {
+            is_open = table.has_answered(slot.key, slot.ticket);
+            table.node(slot.key)?.health.good_head(slot.ticket, slot.epoch, now)
+        };
+        let event = self.change(slot.key, now, change);
+        if is_open && event.is_none() {
+            self.waiting.wake(0);
+        }
+        event
     }
 
     pub(super) fn busy(&self, key: Key, retry_after: Option<Duration>, now: Instant) {
         let change = |table: &mut Table| {
-            table.node(key)?.health.busy(retry_after, now);
+            table.busy(key, retry_after, now);
             None
         };
         self.change(key, now, change);
@@ -113,6 +179,9 @@ impl Pool {
         // earlier ones
         let died_at = table.died_at(key, now);
         let event = table.end(key, report, has_worked, now);
+        if outcome == Outcome::Ok {
+            table.has_answered(key, 0);
+        }
         drop(table);
         self.wake(event.as_ref());
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });

@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::event::{Event, Reason};
 use super::health::State;
 use super::node::{Node, NodeId};
+use super::skips::SkipSnapshot;
 use crate::balance::learned::ENOUGH;
 use crate::config;
 use crate::outcome::Outcome;
@@ -108,6 +109,8 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    /// Models for which the node is skipped.
+    pub skips: Vec<SkipSnapshot>,
 }
 
 impl NodeSnapshot {
@@ -135,6 +138,7 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
+            skips: Vec::new(),
         }
     }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::state::Journey;
+use super::state::{Journey, is_denial};
 use crate::classify;
 use crate::fleet::{Lease, NodeId};
 use crate::outcome::Outcome;
-use crate::retry::Verdict;
+use crate::retry::{StopReason, Verdict};
 
 /// One try on one node. Moved into [`Journey::end`], so that it cannot be settled twice.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Attempt {
     pub(super) stage: Stage,
     /// The node had closed a kept connection on which the request had just been sent.
     pub(super) was_stale: bool,
+    /// Its answer is held back though it is none of the failures to be retried: another node may serve the request.
+    pub(super) is_denied: bool,
 }
 
 /// The stage of an attempt.
@@ -61,7 +63,7 @@ pub enum Answered {
 
 impl Attempt {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, stage: Stage::Leased, was_stale: false }
+        Self { lease, stage: Stage::Leased, was_stale: false, is_denied: false }
     }
 
     pub fn node(&self) -> &Arc<NodeId> {
@@ -139,12 +141,41 @@ impl<H> Journey<H> {
             Outcome::Busy => attempt.lease.busy(retry_after, now),
             _ => {}
         }
-        match self.decide(outcome, attempt.status()) {
+        let verdict = self.decide(outcome, attempt.status());
+        if is_denial(status) && self.doubts_denial(attempt, verdict, now) {
+            attempt.is_denied = true;
+            return Answered::HoldBack;
+        }
+        match verdict {
             Verdict::Retry(_) if self.is_continuing() => Answered::Drop,
             Verdict::Retry(_) => Answered::HoldBack,
             Verdict::Fresh | Verdict::Stop(_) if self.is_continuing() && !is_stream => Answered::Drop,
             Verdict::Fresh | Verdict::Stop(_) => Answered::Pass,
         }
+    }
+
+    /// Whether another node is asked for what this one has refused, as long as none is known to agree. The decision is
+    /// kept in the attempt, because the pool may have changed when it ends.
+    fn doubts_denial(&mut self, attempt: &Attempt, verdict: Verdict, now: Instant) -> bool {
+        let Some(subject) = self.subject.clone().filter(|_| self.may_be_denied()) else { return false };
+        let (pool, key) = (Arc::clone(&self.member.pool), attempt.lease.key());
+        let is_left = || {
+            let mut tried = self.tried.clone();
+            tried.push(key);
+            // a node that has said no more than that it is full has not agreed
+            tried.retain(|other| *other == key || !self.lines.contains(other));
+            pool.has_untried(&tried, now)
+        };
+        let is_doubted = match verdict {
+            Verdict::Retry(_) => true,
+            Verdict::Stop(StopReason::Answered) => self.sent < self.member.conf.retry.attempts && is_left(),
+            Verdict::Fresh | Verdict::Stop(_) => false,
+        };
+        if is_doubted {
+            let status = attempt.status().unwrap_or_default();
+            self.doubts.add(&pool, key, &subject, status, now);
+        }
+        is_doubted
     }
 
     /// The first event of a stream is an error, with this code.
@@ -156,7 +187,7 @@ impl<H> Journey<H> {
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        // words for load stand for their status
+        // whatever its words are, a node that says it is full means 503
         let code = code.or((outcome == Outcome::Busy).then_some(503));
         if let (Stage::Headed(headed), Some(code)) = (&mut attempt.stage, code) {
             headed.status = code;

@@ -9,10 +9,10 @@ use super::attempt::{Attempt, Stage};
 use super::continuity::{ClientHas, Continuity};
 use super::ending::{Ending, Failure};
 use super::state::Journey;
-use crate::fleet::{self, Resumed};
+use crate::fleet::{self, Key, Resumed};
 use crate::outcome::Outcome;
 use crate::resume::{Continuation, NotResumable};
-use crate::retry::{DEATHS_MAX, RetryReason, STALE_WITHIN, StopReason, Verdict};
+use crate::retry::{DEATHS_MAX, Repeat, RetryReason, STALE_WITHIN, StopReason, Verdict};
 
 /// The end of an attempt.
 #[derive(Debug)]
@@ -82,12 +82,14 @@ impl<H> Journey<H> {
     }
 
     fn declined(&mut self, attempt: Attempt, outcome: Outcome, fallback: Option<H>, now: Instant) -> Step<H> {
+        let is_denied = attempt.is_denied;
         let Ended { status, .. } = self.settle(attempt, outcome, now);
         if fallback.is_some() {
             self.fallback = fallback;
         }
         match self.decide(outcome, status) {
             Verdict::Retry(why) => self.again(why),
+            Verdict::Fresh | Verdict::Stop(_) if is_denied => self.again(RetryReason::Denied),
             Verdict::Fresh | Verdict::Stop(_) => {
                 let note = "not resumed: the next node refused the continuation";
                 Step::Stop(self.broken(note).unwrap_or(Ending::Left))
@@ -211,6 +213,10 @@ impl<H> Journey<H> {
                 Failure::new(503, "the gateway cannot open another connection").retry_after(1),
             );
         }
+        if outcome == Outcome::Busy {
+            let message = format!("node {node} is full; not tried again: {}", why.as_str());
+            return Ending::Failed(Failure::new(503, message).retry_after(1));
+        }
         let (status, what) = match outcome {
             Outcome::Timeout | Outcome::Stalled => (504, "did not answer in time"),
             Outcome::Connect => (502, "could not be reached"),
@@ -219,6 +225,23 @@ impl<H> Journey<H> {
         let asked = self.records.len();
         let message = format!("node {node} {what} (attempt {asked}); not tried again: {}", why.as_str());
         Ending::Failed(Failure::new(status, message))
+    }
+
+    /// A node that took no connection, or said it is full, has not had the request: it may be asked again, and no attempt
+    /// is used up. Since when it waits for one is not forgotten either.
+    fn note_line(&mut self, key: Key, outcome: Outcome) {
+        let is_full = outcome == Outcome::Busy && self.is_work && self.repeat == Repeat::Allowed;
+        self.lines.retain(|other| *other != key);
+        self.told.retain(|other| *other != key);
+        if is_full {
+            self.sent = self.sent.saturating_sub(1);
+            self.told.push(key);
+        }
+        if is_full || outcome == Outcome::Connect {
+            self.lines.push(key);
+        } else {
+            self.search.stranded = None;
+        }
     }
 
     /// The outcome goes to the node's health and into the log, and the slot goes back.
@@ -234,9 +257,7 @@ impl<H> Journey<H> {
         self.record(&node, status, outcome);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
-        if outcome != Outcome::Connect {
-            self.search.stranded = None;
-        }
+        self.note_line(lease.key(), outcome);
         let fleet::Settled { died_at, event, charge } = lease.settle(outcome, now);
         if is_death {
             let at_work = sent_at.map(|at| died_at.saturating_duration_since(at)).unwrap_or_default();

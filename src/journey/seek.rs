@@ -7,7 +7,7 @@ use event_listener::EventListener;
 use super::attempt::Attempt;
 use super::ending::{Ending, Failure};
 use super::state::Journey;
-use crate::fleet::{Lease, Refusal};
+use crate::fleet::{Key, Lease, Refusal, Skipped};
 
 /// `Retry-After` when no node came back in time, in seconds.
 const RETRY_AFTER: u64 = 10;
@@ -37,7 +37,8 @@ pub enum Seek<H> {
 impl<H> Journey<H> {
     /// Leases the best node that this request has not tried. Where there is none, and the request has no answer yet or the
     /// others are only full, it waits, up to `retry.wait` from when it was first stranded until it reaches a node. A node
-    /// that failed it before is better than none, but only as long as there is no answer.
+    /// that failed it before is better than none, but only as long as there is no answer. What a node says that is full is
+    /// none: the request gets in line for it.
     pub fn seek(&mut self, now: Instant) -> Seek<H> {
         let found = self.look(now);
         if matches!(found, Seek::Pause { .. } | Seek::Wait { .. }) {
@@ -68,11 +69,11 @@ impl<H> Journey<H> {
         if let Some(until) = self.deaths.pause_ends(longest, now) {
             return Seek::Pause { until };
         }
-        let refusal = match self.member.pool.lease(&self.tried, now) {
+        let refusal = match self.lease_untried(now) {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
         };
-        if let Some(fallback) = self.fallback_unless(refusal == Refusal::Full) {
+        if let Some(fallback) = self.fallback_unless(refusal == Refusal::Full || self.is_in_line()) {
             return self.give(fallback);
         }
         let since = *self.search.stranded.get_or_insert(now);
@@ -97,10 +98,11 @@ impl<H> Journey<H> {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
         };
-        if refusal == Refusal::Retired && self.fallback.is_none() {
+        let waits_on = !is_late && (refusal == Refusal::Full || self.is_in_line());
+        if refusal == Refusal::Retired && (self.fallback.is_none() || waits_on) {
             return Seek::Reroute;
         }
-        if let Some(fallback) = self.fallback_unless(refusal == Refusal::Full && !is_late) {
+        if let Some(fallback) = self.fallback_unless(waits_on) {
             return self.give(fallback);
         }
         if is_late {
@@ -111,15 +113,44 @@ impl<H> Journey<H> {
             // a node that refused a connection a moment ago may be taken again before a slot comes back
             Refusal::Full | Refusal::AllTried | Refusal::Retired => self.member.pool.hold_ends(now),
         };
-        let until = wake.map_or(deadline, |at| at.min(deadline));
+        let line = if self.is_in_line() { self.member.pool.line_opens(&self.lines, now) } else { None };
+        let until = [wake, line, self.skip_ends(now)].into_iter().flatten().fold(deadline, Instant::min);
         Seek::Wait { changed, until, why: refusal }
     }
 
-    /// With an answer at hand only a node that it has not tried; else any, the one whose try is longest ago first.
+    /// A node that the request has not tried. One that is skipped for its model only if no other can come; one that is
+    /// merely doubted, if no other can be had now.
+    fn lease_untried(&self, now: Instant) -> Result<Lease, Refusal> {
+        let pool = &self.member.pool;
+        let Some(skipped) = self.skipped(now) else { return pool.lease(&self.tried, now) };
+        let confirmed = [&self.tried[..], &skipped.confirmed].concat();
+        let all = [&confirmed[..], &skipped.doubted].concat();
+        let found = pool.lease(&all, now);
+        if !matches!(found, Err(Refusal::AllTried)) {
+            return found;
+        }
+        let found = pool.lease(&confirmed, now);
+        let is_last = matches!(found, Err(Refusal::AllTried)) && !self.has_hope(&skipped);
+        if is_last { pool.lease(&self.tried, now) } else { found }
+    }
+
+    /// A request in line asks a node that is full again when its turn has come; so does one that waits for a node which
+    /// serves its model. Else, with an answer at hand, only a node that it has not tried will do; without one any, the one
+    /// whose try is longest ago first.
     fn lease_any(&self, now: Instant, is_last_chance: bool) -> Result<Lease, Refusal> {
         let pool = &self.member.pool;
+        let untried = self.lease_untried(now);
+        if untried.is_ok() {
+            return untried;
+        }
+        let skipped = self.skipped(now).unwrap_or_default();
+        if self.is_in_line() || (self.has_hope(&skipped) && !is_last_chance && !skipped.confirmed.is_empty())
+        {
+            let avoid = [&self.failed_nodes()[..], &skipped.confirmed].concat();
+            return pool.lease_in_line(&avoid, &self.lines, now);
+        }
         if self.fallback.is_some() {
-            return pool.lease(&self.tried, now);
+            return untried;
         }
         match pool.lease_again(&self.tried, now) {
             // those that it has not tried are still full
@@ -128,11 +159,38 @@ impl<H> Journey<H> {
         }
     }
 
+    /// A node has said that it is full, and the request waits for it.
+    fn is_in_line(&self) -> bool {
+        !self.told.is_empty()
+    }
+
+    /// Nodes that it was sent to, and that did not only say they are full.
+    fn failed_nodes(&self) -> Vec<Key> {
+        self.tried.iter().filter(|key| !self.lines.contains(key)).copied().collect()
+    }
+
+    fn skipped(&self, now: Instant) -> Option<Skipped> {
+        let pool = &self.member.pool;
+        let subject = self.subject.as_ref().filter(|_| pool.has_skips())?;
+        Some(pool.skipped(subject, now))
+    }
+
+    /// A node that may serve the model can come back, or is full.
+    fn has_hope(&self, skipped: &Skipped) -> bool {
+        let without = [&self.failed_nodes()[..], &skipped.confirmed].concat();
+        self.is_in_line() || self.member.pool.has_hope(&without)
+    }
+
+    fn skip_ends(&self, now: Instant) -> Option<Instant> {
+        self.skipped(now)?.ends
+    }
+
     fn fallback_unless(&mut self, waits: bool) -> Option<H> {
         if waits { None } else { self.fallback.take() }
     }
 
     fn give(&mut self, fallback: H) -> Seek<H> {
+        self.doubts.withdraw();
         self.note = Some("no other node was left");
         Seek::Give(fallback)
     }
@@ -141,7 +199,14 @@ impl<H> Journey<H> {
         if let Some(fallback) = self.fallback.take() {
             return self.give(fallback);
         }
-        Seek::Stop(self.unserved(refusal, now.saturating_duration_since(since)))
+        Seek::Stop(self.unserved(refusal, now.saturating_duration_since(since), now))
+    }
+
+    /// What `Retry-After` says where a node that is full did not say so itself, in seconds: until it may be asked again.
+    pub fn retry_after(&self, now: Instant) -> u64 {
+        let opens = self.member.pool.line_opens(&self.lines, now);
+        let time = opens.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        time.as_millis().div_ceil(1000).try_into().unwrap_or(1).max(1)
     }
 
     /// No pool can have the request any more.
@@ -149,15 +214,18 @@ impl<H> Journey<H> {
         self.broken("not resumed: no node was available").unwrap_or(Ending::Failed(failure))
     }
 
-    fn unserved(&mut self, refusal: Refusal, waited: Duration) -> Ending {
+    fn unserved(&mut self, refusal: Refusal, waited: Duration, now: Instant) -> Ending {
         let pool = self.member.pool.name();
+        let is_told = self.is_in_line() && refusal != Refusal::Retired;
         let why = match refusal {
+            _ if is_told => "all nodes say that they are full",
             Refusal::Full => "all nodes are at their max_in_flight",
             Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
             Refusal::Retired => "it is no longer in the configuration",
         };
         let message = format!("pool {pool}: {why}; waited {:.0} s (retry.wait)", waited.as_secs_f64());
-        self.unrouted(Failure::new(503, message).retry_after(RETRY_AFTER))
+        let seconds = if is_told { self.retry_after(now) } else { RETRY_AFTER };
+        self.unrouted(Failure::new(503, message).retry_after(seconds))
     }
 }
 

@@ -7,10 +7,15 @@ use bytes::Bytes;
 
 use super::continuity::{ClientHas, Continuity};
 use super::ending::{Ending, Tried};
-use crate::fleet::{Charge, Event, Key, Member, Suspects};
+use crate::fleet::{Charge, Doubts, Event, Key, Member, Suspects};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
+
+/// From so many on, an attempt on a node that is full is not recorded.
+const RECORDS_MAX: usize = 32;
+/// The longest name of a model that is kept, in bytes.
+const SUBJECT_MAX: usize = 128;
 
 /// One request's way.
 #[derive(Debug)]
@@ -21,6 +26,14 @@ pub struct Journey<H> {
     pub(super) repeat: Repeat,
     /// Nodes that had their try, in the order of their last tries.
     pub(super) tried: Vec<Key>,
+    /// Those of them that may serve it yet: they said they are full, or took no connection.
+    pub(super) lines: Vec<Key>,
+    /// Those of these whose last word was that they are full.
+    pub(super) told: Vec<Key>,
+    /// The model that it asks for, or its path; known once it matters.
+    pub(super) subject: Option<Arc<str>>,
+    /// Nodes that refused it with 401, 403 or 404.
+    pub(super) doubts: Doubts,
     /// Times that it was sent; each part of a resumed stream is counted anew.
     pub(super) sent: u32,
     pub(super) deaths: Deaths,
@@ -55,6 +68,10 @@ impl<H> Journey<H> {
             is_work,
             repeat,
             tried: Vec::new(),
+            lines: Vec::new(),
+            told: Vec::new(),
+            subject: None,
+            doubts: Doubts::default(),
             sent: 0,
             deaths: Deaths::default(),
             suspects: Suspects::default(),
@@ -124,6 +141,9 @@ impl<H> Journey<H> {
         self.member = member;
         self.repeat = repeat;
         self.tried.clear();
+        self.lines.clear();
+        self.told.clear();
+        self.doubts.withdraw();
         self.suspects.clear();
     }
 
@@ -147,6 +167,27 @@ impl<H> Journey<H> {
         self.search.queued
     }
 
+    /// Whether [`Self::set_subject`] is to be called before the next search, because nodes are skipped for some models.
+    pub fn needs_subject(&self) -> bool {
+        self.may_be_denied() && self.subject.is_none() && self.member.pool.has_skips()
+    }
+
+    /// Whether it is to be called before the head with this status is reported.
+    pub fn needs_subject_for(&self, status: u16) -> bool {
+        is_denial(status) && self.may_be_denied() && self.subject.is_none()
+    }
+
+    /// The model that the request asks for, or its path if it names none.
+    pub fn set_subject(&mut self, subject: &str) {
+        let end = subject.floor_char_boundary(SUBJECT_MAX);
+        self.subject = Some(subject[..end].into());
+    }
+
+    /// What one node refuses it, another may serve.
+    pub(super) fn may_be_denied(&self) -> bool {
+        self.is_work && self.repeat == Repeat::Allowed && !self.has_begun()
+    }
+
     /// What has happened to nodes since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -162,6 +203,10 @@ impl<H> Journey<H> {
     }
 
     pub(super) fn record(&mut self, node: &Arc<str>, status: Option<u16>, outcome: Outcome) {
+        // a request may ask in line for days
+        if outcome == Outcome::Busy && self.records.len() >= RECORDS_MAX {
+            return;
+        }
         self.records.push(Tried { node: Arc::clone(node), status, outcome });
     }
 
@@ -188,6 +233,7 @@ impl<H> Journey<H> {
     pub(super) fn served(&mut self, now: Instant) {
         let reinstated = self.suspects.served();
         self.events.extend(reinstated.filter_map(|charge| self.member.pool.reinstate(charge, now)));
+        self.events.extend(self.doubts.confirm(now));
     }
 
     /// It may be the request: a 5xx that a second node gives too is withdrawn from both.
@@ -196,4 +242,9 @@ impl<H> Journey<H> {
         let withdrawn = self.suspects.charged(charge);
         self.events.extend(withdrawn.filter_map(|charge| self.member.pool.withdraw(charge, now)));
     }
+}
+
+/// A node that lacks the model says so, and one that does not know the key.
+pub(super) fn is_denial(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed};
+use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;
 
 /// A snapshot: all values that the status and the metrics show.
@@ -97,6 +97,18 @@ struct NodeStatus {
     recent_failures: usize,
     ejections: u64,
     attempts: serde_json::Map<String, serde_json::Value>,
+    /// Models for which the node is skipped, because it refuses them and another node serves them.
+    skips: Vec<SkipStatus>,
+}
+
+#[derive(Serialize)]
+struct SkipStatus {
+    /// The model, or the path of requests that name none.
+    model: String,
+    status: u16,
+    seconds_left: f64,
+    /// `false`: another node is being asked.
+    confirmed: bool,
 }
 
 #[derive(Serialize)]
@@ -166,6 +178,18 @@ impl NodeStatus {
             recent_failures: node.recent_failures,
             ejections: node.ejections,
             attempts: attempts.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect(),
+            skips: node.skips.iter().map(SkipStatus::of).collect(),
+        }
+    }
+}
+
+impl SkipStatus {
+    fn of(skip: &SkipSnapshot) -> Self {
+        Self {
+            model: skip.model.to_string(),
+            status: skip.status,
+            seconds_left: skip.left.as_secs_f64(),
+            confirmed: skip.confirmed,
         }
     }
 }

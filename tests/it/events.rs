@@ -70,14 +70,15 @@ fn a_stream_that_ends_before_its_first_event_goes_to_another_node() {
 }
 
 #[test]
-fn when_all_nodes_are_full_the_client_gets_their_error() {
+fn when_all_nodes_are_full_the_client_gets_503() {
     run(async {
         let both = nodes(2);
         both.iter().for_each(|node| node.set_fault(fault("full")));
-        let gateway = Gateway::start(&both, "").await;
+        let gateway = Gateway::start(&both, "retry: { wait: 0s }").await;
         let answer = ask(&gateway, chat(&gateway, 3, true)).await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.text().contains("\"error\"") && answer.text().contains("503"), "{}", answer.text());
+        assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
+        let error = &answer.json()["error"];
+        assert!(error["message"].as_str().is_some_and(|message| message.contains("full")), "{error}");
         for name in ["a", "b"] {
             assert_eq!(gateway.state(name), NodeState::Up, "load is not failure");
             assert_eq!(gateway.attempts(name, Outcome::Busy), 1);

@@ -83,7 +83,8 @@ fn every_kind_of_end_has_a_line() {
     run(async {
         let nodes = nodes(1);
         let gateway =
-            Gateway::with(JSON, &pool("p", &nodes, "retry: { body_limit: 10KB, attempts: 1 }")).await;
+            Gateway::with(JSON, &pool("p", &nodes, "retry: { body_limit: 10KB, attempts: 1, wait: 0s }"))
+                .await;
         let chat = |more: &str| {
             let body = r#"{"prompt":"x"}"#;
             let length = body.len();

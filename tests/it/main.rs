@@ -7,6 +7,7 @@ mod harness;
 
 mod bodies;
 mod crash;
+mod denied;
 mod events;
 mod framing;
 mod headers;
@@ -15,6 +16,7 @@ mod hung;
 mod leases;
 mod leaving;
 mod limits;
+mod line;
 mod logs;
 mod persistence;
 mod probing;

@@ -73,7 +73,7 @@ fn the_head_of_a_stream_alone_does_not_readmit() {
         assert_eq!(response.headers()["x-evenkeel-node"], "a");
         assert_eq!(gateway.state("a"), NodeState::Probing, "the server answers, the engine may hang");
         eventually(LIMIT, "it has been at work", || gateway.state("a") == NodeState::Up).await;
-        let back = gateway.status().pools[0].events.last().unwrap().change;
+        let back = gateway.status().pools[0].events.last().unwrap().change.clone();
         assert_eq!(back, evenkeel::fleet::Change::Back { reason: Reason::AtWork });
     });
 }

@@ -209,7 +209,7 @@ fn when_all_are_busy_the_last_503_is_passed_on_with_its_retry_after() {
     run(async {
         let nodes = nodes(3);
         nodes.iter().for_each(|node| node.set_fault(fault("status:503,retry_after=7")));
-        let gateway = Gateway::start(&nodes, "").await;
+        let gateway = Gateway::start(&nodes, "retry: { wait: 0s }").await;
         let answer = ask(&gateway, chat(&gateway, 3, false)).await;
         assert_eq!((answer.status, answer.field("retry-after")), (503, Some("7")));
         assert_eq!(received(&nodes), [1, 1, 1]);
@@ -236,7 +236,7 @@ fn when_no_node_comes_back_in_time_the_client_gets_503_with_retry_after() {
 fn a_busy_node_is_never_ejected() {
     run(async {
         let nodes = nodes(2);
-        let gateway = Gateway::start(&nodes, "").await;
+        let gateway = Gateway::start(&nodes, "retry: { wait: 0s }").await;
         for code in [503, 429] {
             nodes.iter().for_each(|node| node.set_fault(fault(&format!("status:{code}"))));
             let mut client = Client::h1(&gateway).await;
@@ -257,10 +257,12 @@ fn a_4xx_is_an_answer() {
     run(async {
         let nodes = nodes(2);
         let gateway = Gateway::start(&nodes, "").await;
-        for code in [400, 401, 404, 413, 422, 501, 505] {
+        for (code, attempts) in
+            [(400, "1"), (401, "2"), (403, "2"), (404, "2"), (413, "1"), (422, "1"), (501, "1"), (505, "1")]
+        {
             nodes.iter().for_each(|node| node.set_fault(fault(&format!("status:{code},times=1"))));
             let answer = ask(&gateway, chat(&gateway, 1, false)).await;
-            assert_eq!((answer.status, answer.field("x-evenkeel-attempts")), (code, Some("1")));
+            assert_eq!((answer.status, answer.field("x-evenkeel-attempts")), (code, Some(attempts)));
             nodes.iter().for_each(Node::clear_faults);
         }
         gateway.at_rest().await;

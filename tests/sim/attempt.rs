@@ -15,6 +15,9 @@ use crate::invariants::Seen;
 use crate::node::{DYING, Weather};
 use crate::world::{Due, World};
 
+/// The longest time in which a node that has room again takes in all that wait in line for it, in seconds.
+const LINE: f64 = 10.0;
+
 impl World {
     /// Looks for a node, for the first time or again.
     pub(crate) fn seek(&mut self, client: usize) {
@@ -151,7 +154,11 @@ impl World {
         self.saw(events);
         match answered {
             Answered::HoldBack => {
-                self.clients[client].holds = true;
+                let me = &mut self.clients[client];
+                me.holds = true;
+                if status == 503 {
+                    me.told.push(me.node);
+                }
                 self.end(client, How::Declined { fallback: Some(status) }, Outcome::of_status(status));
             }
             // its node may have been lost while the head was on its way; then the end does not come
@@ -289,7 +296,8 @@ impl World {
     }
 
     /// Right after a tick nobody sleeps while a node of use had room at the tick before, or a wake-up was lost. A node that
-    /// has failed the request is of no use while another is left, be it full, or while a response is held back.
+    /// has failed the request is of no use while another is left, be it full, or while a response is held back; one that
+    /// said it is full takes its line in bit by bit.
     pub(crate) fn nobody_sleeps_on(&self) {
         let before = self.last_tick - 0.001;
         for client in &self.waiting {
@@ -300,8 +308,11 @@ impl World {
             let is_left = self.watch.nodes.iter().enumerate().any(is_left);
             let has_room = |node: &usize| {
                 let is_of_use = !me.seen.contains(node) || !me.holds && !is_left;
-                let is_fit = self.watch.is_fit(*node, before) && self.watch.nodes[*node].last_unfit < before;
-                is_of_use && is_fit
+                let fit_since = self.watch.nodes[*node].last_unfit;
+                let is_fit = self.watch.is_fit(*node, before);
+                // its line has come to an end by then
+                let was_told = me.told.contains(node) && fit_since < before - LINE;
+                is_fit && (is_of_use && fit_since < before || was_told)
             };
             let node = (0..self.nodes.len()).find(has_room);
             assert!(

@@ -38,6 +38,8 @@ pub(crate) struct Client {
     pub sent_at: Option<Instant>,
     /// Nodes that it was sent to, or that refused it, in all rounds.
     pub seen: Vec<usize>,
+    /// Nodes that said they are full.
+    pub told: Vec<usize>,
     /// A failed response is held back.
     pub holds: bool,
     pub refused: u32,

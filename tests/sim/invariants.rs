@@ -136,7 +136,9 @@ impl Watch {
                 seen.ramp = if reason == Reason::NotItsFault { seen.ramp_before } else { Some(now) };
                 NodeState::Up
             }
-            Change::Joined | Change::Draining => unreachable!("no reload here"),
+            Change::Joined | Change::Draining | Change::Skipped { .. } => {
+                unreachable!("no reload here, and no model is refused")
+            }
         };
         let seen = &mut self.nodes[node];
         if state != NodeState::Ejected {

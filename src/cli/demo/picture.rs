@@ -113,6 +113,7 @@ pub(super) mod testing {
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
+            skips: Vec::new(),
         }
     }
 

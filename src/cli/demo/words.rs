@@ -22,16 +22,18 @@ fn seconds_up(time: Duration) -> u64 {
 /// A gateway event, as the rest of a sentence that starts with "the gateway".
 pub(super) fn event(event: &Event, slow_start: Duration) -> String {
     let node = &event.node;
-    match event.change {
+    match &event.change {
         Change::Ejected { reason, time } if time.is_zero() => {
-            format!("ejects {node} until it answers again: {}", why(reason))
+            format!("ejects {node} until it answers again: {}", why(*reason))
         }
-        Change::Ejected { reason, time } => format!("ejects {node} for {time:?}: {}", why(reason)),
+        Change::Ejected { reason, time } => format!("ejects {node} for {time:?}: {}", why(*reason)),
         Change::Probing => format!("hears from {node} and sends it one request"),
         Change::Back { reason } => {
-            format!("readmits {node} ({}); its share rises within {slow_start:?}", why(reason))
+            format!("readmits {node} ({}); its share rises within {slow_start:?}", why(*reason))
         }
-        Change::Accepts | Change::Joined | Change::Draining => format!("{node}: {}", event.change),
+        Change::Accepts | Change::Joined | Change::Draining | Change::Skipped { .. } => {
+            format!("{node}: {}", event.change)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod learning;
 mod rounds;
+mod told;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
 use super::key::{Key, Refusal, Slot};
 use super::node::{Node, NodeId};
+use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Candidates, Tier, Turn};
 use crate::config;
@@ -44,6 +46,7 @@ pub(super) struct Table {
     last_serial: u64,
     events: VecDeque<Event>,
     last_event: u64,
+    pub skips: Skips,
     pub counters: Counters,
     #[cfg(test)]
     pub last_choice: Option<Choice>,
@@ -78,6 +81,7 @@ impl Table {
             last_serial: 0,
             events: VecDeque::new(),
             last_event: 0,
+            skips: Skips::default(),
             counters: Counters::default(),
             #[cfg(test)]
             last_choice: None,
@@ -152,6 +156,10 @@ impl Table {
         for node in self.nodes.iter_mut().flatten() {
             node.announced_room = node.room(&self.policy, now);
         }
+        let stays = |key: Key| {
+            self.nodes[key.place].as_ref().is_some_and(|node| node.serial == key.serial && !node.removed)
+        };
+        self.skips.retain(stays);
         events
     }
 
@@ -343,8 +351,8 @@ impl Table {
         let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
         node.announced_room = node.room(&self.policy, now);
-        if let Change::Ejected { reason, .. } = change {
-            node.ejections += u64::from(reason != Reason::Unresolved);
+        if let Change::Ejected { reason, .. } = &change {
+            node.ejections += u64::from(*reason != Reason::Unresolved);
             node.last_before = last_ticket;
             node.speed.doubt();
         }
@@ -378,9 +386,14 @@ impl Table {
     }
 
     pub(super) fn snapshot(&self, name: &Arc<str>, now: Instant) -> PoolSnapshot {
+        let snapshot = |(key, node): (Key, &Node)| {
+            let skips = self.skips.snapshot(key, now);
+            NodeSnapshot { skips, ..NodeSnapshot::of(node, &self.policy, now) }
+        };
+        let nodes = self.members().map(snapshot).collect();
         PoolSnapshot {
             name: Arc::clone(name),
-            nodes: self.members().map(|(_, node)| NodeSnapshot::of(node, &self.policy, now)).collect(),
+            nodes,
             counters: self.counters.clone(),
             events: self.events.iter().cloned().collect(),
         }

@@ -14,6 +14,7 @@ mod silence;
 mod slow_start;
 mod stall;
 mod stress;
+mod told;
 mod waiting;
 
 use std::sync::Arc;

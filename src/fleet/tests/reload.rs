@@ -30,7 +30,7 @@ fn another_address_is_another_node() {
     bench.fail("a", 5);
     bench.conf.nodes[0].address.port = 99;
     let events = bench.pool.configure(&bench.conf, bench.now);
-    let changes: Vec<_> = events.iter().map(|event| event.change).collect();
+    let changes: Vec<_> = events.iter().map(|event| event.change.clone()).collect();
     assert_eq!(changes, [Change::Draining, Change::Joined]);
     assert!(bench.is_up("a"));
 }
@@ -65,7 +65,7 @@ fn a_drained_node_finishes_and_stays() {
     let last = bench.on("a");
     bench.conf.nodes[0].drain = true;
     let events = bench.pool.configure(&bench.conf, bench.now);
-    assert_eq!(events.iter().map(|event| event.change).collect::<Vec<_>>(), [Change::Draining]);
+    assert_eq!(events.iter().map(|event| event.change.clone()).collect::<Vec<_>>(), [Change::Draining]);
     assert!(bench.pool.configure(&bench.conf, bench.now).is_empty(), "reported once");
     assert!(bench.try_on("a").is_err());
     drop(last);

@@ -44,7 +44,7 @@ fn a_silent_node_is_ejected_while_another_is_not_silent() {
     let events = bench.tick_at(60.0);
     assert_eq!(events.len(), 1, "{events:?}");
     let want = Change::Ejected { reason: Reason::Stalled, time: seconds(30.0) };
-    assert_eq!((&*events[0].node, events[0].change, events[0].in_flight), ("a", want, 1));
+    assert_eq!((&*events[0].node, events[0].change.clone(), events[0].in_flight), ("a", want, 1));
     assert!(bench.is_up("b"));
     assert_eq!(bench.snapshot("a").ejections, 1);
     assert!(bench.pool.tick(bench.now).is_empty(), "once");

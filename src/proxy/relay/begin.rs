@@ -12,7 +12,7 @@ use super::events::Failed;
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
-use crate::classify::{completion_tokens, retry_after, whole_answer};
+use crate::classify::{self, completion_tokens, retry_after, whole_answer};
 use crate::fleet::Member;
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
@@ -97,7 +97,7 @@ async fn write_start(
     Ok(failed)
 }
 
-/// Gives the client the response that was held back, unchanged.
+/// Gives the client the response that was held back, unchanged; one that says the node is full tells it when to come back.
 pub(super) async fn give(
     gateway: &Gateway,
     request: &Request,
@@ -107,8 +107,11 @@ pub(super) async fn give(
     let Fallback { node, head, body } = fallback;
     // none is under way
     let served_by = ServedBy::new(&request.caller, &node, request.journey.attempts() - 1);
-    let ours = served_by.fields();
-    let start = Start { head: &head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
+    let seconds = request.journey.retry_after(Instant::now().into_std()).to_string();
+    let is_busy = classify::status(head.status, false) == Outcome::Busy;
+    let retry_after = (is_busy && !head.fields.contains("retry-after")).then_some(("Retry-After", &*seconds));
+    let ours: Vec<_> = served_by.fields().as_slice().iter().copied().chain(retry_after).collect();
+    let start = Start { head: &head, ours: &ours, closes: gateway.live.is_stopping() };
     client.begin(start, body, true).await
 }
 
@@ -171,7 +174,8 @@ async fn first_event(
             let retry_after = answer.head.fields.get("retry-after").and_then(retry_after);
             let now = Instant::now().into_std();
             request.journey.first_event_failed(attempt, outcome, code, retry_after, now);
-            if start.is_empty() || request.journey.is_continuing() {
+            // a client repeats a 503, but no error event
+            if start.is_empty() || request.journey.is_continuing() || outcome == Outcome::Busy {
                 return Err(failed(outcome, None));
             }
             Err(hold_back(attempt, answer, start, client, |fallback| failed(outcome, fallback)).await)

@@ -143,6 +143,9 @@ async fn open(
         is_stream: answer.watch.is_some(),
         retry_after: answer.head.fields.get("retry-after").and_then(retry_after),
     };
+    if request.journey.needs_subject_for(head.status) {
+        request.name_subject();
+    }
     let answered = request.journey.head(attempt, head, Instant::now());
     tell(&mut request.journey);
     match answered {

@@ -108,6 +108,13 @@ impl Request {
         (self.head.wire(node, body.len()), body)
     }
 
+    /// Names what it asks for: a node has refused it.
+    pub(crate) fn name_subject(&mut self) {
+        if let KeptBody::Kept { bytes, .. } = &self.body {
+            self.journey.set_subject(&route::subject(bytes, &self.asked.path));
+        }
+    }
+
     /// Another node goes on with the client's stream, when it gets this body.
     pub(crate) fn go_on_with(&mut self, continued: Bytes) {
         let share = match std::mem::replace(&mut self.body, KeptBody::Released) {

@@ -40,6 +40,11 @@ pub(crate) async fn seek<H>(
 ) -> Found<H> {
     let mut is_told = false;
     loop {
+        if let Routed::Whole { body, path, .. } = routed
+            && journey.needs_subject()
+        {
+            journey.set_subject(&route::subject(body, path));
+        }
         let found = journey.seek(Instant::now());
         tell(journey);
         match found {

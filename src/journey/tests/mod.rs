@@ -1,5 +1,8 @@
 //! One request's way, step by step. Whole fleets of them are in tests/sim.
 
+mod denied;
+mod line;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -164,19 +167,6 @@ fn a_response_that_was_held_back_is_better_than_none() {
     }
     assert!(matches!(trip.seek(), Seek::Give("second")));
     assert_eq!(trip.journey.note(), Some("no other node was left"));
-}
-
-#[test]
-fn busy_nodes_are_waited_for_with_a_response_in_hand() {
-    let mut trip = Trip::with(", retry: { wait: 9s }");
-    let pool = Arc::clone(&trip.journey.member().pool);
-    let mut attempt = trip.sent();
-    assert_eq!(trip.head(&mut attempt, 503, false), Answered::HoldBack);
-    let _ = trip.journey.end(attempt, How::Declined { fallback: Some("busy") }, trip.now);
-    assert_eq!(pool.snapshot(trip.now).nodes[0].attempts_with(Outcome::Busy), 1);
-    let attempt = trip.sent();
-    assert!(matches!(trip.fails(attempt, Outcome::Connect), Step::Node(_)));
-    assert!(matches!(trip.seek(), Seek::Give("busy")));
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! What nodes have told requests: "full", so that others wait in line, or "not this model", so that others skip it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::event::{Change, Event};
+use super::super::key::{Key, Refusal, Slot};
+use super::super::line::Line;
+use super::super::skips::Skipped;
+use super::Table;
+
+impl Table {
+    /// The node said it is full, and perhaps for how long.
+    pub(crate) fn busy(&mut self, key: Key, retry_after: Option<Duration>, now: Instant) {
+        let last_ticket = self.last_ticket;
+        let Some(node) = self.node(key) else { return };
+        node.health.busy(retry_after, now);
+        node.line = Some(Line::new(last_ticket, retry_after, now));
+    }
+
+    /// The node has answered an attempt. Whether one in its line may now ask it.
+    pub(crate) fn has_answered(&mut self, key: Key, ticket: u64) -> bool {
+        let line = self.node(key).and_then(|node| node.line.as_mut());
+        line.map(|line| line.answered(ticket)).is_some()
+    }
+
+    /// Chooses a node for a request that waits in the lines of `lines`, and takes a slot on it.
+    pub(crate) fn take_in_line(
+        &mut self,
+        avoid: &[Key],
+        lines: &[Key],
+        now: Instant,
+    ) -> Result<Slot, Refusal> {
+        let mut avoid = avoid.to_vec();
+        avoid.extend(lines.iter().filter(|key| self.opens(**key, now).is_some()));
+        let place = self.choose(&avoid, now)?;
+        let slot = self.take(place, now);
+        if let Some(node) = self.node(slot.key).filter(|_| lines.contains(&slot.key)) {
+            node.line = node.line.and_then(|line| line.ask(now));
+        }
+        Ok(slot)
+    }
+
+    fn opens(&mut self, key: Key, now: Instant) -> Option<Instant> {
+        self.node(key)?.line?.opens(now)
+    }
+
+    /// The earliest time at which one of these lines opens by itself.
+    pub(crate) fn line_opens(&mut self, lines: &[Key], now: Instant) -> Option<Instant> {
+        lines.iter().filter_map(|key| self.opens(*key, now)).min()
+    }
+
+    /// A node that a request has not tried could be leased, now or once it has room.
+    pub(crate) fn has_untried(&mut self, tried: &[Key], now: Instant) -> bool {
+        let mut usable = self.members().filter(|(_, node)| node.is_usable(now));
+        usable.any(|(key, _)| !tried.contains(&key))
+    }
+
+    /// A node that is not among these may come back.
+    pub(crate) fn has_hope(&self, without: &[Key]) -> bool {
+        self.members().any(|(key, node)| !without.contains(&key) && !node.drain && !node.removed)
+    }
+
+    pub(crate) fn skipped(&mut self, subject: &str, now: Instant) -> Skipped {
+        self.skips.of(subject, now)
+    }
+
+    pub(crate) fn confirm(
+        &mut self,
+        key: Key,
+        subject: &Arc<str>,
+        status: u16,
+        now: Instant,
+    ) -> Option<Event> {
+        self.node(key)?;
+        let time = self.policy.fail_timeout;
+        let is_news = self.skips.confirm(key, subject, status, time, now);
+        let change = Change::Skipped { model: Arc::clone(subject), status, time };
+        is_news.then(|| self.note(key, Some(change), now)).flatten()
+    }
+}

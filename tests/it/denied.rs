@@ -1,0 +1,63 @@
+//! Nodes that refuse what another serves: a model that is not loaded, a key that is not known.
+
+use evenkeel::fleet::{Change, NodeState};
+use evenkeel::outcome::Outcome;
+
+use crate::harness::{Client, Gateway, Outgoing, ask, chat, fault, nodes, run};
+
+/// With 401, 403 and 404 the same: the wrong node is asked once, and no client hears of it.
+#[test]
+fn a_node_that_refuses_what_another_serves_is_skipped() {
+    run(async {
+        for code in [401, 403, 404] {
+            let nodes = nodes(2);
+            let gateway = Gateway::start(&nodes, "").await;
+            nodes[0].set_fault(fault(&format!("status:{code}")));
+            for _ in 0..20 {
+                let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+                assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{code}");
+            }
+            gateway.at_rest().await;
+            assert_eq!(nodes[0].stats().received, 1, "{code}");
+            let node = gateway.node("a");
+            assert_eq!((node.state, node.recent_failures), (NodeState::Up, 0));
+            assert_eq!((node.skips[0].status, node.skips[0].confirmed), (code, true));
+            assert!(gateway.node("b").skips.is_empty());
+            let status: serde_json::Value = serde_json::from_str(&gateway.status().to_json()).unwrap();
+            let skip = &status["pools"][0]["nodes"][0]["skips"][0];
+            assert_eq!((&skip["model"], &skip["status"]), (&"m".into(), &code.into()), "{skip}");
+            assert!(skip["seconds_left"].as_f64().is_some_and(|left| left > 0.0), "{skip}");
+            assert_eq!(gateway.attempts("a", Outcome::Ok), 1, "it is not charged");
+            let events = gateway.status().pools[0].events.clone();
+            let is_skip = |change: &Change| matches!(change, Change::Skipped { .. });
+            assert_eq!(events.iter().filter(|event| is_skip(&event.change)).count(), 1, "told once");
+            let denied = r#"evenkeel_retries_total{pool="p",reason="denied"} 1"#;
+            assert!(gateway.metrics().contains(denied), "{}", gateway.metrics());
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_all_nodes_give_comes_unchanged_and_skips_none() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "").await;
+        nodes.iter().for_each(|node| node.set_fault(fault("status:404")));
+        let direct = {
+            let body = r#"{"model":"x","messages":[]}"#;
+            let mut client = Client::to(nodes[0].addr(), http::Version::HTTP_11).await;
+            let uri = format!("http://{}/v1/chat/completions", nodes[0].addr());
+            let request = http::Request::post(uri).body(Outgoing::sized(body.into())).unwrap();
+            client.ask(request).await
+        };
+        for _ in 0..5 {
+            let answer = ask(&gateway, chat(&gateway, 1, true)).await;
+            assert_eq!((answer.status, answer.text()), (404, direct.text()));
+        }
+        gateway.at_rest().await;
+        for name in ["a", "b"] {
+            assert!(gateway.node(name).skips.is_empty());
+            assert_eq!(gateway.attempts(name, Outcome::Ok), 5);
+        }
+    });
+}
