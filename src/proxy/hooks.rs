@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -177,6 +177,12 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         if self.live.is_stopping() {
+            session.set_keepalive(None);
+        }
+        if session.req_header().version == Version::HTTP_10
+            && head.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // HTTP/1.0 knows no chunks: the body ends with the connection
             session.set_keepalive(None);
         }
         stock(ctx)?.dress(head)

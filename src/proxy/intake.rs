@@ -1,15 +1,17 @@
 //! The beginning of every request: its limits, its body, its pool; or why it is refused.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::caller::{Arrival, Stopped};
 use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, content_length};
+use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
 use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
@@ -189,6 +191,7 @@ pub(super) async fn answer_failure(
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     if began {
+        break_off(session, arrival.caller.fleet.config.server.client.send_timeout).await;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     let form = Form::of(session.req_header());
@@ -197,6 +200,18 @@ pub(super) async fn answer_failure(
         arrival.stopped = Stopped::ClientGone;
     }
     FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+}
+
+/// The same as [`super::downstream::http1::Http1::break_off`], on Pingora's own path.
+async fn break_off(session: &Session, limit: Duration) {
+    let has_length =
+        session.response_written().is_some_and(|head| head.headers.contains_key(header::CONTENT_LENGTH));
+    if session.req_header().version == Version::HTTP_10 && !has_length {
+        let wire = Connection::of(session.as_downstream()).and_then(Connection::take);
+        if let Some(wire) = wire {
+            wire.reset(limit).await;
+        }
+    }
 }
 
 fn failure_of(error: &Error, request_id: &str) -> Failure {

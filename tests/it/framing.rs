@@ -278,3 +278,30 @@ fn a_client_of_http_1_0_is_not_invited() {
         assert_eq!(Raw::send(&gateway, request).await.head().await.status, 200);
     });
 }
+
+#[test]
+fn an_answer_that_breaks_off_resets_the_connection_of_an_http_1_0_client() {
+    run(async {
+        let script = Script::listen().await;
+        let cases = [
+            ("application/json", "{\"data\":[0.1,", ""),
+            ("text/event-stream", "data: {}\n\n", ""),
+            // too large to be kept: it goes another way
+            ("application/json", "{\"data\":[0.1,", ", retry: { body_limit: 1 }"),
+        ];
+        for (kind, piece, more) in cases {
+            let gateway = Gateway::with("", &script.pool(&format!("health: {{ max_fails: 0 }}{more}"))).await;
+            let request = "POST /v1/chat/completions HTTP/1.0\r\nHost: x\r\nContent-Length: 13\r\n\r\n{\"model\":\"m\"}";
+            let client = Raw::send(&gateway, request).await;
+            let (mut node, _) = script.request().await;
+            let head = "Transfer-Encoding: chunked\r\n\r\n";
+            node.write(format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{head}")).await;
+            node.write(format!("{:x}\r\n{piece}\r\n", piece.len())).await;
+            drop(node);
+            let (text, ended) = client.rest_as_text().await;
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200") && body.starts_with(piece), "{text}");
+            assert_eq!(ended, Ended::Rst, "{kind}");
+        }
+    });
+}

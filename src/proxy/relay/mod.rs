@@ -41,8 +41,12 @@ pub(super) async fn serve_http1(
 ) -> Option<Wire> {
     log::debug!("request {}: it goes on without a session", request.caller.request_id);
     let ending = serve(&gateway, &mut request, &mut client).await;
-    let is_whole = end(&gateway, *request, &mut client, ending).await;
-    is_whole.then(|| client.into_wire()).flatten()
+    let reads = ending != Ending::Left;
+    if end(&gateway, *request, &mut client, ending).await {
+        return client.into_wire();
+    }
+    client.break_off(reads).await;
+    None
 }
 
 /// Serves a request within its session.
