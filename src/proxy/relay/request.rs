@@ -14,7 +14,7 @@ use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
 use super::fallback::Fallback;
 use crate::fleet::Member;
-use crate::forwarded::introduction;
+use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, put_field, request_fields, write_request};
 use crate::journey::Journey;
 use crate::live::Share;
@@ -53,6 +53,10 @@ struct NodeHead {
     wire: Vec<u8>,
     /// So much of it is the same for each attempt.
     shared: usize,
+    /// Its last field so far is the request id.
+    has_id: bool,
+    /// How often it was written.
+    written: u32,
     /// What each attempt adds where the client named none: HTTP/1.1 demands one.
     host: Host,
     /// A body without any bytes has a length, too.
@@ -141,6 +145,7 @@ impl Request {
 impl NodeHead {
     fn of(caller: &Caller, header: &RequestHeader, raw: Option<&[u8]>) -> Self {
         let ours = caller.sender.as_ref().map(|sender| introduction(sender, &caller.request_id));
+        let has_id = ours.is_some();
         let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);
         let (method, target) = (header.method.as_str(), path(header));
         let wire = match raw {
@@ -157,11 +162,18 @@ impl NodeHead {
         } else {
             header.uri.authority().map_or(Host::Node, |authority| Host::Authority(authority.to_string()))
         };
-        Self { shared: wire.len(), wire, host, has_length: !header.method.is_safe() }
+        Self { shared: wire.len(), wire, has_id, written: 0, host, has_length: !header.method.is_safe() }
     }
 
     fn wire(&mut self, node: SocketAddr, length: usize) -> &[u8] {
+        const LINE_END: &[u8] = b"\r\n";
         self.wire.truncate(self.shared);
+        self.written += 1;
+        if self.has_id && self.written > 1 {
+            self.wire.truncate(self.shared - LINE_END.len());
+            self.wire.extend_from_slice(id_suffix(self.written).as_bytes());
+            self.wire.extend_from_slice(LINE_END);
+        }
         match &self.host {
             Host::Named => {}
             Host::Authority(authority) => put_field(&mut self.wire, b"Host", authority.as_bytes()),
@@ -170,7 +182,7 @@ impl NodeHead {
         if length > 0 || self.has_length {
             http1::put_length(&mut self.wire, length as u64);
         }
-        self.wire.extend_from_slice(b"\r\n");
+        self.wire.extend_from_slice(LINE_END);
         &self.wire
     }
 }

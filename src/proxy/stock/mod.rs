@@ -25,6 +25,7 @@ use super::upstream::switch::Connector;
 use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
+use crate::forwarded::id_suffix;
 use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Step};
 use crate::live::Share;
 use crate::outcome::Outcome;
@@ -41,6 +42,8 @@ pub struct Stock {
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// Whether a request without a body could be sent again.
     repeat: Repeat,
+    /// How often its head was written.
+    written: u32,
     /// Bytes of body that went through.
     passed: u64,
     /// Something of the response's body has come.
@@ -58,6 +61,7 @@ impl Stock {
             is_upgrade: false,
             unkept: None,
             repeat,
+            written: 0,
             passed: 0,
             has_begun: false,
             ttft: None,
@@ -77,6 +81,7 @@ impl Stock {
     pub fn upstream_request(&mut self, header: &mut RequestHeader, has_more_body: bool) -> Result<()> {
         let Some(attempt) = &mut self.attempt else { return Err(Error::new(ErrorType::InternalError)) };
         self.journey.send(attempt, Instant::now());
+        self.written += 1;
         if self.unkept.is_some() || has_more_body {
             // it waits for its client's upload
             attempt.pause_stall();
@@ -84,7 +89,8 @@ impl Stock {
         fields::strip_for_node(header, self.is_upgrade)?;
         fields::give_host(header, attempt.address())?;
         let caller = &self.arrival.caller;
-        fields::introduce(header, caller.sender.as_ref(), &caller.request_id)
+        let id = format!("{}{}", caller.request_id, id_suffix(self.written));
+        fields::introduce(header, caller.sender.as_ref(), &id)
     }
 
     /// Puts what was already read in front of what comes, and keeps `client.max_body`.
