@@ -263,6 +263,8 @@ pub struct Timeouts {
     pub first_event: Duration,
     /// The longest silence of a node that has the request, before or within its response; default 24h.
     pub read: Duration,
+    /// The longest silence of both sides of a connection that has switched protocols; default 1h.
+    pub tunnel: Duration,
     /// The time that an idle connection is kept for the next request; default 4s.
     pub idle: Duration,
     /// The longest silence within a stream that has begun, and of a whole node at work while others of its

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -25,6 +25,7 @@ use super::relay::request::Request;
 use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
+use super::upstream::switch::Tunnel;
 use crate::route;
 
 impl Gateway {
@@ -96,7 +97,9 @@ impl ProxyHttp for Gateway {
                 let header = session.req_header();
                 let repeat = route::repeat(&member, header.method.as_str(), header.uri.path());
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST, repeat);
-                (stock.unkept, stock.is_upgrade) = (unkept, is_upgrade);
+                stock.unkept = unkept;
+                let silence = stock.journey.member().conf.timeouts.tunnel;
+                stock.tunnel = is_upgrade.then(|| Tunnel::new(silence));
                 *ctx = Ctx::Stock(Box::new(stock));
                 Ok(false)
             }
@@ -109,7 +112,7 @@ impl ProxyHttp for Gateway {
         let caller = &mut stock.arrival.caller;
         match seek(self, caller, &mut stock.journey, &Routed::Unread, &mut Unwatched).await {
             Found::Attempt(attempt) => {
-                let peer = peer(stock.journey.member(), attempt.address(), stock.is_upgrade);
+                let peer = peer(stock.journey.member(), attempt.address(), stock.tunnel.as_ref());
                 stock.attempt = Some(attempt);
                 Ok(Box::new(peer))
             }
@@ -184,6 +187,10 @@ impl ProxyHttp for Gateway {
         {
             // HTTP/1.0 knows no chunks: the body ends with the connection
             session.set_keepalive(None);
+        }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // the tunnel has a limit of its own, for both sides
+            session.set_read_timeout(None);
         }
         stock(ctx)?.dress(head)
     }

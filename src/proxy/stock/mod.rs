@@ -21,7 +21,7 @@ use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
 use super::upstream::connections::{connect_outcome, tcp_keepalive};
-use super::upstream::switch::Connector;
+use super::upstream::switch::{Connector, Tunnel};
 use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
@@ -31,13 +31,16 @@ use crate::live::Share;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 
+/// How much later than a tunnel's limit Pingora's own would end it.
+const MARGIN: Duration = Duration::from_secs(60);
+
 /// A request on this path.
 pub struct Stock {
     pub arrival: Arrival,
     pub journey: Journey<Infallible>,
     pub attempt: Option<Attempt>,
-    /// A switch of protocols is asked for.
-    pub is_upgrade: bool,
+    /// A switch of protocols is asked for, and may become this.
+    pub(crate) tunnel: Option<Tunnel>,
     /// What was read of a body that turned out to be too large to keep, and its share of `retry.body_total`.
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// Whether a request without a body could be sent again.
@@ -58,7 +61,7 @@ impl Stock {
             arrival,
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
-            is_upgrade: false,
+            tunnel: None,
             unkept: None,
             repeat,
             written: 0,
@@ -86,7 +89,7 @@ impl Stock {
             // it waits for its client's upload
             attempt.pause_stall();
         }
-        fields::strip_for_node(header, self.is_upgrade)?;
+        fields::strip_for_node(header, self.tunnel.is_some())?;
         fields::give_host(header, attempt.address())?;
         let caller = &self.arrival.caller;
         let id = format!("{}{}", caller.request_id, id_suffix(self.written));
@@ -126,6 +129,7 @@ impl Stock {
         self.note_first_byte();
         let Some(attempt) = &mut self.attempt else { return };
         if status == 101 {
+            self.tunnel.iter().for_each(Tunnel::open);
             attempt.pause_stall();
         }
         let after = head.headers.get(http::header::RETRY_AFTER);
@@ -237,7 +241,7 @@ impl Stock {
 }
 
 /// The node as Pingora's own path is to reach it.
-pub(super) fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> HttpPeer {
+pub(super) fn peer(member: &Member, address: SocketAddr, tunnel: Option<&Tunnel>) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
     let timeouts = &member.conf.timeouts;
     peer.options.connection_timeout = Some(timeouts.connect);
@@ -249,10 +253,13 @@ pub(super) fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> Ht
     peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
     if member.conf.http_version == HttpVersion::H2 {
         peer.options.set_http_version(2, 2);
-    } else if is_upgrade {
-        peer.options.custom_l4 = Some(Arc::new(Connector { limit: timeouts.connect }));
-        // no connection that another kind of request has left
-        peer.group_key = 1;
+    } else if let Some(tunnel) = tunnel {
+        // the tunnel's own limit is to end it
+        peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+        peer.options.custom_l4 =
+            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.clone() }));
+        // no connection that another request has left
+        peer.group_key = fastrand::u64(1..);
     }
     peer
 }
