@@ -29,6 +29,8 @@ pub struct Server {
     pub listen: Vec<Listener>,
     /// The address of the status API and the metrics; always loopback. `None`: switched off.
     pub admin: Option<SocketAddr>,
+    /// A further address of the probes and the metrics, which may be reached from outside; default none.
+    pub probes: Option<SocketAddr>,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
     pub access_log: AccessLog,

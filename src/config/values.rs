@@ -231,7 +231,8 @@ pub(super) fn admin_address(raw: &Raw) -> Result<SocketAddr, String> {
     }
     Err(format!(
         "{address} can be reached from outside, and access tokens are not supported yet; \
-         use a loopback address such as 127.0.0.1:9990"
+         use a loopback address such as 127.0.0.1:9990, \
+         and `{{ address: 127.0.0.1:9990, probes: {address} }}` for probes and metrics alone"
     ))
 }
 
