@@ -109,6 +109,9 @@ impl ProxyHttp for Gateway {
     /// For Pingora's own path; the relay seeks by itself, in the same place.
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let stock = stock(ctx)?;
+        if let Some(address) = stock.other_address() {
+            return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref())));
+        }
         let caller = &mut stock.arrival.caller;
         match seek(self, caller, &mut stock.journey, &Routed::Unread, &mut Unwatched).await {
             Found::Attempt(attempt) => {

@@ -5,6 +5,7 @@
 
 pub(super) mod fields;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::forwarded::id_suffix;
+use crate::journal::announce;
 use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Step};
 use crate::live::Share;
 use crate::outcome::Outcome;
@@ -45,6 +47,8 @@ pub struct Stock {
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// Whether a request without a body could be sent again.
     repeat: Repeat,
+    /// Addresses of the node's name that are left, once one has accepted no connection.
+    others: Option<VecDeque<SocketAddr>>,
     /// How often its head was written.
     written: u32,
     /// Bytes of body that went through.
@@ -64,6 +68,7 @@ impl Stock {
             tunnel: None,
             unkept: None,
             repeat,
+            others: None,
             written: 0,
             passed: 0,
             has_begun: false,
@@ -73,6 +78,15 @@ impl Stock {
 
     /// No connection: the next node, as long as one is left and the gateway can reach it.
     pub fn fail_to_connect(&mut self, mut error: Box<Error>) -> Box<Error> {
+        if let Some(attempt) = &self.attempt {
+            self.others.get_or_insert_with(|| attempt.node().addresses.after(attempt.address()).into());
+        }
+        if self.others.as_ref().is_some_and(|others| !others.is_empty()) {
+            // the same attempt, at another address of the node's name
+            error.set_retry(true);
+            return error;
+        }
+        self.others = None;
         let cause = error.root_cause().downcast_ref::<io::Error>();
         let outcome = cause.map_or(Outcome::Connect, connect_outcome);
         let again = self.end(How::Failed { outcome, fallback: None });
@@ -80,11 +94,22 @@ impl Stock {
         error
     }
 
+    /// The next address of the node's name, where the one before accepted no connection.
+    pub fn other_address(&mut self) -> Option<SocketAddr> {
+        let address = self.others.as_mut()?.pop_front()?;
+        let attempt = self.attempt.as_ref()?;
+        // if it does not accept any either, the next request begins behind it
+        let moved = self.journey.member().pool.moved(attempt.node(), address, Instant::now());
+        moved.iter().for_each(announce);
+        Some(address)
+    }
+
     /// The request as the node gets it.
     pub fn upstream_request(&mut self, header: &mut RequestHeader, has_more_body: bool) -> Result<()> {
         let Some(attempt) = &mut self.attempt else { return Err(Error::new(ErrorType::InternalError)) };
         self.journey.send(attempt, Instant::now());
         self.written += 1;
+        self.others = None;
         if self.unkept.is_some() || has_more_body {
             // it waits for its client's upload
             attempt.pause_stall();
