@@ -87,17 +87,18 @@ impl ProxyHttp for Gateway {
         let received = intake::receive(&self.live, session, arrival(ctx)?).await?;
         let Ctx::Arriving(arrival) = ctx.take() else { return Err(Error::new(ErrorType::InternalError)) };
         match received {
-            Received::Whole { member, body, share } => {
+            Received::Whole { member, place, body, share } => {
                 let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
                 let header = session.req_header();
-                let request = Request::new(arrival.caller, header, raw.as_deref(), member, body, share);
+                let body = (body, share);
+                let request = Request::new(arrival.caller, header, raw.as_deref(), member, place, body);
                 self.relay(session, Box::new(request)).await.map(|()| true)
             }
-            Received::Unread { member, unkept, is_upgrade } => {
+            Received::Unread { member, model, unkept, is_upgrade } => {
                 let header = session.req_header();
                 let repeat = route::repeat(&member, header.method.as_str(), header.uri.path());
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST, repeat);
-                stock.unkept = unkept;
+                (stock.model, stock.unkept) = (model, unkept);
                 let silence = stock.journey.member().conf.timeouts.tunnel;
                 stock.tunnel = is_upgrade.then(|| Tunnel::new(silence));
                 *ctx = Ctx::Stock(Box::new(stock));
@@ -113,7 +114,8 @@ impl ProxyHttp for Gateway {
             return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref())));
         }
         let caller = &mut stock.arrival.caller;
-        match seek(self, caller, &mut stock.journey, &Routed::Unread, &mut Unwatched).await {
+        let routed = Routed::Unread { model: stock.model.as_deref() };
+        match seek(self, caller, &mut stock.journey, &routed, &mut Unwatched).await {
             Found::Attempt(attempt) => {
                 let peer = peer(stock.journey.member(), attempt.address(), stock.tunnel.as_ref());
                 stock.attempt = Some(attempt);

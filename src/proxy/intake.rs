@@ -19,14 +19,14 @@ use crate::forwarded::{Sender, request_id};
 use crate::http1::{Rejection, RequestFraming, check_request};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
-use crate::route;
+use crate::route::{self, Place};
 
 /// Which of the two ways a request goes.
 pub(super) enum Received {
     /// Its body was read whole: the relay serves it.
-    Whole { member: Member, body: Bytes, share: Option<Share> },
+    Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
     /// Pingora's own path does. What was read of a body that is not kept is passed on first.
-    Unread { member: Member, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
+    Unread { member: Member, model: Option<String>, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
 }
 
 /// First of all, without any waiting: the limits.
@@ -110,9 +110,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     }
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
     let only = if fleet.routes_by_model() { None } else { fleet.route(None).cloned() };
+    let place = place(session.req_header());
     let is_upgrade = is_upgrade(session);
     if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
-        return unread(arrival, None, is_upgrade);
+        return unread(arrival, &place, None, is_upgrade);
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -123,16 +124,25 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     };
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
-            let member = only.or_else(|| route::by_model(&fleet, &body).cloned());
+            let member = only.or_else(|| route::by_model(&fleet, &place, &body).cloned());
             let member = member.ok_or_else(|| refuse(arrival, route::not_served()))?;
-            Ok(Received::Whole { member, body, share })
+            Ok(Received::Whole { member, place, body, share })
         }
-        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(arrival, unroutable(too_large))),
+        Ok(Read::Unkept { too_large, .. }) if only.is_none() && place.named().is_none() => {
+            Err(refuse(arrival, unroutable(too_large)))
+        }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
-        Ok(Read::Unkept { start, share, .. }) => unread(arrival, Some((start, share)), false),
+        Ok(Read::Unkept { start, share, .. }) => unread(arrival, &place, Some((start, share)), false),
         Err(BodyError::ClientGone) => Err(client_gone(arrival)),
         Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
+}
+
+/// Where the request names its model.
+fn place(header: &RequestHeader) -> Place {
+    let field = |name| header.headers.get(name).and_then(|value| value.to_str().ok());
+    let (path, query) = (header.uri.path(), header.uri.query());
+    Place::of(path, query, field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
 }
 
 /// A body that cannot be read whole does not tell its model: to guess the pool would be worse than to say so.
@@ -147,17 +157,19 @@ fn unroutable(too_large: bool) -> Failure {
 /// Pingora's own path, for what cannot be routed by its model.
 fn unread(
     arrival: &mut Arrival,
+    place: &Place,
     unkept: Option<(Bytes, Option<Share>)>,
     is_upgrade: bool,
 ) -> Result<Received> {
-    let Some(member) = arrival.caller.fleet.route(None).cloned() else {
-        let message = "a request of this kind cannot be routed by its model, and no pool has the model `*`";
+    let Some(member) = arrival.caller.fleet.route(place.named()).cloned() else {
+        let message =
+            "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`";
         return Err(refuse(arrival, Failure::new(404, message)));
     };
     if unkept.is_some() {
         member.pool.count_unkept_body();
     }
-    Ok(Received::Unread { member, unkept, is_upgrade })
+    Ok(Received::Unread { member, model: place.named().map(str::to_owned), unkept, is_upgrade })
 }
 
 /// Whether a switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an

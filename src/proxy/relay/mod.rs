@@ -92,7 +92,12 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
         KeptBody::Kept { bytes, .. } => bytes.clone(),
         KeptBody::Released => Bytes::new(),
     };
-    let routed = Routed::Whole { body: &bytes, method: &request.asked.method, path: &request.asked.path };
+    let routed = Routed::Whole {
+        place: &request.place,
+        body: &bytes,
+        method: &request.asked.method,
+        path: &request.asked.path,
+    };
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
 }
 

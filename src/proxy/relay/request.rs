@@ -19,7 +19,7 @@ use crate::http1::{self, put_field, request_fields, write_request};
 use crate::journey::Journey;
 use crate::live::Share;
 use crate::retry::Repeat;
-use crate::route;
+use crate::route::{self, Place};
 
 /// Room for what each attempt appends to the head, in bytes.
 const APPENDED: usize = 128;
@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub journey: Journey<Fallback>,
     pub body: KeptBody,
     head: NodeHead,
+    /// Where it names its model.
+    pub place: Place,
     pub is_head: bool,
     /// Of the gateway's own errors.
     pub form: Form,
@@ -77,8 +79,8 @@ impl Request {
         header: &RequestHeader,
         raw: Option<&[u8]>,
         member: Member,
-        body: Bytes,
-        share: Option<Share>,
+        place: Place,
+        (body, share): (Bytes, Option<Share>),
     ) -> Self {
         let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
@@ -92,6 +94,7 @@ impl Request {
             journey,
             body: KeptBody::Kept { bytes: body, share },
             head,
+            place,
             is_head,
             form: Form::of(header),
             spoken,

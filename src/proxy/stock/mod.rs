@@ -43,6 +43,8 @@ pub struct Stock {
     pub attempt: Option<Attempt>,
     /// A switch of protocols is asked for, and may become this.
     pub(crate) tunnel: Option<Tunnel>,
+    /// The model that the target names.
+    pub model: Option<String>,
     /// What was read of a body that turned out to be too large to keep, and its share of `retry.body_total`.
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// Whether a request without a body could be sent again.
@@ -66,6 +68,7 @@ impl Stock {
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
             tunnel: None,
+            model: None,
             unkept: None,
             repeat,
             others: None,

@@ -1,13 +1,22 @@
-//! Routing: the pool for a request, chosen by the model that its body names.
+//! Routing: the pool for a request, chosen by the model that it names.
+
+mod form;
+mod json;
+mod place;
+
+pub use place::Place;
 
 use crate::classify;
 use crate::fleet::{Fleet, Member};
 use crate::journey::Failure;
 use crate::retry::Repeat;
 
-/// The pool that serves the body's model, if any does.
-pub fn by_model<'a>(fleet: &'a Fleet, body: &[u8]) -> Option<&'a Member> {
-    fleet.route(model_of(body).as_deref())
+/// The pool that serves the request's model, if any does.
+pub fn by_model<'a>(fleet: &'a Fleet, place: &Place, body: &[u8]) -> Option<&'a Member> {
+    if !fleet.routes_by_model() {
+        return fleet.route(None);
+    }
+    fleet.route(place.model(body).as_deref())
 }
 
 /// The error for a model that no pool serves.
@@ -20,13 +29,4 @@ pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     let is_allowed =
         classify::is_repeatable(method, path, &member.conf.retry.methods, &member.conf.retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
-}
-
-/// The `model` of a JSON body, read without building the rest of the document.
-fn model_of(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        model: Option<String>,
-    }
-    serde_json::from_slice::<Named>(body).ok()?.model
 }
