@@ -16,7 +16,7 @@ use super::downstream::own_error::{self, Form, OwnError};
 use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
 use crate::forwarded::{Sender, request_id};
-use crate::http1::{Rejection, RequestFraming, check_request};
+use crate::http1::{BAD_HOST, Rejection, RequestFraming, check_request, is_host};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
 use crate::route::{self, Place};
@@ -66,6 +66,9 @@ fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result
         },
         None => {
             check_h2_target(request)?;
+            if !request.headers.get_all(header::HOST).iter().all(|host| is_host(host.as_bytes())) {
+                return Err(BAD_HOST);
+            }
             content_length(&request.headers)
         }
     };
@@ -172,11 +175,17 @@ fn unread(
     Ok(Received::Unread { member, model: place.named().map(str::to_owned), unkept, is_upgrade })
 }
 
-/// Whether a switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
+/// Whether a switch of protocols is asked for, by whoever is next to the gateway: an Upgrade that Connection does not name
+/// came from behind a proxy that does not know of it (RFC 9110 section 7.6.1). `Upgrade: h2c`, which Java's client puts on every first request, is an
 /// offer that RFC 9113 section 3.1 has withdrawn; without it, such a request is like any other and may be repeated.
 fn is_upgrade(session: &Session) -> bool {
     let protocols = session.req_header().headers.get_all(header::UPGRADE);
-    session.is_upgrade_req() && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
+    let connection = session.req_header().headers.get_all(header::CONNECTION);
+    let mut options = connection.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_named = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    is_named
+        && session.is_upgrade_req()
+        && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// The client's connection broke, as opposed to what it said on it.

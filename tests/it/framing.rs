@@ -38,6 +38,8 @@ fn ambiguous_requests_are_400_and_the_connection_is_closed() {
             "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "GET /echo HTTP/1.1\r\n\r\n",
             "GET /echo HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x y\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: http://x\r\n\r\n",
             "GET /echo HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
             "GET /echo HTTP/1.1\r\nHost: x\nX-Bare: 1\r\n\r\n",
             "GET /echo HTTP/1.1\nHost: x\r\n\r\n",

@@ -165,3 +165,18 @@ fn a_silent_tunnel_lives_for_its_own_limit() {
         assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "its silence is no fault of the node");
     });
 }
+
+#[test]
+fn an_upgrade_that_connection_does_not_name_is_none() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        for connection in ["", "Connection: keep-alive, upgrades\r\n"] {
+            let request = format!("GET /ws HTTP/1.1\r\nHost: x\r\n{connection}Upgrade: websocket\r\n\r\n");
+            let head = Raw::send(&gateway, request).await.head().await;
+            assert_ne!(head.status, 101, "{connection}");
+            let got = nodes[0].requests().pop().unwrap();
+            assert_eq!((got.header("upgrade"), got.header("connection")), (None, None), "{connection}");
+        }
+    });
+}
