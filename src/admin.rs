@@ -1,4 +1,5 @@
-//! The admin address: `/livez`, `/readyz`, `/api/status` in JSON, and `/metrics` for Prometheus.
+//! The admin address: `/livez`, `/readyz`, `/api/status` in JSON, and `/metrics` for Prometheus; and the address of the
+//! probes, which may be reached from outside and has all but the status.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +16,12 @@ use crate::metrics;
 /// The application behind `server.admin`.
 pub struct Admin {
     live: Arc<Live>,
+    /// What is served, `/` besides.
+    paths: &'static [&'static str],
 }
+
+const ALL: [&str; 4] = ["/livez", "/readyz", "/api/status", "/metrics"];
+const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -23,7 +29,12 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Admin {
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live }
+        Self { live, paths: &ALL }
+    }
+
+    /// For an address that may be reached from outside.
+    pub fn probes(live: Arc<Live>) -> Self {
+        Self { live, paths: &FOR_ALL }
     }
 
     fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, String) {
@@ -31,13 +42,14 @@ impl Admin {
             return (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
         }
         let snapshot = || self.live.snapshot(Instant::now());
+        let paths = || self.paths.join(" ");
         match path {
+            "/" => (StatusCode::OK, PLAIN, format!("evenkeel: {}\n", paths())),
+            _ if !self.paths.contains(&path) => (StatusCode::NOT_FOUND, PLAIN, format!("try {}\n", paths())),
             "/livez" => (StatusCode::OK, PLAIN, "ok\n".into()),
             "/readyz" => self.ready(),
             "/api/status" => (StatusCode::OK, JSON, snapshot().to_json()),
-            "/metrics" => (StatusCode::OK, PROMETHEUS, metrics::text(&snapshot())),
-            "/" => (StatusCode::OK, PLAIN, "evenkeel: /livez /readyz /api/status /metrics\n".into()),
-            _ => (StatusCode::NOT_FOUND, PLAIN, "try /livez /readyz /api/status /metrics\n".into()),
+            _ => (StatusCode::OK, PROMETHEUS, metrics::text(&snapshot())),
         }
     }
 
@@ -81,6 +93,18 @@ impl ServeHttp for Admin {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn the_probes_address_does_not_show_the_status() {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { x: { nodes: [127.0.0.1:2] } }\n";
+        let live = Arc::new(Live::new(Config::parse(text, "a test").expect("a valid config")));
+        let answers = |admin: &Admin| {
+            ["/livez", "/readyz", "/metrics", "/api/status", "/", "/x"]
+                .map(|path| admin.answer(&Method::GET, path).0.as_u16())
+        };
+        assert_eq!(answers(&Admin::new(Arc::clone(&live))), [200, 200, 200, 200, 200, 404]);
+        assert_eq!(answers(&Admin::probes(live)), [200, 200, 200, 404, 200, 404]);
+    }
 
     #[test]
     fn a_pool_that_is_leaving_does_not_make_the_gateway_unready() {

@@ -3,6 +3,7 @@
 //! The fleet decides which nodes to ask and interprets the answers. This part only asks, each node in a
 //! separate task, so that a node that hangs delays no other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,16 @@ impl BackgroundService for HealthChecker {
 /// Asks one question and reports the answer to the pool.
 async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
     let deadline = tokio::time::Instant::now() + limit;
-    let answer = ask(&question, check.as_ref(), limit).await;
+    let mut answer = ask(&question, question.address, check.as_ref(), limit).await;
+    for address in question.node.addresses.after(question.address) {
+        if answer != CheckAnswer::Failed {
+            break;
+        }
+        answer = ask(&question, address, check.as_ref(), limit).await;
+        if answer == CheckAnswer::Passed {
+            pool.resolved(question.key, Some(address), Instant::now()).iter().for_each(announce);
+        }
+    }
     if answer == CheckAnswer::Slow && question.kind == QuestionKind::Check && question.has_work {
         // a 503 comes at once; give the node as long to show that it is at work as if it had not answered
         tokio::time::sleep_until(deadline).await;
@@ -69,8 +79,13 @@ async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check
     pool.answer(&question, answer, Instant::now()).iter().for_each(announce);
 }
 
-async fn ask(question: &Question, check: Option<&Check>, limit: Duration) -> CheckAnswer {
-    let Ok(backend) = Backend::new(&question.address.to_string()) else { return CheckAnswer::Failed };
+async fn ask(
+    question: &Question,
+    address: SocketAddr,
+    check: Option<&Check>,
+    limit: Duration,
+) -> CheckAnswer {
+    let Ok(backend) = Backend::new(&address.to_string()) else { return CheckAnswer::Failed };
     let asked = async {
         match check {
             Some(check) => http_check(question, check).check(&backend).await,

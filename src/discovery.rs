@@ -1,7 +1,8 @@
 //! Name resolution for nodes whose address is a host name.
 //!
 //! A node whose name does not resolve stays ejected, and the name is retried. A resolved name is looked up
-//! again from time to time; an address in use is kept while it is among the answers.
+//! again from time to time; an address in use is kept while it is among the answers, and the others are tried when it
+//! accepts no connection.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -52,7 +53,6 @@ pub struct NameResolver {
 
 #[derive(Clone, Copy)]
 struct Known {
-    address: Option<SocketAddr>,
     /// The last lookup found an address.
     found: bool,
     next: Instant,
@@ -81,10 +81,14 @@ impl NameResolver {
         if known.is_some_and(|known| Instant::now() < known.next) {
             return;
         }
-        let before = known.and_then(|known| known.address);
+        // a request may have found that another one accepts connections
+        let before = pool.address(key);
         let found = Name(&node.address).discover().await;
         let address = match &found {
-            Ok((backends, _)) => choose(backends, before),
+            Ok((backends, _)) => {
+                node.addresses.set(addresses(backends));
+                choose(backends, before)
+            }
             Err(error) => {
                 // warn once, not every few seconds for as long as it lasts
                 let news = known.is_none_or(|known| known.found);
@@ -101,16 +105,18 @@ impl NameResolver {
         };
         pool.resolved(key, address, Instant::now()).iter().for_each(announce);
         let pause = if address.is_some() { AGAIN_RESOLVED } else { AGAIN_UNRESOLVED };
-        let known =
-            Known { address: address.or(before), found: address.is_some(), next: Instant::now() + pause };
+        let known = Known { found: address.is_some(), next: Instant::now() + pause };
         self.known.lock().insert(id, known);
     }
 }
 
 /// The address in use if it is still among the answers, else the first.
 fn choose(backends: &BTreeSet<Backend>, before: Option<SocketAddr>) -> Option<SocketAddr> {
-    let addresses = || backends.iter().filter_map(|backend| backend.addr.as_inet().copied());
-    addresses().find(|address| Some(*address) == before).or_else(|| addresses().next())
+    addresses(backends).find(|address| Some(*address) == before).or_else(|| addresses(backends).next())
+}
+
+fn addresses(backends: &BTreeSet<Backend>) -> impl Iterator<Item = SocketAddr> {
+    backends.iter().filter_map(|backend| backend.addr.as_inet().copied())
 }
 
 #[async_trait]

@@ -67,7 +67,13 @@ pub fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-/// The fields that describe the sender to a node. They replace the client's fields of the same names.
+/// The suffix of the request id for the `nth` time that a request is sent, counted from 1. An engine that takes the id for
+/// its own refuses one that it is still at work on.
+pub fn id_suffix(nth: u32) -> String {
+    if nth > 1 { format!("-{nth}") } else { String::new() }
+}
+
+/// The fields that describe the sender to a node; the request id comes last. They replace the client's fields of the same names.
 pub fn introduction<'a>(sender: &'a Sender, request_id: &'a str) -> [(&'static str, &'a str); 4] {
     [
         (X_REAL_IP, &sender.client),

@@ -61,8 +61,9 @@ fn say_hello(server: &Server, path: &Path, files: u64) {
     let settings = &fleet.config.server;
     let listen: Vec<_> = settings.listen.iter().map(|listener| listener.address.to_string()).collect();
     let admin = settings.admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/"));
+    let probes = settings.probes.map_or_else(String::new, |address| format!(", probes http://{address}/"));
     log::info!(
-        "evenkeel {} with {}: listens on {}, admin {admin}, at most {files} open files",
+        "evenkeel {} with {}: listens on {}, admin {admin}{probes}, at most {files} open files",
         env!("CARGO_PKG_VERSION"),
         path.display(),
         listen.join(", ")

@@ -37,13 +37,18 @@ impl FromStr for NodeAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("https://") {
+        let begins =
+            |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        if begins("https://") {
             return Err("TLS to nodes is not supported yet; use an http address".to_owned());
         }
-        let plain = text.strip_prefix("http://").unwrap_or(text);
+        let plain = if begins("http://") { &text["http://".len()..] } else { text };
         let plain = plain.strip_suffix('/').unwrap_or(plain);
         if plain.contains('/') {
-            return Err("it must be a host and a port only".to_owned());
+            let why = "a path in front of the requests' own is not supported yet; write only host:port";
+            return Err(
+                if plain.contains("://") { "it must be a host and a port only" } else { why }.to_owned()
+            );
         }
         let (host, port) = split_port(plain)?;
         Ok(Self { host: canonical_host(host)?, port })

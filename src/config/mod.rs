@@ -3,10 +3,11 @@
 //! Two parsers read the text: one that keeps positions finds the line of each value, and `serde_yaml` reads
 //! the values into a raw tree. The schema (`server`, `pools`, `nodes`) then walks that tree, one line per
 //! key, so that one run finds every problem; a key that the schema does not ask for is an error. Nothing here
-//! depends on the network, the clock or the environment.
+//! depends on the network or the clock; of the environment, [`Config::load`] alone gives the values that a file names.
 
 mod address;
 mod defaults;
+mod environment;
 mod lines;
 mod model;
 mod nodes;
@@ -35,6 +36,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use environment::Lookup;
 use problems::Collector;
 use raw::Value;
 use section::{Place, Section};
@@ -51,26 +53,35 @@ impl Config {
             file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
         });
         match bytes.map(String::from_utf8) {
-            Ok(Ok(text)) => Self::parse(&text, &source),
+            Ok(Ok(text)) => Self::parse_with(&text, &source, &|name| std::env::var(name).ok()),
             Ok(Err(error)) => Err(not_utf8(&error, &source)),
             Err(error) => Err(single(0, format!("cannot be read: {error}"), &source)),
         }
     }
 
-    /// Checks a text; `source` is its name in problems.
+    /// Checks a text that no variable is known to; `source` is its name in problems.
     pub fn parse(text: &str, source: &str) -> Result<Self, Problems> {
+        Self::parse_with(text, source, &|_| None)
+    }
+
+    fn parse_with(text: &str, source: &str, variables: Lookup) -> Result<Self, Problems> {
         let problems = Collector::default();
-        let config = read(text, &problems);
+        let config = read(text, variables, &problems);
         problems.finish(config, source)
     }
 }
 
-fn read(text: &str, problems: &Collector) -> Option<Config> {
+fn read(text: &str, variables: Lookup, problems: &Collector) -> Option<Config> {
     if text.len() > FILE_BYTES_MAX {
         problems.add("", 0, "is larger than 4MiB");
         return None;
     }
-    let raw = raw::parse(text, problems)?;
+    let mut raw = raw::parse(text, problems)?;
+    environment::expand(&mut raw, "", variables, problems);
+    if !problems.is_empty() {
+        // values that are not known would only give further problems
+        return None;
+    }
     let root = Place::root(&raw, problems);
     if raw.value == Value::Null {
         root.problem("is empty; the smallest config has `server: { listen: ... }` and `pools`");

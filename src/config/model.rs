@@ -29,6 +29,8 @@ pub struct Server {
     pub listen: Vec<Listener>,
     /// The address of the status API and the metrics; always loopback. `None`: switched off.
     pub admin: Option<SocketAddr>,
+    /// A further address of the probes and the metrics, which may be reached from outside; default none.
+    pub probes: Option<SocketAddr>,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
     pub access_log: AccessLog,
@@ -263,6 +265,8 @@ pub struct Timeouts {
     pub first_event: Duration,
     /// The longest silence of a node that has the request, before or within its response; default 24h.
     pub read: Duration,
+    /// The longest silence of both sides of a connection that has switched protocols; default 1h.
+    pub tunnel: Duration,
     /// The time that an idle connection is kept for the next request; default 4s.
     pub idle: Duration,
     /// The longest silence within a stream that has begun, and of a whole node at work while others of its

@@ -275,6 +275,7 @@ pub(super) fn timeouts(s: &mut Section) -> Timeouts {
         first_byte: s.get("first_byte", None, or_word("off", duration)),
         first_event: s.get("first_event", Duration::from_secs(1), duration_or_zero),
         read: s.get("read", Duration::from_hours(24), duration),
+        tunnel: s.get("tunnel", Duration::from_hours(1), duration),
         idle: s.get("idle", Duration::from_secs(4), duration),
         stall: s.get("stall", None, or_word("off", duration)),
     }

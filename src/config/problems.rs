@@ -7,6 +7,9 @@ use std::fmt;
 /// The most problems that are kept; the rest are only counted.
 const PROBLEMS_MAX: usize = 100;
 
+/// The shortest value of a variable that is concealed: a shorter one could be a part of any message.
+const SECRET_BYTES_MIN: usize = 6;
+
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -59,6 +62,8 @@ impl Error for Problems {}
 pub(super) struct Collector {
     list: RefCell<Vec<Problem>>,
     omitted: Cell<usize>,
+    /// Names and values of variables that the file names: the values are not to be shown.
+    concealed: RefCell<Vec<(String, String)>>,
     /// The keys that the schema asked for and the file does not have.
     #[cfg(test)]
     pub(super) absent: RefCell<Vec<String>>,
@@ -76,12 +81,28 @@ impl Collector {
         list.push(Problem { path: path.to_owned(), line, message: message.into() });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
+    }
+
+    /// Shows these variables by their names wherever a message has their values.
+    pub(super) fn conceal(&self, variables: Vec<(String, String)>) {
+        let secrets = variables.into_iter().filter(|(_, value)| value.len() >= SECRET_BYTES_MIN);
+        self.concealed.borrow_mut().extend(secrets);
+    }
+
     /// The value, if there are no problems.
     pub(super) fn finish<T>(self, value: Option<T>, source: &str) -> Result<T, Problems> {
         let mut list = self.list.into_inner();
         match value {
             Some(value) if list.is_empty() => Ok(value),
             _ => {
+                let concealed = self.concealed.into_inner();
+                for (name, value) in concealed {
+                    let name = format!("${{{name}}}");
+                    list.iter_mut()
+                        .for_each(|problem| problem.message = problem.message.replace(&value, &name));
+                }
                 list.sort_by_key(|problem| problem.line);
                 Err(Problems { source: source.to_owned(), list, omitted: self.omitted.get() })
             }

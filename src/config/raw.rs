@@ -15,6 +15,8 @@ use super::problems::{Collector, plain};
 pub(super) struct Raw {
     pub line: usize,
     pub value: Value,
+    /// The text that the file has, if a variable of the environment was put into it.
+    pub written: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +50,7 @@ pub(super) fn parse(text: &str, problems: &Collector) -> Option<Raw> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = match outline(text) {
         Ok(lines) if lines.is_empty() => {
-            return Some(Raw { line: 0, value: Value::Null });
+            return Some(Raw { line: 0, value: Value::Null, written: None });
         }
         Ok(lines) => lines,
         Err((line, message)) => {
@@ -89,7 +91,7 @@ impl<'de> DeserializeSeed<'de> for &mut Lines<'_> {
         let line = self.lines.get(self.count).copied().unwrap_or(0);
         self.count += 1;
         let value = deserializer.deserialize_any(self)?;
-        Ok(Raw { line, value })
+        Ok(Raw { line, value, written: None })
     }
 }
 

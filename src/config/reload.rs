@@ -17,6 +17,7 @@ impl Config {
         let kept = [
             ("server.listen", addresses(&old.listen), addresses(&new.listen)),
             ("server.admin", admin(old.admin), admin(new.admin)),
+            ("server.admin.probes", admin(old.probes), admin(new.probes)),
             ("server.threads", threads(old.threads), threads(new.threads)),
         ];
         let differing = kept.into_iter().filter(|(_, old, new)| old != new);

@@ -211,7 +211,7 @@ impl<'a> Section<'a> {
 }
 
 /// A key as written after the path of its section.
-fn step(path: &str, key: &str) -> String {
+pub(super) fn step(path: &str, key: &str) -> String {
     let dot = if path.is_empty() { "" } else { "." };
     format!("{dot}{}", plain(key, KEY_SHOWN_MAX))
 }

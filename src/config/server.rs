@@ -20,14 +20,16 @@ const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 pub(super) fn server(s: &mut Section) -> Server {
     let listen = s.required("listen", "write where clients connect, such as `listen: 0.0.0.0:9999`");
     let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
-    let admin = s.get("admin", Some(ADMIN_DEFAULT), or_word("off", admin_address));
-    if let Some(taken) = admin.and_then(|admin| listen.iter().find(|other| overlap(admin, other.address))) {
+    let Admin { address: admin, probes } = admin(s);
+    let taken = |address: SocketAddr| listen.iter().find(|other| overlap(address, other.address));
+    if let Some(taken) = admin.and_then(taken).or_else(|| probes.and_then(taken)) {
         let message = || format!("clients already connect at {}; use another port, or `off`", taken.address);
         s.rule("admin", &[], false, message);
     }
     Server {
         listen,
         admin,
+        probes,
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
         client: s.section("client", client),
@@ -35,6 +37,38 @@ pub(super) fn server(s: &mut Section) -> Server {
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
         response_headers: s.get("response_headers", true, switch),
     }
+}
+
+struct Admin {
+    address: Option<SocketAddr>,
+    probes: Option<SocketAddr>,
+}
+
+/// One address, or a mapping with a further one for what may be seen from outside.
+fn admin(s: &mut Section) -> Admin {
+    let mut admin = Admin { address: Some(ADMIN_DEFAULT), probes: None };
+    match s.take("admin") {
+        Some(place) if matches!(place.raw.value, Value::Mapping(_)) => {
+            if let Some(section) = place.section() {
+                admin = section.finish(admin_section);
+            }
+        }
+        Some(place) => {
+            admin.address = place.read(or_word("off", admin_address)).unwrap_or(None);
+        }
+        None => {}
+    }
+    admin
+}
+
+fn admin_section(s: &mut Section) -> Admin {
+    let address = s.get("address", Some(ADMIN_DEFAULT), or_word("off", admin_address));
+    let probes = s.get("probes", None, or_word("off", listen_address));
+    let overlaps = address.zip(probes).is_some_and(|(address, probes)| overlap(address, probes));
+    s.rule("probes", &["address"], !overlaps, || {
+        "overlaps with `address`, which has the probes too; use another port, or `off`".to_owned()
+    });
+    Admin { address, probes }
 }
 
 fn access_log(s: &mut Section) -> AccessLog {

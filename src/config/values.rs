@@ -22,6 +22,9 @@ const SHOWN_MAX: usize = 60;
 
 /// The value as shown in a message.
 pub(super) fn shown(raw: &Raw) -> String {
+    if let Some(written) = &raw.written {
+        return format!("`{}`", plain(written, SHOWN_MAX));
+    }
     match &raw.value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(value) => value.to_string(),
@@ -48,7 +51,10 @@ pub(super) fn text(raw: &Raw) -> Result<String, String> {
 /// The name of a pool or node, fit for paths, labels and headers.
 pub(super) fn name(raw: &Raw) -> Result<String, String> {
     let name = text(raw)?;
-    check_name(&name).map(|()| name)
+    match &raw.written {
+        Some(written) if check_name(&name).is_err() => Err(not_a_name(written)),
+        _ => check_name(&name).map(|()| name),
+    }
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), String> {
@@ -56,8 +62,12 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
     }
-    let name = plain(name, SHOWN_MAX);
-    Err(format!("`{name}` is not a name; use 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ : [ ] -"))
+    Err(not_a_name(name))
+}
+
+fn not_a_name(text: &str) -> String {
+    let text = plain(text, SHOWN_MAX);
+    format!("`{text}` is not a name; use 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ : [ ] -")
 }
 
 pub(super) fn is_off(raw: &Raw) -> bool {
@@ -221,7 +231,8 @@ pub(super) fn admin_address(raw: &Raw) -> Result<SocketAddr, String> {
     }
     Err(format!(
         "{address} can be reached from outside, and access tokens are not supported yet; \
-         use a loopback address such as 127.0.0.1:9990"
+         use a loopback address such as 127.0.0.1:9990, \
+         and `{{ address: 127.0.0.1:9990, probes: {address} }}` for probes and metrics alone"
     ))
 }
 

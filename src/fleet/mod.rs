@@ -5,6 +5,7 @@
 //! carry over; a request keeps the settings of the generation it started with.
 
 mod activity;
+mod addresses;
 mod checks;
 mod counters;
 mod doubts;
@@ -27,6 +28,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use addresses::Addresses;
 pub use checks::CheckAnswer;
 pub use counters::{Counters, Resumed};
 pub use doubts::Doubts;

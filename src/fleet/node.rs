@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::activity::{Activity, Done};
+use super::addresses::Addresses;
 use super::event::Reason;
 use super::health::{Health, PIECES, State};
 use super::line::Line;
@@ -21,6 +22,8 @@ pub struct NodeId {
     pub pool: Arc<str>,
     pub name: Arc<str>,
     pub address: NodeAddress,
+    /// Of the node's name; one of them is in use.
+    pub addresses: Addresses,
 }
 
 /// A node in its pool's table.

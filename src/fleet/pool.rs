@@ -275,6 +275,17 @@ impl Pool {
         })
     }
 
+    /// Another address of the node's name was found to accept connections: it is in use from now on.
+    pub fn moved(&self, node: &Arc<NodeId>, address: SocketAddr, now: Instant) -> Option<Event> {
+        let (key, _) = self.names().into_iter().find(|(_, id)| Arc::ptr_eq(id, node))?;
+        self.resolved(key, Some(address), now)
+    }
+
+    /// The address of a node that is in use.
+    pub fn address(&self, key: Key) -> Option<SocketAddr> {
+        self.table.lock().node(key)?.resolved
+    }
+
     /// The nodes whose address is a name, each with the key for [`Self::resolved`].
     pub fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         self.table.lock().names()

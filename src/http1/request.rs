@@ -3,6 +3,7 @@
 //! There is one framing rule for everyone (RFC 9112 sections 2.2, 3, 5 and 6). One pass over the bytes,
 //! without an allocation.
 
+use super::host::is_host;
 use super::{Body, Chunked, line};
 
 /// The reason for refusing a request: a status code, and a message for its sender.
@@ -24,6 +25,7 @@ const NO_FIELD: Rejection = bad("a header line is not a name, a colon and a valu
 const CONTROL: Rejection = bad("the request header contains a control character");
 const NO_END: Rejection = bad("the request header is incomplete");
 const NO_HOST: Rejection = bad("the request has no Host");
+pub(crate) const BAD_HOST: Rejection = bad("the Host is not the name or address of a host");
 const TWO_HOSTS: Rejection = bad("the request has more than one Host");
 const BAD_LENGTH: Rejection = bad("the Content-Length is not a number");
 const TWO_LENGTHS: Rejection = bad("the request has more than one Content-Length");
@@ -154,7 +156,12 @@ impl<'a> Seen<'a> {
     fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Rejection> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
-            4 if is("host") => self.hosts += 1,
+            4 if is("host") => {
+                self.hosts += 1;
+                if !is_host(line::trim(value)) {
+                    return Err(BAD_HOST);
+                }
+            }
             14 if is("content-length") && self.length.replace(value).is_some() => return Err(TWO_LENGTHS),
             17 if is("transfer-encoding") => {
                 // several lines form one list (RFC 9110 section 5.3), which is never exactly `chunked`

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -25,6 +25,7 @@ use super::relay::request::Request;
 use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
+use super::upstream::switch::Tunnel;
 use crate::route;
 
 impl Gateway {
@@ -86,16 +87,19 @@ impl ProxyHttp for Gateway {
         let received = intake::receive(&self.live, session, arrival(ctx)?).await?;
         let Ctx::Arriving(arrival) = ctx.take() else { return Err(Error::new(ErrorType::InternalError)) };
         match received {
-            Received::Whole { member, body, share } => {
+            Received::Whole { member, place, body, share } => {
                 let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
                 let header = session.req_header();
-                let request = Request::new(arrival.caller, header, raw.as_deref(), member, body, share);
+                let body = (body, share);
+                let request = Request::new(arrival.caller, header, raw.as_deref(), member, place, body);
                 self.relay(session, Box::new(request)).await.map(|()| true)
             }
-            Received::Unread { member, unkept, is_upgrade } => {
+            Received::Unread { member, model, unkept, is_upgrade } => {
                 let header = session.req_header();
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST);
-                (stock.unkept, stock.is_upgrade) = (unkept, is_upgrade);
+                (stock.model, stock.unkept) = (model, unkept);
+                let silence = stock.journey.member().conf.timeouts.tunnel;
+                stock.tunnel = is_upgrade.then(|| Tunnel::new(silence));
                 *ctx = Ctx::Stock(Box::new(stock));
                 Ok(false)
             }
@@ -105,11 +109,15 @@ impl ProxyHttp for Gateway {
     /// For Pingora's own path; the relay seeks by itself, in the same place.
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let stock = stock(ctx)?;
+        if let Some(address) = stock.other_address() {
+            return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref())));
+        }
         let caller = &mut stock.arrival.caller;
-        match seek(self, caller, &mut stock.journey, &Routed::Unread, &mut Unwatched).await {
+        let routed = Routed::Unread { model: stock.model.as_deref() };
+        match seek(self, caller, &mut stock.journey, &routed, &mut Unwatched).await {
             Found::Attempt(attempt) => {
                 let (member, header) = (stock.journey.member(), session.req_header());
-                let peer = peer(member, attempt.address(), stock.is_upgrade);
+                let peer = peer(member, attempt.address(), stock.tunnel.as_ref());
                 // a reload may have brought another pool
                 stock.repeat = route::repeat(member, header.method.as_str(), header.uri.path());
                 stock.attempt = Some(attempt);
@@ -180,6 +188,16 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if self.live.is_stopping() {
             session.set_keepalive(None);
+        }
+        if session.req_header().version == Version::HTTP_10
+            && head.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // HTTP/1.0 knows no chunks: the body ends with the connection
+            session.set_keepalive(None);
+        }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // the tunnel has a limit of its own, for both sides
+            session.set_read_timeout(None);
         }
         stock(ctx)?.dress(head)
     }

@@ -1,30 +1,32 @@
 //! The beginning of every request: its limits, its body, its pool; or why it is refused.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::caller::{Arrival, Stopped};
 use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, content_length};
+use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
 use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
 use crate::forwarded::{Sender, request_id};
-use crate::http1::{Rejection, RequestFraming, check_request};
+use crate::http1::{BAD_HOST, Rejection, RequestFraming, check_request, is_host};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
-use crate::route;
+use crate::route::{self, Place};
 
 /// Which of the two ways a request goes.
 pub(super) enum Received {
     /// Its body was read whole: the relay serves it.
-    Whole { member: Member, body: Bytes, share: Option<Share> },
+    Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
     /// Pingora's own path serves it. The start of a body that is not kept is sent first.
-    Unread { member: Member, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
+    Unread { member: Member, model: Option<String>, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
 }
 
 /// First of all, without any waiting: the limits.
@@ -64,6 +66,9 @@ fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result
         },
         None => {
             check_h2_target(request)?;
+            if !request.headers.get_all(header::HOST).iter().all(|host| is_host(host.as_bytes())) {
+                return Err(BAD_HOST);
+            }
             content_length(&request.headers)
         }
     };
@@ -108,9 +113,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     }
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
     let only = if fleet.routes_by_model() { None } else { fleet.route(None).cloned() };
+    let place = place(session.req_header());
     let is_upgrade = is_upgrade(session);
     if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
-        return unread(arrival, None, is_upgrade);
+        return unread(arrival, &place, None, is_upgrade);
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -121,16 +127,25 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     };
     match body::read(session, limits, &live.kept_bytes).await {
         Ok(Read::Kept { body, share }) => {
-            let member = only.or_else(|| route::by_model(&fleet, &body).cloned());
+            let member = only.or_else(|| route::by_model(&fleet, &place, &body).cloned());
             let member = member.ok_or_else(|| refuse(arrival, route::not_served()))?;
-            Ok(Received::Whole { member, body, share })
+            Ok(Received::Whole { member, place, body, share })
         }
-        Ok(Read::Unkept { too_large, .. }) if only.is_none() => Err(refuse(arrival, unroutable(too_large))),
+        Ok(Read::Unkept { too_large, .. }) if only.is_none() && place.named().is_none() => {
+            Err(refuse(arrival, unroutable(too_large)))
+        }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
-        Ok(Read::Unkept { start, share, .. }) => unread(arrival, Some((start, share)), false),
+        Ok(Read::Unkept { start, share, .. }) => unread(arrival, &place, Some((start, share)), false),
         Err(BodyError::ClientGone) => Err(client_gone(arrival)),
         Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
+}
+
+/// Where the request names its model.
+fn place(header: &RequestHeader) -> Place {
+    let field = |name| header.headers.get(name).and_then(|value| value.to_str().ok());
+    let (path, query) = (header.uri.path(), header.uri.query());
+    Place::of(path, query, field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
 }
 
 /// A body that cannot be read whole does not tell its model: to guess the pool would be worse than to say so.
@@ -145,24 +160,32 @@ fn unroutable(too_large: bool) -> Failure {
 /// Pingora's own path, for requests that cannot be routed by their model.
 fn unread(
     arrival: &mut Arrival,
+    place: &Place,
     unkept: Option<(Bytes, Option<Share>)>,
     is_upgrade: bool,
 ) -> Result<Received> {
-    let Some(member) = arrival.caller.fleet.route(None).cloned() else {
-        let message = "a request of this kind cannot be routed by its model, and no pool has the model `*`";
+    let Some(member) = arrival.caller.fleet.route(place.named()).cloned() else {
+        let message =
+            "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`";
         return Err(refuse(arrival, Failure::new(404, message)));
     };
     if unkept.is_some() {
         member.pool.count_unkept_body();
     }
-    Ok(Received::Unread { member, unkept, is_upgrade })
+    Ok(Received::Unread { member, model: place.named().map(str::to_owned), unkept, is_upgrade })
 }
 
-/// A switch of protocols is asked for. `Upgrade: h2c`, which Java's client puts on every first request, is an
+/// A switch of protocols is asked for, by whoever is next to the gateway: an Upgrade that Connection does not name came from
+/// behind a proxy that does not know of it (RFC 9110 section 7.6.1). `Upgrade: h2c`, which Java's client puts on every first request, is an
 /// offer that RFC 9113 section 3.1 has withdrawn; without it, such a request is like any other and may be repeated.
 fn is_upgrade(session: &Session) -> bool {
     let protocols = session.req_header().headers.get_all(header::UPGRADE);
-    session.is_upgrade_req() && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
+    let connection = session.req_header().headers.get_all(header::CONNECTION);
+    let mut options = connection.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_named = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    is_named
+        && session.is_upgrade_req()
+        && !protocols.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// The client's connection broke, as opposed to what it said on it.
@@ -189,6 +212,7 @@ pub(super) async fn answer_failure(
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     if began {
+        break_off(session, arrival.caller.fleet.config.server.client.send_timeout).await;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     let form = Form::of(session.req_header());
@@ -197,6 +221,18 @@ pub(super) async fn answer_failure(
         arrival.stopped = Stopped::ClientGone;
     }
     FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+}
+
+/// The same as [`super::downstream::http1::Http1::break_off`], on Pingora's own path.
+async fn break_off(session: &Session, limit: Duration) {
+    let has_length =
+        session.response_written().is_some_and(|head| head.headers.contains_key(header::CONTENT_LENGTH));
+    if session.req_header().version == Version::HTTP_10 && !has_length {
+        let wire = Connection::of(session.as_downstream()).and_then(Connection::take);
+        if let Some(wire) = wire {
+            wire.reset(limit).await;
+        }
+    }
 }
 
 fn failure_of(error: &Error, request_id: &str) -> Failure {

@@ -76,11 +76,13 @@ impl Server {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
         let gateway = pingora.add_service(ReadyListener(proxy));
-        if let Some(address) = settings.admin {
-            let mut admin = Service::new("admin".into(), Admin::new(Arc::clone(&live)));
-            admin.threads = Some(1);
-            admin.add_listener(endpoint(address, settings.client.send_timeout));
-            pingora.add_service(admin).add_dependency(&gateway);
+        let admin = settings.admin.map(|address| ("admin", address, Admin::new(Arc::clone(&live))));
+        let probes = settings.probes.map(|address| ("probes", address, Admin::probes(Arc::clone(&live))));
+        for (name, address, app) in admin.into_iter().chain(probes) {
+            let mut service = Service::new(name.into(), app);
+            service.threads = Some(1);
+            service.add_listener(endpoint(address, settings.client.send_timeout));
+            pingora.add_service(service).add_dependency(&gateway);
         }
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
@@ -128,7 +130,8 @@ fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
     let many = |index: usize| if listen.len() > 1 { format!("[{index}]") } else { String::new() };
     let listen = listen.iter().enumerate();
     let listen = listen.map(|(index, listener)| (format!("server.listen{}", many(index)), listener.address));
-    let admin = config.server.admin.iter().map(|address| ("server.admin".to_owned(), *address));
+    let admin = config.server.admin.map(|address| ("server.admin".to_owned(), address));
+    let probes = config.server.probes.map(|address| ("server.admin.probes".to_owned(), address));
     let check = |(path, address): (String, SocketAddr)| {
         let error = TcpListener::bind(address).err()?;
         let taken = error.kind() == std::io::ErrorKind::AddrInUse;
@@ -139,7 +142,7 @@ fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
         let hint = if taken { "; `ss -ltnp` shows by whom" } else { "" };
         Some((path, format!("cannot listen on {address}: {error}{hint}")))
     };
-    let list: Vec<_> = listen.chain(admin).filter_map(check).collect();
+    let list: Vec<_> = listen.chain(admin).chain(probes).filter_map(check).collect();
     if list.is_empty() { Ok(()) } else { Err(at_start(list, options)) }
 }
 

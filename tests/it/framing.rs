@@ -38,6 +38,8 @@ fn ambiguous_requests_are_400_and_the_connection_is_closed() {
             "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "GET /echo HTTP/1.1\r\n\r\n",
             "GET /echo HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: x y\r\n\r\n",
+            "GET /echo HTTP/1.1\r\nHost: http://x\r\n\r\n",
             "GET /echo HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
             "GET /echo HTTP/1.1\r\nHost: x\nX-Bare: 1\r\n\r\n",
             "GET /echo HTTP/1.1\nHost: x\r\n\r\n",
@@ -276,5 +278,32 @@ fn a_client_of_http_1_0_is_not_invited() {
         let gateway = Gateway::start(&nodes, "").await;
         let request = "POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
         assert_eq!(Raw::send(&gateway, request).await.head().await.status, 200);
+    });
+}
+
+#[test]
+fn an_answer_that_breaks_off_resets_the_connection_of_an_http_1_0_client() {
+    run(async {
+        let script = Script::listen().await;
+        let cases = [
+            ("application/json", "{\"data\":[0.1,", ""),
+            ("text/event-stream", "data: {}\n\n", ""),
+            // too large to be kept: it goes another way
+            ("application/json", "{\"data\":[0.1,", ", retry: { body_limit: 1 }"),
+        ];
+        for (kind, piece, more) in cases {
+            let gateway = Gateway::with("", &script.pool(&format!("health: {{ max_fails: 0 }}{more}"))).await;
+            let request = "POST /v1/chat/completions HTTP/1.0\r\nHost: x\r\nContent-Length: 13\r\n\r\n{\"model\":\"m\"}";
+            let client = Raw::send(&gateway, request).await;
+            let (mut node, _) = script.request().await;
+            let head = "Transfer-Encoding: chunked\r\n\r\n";
+            node.write(format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{head}")).await;
+            node.write(format!("{:x}\r\n{piece}\r\n", piece.len())).await;
+            drop(node);
+            let (text, ended) = client.rest_as_text().await;
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200") && body.starts_with(piece), "{text}");
+            assert_eq!(ended, Ended::Rst, "{kind}");
+        }
     });
 }

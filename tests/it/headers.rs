@@ -4,7 +4,9 @@ use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, RecordedRequest};
 use http::Version;
 
-use crate::harness::{Client, Gateway, LIMIT, Raw, Script, chat, eventually, fault, get, nodes, pool, run};
+use crate::harness::{
+    Client, Gateway, LIMIT, Raw, Script, ask, chat, eventually, fault, get, nodes, pool, run,
+};
 
 async fn arrived(node: &Node) -> RecordedRequest {
     eventually(LIMIT, "a request arrives", || !node.requests().is_empty()).await;
@@ -79,8 +81,26 @@ fn a_request_id_is_kept_and_comes_back() {
             request.headers_mut().insert("x-request-id", "mine-1".parse().unwrap());
             let answer = Client::over(&gateway, version).await.ask(request).await;
             assert_eq!(answer.field("x-request-id"), Some("mine-1"));
-            assert_eq!(nodes[1].requests().last().unwrap().header("x-request-id"), Some("mine-1"));
+            assert_eq!(nodes[1].requests().last().unwrap().header("x-request-id"), Some("mine-1-2"));
         }
+    });
+}
+
+#[test]
+fn each_attempt_has_an_id_of_its_own() {
+    run(async {
+        let nodes = nodes(3);
+        nodes.iter().for_each(|node| node.set_fault(fault("reset")));
+        let gateway = Gateway::start(&nodes, "health: { max_fails: 0 }").await;
+        let mut request = chat(&gateway, 1, false);
+        request.headers_mut().insert("x-request-id", "a".parse().unwrap());
+        let answer = ask(&gateway, request).await;
+        assert_eq!((answer.status, answer.field("x-request-id")), (502, Some("a")));
+        let requests = nodes.iter().flat_map(Node::requests);
+        let mut ids: Vec<_> =
+            requests.filter_map(|got| got.header("x-request-id").map(str::to_owned)).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["a", "a-2", "a-3"]);
     });
 }
 

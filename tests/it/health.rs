@@ -1,5 +1,6 @@
 //! Tests of active health checks, and of nodes addressed by name.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use evenkeel::fleet::{NodeState, Reason};
@@ -8,7 +9,7 @@ use evenkeel::sim::{Health, Loading, Node, Options, State};
 use http_body_util::BodyExt;
 
 use crate::harness::{
-    Client, Gateway, LIMIT, ask, chat, eventually, node, nodes, nodes_like, pool_of, run, steps,
+    Client, Gateway, LIMIT, ask, chat, eventually, free_port, node, nodes, nodes_like, pool_of, run, steps,
 };
 
 fn check(rise: u32, fall: u32) -> String {
@@ -265,5 +266,29 @@ fn a_node_whose_name_does_not_resolve_starts_ejected_and_costs_no_request() {
             (node.state, node.reason, node.ejections),
             (NodeState::Ejected, Some(Reason::Unresolved), 0)
         );
+    });
+}
+
+#[test]
+fn another_address_of_a_name_is_tried_when_the_one_in_use_refuses() {
+    run(async {
+        for more in ["", "retry: { body_limit: 0 }"] {
+            let nodes = nodes(1);
+            let good = nodes[0].addr();
+            let list = format!("{{ name: n, address: \"localhost:{}\" }}", good.port());
+            let gateway = Gateway::with("", &pool_of("p", &list, more)).await;
+            eventually(LIMIT, "the name is resolved", || gateway.state("n") == NodeState::Up).await;
+            let pool = gateway.live.fleet().pools[0].pool.clone();
+            let (key, id) = pool.names().remove(0);
+            let refuses = |port| SocketAddr::from(([127, 0, 0, 9], port));
+            id.addresses.set([refuses(free_port()), refuses(free_port()), good]);
+            let first = id.addresses.after(good)[0];
+            pool.resolved(key, Some(first), Instant::now());
+            for _ in 0..2 {
+                assert_eq!(ask(&gateway, chat(&gateway, 1, false)).await.status, 200, "{more}");
+            }
+            assert_eq!(gateway.attempts("n", Outcome::Connect), 0, "{more}: it is one attempt");
+            assert_eq!(pool.address(key), Some(good), "{more}");
+        }
     });
 }

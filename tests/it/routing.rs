@@ -1,11 +1,15 @@
 //! Tests of routing: the model in a request chooses the pool.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use evenkeel::sim::{Node, Options, body_hash};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{Request, Version};
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, ask, eventually, free_port, get, node, pool, pool_of, post, run,
+    Client, Gateway, LIMIT, Outgoing, Raw, ask, eventually, free_port, get, node, pool, pool_of, post, run,
 };
 
 fn named(names: &[&str]) -> Vec<Node> {
@@ -154,5 +158,37 @@ fn a_waiting_request_is_routed_again_when_a_reload_removes_its_pool() {
             assert_eq!(answer.status, want, "{others}: {answer:?}");
             gateway.at_rest().await;
         }
+    });
+}
+
+#[test]
+fn the_model_is_found_wherever_a_request_names_it() {
+    run(async {
+        let (nodes, gateway) = two_pools("", "org/huge").await;
+        let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nRIFF\r\n\
+                    --b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\norg/huge\r\n--b--\r\n";
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(br#"{"model":"org/huge"}"#).unwrap();
+        let packed = packed.finish().unwrap();
+        let cases: [(&str, &str, &str, Bytes); 5] = [
+            ("/echo", "content-type", "multipart/form-data; boundary=b", form.into()),
+            ("/echo", "content-encoding", "gzip", packed.into()),
+            ("/echo", "x-a", "b", r#"{"top_p":NaN,"model":"org/huge"}"#.into()),
+            ("/echo?model=org%2Fhuge", "x-a", "b", Bytes::new()),
+            ("/v1/models/org/huge", "x-a", "b", Bytes::new()),
+        ];
+        for (path, name, value, body) in cases {
+            let request = Request::post(gateway.url(path)).header(name, value);
+            let answer = ask(&gateway, request.body(Outgoing::sized(body.clone())).unwrap()).await;
+            assert_eq!(answer.field("x-evenkeel-node"), Some("b"), "{path} {name}");
+            if path == "/echo" {
+                assert_eq!(answer.body, body, "{name}: it is passed on as it came");
+            }
+        }
+        assert_eq!(nodes[0].stats().received, 0);
+        let switch =
+            "GET /ws?model=org/huge HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let head = Raw::send(&gateway, switch).await.head().await;
+        assert_eq!((head.status, head.field("x-evenkeel-node")), (101, Some("b")));
     });
 }

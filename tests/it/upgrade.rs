@@ -1,5 +1,7 @@
 //! Tests of protocol switches such as WebSocket: bytes pass both ways, and the lease lasts as long.
 
+use std::time::{Duration, Instant};
+
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 
@@ -135,5 +137,46 @@ fn an_offer_of_h2c_is_passed_over_and_the_request_is_like_any_other() {
         assert!(!got.headers.iter().any(|(name, _)| name == "upgrade" || name == "http2-settings"));
         gateway.at_rest().await;
         assert!(gateway.attempts("a", Outcome::Reset) > 0);
+    });
+}
+
+#[test]
+fn a_silent_tunnel_lives_for_its_own_limit() {
+    run(async {
+        let script = Script::listen().await;
+        let limits = "timeouts: { read: 100ms, tunnel: 1s }";
+        let gateway = Gateway::with("client: { body_timeout: 100ms }", &script.pool(limits)).await;
+        let mut client = Raw::send(&gateway, UPGRADE).await;
+        let (mut node, _) = script.request().await;
+        node.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        client.head().await;
+        // one side is silent all the time
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(1500) {
+            client.write("a").await;
+            assert_eq!(node.read(1).await, b"a");
+        }
+        let last = Instant::now();
+        let (rest, _) = client.rest().await;
+        assert!(last.elapsed() >= Duration::from_millis(900), "{:?}", last.elapsed());
+        assert_eq!(rest, b"");
+        gateway.at_rest().await;
+        assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "its silence is no fault of the node");
+    });
+}
+
+#[test]
+fn an_upgrade_that_connection_does_not_name_is_none() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, "").await;
+        for connection in ["", "Connection: keep-alive, upgrades\r\n"] {
+            let request = format!("GET /ws HTTP/1.1\r\nHost: x\r\n{connection}Upgrade: websocket\r\n\r\n");
+            let head = Raw::send(&gateway, request).await.head().await;
+            assert_ne!(head.status, 101, "{connection}");
+            let got = nodes[0].requests().pop().unwrap();
+            assert_eq!((got.header("upgrade"), got.header("connection")), (None, None), "{connection}");
+        }
     });
 }

@@ -96,12 +96,17 @@ pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::{Counters, NodeId, WeightFrom};
+    use crate::fleet::{Addresses, Counters, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
         NodeSnapshot {
-            id: Arc::new(NodeId { pool: "demo".into(), name: name.into(), address }),
+            id: Arc::new(NodeId {
+                pool: "demo".into(),
+                name: name.into(),
+                address,
+                addresses: Addresses::default(),
+            }),
             state,
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),

@@ -151,3 +151,16 @@ fn sections_with_nothing_in_them_have_their_defaults() {
     let text = "pools:\n  a:\n    health:\n    retry:\n      # attempts: 3\n    nodes: [n:1]\n";
     assert_eq!(parse(&format!("\u{feff}{SERVER}{text}")).pools[0].retry, Retry::default());
 }
+
+#[test]
+fn the_admin_address_in_each_form() {
+    let admin = |value: &str| {
+        let config = server(&format!("admin: {value}"));
+        [config.server.admin, config.server.probes].map(|address| address.map(|address| address.to_string()))
+    };
+    let address = |text: &str| Some(text.to_owned());
+    assert_eq!(admin("127.0.0.1:1"), [address("127.0.0.1:1"), None]);
+    assert_eq!(admin("off"), [None, None]);
+    assert_eq!(admin("{ probes: \"0.0.0.0:9991\" }"), [address("127.0.0.1:9990"), address("0.0.0.0:9991")]);
+    assert_eq!(admin("{ address: off, probes: \"[::]:1\" }"), [None, address("[::]:1")]);
+}

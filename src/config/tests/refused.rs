@@ -62,7 +62,7 @@ const SERVER_KEYS: Cases = &[
     (
         "admin: 0.0.0.0:9990",
         &[
-            "admin: 0.0.0.0:9990 can be reached from outside, and access tokens are not supported yet; use a loopback address such as 127.0.0.1:9990, or `off`",
+            "admin: 0.0.0.0:9990 can be reached from outside, and access tokens are not supported yet; use a loopback address such as 127.0.0.1:9990, and `{ address: 127.0.0.1:9990, probes: 0.0.0.0:9990 }` for probes and metrics alone, or `off`",
         ],
     ),
     (
@@ -73,6 +73,20 @@ const SERVER_KEYS: Cases = &[
     (
         "admin: 9990",
         &["admin: 9990 is not an address to listen on: it has no port; write host:port, or `off`"],
+    ),
+    (
+        "admin: { address: 0.0.0.0:1 }",
+        &[
+            "admin.address: 0.0.0.0:1 can be reached from outside, and access tokens are not supported yet; use a loopback address such as 127.0.0.1:9990, and `{ address: 127.0.0.1:9990, probes: 0.0.0.0:1 }` for probes and metrics alone, or `off`",
+        ],
+    ),
+    (
+        "admin: { probes: 0.0.0.0:9999 }",
+        &["admin: clients already connect at 0.0.0.0:9999; use another port, or `off`"],
+    ),
+    (
+        "admin: { probes: 0.0.0.0:9990 }",
+        &["admin.probes: overlaps with `address`, which has the probes too; use another port, or `off`"],
     ),
     ("admin:", &["admin: has no value; write one, or remove the key"]),
     ("access_log: off", &["access_log: expected a mapping (`key: value`), found `off`"]),

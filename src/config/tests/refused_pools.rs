@@ -139,7 +139,18 @@ const NODES: Cases = &[
     ),
     ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
     ("n1:x", &["[0]: `n1:x` is not the address of a node: the port is a number from 1 to 65535"]),
-    ("n1:80/v1", &["[0]: `n1:80/v1` is not the address of a node: it must be a host and a port only"]),
+    (
+        "n1:80/v1",
+        &[
+            "[0]: `n1:80/v1` is not the address of a node: a path in front of the requests' own is not supported yet; write only host:port",
+        ],
+    ),
+    (
+        "http://n1:80/v1/",
+        &[
+            "[0]: `http://n1:80/v1/` is not the address of a node: a path in front of the requests' own is not supported yet; write only host:port",
+        ],
+    ),
     (
         "https://n1:80",
         &[

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::addresses::Addresses;
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
@@ -102,6 +103,7 @@ impl Table {
             pool: Arc::clone(&self.pool),
             name: conf.name.as_str().into(),
             address: conf.address.clone(),
+            addresses: Addresses::default(),
         };
         let node = Node::new(id, self.last_serial, conf, health, now);
         let free = self.nodes.iter().position(Option::is_none);

@@ -34,6 +34,14 @@ impl Http1 {
         self.keeps.then_some(self.wire)
     }
 
+    /// Ends the connection of an answer that broke off. A body without chunks and length ends with its connection: only a
+    /// reset can say that it is not whole (RFC 9112 section 8). `reads`: the client still takes what it is sent.
+    pub(crate) async fn break_off(self, reads: bool) {
+        if self.coding == Coding::UntilClose {
+            self.wire.reset(if reads { self.limit } else { Duration::ZERO }).await;
+        }
+    }
+
     /// Writes the head, or nothing in its place, and a piece of the body, which may be empty, in one go.
     async fn send(&mut self, head: &[u8], chunk: &Bytes, ended: bool) -> Result<(), Unwritten> {
         let mut room = [0; SIZE_LINE_MAX];

@@ -5,11 +5,15 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use filedescriptor::FileDescriptor;
 use pingora::protocols::Stream;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
+use tokio::time::{sleep, timeout};
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
 pub(crate) const TOGETHER_MAX: usize = 4096;
@@ -19,6 +23,8 @@ pub(crate) const READ_SIZE: usize = 4096;
 const DRAIN_READS: usize = 16;
 /// The most bytes kept that a client sends before it has its answer.
 const EARLY_MAX: usize = 64 * 1024;
+/// How often a connection that is to be reset is asked whether all has been sent.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A connection, and what is on its way through it.
 #[derive(Debug)]
@@ -126,6 +132,34 @@ impl Wire {
 
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Ends the connection with a reset, once the client has all that was written or `limit` has passed: a reset drops
+    /// what is still unsent.
+    pub(crate) async fn reset(mut self, limit: Duration) {
+        let sent = async {
+            // a client that takes nothing more gets nothing more
+            let _ = poll_fn(|cx| self.poll_flush(cx)).await;
+            while self.has_unsent() {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = timeout(limit, sent).await;
+        self.reset_when_closed();
+    }
+
+    /// Something that the socket has taken has not been acknowledged by the client.
+    fn has_unsent(&self) -> bool {
+        let info = self.stream.get_socket_digest().and_then(|digest| digest.tcp_info());
+        info.is_some_and(|info| info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0)
+    }
+
+    fn reset_when_closed(&self) {
+        let set = FileDescriptor::dup(&self.stream.id()).map_err(io::Error::other);
+        let set = set.and_then(|socket| SockRef::from(&socket).set_linger(Some(Duration::ZERO)));
+        if let Err(error) = set {
+            log::debug!("a connection cannot be reset: {error}; it is closed");
+        }
     }
 }
 

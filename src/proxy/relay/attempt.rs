@@ -19,6 +19,7 @@ use super::events::Watch;
 use super::request::Request;
 use crate::config::Timeouts;
 use crate::http1::ResponseHead;
+use crate::journal::announce;
 use crate::journey::Attempt;
 use crate::outcome::Outcome;
 
@@ -50,27 +51,35 @@ pub(super) async fn run(
     fresh: bool,
     client: &mut impl Presence,
 ) -> Result<Answer, NoAnswer> {
-    let node = attempt.address();
     let conf = std::sync::Arc::clone(&request.journey.member().conf);
     let timeouts = &conf.timeouts;
     let connected = tokio::select! {
         biased;
         () = client.gone() => return Err(NoAnswer::ClientLeft),
-        connected = connect(&gateway.connections, node, timeouts, fresh) => connected,
+        connected = connect(&gateway.connections, attempt, timeouts, fresh) => connected,
     };
-    let (stream, reused) = match connected {
+    let Connected { stream, address, reused } = match connected {
         Ok(connected) => connected,
         Err(error) => {
             log::debug!("node {}: cannot connect: {error}", attempt.node().name);
             return Err(NoAnswer::Failed(connect_outcome(&error)));
         }
     };
+    if address != attempt.address() {
+        request
+            .journey
+            .member()
+            .pool
+            .moved(attempt.node(), address, Instant::now())
+            .iter()
+            .for_each(announce);
+    }
     request.journey.send(attempt, Instant::now());
     let is_head = request.is_head;
     let exchanged = tokio::select! {
         biased;
         () = client.gone() => return Err(NoAnswer::ClientLeft),
-        exchanged = exchange(request, attempt, stream, timeouts) => exchanged,
+        exchanged = exchange(request, attempt, (address, stream), timeouts) => exchanged,
         () = given_up(attempt, timeouts) => Err(Outcome::Stalled),
     };
     match exchanged {
@@ -92,26 +101,47 @@ pub(super) async fn given_up(attempt: &Attempt, timeouts: &Timeouts) {
     }
 }
 
+struct Connected {
+    stream: TcpStream,
+    address: SocketAddr,
+    /// It has served a request before.
+    reused: bool,
+}
+
+/// A connection to the address in use, or to another one of the node's name.
 async fn connect(
     connections: &Connections,
-    node: SocketAddr,
+    attempt: &Attempt,
     timeouts: &Timeouts,
     fresh: bool,
-) -> io::Result<(TcpStream, bool)> {
-    if !fresh && let Some(stream) = connections.reuse(node) {
-        return Ok((stream, true));
+) -> io::Result<Connected> {
+    let address = attempt.address();
+    if !fresh && let Some(stream) = connections.reuse(address) {
+        return Ok(Connected { stream, address, reused: true });
     }
     let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-    Ok((Connections::open(node, opening).await?, false))
+    let mut opened = Connections::open(address, opening).await.map(|stream| (address, stream));
+    if let Err(error) = &opened {
+        let name = &attempt.node().name;
+        for other in attempt.node().addresses.after(address) {
+            log::debug!("node {name}: {address}: {error}; {other} is tried");
+            if let Ok(stream) = Connections::open(other, opening).await {
+                log::info!("node {name}: {address} accepts no connection: {error}; {other} is used");
+                opened = Ok((other, stream));
+                break;
+            }
+        }
+    }
+    opened.map(|(address, stream)| Connected { stream, address, reused: false })
 }
 
 async fn exchange(
     request: &mut Request,
     attempt: &Attempt,
-    mut stream: TcpStream,
+    (node, mut stream): (SocketAddr, TcpStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
-    let (node, is_head) = (attempt.address(), request.is_head);
+    let is_head = request.is_head;
     let (head, body) = request.wire(node);
     let sent = send(&mut stream, head, &body, timeouts.send).await;
     drop(body);

@@ -45,8 +45,12 @@ pub(super) async fn serve_http1(
 ) -> Option<Wire> {
     log::debug!("request {}: it goes on without a session", request.caller.request_id);
     let ending = serve(&gateway, &mut request, &mut client).await;
-    let is_whole = end(&gateway, *request, &mut client, ending).await;
-    is_whole.then(|| client.into_wire()).flatten()
+    let reads = ending != Ending::Left;
+    if end(&gateway, *request, &mut client, ending).await {
+        return client.into_wire();
+    }
+    client.break_off(reads).await;
+    None
 }
 
 /// The time in which the connection's task may send a closing event: h2 drops what is queued when a stream is reset, and
@@ -109,7 +113,12 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
         KeptBody::Kept { bytes, .. } => bytes.clone(),
         KeptBody::Released => Bytes::new(),
     };
-    let routed = Routed::Whole { body: &bytes, method: &request.asked.method, path: &request.asked.path };
+    let routed = Routed::Whole {
+        place: &request.place,
+        body: &bytes,
+        method: &request.asked.method,
+        path: &request.asked.path,
+    };
     seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
 }
 

@@ -14,12 +14,12 @@ use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
 use super::fallback::Fallback;
 use crate::fleet::Member;
-use crate::forwarded::introduction;
+use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, put_field, request_fields, write_request};
 use crate::journey::Journey;
 use crate::live::Share;
 use crate::retry::Repeat;
-use crate::route;
+use crate::route::{self, Place};
 
 /// Room for what each attempt appends to the head, in bytes.
 const APPENDED: usize = 128;
@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub journey: Journey<Fallback>,
     pub body: KeptBody,
     head: NodeHead,
+    /// Where it names its model.
+    pub place: Place,
     pub is_head: bool,
     /// The form of the gateway's own errors.
     pub form: Form,
@@ -53,6 +55,10 @@ struct NodeHead {
     wire: Vec<u8>,
     /// So much of it is the same for each attempt.
     shared: usize,
+    /// Its last field so far is the request id.
+    has_id: bool,
+    /// How often it was written.
+    written: u32,
     /// The Host that each attempt adds where the client named none: HTTP/1.1 demands one.
     host: Host,
     /// A body without any bytes has a length, too.
@@ -73,8 +79,8 @@ impl Request {
         header: &RequestHeader,
         raw: Option<&[u8]>,
         member: Member,
-        body: Bytes,
-        share: Option<Share>,
+        place: Place,
+        (body, share): (Bytes, Option<Share>),
     ) -> Self {
         let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
@@ -88,6 +94,7 @@ impl Request {
             journey,
             body: KeptBody::Kept { bytes: body, share },
             head,
+            place,
             is_head,
             form: Form::of(header),
             spoken,
@@ -111,7 +118,7 @@ impl Request {
     /// Names what it asks for: a node has refused it.
     pub(crate) fn name_subject(&mut self) {
         if let KeptBody::Kept { bytes, .. } = &self.body {
-            self.journey.set_subject(&route::subject(bytes, &self.asked.path));
+            self.journey.set_subject(&route::subject(&self.place, bytes, &self.asked.path));
         }
     }
 
@@ -148,6 +155,7 @@ impl Request {
 impl NodeHead {
     fn of(caller: &Caller, header: &RequestHeader, raw: Option<&[u8]>) -> Self {
         let ours = caller.sender.as_ref().map(|sender| introduction(sender, &caller.request_id));
+        let has_id = ours.is_some();
         let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);
         let (method, target) = (header.method.as_str(), path(header));
         let wire = match raw {
@@ -164,11 +172,18 @@ impl NodeHead {
         } else {
             header.uri.authority().map_or(Host::Node, |authority| Host::Authority(authority.to_string()))
         };
-        Self { shared: wire.len(), wire, host, has_length: !header.method.is_safe() }
+        Self { shared: wire.len(), wire, has_id, written: 0, host, has_length: !header.method.is_safe() }
     }
 
     fn wire(&mut self, node: SocketAddr, length: usize) -> &[u8] {
+        const LINE_END: &[u8] = b"\r\n";
         self.wire.truncate(self.shared);
+        self.written += 1;
+        if self.has_id && self.written > 1 {
+            self.wire.truncate(self.shared - LINE_END.len());
+            self.wire.extend_from_slice(id_suffix(self.written).as_bytes());
+            self.wire.extend_from_slice(LINE_END);
+        }
         match &self.host {
             Host::Named => {}
             Host::Authority(authority) => put_field(&mut self.wire, b"Host", authority.as_bytes()),
@@ -177,7 +192,7 @@ impl NodeHead {
         if length > 0 || self.has_length {
             http1::put_length(&mut self.wire, length as u64);
         }
-        self.wire.extend_from_slice(b"\r\n");
+        self.wire.extend_from_slice(LINE_END);
         &self.wire
     }
 }

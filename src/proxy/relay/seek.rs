@@ -12,7 +12,7 @@ use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::journey::{Attempt, Ending, Failure, Journey, Seek};
 use crate::retry::Repeat;
-use crate::route;
+use crate::route::{self, Place};
 
 /// The result of a search.
 pub(crate) enum Found<H> {
@@ -25,9 +25,9 @@ pub(crate) enum Found<H> {
 /// The parts of a request that route it anew, if its pool is gone.
 pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
-    Whole { body: &'a [u8], method: &'a str, path: &'a str },
-    /// Pingora's own path has not.
-    Unread,
+    Whole { place: &'a Place, body: &'a [u8], method: &'a str, path: &'a str },
+    /// Pingora's own path has not, and knows only the model that the target names.
+    Unread { model: Option<&'a str> },
 }
 
 /// Leases a node for the next attempt, for both paths: the one place where a node is chosen.
@@ -40,10 +40,10 @@ pub(crate) async fn seek<H>(
 ) -> Found<H> {
     let mut is_told = false;
     loop {
-        if let Routed::Whole { body, path, .. } = routed
+        if let Routed::Whole { place, body, path, .. } = routed
             && journey.needs_subject()
         {
-            journey.set_subject(&route::subject(body, path));
+            journey.set_subject(&route::subject(place, body, path));
         }
         let found = journey.seek(Instant::now());
         tell(journey);
@@ -83,15 +83,17 @@ pub(crate) async fn seek<H>(
 fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Result<(Member, Repeat), Failure> {
     let fleet = gateway.live.fleet();
     let (member, repeat) = match routed {
-        Routed::Whole { body, method, path } => {
-            let member = route::by_model(&fleet, body).ok_or_else(route::not_served)?;
+        Routed::Whole { place, body, method, path } => {
+            let member = route::by_model(&fleet, place, body).ok_or_else(route::not_served)?;
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
                 return Err(Failure::new(503, message).retry_after(1));
             }
             (member.clone(), route::repeat(member, method, path))
         }
-        Routed::Unread => (fleet.route(None).ok_or_else(route::not_served)?.clone(), Repeat::Once),
+        Routed::Unread { model } => {
+            (fleet.route(*model).ok_or_else(route::not_served)?.clone(), Repeat::Once)
+        }
     };
     caller.fleet = Arc::clone(&fleet);
     Ok((member, repeat))

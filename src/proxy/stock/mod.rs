@@ -5,6 +5,7 @@
 
 pub(super) mod fields;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -21,26 +22,37 @@ use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
 use super::upstream::connections::{connect_outcome, tcp_keepalive};
-use super::upstream::switch::Connector;
+use super::upstream::switch::{Connector, Tunnel};
 use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
+use crate::forwarded::id_suffix;
+use crate::journal::announce;
 use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Step};
 use crate::live::Share;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
+
+/// How much later than a tunnel's limit Pingora's own would end it.
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// A request on this path.
 pub struct Stock {
     pub arrival: Arrival,
     pub journey: Journey<Infallible>,
     pub attempt: Option<Attempt>,
-    /// A switch of protocols is asked for.
-    pub is_upgrade: bool,
+    /// The tunnel that a switch of protocols asks for.
+    pub(crate) tunnel: Option<Tunnel>,
+    /// The model that the target names.
+    pub model: Option<String>,
     /// The start of a body that turned out to be too large to keep, and its share of `retry.body_total`.
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// The rule for sending a request without a body again.
     pub(super) repeat: Repeat,
+    /// Addresses of the node's name that are left, once one has accepted no connection.
+    others: Option<VecDeque<SocketAddr>>,
+    /// Times that its head was written.
+    written: u32,
     /// Bytes of body that went through.
     passed: u64,
     /// Something of the response's body has come.
@@ -54,9 +66,12 @@ impl Stock {
             arrival,
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
-            is_upgrade: false,
+            tunnel: None,
+            model: None,
             unkept: None,
             repeat: Repeat::Once,
+            others: None,
+            written: 0,
             passed: 0,
             has_begun: false,
             ttft: None,
@@ -65,6 +80,15 @@ impl Stock {
 
     /// No connection: the next node, as long as one is left and the gateway can reach it.
     pub fn fail_to_connect(&mut self, mut error: Box<Error>) -> Box<Error> {
+        if let Some(attempt) = &self.attempt {
+            self.others.get_or_insert_with(|| attempt.node().addresses.after(attempt.address()).into());
+        }
+        if self.others.as_ref().is_some_and(|others| !others.is_empty()) {
+            // the same attempt, at another address of the node's name
+            error.set_retry(true);
+            return error;
+        }
+        self.others = None;
         let cause = error.root_cause().downcast_ref::<io::Error>();
         let outcome = cause.map_or(Outcome::Connect, connect_outcome);
         let again = self.end(How::Failed { outcome, fallback: None });
@@ -72,18 +96,31 @@ impl Stock {
         error
     }
 
+    /// The next address of the node's name, where the one before accepted no connection.
+    pub fn other_address(&mut self) -> Option<SocketAddr> {
+        let address = self.others.as_mut()?.pop_front()?;
+        let attempt = self.attempt.as_ref()?;
+        // if it does not accept any either, the next request begins behind it
+        let moved = self.journey.member().pool.moved(attempt.node(), address, Instant::now());
+        moved.iter().for_each(announce);
+        Some(address)
+    }
+
     /// The request as the node gets it.
     pub fn upstream_request(&mut self, header: &mut RequestHeader, has_more_body: bool) -> Result<()> {
         let Some(attempt) = &mut self.attempt else { return Err(Error::new(ErrorType::InternalError)) };
         self.journey.send(attempt, Instant::now());
+        self.written += 1;
+        self.others = None;
         if self.unkept.is_some() || has_more_body {
             // it waits for its client's upload
             attempt.pause_stall();
         }
-        fields::strip_for_node(header, self.is_upgrade)?;
+        fields::strip_for_node(header, self.tunnel.is_some())?;
         fields::give_host(header, attempt.address())?;
         let caller = &self.arrival.caller;
-        fields::introduce(header, caller.sender.as_ref(), &caller.request_id)
+        let id = format!("{}{}", caller.request_id, id_suffix(self.written));
+        fields::introduce(header, caller.sender.as_ref(), &id)
     }
 
     /// Puts what was already read in front of what comes, and keeps `client.max_body`.
@@ -119,6 +156,7 @@ impl Stock {
         self.note_first_byte();
         let Some(attempt) = &mut self.attempt else { return };
         if status == 101 {
+            self.tunnel.iter().for_each(Tunnel::open);
             attempt.pause_stall();
         }
         let after = head.headers.get(http::header::RETRY_AFTER);
@@ -230,7 +268,7 @@ impl Stock {
 }
 
 /// The node as Pingora's own path is to reach it.
-pub(super) fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> HttpPeer {
+pub(super) fn peer(member: &Member, address: SocketAddr, tunnel: Option<&Tunnel>) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
     let timeouts = &member.conf.timeouts;
     peer.options.connection_timeout = Some(timeouts.connect);
@@ -242,10 +280,13 @@ pub(super) fn peer(member: &Member, address: SocketAddr, is_upgrade: bool) -> Ht
     peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
     if member.conf.http_version == HttpVersion::H2 {
         peer.options.set_http_version(2, 2);
-    } else if is_upgrade {
-        peer.options.custom_l4 = Some(Arc::new(Connector { limit: timeouts.connect }));
-        // no connection that another kind of request has left
-        peer.group_key = 1;
+    } else if let Some(tunnel) = tunnel {
+        // the tunnel's own limit is to end it
+        peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+        peer.options.custom_l4 =
+            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.clone() }));
+        // no connection that another request has left
+        peer.group_key = fastrand::u64(1..);
     }
     peer
 }

@@ -4,10 +4,15 @@
 //! task, and when it takes the 101 first, it takes the end of the body for the end of the switched stream and closes
 //! it. A node on the same machine answers fast enough for that, about one time in ten on a busy machine. Here a new
 //! connection lets one turn pass before it gives its first byte, in which the end of the body goes through.
+//!
+//! Once the protocol has been switched, nobody knows whose turn it is to speak: a tunnel ends when neither side has sent
+//! a byte for `timeouts.tunnel`. Each byte of either side passes through the connection to the node, so it keeps the time.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,13 +24,33 @@ use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketS
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 /// Makes these connections.
 #[derive(Debug)]
 pub(crate) struct Connector {
     /// `timeouts.connect`.
     pub limit: Duration,
+    pub tunnel: Tunnel,
+}
+
+/// The connection of one request, from when it has become a tunnel.
+#[derive(Clone, Debug)]
+pub(crate) struct Tunnel {
+    is_open: Arc<AtomicBool>,
+    /// `timeouts.tunnel`.
+    silence: Duration,
+}
+
+impl Tunnel {
+    pub(crate) fn new(silence: Duration) -> Self {
+        Self { is_open: Arc::default(), silence }
+    }
+
+    /// The node has switched protocols.
+    pub(crate) fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
@@ -34,7 +59,13 @@ impl Connect for Connector {
         let Some(address) = address.as_inet() else { return Err(Error::new(ErrorType::ConnectError)) };
         match timeout(self.limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                let socket = Box::new(Socket { stream, waited: false });
+                let socket = Box::new(Socket {
+                    stream,
+                    waited: false,
+                    tunnel: self.tunnel.clone(),
+                    last: Instant::now(),
+                    timer: None,
+                });
                 Ok(Stream::from(VirtualSocketStream::new(socket)))
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -53,6 +84,28 @@ struct Socket {
     stream: TcpStream,
     /// The first read has let a turn pass.
     waited: bool,
+    tunnel: Tunnel,
+    /// A byte passed, in either direction.
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    /// The tunnel has been silent for too long.
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.tunnel.is_open.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        loop {
+            let end = self.last + self.tunnel.silence;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+    }
 }
 
 impl VirtualSocket for Socket {
@@ -77,12 +130,18 @@ impl AsyncRead for Socket {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            self.last = Instant::now();
+            return Poll::Ready(read);
+        }
+        // read as the end of the stream, which is nobody's fault
+        self.poll_silent(cx).map(Ok)
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.last = Instant::now();
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -1,0 +1,154 @@
+//! Where a request names its model: in its body, or else in its target.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use memchr::memmem;
+
+use super::{form, json};
+
+/// How much of a form is searched, in bytes.
+const FORM_MAX: usize = 64 * 1024;
+/// How much of a compressed body is unpacked to be searched, in bytes.
+const UNPACKED_MAX: u64 = 1024 * 1024;
+
+/// What a request's header says of the place of its model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The target names it.
+    named: Option<String>,
+    /// The body is a form with this boundary.
+    boundary: Option<String>,
+    is_gzip: bool,
+}
+
+impl Place {
+    /// `content_type`, `content_encoding`: the values of these fields.
+    pub fn of(
+        path: &str,
+        query: Option<&str>,
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+    ) -> Self {
+        let is_gzip = content_encoding.is_some_and(|coding| {
+            let coding = coding.trim();
+            coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
+        });
+        let named = query.and_then(in_query).or_else(|| in_path(path));
+        Self { named, boundary: content_type.and_then(form::boundary).map(str::to_owned), is_gzip }
+    }
+
+    /// The model that the target names.
+    pub fn named(&self) -> Option<&str> {
+        self.named.as_deref()
+    }
+
+    /// The model, with the whole body at hand.
+    pub fn model(&self, body: &[u8]) -> Option<String> {
+        self.in_body(body).or_else(|| self.named.clone())
+    }
+
+    fn in_body(&self, body: &[u8]) -> Option<String> {
+        let mut unpacked = Vec::new();
+        let body = if self.is_gzip {
+            // what is broken or too long is searched as far as it goes
+            let _ = GzDecoder::new(body).take(UNPACKED_MAX).read_to_end(&mut unpacked);
+            &unpacked[..]
+        } else {
+            body
+        };
+        let Some(boundary) = &self.boundary else { return json::model(body) };
+        let start = &body[..body.len().min(FORM_MAX)];
+        let value = form::field(start, boundary, "model")?;
+        String::from_utf8(value.to_vec()).ok()
+    }
+}
+
+/// `?model=`, as `/v1/realtime` has it.
+fn in_query(query: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("model="))?;
+    decoded(&value.replace('+', " ")).filter(|model| !model.is_empty())
+}
+
+/// `/v1/models/{model}`, whose name may have slashes.
+fn in_path(path: &str) -> Option<String> {
+    const MODELS: &[u8] = b"/v1/models/";
+    let at = memmem::find(path.as_bytes(), MODELS)?;
+    decoded(&path[at + MODELS.len()..]).filter(|model| !model.is_empty())
+}
+
+/// Without percent-encoding.
+fn decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        match code.filter(|_| byte == b'%').and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(decoded) => {
+                out.push(decoded);
+                rest = &after[2..];
+            }
+            None => out.push(byte),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn models_in_targets() {
+        for (path, query, want) in [
+            ("/v1/realtime", Some("a=b&model=org%2Fm+1"), Some("org/m 1")),
+            ("/v1/realtime", Some("xmodel=m&model="), None),
+            ("/v1/models/org/m", None, Some("org/m")),
+            ("/api/v1/models/org%2fm%zz", Some(""), Some("org/m%zz")),
+            ("/v1/models/", None, None),
+            ("/v1/models", None, None),
+        ] {
+            assert_eq!(Place::of(path, query, None, None).model(b"").as_deref(), want, "{path} {query:?}");
+        }
+    }
+
+    #[test]
+    fn the_body_goes_before_the_target() {
+        let place = Place::of("/v1/x", Some("model=t"), None, None);
+        assert_eq!(place.model(br#"{"model":"b"}"#).as_deref(), Some("b"));
+        assert_eq!((place.model(b"").as_deref(), place.named()), (Some("t"), Some("t")));
+    }
+
+    #[test]
+    fn a_packed_body_is_unpacked_as_far_as_needed() {
+        let place = Place::of("/v1/x", None, None, Some("GZip"));
+        assert_eq!(place.model(&gzip(br#"{"model":"m"}"#)).as_deref(), Some("m"));
+        let long = |before: &str| format!("{before}\"x\":[{}]}}", "1,".repeat(1024 * 1024));
+        assert_eq!(place.model(&gzip(long("{\"model\":\"m\",").as_bytes())).as_deref(), Some("m"));
+        assert_eq!(place.model(b"no gzip"), None);
+    }
+
+    #[test]
+    fn a_form_is_searched_up_to_its_limit() {
+        let place =
+            Place::of("/v1/audio/transcriptions", None, Some("multipart/form-data; boundary=b"), None);
+        let form = |size: usize| {
+            let file = "x".repeat(size);
+            let part = |name: &str, value: &str| {
+                format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+            };
+            format!("{}{}--b--\r\n", part("file", &file), part("model", "whisper"))
+        };
+        assert_eq!(place.model(form(60_000).as_bytes()).as_deref(), Some("whisper"));
+        assert_eq!(place.model(form(70_000).as_bytes()), None);
+    }
+}
