@@ -132,6 +132,19 @@ pub(crate) const RESPONSE_REASONS: &[Reason] = &[
     },
 ];
 
+/// A name in the letters of DNS, and a port or none.
+fn is_plain_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().position(|byte| *byte == b':') {
+        Some(at) => (&host[..at], &host[at + 1..]),
+        None => (host, &b""[..]),
+    };
+    let mut labels = name.split(|byte| *byte == b'.');
+    let is_label = |label: &[u8]| {
+        !label.is_empty() && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    };
+    labels.all(is_label) && port.iter().all(u8::is_ascii_digit)
+}
+
 pub(crate) const REQUEST_REASONS: &[Reason] = &[
     ODD_LIST,
     HUGE_LENGTH,
@@ -154,10 +167,12 @@ pub(crate) const REQUEST_REASONS: &[Reason] = &[
         },
     },
     Reason {
-        words: "hyper leaves Host to its service; RFC 9112 section 3.2 demands one in HTTP/1.1, and never two",
+        words: "hyper leaves Host to its service; RFC 9112 section 3.2 demands one in HTTP/1.1, never two, and the name \
+                of a host in it",
         explains: |case| {
             ours_refuses(case).is_some_and(|theirs| match values(&theirs.fields, "host").count() {
                 0 => has(&case.wire, b" HTTP/1.1\r\n"),
+                1 => values(&theirs.fields, "host").any(|host| !is_plain_host(host)),
                 hosts => hosts > 1,
             })
         },
