@@ -38,7 +38,7 @@ fn a_line_opens_for_one_with_each_answer_that_ends() {
     let bench = Bench::new(1);
     let (older, full) = (bench.on("a"), bench.on("a"));
     let lines = [full.key()];
-    let ask = || bench.pool.lease_in_line(&[], &lines, bench.now);
+    let ask = || bench.pool.lease_in_line(&[], &[], &lines, bench.now);
     full.busy(None, bench.now);
     full.settle(Outcome::Busy, bench.now);
     assert_eq!(ask().expect_err("its time is not over"), Refusal::AllTried);
