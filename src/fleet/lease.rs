@@ -32,15 +32,16 @@ impl Pool {
         self.take(tried, now).map(|slot| self.guard(slot, now))
     }
 
-    /// Leases a node that is not in `avoid` for a request that was told by those in `lines` that they are full: of
+    /// Leases a node, none of those that `failed` it or are `skipped`, for a request that was told by those in `lines` that they are full: of
     /// these, only one whose line has come to it.
     pub fn lease_in_line(
         self: &Arc<Self>,
-        avoid: &[Key],
+        failed: &[Key],
+        skipped: &[Key],
         lines: &[Key],
         now: Instant,
     ) -> Result<Lease, Refusal> {
-        self.take_in_line(avoid, lines, now).map(|slot| self.guard(slot, now))
+        self.take_in_line(failed, skipped, lines, now).map(|slot| self.guard(slot, now))
     }
 
     fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {

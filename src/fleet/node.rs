@@ -175,6 +175,11 @@ impl Node {
         }
     }
 
+    /// The next request is its trial.
+    pub(super) fn is_to_be_probed(&self, now: Instant) -> bool {
+        self.tier(now) == Tier::Probe
+    }
+
     /// The node may be chosen while another is up, as soon as it has room.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
         self.tier(now) <= Tier::Busy

@@ -92,8 +92,14 @@ impl Pool {
     }
 
     /// Like [`Self::take`], for a request that waits in the lines of these nodes.
-    pub(super) fn take_in_line(&self, avoid: &[Key], lines: &[Key], now: Instant) -> Result<Slot, Refusal> {
-        self.table.lock().take_in_line(avoid, lines, now)
+    pub(super) fn take_in_line(
+        &self,
+        failed: &[Key],
+        skipped: &[Key],
+        lines: &[Key],
+        now: Instant,
+    ) -> Result<Slot, Refusal> {
+        self.table.lock().take_in_line(failed, skipped, lines, now)
     }
 
     /// The earliest time at which one of these nodes, which said they are full, may be asked again.

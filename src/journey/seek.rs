@@ -146,8 +146,7 @@ impl<H> Journey<H> {
         let skipped = self.skipped(now).unwrap_or_default();
         if self.is_in_line() || (self.has_hope(&skipped) && !is_last_chance && !skipped.confirmed.is_empty())
         {
-            let avoid = [&self.failed_nodes()[..], &skipped.confirmed].concat();
-            return pool.lease_in_line(&avoid, &self.lines, now);
+            return pool.lease_in_line(&self.failed_nodes(), &skipped.confirmed, &self.lines, now);
         }
         if self.fallback.is_some() {
             return untried;

@@ -188,6 +188,11 @@ impl World {
         let (now, seconds) = (self.now(), self.seconds());
         let me = &mut self.clients[client];
         let Some(attempt) = me.attempt.take() else { return };
+        if outcome != Outcome::Busy {
+            // what it has done since is its last word
+            let node = me.node;
+            me.told.retain(|told| *told != node);
+        }
         let (node, began) = (me.node, me.began());
         let step = me.journey().end(attempt, how, now);
         let events = me.journey().take_events();

@@ -24,14 +24,17 @@ impl Table {
         line.map(|line| line.answered(ticket)).is_some()
     }
 
-    /// Chooses a node for a request that waits in the lines of `lines`, and takes a slot on it.
+    /// Chooses a node for a request that waits in the lines of `lines`, and takes a slot on it. A node that failed it is
+    /// asked if it is to be probed: it is another one by then, and may otherwise wait long for a request.
     pub(crate) fn take_in_line(
         &mut self,
-        avoid: &[Key],
+        failed: &[Key],
+        skipped: &[Key],
         lines: &[Key],
         now: Instant,
     ) -> Result<Slot, Refusal> {
-        let mut avoid = avoid.to_vec();
+        let mut avoid = skipped.to_vec();
+        avoid.extend(failed.iter().filter(|key| !self.is_to_be_probed(**key, now)));
         avoid.extend(lines.iter().filter(|key| self.opens(**key, now).is_some()));
         let place = self.choose(&avoid, now)?;
         let slot = self.take(place, now);
@@ -39,6 +42,10 @@ impl Table {
             node.line = node.line.and_then(|line| line.ask(now));
         }
         Ok(slot)
+    }
+
+    fn is_to_be_probed(&mut self, key: Key, now: Instant) -> bool {
+        self.node(key).is_some_and(|node| node.is_to_be_probed(now))
     }
 
     fn opens(&mut self, key: Key, now: Instant) -> Option<Instant> {
