@@ -1,6 +1,9 @@
 //! The dialects of inference engines, as data: the paths on which each is spoken, how its streams are framed, and how an
 //! answer says that it is whole. One row to add for another one.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// One way to speak to an engine.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dialect {
@@ -154,14 +157,27 @@ pub static DIALECTS: [Dialect; 9] = [
 pub static OTHER: Dialect =
     Dialect { name: "other", paths: &[], frames: Frames::Events, end: End::Message, shape: Shape::OpenAi };
 
+/// The endings by their last segment, the longest first: looked up for each request.
+static BY_SEGMENT: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static Dialect)>>> =
+    LazyLock::new(|| {
+        let mut endings: HashMap<_, Vec<_>> = HashMap::new();
+        for (ending, dialect) in
+            DIALECTS.iter().flat_map(|dialect| dialect.paths.iter().map(move |ending| (*ending, dialect)))
+        {
+            let segment = ending.rsplit('/').next().unwrap_or(ending);
+            endings.entry(segment).or_default().push((ending, dialect));
+        }
+        endings.values_mut().for_each(|endings| endings.sort_by_key(|(ending, _)| usize::MAX - ending.len()));
+        endings
+    });
+
 impl Dialect {
-    /// The dialect that is spoken on a path (without its query), with or without a final slash: of all endings the longest.
+    /// The dialect of a path (without its query), with or without a final slash: the longest ending decides.
     pub fn of(path: &str) -> Option<&'static Self> {
         let path = path.trim_end_matches('/');
-        let length = |dialect: &Self| {
-            dialect.paths.iter().filter(|ending| path.ends_with(**ending)).map(|ending| ending.len()).max()
-        };
-        DIALECTS.iter().filter(|dialect| length(dialect).is_some()).max_by_key(|dialect| length(dialect))
+        let segment = &path[path.rfind('/')? + 1..];
+        let endings = BY_SEGMENT.get(segment)?;
+        endings.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, dialect)| *dialect)
     }
 
     /// Whether its streams are looked into at all.

@@ -164,7 +164,7 @@ impl Watch {
         }
         let chunk = self.behind_held(chunk);
         let seen = *self.watcher.seen();
-        let end = match done_at(&chunk) {
+        let end = |chunk: &Bytes| match done_at(chunk) {
             Some(at) => at,
             // its first half has gone out
             None if seen.done && !was_done => 0,
@@ -172,7 +172,7 @@ impl Watch {
         };
         match seen.trouble(self.watcher.dialect(), ended) {
             Some(outcome) => {
-                let last = chunk.slice(..end);
+                let last = chunk.slice(..end(&chunk));
                 self.follow(&last);
                 let closing_event =
                     if seen.error.is_none() { self.closing_event(outcome) } else { Bytes::new() };
@@ -181,7 +181,7 @@ impl Watch {
             None => {
                 let mut passed = chunk;
                 if seen.is_doubtful() && !ended {
-                    self.held = passed.split_off(end);
+                    self.held = passed.split_off(end(&passed));
                 }
                 self.follow(&passed);
                 (passed, None)
