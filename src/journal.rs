@@ -89,8 +89,10 @@ impl AccessLogWriter {
         let sink = Sink::open(conf)?;
         let (lines, inbox) = sync_channel(LINES_MAX);
         let next = Arc::new(Mutex::new(None));
-        let turn = Arc::clone(&next);
-        thread::Builder::new().name("access-log".into()).spawn(move || write_all(sink, &inbox, &turn))?;
+        let (turn, shared) = (Arc::clone(&next), Arc::clone(&live));
+        thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_all(sink, &inbox, &turn, &shared))?;
         Ok(Self { lines, next, live })
     }
 
@@ -169,13 +171,17 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
 }
 
 /// Writes until all senders are gone, the lines of one [`PAUSE`] at a time.
-fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogTarget>>) {
+fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogTarget>>, live: &Live) {
     let mut complained = false;
     while let Ok(first) = inbox.recv() {
         let mut result = Ok(());
         for message in std::iter::once(first).chain(inbox.try_iter().take(LINES_MAX)) {
             match message {
-                Message::Line(line) => result = result.and(writeln!(sink.out, "{line}")),
+                Message::Line(line) => {
+                    let written = writeln!(sink.out, "{line}");
+                    live.lost_log_lines.fetch_add(u64::from(written.is_err()), Ordering::Relaxed);
+                    result = result.and(written);
+                }
                 Message::Reopen => result = result.and(sink.reopen(next)),
                 Message::Flush(done) => {
                     result = result.and(sink.out.flush());

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod logger;
 pub mod node;
 pub mod run;
 

@@ -1,11 +1,13 @@
 //! Tests of request bodies of any size and framing: resent byte for byte if kept, otherwise streamed to a node once.
 
 use bytes::Bytes;
+use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, Options, body_hash};
 use http::{Request, Version};
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, Raw, Script, ask, eventually, fault, get, node, nodes, run, within,
+    Client, Gateway, LIMIT, Outgoing, Raw, Script, ask, eventually, fault, get, node, nodes, post, run,
+    within,
 };
 
 const SIZES: [usize; 6] = [1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 1 << 20, 20 << 20];
@@ -408,5 +410,26 @@ fn responses_of_any_size_pass_unchanged() {
                 assert!(answer.body == body, "{version:?}, {size} bytes");
             }
         }
+    });
+}
+
+/// RFC 9112 section 9.5. The node reads no more than the head of a body that fits into no socket's buffers.
+#[test]
+fn an_answer_before_the_body_has_been_read_is_heard() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("timeouts: { send: 20s }")).await;
+        let large = Bytes::from(vec![b'x'; 12 << 20]);
+        let asking = async { ask(&gateway, post(&gateway, "/v1/completions", large)).await };
+        let answering = async {
+            let mut node = script.accept().await;
+            node.read_to("\r\n\r\n").await;
+            node.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno").await;
+            node
+        };
+        let (answer, _node) = tokio::join!(asking, answering);
+        assert_eq!((answer.status, answer.text().as_str()), (413, "no"));
+        gateway.at_rest().await;
+        assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "no node is charged");
     });
 }

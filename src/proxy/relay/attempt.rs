@@ -30,6 +30,9 @@ const WRITE_STEP: usize = 256 * 1024;
 /// The longest time in which a node that stopped reading may say why.
 const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
+/// The beginning of an informational response.
+const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
+
 /// Why there is no answer.
 pub(super) enum NoAnswer {
     ClientLeft,
@@ -40,6 +43,8 @@ pub(super) enum NoAnswer {
 enum SendError {
     Timeout,
     Closed,
+    /// It has answered before it had the whole body.
+    Answered,
 }
 
 /// Sends the request to the leased node, and reads the head of its response. `fresh`: not on a connection that was used
@@ -151,6 +156,9 @@ async fn exchange(
     // a node may answer, and close, before it has read everything
     let limit = if sent.is_ok() { timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
     let mut exchange = Exchange::new(node, stream, timeouts.read);
+    if sent.is_err() {
+        exchange.close_after();
+    }
     let read = final_head(&mut exchange, &attempt.node().name, is_head);
     let head = match limit {
         Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),
@@ -162,8 +170,42 @@ async fn exchange(
 async fn send(stream: &mut TcpStream, head: &[u8], body: &[u8], limit: Duration) -> Result<(), SendError> {
     let (start, rest) = body.split_at(if body.len() <= ONE_WRITE_MAX { body.len() } else { 0 });
     step(limit, write_both(stream, head, start)).await?;
+    let mut watches = true;
     for part in rest.chunks(WRITE_STEP) {
-        step(limit, stream.write_all(part)).await?;
+        write_watching(stream, part, limit, &mut watches).await?;
+    }
+    Ok(())
+}
+
+/// Writes while it listens: a node may refuse a large body before it has read it, and read no more (RFC 9112 section 9.5).
+async fn write_watching(
+    stream: &mut TcpStream,
+    mut left: &[u8],
+    limit: Duration,
+    watches: &mut bool,
+) -> Result<(), SendError> {
+    while !left.is_empty() {
+        match stream.try_write(left) {
+            Ok(written) => left = &left[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut start = [0; INFORMATIONAL.len()];
+                tokio::select! {
+                    biased;
+                    writable = timeout(limit, stream.writable()) => match writable {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Err(SendError::Closed),
+                        Err(_) => return Err(SendError::Timeout),
+                    },
+                    seen = stream.peek(&mut start), if *watches => match seen {
+                        // something of an answer is still to come, and has to be read in its turn
+                        Ok(seen) if seen > 0 && INFORMATIONAL.starts_with(&start[..seen]) => *watches = false,
+                        Ok(seen) if seen > 0 => return Err(SendError::Answered),
+                        Ok(_) | Err(_) => return Err(SendError::Closed),
+                    },
+                }
+            }
+            Err(_) => return Err(SendError::Closed),
+        }
     }
     Ok(())
 }

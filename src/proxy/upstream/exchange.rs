@@ -63,6 +63,7 @@ pub(crate) struct Exchange {
     keeps: bool,
     silence: SilenceTimer,
     has_begun: bool,
+    is_last: bool,
 }
 
 impl Exchange {
@@ -70,7 +71,7 @@ impl Exchange {
     pub(crate) fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
         let silence = SilenceTimer { limit: read_limit, since: Instant::now(), timer: None };
         let (unread, body) = (Bytes::new(), Body::Done);
-        Self { address, stream, unread, body, keeps: false, silence, has_begun: false }
+        Self { address, stream, unread, body, keeps: false, silence, has_begun: false, is_last: false }
     }
 
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
@@ -83,6 +84,11 @@ impl Exchange {
             }
             self.fill().await?;
         }
+    }
+
+    /// The request was not sent to its end: the connection serves no other.
+    pub(crate) fn close_after(&mut self) {
+        self.is_last = true;
     }
 
     /// A byte of the response has come.
@@ -114,7 +120,8 @@ impl Exchange {
 
     /// The connection and the node's address, if it can serve another request.
     pub(crate) fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
-        (self.keeps && self.is_done() && self.unread.is_empty()).then_some((self.address, self.stream))
+        (self.keeps && !self.is_last && self.is_done() && self.unread.is_empty())
+            .then_some((self.address, self.stream))
     }
 
     /// Reads once, and adds what comes to `unread`.
