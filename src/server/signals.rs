@@ -146,8 +146,8 @@ impl Shutdown {
         }
         if awaited {
             *stage = Stage::Upgrading;
-            log::info!("a new process takes over: handing it the listening sockets");
             self.live.stop(LINGER_UPGRADE);
+            log::info!("a new process takes over: handing it the listening sockets");
             self.stop.stop(Stop::Upgrade);
         } else {
             *stage = Stage::Running;
