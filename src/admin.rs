@@ -16,7 +16,7 @@ use crate::metrics;
 /// The application behind `server.admin`.
 pub struct Admin {
     live: Arc<Live>,
-    /// What is served, `/` besides.
+    /// The paths served in addition to `/`.
     paths: &'static [&'static str],
 }
 

@@ -64,7 +64,7 @@ fn finish_reason(data: &[u8]) -> Option<Finish<'_>> {
     }
 }
 
-/// Whether a whole answer says that its engine was told to stop.
+/// True if the finish reason of a whole answer is an abort: its engine was told to stop.
 pub(super) fn is_aborted(body: &[u8]) -> bool {
     matches!(finish_reason(body), Some(Finish::With(reason)) if reason.starts_with(ABORT))
 }

@@ -15,7 +15,7 @@ pub struct Dialect {
     pub shape: Shape,
 }
 
-/// How a stream is cut into events.
+/// The framing of a stream's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frames {
     /// Server-sent events.
@@ -24,7 +24,7 @@ pub enum Frames {
     Lines,
 }
 
-/// What says that a stream is whole, in a complete HTTP message.
+/// The evidence that a stream is whole once its HTTP message is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// `[DONE]`, or a finish reason for every choice.
@@ -180,7 +180,7 @@ impl Dialect {
         endings.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, dialect)| *dialect)
     }
 
-    /// Whether its streams are looked into at all.
+    /// True if its streams are searched for errors and for their end.
     pub fn is_watched(&self) -> bool {
         self.end != End::Message
     }

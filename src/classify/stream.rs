@@ -251,7 +251,7 @@ impl Watcher {
 }
 
 impl Seen {
-    /// What is wrong with the stream, as far as it has come. `is_over`: its HTTP message is complete.
+    /// The fault of the stream so far, if it has one. `is_over`: its HTTP message is complete.
     pub fn trouble(&self, dialect: &Dialect, is_over: bool) -> Option<Outcome> {
         match self.error {
             Some(told) if told.meaning == Meaning::Mistake => None,
@@ -262,7 +262,7 @@ impl Seen {
         }
     }
 
-    /// Whether nothing is missing, if the HTTP message is complete: a finish reason is an end too, and so is `[DONE]`.
+    /// True if nothing is missing once the HTTP message is complete: `[DONE]` is an end, and so is a finish reason.
     fn is_whole(&self, dialect: &Dialect) -> bool {
         match dialect.end {
             End::Choices => self.done || self.unread || self.choices.are_finished(),
@@ -277,7 +277,7 @@ impl Seen {
         self.done && self.error.is_none() && !self.unread && self.choices.are_unfinished()
     }
 
-    /// Whether the stream says that it is over.
+    /// True once the stream has said that it is over.
     pub fn says_end(&self) -> bool {
         self.done || self.ended
     }

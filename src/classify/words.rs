@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::outcome::Outcome;
 
-/// What an error says.
+/// The meaning of an error that a node reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// The node is full, for a while: never charged.

@@ -14,7 +14,7 @@ pub struct Arrival {
     pub stopped: Stopped,
 }
 
-/// Why it gets no further, if it does not.
+/// The reason that a request goes no further, if there is one.
 #[derive(Debug, Default)]
 pub enum Stopped {
     #[default]
@@ -24,7 +24,7 @@ pub enum Stopped {
     ClientGone,
 }
 
-/// Who asks, since when, and under which generation.
+/// The client of a request, the time it began, and the generation of the config that serves it.
 pub struct Caller {
     pub started: Instant,
     /// Counted as long as this lives.

@@ -6,7 +6,7 @@ use super::caller::Arrival;
 use super::stock::Stock;
 use crate::fleet::Fleet;
 
-/// Where a request is.
+/// The stage of a request, with what that stage needs.
 pub enum Ctx {
     /// Until its body has been read and its pool is known, or it has been refused.
     Arriving(Arrival),

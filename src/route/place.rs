@@ -7,9 +7,9 @@ use memchr::memmem;
 
 use super::{form, json};
 
-/// How much of a form is searched, in bytes.
+/// Most bytes of a form that are searched.
 const FORM_MAX: usize = 64 * 1024;
-/// How much of a compressed body is unpacked to be searched, in bytes.
+/// Most bytes that are unpacked of a compressed body to search it.
 const UNPACKED_MAX: u64 = 1024 * 1024;
 
 /// What a request's header says of the place of its model.

@@ -11,7 +11,7 @@ pub(crate) trait Presence {
     fn gone(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Where an answer goes.
+/// The receiver of an answer.
 pub(crate) trait Client: Presence + Send {
     /// Sends the head and the first bytes of the body, which may be none. `ended`: they are all of it.
     fn begin(
@@ -46,7 +46,7 @@ pub(crate) struct Sent {
     pub bytes: u64,
 }
 
-/// Why nothing was sent.
+/// The reason that nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unwritten {
     ClientLeft,
