@@ -291,7 +291,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Whether a member of this name (with its quotes) has a value that begins so. Within a text the quotes would be escaped.
+/// True if a member of this name (with its quotes) has a value that begins so. Within a text the quotes would be escaped.
 fn member(data: &[u8], name: &str, value: &str) -> bool {
     let mut rest = data;
     while let Some(at) = memchr::memmem::find(rest, name.as_bytes()) {
@@ -309,7 +309,7 @@ fn value_begins(rest: &[u8], value: &[u8]) -> bool {
     rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value))
 }
 
-/// Whether `"type"` is this.
+/// True if `"type"` is this.
 fn has_type(data: &[u8], kind: &str) -> bool {
     let mut rest = data;
     while let Some(at) = memchr::memmem::find(rest, b"\"type\"") {

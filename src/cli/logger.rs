@@ -22,7 +22,7 @@ pub fn install() {
     }
 }
 
-/// Whether a target may be heard at a level, whatever `RUST_LOG` says.
+/// True if a target may be heard at a level, whatever `RUST_LOG` says.
 fn may_speak(target: &str, level: Level) -> bool {
     level <= LevelFilter::Info
         || target == OWN

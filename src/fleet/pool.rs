@@ -31,7 +31,7 @@ pub struct Pool {
     name: Arc<str>,
     table: Mutex<Table>,
     waiting: Waiting,
-    /// Whether there is any skip, readable without the lock: a healthy fleet pays nothing for them.
+    /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
 }
 

@@ -70,7 +70,7 @@ impl Attempt {
         self.lease.node()
     }
 
-    /// Where to connect to.
+    /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.lease.address()
     }

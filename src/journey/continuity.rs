@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::resume::{NotResumable, Transcript};
 
-/// What has gone to the client.
+/// The part of a response that has gone to the client.
 #[derive(Debug)]
 pub(super) enum ClientHas {
     Nothing,
@@ -12,7 +12,7 @@ pub(super) enum ClientHas {
     Part(Continuity),
 }
 
-/// Whether another node can go on with a response that breaks off.
+/// The ways in which another node can go on with a response that breaks off.
 #[derive(Debug)]
 pub enum Continuity {
     /// Nobody asked for it.
@@ -25,7 +25,7 @@ pub enum Continuity {
 #[derive(Debug)]
 pub struct Continued {
     pub(super) transcript: Transcript,
-    /// How the client's stream ends if nobody goes on, once it has broken off.
+    /// The end of the client's stream if nobody goes on, once it has broken off.
     pub(super) closing_event: Bytes,
 }
 

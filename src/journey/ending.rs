@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::outcome::Outcome;
 
-/// How a request has ended.
+/// The end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The client has the whole response.
@@ -19,7 +19,7 @@ pub enum Ending {
     Broken { closing_event: Bytes },
 }
 
-/// Why a request ends without a node's response.
+/// The reason for which a request ends without a node's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub status: u16,

@@ -201,7 +201,7 @@ impl<H> Journey<H> {
         Seek::Stop(self.unserved(refusal, now.saturating_duration_since(since), now))
     }
 
-    /// What `Retry-After` says where a node that is full did not say so itself, in seconds: until it may be asked again.
+    /// `Retry-After` in seconds, where a node that is full did not name one: until it may be asked again.
     pub fn retry_after(&self, now: Instant) -> u64 {
         let opens = self.member.pool.line_opens(&self.lines, now);
         let time = opens.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));

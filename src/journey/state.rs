@@ -48,7 +48,7 @@ pub struct Journey<H> {
     pub(super) events: Vec<Event>,
 }
 
-/// How the search for a node stands.
+/// The state of the search for a node.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     /// Since when the request has reached no node, though it has tried all that could be used.
@@ -57,7 +57,7 @@ pub(super) struct Search {
     pub began: Option<Instant>,
     /// It waits for the pool to change.
     pub waits: bool,
-    /// How long searches took that had to wait.
+    /// The time that searches took which had to wait.
     pub queued: Duration,
 }
 
@@ -93,12 +93,12 @@ impl<H> Journey<H> {
         self.repeat
     }
 
-    /// Whether the client has a part of the response, and another node than the first goes on with it.
+    /// True if the client has a part of the response, and another node than the first goes on with it.
     pub fn is_continuing(&self) -> bool {
         self.transcript().is_some_and(Transcript::is_continued)
     }
 
-    /// Whether its body may still have to be sent to a node.
+    /// True while its body may still have to be sent to a node.
     pub fn needs_body(&self) -> bool {
         match &self.client {
             ClientHas::Nothing => true,
@@ -120,7 +120,7 @@ impl<H> Journey<H> {
         }
     }
 
-    /// What the client has heard of a stream that can be continued.
+    /// The transcript of a stream that can be continued.
     pub fn transcript_mut(&mut self) -> Option<&mut Transcript> {
         match &mut self.client {
             ClientHas::Part(Continuity::Possible(continued)) => Some(&mut continued.transcript),
@@ -147,12 +147,12 @@ impl<H> Journey<H> {
         self.suspects.clear();
     }
 
-    /// How many nodes were asked, with the one under way.
+    /// The number of nodes asked, with the one under way.
     pub fn attempts(&self) -> usize {
         self.records.len() + 1
     }
 
-    /// Why it ended as it did, where the status does not say it.
+    /// The reason for its end, where the status does not say it.
     pub fn note(&self) -> Option<&'static str> {
         self.note
     }
@@ -162,17 +162,17 @@ impl<H> Journey<H> {
         std::mem::take(&mut self.records)
     }
 
-    /// How long it was without a node.
+    /// The time it was without a node.
     pub fn queued(&self) -> Duration {
         self.search.queued
     }
 
-    /// Whether [`Self::set_subject`] is to be called before the next search, because nodes are skipped for some models.
+    /// True if [`Self::set_subject`] is to be called before the next search, because nodes are skipped for some models.
     pub fn needs_subject(&self) -> bool {
         self.may_be_denied() && self.subject.is_none() && self.member.pool.has_skips()
     }
 
-    /// Whether it is to be called before the head with this status is reported.
+    /// True if it is to be called before the head with this status is reported.
     pub fn needs_subject_for(&self, status: u16) -> bool {
         is_denial(status) && self.may_be_denied() && self.subject.is_none()
     }
@@ -188,7 +188,7 @@ impl<H> Journey<H> {
         self.is_work && self.repeat == Repeat::Allowed && !self.has_begun()
     }
 
-    /// What has happened to nodes since the last call.
+    /// The events of nodes since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }

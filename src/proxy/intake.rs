@@ -21,7 +21,7 @@ use crate::journey::Failure;
 use crate::live::{Live, Share};
 use crate::route::{self, Place};
 
-/// Which of the two ways a request goes.
+/// The two ways that a request may go.
 pub(super) enum Received {
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
@@ -141,7 +141,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     }
 }
 
-/// Where the request names its model.
+/// The place of the request's model.
 fn place(header: &RequestHeader) -> Place {
     let field = |name| header.headers.get(name).and_then(|value| value.to_str().ok());
     let (path, query) = (header.uri.path(), header.uri.query());

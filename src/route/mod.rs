@@ -31,7 +31,7 @@ pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 
-/// What a request asks for, where nodes differ in what they serve: the model, or the path if nothing names one.
+/// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.
 pub fn subject(place: &Place, body: &[u8], path: &str) -> String {
     place.model(body).unwrap_or_else(|| path.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Where a request names its model: in its body, or else in its target.
+//! The place of a request's model: its body, or else its target.
 
 use std::io::Read;
 
@@ -12,7 +12,7 @@ const FORM_MAX: usize = 64 * 1024;
 /// Most bytes that are unpacked of a compressed body to search it.
 const UNPACKED_MAX: u64 = 1024 * 1024;
 
-/// What a request's header says of the place of its model.
+/// The place of a request's model, as far as its header tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The target names it.

@@ -27,7 +27,7 @@ pub(super) async fn until(node: &Node, condition: impl Fn(&Stats) -> bool) -> St
     node.until(LIMIT, condition).await.unwrap()
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Fin,

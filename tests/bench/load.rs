@@ -14,7 +14,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// Put a load on a gateway, or directly on nodes
 #[derive(Parser)]
 struct Args {
-    /// Where to send; with several, request number n goes to number n modulo their count
+    /// The address to send to; with several, request number n goes to number n modulo their count
     #[arg(long, required = true)]
     target: Vec<SocketAddr>,
     /// Requests in all

@@ -34,7 +34,7 @@ struct Args {
     tokens_min: u32,
     #[arg(long)]
     tokens_max: u32,
-    /// When the first node crashes, and when it is back
+    /// The time at which the first node crashes, and the time at which it is back
     #[arg(long, num_args = 2)]
     away: Vec<f64>,
     #[arg(long, default_value_t = 3)]

@@ -1,4 +1,4 @@
-//! Why two readers may differ. A reason says which of them is stricter, and is to explain as little as it can.
+//! The reasons for which two readers may differ. Each says which of them is stricter, and is to explain as little as it can.
 
 use std::fmt;
 
@@ -217,7 +217,7 @@ pub(crate) const REQUEST_REASONS: &[Reason] = &[
     },
 ];
 
-/// What hyper read of a request that the gateway refuses.
+/// The part that hyper read of a request which the gateway refuses.
 fn ours_refuses(case: &Case) -> Option<&Message> {
     case.theirs.message().filter(|_| case.ours == Facts::Refused)
 }
@@ -237,7 +237,7 @@ fn any_size(case: &Case, like: impl Fn(&[u8], &[u8]) -> bool) -> bool {
     })
 }
 
-/// What follows the semicolon after a size.
+/// The bytes after the semicolon that follows a size.
 fn extension(after: &[u8]) -> Option<&[u8]> {
     let blanks = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     after[blanks..].strip_prefix(b";")
@@ -267,7 +267,7 @@ fn head(wire: &[u8]) -> &[u8] {
     &wire[..(start..wire.len()).find_map(end).unwrap_or(wire.len())]
 }
 
-/// What comes after the head, and after those of informational responses before it.
+/// The bytes after the head, and after those of informational responses before it.
 fn body(wire: &[u8]) -> &[u8] {
     let mut rest = &wire[head(wire).len()..];
     while rest.starts_with(b"HTTP/1.1 ") {
@@ -280,7 +280,7 @@ fn has_bare_line_feed(bytes: &[u8]) -> bool {
     (0..bytes.len()).any(|at| bytes[at] == b'\n' && (at == 0 || bytes[at - 1] != b'\r'))
 }
 
-/// How many fields of that name the head has.
+/// The number of fields of that name in the head.
 fn lines_of(wire: &[u8], name: &[u8]) -> usize {
     let is_it = |line: &&[u8]| {
         line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name) && line[name.len()] == b':'

@@ -2,7 +2,7 @@
 
 use crate::harness::{Ended, Gateway, Raw, Script, run};
 
-/// What a client says of its connection: its version, and a field.
+/// A client's words on its connection: its version, and a field.
 const CLIENTS: [(&str, &str); 4] = [
     ("HTTP/1.0", ""),
     ("HTTP/1.0", "Connection: keep-alive\r\n"),
@@ -98,7 +98,7 @@ async fn answer(script: &Script, node: Node) {
     }
 }
 
-/// What comes up to the end of an answer, in words: its status line, its framing, and what it says of the connection.
+/// An answer in words: its status line, its framing, and what it says of the connection.
 async fn read_answer(client: &mut Raw, method: &str) -> String {
     let head = client.read_to("\r\n\r\n").await.to_ascii_lowercase();
     let field = |name| head.lines().filter_map(|line| line.split_once(": ")).find(|(n, _)| *n == name);

@@ -84,7 +84,7 @@ impl World {
         self.send(client);
     }
 
-    /// What becomes of it at the node.
+    /// Its fate at the node.
     fn send(&mut self, client: usize) {
         let now = self.now();
         let me = &mut self.clients[client];
@@ -335,7 +335,7 @@ impl World {
     }
 }
 
-/// What the watcher is told of an answer with this status.
+/// The report to the watcher of an answer with this status.
 trait OfStatus {
     fn of_status(status: u16) -> Outcome;
 }

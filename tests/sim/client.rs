@@ -7,7 +7,7 @@ use evenkeel::journey::{Attempt, Journey};
 use evenkeel::retry::Repeat;
 use event_listener::EventListener;
 
-/// What kind of request it is.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Nature {
     pub streams: bool,

@@ -1,4 +1,4 @@
-//! What a fleet is like: its configuration, its clients and the weather that it will have.
+//! A fleet: its configuration, its clients and the weather that it will have.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ pub(crate) struct Plan {
     pub poison: f64,
     pub bad: f64,
     pub leaves: f64,
-    /// How long there is weather, in seconds.
+    /// The time in which there is weather, in seconds.
     pub weather_for: f64,
     /// Mean time between two kinds of weather at one node, in seconds; 0: none.
     pub weather_each: f64,
     pub kinds: Vec<Kind>,
-    /// How often a fault hits all nodes at once.
+    /// The rate of faults that hit all nodes at once.
     pub together: f64,
     /// The check passes whatever the engine does, as long as the process is there.
     pub blind_check: bool,

@@ -1,4 +1,4 @@
-//! What a node gets that returns empty among busy ones, or as the first of all: measured at every moment.
+//! The share of a node that returns empty among busy ones, or as the first of all: measured at every moment.
 
 use evenkeel::fleet::NodeState;
 

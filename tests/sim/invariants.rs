@@ -1,4 +1,4 @@
-//! What is promised, watched from outside: the watcher knows what was sent where and what came of it, and the events
+//! The promises, watched from outside: the watcher knows what was sent where and what came of it, and the events
 //! that the fleet announced. It does not look into the fleet, but for a snapshot now and then.
 
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use evenkeel::config::{self, Node, Weight};
 use evenkeel::fleet::{Change, Event, NodeState, PoolSnapshot, Reason};
 use evenkeel::outcome::Outcome;
 
-/// What is known of one node.
+/// One node, as far as it is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub state: NodeState,
@@ -16,7 +16,7 @@ pub(crate) struct Seen {
     pub since: f64,
     pub in_flight: u32,
     limit: u32,
-    /// When its slow start began, and what that was before it was ejected.
+    /// The beginning of its slow start, and what that was before it was ejected.
     ramp: Option<f64>,
     ramp_before: Option<f64>,
     /// Leases taken since it is probing that are still there.

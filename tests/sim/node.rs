@@ -7,7 +7,7 @@ use crate::fleet::{Kind, spread};
 /// A node that crashes takes connections for so long, only to reset them, in seconds.
 pub(crate) const DYING: f64 = 0.1;
 
-/// What becomes of what arrives there.
+/// The fate of what arrives there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Weather {
     Well,
@@ -38,12 +38,12 @@ impl Node {
         Self { weather: Weather::Well, since: 0.0, speed, weather_number: 0, running: Vec::new() }
     }
 
-    /// Whether a request that arrives is served.
+    /// True if a request that arrives is served.
     pub(crate) fn is_well(&self) -> bool {
         matches!(self.weather, Weather::Well | Weather::Slow(_))
     }
 
-    /// Whether what was running dies when this weather comes, and after how long.
+    /// The time after which the running requests die when this weather comes, if they do.
     pub(crate) fn kills_after(&self) -> Option<f64> {
         match self.weather {
             Weather::Crashed => Some(0.0),
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// Whether a question is answered with yes, and how long that takes.
+    /// The answer to a question, and the time it takes.
     pub(crate) fn answers(&self, by_check: bool, blind: bool, timeout: f64) -> (bool, f64) {
         match self.weather {
             Weather::Crashed => (false, 0.001),

@@ -74,7 +74,7 @@ impl World {
 }
 
 impl crate::node::Node {
-    /// Whether nothing comes from there.
+    /// True if nothing comes from there.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self.weather, Weather::Hung | Weather::Vanished | Weather::Crashed)
     }

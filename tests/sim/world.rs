@@ -17,7 +17,7 @@ use crate::fleet::{Plan, spread};
 use crate::invariants::{Seen, Watch};
 use crate::node::{Node, Weather, weather};
 
-/// What comes due. The numbers tell whether it is still of interest.
+/// An event that comes due. The numbers tell whether it is still of interest.
 #[derive(Debug)]
 pub(crate) enum Due {
     Tick,
@@ -90,7 +90,7 @@ impl Ord for Entry {
     }
 }
 
-/// What a life was like.
+/// The record of a life.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub events: u64,
@@ -461,7 +461,7 @@ impl World {
         }
     }
 
-    /// How long a client thinks: one that got a quick answer asks again after a while, or a fleet of 400s would be all
+    /// The time a client thinks: one that got a quick answer asks again after a while, or a fleet of 400s would be all
     /// that there is time for.
     pub(crate) fn pause(&mut self, client: usize) -> f64 {
         let took = self.seconds() - self.clients[client].started;

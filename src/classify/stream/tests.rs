@@ -37,7 +37,7 @@ fn watch(name: &str, parts: &[&[u8]]) -> Seen {
     *watcher.seen()
 }
 
-/// What becomes of a stream whose HTTP message is complete.
+/// The verdict on a stream whose HTTP message is complete.
 fn ended(name: &str, events: &[&str]) -> Option<Outcome> {
     let mut watcher = Watcher::new(dialect(name));
     watcher.look(events.concat().as_bytes());

@@ -14,7 +14,7 @@ impl Trip {
         assert!(matches!(self.journey.end(attempt, how, self.now), Step::Node(_)));
     }
 
-    /// How long the request is to wait.
+    /// The time that the request is to wait.
     fn waits(&mut self) -> Duration {
         match self.seek() {
             Seek::Wait { until, .. } => until - self.now,

@@ -52,7 +52,7 @@ pub(crate) enum Read {
     },
 }
 
-/// Why it could not be read.
+/// The reason for which it could not be read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
     ClientGone,

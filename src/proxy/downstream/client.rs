@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::own_error::OwnError;
 use crate::http1::ResponseHead;
 
-/// Who may leave while something is done for them.
+/// A client, who may leave while something is done for them.
 pub(crate) trait Presence {
     /// Resolves when the client has left.
     fn gone(&mut self) -> impl Future<Output = ()> + Send;

@@ -23,7 +23,7 @@ pub(crate) const READ_SIZE: usize = 4096;
 const DRAIN_READS: usize = 16;
 /// The most bytes kept that a client sends before it has its answer.
 const EARLY_MAX: usize = 64 * 1024;
-/// How often a connection that is to be reset is asked whether all has been sent.
+/// Interval at which a connection that is to be reset is asked whether all has been sent.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A connection, and what is on its way through it.

@@ -33,13 +33,13 @@ const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The beginning of an informational response.
 const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
 
-/// Why there is no answer.
+/// The reason for which there is no answer.
 pub(super) enum NoAnswer {
     ClientLeft,
     Failed(Outcome),
 }
 
-/// Why a write to the node ended.
+/// The end of a write to the node.
 enum SendError {
     Timeout,
     Closed,

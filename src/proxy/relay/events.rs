@@ -36,7 +36,7 @@ pub(crate) struct Watch {
     tail: [u8; 4],
     /// `timeouts.stall`.
     stall: Option<Duration>,
-    /// When the stream will have been silent for so long.
+    /// The time at which the stream will have been silent for so long.
     deadline: Option<Instant>,
 }
 
@@ -138,7 +138,7 @@ impl Watch {
         self.watcher.seen().events
     }
 
-    /// When it will have stalled, unless another event comes.
+    /// The time at which it will have stalled, unless another event comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -270,7 +270,7 @@ impl Watch {
     }
 }
 
-/// Where the line begins with which a stream ends.
+/// The position of the line with which a stream ends.
 fn done_at(chunk: &[u8]) -> Option<usize> {
     let is_done =
         |line: &[u8]| line.strip_prefix(b"data:").is_some_and(|data| data.trim_ascii() == b"[DONE]");

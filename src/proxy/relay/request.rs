@@ -31,7 +31,7 @@ pub(crate) struct Request {
     pub journey: Journey<Fallback>,
     pub body: KeptBody,
     head: NodeHead,
-    /// Where it names its model.
+    /// The place of its model.
     pub place: Place,
     pub is_head: bool,
     /// The form of the gateway's own errors.
@@ -57,7 +57,7 @@ struct NodeHead {
     shared: usize,
     /// Its last field so far is the request id.
     has_id: bool,
-    /// How often it was written.
+    /// The number of times it was written.
     written: u32,
     /// The Host that each attempt adds where the client named none: HTTP/1.1 demands one.
     host: Host,

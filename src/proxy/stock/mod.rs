@@ -33,7 +33,7 @@ use crate::live::Share;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 
-/// How much later than a tunnel's limit Pingora's own would end it.
+/// The time after a tunnel's limit at which Pingora's own would end it.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// A request on this path.

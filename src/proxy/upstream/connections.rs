@@ -51,7 +51,7 @@ const KEPT_MAX: usize = 16 * 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Which of the lists this thread uses.
+    /// The list that this thread uses.
     static LIST: usize = {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed)

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::{Gateway, LIMIT, within};
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Fin,

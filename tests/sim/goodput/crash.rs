@@ -1,4 +1,4 @@
-//! What a crash costs a batch beyond what it must: until the node that is back is found, and until it has its share.
+//! The cost of a crash to a batch beyond the least: until the node that is back is found, and until it has its share.
 
 use std::time::Duration;
 

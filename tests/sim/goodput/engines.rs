@@ -7,7 +7,7 @@ use evenkeel::sim::load::Sizes;
 use evenkeel::sim::{Batch, StepTimes};
 use fastrand::Rng;
 
-/// How the gateway comes to know what a request was worth.
+/// The way in which the gateway comes to know what a request was worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// One event a token.
@@ -18,7 +18,7 @@ pub(crate) enum Told {
     Nothing,
 }
 
-/// What happens to a node.
+/// An incident at a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
     Speed(f64),
@@ -32,7 +32,7 @@ pub(crate) struct Scene {
     pub speeds: Vec<f64>,
     pub step: StepTimes,
     pub max_seqs: usize,
-    /// How many requests there are, if that is what ends it.
+    /// The number of requests, if that is what ends it.
     pub requests: usize,
     pub until: f64,
     pub at_once: usize,
@@ -63,7 +63,7 @@ pub(crate) struct Node {
     pub in_flight: usize,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub wall: f64,

@@ -11,7 +11,7 @@ use evenkeel::outcome::Outcome;
 use super::engines::{Dispatch, Node, Told};
 use crate::fleet::Plan;
 
-/// What the pool showed at one tick.
+/// The pool as it showed itself at one tick.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub at: f64,
@@ -22,7 +22,7 @@ pub(super) struct Sample {
 pub(super) struct Gateway {
     pub pool: Arc<Pool>,
     told: Told,
-    /// When the present scene began.
+    /// The beginning of the present scene.
     began: Instant,
     leases: HashMap<usize, Lease>,
     pub samples: Vec<Sample>,

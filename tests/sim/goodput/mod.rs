@@ -35,7 +35,7 @@ fn batch(speeds: &[f64], seed: u64) -> Scene {
     }
 }
 
-/// What part of the best wall time's speed is reached.
+/// The part of the best wall time's speed that is reached.
 #[derive(Debug, Default)]
 struct Goodput {
     /// Least in flight without weights.

@@ -4,12 +4,12 @@ use evenkeel::sim::StepTimes;
 
 use super::engines::{Dispatch, Node, Scene, run};
 
-/// How one request finds its node.
+/// The way in which one request finds its node.
 #[derive(Clone, Debug)]
 pub(crate) enum Policy {
     /// Least in flight, with fixed weights.
     Weights(Vec<f64>),
-    /// Where it will be done first, if all that are there stay.
+    /// The node where it will be done first, if all that are there stay.
     ShortestFinish { step: StepTimes, max_seqs: usize },
     /// One line for all; a node takes from it while it has fewer than its limit.
     Central(Vec<usize>),

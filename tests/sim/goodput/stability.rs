@@ -46,7 +46,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count
 }
 
-/// Where the weights of a time were, and how they kept there.
+/// The weights of a time, and how they kept there.
 #[derive(Debug)]
 struct Rest {
     /// Geometric means.
@@ -70,7 +70,7 @@ fn rest(samples: &[Sample], from: f64, to: f64) -> Rest {
     Rest { weights: logs.iter().map(|log| log.exp()).collect(), swing: swing.exp(), least }
 }
 
-/// How long after `from` the weights keep within this factor of where they come to rest.
+/// The time after `from` until the weights keep within this factor of where they come to rest.
 fn settled_after(samples: &[Sample], from: f64, to: f64, rest: &Rest, factor: f64) -> f64 {
     let is_off = |sample: &&Sample| {
         let mut pairs = sample.weights.iter().zip(&rest.weights);
@@ -157,7 +157,7 @@ fn a_node_that_crashes_comes_back_to_its_share_and_no_more() {
     }
 }
 
-/// What is learned from whole answers is as old as they are: a delay, which is what makes a loop swing.
+/// Whole answers teach what was true when they began: a delay, which is what makes a loop swing.
 #[test]
 fn answers_of_a_minute_make_nothing_swing() {
     for told in [Told::Usage, Told::Nothing] {
