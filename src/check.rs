@@ -64,7 +64,7 @@ async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check
     let deadline = tokio::time::Instant::now() + limit;
     let mut answer = ask(&question, question.address, check.as_ref(), limit).await;
     for address in question.node.addresses.after(question.address) {
-        if answer != CheckAnswer::Failed {
+        if !matches!(answer, CheckAnswer::Failed | CheckAnswer::Refused) {
             break;
         }
         answer = ask(&question, address, check.as_ref(), limit).await;
@@ -72,7 +72,8 @@ async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check
             pool.resolved(question.key, Some(address), Instant::now()).iter().for_each(announce);
         }
     }
-    if answer == CheckAnswer::Slow && question.kind == QuestionKind::Check && question.has_work {
+    let may_be_at_work = matches!(answer, CheckAnswer::Slow | CheckAnswer::Busy);
+    if may_be_at_work && question.kind == QuestionKind::Check && question.has_work {
         // a 503 comes at once; give the node as long to show that it is at work as if it had not answered
         tokio::time::sleep_until(deadline).await;
     }
@@ -96,18 +97,24 @@ async fn ask(
         Ok(Ok(())) => CheckAnswer::Passed,
         Ok(Err(error)) => {
             log::debug!("pool {}, node {}: check failed: {error}", question.node.pool, question.node.name);
-            if is_slow(&error) { CheckAnswer::Slow } else { CheckAnswer::Failed }
+            failed(&error)
         }
         Err(_) => CheckAnswer::Slow,
     }
 }
 
-/// No answer in time; or 503, which Pingora's check reports as a custom error code.
-fn is_slow(error: &Error) -> bool {
+/// Pingora's check reports a status other than 200 as a custom error code. Any other error, such as the gateway's own lack
+/// of files, does not show that nobody is there.
+fn failed(error: &Error) -> CheckAnswer {
     match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => true,
-        ErrorType::CustomCode(_, code) => *code == 503,
-        _ => false,
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => CheckAnswer::Slow,
+        ErrorType::CustomCode(_, 503) => CheckAnswer::Busy,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectionClosed
+        | ErrorType::ReadError
+        | ErrorType::WriteError => CheckAnswer::Refused,
+        _ => CheckAnswer::Failed,
     }
 }
 

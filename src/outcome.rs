@@ -29,7 +29,7 @@ pub enum Outcome {
     /// The engine was told to stop in the middle of an answer (`finish_reason: "abort"`).
     Aborted,
     /// Silence for longer than `timeouts.stall`, either within a stream, or of a node that had this attempt
-    /// among others.
+    /// among others; or of a node that its check has lost, before it answered.
     Stalled,
     /// The client left. Says nothing about the node.
     ClientGone,

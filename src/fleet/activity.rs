@@ -18,6 +18,8 @@ pub(super) struct Activity {
     last: AtomicU64,
     /// The highest number of an attempt that has been given up; all below it have been given up, too.
     given_up: AtomicU64,
+    /// The same for attempts that may leave if they have no answer yet: the check has lost the node.
+    lost: AtomicU64,
     gave_up: Event,
     /// Totals since the start: units, nanoseconds, pieces.
     work: [AtomicU64; 3],
@@ -42,6 +44,7 @@ impl Activity {
             base: now,
             last: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             gave_up: Event::new(),
             work: [const { AtomicU64::new(0) }; 3],
         }
@@ -82,12 +85,31 @@ impl Activity {
         ticket <= self.given_up.load(Ordering::Acquire)
     }
 
+    /// Lets attempts with a number up to this one leave, as long as they have no answer.
+    pub(super) fn lose(&self, ticket: u64) {
+        self.lost.fetch_max(ticket, Ordering::AcqRel);
+        self.gave_up.notify(usize::MAX);
+    }
+
+    pub(super) fn is_lost(&self, ticket: u64) -> bool {
+        ticket <= self.lost.load(Ordering::Acquire)
+    }
+
     /// Resolves when this attempt is given up, or at once if it has been.
     pub(super) async fn until_given_up(self: Arc<Self>, ticket: u64) {
+        self.until(|activity| activity.is_given_up(ticket)).await;
+    }
+
+    /// The same, also when its node is lost.
+    pub(super) async fn until_lost(self: Arc<Self>, ticket: u64) {
+        self.until(|activity| activity.is_given_up(ticket) || activity.is_lost(ticket)).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             // listen before checking, so that no notification is missed
             let listener = self.gave_up.listen();
-            if self.is_given_up(ticket) {
+            if is_so(self) {
                 return;
             }
             listener.await;

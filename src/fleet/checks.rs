@@ -23,10 +23,14 @@ pub(super) enum CheckVerdict {
 pub enum CheckAnswer {
     /// The node accepted the connection, and passed its check if it has one.
     Passed,
-    /// No answer in time, or 503: a node that is overloaded or still loading its model looks like this.
+    /// No answer in time: a node that is overloaded looks like this.
     Slow,
-    /// The connection was refused or broken, or the status was neither 200 nor 503.
+    /// 503: it is overloaded or still loading its model.
+    Busy,
+    /// The status was neither 200 nor 503.
     Failed,
+    /// The connection was refused or broken.
+    Refused,
 }
 
 impl From<bool> for CheckAnswer {
@@ -54,9 +58,13 @@ impl Checked {
     pub(super) fn is_failure(&self) -> bool {
         match self.answer {
             CheckAnswer::Passed => false,
-            CheckAnswer::Slow => !self.has_lived_since(self.sent),
-            CheckAnswer::Failed => true,
+            CheckAnswer::Slow | CheckAnswer::Busy => !self.has_lived_since(self.sent),
+            CheckAnswer::Failed | CheckAnswer::Refused => true,
         }
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self.answer, CheckAnswer::Passed | CheckAnswer::Busy | CheckAnswer::Failed)
     }
 }
 
@@ -72,6 +80,29 @@ pub(super) struct Checks {
     /// The number of `failed` that were only slow, and when the last of those was sent.
     slow: u32,
     last_slow: Option<Instant>,
+    lost: Lost,
+}
+
+/// The checks in a row that got no answer while nothing else was heard of the node either.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    count: u32,
+    /// When the first of them was sent.
+    since: Option<Instant>,
+}
+
+impl Lost {
+    fn with(self, result: Checked) -> Self {
+        if result.is_answer() || result.has_lived_since(result.sent) {
+            return Self::default();
+        }
+        match self.since {
+            Some(since) if !result.has_lived_since(since) => {
+                Self { count: self.count.saturating_add(1), ..self }
+            }
+            _ => Self { count: 1, since: Some(result.sent) },
+        }
+    }
 }
 
 impl Checks {
@@ -98,17 +129,26 @@ impl Checks {
 
     /// The node's state has changed: counting starts over, and the result of a check already sent is ignored.
     pub(super) fn restart(&mut self) {
-        *self = Self { next: self.next, running: self.running, stale: self.running, ..Self::default() };
+        let Self { next, running, lost, .. } = *self;
+        *self = Self { next, running, stale: running, lost, ..Self::default() };
     }
 
     /// The check was switched off while it ran: its result is dropped.
     pub(super) fn ignored(&mut self) {
         self.running = false;
+        self.lost = Lost::default();
         self.restart();
+    }
+
+    /// `fall` checks in a row were refused, broken or not answered, and the node has shown no other sign of life since the
+    /// first of them was sent. One that answers with an error is there, and so is one that is at work.
+    pub(super) fn is_lost(&self, check: &Check) -> bool {
+        self.lost.count >= check.fall
     }
 
     pub(super) fn result(&mut self, result: Checked, check: &Check) -> Option<CheckVerdict> {
         self.running = false;
+        self.lost = self.lost.with(result);
         if std::mem::take(&mut self.stale) {
             return None;
         }
@@ -117,7 +157,8 @@ impl Checks {
             self.failed -= std::mem::take(&mut self.slow);
         }
         if result.answer == CheckAnswer::Passed {
-            *self = Self { next: self.next, passed: self.passed.saturating_add(1), ..Self::default() };
+            let passed = self.passed.saturating_add(1);
+            *self = Self { next: self.next, lost: self.lost, passed, ..Self::default() };
             return (self.passed >= check.rise).then_some(CheckVerdict::Rise);
         }
         self.passed = 0;
@@ -125,7 +166,7 @@ impl Checks {
             return None;
         }
         self.failed = self.failed.saturating_add(1);
-        if result.answer == CheckAnswer::Slow {
+        if matches!(result.answer, CheckAnswer::Slow | CheckAnswer::Busy) {
             self.slow = self.slow.saturating_add(1);
             self.last_slow = Some(result.sent);
         }

@@ -112,6 +112,17 @@ impl Lease {
         self.slot.activity.is_given_up(self.slot.ticket)
     }
 
+    /// Resolves when the node was found to stall, or its check has lost it: another node may do better for a request that has
+    /// no answer. May be called at any time, even afterwards.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.slot.activity).until_lost(self.slot.ticket)
+    }
+
+    /// The check has lost the node with this attempt, and has not found it again.
+    pub fn is_lost(&self) -> bool {
+        self.slot.activity.is_lost(self.slot.ticket) && self.pool.is_lost(self.slot.key)
+    }
+
     /// Stops counting the node's silence for this attempt. On an upgraded connection, silence is up to the
     /// two ends; and a node cannot send to a client that does not read.
     pub fn pause_stall(&self) {

@@ -112,6 +112,11 @@ impl Pool {
         self.table.lock().has_untried(tried, now)
     }
 
+    /// The node is out, and its check has lost it.
+    pub(super) fn is_lost(&self, key: Key) -> bool {
+        self.table.lock().is_lost(key)
+    }
+
     /// There is a node besides these, whatever its state.
     pub fn has_hope(&self, without: &[Key]) -> bool {
         self.table.lock().has_hope(without)

@@ -103,6 +103,11 @@ impl Attempt {
         self.lease.is_given_up()
     }
 
+    /// Resolves when the request may have to leave its node: ask [`Journey::leaves`] then.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.lease.lost()
+    }
+
     /// The node has made so many tokens more of a good answer.
     pub fn worked(&mut self, tokens: u64, now: Instant) {
         if tokens > 0 {
@@ -122,6 +127,26 @@ impl Attempt {
 }
 
 impl<H> Journey<H> {
+    /// Whether the request leaves its node, which has not answered, for another: it does where the node is stalled, and where
+    /// its check has lost it only if that is not worse than to wait on. Ends as [`Outcome::Stalled`].
+    pub fn leaves(&self, attempt: &Attempt, now: Instant) -> bool {
+        if attempt.is_given_up() {
+            return true;
+        }
+        let waits = matches!(attempt.stage, Stage::Sent { .. }) && attempt.lease.is_lost();
+        let may_leave = || matches!(self.decide(Outcome::Stalled, None), Verdict::Retry(_));
+        waits && may_leave() && self.is_node_left(attempt, now)
+    }
+
+    /// A node can be used that has not failed the request yet. One that has said no more than that it is full has not.
+    fn is_node_left(&self, attempt: &Attempt, now: Instant) -> bool {
+        let key = attempt.lease.key();
+        let mut tried = self.tried.clone();
+        tried.push(key);
+        tried.retain(|other| *other == key || !self.lines.contains(other));
+        self.member.pool.has_untried(&tried, now)
+    }
+
     /// The request goes out to the node.
     pub fn send(&mut self, attempt: &mut Attempt, now: Instant) {
         attempt.stage = Stage::Sent { at: now };
@@ -159,16 +184,11 @@ impl<H> Journey<H> {
     fn doubts_denial(&mut self, attempt: &Attempt, verdict: Verdict, now: Instant) -> bool {
         let Some(subject) = self.subject.clone().filter(|_| self.may_be_denied()) else { return false };
         let (pool, key) = (Arc::clone(&self.member.pool), attempt.lease.key());
-        let is_left = || {
-            let mut tried = self.tried.clone();
-            tried.push(key);
-            // a node that has said no more than that it is full has not agreed
-            tried.retain(|other| *other == key || !self.lines.contains(other));
-            pool.has_untried(&tried, now)
-        };
         let is_doubted = match verdict {
             Verdict::Retry(_) => true,
-            Verdict::Stop(StopReason::Answered) => self.sent < self.member.conf.retry.attempts && is_left(),
+            Verdict::Stop(StopReason::Answered) => {
+                self.sent < self.member.conf.retry.attempts && self.is_node_left(attempt, now)
+            }
             Verdict::Fresh | Verdict::Stop(_) => false,
         };
         if is_doubted {

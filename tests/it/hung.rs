@@ -251,3 +251,48 @@ fn over_h2_to_the_nodes_a_client_that_does_not_read_is_not_held_against_its_node
         gateway.at_rest().await;
     });
 }
+
+/// A node that is frozen, with its server: the kernel takes connections, nobody reads them. No `timeouts.stall` is set.
+#[test]
+fn requests_without_an_answer_leave_a_node_that_its_check_has_lost() {
+    run(async {
+        let (frozen, nodes) = (Script::listen().await, nodes(2));
+        let check = "health: { check: { path: /health, interval: 100ms, timeout: 200ms, fall: 3 } }";
+        let gateway = Gateway::with("", &scripted(&frozen, &nodes[1], check)).await;
+        let clients = send(&gateway, 4, false);
+        for answer in within(LIMIT, "all have an answer", clients.join_all()).await {
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        }
+        let node = gateway.node("a");
+        assert_eq!((node.reason, node.ejections), (Some(Reason::CheckFailed), 1));
+        assert_eq!((node.attempts_with(Outcome::Stalled), node.recent_failures), (2, 0));
+        gateway.at_rest().await;
+    });
+}
+
+#[test]
+fn a_request_that_has_a_byte_stays_with_a_node_that_its_check_has_lost() {
+    run(async {
+        let (script, nodes) = (Script::listen().await, nodes(2));
+        let check = "health: { check: { path: /health, interval: 100ms, timeout: 1s, fall: 2 } }";
+        let gateway = Gateway::with("", &scripted(&script, &nodes[1], check)).await;
+        let begun = tokio::spawn({
+            let (request, address) = (chat(&gateway, 1, false), gateway.address);
+            async move { Client::to(address, Version::HTTP_11).await.ask(request).await }
+        });
+        let mut node = loop {
+            let (mut node, head) = script.request().await;
+            if head.starts_with("POST") {
+                break node;
+            }
+            node.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        };
+        node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{").await;
+        eventually(LIMIT, "its check fails", || gateway.state("a") == NodeState::Ejected).await;
+        let checked = nodes[1].stats().health_checks;
+        eventually(LIMIT, "it goes on failing", || nodes[1].stats().health_checks > checked + 10).await;
+        node.write("}").await;
+        let answer = within(LIMIT, "an answer", begun).await.unwrap();
+        assert_eq!((answer.text().as_str(), answer.field("x-evenkeel-attempts")), ("{}", Some("1")));
+    });
+}

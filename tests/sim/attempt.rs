@@ -138,7 +138,7 @@ impl World {
     pub(crate) fn head(&mut self, client: usize, status: u16) {
         let now = self.now();
         let me = &mut self.clients[client];
-        if self.nodes[me.node].weather == Weather::Hung {
+        if matches!(self.nodes[me.node].weather, Weather::Hung | Weather::Vanished) {
             return;
         }
         let is_stream = me.nature.streams && status == 200;

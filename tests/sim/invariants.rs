@@ -240,9 +240,16 @@ impl Watch {
         }
     }
 
-    /// It was found stalled with an attempt that had no head yet.
+    /// It was found stalled with an attempt that had no head yet, or its check had lost it.
     pub(crate) fn given_up(&mut self, node: usize, now: f64) {
-        let (seen, stall) = (&mut self.nodes[node], self.stall.expect("it is switched on"));
+        // a check that it passes finds it again
+        let found = self
+            .policy
+            .check
+            .as_ref()
+            .map_or(0.0, |check| 1.1 * check.interval.as_secs_f64() + check.timeout.as_secs_f64());
+        let stall = self.stall.unwrap_or(0.0).max(found);
+        let seen = &mut self.nodes[node];
         seen.given_up += 1;
         let well_for = if seen.well { now - seen.well_since } else { 0.0 };
         assert!(

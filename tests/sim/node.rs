@@ -1,5 +1,6 @@
 //! A node as the network sees it.
 
+use evenkeel::fleet::CheckAnswer;
 use fastrand::Rng;
 
 use crate::fleet::{Kind, spread};
@@ -53,13 +54,14 @@ impl Node {
     }
 
     /// The answer to a question, and the time it takes.
-    pub(crate) fn answers(&self, by_check: bool, blind: bool, timeout: f64) -> (bool, f64) {
+    pub(crate) fn answers(&self, by_check: bool, blind: bool, timeout: f64) -> (CheckAnswer, f64) {
         match self.weather {
-            Weather::Crashed => (false, 0.001),
-            Weather::Vanished => (false, timeout),
-            Weather::Hung if by_check && !blind => (false, timeout),
-            Weather::Http500 | Weather::Http503 if by_check && !blind => (false, 0.01),
-            _ => (true, 0.01),
+            Weather::Crashed => (CheckAnswer::Refused, 0.001),
+            Weather::Vanished => (CheckAnswer::Slow, timeout),
+            Weather::Hung if by_check && !blind => (CheckAnswer::Slow, timeout),
+            Weather::Http500 if by_check && !blind => (CheckAnswer::Failed, 0.01),
+            Weather::Http503 if by_check && !blind => (CheckAnswer::Busy, 0.01),
+            _ => (CheckAnswer::Passed, 0.01),
         }
     }
 }

@@ -212,3 +212,28 @@ fn a_node_that_hangs_costs_what_waits_there_one_stall_each_time_it_is_tried() {
     world.converge();
     world.settle_down();
 }
+
+#[test]
+fn what_waits_at_a_node_that_its_check_has_lost_goes_elsewhere() {
+    for weather in [Weather::Hung, Weather::Vanished] {
+        let mut plan = Plan { streams: 0.0, ..Plan::calm(2, 32) };
+        plan.conf.health.check = Some(evenkeel::config::Check {
+            path: "/health".into(),
+            interval: seconds(5.0),
+            timeout: seconds(2.0),
+            rise: 1,
+            fall: 3,
+        });
+        let mut world = World::new(plan);
+        world.run_until(60.0);
+        assert_eq!(held(&world), [16, 16]);
+        world.set_weather(0, weather);
+        // the third check ends 5.5 + 5.5 + 5.5 + 2 s later at the latest, and a connect takes its time
+        world.run_until(60.0 + 27.0);
+        assert_eq!(held(&world), [0, 32], "{weather:?}");
+        world.set_weather(0, Weather::Well);
+        world.converge();
+        world.settle_down();
+        assert_eq!(world.told.failed, 0, "{weather:?}");
+    }
+}

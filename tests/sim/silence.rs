@@ -23,9 +23,11 @@ impl World {
 
     /// To be called after a tick, which is what finds stalled nodes.
     pub(crate) fn go_elsewhere(&mut self) {
+        let now = self.now();
         let given_up = |client: &usize| {
             let client = &self.clients[*client];
-            client.attempt.as_ref().is_some_and(|attempt| attempt.status().is_none() && attempt.is_given_up())
+            let (Some(journey), Some(attempt)) = (&client.journey, &client.attempt) else { return false };
+            attempt.status().is_none() && journey.leaves(attempt, now)
         };
         let running = self.nodes.iter().flat_map(|node| &node.running);
         let stranded: Vec<usize> = running.copied().filter(given_up).collect();

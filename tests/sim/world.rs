@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evenkeel::config::Balance;
-use evenkeel::fleet::{Event, Member, Pool, Question, QuestionKind};
+use evenkeel::fleet::{CheckAnswer, Event, Member, Pool, Question, QuestionKind};
 use evenkeel::journey::How;
 use evenkeel::outcome::Outcome;
 use fastrand::Rng;
@@ -57,7 +57,7 @@ pub(crate) enum Due {
     },
     Answer {
         question: Question,
-        yes: bool,
+        answer: CheckAnswer,
     },
 }
 
@@ -243,11 +243,11 @@ impl World {
             }
             Due::Leaves { client, number } if self.clients[client].number == number => self.leaves(client),
             Due::Look { client, look } if self.is_seeking(client, look) => self.seek(client),
-            Due::Answer { question, yes } => {
-                if yes {
+            Due::Answer { question, answer } => {
+                if answer == CheckAnswer::Passed {
                     self.accepted(&question);
                 }
-                let event = self.pool.answer(&question, yes, self.now());
+                let event = self.pool.answer(&question, answer, self.now());
                 self.saw(event);
             }
             _ => {}
@@ -307,8 +307,8 @@ impl World {
         let check = self.plan.conf.health.check.as_ref();
         let timeout = check.map_or(self.plan.conf.timeouts.connect, |check| check.timeout);
         let node = &self.nodes[usize::from(question.address.port()) - 1];
-        let (yes, after) = node.answers(check.is_some(), self.plan.blind_check, timeout.as_secs_f64());
-        self.after(after, Due::Answer { question, yes });
+        let (answer, after) = node.answers(check.is_some(), self.plan.blind_check, timeout.as_secs_f64());
+        self.after(after, Due::Answer { question, answer });
     }
 
     fn random_weather(&mut self, node: usize) {

@@ -43,6 +43,11 @@ impl Health {
         news.then_some(Change::Accepts)
     }
 
+    /// The node is out, and its check has lost it.
+    pub(crate) fn is_lost(&self, policy: &config::Health) -> bool {
+        !self.is_up() && policy.check.as_ref().is_some_and(|check| self.checks.is_lost(check))
+    }
+
     /// Takes the result of an active check. `last_up`: no other node of the pool is up.
     pub(crate) fn checked(
         &mut self,

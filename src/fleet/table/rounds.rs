@@ -102,7 +102,8 @@ impl Table {
         questions
     }
 
-    /// See [`super::super::health::Health::checked`].
+    /// See [`super::super::health::Health::checked`]. What waits without an answer at a node that is out and lost goes
+    /// elsewhere, as long as there is a node to go to.
     pub(crate) fn checked(
         &mut self,
         key: Key,
@@ -111,9 +112,18 @@ impl Table {
         now: Instant,
     ) -> Option<Change> {
         let last_up = self.is_last_up(key);
-        let policy = self.policy.clone();
+        let (policy, last_ticket) = (self.policy.clone(), self.last_ticket);
         let node = self.node(key)?;
         let checked = Checked { answer, sent, alive: node.activity.last() };
-        node.health.checked(checked, &policy, last_up, now)
+        let change = node.health.checked(checked, &policy, last_up, now);
+        if !last_up && node.health.is_lost(&policy) {
+            node.activity.lose(last_ticket);
+        }
+        change
+    }
+
+    pub(crate) fn is_lost(&mut self, key: Key) -> bool {
+        let policy = self.policy.clone();
+        self.node(key).is_some_and(|node| node.health.is_lost(&policy))
     }
 }

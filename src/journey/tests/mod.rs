@@ -2,6 +2,7 @@
 
 mod denied;
 mod line;
+mod moved;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::downstream::client::Presence;
 use super::super::gateway::Gateway;
@@ -16,17 +17,20 @@ use super::super::upstream::connections::{Connections, Opening, connect_outcome}
 use super::super::upstream::exchange::{Exchange, ReadError};
 use super::answer::Answer;
 use super::events::Watch;
+use super::fallback::Fallback;
 use super::request::Request;
-use crate::config::Timeouts;
+use crate::config::{Pool, Timeouts};
 use crate::http1::ResponseHead;
 use crate::journal::announce;
-use crate::journey::Attempt;
+use crate::journey::{Attempt, Journey};
 use crate::outcome::Outcome;
 
 /// Most of a body that goes out in one write with the head, in bytes.
 const ONE_WRITE_MAX: usize = 64 * 1024;
 /// The most bytes written under one `timeouts.send`.
 const WRITE_STEP: usize = 256 * 1024;
+/// Interval at which a request whose node is lost looks for another one to go to.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time in which a node that stopped reading may say why.
 const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -81,11 +85,12 @@ pub(super) async fn run(
     }
     request.journey.send(attempt, Instant::now());
     let is_head = request.is_head;
+    let (wire, journey) = request.wire(address);
     let exchanged = tokio::select! {
         biased;
         () = client.gone() => return Err(NoAnswer::ClientLeft),
-        exchanged = exchange(request, attempt, (address, stream), timeouts) => exchanged,
-        () = given_up(attempt, timeouts) => Err(Outcome::Stalled),
+        exchanged = exchange(wire, is_head, attempt, (address, stream), timeouts) => exchanged,
+        () = lost(journey, attempt, &conf) => Err(Outcome::Stalled),
     };
     match exchanged {
         Ok((node, head)) => {
@@ -103,6 +108,18 @@ pub(super) async fn given_up(attempt: &Attempt, timeouts: &Timeouts) {
     match timeouts.stall {
         Some(_) => attempt.given_up().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the request is to leave its node before it has an answer; never where nothing looks for such nodes.
+async fn lost(journey: &Journey<Fallback>, attempt: &Attempt, conf: &Pool) {
+    if conf.timeouts.stall.is_none() && conf.health.check.is_none() {
+        return std::future::pending().await;
+    }
+    attempt.lost().await;
+    while !journey.leaves(attempt, Instant::now()) {
+        // there is no node for it, so far
+        sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -141,13 +158,12 @@ async fn connect(
 }
 
 async fn exchange(
-    request: &mut Request,
+    (head, body): (&[u8], Bytes),
+    is_head: bool,
     attempt: &Attempt,
     (node, mut stream): (SocketAddr, TcpStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
-    let is_head = request.is_head;
-    let (head, body) = request.wire(node);
     let sent = send(&mut stream, head, &body, timeouts.send).await;
     drop(body);
     if matches!(sent, Err(SendError::Timeout)) {

@@ -106,13 +106,13 @@ impl Request {
         self.journey.repeat() == Repeat::Allowed
     }
 
-    /// Head and body for the next node.
-    pub(crate) fn wire(&mut self, node: SocketAddr) -> (&[u8], Bytes) {
+    /// Head and body for the next node, with the journey that they are sent on.
+    pub(crate) fn wire(&mut self, node: SocketAddr) -> ((&[u8], Bytes), &Journey<Fallback>) {
         let body = match &self.body {
             KeptBody::Kept { bytes, .. } => bytes.clone(),
             KeptBody::Released => Bytes::new(),
         };
-        (self.head.wire(node, body.len()), body)
+        ((self.head.wire(node, body.len()), body), &self.journey)
     }
 
     /// Names what it asks for: a node has refused it.
