@@ -51,6 +51,9 @@ pub struct NodeArgs {
     /// Let this many sequences wait; more get 503 [default: no limit]
     #[arg(long, value_name = "N")]
     max_queued: Option<usize>,
+    /// Put this many tokens into each event, as vLLM does when its API server is behind
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    tokens_per_event: u32,
     /// Close connections that have been idle for this long; "off" keeps them open
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = keepalive)]
     keepalive: Keepalive,
@@ -144,6 +147,7 @@ fn options(args: &NodeArgs) -> Options {
         speed: args.speed,
         max_seqs: args.max_seqs,
         max_queued: args.max_queued,
+        tokens_per_event: args.tokens_per_event,
         keepalive: args.keepalive.0,
         startup: args.startup,
         loading: match args.loading {

@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::answer::{Answer, error_answer, json_answer, never, typed_answer};
+use super::api::ApiError;
 use super::body::Content;
 use super::fault::{Fault, Health};
-use super::openai::ApiError;
 use super::shared::{Shared, State};
 use super::stats::add;
 

@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, json_answer};
+use super::api::ApiError;
 use super::body::Content;
 use super::flight::Flight;
-use super::openai::ApiError;
 use super::wire::Cut;
 
 /// `{"method", "path", "version", "headers": [[name, value], ...]}`; names in lower case.

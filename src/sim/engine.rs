@@ -149,21 +149,20 @@ pub struct Sequence {
     id: Option<u64>,
 }
 
-/// The next item for a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    Token,
-    End(End),
-}
-
 impl Sequence {
-    /// The next token after the first `seen`, or the end.
-    pub fn poll_next(&self, cx: &mut Context<'_>, seen: u32) -> Poll<Next> {
+    /// The number of tokens after the first `seen`, `most` at a time or fewer at the end; and the end, with the last.
+    pub fn poll_next(&self, cx: &mut Context<'_>, seen: u32, most: u32) -> Poll<(u32, Option<End>)> {
         let mut progress = self.slot.0.lock();
-        if progress.granted > seen {
-            return Poll::Ready(Next::Token);
+        let more = progress.granted.saturating_sub(seen);
+        if let Some(end) = progress.end
+            && more <= most
+        {
+            return Poll::Ready((more, Some(end)));
         }
-        progress.poll_end(cx, seen + 1).map(Next::End)
+        if more >= most {
+            return Poll::Ready((most, None));
+        }
+        progress.poll_end(cx, seen + most).map(|end| (more, Some(end)))
     }
 
     /// Waits until all tokens are generated or the engine ends the sequence; returns the number of tokens.
@@ -280,10 +279,27 @@ mod tests {
         let first = engine.submit(3, false).unwrap();
         let second = engine.submit(2, false).unwrap();
         assert_eq!(engine.load(), (1, 1));
-        assert_eq!(poll_fn(|cx| first.poll_next(cx, 0)).await, Next::Token);
+        assert_eq!(poll_fn(|cx| first.poll_next(cx, 0, 1)).await, (1, None));
         assert_eq!(second.finished().await, (2, End::Done));
         assert_eq!(first.finished().await, (3, End::Done));
         assert_eq!(engine.tokens(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_reader_may_take_several_tokens_at_a_time() {
+        let engine = engine(1, 1);
+        let sequence = engine.submit(7, false).unwrap();
+        let mut taken = Vec::new();
+        let mut seen = 0;
+        loop {
+            let (count, end) = poll_fn(|cx| sequence.poll_next(cx, seen, 3)).await;
+            seen += count;
+            taken.push((count, end));
+            if end.is_some() {
+                break;
+            }
+        }
+        assert_eq!(taken, [(3, None), (3, None), (1, Some(End::Done))]);
     }
 
     #[tokio::test]

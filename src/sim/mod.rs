@@ -10,6 +10,7 @@
 //! are the network; `Node` holds them together. `load` contains the clients.
 
 mod answer;
+mod api;
 mod batch;
 mod body;
 mod control;
@@ -20,7 +21,6 @@ mod flight;
 mod listen;
 pub mod load;
 mod node;
-mod openai;
 mod options;
 mod port;
 mod record;
@@ -37,7 +37,7 @@ mod testing;
 mod tests;
 
 pub use batch::{Batch, Full};
-pub use engine::{End, Engine, Next, Sequence};
+pub use engine::{End, Engine, Sequence};
 pub use fault::{Fault, FaultKind, Health, Shape};
 pub use node::Node;
 pub use options::{Loading, Options, StepTimes};

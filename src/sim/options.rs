@@ -59,6 +59,8 @@ pub struct Options {
     pub max_seqs: usize,
     /// Most sequences that wait; further requests get 503 (vLLM's `--max-num-queued-reqs`).
     pub max_queued: Option<usize>,
+    /// Tokens in an event, save the last. vLLM puts several into one whenever its API server is behind.
+    pub tokens_per_event: u32,
     /// Time after which idle connections are closed (uvicorn: 5 s).
     pub keepalive: Option<Duration>,
     /// Time until the node is back after a crash caused by a fault.
@@ -86,6 +88,7 @@ impl Default for Options {
             speed: 1.0,
             max_seqs: 256,
             max_queued: None,
+            tokens_per_event: 1,
             keepalive: None,
             startup: Duration::from_secs(5),
             loading: Loading::Refuse,

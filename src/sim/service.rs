@@ -11,10 +11,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use super::answer::{Answer, cut, error_answer, never};
+use super::api::{self, ApiError};
 use super::body::{Content, SimBody};
 use super::fault::{Fault, FaultKind, Shape};
 use super::flight::Flight;
-use super::openai::{self, ApiError, Kind};
 use super::shared::{Shared, State};
 use super::wire::{Conn, Cut};
 use super::{control, echo};
@@ -68,16 +68,17 @@ async fn model_request(flight: &Flight, mut request: Request<Incoming>) -> Resul
         return Ok(answer);
     }
     match (&parts.method, parts.uri.path()) {
-        (&Method::POST, "/v1/chat/completions") => openai::generate(flight, Kind::Chat, &body, fault).await,
-        (&Method::POST, "/v1/completions") => openai::generate(flight, Kind::Completion, &body, fault).await,
-        (&Method::GET | &Method::HEAD, "/v1/models") => Ok(openai::models(&shared.options.model)),
+        (&Method::GET | &Method::HEAD, "/v1/models") => Ok(api::models(&shared.options.model)),
         (_, "/echo" | "/echo-stream") => Ok(Response::new(Content::Whole(body))),
         (_, "/echo-headers") => Ok(echo::headers(&parts)),
         (_, "/ws") => echo::upgrade(flight, upgrade),
-        (_, "/v1/chat/completions" | "/v1/completions" | "/v1/models") => {
-            Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
-        }
-        (_, path) => Err(ApiError::new(StatusCode::NOT_FOUND, format!("Not Found: {path}"))),
+        (method, path) => match api::speech_of(path, shared.options.engine) {
+            Some(speech) if method == Method::POST => Ok(api::generate(flight, speech, &body, fault).await),
+            None if path != "/v1/models" => {
+                Err(ApiError::new(StatusCode::NOT_FOUND, format!("Not Found: {path}")))
+            }
+            _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")),
+        },
     }
 }
 
@@ -135,7 +136,7 @@ fn status_answer(code: u16, retry_after: Option<u32>, shape: Shape) -> Answer {
     let message = "The simulated node was told to fail";
     let kind = if code >= 500 { "InternalServerError" } else { "BadRequestError" };
     let body = match shape {
-        Shape::Openai => openai::error_json(code, kind, message),
+        Shape::Openai => api::error_json(code, kind, message),
         Shape::Vllm => {
             format!(
                 r#"{{"object":"error","message":"{message}","type":"{kind}","param":null,"code":{code}}}"#

@@ -73,9 +73,9 @@ impl Prompt {
     }
 
     /// The ids of the prompt, the answer so far included.
-    pub(super) fn token_ids(&self) -> Vec<u32> {
+    pub(super) fn token_ids(&self) -> impl Iterator<Item = u32> {
         let said = (0..self.start).map(|position| self.token_id(position));
-        self.ids.iter().copied().chain(said).collect()
+        self.ids.iter().copied().chain(said)
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
     fn a_completion_continues_after_token_ids() {
         let text = "Once upon a time";
         let plain = Prompt::completion(ids(text), Some(text));
-        let mut tokens = plain.token_ids();
+        let mut tokens: Vec<u32> = plain.token_ids().collect();
         tokens.extend((0..4).map(|position| plain.token_id(position)));
         let more = Prompt::completion(tokens, None);
         assert_eq!((more.start, more.len), (4, 8));

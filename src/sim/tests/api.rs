@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::super::testing::*;
-use super::super::{Options, body_hash};
+use super::super::{Fault, Options, body_hash};
 
 fn json(answer: &str) -> Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
@@ -31,14 +31,15 @@ async fn a_streamed_chat_has_role_text_finish_reason_usage_and_done() {
     assert_eq!(ended, Ended::Fin);
     assert!(answer.contains("content-type: text/event-stream"));
     let events = events(&answer);
-    assert_eq!(events.len(), 1 + 4 + 1 + 1 + 1);
-    let parsed: Vec<Value> = events[..7].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    // the finish reason comes with the last token
+    assert_eq!(events.len(), 1 + 4 + 1 + 1);
+    let parsed: Vec<Value> = events[..6].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     assert_eq!(parsed[0]["choices"][0]["delta"]["role"], "assistant");
     assert!(parsed.iter().all(|event| event["id"] == parsed[0]["id"]));
-    assert_eq!(parsed[4]["choices"][0]["finish_reason"], Value::Null);
-    assert_eq!(parsed[5]["choices"][0]["finish_reason"], "length");
-    assert_eq!(parsed[6]["usage"]["total_tokens"], 10);
-    assert_eq!(events[7], "[DONE]");
+    assert_eq!(parsed[3]["choices"][0]["finish_reason"], Value::Null);
+    assert_eq!(parsed[4]["choices"][0]["finish_reason"], "length");
+    assert_eq!(parsed[5]["usage"]["total_tokens"], 10);
+    assert_eq!(events[6], "[DONE]");
     assert_eq!(json(&whole)["choices"][0]["message"]["content"], said(&answer));
     assert!(answer.ends_with("0\r\n\r\n"));
 }
@@ -66,7 +67,27 @@ async fn completions_stream_text_and_token_ids() {
     assert!(first["choices"][0]["text"].as_str().unwrap().starts_with(' '));
     assert_eq!(first["choices"][0]["token_ids"][0], 1_000_000);
     assert_eq!(first["choices"][0]["prompt_token_ids"].as_array().unwrap().len(), 2);
-    assert_eq!(events.len(), 4);
+    assert_eq!(events.len(), 3);
+}
+
+/// `/v1/completions` with the ids of a chat's prompt and of what was said goes on with the chat's answer.
+#[tokio::test]
+async fn a_chat_goes_on_by_token_ids_with_several_tokens_an_event() {
+    let node = node(Options { tokens_per_event: 3, ..Options::default() });
+    let whole = said(&ask(&node, &chat(8, true, "")).await.0);
+    node.set_fault("die:4".parse::<Fault>().unwrap());
+    let (begun, _) = ask(&node, &chat(8, true, r#","return_token_ids":true"#)).await;
+    node.clear_faults();
+    let events: Vec<Value> =
+        events(&begun).iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let ids = |value: &Value| value.as_array().unwrap().clone();
+    let mut prompt = ids(&events[0]["prompt_token_ids"]);
+    let per_event: Vec<_> = events[1..].iter().map(|event| ids(&event["choices"][0]["token_ids"])).collect();
+    assert_eq!(per_event.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1]);
+    prompt.extend(per_event.concat());
+    let body = format!(r#"{{"prompt":{},"max_tokens":4}}"#, Value::from(prompt));
+    let rest = json(&ask(&node, &post("/v1/completions", &body)).await.0);
+    assert_eq!(said(&begun) + rest["choices"][0]["text"].as_str().unwrap(), whole);
 }
 
 #[tokio::test]

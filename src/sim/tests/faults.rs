@@ -75,11 +75,11 @@ async fn streams_that_end_wrongly() {
     let (answer, _) = streamed("error_event:3").await;
     let after = events(&answer);
     assert_eq!((after.len(), after[5]), (6, "[DONE]"));
-    assert!(after[4].contains("EngineCore") && after[4].contains(r#""code":500"#));
+    assert!(after[4].contains("EngineCore") && after[4].contains(r#""code": 500"#));
 
     let (answer, _) = streamed("full").await;
     let only = events(&answer);
-    assert!(only[0].contains(r#""code":503"#), "{answer}");
+    assert!(only[0].contains(r#""code": 503"#), "{answer}");
     assert_eq!(only[1..], ["[DONE]"]);
 
     let (answer, _) = streamed("no_done").await;

@@ -5,3 +5,4 @@ mod connections;
 mod faults;
 mod h2c;
 mod lifecycle;
+mod traces;

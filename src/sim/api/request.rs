@@ -6,16 +6,10 @@ use serde::Deserialize;
 
 use super::super::text::{Prompt, push_ids};
 use super::errors::ApiError;
+use super::speech::Form;
 
 /// vLLM's own default for completions.
 const MAX_TOKENS_DEFAULT: u32 = 16;
-
-/// One of the two generation endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Chat,
-    Completion,
-}
 
 /// A parsed generation request.
 pub(crate) struct GenerationRequest {
@@ -24,6 +18,8 @@ pub(crate) struct GenerationRequest {
     pub model_json: String,
     pub stream: bool,
     pub include_usage: bool,
+    /// Usage in every event (vLLM's `continuous_usage_stats`).
+    pub continuous_usage: bool,
     pub return_token_ids: bool,
     pub max_tokens: u32,
     /// The request sets no limit, so the answer ends with the reason "stop".
@@ -46,10 +42,12 @@ struct Raw<'a> {
     return_token_ids: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
+    #[serde(default)]
+    continuous_usage_stats: bool,
 }
 
 #[derive(Deserialize)]
@@ -89,23 +87,25 @@ impl MessageContent {
     }
 }
 
-pub(super) fn parse(kind: Kind, body: &[u8]) -> Result<GenerationRequest, ApiError> {
+pub(super) fn parse(form: Form, body: &[u8]) -> Result<GenerationRequest, ApiError> {
     let mut raw: Raw<'_> = serde_json::from_slice(body).map_err(|error| ApiError::bad(error.to_string()))?;
     let asked = raw.max_completion_tokens.or(raw.max_tokens);
     if asked == Some(0) {
         return Err(ApiError::bad("max_tokens must be at least 1, got 0."));
     }
+    let options = raw.stream_options.take().unwrap_or_default();
     let model = raw.model.take().unwrap_or(Cow::Borrowed("sim"));
     Ok(GenerationRequest {
         model_json: serde_json::to_string(&model).map_err(|error| ApiError::bad(error.to_string()))?,
         stream: raw.stream.unwrap_or(false),
-        include_usage: raw.stream_options.as_ref().is_some_and(|options| options.include_usage),
+        include_usage: options.include_usage,
+        continuous_usage: options.include_usage && options.continuous_usage_stats,
         return_token_ids: raw.return_token_ids.unwrap_or(false),
         max_tokens: asked.unwrap_or(MAX_TOKENS_DEFAULT),
         natural_end: asked.is_none(),
-        prompt: match kind {
-            Kind::Chat => chat_prompt(raw)?,
-            Kind::Completion => completion_prompt(raw)?,
+        prompt: match form {
+            Form::Chat => chat_prompt(raw)?,
+            Form::Completion => completion_prompt(raw)?,
         },
     })
 }
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn chat(json: &str) -> Result<GenerationRequest, ApiError> {
-        parse(Kind::Chat, json.as_bytes())
+        parse(Form::Chat, json.as_bytes())
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         assert!(chat("{").is_err());
         assert!(chat(r#"{"messages":[]}"#).is_err());
         assert!(chat(r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":0}"#).is_err());
-        assert!(parse(Kind::Completion, b"{}").is_err());
-        assert!(parse(Kind::Completion, br#"{"prompt":[1,2,3]}"#).is_ok());
+        assert!(parse(Form::Completion, b"{}").is_err());
+        assert!(parse(Form::Completion, br#"{"prompt":[1,2,3]}"#).is_ok());
     }
 }

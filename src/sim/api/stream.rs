@@ -1,18 +1,19 @@
-//! Streaming a simulated answer: one event per token, then the planned end.
+//! Streaming a simulated answer: an event for each token or some of them, then the planned end.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::super::body::EventSource;
-use super::super::engine::{End, Next, Sequence};
+use super::super::engine::{End, Sequence};
 use super::super::flight::Flight;
 use super::super::stats::add;
 use super::super::wire::Cut;
-use super::errors::{DEAD_ENGINE, QUEUE_FULL};
+use super::errors::ApiError;
 use super::plan::{Ending, Plan};
-use super::render::{DONE, Render, error_event};
+use super::render::Render;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -47,16 +48,13 @@ impl EventSource for TokenStream {
                 Stage::Silent => return Poll::Pending,
                 Stage::Tokens => {}
             }
-            match ready!(self.sequence.poll_next(cx, self.sent)) {
-                Next::Token => {
-                    let event = self.render.token(self.sent);
-                    self.sent += 1;
-                    if self.sent > 1 || !self.render.is_chat() {
-                        return Poll::Ready(Some(event));
-                    }
-                    self.queue.extend([self.render.role(), event]);
-                }
-                Next::End(end) => self.end(end, flight),
+            let most = flight.shared.options.tokens_per_event;
+            let (count, end) = ready!(self.sequence.poll_next(cx, self.sent, most));
+            let tokens = self.sent..self.sent + count;
+            self.sent = tokens.end;
+            match end {
+                Some(end) => self.end(tokens, end, flight),
+                None => self.tokens(tokens),
             }
         }
     }
@@ -67,7 +65,23 @@ impl TokenStream {
         TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new() }
     }
 
-    fn end(&mut self, end: End, flight: &Flight) {
+    fn tokens(&mut self, tokens: Range<u32>) {
+        if tokens.is_empty() {
+            return;
+        }
+        self.begin(&tokens);
+        let event = self.render.token(tokens);
+        self.queue.push_back(event);
+    }
+
+    fn begin(&mut self, tokens: &Range<u32>) {
+        if tokens.start == 0 {
+            self.queue.extend(self.render.begin());
+        }
+    }
+
+    /// The end, with the last tokens.
+    fn end(&mut self, tokens: Range<u32>, end: End, flight: &Flight) {
         let ending = match end {
             End::Done => self.plan.ending,
             End::Aborted => Ending::Abort,
@@ -77,13 +91,15 @@ impl TokenStream {
         match ending {
             Ending::Finish => {
                 add(&flight.shared.counters.succeeded, 1);
-                self.finish(self.plan.reason, true);
+                return self.finish(tokens, self.plan.reason, true);
             }
-            Ending::Abort => self.finish("abort", true),
-            Ending::NoDone { finished: true } => self.finish(self.plan.reason, false),
-            Ending::NoDone { finished: false } => {}
-            Ending::Error { code } => self.error(error_event(code, "InternalServerError", DEAD_ENGINE)),
-            Ending::Full => self.error(error_event(503, "ServiceUnavailableError", QUEUE_FULL)),
+            Ending::Abort => return self.finish(tokens, "abort", true),
+            Ending::NoDone { finished: true } => return self.finish(tokens, self.plan.reason, false),
+            _ => self.tokens(tokens),
+        }
+        match ending {
+            Ending::Error { code } => self.error(&ApiError::dead_engine(code)),
+            Ending::Full => self.error(&ApiError::full(flight.shared.options.engine)),
             Ending::Stall => self.stage = Stage::Silent,
             Ending::Die => self.cut(flight, Cut::Rst),
             Ending::Truncate => self.cut(flight, Cut::Fin),
@@ -91,24 +107,30 @@ impl TokenStream {
                 self.stage = Stage::Silent;
                 flight.shared.crash_by_fault();
             }
+            Ending::Finish | Ending::Abort | Ending::NoDone { .. } => {}
         }
     }
 
-    fn finish(&mut self, reason: &str, done: bool) {
-        if self.sent == 0 && self.render.is_chat() {
-            self.queue.push_back(self.render.role());
-        }
-        self.queue.push_back(self.render.finish(reason, self.sent));
-        if self.render.has_usage_event() {
-            self.queue.push_back(self.render.usage(self.sent));
-        }
+    fn finish(&mut self, tokens: Range<u32>, reason: &'static str, done: bool) {
+        self.begin(&tokens);
+        let rest = if self.render.end_has_text {
+            tokens
+        } else {
+            let end = tokens.end..tokens.end;
+            if !tokens.is_empty() {
+                let event = self.render.token(tokens);
+                self.queue.push_back(event);
+            }
+            end
+        };
+        self.queue.extend(self.render.end(&rest, reason));
         if done {
-            self.queue.push_back(Bytes::from_static(DONE.as_bytes()));
+            self.queue.extend(self.render.done(self.sent));
         }
     }
 
-    fn error(&mut self, event: Bytes) {
-        self.queue.extend([event, Bytes::from_static(DONE.as_bytes())]);
+    fn error(&mut self, error: &ApiError) {
+        self.queue.extend(self.render.error(error));
     }
 
     /// Cuts the connection; its task first writes the events before.

@@ -1,65 +1,78 @@
-//! The simulated node's OpenAI API, with the quirks of the chosen engine: chat and text completions, streamed or not.
+//! The simulated node's inference APIs, streamed or not, in the manner of the chosen engine.
+//!
+//! What is said is data (`rows`), in the form of templates; when it is said is common to all (`stream`, `plan`).
 
 mod errors;
-mod manners;
 mod plan;
 mod render;
 mod reply;
 mod request;
+mod rows;
+mod speech;
 mod stream;
+mod template;
 
 pub(super) use errors::{ApiError, error_json};
 pub(super) use reply::models;
-pub(super) use request::Kind;
+pub(super) use rows::speech_of;
+use speech::Speech;
 use stream::TokenStream;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::answer::{Answer, cut, error_answer, json_answer, never};
+use super::answer::{Answer, cut, json_answer, never};
 use super::body::Content;
 use super::engine::{End, Sequence};
 use super::fault::FaultKind;
 use super::flight::Flight;
 use super::stats::add;
 use super::wire::Cut;
-use errors::{DEAD_ENGINE, QUEUE_FULL};
 use plan::{Ending, Plan};
 use render::Render;
 
 /// Answers a generation request; `fault` strikes it after the head.
 pub(super) async fn generate(
     flight: &Flight,
-    kind: Kind,
+    speech: &'static Speech,
+    body: &[u8],
+    fault: Option<FaultKind>,
+) -> Answer {
+    let answer = answer(flight, speech, body, fault).await;
+    answer.unwrap_or_else(|error| error.into_answer_of(speech))
+}
+
+async fn answer(
+    flight: &Flight,
+    speech: &'static Speech,
     body: &[u8],
     fault: Option<FaultKind>,
 ) -> Result<Answer, ApiError> {
-    let request = request::parse(kind, body)?;
+    let request = request::parse(speech.form, body)?;
     let plan = Plan::new(fault.as_ref(), request.max_tokens, request.natural_end);
-    if plan.ending == Ending::Full && !request.stream {
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, QUEUE_FULL));
-    }
     let shared = &flight.shared;
+    let full = || ApiError::full(shared.options.engine);
+    if plan.ending == Ending::Full && !request.stream {
+        return Err(full());
+    }
     let sequence = shared.engine.submit(plan.tokens, plan.holds()).map_err(|_full| {
         add(&shared.counters.rejected, 1);
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, QUEUE_FULL)
+        full()
     })?;
     let stream = request.stream;
-    let render = Render::new(kind, &shared.options, shared.next_id(), request);
+    let render = Render::new(speech, &shared.options, shared.next_id(), request);
     if !stream {
-        return whole(flight, &render, &plan, &sequence).await;
+        return whole(flight, render, &plan, &sequence).await;
     }
     let mut answer = Response::new(Content::Events(Box::new(TokenStream::new(render, plan, sequence))));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(speech.media));
     Ok(answer)
 }
 
 /// An answer that does not stream: its head comes when all tokens are generated.
 async fn whole(
     flight: &Flight,
-    render: &Render,
+    mut render: Render,
     plan: &Plan,
     sequence: &Sequence,
 ) -> Result<Answer, ApiError> {
@@ -80,9 +93,7 @@ async fn whole(
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(answer)
         }
-        (_, Ending::Error { code }) => {
-            Ok(error_answer(code, error_json(code, "InternalServerError", DEAD_ENGINE)))
-        }
+        (_, Ending::Error { code }) => Err(ApiError::dead_engine(code)),
         (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full) => {
             add(&shared.counters.succeeded, 1);
             Ok(json_answer(render.whole(tokens, plan.reason)))
