@@ -45,6 +45,20 @@ impl Body {
         }
     }
 
+    /// The number of these bytes that belong to the body, its coding included; see [`Chunked::pass`].
+    pub fn pass(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+        match self {
+            Self::Length(left) => {
+                let here = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                *left -= here as u64;
+                Ok(here)
+            }
+            Self::Chunked(chunked) => chunked.pass(input),
+            Self::UntilClose => Ok(input.len()),
+            Self::Done => Ok(0),
+        }
+    }
+
     /// The peer has closed the connection, and everything it sent has been taken.
     pub fn closed(&mut self) -> Result<(), Truncated> {
         if let Self::UntilClose = self {

@@ -25,6 +25,13 @@ enum At {
     End,
 }
 
+/// The next bytes, and their number.
+enum Part {
+    Data(usize),
+    /// Sizes, line ends and trailers.
+    Coding(usize),
+}
+
 /// The decoder.
 #[derive(Debug)]
 pub struct Chunked {
@@ -49,38 +56,45 @@ impl Chunked {
         let mut data = Joined::default();
         loop {
             match self.step(input) {
-                Ok(Some(more)) => data.push(more),
+                Ok(Some(Part::Data(length))) => data.push(input.split_to(length)),
+                Ok(Some(Part::Coding(length))) => input.advance(length),
                 Err(Malformed) if data.is_empty() => return Err(Malformed),
                 Ok(None) | Err(Malformed) => return Ok(data.into_bytes()),
             }
         }
     }
 
-    /// Advances by one step. `None`: more bytes are needed, or the body has ended. A fault consumes nothing
-    /// from `input`.
-    fn step(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
-        match self.at {
+    /// The number of bytes, data and coding, that the coding allows here. It stops before bytes that cannot be
+    /// judged yet, before a fault, which is an error in the next call, and at the end.
+    pub fn pass(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+        let mut passed = 0;
+        loop {
+            match self.step(&input[passed..]) {
+                Ok(Some(Part::Data(length) | Part::Coding(length))) => passed += length,
+                Err(Malformed) if passed == 0 => return Err(Malformed),
+                Ok(None) | Err(Malformed) => return Ok(passed),
+            }
+        }
+    }
+
+    /// Advances by one step. `None`: more bytes are needed, or the body has ended. A fault changes nothing.
+    fn step(&mut self, input: &[u8]) -> Result<Option<Part>, Malformed> {
+        let (part, next) = match self.at {
             At::End => return Ok(None),
             At::Size => {
                 let Some((length, size)) = size(input)? else { return Ok(None) };
-                input.advance(length);
-                self.at = if size == 0 { At::Trailers(LINE_MAX) } else { At::Data(size) };
+                (Part::Coding(length), if size == 0 { At::Trailers(LINE_MAX) } else { At::Data(size) })
             }
             At::Data(left) => {
                 if input.is_empty() {
                     return Ok(None);
                 }
                 let here = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
-                let data = input.split_to(here);
                 let left = left - here as u64;
-                self.at = if left == 0 { At::DataEnd } else { At::Data(left) };
-                return Ok(Some(data));
+                (Part::Data(here), if left == 0 { At::DataEnd } else { At::Data(left) })
             }
-            At::DataEnd => match &input[..] {
-                [b'\r', b'\n', ..] => {
-                    input.advance(2);
-                    self.at = At::Size;
-                }
+            At::DataEnd => match input {
+                [b'\r', b'\n', ..] => (Part::Coding(2), At::Size),
                 [] | [b'\r'] => return Ok(None),
                 _ => return Err(Malformed),
             },
@@ -93,11 +107,11 @@ impl Chunked {
                 if !is_last && (line::field(trailer).is_none() || line::control(trailer).is_some()) {
                     return Err(Malformed);
                 }
-                input.advance(length);
-                self.at = if is_last { At::End } else { At::Trailers(left - length) };
+                (Part::Coding(length), if is_last { At::End } else { At::Trailers(left - length) })
             }
-        }
-        Ok(Some(Bytes::new()))
+        };
+        self.at = next;
+        Ok(Some(part))
     }
 }
 

@@ -1,8 +1,11 @@
 //! A client's connection from its first byte to its end: one request after another, and limits.
 //!
-//! Pingora limits the time of each read, so that a client which sends a byte now and then may stay for ever. Here the
-//! header as a whole has a deadline, from the connection's first byte on.
+//! Over HTTP/1 the gateway reads and checks each head itself, and Pingora's session gets what has passed: it would refuse some
+//! heads without a trace, and limits the time of each read, so that a client which sends a byte now and then may stay for ever.
+//! Here the header as a whole has a deadline.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,20 +17,26 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::downstream::lent::Connection;
 use super::downstream::preface::{self, Speaks};
 use super::gateway::Gateway;
+use super::intake::check_length;
+use super::limit::within;
+use super::refuse::{give_up, refuse};
 use crate::config::Client;
+use crate::http1::{HeadLimits, HeadReader, Rejection, RequestHead};
 use crate::live::Live;
 
-/// For the first request of a connection, in seconds; each request then has what its config says.
-const KEEPALIVE: u64 = 60;
 /// Interval at which a stop checks its time for silent connections.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
 const H2_IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// The answer to a head that has passed, and that Pingora does not read.
+const UNREADABLE: Rejection = Rejection { status: 400, message: "the request header cannot be read" };
 
 /// The application that listeners hand their connections to.
 pub struct Edge {
@@ -35,18 +44,34 @@ pub struct Edge {
     requests: Arc<Requests>,
 }
 
-/// The proxy, with a deadline on each request's header, and without a session once a request has been read.
+/// The proxy: its sessions begin with a head that has been checked, and end once the request has been read.
 struct Requests {
-    live: Arc<Live>,
+    gateway: Gateway,
     proxy: Arc<HttpProxy<Gateway>>,
     options: HttpServerOptions,
+    /// Whether connections without a request are to be closed.
+    closing: watch::Sender<bool>,
+}
+
+/// What ends the wait for a request.
+enum Next {
+    Head(RequestHead),
+    Refused(Rejection),
+    /// The header has begun, and not come to its end in time.
+    TooSlow,
+    /// The client has left, was silent for as long as it may, or the process stops.
+    Nothing,
 }
 
 impl Edge {
-    pub fn new(live: Arc<Live>, proxy: HttpProxy<Gateway>) -> Self {
-        let options = HttpServerOptions::default();
-        let requests = Requests { live: Arc::clone(&live), proxy: Arc::new(proxy), options };
-        Self { live, requests: Arc::new(requests) }
+    pub fn new(gateway: Gateway, mut proxy: HttpProxy<Gateway>) -> Self {
+        let live = Arc::clone(&gateway.live);
+        // Pingora would refuse CONNECT without a trace; the gateway does it itself
+        let mut options = HttpServerOptions::default();
+        options.allow_connect_method_proxying = true;
+        proxy.server_options = Some(options);
+        let (options, closing) = (HttpServerOptions::default(), watch::Sender::new(false));
+        Self { live, requests: Arc::new(Requests { gateway, proxy: Arc::new(proxy), options, closing }) }
     }
 
     /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
@@ -54,8 +79,9 @@ impl Edge {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(client.keepalive.max(H2_IDLE_MIN));
-        let Requests { live, proxy, .. } = &*self.requests;
-        Arc::new(Requests { live: Arc::clone(live), proxy: Arc::clone(proxy), options })
+        let Requests { gateway, proxy, closing, .. } = &*self.requests;
+        let (gateway, closing) = (gateway.clone(), closing.clone());
+        Arc::new(Requests { gateway, proxy: Arc::clone(proxy), options, closing })
     }
 }
 
@@ -75,7 +101,7 @@ impl ServerApp for Edge {
         let header_by = Instant::now() + client.header_timeout;
         let slot = Connection::new(stream);
         let Ok(detected) = timeout_at(header_by, preface::detect(&slot)).await else {
-            say_too_slow();
+            log::debug!("a client took longer than client.header_timeout; its connection is closed");
             return None;
         };
         if detected? == Speaks::Http2 {
@@ -93,12 +119,9 @@ impl ServerApp for Edge {
         while closed.elapsed() < self.live.linger() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
+        self.requests.closing.send_replace(true);
         ServerApp::cleanup(&*self.requests).await;
     }
-}
-
-fn say_too_slow() {
-    log::debug!("a client took longer than client.header_timeout for its header; its connection is closed");
 }
 
 #[async_trait]
@@ -130,48 +153,79 @@ impl Requests {
     /// HTTP/1.1, and between two of them the rest of the first one, after its session. The first header must be complete
     /// by `header_by`.
     async fn converse(self: &Arc<Self>, slot: Connection, header_by: Instant, shutdown: &ShutdownWatch) {
-        let mut session = ServerSession::new_http1(Box::new(slot.lend()));
-        session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE));
+        let mut stream: Stream = Box::new(slot.lend());
+        let mut closing = self.closing.subscribe();
         let mut header_by = Some(header_by);
         loop {
-            let next = self.serve(session, &slot, header_by.take(), shutdown).await;
+            let head = match self.next(&slot, header_by.take(), &mut closing).await {
+                Next::Head(head) => head,
+                Next::Refused(refusal) => return self.refuse(&slot, refusal).await,
+                Next::TooSlow => return slot.take().iter().for_each(|wire| give_up(&self.gateway, wire)),
+                Next::Nothing => return,
+            };
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelined_prefix(slot.begin(head));
+            let served = self.proxy.process_new_http(session, shutdown).await;
             if let Some(sequel) = slot.sequel() {
                 let Some(wire) = sequel.await else { return };
                 slot.put(wire);
             }
-            let Some((stream, settings)) = next.map(ReusedHttpStream::consume) else { return };
-            session = ServerSession::new_http1(stream);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
+            if !slot.is_heard() && !*closing.borrow() {
+                return self.refuse(&slot, UNREADABLE).await;
             }
+            let Some((lent, _)) = served.map(ReusedHttpStream::consume).filter(|_| slot.is_settled()) else {
+                return;
+            };
+            stream = lent;
         }
     }
 
-    async fn serve(
-        self: &Arc<Self>,
-        mut session: ServerSession,
+    /// Waits for a request and reads its head.
+    async fn next(
+        &self,
         slot: &Connection,
         header_by: Option<Instant>,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let limit = self.live.fleet().config.server.client.header_timeout;
-        session.set_read_timeout(Some(limit));
-        slot.set_has_header(false);
-        let header_by = header_by.unwrap_or_else(|| {
-            // on a connection that is used again, the time between two requests comes first
-            let idle = session.get_keepalive().map(Duration::from_secs).unwrap_or_default();
-            Instant::now() + idle + limit
-        });
-        let mut served = self.proxy.process_new_http(session, shutdown);
+        closing: &mut watch::Receiver<bool>,
+    ) -> Next {
         tokio::select! {
             biased;
-            connection = &mut served => return connection,
-            () = sleep_until(header_by) => {}
+            next = self.head(slot, header_by) => next,
+            _ = closing.wait_for(|closing| *closing) => Next::Nothing,
         }
-        if slot.has_header() {
-            return served.await;
+    }
+
+    async fn head(&self, slot: &Connection, header_by: Option<Instant>) -> Next {
+        if header_by.is_none() {
+            // on a connection that is used again, the time between two requests comes first
+            let idle = self.gateway.live.fleet().config.server.client.keepalive;
+            let some = poll_fn(|cx| slot.poll(|wire| wire.poll_some(cx)));
+            if !matches!(timeout(idle, some).await, Ok(Ok(()))) {
+                return Next::Nothing;
+            }
         }
-        say_too_slow();
-        None
+        let fleet = self.gateway.live.fleet();
+        let client = &fleet.config.server.client;
+        let limits = HeadLimits { bytes: client.max_header, fields: client.max_headers };
+        let mut reader = HeadReader::default();
+        let mut head = pin!(poll_fn(|cx| slot.poll(|wire| wire.poll_head(cx, &mut reader, limits))));
+        let read = match header_by {
+            Some(by) => timeout_at(by, head).await.ok(),
+            None => within(client.header_timeout, head.as_mut()).await,
+        };
+        match read {
+            Some(Ok(Ok(head))) => match check_length(head.framing.length(), client) {
+                Ok(()) => Next::Head(head),
+                Err(refusal) => Next::Refused(refusal),
+            },
+            Some(Ok(Err(refusal))) => Next::Refused(refusal),
+            Some(Err(_)) => Next::Nothing,
+            None => Next::TooSlow,
+        }
+    }
+
+    async fn refuse(&self, slot: &Connection, refusal: Rejection) {
+        if let Some(wire) = slot.take() {
+            refuse(&self.gateway, wire, refusal).await;
+        }
     }
 }

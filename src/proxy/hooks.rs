@@ -78,7 +78,7 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         if let Some(slot) = Connection::of(session.as_downstream()) {
-            slot.set_has_header(true);
+            slot.set_heard();
         }
         intake::admit(&self.live, session, arrival(ctx)?)
     }
@@ -198,6 +198,7 @@ impl ProxyHttp for Gateway {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // the tunnel has a limit of its own, for both sides
             session.set_read_timeout(None);
+            Connection::of(session.as_downstream()).iter().for_each(|slot| slot.open());
         }
         stock(ctx)?.dress(head)
     }

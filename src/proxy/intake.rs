@@ -1,22 +1,23 @@
 //! The beginning of every request: its limits, its body, its pool; or why it is refused.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Version, header};
+use http::{Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::caller::{Arrival, Stopped};
-use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, content_length};
+use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, UNFRAMED, content_length};
+use super::downstream::gate::is_malformed;
 use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
 use crate::config::{Client, HttpVersion};
 use crate::fleet::Member;
 use crate::forwarded::{Sender, request_id};
-use crate::http1::{BAD_HOST, Rejection, RequestFraming, check_request, is_host};
+use crate::http1::{BAD_HOST, CONNECT, LARGE_HEAD, Rejection, is_host};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
 use crate::route::{self, Place};
@@ -42,47 +43,46 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     // Pingora counts in seconds
     let keepalive = client.keepalive.as_secs() + u64::from(client.keepalive.subsec_nanos() > 0);
     session.set_keepalive((keeps && keepalive > 0 && !live.is_stopping()).then_some(keepalive));
-    session.as_downstream_mut().set_pipelining_enabled(true);
-    let peer = session.client_addr().and_then(|addr| addr.as_inet()).map(|addr| addr.ip());
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let peer = peer_of(session.client_addr().and_then(|addr| addr.as_inet()).map(SocketAddr::ip));
     let request = session.req_header();
     arrival.caller.request_id = request_id(&request.headers);
     arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
-    let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
-    check(request, raw.as_deref(), client).map_err(|refusal| {
+    if session.as_downstream().as_http1().is_some() {
+        // it was checked before there was a session
+        return Ok(());
+    }
+    check_h2(request, client).map_err(|refusal| {
         let id = &arrival.caller.request_id;
         log::debug!("request {id} from {peer}: {}; it gets {}", refusal.message, refusal.status);
         refuse(arrival, refusal.into())
     })
 }
 
-/// Checks a request's header; `raw` is the header as it came on the wire, where the protocol has such a thing.
-fn check(request: &RequestHeader, raw: Option<&[u8]>, limits: &Client) -> Result<(), Rejection> {
-    check_size(&request.headers, raw, limits)?;
-    let length = match raw {
-        Some(raw) => match check_request(raw)? {
-            RequestFraming::Length(length) => Some(length),
-            RequestFraming::None | RequestFraming::Chunked => None,
-        },
-        None => {
-            check_h2_target(request)?;
-            if !request.headers.get_all(header::HOST).iter().all(|host| is_host(host.as_bytes())) {
-                return Err(BAD_HOST);
-            }
-            content_length(&request.headers)
-        }
-    };
-    if length.is_some_and(|length| length > limits.max_body) { Err(TOO_LARGE) } else { Ok(()) }
+/// The peer's address in logs and for nodes.
+pub(super) fn peer_of(address: Option<IpAddr>) -> IpAddr {
+    address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
-fn check_size(headers: &HeaderMap, raw: Option<&[u8]>, limits: &Client) -> Result<(), Rejection> {
-    let parsed = || headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let size = raw.map_or_else(parsed, <[u8]>::len);
+/// Checks the header of a request that came over HTTP/2.
+fn check_h2(request: &RequestHeader, limits: &Client) -> Result<(), Rejection> {
+    let headers = &request.headers;
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > limits.max_header || headers.len() > limits.max_headers {
-        let message = "the request header is larger than the limits of client allow";
-        return Err(Rejection { status: 431, message });
+        return Err(LARGE_HEAD);
     }
-    Ok(())
+    if request.method == Method::CONNECT {
+        return Err(CONNECT);
+    }
+    check_h2_target(request)?;
+    if !headers.get_all(header::HOST).iter().all(|host| is_host(host.as_bytes())) {
+        return Err(BAD_HOST);
+    }
+    check_length(content_length(headers), limits)
+}
+
+/// Checks the length of a body that a header announces.
+pub(super) fn check_length(length: Option<u64>, limits: &Client) -> Result<(), Rejection> {
+    if length.is_some_and(|length| length > limits.max_body) { Err(TOO_LARGE) } else { Ok(()) }
 }
 
 /// Anything that passes can stand in a request line.
@@ -190,7 +190,8 @@ fn is_upgrade(session: &Session) -> bool {
 
 /// The client's connection broke, as opposed to what it said on it.
 fn is_client_lost(error: &Error) -> bool {
-    let answerable = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::ReadTimedout);
+    let is_known = matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::ReadTimedout);
+    let answerable = is_known || is_malformed(error);
     *error.esource() == ErrorSource::Downstream && !answerable
 }
 
@@ -240,7 +241,7 @@ fn failure_of(error: &Error, request_id: &str) -> Failure {
         ErrorType::HTTPStatus(code) => Failure::new(*code, "the request cannot be served"),
         _ if *error.esource() == ErrorSource::Downstream => match error.etype() {
             ErrorType::ReadTimedout => TOO_SLOW.into(),
-            _ => Failure::new(400, "the request is not framed as HTTP demands"),
+            _ => UNFRAMED.into(),
         },
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Failure::new(504, "the node did not answer in time")

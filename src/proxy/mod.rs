@@ -14,6 +14,7 @@ mod gateway;
 mod hooks;
 mod intake;
 mod limit;
+mod refuse;
 mod relay;
 pub mod selection;
 mod served_by;

@@ -70,7 +70,7 @@ impl Server {
         drop(handed_over);
         let upstream = Arc::new(Connections::new(pingora.configuration.threads));
         let gateway = Gateway::new(Arc::clone(&live), log.clone(), Arc::clone(&upstream));
-        let edge = Edge::new(Arc::clone(&live), http_proxy(&pingora.configuration, gateway));
+        let edge = Edge::new(gateway.clone(), http_proxy(&pingora.configuration, gateway));
         let mut proxy = Service::new("gateway".into(), edge);
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));

@@ -20,6 +20,7 @@ mod line;
 mod logs;
 mod persistence;
 mod probing;
+mod refusals;
 mod resume;
 mod retry;
 mod routing;

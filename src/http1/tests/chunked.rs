@@ -11,6 +11,22 @@ fn decode(wire: &[&[u8]]) -> (Vec<u8>, Result<bool, Malformed>, usize) {
     take(&mut Body::Chunked(Chunked::default()), wire)
 }
 
+/// Only looks at a body: whether it ended, and the number of bytes that did not pass.
+fn pass(wire: &[&[u8]]) -> (Result<bool, Malformed>, usize) {
+    let (mut body, mut rest) = (Body::Chunked(Chunked::default()), Vec::new());
+    for piece in wire {
+        rest.extend_from_slice(piece);
+        loop {
+            match body.pass(&rest) {
+                Ok(0) => break,
+                Ok(passed) => drop(rest.drain(..passed)),
+                Err(fault) => return (Err(fault), rest.len()),
+            }
+        }
+    }
+    (Ok(body.is_done()), rest.len())
+}
+
 #[test]
 fn valid_chunked_bodies() {
     let longest = [b"5;".as_slice(), &b"x".repeat(LINE_MAX - 4), b"\r\nhello"].concat();
@@ -130,10 +146,12 @@ proptest! {
     ) {
         let wire = parts.concat().into_bytes();
         let (data, end, left) = decode(&[&wire]);
+        let passed = pass(&pieces(&wire, &cuts));
+        prop_assert_eq!(passed.0, end);
         let split = decode(&pieces(&wire, &cuts));
         prop_assert_eq!((&data, end), (&split.0, split.1));
         if end.is_ok() {
-            prop_assert_eq!(left, split.2);
+            prop_assert_eq!((left, left), (split.2, passed.1));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of request heads: framing, host, request line, field lines.
 
-use super::super::{RequestFraming, check_request};
+use super::super::request::read_head;
+use super::super::{HeadLimits, RequestFraming, RequestHead, check_request};
 
 /// The framing, or the status code of the refusal.
 fn verdict(raw: &[u8]) -> Result<RequestFraming, u16> {
@@ -86,13 +87,17 @@ fn a_request_line_has_three_parts_and_two_spaces() {
         b"GET /a%20b?c=%0A HTTP/1.1",
         b"GET //a HTTP/1.0",
         b"GET http://a/b HTTP/1.1",
-        b"GET HTTPS://a:1/b?c HTTP/1.1",
+        b"GET HTTPS://a/b?c HTTP/1.1",
         b"GET http://a?c HTTP/1.1",
         b"M-SEARCH / HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
         b"\r\n\r\nGET / HTTP/1.1",
     ];
-    let bad: [&[u8]; 37] = [
+    let bad: [&[u8]; 41] = [
+        b"GET http://b/ HTTP/1.1",
+        b"GET http://a:1/ HTTP/1.1",
+        b"GET http://a@a/ HTTP/1.1",
+        b"GET http://a\\b/ HTTP/1.1",
         b"GET  / HTTP/1.1",
         b"GET /  HTTP/1.1",
         b"GET / HTTP/1.1 ",
@@ -190,4 +195,39 @@ fn a_head_has_an_end() {
     ] {
         assert_eq!(verdict(raw), Err(400), "{}", raw.escape_ascii());
     }
+}
+
+#[test]
+fn refusals_with_a_status_of_their_own() {
+    let long = |length| format!("GET /{} HTTP/1.1", "a".repeat(length));
+    for (line, status) in [
+        ("CONNECT a:443 HTTP/1.1".to_owned(), Err(405)),
+        ("CONNECT / HTTP/1.1".to_owned(), Err(405)),
+        ("CONNECT a:443 HTTP/1.2".to_owned(), Err(400)),
+        ("connect / HTTP/1.1".to_owned(), Ok(RequestFraming::None)),
+        (long(65_533), Ok(RequestFraming::None)),
+        (long(65_534), Err(414)),
+    ] {
+        let raw = format!("{line}\r\nHost: a\r\n\r\n");
+        assert_eq!(verdict(raw.as_bytes()), status, "{}", &line[..line.len().min(40)]);
+    }
+}
+
+#[test]
+fn a_head_is_read_as_it_comes_and_within_its_limits() {
+    let raw = b"\r\nGET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+    let read = |length: usize, bytes, fields| {
+        read_head(&raw[..length], HeadLimits { bytes, fields }).map_err(|refusal| refusal.status)
+    };
+    for length in 0..raw.len() {
+        assert_eq!(read(length, raw.len(), 2), Ok(None), "{length}");
+        assert_eq!(read(length, length.saturating_sub(1), 2), if length == 0 { Ok(None) } else { Err(431) });
+    }
+    let whole = RequestHead { length: raw.len(), framing: RequestFraming::None };
+    assert_eq!(read(raw.len(), raw.len(), 2), Ok(Some(whole)));
+    assert_eq!(read(raw.len(), raw.len() - 1, 2), Err(431));
+    assert_eq!(read(raw.len(), raw.len(), 1), Err(431));
+    assert_eq!(read(raw.len() - 2, raw.len(), 1), Err(431), "before its end");
+    let with_body = [&raw[..], b"POST"].concat();
+    assert_eq!(read_head(&with_body, HeadLimits { bytes: raw.len(), fields: 2 }), Ok(Some(whole)));
 }

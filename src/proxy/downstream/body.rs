@@ -9,6 +9,7 @@ use pingora::ErrorType;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use super::gate::is_malformed;
 use crate::http1::{Joined, Rejection};
 use crate::journey::Failure;
 use crate::live::{Gauge, Share};
@@ -19,6 +20,9 @@ pub(crate) const TOO_LARGE: Rejection =
 /// The answer to a body that stops coming.
 pub(crate) const TOO_SLOW: Rejection =
     Rejection { status: 408, message: "the request body did not come within client.body_timeout" };
+/// The answer to a body whose end could be read in two ways.
+pub(crate) const UNFRAMED: Rejection =
+    Rejection { status: 400, message: "the request body is not framed as HTTP demands" };
 
 /// Memory that is set aside before the first byte, whatever length is announced.
 const FIRST_CAPACITY: u64 = 256 * 1024;
@@ -133,7 +137,8 @@ async fn next(session: &mut Session, silence: Duration) -> Result<Option<Bytes>,
 fn read_error(error: &pingora::Error) -> BodyError {
     match error.etype() {
         ErrorType::ReadTimedout => BodyError::Failed(TOO_SLOW.into()),
+        _ if is_malformed(error) => BodyError::Failed(UNFRAMED.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => BodyError::ClientGone,
-        _ => BodyError::Failed(Failure::new(400, "the request body is not framed as HTTP demands")),
+        _ => BodyError::Failed(UNFRAMED.into()),
     }
 }

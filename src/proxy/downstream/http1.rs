@@ -34,6 +34,11 @@ impl Http1 {
         self.keeps.then_some(self.wire)
     }
 
+    /// Ends the connection of a client that may still be sending; see [`Wire::linger`].
+    pub(crate) async fn linger(self) {
+        self.wire.linger().await;
+    }
+
     /// Ends the connection of an answer that broke off. A body without chunks and length ends with its connection: only a
     /// reset can say that it is not whole (RFC 9112 section 8). `reads`: the client still takes what it is sent.
     pub(crate) async fn break_off(self, reads: bool) {

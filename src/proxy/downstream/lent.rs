@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -23,6 +24,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Wire;
+use crate::http1::RequestHead;
 
 /// The rest of a request, after its session has ended. It gives the connection back if another request may come on it.
 pub(crate) type Sequel = Pin<Box<dyn Future<Output = Option<Wire>> + Send>>;
@@ -34,14 +36,14 @@ pub(crate) struct Connection(Arc<Shared>);
 struct Shared {
     wire: Mutex<Option<Wire>>,
     sequel: Mutex<Option<Sequel>>,
-    /// The header of the present request has been read.
-    has_header: AtomicBool,
+    /// The session has the present request, and may answer it.
+    is_heard: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Self {
         let wire = Mutex::new(Some(Wire::new(stream)));
-        Self(Arc::new(Shared { wire, sequel: Mutex::default(), has_header: AtomicBool::new(false) }))
+        Self(Arc::new(Shared { wire, sequel: Mutex::default(), is_heard: AtomicBool::new(true) }))
     }
 
     /// Of the connection that this session runs on; `None` over HTTP/2, where others share it.
@@ -73,23 +75,36 @@ impl Connection {
         self.0.sequel.lock().take()
     }
 
-    /// The header of the present request is complete.
-    pub(crate) fn has_header(&self) -> bool {
-        self.0.has_header.load(Ordering::Relaxed)
+    /// Takes out a request's head for a session, see [`Wire::begin`]. Until the session is known to have read it, what it writes
+    /// goes nowhere: Pingora would answer by itself what it cannot read.
+    pub(crate) fn begin(&self, head: RequestHead) -> BytesMut {
+        self.0.is_heard.store(false, Ordering::Relaxed);
+        self.0.wire.lock().as_mut().map(|wire| wire.begin(head)).unwrap_or_default()
     }
 
-    pub(crate) fn set_has_header(&self, has_header: bool) {
-        self.0.has_header.store(has_header, Ordering::Relaxed);
+    /// The session has read the head.
+    pub(crate) fn set_heard(&self) {
+        self.0.is_heard.store(true, Ordering::Relaxed);
     }
 
-    /// Reads once, see [`Wire::poll_peek`].
-    pub(crate) fn poll_peek<T>(
-        &self,
-        cx: &mut Context<'_>,
-        look: impl FnOnce(&[u8]) -> T,
-    ) -> Poll<io::Result<T>> {
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.is_heard.load(Ordering::Relaxed)
+    }
+
+    /// The client and its node speak another protocol from now on.
+    pub(crate) fn open(&self) {
+        self.0.wire.lock().iter_mut().for_each(Wire::open);
+    }
+
+    /// Another request may follow.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.wire.lock().as_ref().is_some_and(Wire::is_settled)
+    }
+
+    /// Asks the connection, which is there between two requests.
+    pub(crate) fn poll<T>(&self, ask: impl FnOnce(&mut Wire) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut *self.0.wire.lock() {
-            Some(wire) => wire.poll_peek(cx).map_ok(look),
+            Some(wire) => ask(wire),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -101,7 +116,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("has_header", &self.0.has_header).finish_non_exhaustive()
+        f.debug_struct("Connection").field("is_heard", &self.0.is_heard).finish_non_exhaustive()
     }
 }
 
@@ -125,8 +140,8 @@ impl AsyncRead for Lent {
 impl AsyncWrite for Lent {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self.0.0.wire.lock() {
-            Some(wire) => wire.poll_write(cx, bytes),
-            None => Poll::Ready(Ok(bytes.len())),
+            Some(wire) if self.0.is_heard() => wire.poll_write(cx, bytes),
+            _ => Poll::Ready(Ok(bytes.len())),
         }
     }
 
@@ -139,8 +154,8 @@ impl AsyncWrite for Lent {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.0.0.wire.lock() {
-            Some(wire) => wire.poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
+            Some(wire) if self.0.is_heard() => wire.poll_shutdown(cx),
+            _ => Poll::Ready(Ok(())),
         }
     }
 }
@@ -269,7 +284,9 @@ mod tests {
     async fn what_was_looked_at_is_read_again() {
         let (slot, mut client) = connection().await;
         client.write_all(b"GET / HTTP/1.1").await.expect("sent");
-        let first = poll_fn(|cx| slot.poll_peek(cx, |seen| seen[0])).await.expect("something");
+        let first = poll_fn(|cx| slot.poll(|wire| wire.poll_peek(cx).map_ok(|seen| seen[0])))
+            .await
+            .expect("something");
         assert_eq!(first, b'G');
         assert_eq!(read(&mut slot.lend(), 14).await, b"GET / HTTP/1.1");
     }
@@ -288,7 +305,9 @@ mod tests {
     async fn a_task_that_has_done_much_still_ends_its_connection_well() {
         let (slot, mut client) = connection().await;
         client.write_all(&[b'x'; READ_SIZE + 1]).await.expect("sent");
-        poll_fn(|cx| slot.poll_peek(cx, |_| ())).await.expect("something, with more behind it");
+        poll_fn(|cx| slot.poll(|wire| wire.poll_peek(cx).map_ok(|_| ())))
+            .await
+            .expect("something, with more behind it");
         slot.lend().write_all(b"farewell").await.expect("taken");
         poll_fn(|cx| {
             while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}

@@ -2,6 +2,7 @@
 
 pub(super) mod body;
 pub(super) mod client;
+pub(super) mod gate;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod lent;

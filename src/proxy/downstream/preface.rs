@@ -20,7 +20,7 @@ pub(crate) enum Speaks {
 /// Looks at the first bytes, which stay unread. `None`: the client left.
 pub(crate) async fn detect(slot: &Connection) -> Option<Speaks> {
     loop {
-        if let Some(speaks) = poll_fn(|cx| slot.poll_peek(cx, judge)).await.ok()? {
+        if let Some(speaks) = poll_fn(|cx| slot.poll(|wire| wire.poll_peek(cx).map_ok(judge))).await.ok()? {
             return Some(speaks);
         }
     }

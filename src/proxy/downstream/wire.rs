@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use filedescriptor::FileDescriptor;
 use pingora::protocols::Stream;
 use socket2::SockRef;
@@ -15,10 +15,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 
+use super::gate::Gate;
+use crate::http1::{HeadLimits, HeadReader, Rejection, RequestHead};
+
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
 pub(crate) const TOGETHER_MAX: usize = 4096;
 /// Size of a single read of bytes that the client sends early.
 pub(crate) const READ_SIZE: usize = 4096;
+/// The longest time until a client notices that it gets no more.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+/// The most bytes that it may send meanwhile.
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most reads of that before the connection is closed.
 const DRAIN_READS: usize = 16;
 /// The most bytes kept that a client sends before it has its answer.
@@ -31,14 +38,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(crate) struct Wire {
     stream: Stream,
     /// Has come and was not given out.
-    unread: Bytes,
+    unread: BytesMut,
+    /// So many of the unread bytes have passed the gate.
+    passed: usize,
+    gate: Gate,
     /// Was written and has not been sent.
     unsent: BytesMut,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, unread: Bytes::new(), unsent: BytesMut::new() }
+        Self { stream, unread: BytesMut::new(), passed: 0, gate: Gate::Open, unsent: BytesMut::new() }
     }
 
     /// Reads once, without giving it out; returns all that is unread.
@@ -50,12 +60,55 @@ impl Wire {
         if read.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.unread = if self.unread.is_empty() {
-            Bytes::copy_from_slice(read)
-        } else {
-            Bytes::from([&self.unread[..], read].concat())
-        };
+        self.unread.extend_from_slice(read);
         Poll::Ready(Ok(&self.unread))
+    }
+
+    /// Resolves when something is unread.
+    pub(crate) fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() { self.poll_peek(cx).map_ok(|_| ()) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// The next request's head, which stays unread.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut HeadReader,
+        limits: HeadLimits,
+    ) -> Poll<io::Result<Result<RequestHead, Rejection>>> {
+        loop {
+            if let Some(judged) = reader.read(&mut self.unread, limits).transpose() {
+                return Poll::Ready(Ok(judged));
+            }
+            ready!(self.poll_peek(cx))?;
+        }
+    }
+
+    /// Takes out this head, and what has come and passed of its body. From now on the rest of the body can be read, and
+    /// nothing after it.
+    pub(crate) fn begin(&mut self, head: RequestHead) -> BytesMut {
+        self.gate = Gate::Body(head.framing.body());
+        // a fault shows when the body is read on
+        let body = self.gate.pass(&self.unread[head.length..]).unwrap_or(0);
+        let length = head.length + body;
+        if length == self.unread.len() {
+            return std::mem::take(&mut self.unread);
+        }
+        self.unread.split_to(length)
+    }
+
+    /// From now on everything can be read.
+    pub(crate) fn open(&mut self) {
+        self.gate = Gate::Open;
+    }
+
+    /// The request that began last has been read to its end, and nothing of another.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.gate.is_done() && self.passed == 0
+    }
+
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.unread
     }
 
     /// Resolves when the client has left. Bytes that it sends before it has its answer are kept up to a limit; then nothing more
@@ -86,17 +139,40 @@ impl Wire {
         Ok(())
     }
 
+    /// Reads what passes the gate. After the end of a request it waits until the client has left.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        loop {
+            if self.passed == 0 && !self.unread.is_empty() {
+                self.passed = self.gate.pass(&self.unread)?;
+            }
+            if self.passed > 0 {
+                let here = self.passed.min(buffer.remaining());
+                buffer.put_slice(&self.unread.split_to(here));
+                self.passed -= here;
+                return Poll::Ready(Ok(()));
+            }
+            if self.gate.is_done() {
+                return self.poll_gone(cx).map(Ok);
+            }
+            if !self.unread.is_empty() {
+                // they cannot be judged without those that follow
+                ready!(self.poll_peek(cx))?;
+                continue;
+            }
+            let start = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            let read = &buffer.filled()[start..];
+            let (passed, has_ended) = (self.gate.pass(read)?, read.is_empty());
+            self.unread.extend_from_slice(&read[passed..]);
+            buffer.set_filled(start + passed);
+            if passed > 0 || has_ended {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let here = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread.split_to(here));
-        Poll::Ready(Ok(()))
     }
 
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -148,6 +224,33 @@ impl Wire {
         self.reset_when_closed();
     }
 
+    /// Says that nothing more will be sent, and reads on for a while, until the client notices: a socket that is closed with
+    /// unread bytes in it resets its connection, and the reset may overtake the answer. The client would see a broken pipe
+    /// in place of a 413 (nginx calls it a lingering close).
+    pub(crate) async fn linger(mut self) {
+        let mut left = LINGER_BYTES_MAX;
+        let drained = poll_fn(|cx| {
+            if ready!(self.poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            loop {
+                match ready!(self.poll_drop(cx)) {
+                    Ok(dropped @ 1..) if dropped <= left => left -= dropped,
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        let _ = timeout(LINGER_MAX, drained).await;
+    }
+
+    /// Reads once and drops it; 0 at the end.
+    fn poll_drop(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [MaybeUninit::uninit(); READ_SIZE];
+        let mut buffer = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
     /// Something that the socket has taken has not been acknowledged by the client.
     fn has_unsent(&self) -> bool {
         let info = self.stream.get_socket_digest().and_then(|digest| digest.tcp_info());
@@ -170,10 +273,7 @@ impl Drop for Wire {
         let end = poll_fn(|cx| {
             let _ = self.poll_flush(cx);
             for _ in 0..DRAIN_READS {
-                let mut room = [MaybeUninit::uninit(); READ_SIZE];
-                let mut buffer = ReadBuf::uninit(&mut room);
-                let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
-                if !matches!(read, Poll::Ready(Ok(()))) || buffer.filled().is_empty() {
+                if !matches!(self.poll_drop(cx), Poll::Ready(Ok(1..))) {
                     break;
                 }
             }
