@@ -18,8 +18,8 @@ pub enum Meaning {
 /// Names under which numbers are told: OpenAI `code`, SGLang `code` and `status`, TGI `http_status_code`, LMDeploy and
 /// LiteLLM `status_code`.
 const NUMBERS: [&str; 5] = ["code", "status", "status_code", "http_status_code", "error_code"];
-/// Names under which words are told, the most exact first. TGI has `error_type` beside `error`.
-const WORDS: [&str; 4] = ["type", "code", "error_type", "message"];
+/// Names under which an error's kind is told. TGI has `error_type` beside `error`.
+const KINDS: [&str; 3] = ["type", "code", "error_type"];
 
 /// Words for load, in lower case, without marks between them: OpenAI `rate_limit_exceeded`, `too_many_requests`; Anthropic
 /// `overloaded_error`, `rate_limit_error`; SGLang 0.5 `Request queue timeout reached.`, `The request queue is full.`,
@@ -65,24 +65,27 @@ const MISTAKE: [&str; 19] = [
     "unsupported",
 ];
 
+/// Kinds of failures, whatever mistake their message speaks of: a dead vLLM 0.32 says `internal_error` on `/messages`, and
+/// that its own error object failed a validation. OpenAI and llama.cpp `server_error`, Anthropic `api_error`.
+const FAILURE: [&str; 3] = ["internal", "servererror", "apierror"];
+
 impl Meaning {
     /// Of the object or the text that an error event carries, and the object around it.
     pub fn of(error: &Value, around: &Value) -> Self {
         if let Some(number) = number(error).or_else(|| number(around)) {
             return Self::of_number(number);
         }
-        let texts = WORDS.iter().filter_map(|name| error.get(name)).chain([error]);
-        let texts = texts.chain(around.get("error_type")).filter_map(Value::as_str).map(plain);
-        for text in texts {
-            let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-            if has(&BUSY) {
-                return Self::Busy;
+        let kinds = KINDS.iter().filter_map(|name| error.get(name)).filter_map(Value::as_str).map(plain);
+        let texts = [error.get("message"), Some(error), around.get("error_type")].into_iter().flatten();
+        let mut is_failure = false;
+        for kind in kinds {
+            if let Some(meaning) = of_words(&kind) {
+                return meaning;
             }
-            if has(&MISTAKE) {
-                return Self::Mistake;
-            }
+            is_failure |= has(&kind, &FAILURE);
         }
-        Self::Failure
+        let meaning = texts.filter_map(Value::as_str).find_map(|text| of_words(&plain(text)));
+        meaning.filter(|meaning| !is_failure || *meaning == Self::Busy).unwrap_or(Self::Failure)
     }
 
     /// 529 is Anthropic's "overloaded"; 408 and 425 tell of time, and 424 of a failed generation (TGI).
@@ -102,6 +105,16 @@ impl Meaning {
             Self::Failure => Outcome::EngineError,
         }
     }
+}
+
+/// Load, or the client's mistake.
+fn of_words(text: &str) -> Option<Meaning> {
+    let busy = has(text, &BUSY).then_some(Meaning::Busy);
+    busy.or_else(|| has(text, &MISTAKE).then_some(Meaning::Mistake))
+}
+
+fn has(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
 }
 
 /// A status code, as a number or as digits.
@@ -171,6 +184,12 @@ mod tests {
             (r#"{"error":{"type":"exceed_context_size_error","n_ctx":4096}}"#, Mistake, "llama.cpp"),
             (r#"{"error":{"message":"EngineCore encountered an issue","code":500}}"#, Failure, "vLLM 0.32"),
             (r#"{"error":{"type":"internal_error","message":"EngineCore"}}"#, Failure, "vLLM 0.32, messages"),
+            (
+                r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse"}}"#,
+                Failure,
+                "vLLM 0.32, messages",
+            ),
+            (r#"{"error":{"type":"internal_error","message":"The queue is full."}}"#, Busy, "nobody"),
             (r#"{"error":{"type":"api_error"}}"#, Failure, "Anthropic"),
             (r#"{"type":"error","code":"server_error","message":"died"}"#, Failure, "OpenAI Responses"),
             (r#"{"error":"an error was encountered while running the model"}"#, Failure, "Ollama"),

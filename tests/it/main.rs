@@ -28,3 +28,4 @@ mod selection;
 mod streams;
 mod upgrade;
 mod weights;
+mod wire;
