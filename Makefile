@@ -14,12 +14,13 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 PICTURE := src/cli/demo/demo.svg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-engine faults bench build install clean bootstrap
+.PHONY: help demo picture test test-engine test-vllm faults bench build install clean bootstrap
 
 help:
 	@echo 'make demo         a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
 	@echo 'make test         all checks and tests'
 	@echo 'make test-engine  against real llama.cpp, which it compiles first: minutes (ARGS="record" shows what the engines send)'
+	@echo 'make test-vllm    against real vLLM, from PyPI: 6 GB of disk and of memory, a quarter of an hour (ARGS="kill" runs some, "record" writes its traces)'
 	@echo 'make faults       each way in which a node fails, and what its client sees (UPDATE=1 writes the table into tests/faults/README.md)'
 	@echo 'make picture      records the demo for README.md: a minute (writes $(PICTURE))'
 	@echo 'make bench        against nginx, HAProxy and a bare proxy: 50 minutes (ARGS="request chunk" runs some of it, --keep keeps it)'
@@ -47,6 +48,9 @@ faults: bootstrap
 
 test-engine: bootstrap
 	@tests/engine/run $(ARGS)
+
+test-vllm: bootstrap
+	@tests/vllm/run $(ARGS)
 
 bench: build
 	@EVENKEEL=$(TARGET)/release/evenkeel tests/bench/run $(ARGS)

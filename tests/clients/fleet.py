@@ -44,8 +44,8 @@ def free_port():
                 pass
 
 
-def until_answered(process, url):
-    end = time.monotonic() + LIMIT
+def until_answered(process, url, limit=LIMIT):
+    end = time.monotonic() + limit
     while True:
         try:
             urllib.request.urlopen(url, timeout=LIMIT).read()

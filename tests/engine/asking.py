@@ -5,7 +5,7 @@ import urllib.request
 
 import openai
 
-from engines import LIMIT
+from processes import LIMIT
 
 MESSAGES = [{"role": "user", "content": "Tell me of the sea"}]
 # llama-cpp-python's own default, 1.1, counts the words of this request's answer only: a continued text would differ.

@@ -12,13 +12,15 @@ import traceback
 import openai
 
 from asking import begun, chat, client, complete, status_of, words
-from engines import CONTEXT, Engine, Gateway, get, started, until
+from engines import CONTEXT, Engine
+from processes import Gateway, get, started, until
 
 KIND = sys.argv[1]
 OWN = KIND == "llama-server"
 LONG = 3000
 # llama-cpp-python has no /health and cannot continue a chat
-EXTRA = ["engine: llamacpp"] if OWN else []
+NO_EJECTION = "health: { max_fails: 0 }"
+CARRYING = ["retry: { resume: on }", "timeouts: { stall: 2s }", *(["engine: llamacpp"] if OWN else [])]
 CHECKS = []
 
 
@@ -150,8 +152,8 @@ def carried_on(fleet, ask, end):
 class Fleet:
     def __init__(self, directory):
         self.engines = [Engine(KIND, directory), Engine(KIND, directory)]
-        self.plain = Gateway(self.engines, directory)
-        self.carrying = Gateway(self.engines, directory, ["retry: { resume: on }", "timeouts: { stall: 2s }", *EXTRA])
+        self.plain = Gateway(self.engines, directory, [NO_EJECTION])
+        self.carrying = Gateway(self.engines, directory, [NO_EJECTION, *CARRYING])
         self.gateways = [self.plain, self.carrying]
         self.all = [*self.engines, *self.gateways]
 

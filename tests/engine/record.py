@@ -8,7 +8,8 @@ import tempfile
 import time
 from importlib.metadata import version
 
-from engines import COMMANDS, CONTEXT, LIMIT, TOOLS, Engine, started, until
+from engines import COMMANDS, CONTEXT, TOOLS, Engine
+from processes import LIMIT, started, until
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 MESSAGES = [{"role": "user", "content": "The sea"}]

@@ -1,0 +1,110 @@
+"""An engine fails under its streams: each client gets what it would have got undisturbed."""
+
+import asyncio
+import os
+import signal
+import urllib.request
+from collections import Counter
+
+from processes import LIMIT
+from streams import Other, run_all, streams
+from suite import COUNT, check
+
+SURE = {"model": "random", "temperature": 0, "stream": True}
+MESSAGE = ("/v1/messages", SURE | {"messages": [{"role": "user", "content": "The sea"}], "max_tokens": 1500})
+RESPONSE = ("/v1/responses", SURE | {"input": "The sea", "max_output_tokens": 1500})
+LEAST = 32  # of chats and of completions, cut in each way
+SHOWN = 8  # streams in a failure
+
+
+@check
+def streams_through_the_gateway_are_those_of_the_engine(fleet):
+    with fleet.gateway() as gateway:
+        return judge(fleet, asyncio.run(run_all(gateway.url, streams(COUNT))))
+
+
+@check
+def streams_survive_kill_9_of_an_engine(fleet):
+    return cut(fleet, fleet.a.crash, is_lost=True)
+
+
+@check
+def streams_survive_the_death_of_an_EngineCore(fleet):
+    return cut(fleet, lambda: os.kill(fleet.a.core(), signal.SIGKILL), is_lost=True)
+
+
+@check
+def streams_survive_a_frozen_EngineCore(fleet):
+    core = fleet.a.core()
+    try:
+        return cut(fleet, lambda: os.kill(core, signal.SIGSTOP))
+    finally:
+        os.kill(core, signal.SIGCONT)
+
+
+@check
+def streams_survive_SIGSTOP_of_an_engine(fleet):
+    try:
+        return cut(fleet, lambda: os.killpg(fleet.a.process.pid, signal.SIGSTOP))
+    finally:
+        os.killpg(fleet.a.process.pid, signal.SIGCONT)
+
+
+@check
+def streams_survive_SIGTERM_of_an_engine(fleet):
+    others = [Other(*asked) for asked in (MESSAGE, RESPONSE) for _ in range(8)]
+    told = cut(fleet, lambda: fleet.a.signal(signal.SIGTERM), is_lost=True, others=others)
+    at_a = [other for other in others if other.node == fleet.a.address]
+    messages = [other for other in at_a if other.path == MESSAGE[0]]
+    passed = [other for other in messages if not other.error and b"event: error" not in other.bytes]
+    assert messages and not passed, f"{len(passed)} of {len(messages)} messages were cut and passed for whole"
+    # vLLM says `response.completed` of a response that it cuts: nothing tells it from a whole one.
+    responses = [other for other in at_a if other.path == RESPONSE[0]]
+    unseen = sum(not other.error and b"event: response.completed" in other.bytes for other in responses)
+    return f"{told}; {len(messages)} messages ended visibly; {unseen} of {len(responses)} cut responses said completed"
+
+
+@check
+def streams_survive_a_paused_engine(fleet):
+    post = lambda path: urllib.request.urlopen(fleet.a.url + path, b"", timeout=LIMIT)
+    try:
+        told = cut(fleet, lambda: post("/pause"))
+        with fleet.gateway() as gateway:
+            judge(fleet, asyncio.run(run_all(gateway.url, streams(COUNT))))
+        return f"{told}; the same again for streams that it gets while it is paused"
+    finally:
+        post("/resume")
+
+
+def cut(fleet, disturb, is_lost=False, others=()):
+    with fleet.gateway() as gateway:
+        try:
+            all_seen = asyncio.run(run_all(gateway.url, [*others, *streams(COUNT)], disturb))[len(others) :]
+        finally:
+            if is_lost:
+                fleet.a.until_gone()
+        at_a = [seen for seen in all_seen if seen.node == fleet.a.address]
+        told = judge(fleet, all_seen, at_a)
+        (pool,) = gateway.status()["pools"]
+        assert pool["resumes"]["refused"] == 0, pool["resumes"]
+    chats = sum(seen.is_chat for seen in at_a)
+    assert min(chats, len(at_a) - chats) >= LEAST, f"only {chats} chats of {len(at_a)} streams were cut"
+    return f"{told}; cut: {chats} chats, {len(at_a) - chats} completions; resumes: {pool['resumes']}"
+
+
+def judge(fleet, all_seen, cut=()):
+    wrong = {
+        str(seen): differences
+        for seen, undisturbed in zip(all_seen, fleet.undisturbed)
+        if (differences := seen.differences(undisturbed))
+    }
+    if wrong:
+        kinds = Counter(
+            f"{text.split(':')[0]} of {'chats' if seen.is_chat else 'completions'} with{'' if seen.wants_ids else 'out'} ids"
+            for seen in all_seen
+            for text in wrong.get(str(seen), [])
+        )
+        first = "\n".join(f"  {name}: {'; '.join(differences)}" for name, differences in list(wrong.items())[:SHOWN])
+        raise AssertionError(f"{len(wrong)} of {len(all_seen)} differ, {len(cut)} were cut: {dict(kinds)}\n{first}")
+    tokens = sum(seen.tokens for seen in all_seen)
+    return f"{len(all_seen)} streams, {tokens} tokens: every text, id and usage the same"
