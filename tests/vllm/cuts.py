@@ -24,16 +24,6 @@ def streams_through_the_gateway_are_those_of_the_engine(fleet):
 
 
 @check
-def streams_survive_kill_9_of_an_engine(fleet):
-    return cut(fleet, fleet.a.crash, is_lost=True)
-
-
-@check
-def streams_survive_the_death_of_an_EngineCore(fleet):
-    return cut(fleet, lambda: os.kill(fleet.a.core(), signal.SIGKILL), is_lost=True)
-
-
-@check
 def streams_survive_a_frozen_EngineCore(fleet):
     core = fleet.a.core()
     try:
@@ -51,6 +41,28 @@ def streams_survive_SIGSTOP_of_an_engine(fleet):
 
 
 @check
+def streams_survive_a_paused_engine(fleet):
+    post = lambda path: urllib.request.urlopen(fleet.a.url + path, b"", timeout=LIMIT)
+    try:
+        told = cut(fleet, lambda: post("/pause"))
+        with fleet.gateway() as gateway:
+            judge(fleet, asyncio.run(run_all(gateway.url, streams(COUNT))))
+        return f"{told}; the same again for streams that it gets while it is paused"
+    finally:
+        post("/resume")
+
+
+@check
+def streams_survive_kill_9_of_an_engine(fleet):
+    return cut(fleet, fleet.a.crash, is_lost=True)
+
+
+@check
+def streams_survive_the_death_of_an_EngineCore(fleet):
+    return cut(fleet, lambda: os.kill(fleet.a.core(), signal.SIGKILL), is_lost=True)
+
+
+@check
 def streams_survive_SIGTERM_of_an_engine(fleet):
     others = [Other(*asked) for asked in (MESSAGE, RESPONSE) for _ in range(8)]
     told = cut(fleet, lambda: fleet.a.signal(signal.SIGTERM), is_lost=True, others=others)
@@ -62,18 +74,6 @@ def streams_survive_SIGTERM_of_an_engine(fleet):
     responses = [other for other in at_a if other.path == RESPONSE[0]]
     unseen = sum(not other.error and b"event: response.completed" in other.bytes for other in responses)
     return f"{told}; {len(messages)} messages ended visibly; {unseen} of {len(responses)} cut responses said completed"
-
-
-@check
-def streams_survive_a_paused_engine(fleet):
-    post = lambda path: urllib.request.urlopen(fleet.a.url + path, b"", timeout=LIMIT)
-    try:
-        told = cut(fleet, lambda: post("/pause"))
-        with fleet.gateway() as gateway:
-            judge(fleet, asyncio.run(run_all(gateway.url, streams(COUNT))))
-        return f"{told}; the same again for streams that it gets while it is paused"
-    finally:
-        post("/resume")
 
 
 def cut(fleet, disturb, is_lost=False, others=()):

@@ -1,6 +1,7 @@
 """A client that leaves frees its engine: vllm:num_requests_running is 0 again."""
 
 import json
+import os
 import socket
 import statistics
 import time
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from processes import LIMIT, until
 from suite import check
 
-CLIENTS, ROUNDS = 8, 15
+CLIENTS, ROUNDS, ATTEMPTS = 8, 7, 6
 FREE_WITHIN = 0.1  # seconds
 LONG = {"model": "random", "prompt": "The sea", "max_tokens": 2000, "temperature": 0, "ignore_eos": True}
 
@@ -25,18 +26,18 @@ def clients_that_leave_whole_answers_free_the_engine(fleet):
 
 
 def frees(fleet, body):
+    """Other work on this machine only adds to the time, so that some rounds without it are enough."""
     with fleet.gateway(lines=["engine: vllm"]) as gateway:
-        direct = [seconds_until_free(fleet.engines, fleet.a.url, body) for _ in range(ROUNDS)]
-        through = [seconds_until_free(fleet.engines, gateway.url, body) for _ in range(ROUNDS)]
-    told = f"{CLIENTS} clients, {ROUNDS} rounds: {figures(through)}; without the gateway {figures(direct)}"
-    # whatever else this machine does only adds to it, and to what the engine itself takes
-    assert min(through) <= FREE_WITHIN, told
-    assert statistics.median(through) <= statistics.median(direct) + FREE_WITHIN, told
-    return told
-
-
-def figures(seconds):
-    return f"best {1e3 * min(seconds):.0f} ms, median {1e3 * statistics.median(seconds):.0f} ms"
+        for attempt in range(1, ATTEMPTS + 1):
+            direct, through = (
+                statistics.median(seconds_until_free(fleet.engines, url, body) for _ in range(ROUNDS))
+                for url in (fleet.a.url, gateway.url)
+            )
+            told = f"{CLIENTS} clients, median of {ROUNDS} rounds: {1e3 * through:.0f} ms"
+            told += f", without the gateway {1e3 * direct:.0f} ms"
+            if through <= FREE_WITHIN:
+                return f"{told} (attempt {attempt})"
+    raise AssertionError(f"{told}, at the last of {ATTEMPTS} attempts; load average: {os.getloadavg()[0]:.1f}")
 
 
 def seconds_until_free(engines, url, body):

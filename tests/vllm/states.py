@@ -10,10 +10,10 @@ from suite import check_with
 SOME = {"model": "random", "prompt": "The sea", "max_tokens": 200, "temperature": 0, "ignore_eos": True}
 
 
-@check_with("c")
+@check_with("bc")
 def a_full_engine_makes_clients_wait(fleet):
     """It says so with 503, and to streams with 200 and an error event."""
-    with fleet.gateway() as gateway:
+    with fleet.gateway([fleet.c]) as gateway:
         statuses, refused = asyncio.run(crowd(gateway.url, 40)), count(gateway, "busy")
         direct = asyncio.run(crowd(fleet.c.url, 40))
     assert set(direct) != {"ok"}, "the engine was never full"
