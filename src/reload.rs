@@ -57,6 +57,7 @@ impl Reloader {
         for change in old.config.diff_restart(&config) {
             log::warn!("{}: {change}", self.path.display());
         }
+        config.notices.iter().for_each(|notice| log::warn!("{notice}"));
         let access_log = config.server.access_log.clone();
         let now = Instant::now();
         let next = old.next(config, now);

@@ -35,6 +35,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let path = &args.config.config;
     match Config::load(path) {
         Ok(config) => {
+            config.notices.iter().for_each(|notice| println!("{notice}"));
             println!("{}: ok: {}", path.display(), summary(&config));
             ExitCode::SUCCESS
         }

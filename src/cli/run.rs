@@ -68,6 +68,7 @@ fn say_hello(server: &Server, path: &Path, files: u64) {
         path.display(),
         listen.join(", ")
     );
+    fleet.config.notices.iter().for_each(|notice| log::warn!("{notice}"));
     for member in &fleet.pools {
         let nodes: Vec<_> = member.conf.nodes.iter().map(|node| node.name.as_str()).collect();
         log::info!("pool {}: {}", member.pool.name(), nodes.join(", "));

@@ -25,7 +25,7 @@ impl Default for Health {
 
 impl Default for Retry {
     fn default() -> Self {
-        of_nothing(pools::retry)
+        of_nothing(|s| pools::retry(s, Engine::Generic))
     }
 }
 

@@ -67,7 +67,8 @@ impl Config {
     fn parse_with(text: &str, source: &str, variables: Lookup) -> Result<Self, Problems> {
         let problems = Collector::default();
         let config = read(text, variables, &problems);
-        problems.finish(config, source)
+        let notices = problems.notices(source);
+        problems.finish(config, source).map(|config| Self { notices, ..config })
     }
 }
 
@@ -94,7 +95,7 @@ fn config(s: &mut Section) -> Config {
     let server = s.section("server", server::server);
     let pools = s.required("pools", "name at least one pool with its nodes");
     let pools = pools.map(|place| pools::pools(&place, &server.listen)).unwrap_or_default();
-    Config { server, pools }
+    Config { server, pools, notices: Vec::new() }
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {

@@ -84,7 +84,7 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
 fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap<String, String>) -> Pool {
     let engine = s.get("engine", Engine::Generic, choice(&ENGINE));
     let http_version = s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION));
-    let retry = s.section("retry", retry);
+    let retry = s.section("retry", |s| retry(s, engine));
     s.rule("retry", &["http_version"], !retry.resume || http_version == HttpVersion::H1, || {
         "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
     });
@@ -208,7 +208,7 @@ fn check_path(raw: &Raw) -> Result<String, String> {
     }
 }
 
-pub(super) fn retry(s: &mut Section) -> Retry {
+pub(super) fn retry(s: &mut Section, engine: Engine) -> Retry {
     let body_limit = s.get("body_limit", 32 << 20, size(0..=1 << 40));
     let body_total = s.get("body_total", 1 << 30, size(0..=1 << 40));
     s.rule("body_limit", &["body_total"], body_limit <= body_total, || {
@@ -218,6 +218,10 @@ pub(super) fn retry(s: &mut Section) -> Retry {
         let statuses = RETRY_STATUSES.into_iter().map(RetryWhen::Status);
         [RetryWhen::Error, RetryWhen::Timeout].into_iter().chain(statuses).collect()
     };
+    let resume = s.get("resume", false, switch);
+    if resume && engine == Engine::Generic {
+        s.notice("resume", NOT_RESUMED);
+    }
     let methods = s.list("methods", 0..=METHODS.len(), choice(&METHODS)).unwrap_or_else(|| vec!["POST"]);
     Retry {
         on: retry_on(s.list("on", 0..=RETRY_ON_MAX, retry_when).unwrap_or_else(default_on)),
@@ -227,11 +231,14 @@ pub(super) fn retry(s: &mut Section) -> Retry {
         body_total,
         methods: methods.into_iter().map(str::to_owned).collect(),
         paths: s.list("paths", 0..=PATHS_MAX, path_ending).unwrap_or_default(),
-        resume: s.get("resume", false, switch),
+        resume,
         resume_max: s.get("resume_max", 1, integer(1..=16)),
         resume_text_max: s.get("resume_text_max", 1 << 20, size(1 << 10..=64 << 20)),
     }
 }
+
+const NOT_RESUMED: &str = "with `engine: generic` a broken stream is resumed only if it is a completion with max_tokens, from \
+     its text; chats are not: name the engine (vllm, sglang, llamacpp) if it is one";
 
 /// Most entries of `retry.paths`.
 const PATHS_MAX: usize = 64;

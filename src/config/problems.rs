@@ -32,21 +32,28 @@ pub struct Problems {
     pub omitted: usize,
 }
 
-/// Prints one line per problem: `evenkeel.yaml:12: pools.vllm.nodes[1].weight: 0 is not a weight; ...`.
+impl Problem {
+    /// One line: `evenkeel.yaml:12: pools.vllm.nodes[1].weight: 0 is not a weight; ...`.
+    fn write(&self, f: &mut impl fmt::Write, source: &str) -> fmt::Result {
+        write!(f, "{source}:")?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, " {}:", self.path)?;
+        }
+        write!(f, " {}", self.message)
+    }
+}
+
+/// Prints one line per problem.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:", self.source)?;
-            if let Some(line) = problem.line {
-                write!(f, "{line}:")?;
-            }
-            if !problem.path.is_empty() {
-                write!(f, " {}:", problem.path)?;
-            }
-            write!(f, " {}", problem.message)?;
+            problem.write(f, &self.source)?;
         }
         match self.omitted {
             0 => Ok(()),
@@ -62,6 +69,8 @@ impl Error for Problems {}
 pub(super) struct Collector {
     list: RefCell<Vec<Problem>>,
     omitted: Cell<usize>,
+    /// What is valid, and yet does less than one may expect.
+    notices: RefCell<Vec<Problem>>,
     /// Names and values of variables that the file names: the values are not to be shown.
     concealed: RefCell<Vec<(String, String)>>,
     /// The keys that the schema asked for and the file does not have.
@@ -79,6 +88,24 @@ impl Collector {
         }
         let line = Some(line).filter(|line| *line > 0);
         list.push(Problem { path: path.to_owned(), line, message: message.into() });
+    }
+
+    /// Adds a notice, which makes no file invalid.
+    pub(super) fn note(&self, path: &str, line: usize, message: impl Into<String>) {
+        let line = Some(line).filter(|line| *line > 0);
+        self.notices.borrow_mut().push(Problem { path: path.to_owned(), line, message: message.into() });
+    }
+
+    /// The notices, by line, each as one line of text.
+    pub(super) fn notices(&self, source: &str) -> Vec<String> {
+        let mut notices = self.notices.borrow_mut();
+        notices.sort_by_key(|notice| notice.line);
+        let shown = notices.iter().map(|notice| {
+            let mut text = String::new();
+            let _ = notice.write(&mut text, source);
+            text
+        });
+        shown.collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

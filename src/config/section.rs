@@ -190,10 +190,18 @@ impl<'a> Section<'a> {
     ) {
         let excused = self.bad.contains(&key) || others.iter().any(|other| self.bad.contains(other));
         if !holds && !excused {
-            let line =
-                self.asked.iter().find(|(asked, _)| *asked == key).map_or(self.line, |(_, line)| *line);
-            self.problems.add(&self.path_of(key), line, message());
+            self.problems.add(&self.path_of(key), self.line_of(key), message());
         }
+    }
+
+    /// Says that the value under this key is valid, and yet does less than one may expect.
+    pub(super) fn notice(&self, key: &'static str, message: impl Into<String>) {
+        self.problems.note(&self.path_of(key), self.line_of(key), message);
+    }
+
+    /// The line of a key that was asked for; the section's if the file does not have it.
+    fn line_of(&self, key: &'static str) -> usize {
+        self.asked.iter().find(|(asked, _)| *asked == key).map_or(self.line, |(_, line)| *line)
     }
 
     /// Reads the section with its schema, then reports the keys that the schema did not ask for.

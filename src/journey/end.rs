@@ -11,7 +11,7 @@ use super::ending::{Ending, Failure};
 use super::state::Journey;
 use crate::fleet::{self, Key, Resumed};
 use crate::outcome::Outcome;
-use crate::resume::{Continuation, NotResumable};
+use crate::resume::{Continuation, NextRequest, NotResumable};
 use crate::retry::{DEATHS_MAX, Repeat, RetryReason, STALE_WITHIN, StopReason, Verdict};
 
 /// The end of an attempt.
@@ -40,7 +40,7 @@ pub enum Step<H> {
     /// The same node, on a fresh connection.
     Fresh(Attempt),
     /// Seek another node, which goes on with the client's stream when it is sent this body.
-    Continue(Bytes),
+    Continue(NextRequest),
     /// Nothing but these last bytes of the client's stream was missing.
     Finish(Bytes),
     /// The fallback: no better response will come.
@@ -170,9 +170,9 @@ impl<H> Journey<H> {
                 Some(NotResumable::KillsNodes)
             }
             ClientHas::Part(Continuity::Possible(continued)) => match continued.transcript.continuation() {
-                Ok(Continuation::Ask(body)) => {
+                Ok(Continuation::Ask(next)) => {
                     continued.closing_event = closing_event;
-                    return self.go_on(body);
+                    return self.go_on(next);
                 }
                 Ok(Continuation::Finish(rest)) => {
                     self.member.pool.count_resume(Resumed::Finished);
@@ -190,11 +190,11 @@ impl<H> Journey<H> {
     }
 
     /// Each part of a stream is a request of its own: its attempts are counted anew.
-    fn go_on(&mut self, body: Bytes) -> Step<H> {
+    fn go_on(&mut self, next: NextRequest) -> Step<H> {
         self.member.pool.count_resume(Resumed::Asked);
         self.note = Some("resumed");
         self.sent = 0;
-        Step::Continue(body)
+        Step::Continue(next)
     }
 
     fn again(&mut self, why: RetryReason) -> Step<H> {

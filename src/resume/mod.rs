@@ -5,34 +5,46 @@
 //! `[DONE]`, and `usage` summed. It never guesses: an answer that cannot be continued word for word is refused, and the
 //! stream then ends with an error, as it would without `retry.resume`.
 //!
-//! Tokens are counted by id if the request asked for ids (`return_token_ids`), by `usage` if every event carries it,
-//! and otherwise as one per event. In that last case an engine that packs several tokens into one event is asked for
-//! slightly too many.
+//! vLLM and SGLang are asked for token ids beside what the client asked ([`Original::for_node`]), which it then does not get
+//! to see. Tokens are counted by them, however many come in one event, and the answer is continued from them, a chat too:
+//! as a completion whose text is told as the chat's. Where ids and text do not agree ([`tokens`]), and with engines that give
+//! none, the answer is continued from its text. Tokens without ids are counted by `usage` if every event carries it, and
+//! otherwise as one per event.
 
+mod ask;
+mod chunk;
 mod deliver;
+mod edits;
 mod event;
 mod json;
 mod kind;
+mod next;
 mod not_resumable;
-mod request;
+mod original;
+mod rewrite;
+mod scan;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
+pub use ask::NodeBody;
 pub use event::Splitter;
 pub use kind::Kind;
+pub use next::NextRequest;
 pub use not_resumable::NotResumable;
+pub use original::Original;
 
 use bytes::Bytes;
 
-use crate::config::{Engine, Retry};
-use event::{Chunk, Data, data};
-use request::{OriginalRequest, Spoken};
+use crate::config::Retry;
+use next::Spoken;
+use tokens::Tokens;
 
 /// The next step for a broken stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// Send this request body to another node.
-    Ask(Bytes),
+    /// Send this request to another node.
+    Ask(NextRequest),
     /// The answer was complete; send these final bytes to the client.
     Finish(Bytes),
 }
@@ -40,7 +52,7 @@ pub enum Continuation {
 /// One client's stream: what it has received, and how another node would continue it.
 #[derive(Debug)]
 pub struct Transcript {
-    original: OriginalRequest,
+    original: Original,
     request: Bytes,
     text_max: usize,
     continuations_left: u32,
@@ -54,14 +66,11 @@ pub struct Transcript {
 struct Delivered {
     text: String,
     tokens: u64,
+    /// Tokens were counted without ids or usage: some events may have had several.
+    is_guessed: bool,
     /// Trailing tokens that are only whitespace.
     blank_tokens: u64,
-    /// Ids of all tokens so far; `None` if any is unknown.
-    ids: Option<Vec<u32>>,
-    /// Ids received whose text has not arrived yet.
-    pending_ids: Vec<u32>,
-    /// Ids of the prompt, as a JSON array.
-    prompt_ids: Option<String>,
+    ids: Tokens,
     prompt_tokens: Option<u64>,
     /// `id`, `created` and `model` as JSON, each from the first event that has it.
     identity: [Option<String>; 3],
@@ -69,15 +78,21 @@ struct Delivered {
     finished: bool,
     /// The engine sets `finish_reason` in every event, as `null` until the last.
     reports_finish: bool,
+    /// The engine sets `usage` in every event, as `null` if it was not asked for.
+    reports_usage: bool,
     usage: bool,
     done: bool,
 }
 
-/// The part of the stream that comes from the current node; all zero for the first node.
-#[derive(Debug, Default)]
+/// The part of the stream that comes from the current node.
+#[derive(Debug)]
 struct Segment {
     /// 0 for the first node.
     number: u32,
+    /// The node was asked what the client asked: nothing had been told.
+    is_whole: bool,
+    /// The API that this node speaks.
+    kind: Kind,
     /// Tokens delivered by earlier segments.
     tokens_before: u64,
     /// Trailing whitespace already delivered, which this node may repeat.
@@ -90,18 +105,28 @@ struct Segment {
 
 impl Transcript {
     /// Starts the transcript of the stream that answers this request.
-    pub fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Self, NotResumable> {
-        let original = OriginalRequest::of(kind, engine, request)?;
-        let delivered = Delivered { ids: original.continues_by_ids().then(Vec::new), ..Delivered::default() };
-        Ok(Self {
+    pub fn begin(original: Original, request: &Bytes, conf: &Retry) -> Self {
+        let mut delivered = Delivered::default();
+        if !original.needs_ids() {
+            delivered.ids.count_only();
+        }
+        Self {
+            segment: Segment {
+                number: 0,
+                is_whole: true,
+                kind: original.kind,
+                tokens_before: 0,
+                blanks: String::new(),
+                blank_tokens: 0,
+                is_text_complete: false,
+            },
             original,
             request: request.clone(),
             text_max: conf.resume_text_max,
             continuations_left: conf.resume_max,
             not_resumable: None,
             delivered,
-            segment: Segment::default(),
-        })
+        }
     }
 
     /// The reason why the stream can no longer be continued, if there is one.
@@ -112,6 +137,19 @@ impl Transcript {
     /// True once a second node has taken over.
     pub fn is_continued(&self) -> bool {
         self.segment.number > 0
+    }
+
+    /// True if events go on as they come, for the rest of the stream.
+    pub fn is_over(&self) -> bool {
+        self.not_resumable.is_some()
+            && !self.is_continued()
+            && !self.original.hides_ids()
+            && !self.original.hides_counts()
+    }
+
+    /// Largest event that is understood, in bytes: the first holds the ids of the prompt.
+    pub fn event_max(&self) -> usize {
+        self.text_max
     }
 
     /// True if a continuation that ended now would lack the finish reason that this engine always sends.
@@ -127,9 +165,7 @@ impl Transcript {
         self.not_resumable.get_or_insert(why);
         self.request = Bytes::new();
         self.delivered.text = String::new();
-        self.delivered.ids = None;
-        self.delivered.pending_ids = Vec::new();
-        self.delivered.prompt_ids = None;
+        self.delivered.ids.count_only();
     }
 
     /// Decides how to continue after the stream broke off.
@@ -142,30 +178,61 @@ impl Transcript {
         }
         let is_full = self.original.limit.is_some_and(|limit| self.delivered.tokens >= limit);
         let is_text_complete = self.delivered.finished || is_full;
-        if is_text_complete && (self.delivered.usage || !self.original.wants_usage) {
+        if is_text_complete && (self.knows_usage() || !self.original.wants_usage) {
             return Ok(Continuation::Finish(self.final_events()));
         }
         if self.continuations_left == 0 {
             return Err(NotResumable::UsedUp);
         }
+        if !is_text_complete && self.original.may_stop(&self.delivered.text) {
+            return Err(NotResumable::Stop);
+        }
+        let next = match self.from_ids(is_text_complete) {
+            Some(next) => next,
+            None => self.from_text(is_text_complete)?,
+        };
+        self.continuations_left -= 1;
+        Ok(Continuation::Ask(next))
+    }
+
+    /// Goes on from token ids, if they are known and agree with the text.
+    fn from_ids(&mut self, is_text_complete: bool) -> Option<NextRequest> {
         let delivered = &self.delivered;
-        let is_chat = self.original.kind == Kind::Chat;
-        // chat templates cut trailing whitespace, so the next node generates it again
-        let tokens = delivered.tokens.saturating_sub(if is_chat { delivered.blank_tokens } else { 0 });
-        let said = Spoken {
-            text: &delivered.text,
-            tokens,
-            ids: delivered
-                .prompt_ids
-                .as_deref()
-                .zip(delivered.ids.as_deref())
-                .filter(|(_, ids)| !ids.is_empty()),
+        let is_shown = self.original.wants_ids && delivered.ids.is_behind();
+        if is_text_complete || is_shown {
+            return None;
+        }
+        let said = Spoken { text: &delivered.text, tokens: delivered.tokens, is_text_complete };
+        let next = self.original.from_ids(&self.request, delivered.ids.to_continue()?, said)?;
+        self.segment = Segment {
+            number: self.segment.number + 1,
+            is_whole: false,
+            kind: if next.path.is_some() { Kind::Completion } else { self.original.kind },
+            tokens_before: delivered.tokens,
+            blanks: String::new(),
+            blank_tokens: 0,
             is_text_complete,
         };
-        let body = self.original.continuation_body(&self.request, said)?;
+        self.delivered.ids.go_on();
+        Some(next)
+    }
+
+    fn from_text(&mut self, is_text_complete: bool) -> Result<NextRequest, NotResumable> {
+        let delivered = &self.delivered;
+        if self.original.wants_ids && delivered.ids.has_any() && !is_text_complete {
+            return Err(NotResumable::WantsIds);
+        }
+        let is_chat = self.original.kind == Kind::Chat;
+        // chat templates cut trailing whitespace, so the next node generates it again
+        let blank_tokens = if is_chat { delivered.blank_tokens } else { 0 };
+        let tokens = delivered.tokens.saturating_sub(blank_tokens);
+        let said = Spoken { text: &delivered.text, tokens, is_text_complete };
+        let next = self.original.from_text(&self.request, said)?;
         let text = if is_chat { delivered.text.as_str() } else { "" };
         self.segment = Segment {
             number: self.segment.number + 1,
+            is_whole: delivered.text.is_empty() && !is_text_complete,
+            kind: self.original.kind,
             tokens_before: tokens,
             blanks: text[text.trim_end().len()..].to_owned(),
             blank_tokens: delivered.tokens - tokens,
@@ -175,38 +242,10 @@ impl Transcript {
             self.delivered.tokens = tokens;
             self.delivered.blank_tokens = 0;
         }
-        self.continuations_left -= 1;
-        Ok(Continuation::Ask(body.into()))
-    }
-
-    /// Records one complete event and returns the bytes for the client, if any.
-    pub fn deliver(&mut self, event: Bytes) -> Option<Bytes> {
-        let data = match data(&event) {
-            Data::None => return Some(event),
-            Data::One(data) => data,
-            Data::Several => {
-                self.give_up(NotResumable::NotUnderstood);
-                return Some(event);
-            }
-        };
-        if data == b"[DONE]" {
-            self.delivered.done = true;
-            return Some(event);
+        self.delivered.ids.begin_anew();
+        if !self.original.needs_ids() {
+            self.delivered.ids.count_only();
         }
-        let Some(chunk) = Chunk::parse(self.original.kind, data) else {
-            self.give_up(NotResumable::NotUnderstood);
-            return Some(event);
-        };
-        let for_client = if self.is_continued() {
-            self.rewrite(chunk)
-        } else {
-            Some(self.record_first(&chunk, event.clone()))
-        };
-        let delivered = &self.delivered;
-        let ids = delivered.ids.as_ref().map_or(0, Vec::len) + delivered.pending_ids.len();
-        if delivered.text.len() + ids * size_of::<u32>() > self.text_max {
-            self.give_up(NotResumable::TooLong);
-        }
-        for_client
+        Ok(next)
     }
 }

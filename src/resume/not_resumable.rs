@@ -12,6 +12,7 @@ pub enum NotResumable {
     Stop,
     HalfCharacter,
     Ids,
+    WantsIds,
     Engine,
     NoLimit,
     TooLong,
@@ -35,6 +36,9 @@ impl NotResumable {
             Self::HalfCharacter => "not resumed: the text ends in the middle of a character",
             Self::Ids => {
                 "not resumed: the prompt is given as token ids, and the answer's token ids are unknown"
+            }
+            Self::WantsIds => {
+                "not resumed: the client asked for token ids, and the answer could only be continued as text"
             }
             Self::Engine => "not resumed: `engine: generic` may not be able to continue chats",
             Self::NoLimit => {

@@ -3,6 +3,7 @@
 mod accepted;
 mod environment;
 mod hostile;
+mod notices;
 mod refused;
 mod refused_pools;
 mod reload;

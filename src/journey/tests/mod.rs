@@ -13,7 +13,7 @@ use super::*;
 use crate::config::{Config, Engine, Retry};
 use crate::fleet::Fleet;
 use crate::outcome::Outcome;
-use crate::resume::{Kind, Transcript};
+use crate::resume::{Kind, Original, Transcript};
 use crate::retry::{DEATH_BURST, Repeat, STALE_WITHIN};
 
 /// A journey over two nodes, in a time of its own.
@@ -218,7 +218,8 @@ fn resumable(trip: &mut Trip) -> Attempt {
     assert_eq!(trip.head(&mut attempt, 200, true), Answered::Pass);
     let body = Bytes::from_static(br#"{"prompt":"a","max_tokens":9,"stream":true}"#);
     let conf = Retry { resume: true, resume_text_max: 1024, ..Retry::default() };
-    let transcript = Transcript::begin(Kind::Completion, Engine::Vllm, &body, &conf);
+    let original = Original::read(Kind::Completion, "/v1/completions", Engine::Vllm, &conf, &body);
+    let transcript = original.map(|original| Transcript::begin(original, &body, &conf));
     trip.journey.begin(Continuity::of(transcript));
     let event = b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"text\":\"b\"}]}\n\n";
     trip.journey.transcript_mut().expect("it can be continued").deliver(Bytes::from_static(event));
@@ -231,8 +232,8 @@ fn a_broken_stream_goes_on_once_and_then_ends_with_the_first_closing_event() {
     let attempt = resumable(&mut trip);
     let closing_event = Bytes::from_static(b"sorry");
     let how = How::Broken { outcome: Outcome::Truncated, closing_event: closing_event.clone() };
-    let Step::Continue(body) = trip.journey.end(attempt, how, trip.now) else { panic!("it goes on") };
-    assert!(body.starts_with(b"{") && trip.journey.is_continuing() && trip.journey.sent() == 0);
+    let Step::Continue(next) = trip.journey.end(attempt, how, trip.now) else { panic!("it goes on") };
+    assert!(next.body.starts_with(b"{") && trip.journey.is_continuing() && trip.journey.sent() == 0);
     let mut next = trip.sent();
     assert_eq!(trip.head(&mut next, 400, false), Answered::Drop);
     let step = trip.journey.end(next, How::Declined { fallback: None }, trip.now);

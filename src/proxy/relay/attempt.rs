@@ -24,6 +24,7 @@ use crate::http1::ResponseHead;
 use crate::journal::announce;
 use crate::journey::{Attempt, Journey};
 use crate::outcome::Outcome;
+use crate::resume::NodeBody;
 
 /// Most of a body that goes out in one write with the head, in bytes.
 const ONE_WRITE_MAX: usize = 64 * 1024;
@@ -183,11 +184,19 @@ async fn exchange(
     Ok((exchange, head?))
 }
 
-async fn send(stream: &mut TcpStream, head: &[u8], body: &[u8], limit: Duration) -> Result<(), SendError> {
-    let (start, rest) = body.split_at(if body.len() <= ONE_WRITE_MAX { body.len() } else { 0 });
-    step(limit, write_both(stream, head, start)).await?;
+async fn send(
+    stream: &mut TcpStream,
+    head: &[u8],
+    body: &NodeBody,
+    limit: Duration,
+) -> Result<(), SendError> {
+    let NodeBody { start, tail } = body;
+    if body.len() <= ONE_WRITE_MAX {
+        return step(limit, write_at_once(stream, [head, start, tail])).await;
+    }
+    step(limit, write_at_once(stream, [head, b"", b""])).await?;
     let mut watches = true;
-    for part in rest.chunks(WRITE_STEP) {
+    for part in start.chunks(WRITE_STEP).chain([*tail]) {
         write_watching(stream, part, limit, &mut watches).await?;
     }
     Ok(())
@@ -235,13 +244,16 @@ async fn step(limit: Duration, write: impl Future<Output = io::Result<()>>) -> R
 }
 
 /// In one system call, if the node takes it all.
-async fn write_both(stream: &mut TcpStream, head: &[u8], start: &[u8]) -> io::Result<()> {
-    let sent = stream.write_vectored(&[IoSlice::new(head), IoSlice::new(start)]).await?;
-    if sent < head.len() {
-        stream.write_all(&head[sent..]).await?;
+async fn write_at_once(stream: &mut TcpStream, parts: [&[u8]; 3]) -> io::Result<()> {
+    let mut sent = stream.write_vectored(&parts.map(IoSlice::new)).await?;
+    for part in parts {
+        let done = sent.min(part.len());
+        sent -= done;
+        if done < part.len() {
+            stream.write_all(&part[done..]).await?;
+        }
     }
-    let sent = sent.saturating_sub(head.len());
-    if sent < start.len() { stream.write_all(&start[sent..]).await } else { Ok(()) }
+    Ok(())
 }
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and an unsolicited 101 is a protocol

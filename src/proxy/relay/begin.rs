@@ -13,11 +13,10 @@ use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
 use crate::classify::{self, completion_tokens, retry_after, whole_answer};
-use crate::fleet::Member;
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
-use crate::resume::{Kind, NotResumable, Transcript};
+use crate::resume::{NotResumable, Original, Transcript};
 
 /// An answer of a known length up to this is read whole before its head goes out, so that one which breaks off can
 /// still be asked of another node; in bytes.
@@ -65,7 +64,8 @@ async fn write_start(
     start: Bytes,
 ) -> Result<Option<Failed>, How<Fallback>> {
     let is_continuation = request.journey.is_continuing();
-    request.journey.begin(continuity(request, answer));
+    let continuity = continuity(request, answer);
+    request.journey.begin(continuity);
     let (start, failed) = match &mut answer.watch {
         Some(watch) => {
             let stall = request.journey.member().conf.timeouts.stall;
@@ -116,18 +116,16 @@ pub(super) async fn give(
 }
 
 /// The continuity of a stream: the transcript that another node needs is kept from its beginning on.
-fn continuity(request: &Request, answer: &Answer) -> Continuity {
-    let member = request.journey.member();
-    let kind = Kind::of(&request.asked.path).filter(|_| answer.watch.is_some() && member.conf.retry.resume);
-    let (Some(kind), false) = (kind, request.journey.has_begun()) else { return Continuity::Never };
+fn continuity(request: &mut Request, answer: &Answer) -> Continuity {
+    let original = request.take_original().filter(|_| answer.watch.is_some());
+    let (Some(original), false) = (original, request.journey.has_begun()) else { return Continuity::Never };
     let KeptBody::Kept { bytes, .. } = &request.body else { return Continuity::Never };
-    Continuity::of(transcript(kind, request, member, &answer.head, bytes))
+    Continuity::of(transcript(original, request, &answer.head, bytes))
 }
 
 fn transcript(
-    kind: Kind,
+    original: Result<Original, NotResumable>,
     request: &Request,
-    member: &Member,
     head: &ResponseHead,
     body: &Bytes,
 ) -> Result<Transcript, NotResumable> {
@@ -138,7 +136,7 @@ fn transcript(
     if !request.is_repeatable() {
         return Err(NotResumable::NotRepeatable);
     }
-    Transcript::begin(kind, member.conf.engine, body, &member.conf.retry)
+    Ok(Transcript::begin(original?, body, &request.journey.member().conf.retry))
 }
 
 /// Reads up to the first event of a stream. An error there has reached nobody: another node may do better.

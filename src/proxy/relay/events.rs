@@ -120,9 +120,7 @@ impl Watch {
     /// Looks at the next bytes. `ended`: they are the last.
     pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, transcript: Option<&mut Transcript>) -> Passed {
         let (before, done) = (self.watcher.seen().events, self.watcher.seen().done);
-        let passed = match transcript
-            .filter(|transcript| transcript.not_resumable().is_none() || transcript.is_continued())
-        {
+        let passed = match transcript.filter(|transcript| !transcript.is_over()) {
             Some(transcript) => self.rewrite(chunk, ended, transcript),
             None => {
                 self.watcher.look(&chunk);
@@ -214,7 +212,12 @@ impl Watch {
     fn rewrite(&mut self, chunk: Bytes, ended: bool, transcript: &mut Transcript) -> Passed {
         let mut passed = Joined::default();
         for event in self.splitter.push(chunk) {
-            self.watcher.look(&event);
+            if event.len() > HELD_BACK_MAX {
+                // the ids of a long prompt, behind which the watcher would see nothing
+                self.watcher.look(&transcript.shown(&event));
+            } else {
+                self.watcher.look(&event);
+            }
             let seen = self.watcher.seen();
             let is_cut_short = seen.done && transcript.is_cut_short();
             let trouble = seen.trouble(self.watcher.dialect(), false);
@@ -225,11 +228,11 @@ impl Watch {
             }
             transcript.deliver(event).into_iter().for_each(|event| passed.push(event));
         }
-        if self.splitter.rest() > HELD_BACK_MAX {
+        let is_too_large = self.splitter.rest() > transcript.event_max().max(HELD_BACK_MAX);
+        if is_too_large {
             transcript.give_up(NotResumable::NotUnderstood);
         }
-        let is_lost = transcript.not_resumable().is_some() && !transcript.is_continued();
-        if ended || is_lost || self.splitter.rest() > HELD_BACK_MAX {
+        if ended || is_too_large || transcript.is_over() {
             let rest = self.splitter.take_rest();
             self.watcher.look(&rest);
             if ended {

@@ -100,7 +100,7 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
         match next(request, attempt, how) {
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
-            Step::Continue(body) => request.go_on_with(body),
+            Step::Continue(next) => request.go_on_with(next),
             Step::Finish(rest) => return last_bytes(client, rest).await,
             Step::Give(fallback) => return give(gateway, request, fallback, client).await,
             Step::Stop(ending) => return ending,

@@ -13,11 +13,13 @@ use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
 use super::fallback::Fallback;
+use crate::config::Engine;
 use crate::fleet::Member;
 use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, put_field, request_fields, write_request};
 use crate::journey::Journey;
 use crate::live::Share;
+use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original};
 use crate::retry::Repeat;
 use crate::route::{self, Place};
 
@@ -38,8 +40,16 @@ pub(crate) struct Request {
     pub form: Form,
     /// The traits of the request that the answer's head depends on.
     pub spoken: http1::ReplyTo,
+    original: Option<Box<Reading>>,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
+}
+
+/// A request that was read for `retry.resume`.
+struct Reading {
+    /// For an engine: a reload may move the request to another pool.
+    engine: Engine,
+    original: Result<Original, NotResumable>,
 }
 
 /// The request's body.
@@ -63,6 +73,8 @@ struct NodeHead {
     host: Host,
     /// A body without any bytes has a length, too.
     has_length: bool,
+    /// The client's own target, once another was aimed at.
+    own_target: Vec<u8>,
 }
 
 enum Host {
@@ -98,6 +110,7 @@ impl Request {
             is_head,
             form: Form::of(header),
             spoken,
+            original: None,
             ttft: None,
         }
     }
@@ -107,12 +120,40 @@ impl Request {
     }
 
     /// Head and body for the next node, with the journey that they are sent on.
-    pub(crate) fn wire(&mut self, node: SocketAddr) -> ((&[u8], Bytes), &Journey<Fallback>) {
-        let body = match &self.body {
-            KeptBody::Kept { bytes, .. } => bytes.clone(),
-            KeptBody::Released => Bytes::new(),
+    pub(crate) fn wire(&mut self, node: SocketAddr) -> ((&[u8], NodeBody), &Journey<Fallback>) {
+        self.read_original();
+        let original = self.original.as_ref().and_then(|reading| reading.original.as_ref().ok());
+        let body = match (&self.body, original) {
+            (KeptBody::Kept { bytes, .. }, Some(original)) => original.for_node(bytes),
+            (KeptBody::Kept { bytes, .. }, None) => NodeBody::as_it_came(bytes.clone()),
+            (KeptBody::Released, _) => NodeBody::default(),
         };
         ((self.head.wire(node, body.len()), body), &self.journey)
+    }
+
+    /// Reads the request, as far as continuing its answer depends on it, before its first node gets it.
+    fn read_original(&mut self) {
+        if self.journey.has_begun() {
+            return;
+        }
+        let conf = &self.journey.member().conf;
+        let engine = (conf.retry.resume && self.is_repeatable()).then_some(conf.engine);
+        if self.original.as_ref().map(|reading| reading.engine) == engine {
+            return;
+        }
+        let path = &self.asked.path;
+        self.original = match (engine, Kind::of(path), &self.body) {
+            (Some(engine), Some(kind), KeptBody::Kept { bytes, .. }) => {
+                let original = Original::read(kind, path, engine, &conf.retry, bytes);
+                Some(Box::new(Reading { engine, original }))
+            }
+            _ => None,
+        };
+    }
+
+    /// The request as it was read, for the transcript of its answer. `None` if nobody would continue that.
+    pub(crate) fn take_original(&mut self) -> Option<Result<Original, NotResumable>> {
+        self.original.take().map(|reading| reading.original)
     }
 
     /// Names what it asks for: a node has refused it.
@@ -122,13 +163,14 @@ impl Request {
         }
     }
 
-    /// Another node goes on with the client's stream, when it gets this body.
-    pub(crate) fn go_on_with(&mut self, continued: Bytes) {
+    /// Another node goes on with the client's stream, when it gets this request.
+    pub(crate) fn go_on_with(&mut self, next: NextRequest) {
         let share = match std::mem::replace(&mut self.body, KeptBody::Released) {
             KeptBody::Kept { share, .. } => share,
             KeptBody::Released => None,
         };
-        self.body = KeptBody::Kept { bytes: continued, share };
+        self.body = KeptBody::Kept { bytes: next.body, share };
+        self.head.aim_at(next.path.as_deref());
     }
 
     /// Gives back what only another attempt would need, once there can be none. It may be a lot of memory, and the
@@ -172,7 +214,32 @@ impl NodeHead {
         } else {
             header.uri.authority().map_or(Host::Node, |authority| Host::Authority(authority.to_string()))
         };
-        Self { shared: wire.len(), wire, has_id, written: 0, host, has_length: !header.method.is_safe() }
+        Self {
+            shared: wire.len(),
+            wire,
+            has_id,
+            written: 0,
+            host,
+            has_length: !header.method.is_safe(),
+            own_target: Vec::new(),
+        }
+    }
+
+    /// Aims at another path, or at the client's own again. The query stays.
+    fn aim_at(&mut self, path: Option<&str>) {
+        let mut spaces = memchr::memchr_iter(b' ', &self.wire);
+        let (Some(method), Some(end)) = (spaces.next(), spaces.next()) else { return };
+        let target = method + 1..end;
+        if self.own_target.is_empty() {
+            self.own_target = self.wire[target.clone()].to_vec();
+        }
+        let own = &self.own_target;
+        let mut next = own.clone();
+        if let Some(path) = path {
+            next.splice(..memchr::memchr(b'?', own).unwrap_or(own.len()), path.bytes());
+        }
+        self.shared = self.shared + next.len() - target.len();
+        self.wire.splice(target, next);
     }
 
     fn wire(&mut self, node: SocketAddr, length: usize) -> &[u8] {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use evenkeel::config::{Engine, Retry};
-use evenkeel::resume::{Kind, Splitter, Transcript};
+use evenkeel::resume::{Kind, Original, Splitter, Transcript};
 
 use super::watcher::TOKEN;
 use crate::counts::Case;
@@ -37,8 +37,9 @@ fn retry() -> Retry {
 
 fn transcript(retry: &Retry) -> (Splitter, Transcript) {
     let request = Bytes::from_static(br#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#);
-    let transcript = Transcript::begin(Kind::Chat, Engine::Vllm, &request, retry);
-    (Splitter::default(), transcript.unwrap_or_else(|why| panic!("{why:?}")))
+    let original = Original::read(Kind::Chat, "/v1/chat/completions", Engine::Vllm, retry, &request);
+    let original = original.unwrap_or_else(|why| panic!("{why:?}"));
+    (Splitter::default(), Transcript::begin(original, &request, retry))
 }
 
 fn deliver_all((mut splitter, mut transcript): (Splitter, Transcript)) {

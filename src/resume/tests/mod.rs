@@ -1,88 +1,12 @@
+mod model;
+mod shapes;
+mod streams;
+
 use bytes::Bytes;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-
-const WORDS: [&str; 9] = ["Once", " upon", " a", " time,", " there", "\n\n", "was", " \"ä\"", " 🦀"];
-const PROMPT_IDS: [u32; 2] = [11, 12];
-
-/// An engine that always answers `WORDS`, and continues them from wherever the request stops.
-struct Engine<'a> {
-    request: &'a [u8],
-    name: &'a str,
-}
-
-impl Engine<'_> {
-    /// The events of the complete answer.
-    fn answer(&self, kind: Kind) -> Vec<String> {
-        let request: Value = serde_json::from_slice(self.request).unwrap();
-        let (start, prompt) = self.start(kind, &request);
-        let limit = request["max_tokens"].as_u64().unwrap() as usize;
-        let end = WORDS.len().min(start + limit);
-        let ids = request["return_token_ids"] == true;
-        let mut events = Vec::new();
-        let mut push = |choices: Value, usage: Option<Value>| {
-            let mut event =
-                json!({"id": self.name, "created": self.name.len(), "model": self.name, "choices": choices});
-            usage.into_iter().for_each(|usage| event["usage"] = usage);
-            events.push(format!("data: {event}\n\n"));
-        };
-        if kind == Kind::Chat {
-            push(json!([{"index": 0, "delta": {"role": "assistant", "content": ""}}]), None);
-        }
-        for (number, word) in WORDS.iter().enumerate().take(end).skip(start) {
-            let mut choice = match kind {
-                Kind::Chat => json!({"index": 0, "delta": {"content": word}, "finish_reason": null}),
-                Kind::Completion => json!({"index": 0, "text": word, "finish_reason": null}),
-            };
-            if ids {
-                choice["token_ids"] = json!([100 + number]);
-                choice["prompt_token_ids"] = if number == start { json!(PROMPT_IDS) } else { Value::Null };
-            }
-            push(json!([choice]), None);
-        }
-        let reason = if end - start < limit { "stop" } else { "length" };
-        let nothing = if kind == Kind::Chat { json!({"delta": {}}) } else { json!({"text": ""}) };
-        let mut last = json!({"index": 0, "finish_reason": reason});
-        last.as_object_mut().unwrap().extend(nothing.as_object().unwrap().clone());
-        push(json!([last]), None);
-        if request["stream_options"]["include_usage"] == true {
-            let (prompt, said) = (prompt + start, end - start);
-            let usage =
-                json!({"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said});
-            push(json!([]), Some(usage));
-        }
-        events.push("data: [DONE]\n\n".into());
-        events
-    }
-
-    /// The number of words already in the request, and the tokens of its original prompt.
-    fn start(&self, kind: Kind, request: &Value) -> (usize, usize) {
-        let said = match kind {
-            Kind::Chat if request["continue_final_message"] == true => {
-                assert_eq!(request["add_generation_prompt"], false);
-                let messages = request["messages"].as_array().unwrap();
-                assert_eq!(messages.len(), 2);
-                assert_eq!(messages[1]["role"], "assistant");
-                messages[1]["content"].as_str().unwrap().to_owned()
-            }
-            Kind::Chat => String::new(),
-            Kind::Completion => match &request["prompt"] {
-                Value::Array(ids) => return (ids.len() - PROMPT_IDS.len(), PROMPT_IDS.len()),
-                prompt => prompt.as_str().unwrap().strip_prefix("Tell:").unwrap().to_owned(),
-            },
-        };
-        let whole = WORDS.concat();
-        assert!(whole.starts_with(&said), "{said:?}");
-        let mut length = 0;
-        let fits = |word: &&&str| {
-            length += word.len();
-            length <= said.len()
-        };
-        (WORDS.iter().take_while(fits).count(), PROMPT_IDS.len())
-    }
-}
+use crate::config::Engine;
 
 fn request(kind: Kind, more: Value) -> Bytes {
     let mut request = match kind {
@@ -101,79 +25,20 @@ fn conf(resume_max: u32, resume_text_max: usize) -> Retry {
 }
 
 fn transcript(kind: Kind, request: &Bytes, resume_max: u32) -> Result<Transcript, NotResumable> {
-    Transcript::begin(kind, crate::config::Engine::Vllm, request, &conf(resume_max, 1 << 20))
+    begin(kind, Engine::Vllm, request, &conf(resume_max, 1 << 20))
 }
 
-/// The client's events if the first nodes break off after so many events each.
-fn received(kind: Kind, request: &Bytes, breaks: &[usize]) -> Vec<String> {
-    let mut transcript = transcript(kind, request, breaks.len() as u32).unwrap();
-    let mut out = Vec::new();
-    let mut body = request.clone();
-    for (number, after) in breaks.iter().map(|after| Some(*after)).chain([None]).enumerate() {
-        let name = format!("node-{number}");
-        let events = Engine { request: &body, name: &name }.answer(kind);
-        let count = after.map_or(events.len(), |after| after.min(events.len() - 1));
-        for event in &events[..count] {
-            out.extend(transcript.deliver(Bytes::from(event.clone())));
-        }
-        if after.is_some() {
-            match transcript.continuation().unwrap() {
-                Continuation::Ask(next) => body = next,
-                Continuation::Finish(rest) => {
-                    out.push(rest);
-                    break;
-                }
-            }
-        }
-    }
-    out.iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect()
+fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Transcript, NotResumable> {
+    let path = if kind == Kind::Chat { "/v1/chat/completions" } else { "/v1/completions" };
+    let original = Original::read(kind, path, engine, conf, request)?;
+    Ok(Transcript::begin(original, request, conf))
 }
 
-/// Parses a client's events: text, finish reasons, ids, usage.
-fn read(events: &[String]) -> (String, Vec<Value>, Vec<Value>, Vec<Value>) {
-    let mut read = (String::new(), Vec::new(), Vec::new(), Vec::new());
-    let joined = events.concat();
-    let events: Vec<_> = joined.split_terminator("\n\n").collect();
-    let (done, events) = events.split_last().unwrap();
-    let mut identity = None;
-    assert_eq!(*done, "data: [DONE]");
-    for event in events {
-        let event: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
-        let whose = ["id", "created", "model"].map(|key| event[key].clone());
-        assert_eq!(*identity.get_or_insert(whose.clone()), whose);
-        if !event["usage"].is_null() {
-            read.3.push(event["usage"].clone());
-        }
-        for choice in event["choices"].as_array().unwrap() {
-            let text = choice["delta"]["content"].as_str().or(choice["text"].as_str()).unwrap_or_default();
-            read.0.push_str(text);
-            read.1.extend((!choice["finish_reason"].is_null()).then(|| choice["finish_reason"].clone()));
-            read.2.extend(choice["token_ids"].as_array().into_iter().flatten().cloned());
-        }
-    }
-    let roles = joined.matches("\"role\"").count();
-    assert!(roles <= 1, "{roles} roles");
-    read
-}
-
-proptest! {
-    #[test]
-    fn the_client_reads_the_same_wherever_the_stream_breaks(
-        is_chat: bool, usage: bool, ids: bool, max in 1_usize..12, breaks in proptest::collection::vec(0_usize..12, 1..4)
-    ) {
-        let kind = if is_chat { Kind::Chat } else { Kind::Completion };
-        let request = request(kind, json!({
-            "stream_options": {"include_usage": usage}, "return_token_ids": ids, "max_tokens": max,
-        }));
-        let want = read(&received(kind, &request, &[]));
-        let got = read(&received(kind, &request, &breaks));
-        prop_assert_eq!(&got.0, &want.0);
-        prop_assert_eq!(&got.1, &want.1);
-        prop_assert_eq!(got.3.len(), want.3.len());
-        prop_assert_eq!(&got.3, &want.3);
-        if !is_chat {
-            prop_assert_eq!(&got.2, &want.2);
-        }
+/// The body of the next request.
+fn asked(continuation: Result<Continuation, NotResumable>) -> Bytes {
+    match continuation {
+        Ok(Continuation::Ask(next)) => next.body,
+        other => panic!("not continued: {other:?}"),
     }
 }
 
@@ -186,10 +51,10 @@ fn the_next_request_asks_for_the_rest_and_changes_nothing_else() {
         let event = json!({"choices": [{"index": 0, "delta": {"content": word}}]});
         transcript.deliver(format!("data: {event}\n\n").into());
     }
-    let Ok(Continuation::Ask(body)) = transcript.continuation() else { panic!("not continued") };
+    let body = asked(transcript.continuation());
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
-        r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]},{"role":"assistant","content":"ab"}],"max_tokens":8,"min_tokens":2,"seed":18446744073709551617,"unknown":{"a":1.0},"stream":true,"continue_final_message":true,"add_generation_prompt":false}"#
+        r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]},{"role":"assistant","content":"ab"}],"max_tokens":8,"min_tokens":2,"seed":18446744073709551617,"unknown":{"a":1.0},"stream":true,"continue_final_message":true,"add_generation_prompt":false,"return_token_ids":true}"#
     );
     assert_eq!(transcript.continuation(), Err(NotResumable::UsedUp));
 }
@@ -229,9 +94,9 @@ fn answers_that_cannot_be_split_between_nodes_are_refused() {
 }
 
 /// The reason why the stream is not continued after these chunks.
-fn refused_after(engine: crate::config::Engine, more: Value, chunks: &[Value]) -> Option<NotResumable> {
+fn refused_after(engine: Engine, more: Value, chunks: &[Value]) -> Option<NotResumable> {
     let request = request(Kind::Chat, more);
-    let mut transcript = Transcript::begin(Kind::Chat, engine, &request, &conf(1, 1024)).unwrap();
+    let mut transcript = begin(Kind::Chat, engine, &request, &conf(1, 1024)).unwrap();
     for chunk in chunks {
         transcript.deliver(format!("data: {chunk}\n\n").into());
     }
@@ -240,7 +105,7 @@ fn refused_after(engine: crate::config::Engine, more: Value, chunks: &[Value]) -
 
 #[test]
 fn the_delivered_text_can_make_a_stream_not_resumable() {
-    use crate::config::Engine::{Generic, Vllm};
+    use Engine::{Generic, Vllm};
     let says = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
     let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let table = [
@@ -287,11 +152,11 @@ fn a_transcript_that_gave_up_keeps_nothing() {
 #[test]
 fn an_answer_that_the_client_prefilled_is_continued_in_the_same_message() {
     let request = Bytes::from_static(
-        br#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"A "}],"continue_final_message":true,"add_generation_prompt":false}"#,
+        br#"{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"A "}],"stream":true,"continue_final_message":true,"add_generation_prompt":false}"#,
     );
     let mut transcript = transcript(Kind::Chat, &request, 1).unwrap();
     transcript.deliver(Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n"));
-    let Ok(Continuation::Ask(body)) = transcript.continuation() else { panic!("not continued") };
+    let body = asked(transcript.continuation());
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "A b"}));
     assert_eq!(body["messages"].as_array().unwrap().len(), 2);
@@ -338,7 +203,7 @@ fn a_request_for_the_usage_alone_asks_for_one_token() {
                 json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]});
             transcript.deliver(format!("data: {event}\n\n").into());
         }
-        let Ok(Continuation::Ask(body)) = transcript.continuation() else { panic!("the usage is missing") };
+        let body = asked(transcript.continuation());
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["max_tokens"], 1, "{body}");
         assert!(body["min_tokens"].as_u64().unwrap_or(0) <= 1, "{body}");
@@ -375,7 +240,7 @@ fn token_counts_of_the_engine_are_summed_over_all_segments() {
     for (text, said, prompt, total) in [("one two", 4, 10, 4), (" three four", 5, 14, 9)] {
         let (counted, next) = say(text, said, prompt);
         assert_eq!(counted, total);
-        let Ok(Continuation::Ask(body)) = next else { panic!("{next:?}") };
+        let body = asked(next);
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["max_tokens"], 100 - total);
     }
@@ -384,10 +249,10 @@ fn token_counts_of_the_engine_are_summed_over_all_segments() {
 /// An unknown engine's default limit is unknown too.
 #[test]
 fn an_assumed_limit_ends_no_stream() {
-    use crate::config::Engine::{Generic, Vllm};
+    use Engine::{Generic, Vllm};
     for (engine, want) in [(Generic, Err(NotResumable::NoLimit)), (Vllm, Ok(()))] {
         let request = Bytes::from_static(b"{\"model\":\"m\",\"prompt\":\"Tell:\",\"stream\":true}");
-        let mut transcript = Transcript::begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
+        let mut transcript = begin(Kind::Completion, engine, &request, &conf(1, 1024)).unwrap();
         for _ in 0..16 {
             transcript.deliver(Bytes::from_static(b"data: {\"choices\":[{\"text\":\" x\"}]}\n\n"));
         }
