@@ -5,8 +5,10 @@
 
 mod choices;
 pub mod dialect;
+pub mod members;
 pub mod own_errors;
 mod path;
+pub mod response_id;
 pub mod stream;
 mod whole;
 pub mod words;

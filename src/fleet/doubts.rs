@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::event::Event;
 use super::key::Key;
 use super::pool::Pool;
+use super::skips::Subject;
 
 /// The nodes that one request was refused by with 401, 403 or 404, until another node serves it or all agree.
 #[derive(Debug, Default)]
@@ -17,15 +18,15 @@ pub struct Doubts {
 struct Doubt {
     pool: Arc<Pool>,
     key: Key,
-    subject: Arc<str>,
+    subject: Subject,
     status: u16,
 }
 
 impl Doubts {
     /// A node has refused the request, which another node is going to be asked.
-    pub fn add(&mut self, pool: &Arc<Pool>, key: Key, subject: &Arc<str>, status: u16, now: Instant) {
+    pub fn add(&mut self, pool: &Arc<Pool>, key: Key, subject: &Subject, status: u16, now: Instant) {
         pool.doubt(key, subject, status, now);
-        self.list.push(Doubt { pool: Arc::clone(pool), key, subject: Arc::clone(subject), status });
+        self.list.push(Doubt { pool: Arc::clone(pool), key, subject: subject.clone(), status });
     }
 
     /// Another node serves the request: from now on those that refused it are skipped.
@@ -37,7 +38,7 @@ impl Doubts {
     /// No node serves the request, or nobody will know.
     pub fn withdraw(&mut self) {
         for doubt in std::mem::take(&mut self.list) {
-            doubt.pool.withdraw_doubt(doubt.key, &doubt.subject);
+            doubt.pool.withdraw_doubt(doubt.key, &doubt.subject, doubt.status);
         }
     }
 }

@@ -72,6 +72,11 @@ pub enum Change {
     },
 }
 
+/// 401 and 403 are meant for one client's key, other refusals for everybody.
+pub(super) fn is_personal(status: u16) -> bool {
+    matches!(status, 401 | 403)
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,10 +89,14 @@ impl fmt::Display for Change {
             Self::Back { reason } => write!(f, "back: {reason}"),
             Self::Joined => f.write_str("joined"),
             Self::Draining => f.write_str("draining: gets no new requests"),
-            Self::Skipped { model, status, time } => write!(
-                f,
-                "answers {status} for {model:?}, which another node serves: skipped for it for {time:?}, then tried again"
-            ),
+            Self::Skipped { model, status, time } => {
+                let whose = if is_personal(*status) { " and this client's credential alone" } else { "" };
+                write!(
+                    f,
+                    "answers {status} for {model:?}, which another node serves: \
+                     skipped for it{whose} for {time:?}, then tried again"
+                )
+            }
         }
     }
 }

@@ -44,6 +44,20 @@ impl Pool {
         self.take_in_line(failed, skipped, lines, now).map(|slot| self.guard(slot, now))
     }
 
+    /// Leases this node, for a request that no other can serve, however loaded it is. `None`: it is no longer in the pool.
+    /// A node that is drained serves what is bound to it. One that is ejected is waited for, or is the last chance; one that
+    /// told the request that it is full is asked in its turn (`in_line`).
+    pub fn lease_on(
+        self: &Arc<Self>,
+        key: Key,
+        in_line: bool,
+        is_last_chance: bool,
+        now: Instant,
+    ) -> Option<Result<Lease, Refusal>> {
+        let taken = self.take_on(key, in_line, is_last_chance, now)?;
+        Some(taken.map(|slot| self.guard(slot, now)))
+    }
+
     fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
         Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, settled: false }
     }

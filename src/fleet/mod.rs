@@ -8,6 +8,7 @@ mod activity;
 mod addresses;
 mod checks;
 mod counters;
+mod digest;
 mod doubts;
 mod event;
 mod health;
@@ -18,6 +19,7 @@ mod node;
 mod pool;
 mod skips;
 mod snapshot;
+mod stored;
 mod suspects;
 mod table;
 #[cfg(test)]
@@ -37,8 +39,9 @@ pub use key::{Charge, Key, Question, QuestionKind, Refusal};
 pub use lease::Lease;
 pub use node::NodeId;
 pub use pool::{Pool, Settled};
-pub use skips::{SkipSnapshot, Skipped};
+pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
 pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use stored::StoredId;
 pub use suspects::Suspects;
 
 use crate::config::{self, Config};

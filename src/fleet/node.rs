@@ -161,7 +161,12 @@ impl Node {
     }
 
     fn tier(&self, now: Instant) -> Tier {
-        if self.drain || self.removed || self.resolved.is_none() || self.health.refused_until(now).is_some() {
+        if self.drain || self.removed { Tier::Never } else { self.bound_tier(now) }
+    }
+
+    /// For a request that no other node can serve, and that a drained one still does.
+    pub(super) fn bound_tier(&self, now: Instant) -> Tier {
+        if self.resolved.is_none() || self.health.refused_until(now).is_some() {
             return Tier::Never;
         }
         let busy = self.health.busy_until(now).is_some();

@@ -17,8 +17,9 @@ use super::event::{Change, Event};
 use super::health::Report;
 use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
 use super::node::NodeId;
-use super::skips::Skipped;
+use super::skips::{Skipped, Subject};
 use super::snapshot::PoolSnapshot;
+use super::stored::{StoredId, StoredIds};
 use super::table::Table;
 use super::waiting::Waiting;
 use crate::config;
@@ -33,6 +34,8 @@ pub struct Pool {
     waiting: Waiting,
     /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
+    /// Used by requests of the Responses API alone.
+    stored: Mutex<StoredIds>,
 }
 
 /// The results of settling an attempt.
@@ -54,6 +57,7 @@ impl Pool {
             table: Mutex::new(Table::new(conf, now)),
             waiting: Waiting::new(),
             has_skips: AtomicBool::new(false),
+            stored: Mutex::default(),
         }
     }
 
@@ -102,6 +106,34 @@ impl Pool {
         self.table.lock().take_in_line(failed, skipped, lines, now)
     }
 
+    /// Takes a slot on this node and no other. `None`: it is no longer in the pool. `in_line`: it has told the request that
+    /// it is full. `is_last_chance`: it will do even if it is ejected.
+    pub(super) fn take_on(
+        &self,
+        key: Key,
+        in_line: bool,
+        is_last_chance: bool,
+        now: Instant,
+    ) -> Option<Result<Slot, Refusal>> {
+        self.table.lock().take_on(key, in_line, is_last_chance, now)
+    }
+
+    /// The node has a stored response with this id.
+    pub fn store(&self, id: StoredId, key: Key) {
+        self.stored.lock().insert(id, key);
+    }
+
+    /// The node that has the stored response, as long as it is in the pool.
+    pub fn stored(&self, id: StoredId) -> Option<Key> {
+        let key = self.stored.lock().find(id)?;
+        self.table.lock().is_member(key).then_some(key)
+    }
+
+    /// The name of a node.
+    pub fn node_name(&self, key: Key) -> Option<Arc<str>> {
+        self.table.lock().node(key).map(|node| Arc::clone(&node.id.name))
+    }
+
     /// The earliest time at which one of these nodes, which said they are full, may be asked again.
     pub fn line_opens(&self, lines: &[Key], now: Instant) -> Option<Instant> {
         self.table.lock().line_opens(lines, now)
@@ -127,24 +159,24 @@ impl Pool {
         self.has_skips.load(Ordering::Relaxed)
     }
 
-    /// The nodes that are skipped for this model.
-    pub fn skipped(&self, subject: &str, now: Instant) -> Skipped {
+    /// The nodes that are skipped for this model and this client.
+    pub fn skipped(&self, subject: &Subject, now: Instant) -> Skipped {
         self.with_skips(|table| table.skipped(subject, now))
     }
 
     /// The node has refused this model: it is skipped for a moment, until another node's answer is known.
-    pub(super) fn doubt(&self, key: Key, subject: &Arc<str>, status: u16, now: Instant) {
+    pub(super) fn doubt(&self, key: Key, subject: &Subject, status: u16, now: Instant) {
         self.with_skips(|table| table.skips.doubt(key, subject, status, now));
     }
 
     /// Ends a doubt without a verdict.
-    pub(super) fn withdraw_doubt(&self, key: Key, subject: &str) {
-        self.with_skips(|table| table.skips.withdraw(key, subject));
+    pub(super) fn withdraw_doubt(&self, key: Key, subject: &Subject, status: u16) {
+        self.with_skips(|table| table.skips.withdraw(key, subject, status));
         self.waiting.wake(0);
     }
 
     /// Another node serves the model that this one refused.
-    pub(super) fn confirm(&self, key: Key, subject: &Arc<str>, status: u16, now: Instant) -> Option<Event> {
+    pub(super) fn confirm(&self, key: Key, subject: &Subject, status: u16, now: Instant) -> Option<Event> {
         self.with_skips(|table| table.confirm(key, subject, status, now))
     }
 

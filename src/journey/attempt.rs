@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::conversation::Home;
 use super::state::{Journey, is_denial};
 use crate::classify;
 use crate::fleet::{Lease, NodeId};
@@ -182,7 +183,13 @@ impl<H> Journey<H> {
     /// Whether another node is asked for what this one has refused, as long as none is known to agree. The decision is
     /// kept in the attempt, because the pool may have changed when it ends.
     fn doubts_denial(&mut self, attempt: &Attempt, verdict: Verdict, now: Instant) -> bool {
-        let Some(subject) = self.subject.clone().filter(|_| self.may_be_denied()) else { return false };
+        let status = attempt.status().unwrap_or_default();
+        // to lack a stored response says nothing of the model
+        let lacks_response = status == 404 && matches!(self.home, Home::Unknown(_));
+        if !self.may_be_denied() || !self.is_work && !lacks_response {
+            return false;
+        }
+        let Some(subject) = self.subject.clone() else { return false };
         let (pool, key) = (Arc::clone(&self.member.pool), attempt.lease.key());
         let is_doubted = match verdict {
             Verdict::Retry(_) => true,
@@ -191,8 +198,7 @@ impl<H> Journey<H> {
             }
             Verdict::Fresh | Verdict::Stop(_) => false,
         };
-        if is_doubted {
-            let status = attempt.status().unwrap_or_default();
+        if is_doubted && !lacks_response {
             self.doubts.add(&pool, key, &subject, status, now);
         }
         is_doubted
@@ -233,6 +239,7 @@ impl<H> Journey<H> {
         // a 4xx acquits nobody: the node may have looked at the request sooner than the others
         if status < 400 {
             self.served(now);
+            self.found_home(attempt);
         }
     }
 }

@@ -15,8 +15,10 @@
 
 mod attempt;
 mod continuity;
+mod conversation;
 mod end;
 mod ending;
+mod home;
 mod seek;
 mod state;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod tests;
 
 pub use attempt::{Answered, Attempt, Head};
 pub use continuity::Continuity;
+pub use conversation::{Conversation, Recorder};
 pub use end::{How, Step};
 pub use ending::{Ending, Failure, Tried};
 pub use seek::Seek;

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use event_listener::EventListener;
 
 use super::attempt::Attempt;
+use super::conversation::Home;
 use super::ending::{Ending, Failure};
 use super::state::Journey;
 use crate::fleet::{Key, Lease, Refusal, Skipped};
 
 /// `Retry-After` when no node came back in time, in seconds.
-const RETRY_AFTER: u64 = 10;
+pub(super) const RETRY_AFTER: u64 = 10;
 
 /// The result of a search.
 #[derive(Debug)]
@@ -63,11 +64,17 @@ impl<H> Journey<H> {
 
     fn look(&mut self, now: Instant) -> Seek<H> {
         let longest = self.member.conf.retry.wait;
-        if self.search.waits {
-            return self.look_again(now);
-        }
-        if let Some(until) = self.deaths.pause_ends(longest, now) {
+        let waits = self.search.waits;
+        if !waits && let Some(until) = self.deaths.pause_ends(longest, now) {
             return Seek::Pause { until };
+        }
+        if let Home::Node(id, key) = self.home
+            && let Some(found) = self.look_at_home(id, key, now)
+        {
+            return found;
+        }
+        if waits {
+            return self.look_again(now);
         }
         let refusal = match self.lease_untried(now) {
             Ok(lease) => return leased(lease),
@@ -159,7 +166,7 @@ impl<H> Journey<H> {
     }
 
     /// A node has said that it is full, and the request waits for it.
-    fn is_in_line(&self) -> bool {
+    pub(super) fn is_in_line(&self) -> bool {
         !self.told.is_empty()
     }
 
@@ -184,11 +191,11 @@ impl<H> Journey<H> {
         self.skipped(now)?.ends
     }
 
-    fn fallback_unless(&mut self, waits: bool) -> Option<H> {
+    pub(super) fn fallback_unless(&mut self, waits: bool) -> Option<H> {
         if waits { None } else { self.fallback.take() }
     }
 
-    fn give(&mut self, fallback: H) -> Seek<H> {
+    pub(super) fn give(&mut self, fallback: H) -> Seek<H> {
         self.doubts.withdraw();
         self.note = Some("no other node was left");
         Seek::Give(fallback)
@@ -228,6 +235,6 @@ impl<H> Journey<H> {
     }
 }
 
-fn leased<H>(lease: Lease) -> Seek<H> {
+pub(super) fn leased<H>(lease: Lease) -> Seek<H> {
     Seek::Leased(Attempt::new(lease))
 }

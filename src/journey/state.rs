@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::continuity::{ClientHas, Continuity};
+use super::conversation::{Conversation, Home};
 use super::ending::{Ending, Tried};
-use crate::fleet::{Charge, Doubts, Event, Key, Member, Suspects};
+use crate::fleet::{Charge, Credential, Doubts, Event, Key, Member, Subject, Suspects};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
@@ -30,8 +31,10 @@ pub struct Journey<H> {
     pub(super) lines: Vec<Key>,
     /// Those of these whose last word was that they are full.
     pub(super) told: Vec<Key>,
-    /// The model that it asks for, or its path; known once it matters.
-    pub(super) subject: Option<Arc<str>>,
+    /// The model that it asks for, or its path, and the client's key; known once it matters.
+    pub(super) subject: Option<Subject>,
+    pub(super) conversation: Conversation,
+    pub(super) home: Home,
     /// Nodes that refused it with 401, 403 or 404.
     pub(super) doubts: Doubts,
     /// Times that it was sent; each part of a resumed stream is counted anew.
@@ -71,6 +74,8 @@ impl<H> Journey<H> {
             lines: Vec::new(),
             told: Vec::new(),
             subject: None,
+            conversation: Conversation::default(),
+            home: Home::Anywhere,
             doubts: Doubts::default(),
             sent: 0,
             deaths: Deaths::default(),
@@ -143,6 +148,7 @@ impl<H> Journey<H> {
         self.tried.clear();
         self.lines.clear();
         self.told.clear();
+        self.home = Home::of(self.conversation.named, &self.member.pool);
         self.doubts.withdraw();
         self.suspects.clear();
     }
@@ -177,15 +183,20 @@ impl<H> Journey<H> {
         is_denial(status) && self.may_be_denied() && self.subject.is_none()
     }
 
-    /// The model that the request asks for, or its path if it names none.
-    pub fn set_subject(&mut self, subject: &str) {
-        let end = subject.floor_char_boundary(SUBJECT_MAX);
-        self.subject = Some(subject[..end].into());
+    /// The model that the request asks for, or its path if it names none, and whose request it is.
+    pub fn set_subject(&mut self, model: &str, credential: Credential) {
+        let end = model.floor_char_boundary(SUBJECT_MAX);
+        self.subject = Some(Subject { model: model[..end].into(), credential });
     }
 
-    /// What one node refuses it, another may serve.
+    /// What one node refuses it, another may serve: a model, or a response that it has stored.
     pub(super) fn may_be_denied(&self) -> bool {
-        self.is_work && self.repeat == Repeat::Allowed && !self.has_begun()
+        let may_differ = match self.home {
+            Home::Anywhere => self.is_work,
+            Home::Unknown(_) => true,
+            Home::Node(..) => false,
+        };
+        may_differ && self.repeat == Repeat::Allowed && !self.has_begun()
     }
 
     /// The events of nodes since the last call.

@@ -94,10 +94,13 @@ impl ProxyHttp for Gateway {
                 let request = Request::new(arrival.caller, header, raw.as_deref(), member, place, body);
                 self.relay(session, Box::new(request)).await.map(|()| true)
             }
-            Received::Unread { member, model, unkept, is_upgrade } => {
+            Received::Unread { member, place, unkept, is_upgrade } => {
                 let header = session.req_header();
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST);
-                (stock.model, stock.unkept) = (model, unkept);
+                let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
+                let (method, path) = (header.method.as_str(), header.uri.path());
+                stock.journey.converse(route::conversation(&place, method, path, start));
+                (stock.place, stock.unkept) = (place, unkept);
                 let silence = stock.journey.member().conf.timeouts.tunnel;
                 stock.tunnel = is_upgrade.then(|| Tunnel::new(silence));
                 *ctx = Ctx::Stock(Box::new(stock));
@@ -113,7 +116,7 @@ impl ProxyHttp for Gateway {
             return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref())));
         }
         let caller = &mut stock.arrival.caller;
-        let routed = Routed::Unread { model: stock.model.as_deref() };
+        let routed = Routed::Unread { place: &stock.place };
         match seek(self, caller, &mut stock.journey, &routed, &mut Unwatched).await {
             Found::Attempt(attempt) => {
                 let (member, header) = (stock.journey.member(), session.req_header());
@@ -176,7 +179,7 @@ impl ProxyHttp for Gateway {
         _end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        stock(ctx)?.upstream_body(body.as_ref().is_some_and(|body| !body.is_empty()));
+        stock(ctx)?.upstream_body(body.as_deref().unwrap_or_default());
         Ok(None)
     }
 

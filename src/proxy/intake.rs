@@ -27,7 +27,7 @@ pub(super) enum Received {
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
     /// Pingora's own path serves it. The start of a body that is not kept is sent first.
-    Unread { member: Member, model: Option<String>, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
+    Unread { member: Member, place: Place, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
 }
 
 /// First of all, without any waiting: the limits.
@@ -116,7 +116,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     let place = place(session.req_header());
     let is_upgrade = is_upgrade(session);
     if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
-        return unread(arrival, &place, None, is_upgrade);
+        return unread(arrival, place, None, is_upgrade);
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -135,7 +135,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
             Err(refuse(arrival, unroutable(too_large)))
         }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
-        Ok(Read::Unkept { start, share, .. }) => unread(arrival, &place, Some((start, share)), false),
+        Ok(Read::Unkept { start, share, .. }) => unread(arrival, place, Some((start, share)), false),
         Err(BodyError::ClientGone) => Err(client_gone(arrival)),
         Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
@@ -160,11 +160,11 @@ fn unroutable(too_large: bool) -> Failure {
 /// Pingora's own path, for requests that cannot be routed by their model.
 fn unread(
     arrival: &mut Arrival,
-    place: &Place,
+    place: Place,
     unkept: Option<(Bytes, Option<Share>)>,
     is_upgrade: bool,
 ) -> Result<Received> {
-    let Some(member) = arrival.caller.fleet.route(place.named()).cloned() else {
+    let Some(member) = route::by_target(&arrival.caller.fleet, &place).cloned() else {
         let message =
             "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`";
         return Err(refuse(arrival, Failure::new(404, message)));
@@ -172,7 +172,7 @@ fn unread(
     if unkept.is_some() {
         member.pool.count_unkept_body();
     }
-    Ok(Received::Unread { member, model: place.named().map(str::to_owned), unkept, is_upgrade })
+    Ok(Received::Unread { member, place, unkept, is_upgrade })
 }
 
 /// A switch of protocols is asked for, by whoever is next to the gateway: an Upgrade that Connection does not name came from

@@ -1,22 +1,37 @@
 //! Routing: the pool for a request, chosen by the model that it names.
 
+mod conversation;
 mod form;
 mod json;
+mod percent;
 mod place;
+mod stored;
 
+pub use conversation::conversation;
 pub use place::Place;
 
 use crate::classify;
-use crate::fleet::{Fleet, Member};
+use crate::fleet::{Credential, Fleet, Member};
+use crate::http1::request_fields;
 use crate::journey::Failure;
 use crate::retry::Repeat;
 
-/// The pool that serves the request's model, if any does.
+/// The pool that serves the request's model, if any does; or the one that has the stored response which its path names.
 pub fn by_model<'a>(fleet: &'a Fleet, place: &Place, body: &[u8]) -> Option<&'a Member> {
     if !fleet.routes_by_model() {
         return fleet.route(None);
     }
-    fleet.route(place.model(body).as_deref())
+    by_response(fleet, place).or_else(|| fleet.route(place.model(body).as_deref()))
+}
+
+/// The same of a request whose body is not read.
+pub fn by_target<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
+    by_response(fleet, place).or_else(|| fleet.route(place.named()))
+}
+
+fn by_response<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
+    let id = place.response()?;
+    fleet.pools.iter().find(|member| member.pool.stored(id).is_some())
 }
 
 /// The error for a model that no pool serves.
@@ -26,12 +41,47 @@ pub fn not_served() -> Failure {
 
 /// Permission to send a request to this pool's nodes more than once.
 pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
-    let is_allowed =
-        classify::is_repeatable(method, path, &member.conf.retry.methods, &member.conf.retry.paths);
+    // the second DELETE of a stored response says 404, though the first has succeeded
+    let is_lost = method == "DELETE" && stored::in_path(path).is_some();
+    let retry = &member.conf.retry;
+    let is_allowed = !is_lost && classify::is_repeatable(method, path, &retry.methods, &retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 
 /// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.
 pub fn subject(place: &Place, body: &[u8], path: &str) -> String {
     place.model(body).unwrap_or_else(|| path.to_owned())
+}
+
+/// Whose request it is, by the keys in its header as nodes get it: OpenAI's, Anthropic's, or Azure's field.
+pub fn credential(head: &[u8]) -> Credential {
+    const FIELDS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+    let keys = request_fields(head).filter_map(|(name, value)| {
+        let field = FIELDS.iter().find(|field| name.eq_ignore_ascii_case(field.as_bytes()))?;
+        Some([field.as_bytes(), value.trim_ascii()])
+    });
+    Credential::of(&keys.flatten().collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_a_request_is() {
+        let of = |fields: &str| credential(format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes());
+        let mine = of("Authorization: Bearer mine\r\n");
+        assert_eq!(mine, of("x-a: b\r\nauthorization:  Bearer mine \r\n"));
+        let others = [
+            "",
+            "Authorization: Bearer yours\r\n",
+            "X-Api-Key: mine\r\n",
+            "api-key: mine\r\n",
+            "Authorization: Bearer mine\r\nx-api-key: mine\r\n",
+        ];
+        let others = others.map(of);
+        for (place, other) in others.iter().enumerate() {
+            assert!(*other != mine && !others[..place].contains(other), "{place}");
+        }
+    }
 }

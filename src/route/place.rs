@@ -1,11 +1,14 @@
 //! The place of a request's model: its body, or else its target.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 use memchr::memmem;
 
-use super::{form, json};
+use super::percent::decoded;
+use super::{form, json, stored};
+use crate::fleet::StoredId;
 
 /// Most bytes of a form that are searched.
 const FORM_MAX: usize = 64 * 1024;
@@ -20,6 +23,8 @@ pub struct Place {
     /// The body is a form with this boundary.
     boundary: Option<String>,
     is_gzip: bool,
+    /// The stored response that the target names.
+    response: Option<StoredId>,
 }
 
 impl Place {
@@ -35,7 +40,8 @@ impl Place {
             coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
         });
         let named = query.and_then(in_query).or_else(|| in_path(path));
-        Self { named, boundary: content_type.and_then(form::boundary).map(str::to_owned), is_gzip }
+        let boundary = content_type.and_then(form::boundary).map(str::to_owned);
+        Self { named, boundary, is_gzip, response: stored::in_path(path) }
     }
 
     /// The model that the target names.
@@ -43,20 +49,29 @@ impl Place {
         self.named.as_deref()
     }
 
+    /// The stored response that the target names.
+    pub fn response(&self) -> Option<StoredId> {
+        self.response
+    }
+
     /// The model, with the whole body at hand.
     pub fn model(&self, body: &[u8]) -> Option<String> {
         self.in_body(body).or_else(|| self.named.clone())
     }
 
-    fn in_body(&self, body: &[u8]) -> Option<String> {
+    /// The body, or the beginning of one that is packed.
+    pub(super) fn text<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
+        if !self.is_gzip {
+            return body.into();
+        }
         let mut unpacked = Vec::new();
-        let body = if self.is_gzip {
-            // what is broken or too long is searched as far as it goes
-            let _ = GzDecoder::new(body).take(UNPACKED_MAX).read_to_end(&mut unpacked);
-            &unpacked[..]
-        } else {
-            body
-        };
+        // what is broken or too long is searched as far as it goes
+        let _ = GzDecoder::new(body).take(UNPACKED_MAX).read_to_end(&mut unpacked);
+        unpacked.into()
+    }
+
+    fn in_body(&self, body: &[u8]) -> Option<String> {
+        let body = &*self.text(body);
         let Some(boundary) = &self.boundary else { return json::model(body) };
         let start = &body[..body.len().min(FORM_MAX)];
         let value = form::field(start, boundary, "model")?;
@@ -75,24 +90,6 @@ fn in_path(path: &str) -> Option<String> {
     const MODELS: &[u8] = b"/v1/models/";
     let at = memmem::find(path.as_bytes(), MODELS)?;
     decoded(&path[at + MODELS.len()..]).filter(|model| !model.is_empty())
-}
-
-/// Without percent-encoding.
-fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        match code.filter(|_| byte == b'%').and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                rest = &after[2..];
-            }
-            None => out.push(byte),
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
@@ -134,6 +131,8 @@ mod tests {
         assert_eq!(place.model(&gzip(br#"{"model":"m"}"#)).as_deref(), Some("m"));
         let long = |before: &str| format!("{before}\"x\":[{}]}}", "1,".repeat(1024 * 1024));
         assert_eq!(place.model(&gzip(long("{\"model\":\"m\",").as_bytes())).as_deref(), Some("m"));
+        let prompt = format!(r#"{{"model":"m","prompt":"{}"}}"#, "x".repeat(2 * 1024 * 1024));
+        assert_eq!(place.model(&gzip(prompt.as_bytes())).as_deref(), Some("m"), "its limit is within a text");
         assert_eq!(place.model(b"no gzip"), None);
     }
 

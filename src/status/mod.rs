@@ -109,6 +109,8 @@ struct SkipStatus {
     seconds_left: f64,
     /// `false`: another node is being asked.
     confirmed: bool,
+    /// Whose requests.
+    applies_to: String,
 }
 
 #[derive(Serialize)]
@@ -190,6 +192,11 @@ impl SkipStatus {
             status: skip.status,
             seconds_left: skip.left.as_secs_f64(),
             confirmed: skip.confirmed,
+            applies_to: match skip.credentials {
+                None => "every client".to_owned(),
+                Some(1) => "one client's credential".to_owned(),
+                Some(count) => format!("{count} clients' credentials"),
+            },
         }
     }
 }

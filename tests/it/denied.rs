@@ -21,11 +21,17 @@ fn a_node_that_refuses_what_another_serves_is_skipped() {
             assert_eq!(nodes[0].stats().received, 1, "{code}");
             let node = gateway.node("a");
             assert_eq!((node.state, node.recent_failures), (NodeState::Up, 0));
-            assert_eq!((node.skips[0].status, node.skips[0].confirmed), (code, true));
+            let skip = &node.skips[0];
+            assert_eq!(
+                (skip.status, skip.confirmed, skip.credentials),
+                (code, true, (code != 404).then_some(1))
+            );
             assert!(gateway.node("b").skips.is_empty());
             let status: serde_json::Value = serde_json::from_str(&gateway.status().to_json()).unwrap();
             let skip = &status["pools"][0]["nodes"][0]["skips"][0];
             assert_eq!((&skip["model"], &skip["status"]), (&"m".into(), &code.into()), "{skip}");
+            let whose = if code == 404 { "every client" } else { "one client's credential" };
+            assert_eq!(skip["applies_to"], whose);
             assert!(skip["seconds_left"].as_f64().is_some_and(|left| left > 0.0), "{skip}");
             assert_eq!(gateway.attempts("a", Outcome::Ok), 1, "it is not charged");
             let events = gateway.status().pools[0].events.clone();
@@ -59,5 +65,41 @@ fn an_answer_that_all_nodes_give_comes_unchanged_and_skips_none() {
             assert!(gateway.node(name).skips.is_empty());
             assert_eq!(gateway.attempts(name, Outcome::Ok), 5);
         }
+    });
+}
+
+/// One client's key is unknown to one node: that keeps no other client away from it, and the key is shown nowhere.
+#[test]
+fn a_refused_key_keeps_no_other_client_away() {
+    run(async {
+        let nodes = nodes(2);
+        let gateway = Gateway::start(&nodes, "").await;
+        let with_key = |name: &str, key: &str| {
+            let mut request = chat(&gateway, 1, false);
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, key.parse().unwrap());
+            request
+        };
+        for (name, key) in
+            [("authorization", "Bearer sk-mine"), ("x-api-key", "sk-mine"), ("api-key", "sk-mine")]
+        {
+            nodes[0].set_fault(fault("status:401,times=1"));
+            for _ in 0..4 {
+                let answer = ask(&gateway, with_key(name, key)).await;
+                assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{name}");
+            }
+            let mut served = Vec::new();
+            for _ in 0..2 {
+                let answer = ask(&gateway, with_key(name, "Bearer sk-yours")).await;
+                assert_eq!(answer.status, 200);
+                served.push(answer.field("x-evenkeel-node").unwrap().to_owned());
+            }
+            served.sort();
+            assert_eq!(served, ["a", "b"], "{name}");
+        }
+        let shown = gateway.node("a").skips;
+        assert_eq!(shown.iter().map(|skip| skip.credentials).collect::<Vec<_>>(), [Some(3)]);
+        let texts = [gateway.status().to_json(), gateway.metrics(), format!("{:?}", gateway.status())];
+        assert!(texts.iter().all(|text| !text.contains("sk-")));
     });
 }

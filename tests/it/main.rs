@@ -25,6 +25,7 @@ mod resume;
 mod retry;
 mod routing;
 mod selection;
+mod stored;
 mod streams;
 mod upgrade;
 mod weights;

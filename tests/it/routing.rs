@@ -59,6 +59,26 @@ fn a_body_too_large_to_be_read_is_refused_where_the_model_chooses() {
     });
 }
 
+/// Pingora's own path serves it, and knows what the target names.
+#[test]
+fn a_body_too_large_to_be_read_goes_where_its_target_says() {
+    run(async {
+        let (nodes, gateway) = two_pools(", retry: { body_limit: 100B }", "org/huge").await;
+        for path in ["/echo?model=org%2Fhuge", "/v1/models/org/huge"] {
+            for size in [1000, 1_000_000] {
+                let body = Bytes::from(format!(r#"{{"prompt":"{}","model":"tiny"}}"#, "x".repeat(size)));
+                for outgoing in [Outgoing::sized(body.clone()), Outgoing::chunked(body.clone())] {
+                    let request = Request::post(gateway.url(path)).body(outgoing).unwrap();
+                    let answer = ask(&gateway, request).await;
+                    assert_eq!(answer.field("x-evenkeel-node"), Some("b"), "{path} {size}");
+                    assert!(answer.body == body || path != "/echo?model=org%2Fhuge", "{size}");
+                }
+            }
+        }
+        assert_eq!(nodes[0].stats().received, 0);
+    });
+}
+
 #[test]
 fn an_unknown_model_is_404_in_openai_shape() {
     run(async {
@@ -177,10 +197,14 @@ fn the_model_is_found_wherever_a_request_names_it() {
             ("/echo?model=org%2Fhuge", "x-a", "b", Bytes::new()),
             ("/v1/models/org/huge", "x-a", "b", Bytes::new()),
         ];
-        for (path, name, value, body) in cases {
+        let versions = [Version::HTTP_11, Version::HTTP_2].into_iter();
+        for (version, (path, name, value, body)) in
+            versions.flat_map(|version| cases.clone().map(|case| (version, case)))
+        {
             let request = Request::post(gateway.url(path)).header(name, value);
-            let answer = ask(&gateway, request.body(Outgoing::sized(body.clone())).unwrap()).await;
-            assert_eq!(answer.field("x-evenkeel-node"), Some("b"), "{path} {name}");
+            let request = request.body(Outgoing::sized(body.clone())).unwrap();
+            let answer = Client::over(&gateway, version).await.ask(request).await;
+            assert_eq!(answer.field("x-evenkeel-node"), Some("b"), "{version:?} {path} {name}");
             if path == "/echo" {
                 assert_eq!(answer.body, body, "{name}: it is passed on as it came");
             }

@@ -1,5 +1,6 @@
 //! The table behind a pool's lock: its nodes, the balancing policy's view of them, events and counters.
 
+mod bound;
 mod learning;
 mod rounds;
 mod told;
@@ -158,10 +159,9 @@ impl Table {
         for node in self.nodes.iter_mut().flatten() {
             node.announced_room = node.room(&self.policy, now);
         }
-        let stays = |key: Key| {
-            self.nodes[key.place].as_ref().is_some_and(|node| node.serial == key.serial && !node.removed)
-        };
-        self.skips.retain(stays);
+        let mut skips = std::mem::take(&mut self.skips);
+        skips.retain(|key| self.is_member(key));
+        self.skips = skips;
         events
     }
 

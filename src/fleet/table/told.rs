@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::event::{Change, Event};
 use super::super::key::{Key, Refusal, Slot};
 use super::super::line::Line;
-use super::super::skips::Skipped;
+use super::super::skips::{Skipped, Subject};
 use super::Table;
 
 impl Table {
@@ -68,21 +68,21 @@ impl Table {
         self.members().any(|(key, node)| !without.contains(&key) && !node.drain && !node.removed)
     }
 
-    pub(crate) fn skipped(&mut self, subject: &str, now: Instant) -> Skipped {
+    pub(crate) fn skipped(&mut self, subject: &Subject, now: Instant) -> Skipped {
         self.skips.of(subject, now)
     }
 
     pub(crate) fn confirm(
         &mut self,
         key: Key,
-        subject: &Arc<str>,
+        subject: &Subject,
         status: u16,
         now: Instant,
     ) -> Option<Event> {
         self.node(key)?;
         let time = self.policy.fail_timeout;
         let is_news = self.skips.confirm(key, subject, status, time, now);
-        let change = Change::Skipped { model: Arc::clone(subject), status, time };
+        let change = Change::Skipped { model: Arc::clone(&subject.model), status, time };
         is_news.then(|| self.note(key, Some(change), now)).flatten()
     }
 }

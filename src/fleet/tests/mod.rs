@@ -1,5 +1,6 @@
 //! Tests of the fleet's rules at their limits, in virtual time.
 
+mod bound;
 mod checked;
 mod earned;
 mod ejection;

@@ -1,7 +1,11 @@
 //! What nodes tell requests: skips survive a reload unless their node has changed, and a line opens with answers.
 
 use super::*;
-use crate::fleet::Doubts;
+use crate::fleet::{Credential, Doubts, Subject};
+
+fn subject() -> Subject {
+    Subject { model: "m".into(), credential: Credential::of(&[]) }
+}
 
 fn skips(bench: &Bench, place: usize) -> usize {
     bench.pool.snapshot(bench.now).nodes[place].skips.len()
@@ -13,7 +17,7 @@ fn a_reload_drops_the_skips_of_nodes_that_changed() {
     let mut doubts = Doubts::default();
     for name in ["a", "b"] {
         let lease = bench.on(name);
-        doubts.add(&bench.pool, lease.key(), &"m".into(), 404, bench.now);
+        doubts.add(&bench.pool, lease.key(), &subject(), 404, bench.now);
     }
     assert_eq!(doubts.confirm(bench.now).count(), 2);
     let mut conf = bench.conf.clone();
@@ -27,7 +31,7 @@ fn a_doubt_ends_with_its_request() {
     let bench = Bench::new(2);
     let lease = bench.on("a");
     let mut doubts = Doubts::default();
-    doubts.add(&bench.pool, lease.key(), &"m".into(), 404, bench.now);
+    doubts.add(&bench.pool, lease.key(), &subject(), 404, bench.now);
     assert!(bench.pool.has_skips());
     drop(doubts);
     assert!(!bench.pool.has_skips(), "and nobody pays for it any more");

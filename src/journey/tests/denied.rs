@@ -5,14 +5,14 @@ use crate::fleet::Change;
 
 impl Trip {
     fn asks_for(mut self, model: &str) -> Self {
-        self.journey.set_subject(model);
+        self.journey.set_subject(model, me());
         self
     }
 
     /// The next request of the same fleet.
     fn next(&mut self, model: &str) {
         self.journey = Journey::new(self.journey.member().clone(), true, Repeat::Allowed);
-        self.journey.set_subject(model);
+        self.journey.set_subject(model, me());
     }
 
     /// The next node answers 404, which is held back.
@@ -34,7 +34,7 @@ impl Trip {
         port
     }
 
-    fn skips(&self) -> usize {
+    pub(super) fn skips(&self) -> usize {
         self.journey.member().pool.snapshot(self.now).nodes.iter().map(|node| node.skips.len()).sum()
     }
 }
@@ -69,7 +69,7 @@ fn while_one_asks_the_others_do_not_follow() {
     let lacks = trip.denied();
     let next = Journey::new(trip.journey.member().clone(), true, Repeat::Allowed);
     let first = std::mem::replace(&mut trip.journey, next);
-    trip.journey.set_subject("m");
+    trip.journey.set_subject("m", me());
     assert_ne!(trip.served(), lacks);
     assert_eq!(trip.skips(), 1, "a doubt");
     drop(first);
@@ -147,4 +147,23 @@ fn a_full_node_is_waited_for_though_another_refuses_the_model() {
     assert!(matches!(trip.seek(), Seek::Wait { .. }));
     trip.pass(Duration::from_secs(1)).served();
     assert_eq!(trip.skips(), 1, "confirmed");
+}
+
+/// A client whose key one node refuses keeps no other client away from it.
+#[test]
+fn a_refused_key_is_one_clients_own_affair() {
+    let mut trip = Trip::new().asks_for("m");
+    let mut attempt = trip.sent();
+    let strict = attempt.address().port();
+    assert_eq!(trip.head(&mut attempt, 401, false), Answered::HoldBack);
+    let _ = trip.journey.end(attempt, How::Declined { fallback: Some("who are you") }, trip.now);
+    assert_ne!(trip.served(), strict);
+    for _ in 0..4 {
+        trip.next("m");
+        assert_ne!(trip.served(), strict);
+    }
+    trip.next("m");
+    trip.journey.set_subject("m", Credential::of(&[b"Bearer you"]));
+    let others = [trip.sent(), trip.sent()].map(|attempt| attempt.address().port());
+    assert!(others.contains(&strict), "{others:?}");
 }

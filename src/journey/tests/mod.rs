@@ -1,6 +1,7 @@
 //! One request's way, step by step. Whole fleets of them are in tests/sim.
 
 mod denied;
+mod home;
 mod line;
 mod moved;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config::{Config, Engine, Retry};
-use crate::fleet::Fleet;
+use crate::fleet::{Credential, Fleet};
 use crate::outcome::Outcome;
 use crate::resume::{Kind, Original, Transcript};
 use crate::retry::{DEATH_BURST, Repeat, STALE_WITHIN};
@@ -64,6 +65,11 @@ impl Trip {
     fn outcomes(&mut self) -> Vec<Outcome> {
         self.journey.take_records().iter().map(|tried| tried.outcome).collect()
     }
+}
+
+/// The client of the requests.
+fn me() -> Credential {
+    Credential::of(&[b"Bearer me"])
 }
 
 fn failure(step: Step<&str>) -> Failure {

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::upstream::exchange::{Exchange, ReadError};
 use super::events::{HELD_BACK_MAX, Watch};
 use crate::http1::ResponseHead;
+use crate::journey::Recorder;
 use crate::outcome::Outcome;
 
 pub(crate) struct Answer {
@@ -15,6 +16,8 @@ pub(crate) struct Answer {
     pub ended: bool,
     /// Looks on, if it is a stream of events.
     pub watch: Option<Watch>,
+    /// Looks for the id of a response that its node stores.
+    pub recorder: Option<Recorder>,
 }
 
 /// The beginning of a stream, up to its first event or to the time that may be waited for it.
@@ -27,7 +30,7 @@ pub(crate) enum FirstEvent {
 
 impl Answer {
     pub(crate) fn new(node: Exchange, head: ResponseHead, watch: Option<Watch>) -> Self {
-        Self { ended: node.is_done(), node, head, watch }
+        Self { ended: node.is_done(), node, head, watch, recorder: None }
     }
 
     /// The next piece of the body, which may be empty.
@@ -39,6 +42,7 @@ impl Answer {
             }
         })?;
         self.ended = self.node.is_done();
+        self.recorder.take_if(|recorder| !recorder.look(&chunk));
         Ok(chunk)
     }
 

@@ -115,6 +115,7 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
     };
     let routed = Routed::Whole {
         place: &request.place,
+        head: request.head.as_sent(),
         body: &bytes,
         method: &request.asked.method,
         path: &request.asked.path,
@@ -159,6 +160,7 @@ async fn open(
     tell(&mut request.journey);
     match answered {
         Answered::Pass => {
+            answer.recorder = request.journey.recorder(attempt);
             begin(gateway, request, attempt, &mut answer, client).await?;
             Ok(answer)
         }

@@ -32,7 +32,7 @@ pub(crate) struct Request {
     pub asked: LoggedRequest,
     pub journey: Journey<Fallback>,
     pub body: KeptBody,
-    head: NodeHead,
+    pub(super) head: NodeHead,
     /// The place of its model.
     pub place: Place,
     pub is_head: bool,
@@ -61,7 +61,7 @@ pub(crate) enum KeptBody {
 }
 
 /// The request's head as nodes get it.
-struct NodeHead {
+pub(super) struct NodeHead {
     wire: Vec<u8>,
     /// So much of it is the same for each attempt.
     shared: usize,
@@ -96,7 +96,8 @@ impl Request {
     ) -> Self {
         let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
-        let journey = Journey::new(member, header.method == Method::POST, repeat);
+        let mut journey = Journey::new(member, header.method == Method::POST, repeat);
+        journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
         let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };
@@ -159,7 +160,8 @@ impl Request {
     /// Names what it asks for: a node has refused it.
     pub(crate) fn name_subject(&mut self) {
         if let KeptBody::Kept { bytes, .. } = &self.body {
-            self.journey.set_subject(&route::subject(&self.place, bytes, &self.asked.path));
+            let model = route::subject(&self.place, bytes, &self.asked.path);
+            self.journey.set_subject(&model, route::credential(self.head.as_sent()));
         }
     }
 
@@ -240,6 +242,11 @@ impl NodeHead {
         }
         self.shared = self.shared + next.len() - target.len();
         self.wire.splice(target, next);
+    }
+
+    /// The header, as far as it is the same for each attempt.
+    pub(super) fn as_sent(&self) -> &[u8] {
+        &self.wire[..self.shared.min(self.wire.len())]
     }
 
     fn wire(&mut self, node: SocketAddr, length: usize) -> &[u8] {

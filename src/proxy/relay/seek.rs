@@ -25,9 +25,9 @@ pub(crate) enum Found<H> {
 /// The parts of a request that route it anew, if its pool is gone.
 pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
-    Whole { place: &'a Place, body: &'a [u8], method: &'a str, path: &'a str },
-    /// Pingora's own path has not, and knows only the model that the target names.
-    Unread { model: Option<&'a str> },
+    Whole { place: &'a Place, head: &'a [u8], body: &'a [u8], method: &'a str, path: &'a str },
+    /// Pingora's own path has not, and knows only what the target names.
+    Unread { place: &'a Place },
 }
 
 /// Leases a node for the next attempt, for both paths: the one place where a node is chosen.
@@ -40,10 +40,10 @@ pub(crate) async fn seek<H>(
 ) -> Found<H> {
     let mut is_told = false;
     loop {
-        if let Routed::Whole { place, body, path, .. } = routed
+        if let Routed::Whole { place, head, body, path, .. } = routed
             && journey.needs_subject()
         {
-            journey.set_subject(&route::subject(place, body, path));
+            journey.set_subject(&route::subject(place, body, path), route::credential(head));
         }
         let found = journey.seek(Instant::now());
         tell(journey);
@@ -83,7 +83,7 @@ pub(crate) async fn seek<H>(
 fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Result<(Member, Repeat), Failure> {
     let fleet = gateway.live.fleet();
     let (member, repeat) = match routed {
-        Routed::Whole { place, body, method, path } => {
+        Routed::Whole { place, body, method, path, .. } => {
             let member = route::by_model(&fleet, place, body).ok_or_else(route::not_served)?;
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
@@ -91,8 +91,9 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
             }
             (member.clone(), route::repeat(member, method, path))
         }
-        Routed::Unread { model } => {
-            (fleet.route(*model).ok_or_else(route::not_served)?.clone(), Repeat::Once)
+        Routed::Unread { place } => {
+            let member = route::by_target(&fleet, place).ok_or_else(route::not_served)?;
+            (member.clone(), Repeat::Once)
         }
     };
     caller.fleet = Arc::clone(&fleet);

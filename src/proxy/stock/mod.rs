@@ -28,10 +28,11 @@ use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::forwarded::id_suffix;
 use crate::journal::announce;
-use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Step};
+use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Recorder, Step};
 use crate::live::Share;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
+use crate::route::Place;
 
 /// The time after a tunnel's limit at which Pingora's own would end it.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -43,8 +44,8 @@ pub struct Stock {
     pub attempt: Option<Attempt>,
     /// The tunnel that a switch of protocols asks for.
     pub(crate) tunnel: Option<Tunnel>,
-    /// The model that the target names.
-    pub model: Option<String>,
+    /// The place of the request's model.
+    pub place: Place,
     /// The start of a body that turned out to be too large to keep, and its share of `retry.body_total`.
     pub unkept: Option<(Bytes, Option<Share>)>,
     /// The rule for sending a request without a body again.
@@ -57,6 +58,8 @@ pub struct Stock {
     passed: u64,
     /// Something of the response's body has come.
     has_begun: bool,
+    /// Looks for the id of a response that its node stores.
+    recorder: Option<Recorder>,
     pub ttft: Option<Duration>,
 }
 
@@ -67,7 +70,8 @@ impl Stock {
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
             tunnel: None,
-            model: None,
+            place: Place::default(),
+            recorder: None,
             unkept: None,
             repeat: Repeat::Once,
             others: None,
@@ -164,17 +168,19 @@ impl Stock {
         let head = Head { status, is_stream: false, retry_after };
         // any response goes on: the request is sent once
         let _passed = self.journey.head(attempt, head, Instant::now());
+        self.recorder = self.journey.recorder(attempt);
         self.journey.begin(Continuity::Never);
         tell(&mut self.journey);
     }
 
     /// Something of the response. From then on the node may be silent because its client does not read: Pingora does not
     /// say.
-    pub fn upstream_body(&mut self, has_bytes: bool) {
+    pub fn upstream_body(&mut self, bytes: &[u8]) {
+        self.recorder.take_if(|recorder| !recorder.look(bytes));
         let Some(attempt) = &mut self.attempt else { return };
         self.journey.progress(attempt, Instant::now());
         tell(&mut self.journey);
-        if has_bytes && !std::mem::replace(&mut self.has_begun, true) {
+        if !bytes.is_empty() && !std::mem::replace(&mut self.has_begun, true) {
             attempt.pause_stall();
         }
     }

@@ -1,0 +1,156 @@
+//! The members of a JSON object, found without building a document.
+//!
+//! Works on what is no strict JSON, too: Python writes NaN and Infinity, a name may come twice, and the end may be missing.
+
+/// The values of all members with this name, in their order: a text with its quotes, a number or a word as it is written, and
+/// an object or an array with everything behind it. A text or a word that is cut off is left out.
+pub fn members<'a>(object: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let mut scan = Scan { bytes: object, name, at: 0, depth: 0, is_named: false };
+    std::iter::from_fn(move || scan.next_value())
+}
+
+struct Scan<'a> {
+    bytes: &'a [u8],
+    name: &'a str,
+    at: usize,
+    depth: usize,
+    /// The value that follows is one of those.
+    is_named: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// `None`: the object has ended, or what is there of it.
+    fn next_value(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let rest = self.bytes.get(self.at..)?;
+            let length = match rest.first()? {
+                b'"' => string_length(rest)?,
+                b'{' | b'[' | b'}' | b']' | b':' | b',' | b' ' | b'\t' | b'\r' | b'\n' => 1,
+                _ => rest.iter().position(|byte| b",}] \t\r\n".contains(byte))?,
+            };
+            let (token, after) = rest.split_at(length);
+            self.at += length;
+            match token {
+                b" " | b"\t" | b"\r" | b"\n" | b":" => continue,
+                b"}" | b"]" => self.depth = self.depth.checked_sub(1).filter(|depth| *depth > 0)?,
+                b"{" | b"[" => {
+                    self.depth += 1;
+                    if std::mem::take(&mut self.is_named) {
+                        return Some(rest);
+                    }
+                }
+                b"," => {}
+                _ if self.depth == 0 => return None,
+                [b'"', inner @ .., b'"'] if after.trim_ascii_start().starts_with(b":") => {
+                    self.is_named = self.depth == 1 && inner == self.name.as_bytes();
+                    continue;
+                }
+                value if self.is_named => {
+                    self.is_named = false;
+                    return Some(value);
+                }
+                _ => {}
+            }
+            self.is_named = false;
+        }
+    }
+}
+
+/// The length of the string at the start, with its quotes.
+fn string_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        match bytes[at] {
+            b'"' => return Some(at + 1),
+            _ => at += 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found<'a>(object: &'a str, name: &'a str) -> Vec<&'a str> {
+        members(object.as_bytes(), name)
+            .map(|value| std::str::from_utf8(value).expect("a part of it"))
+            .collect()
+    }
+
+    #[test]
+    fn values_by_their_name() {
+        type Row<'a> = (&'a str, &'a [&'a str]);
+        let table: [Row; 14] = [
+            (r#"{"a":"x"}"#, &["\"x\""]),
+            (r#"{"b":NaN,"a" : "x"} "a":2"#, &["\"x\""]),
+            (r#"{"b":{"a":1},"c":[{"a":2},"a",3],"a":-Infinity}"#, &["-Infinity"]),
+            (r#"{"b":"\"a\":","c":"a","a":"y\"}"}"#, &[r#""y\"}""#]),
+            (r#"{"a":true, "a":null}"#, &["true", "null"]),
+            (r#"{"a":{"b":1},"c":2}"#, &[r#"{"b":1},"c":2}"#]),
+            (r#"{"a":[],"a":1}"#, &[r#"[],"a":1}"#, "1"]),
+            (r#"{"a":"whole","b":"cut"#, &["\"whole\""]),
+            (r#"{"a":"cut"#, &[]),
+            (r#"{"a":fals"#, &[]),
+            (r#"{"a":"cut\"#, &[]),
+            (r#"["a",1]"#, &[]),
+            (r#"no "a":1"#, &[]),
+            ("", &[]),
+        ];
+        for (object, want) in table {
+            assert_eq!(found(object, "a"), want, "{object}");
+        }
+    }
+
+    #[test]
+    fn members_of_members() {
+        let event = br#"{"x":[1],"response":{"output":[{"id":"no"}],"id":"r"},"id":"no"}"#;
+        let ids: Vec<_> = members(event, "response").flat_map(|response| members(response, "id")).collect();
+        assert_eq!(ids, [b"\"r\""]);
+    }
+
+    proptest! {
+        /// What a strict parser reads is found, and a beginning of it gives a beginning of the values.
+        #[test]
+        fn as_a_parser_reads_it(pairs in prop::collection::vec(("[abc\"\\\\{}:,]{0,3}", value()), 0..5), cut in 0.0..1.0) {
+            let written = |text: &String| serde_json::Value::from(text.as_str()).to_string();
+            let all: Vec<_> = pairs.iter().map(|(name, value)| format!("{}: {value}", written(name))).collect();
+            let object = format!("{{{}}}", all.join(", "));
+            let want: Vec<_> = pairs.iter().filter(|(name, _)| name == "a").map(|(_, value)| value.clone()).collect();
+            let values = |bytes: &[u8]| -> Vec<String> {
+                let first = |text: &[u8]| {
+                    let mut parsed = serde_json::Deserializer::from_slice(text).into_iter::<serde_json::Value>();
+                    parsed.next().and_then(Result::ok)
+                };
+                members(bytes, "a").map_while(first).map(|value| value.to_string()).collect()
+            };
+            let want: Vec<_> = want.iter().map(ToString::to_string).collect();
+            prop_assert_eq!(&values(object.as_bytes()), &want);
+            let start = &object.as_bytes()[..(object.len() as f64 * cut) as usize];
+            prop_assert!(want.starts_with(&values(start)));
+        }
+
+        #[test]
+        fn any_bytes_have_an_end(bytes in prop::collection::vec(prop::sample::select(&b"{}[]\",:\\a1 "[..]), 0..64)) {
+            prop_assert!(members(&bytes, "a").count() <= bytes.len());
+        }
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            "[a\"\\\\{}\\]\\[:, ]{0,6}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(2, 8, 3, |inner| {
+            let object = prop::collection::btree_map("[ab]", inner.clone(), 0..3);
+            prop_oneof![
+                prop::collection::vec(inner, 0..3).prop_map(Into::into),
+                object.prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The search of a request that names a stored response: only the node that has it will do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::attempt::Attempt;
+use super::conversation::{Conversation, Home, Recorder};
+use super::ending::{Ending, Failure};
+use super::seek::{RETRY_AFTER, Seek, leased};
+use super::state::Journey;
+use crate::fleet::{Key, Refusal, StoredId};
+
+impl<H> Journey<H> {
+    /// Says what the request has to do with stored responses. Call it before the first search.
+    pub fn converse(&mut self, conversation: Conversation) {
+        self.home = Home::of(conversation.named, &self.member.pool);
+        self.conversation = conversation;
+    }
+
+    /// For an answer that is to be remembered.
+    pub fn recorder(&self, attempt: &Attempt) -> Option<Recorder> {
+        let is_stored = self.conversation.is_stored && attempt.status() == Some(200);
+        is_stored.then(|| Recorder::new(Arc::clone(&self.member.pool), attempt.lease.key()))
+    }
+
+    /// The node serves the request, so it has the stored response that no node was known to have.
+    pub(super) fn found_home(&mut self, attempt: &Attempt) {
+        if let Home::Unknown(id) = self.home {
+            self.member.pool.store(id, attempt.lease.key());
+        }
+    }
+
+    /// Searches as if the pool had no other node. `None`: the node has left the pool, and any may say that the response is gone.
+    pub(super) fn look_at_home(&mut self, id: StoredId, key: Key, now: Instant) -> Option<Seek<H>> {
+        let pool = Arc::clone(&self.member.pool);
+        let is_in_line = self.is_in_line();
+        if let Some(fallback) = self.fallback_unless(is_in_line) {
+            return Some(self.give(fallback));
+        }
+        let since = self.search.stranded.unwrap_or(now);
+        let deadline = since + self.member.conf.retry.wait;
+        let is_late = now >= deadline;
+        // a node that takes its time to refuse would otherwise keep it for ever, without its ever waiting here
+        let was_last_chance = is_late && self.search.stranded.is_some() && !self.search.waits;
+        // another node's slot is none for this request. Before the look, or a change in between would be missed
+        let changed = pool.changed(&[key]);
+        let refusal = if was_last_chance {
+            Refusal::Unreachable { until: None }
+        } else {
+            match pool.lease_on(key, is_in_line, is_late, now) {
+                Some(Ok(lease)) => return Some(leased(lease)),
+                Some(Err(refusal)) => refusal,
+                None => {
+                    self.home = Home::Unknown(id);
+                    return None;
+                }
+            }
+        };
+        self.search.stranded = Some(since);
+        if refusal == Refusal::Retired {
+            return Some(Seek::Reroute);
+        }
+        if is_late {
+            return Some(match self.fallback.take() {
+                Some(fallback) => self.give(fallback),
+                None => Seek::Stop(self.unserved_at_home(key, refusal, now.saturating_duration_since(since))),
+            });
+        }
+        self.search.waits = true;
+        let line = if is_in_line { pool.line_opens(&[key], now) } else { None };
+        let wake = if let Refusal::Unreachable { until } = refusal { until } else { None };
+        let until = [line, wake].into_iter().flatten().fold(deadline, Instant::min);
+        Some(Seek::Wait { changed, until, why: refusal })
+    }
+
+    fn unserved_at_home(&mut self, key: Key, refusal: Refusal, waited: Duration) -> Ending {
+        let pool = &self.member.pool;
+        let (name, node) = (pool.name(), pool.node_name(key).unwrap_or_default());
+        let why = match refusal {
+            _ if self.is_in_line() => "says that it is full",
+            Refusal::Full => "is at its max_in_flight",
+            Refusal::AllTried | Refusal::Unreachable { .. } | Refusal::Retired => "cannot be reached",
+        };
+        let message = format!(
+            "pool {name}: node {node}, which alone has the response that the request names, {why}; \
+             waited {:.0} s (retry.wait)",
+            waited.as_secs_f64()
+        );
+        self.unrouted(Failure::new(503, message).retry_after(RETRY_AFTER))
+    }
+}
