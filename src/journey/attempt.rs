@@ -141,6 +141,9 @@ impl<H> Journey<H> {
 
     /// A node can be used that has not failed the request yet. One that has said no more than that it is full has not.
     fn is_node_left(&self, attempt: &Attempt, now: Instant) -> bool {
+        if matches!(self.home, Home::Node(..)) {
+            return false;
+        }
         let key = attempt.lease.key();
         let mut tried = self.tried.clone();
         tried.push(key);

@@ -5,14 +5,14 @@ use crate::fleet::{Key, StoredId};
 
 impl Trip {
     /// The next request of the same fleet, which names this response.
-    fn naming(&mut self, id: &str, is_work: bool) {
+    pub(super) fn naming(&mut self, id: &str, is_work: bool) {
         let mut journey = Journey::new(self.journey.member().clone(), is_work, Repeat::Allowed);
         journey.converse(Conversation { named: Some(StoredId::of(id)), is_stored: is_work });
         self.journey = journey;
     }
 
     /// A node makes a response with this id.
-    fn makes(&mut self, id: &str) -> Key {
+    pub(super) fn makes(&mut self, id: &str) -> Key {
         self.journey = Journey::new(self.journey.member().clone(), true, Repeat::Allowed);
         self.journey.converse(Conversation { named: None, is_stored: true });
         let mut attempt = self.sent();

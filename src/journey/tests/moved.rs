@@ -69,13 +69,18 @@ fn a_node_at_work_is_slow_to_answer_its_check_and_loses_nothing() {
 #[test]
 fn a_request_stays_where_leaving_would_be_worse() {
     type Prepare = fn(&mut Trip) -> Attempt;
-    let table: [(&str, &str, Prepare); 5] = [
+    let table: [(&str, &str, Prepare); 6] = [
         ("it may not be repeated", "", |trip| {
             trip.journey.repeat = Repeat::Method;
             trip.sent()
         }),
         ("its attempts are used up", ", retry: { attempts: 1 }", Trip::sent),
         ("retry.on does not list it", ", retry: { on: [error] }", Trip::sent),
+        ("no other has the response that it names", "", |trip| {
+            trip.makes("r1");
+            trip.naming("r1", true);
+            trip.sent()
+        }),
         ("it has a head", "", |trip| {
             let mut attempt = trip.sent();
             assert_eq!(trip.head(&mut attempt, 200, true), Answered::Pass);

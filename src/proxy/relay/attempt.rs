@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -159,7 +158,7 @@ async fn connect(
 }
 
 async fn exchange(
-    (head, body): (&[u8], Bytes),
+    (head, body): (&[u8], NodeBody),
     is_head: bool,
     attempt: &Attempt,
     (node, mut stream): (SocketAddr, TcpStream),
