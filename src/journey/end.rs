@@ -11,7 +11,7 @@ use super::ending::{Ending, Failure};
 use super::state::Journey;
 use crate::fleet::{self, Key, Resumed};
 use crate::outcome::Outcome;
-use crate::resume::{Continuation, NextRequest, NotResumable};
+use crate::resume::{Continuation, NextRequest, NotResumable, Transcript};
 use crate::retry::{DEATHS_MAX, Repeat, RetryReason, STALE_WITHIN, StopReason, Verdict};
 
 /// The end of an attempt.
@@ -91,6 +91,9 @@ impl<H> Journey<H> {
             Verdict::Retry(why) => self.again(why),
             Verdict::Fresh | Verdict::Stop(_) if is_denied => self.again(RetryReason::Denied),
             Verdict::Fresh | Verdict::Stop(_) => {
+                if let Some(next) = self.transcript_mut().and_then(Transcript::refused) {
+                    return self.go_on(next);
+                }
                 let note = "not resumed: the next node refused the continuation";
                 Step::Stop(self.broken(note).unwrap_or(Ending::Left))
             }

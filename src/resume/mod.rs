@@ -187,23 +187,32 @@ impl Transcript {
         if !is_text_complete && self.original.may_stop(&self.delivered.text) {
             return Err(NotResumable::Stop);
         }
-        let next = match self.from_ids(is_text_complete) {
+        let next = match self.go_on_by_ids(is_text_complete) {
             Some(next) => next,
-            None => self.from_text(is_text_complete)?,
+            None => self.go_on_by_text(is_text_complete)?,
         };
         self.continuations_left -= 1;
         Ok(Continuation::Ask(next))
     }
 
+    /// The next node refused a chat put as a completion, which it may not serve: the request that goes on from its text.
+    pub fn refused(&mut self) -> Option<NextRequest> {
+        if self.segment.kind == self.original.kind || self.not_resumable.is_some() {
+            return None;
+        }
+        self.delivered.ids.lose();
+        self.go_on_by_text(false).ok()
+    }
+
     /// Goes on from token ids, if they are known and agree with the text.
-    fn from_ids(&mut self, is_text_complete: bool) -> Option<NextRequest> {
+    fn go_on_by_ids(&mut self, is_text_complete: bool) -> Option<NextRequest> {
         let delivered = &self.delivered;
         let is_shown = self.original.wants_ids && delivered.ids.is_behind();
         if is_text_complete || is_shown {
             return None;
         }
         let said = Spoken { text: &delivered.text, tokens: delivered.tokens, is_text_complete };
-        let next = self.original.from_ids(&self.request, delivered.ids.to_continue()?, said)?;
+        let next = self.original.next_by_ids(&self.request, delivered.ids.to_continue()?, said)?;
         self.segment = Segment {
             number: self.segment.number + 1,
             is_whole: false,
@@ -217,7 +226,7 @@ impl Transcript {
         Some(next)
     }
 
-    fn from_text(&mut self, is_text_complete: bool) -> Result<NextRequest, NotResumable> {
+    fn go_on_by_text(&mut self, is_text_complete: bool) -> Result<NextRequest, NotResumable> {
         let delivered = &self.delivered;
         if self.original.wants_ids && delivered.ids.has_any() && !is_text_complete {
             return Err(NotResumable::WantsIds);
@@ -227,7 +236,7 @@ impl Transcript {
         let blank_tokens = if is_chat { delivered.blank_tokens } else { 0 };
         let tokens = delivered.tokens.saturating_sub(blank_tokens);
         let said = Spoken { text: &delivered.text, tokens, is_text_complete };
-        let next = self.original.from_text(&self.request, said)?;
+        let next = self.original.next_by_text(&self.request, said)?;
         let text = if is_chat { delivered.text.as_str() } else { "" };
         self.segment = Segment {
             number: self.segment.number + 1,

@@ -100,7 +100,7 @@ const PLAIN: [&str; 8] =
 
 impl Original {
     /// The request that goes on from the ids of prompt and answer. `None` if this one cannot be put so.
-    pub(super) fn from_ids(&self, body: &[u8], ids: String, said: Spoken) -> Option<NextRequest> {
+    pub(super) fn next_by_ids(&self, body: &[u8], ids: String, said: Spoken) -> Option<NextRequest> {
         let request = Object::parse(body)?;
         let (mut next, path) = match self.kind {
             Kind::Completion => (request, None),
@@ -117,7 +117,7 @@ impl Original {
     }
 
     /// The request that goes on from the text.
-    pub(super) fn from_text(&self, body: &[u8], said: Spoken) -> Result<NextRequest, NotResumable> {
+    pub(super) fn next_by_text(&self, body: &[u8], said: Spoken) -> Result<NextRequest, NotResumable> {
         let mut next = Object::parse(body).ok_or(NotResumable::NotUnderstood)?;
         // engines send U+FFFD for a character whose bytes are incomplete
         if !said.is_text_complete && said.text.ends_with(char::REPLACEMENT_CHARACTER) {

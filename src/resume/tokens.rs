@@ -185,7 +185,8 @@ mod tests {
     fn an_answer_is_continued_from_ids_where_they_agree_with_the_text() {
         use Engine::{Sglang, Vllm};
         // the ids of each event, its text, and the ids from which the answer could be continued after it
-        let table: [(Engine, &[(&[u32], &str)], Option<&str>); 12] = [
+        type Events = &'static [(&'static [u32], &'static str)];
+        let table: [(Engine, Events, Option<&str>); 12] = [
             (Vllm, &[(&[3], "a")], Some("[1, 2,3]")),
             (Vllm, &[(&[3], "a"), (&[4], "")], Some("[1, 2,3]")),
             (Vllm, &[(&[3], "a"), (&[4], ""), (&[5], "é")], Some("[1, 2,3,4,5]")),

@@ -154,6 +154,23 @@ fn a_chat_that_is_more_than_its_ids_is_continued_as_a_chat() {
 }
 
 #[test]
+fn a_chat_refused_as_a_completion_is_continued_as_a_chat() {
+    let mut transcript = of_vllm(Kind::Chat, &json!({"max_tokens": 9}));
+    deliver(&mut transcript, &chat(CHAT_IDS)[..2]);
+    assert_eq!(transcript.refused(), None);
+    assert!(next(&mut transcript).path.is_some());
+    let again = transcript.refused().unwrap();
+    let body: Value = serde_json::from_slice(&again.body).unwrap();
+    assert_eq!((again.path, &body["max_tokens"]), (None, &json!(8)));
+    assert_eq!(body["messages"][1]["content"], " Section");
+    assert_eq!(transcript.refused(), None, "once");
+    let mut wants = of_vllm(Kind::Chat, &json!({"max_tokens": 9, "return_token_ids": true}));
+    deliver(&mut wants, &chat(CHAT_IDS)[..2]);
+    assert!(next(&mut wants).path.is_some());
+    assert_eq!(wants.refused(), None, "its ids would be others");
+}
+
+#[test]
 fn a_path_that_does_not_tell_where_completions_are_gets_chats() {
     let request = request(Kind::Chat, json!({}));
     for (path, want) in [("/a/v1/chat/completions/", Some("/a/v1/completions")), ("/invocations", None)] {

@@ -36,14 +36,19 @@ fn retry() -> Retry {
 }
 
 fn transcript(retry: &Retry) -> (Splitter, Transcript) {
-    let request = Bytes::from_static(br#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#);
+    let request = Bytes::from_static(
+        br#"{"messages":[{"role":"user","content":"x"}],"stream":true,"max_tokens":9999}"#,
+    );
     let original = Original::read(Kind::Chat, "/v1/chat/completions", Engine::Vllm, retry, &request);
     let original = original.unwrap_or_else(|why| panic!("{why:?}"));
     (Splitter::default(), Transcript::begin(original, &request, retry))
 }
 
 fn deliver_all((mut splitter, mut transcript): (Splitter, Transcript)) {
-    let event = Bytes::from_static(TOKEN.as_bytes());
+    // the ids that the gateway asked for, which it takes out
+    let event =
+        Bytes::from(TOKEN.replace("\"finish_reason\":null", "\"finish_reason\":null,\"token_ids\":[151644]"));
+    assert!(event.len() > TOKEN.len(), "the event has ids");
     for _ in 0..EVENTS {
         for event in splitter.push(event.clone()) {
             black_box(transcript.deliver(event));
