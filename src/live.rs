@@ -1,5 +1,7 @@
 //! Shared state of the running gateway: the current generation of the fleet, and gauges.
 
+mod arriving;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
 use crate::status::{Reload, Snapshot};
@@ -23,6 +26,8 @@ pub struct Live {
     pub connections: Gauge,
     /// Bytes of request bodies kept for another attempt.
     pub kept_bytes: Gauge,
+    /// Those of them that have not come to their end.
+    pub arriving: Arrivals,
     /// Connections closed at once because `client.max_connections` was reached.
     pub refused_connections: AtomicU64,
     /// Access-log lines dropped because the disk was slower than the traffic.
@@ -44,6 +49,7 @@ impl Live {
             requests: Gauge::default(),
             connections: Gauge::default(),
             kept_bytes: Gauge::default(),
+            arriving: Arrivals::default(),
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
             unrouted: Mutex::default(),

@@ -83,6 +83,8 @@ pub struct Client {
     pub header_timeout: Duration,
     /// The longest silence while a request body is read; default 60s.
     pub body_timeout: Duration,
+    /// The least rate of a request body after its first `body_timeout`, in bytes a second; 1B to 1GiB, default 1KiB.
+    pub body_min_rate: Option<u64>,
     /// The longest time in which a client accepts no byte of the response; default 2m.
     pub send_timeout: Duration,
     /// The time that an idle connection is kept for its next request; default 65s, zero: closed at once.

@@ -84,6 +84,7 @@ pub(super) fn client(s: &mut Section) -> Client {
     Client {
         header_timeout: s.get("header_timeout", Duration::from_secs(60), duration),
         body_timeout: s.get("body_timeout", Duration::from_secs(60), duration),
+        body_min_rate: s.get("body_min_rate", Some(1 << 10), or_word("off", size(1..=1 << 30))),
         send_timeout: s.get("send_timeout", Duration::from_mins(2), duration),
         keepalive: s.get("keepalive", Duration::from_secs(65), duration_or_zero),
         max_header: s.get("max_header", 32 << 10, size(1 << 10..=1 << 20)),

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::downstream::lent::Connection;
 use super::downstream::preface::{self, Speaks};
 use super::gateway::Gateway;
-use super::intake::check_length;
+use super::intake::{check_length, idle_seconds};
 use super::limit::within;
 use super::refuse::{give_up, refuse};
 use crate::config::Client;
@@ -71,7 +71,8 @@ impl Edge {
         options.allow_connect_method_proxying = true;
         proxy.server_options = Some(options);
         let (options, closing) = (HttpServerOptions::default(), watch::Sender::new(false));
-        Self { live, requests: Arc::new(Requests { gateway, proxy: Arc::new(proxy), options, closing }) }
+        let requests = Arc::new(Requests { gateway, proxy: Arc::new(proxy), options, closing });
+        Self { live, requests }
     }
 
     /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
@@ -197,9 +198,9 @@ impl Requests {
     async fn head(&self, slot: &Connection, header_by: Option<Instant>) -> Next {
         if header_by.is_none() {
             // on a connection that is used again, the time between two requests comes first
-            let idle = self.gateway.live.fleet().config.server.client.keepalive;
+            let idle = idle_seconds(&self.gateway.live.fleet().config.server.client);
             let some = poll_fn(|cx| slot.poll(|wire| wire.poll_some(cx)));
-            if !matches!(timeout(idle, some).await, Ok(Ok(()))) {
+            if !matches!(timeout(Duration::from_secs(idle), some).await, Ok(Ok(()))) {
                 return Next::Nothing;
             }
         }

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::caller::{Arrival, Stopped};
@@ -40,14 +40,14 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     session.set_write_timeout(Some(client.send_timeout));
     // `set_keepalive` would keep a connection too whose client speaks HTTP/1.0 and waits for its end
     let keeps = session.as_downstream().as_http1().is_none_or(|http1| http1.will_keepalive());
-    // Pingora counts in seconds
-    let keepalive = client.keepalive.as_secs() + u64::from(client.keepalive.subsec_nanos() > 0);
+    let keepalive = idle_seconds(client);
     session.set_keepalive((keeps && keepalive > 0 && !live.is_stopping()).then_some(keepalive));
     let peer = peer_of(session.client_addr().and_then(|addr| addr.as_inet()).map(SocketAddr::ip));
     let request = session.req_header();
+    let is_http1 = session.as_downstream().as_http1().is_some();
     arrival.caller.request_id = request_id(&request.headers);
     arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
-    if session.as_downstream().as_http1().is_some() {
+    if is_http1 {
         // it was checked before there was a session
         return Ok(());
     }
@@ -55,7 +55,22 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
         let id = &arrival.caller.request_id;
         log::debug!("request {id} from {peer}: {}; it gets {}", refusal.message, refusal.status);
         refuse(arrival, refusal.into())
-    })
+    })?;
+    join_cookies(session.req_header_mut())
+}
+
+/// Over HTTP/2 cookies may come in several fields, over HTTP/1 in one (RFC 9113 section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    let mut cookies = request.headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return Ok(()) };
+    let all: Vec<_> = [first, second].into_iter().chain(cookies).map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&all.join(&b"; "[..]));
+    request.insert_header(header::COOKIE, joined.or_err(ErrorType::InvalidHTTPHeader, "cookies")?)
+}
+
+/// `client.keepalive` in whole seconds, as Pingora counts.
+pub(super) fn idle_seconds(client: &Client) -> u64 {
+    client.keepalive.as_secs() + u64::from(client.keepalive.subsec_nanos() > 0)
 }
 
 /// The peer's address in logs and for nodes.
@@ -124,8 +139,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         keep: pools.clone().map(|retry| retry.body_limit).max().unwrap_or(0),
         keep_total: pools.map(|retry| retry.body_total).max().unwrap_or(0),
         silence: fleet.config.server.client.body_timeout,
+        min_rate: fleet.config.server.client.body_min_rate,
     };
-    match body::read(session, limits, &live.kept_bytes).await {
+    let client = arrival.caller.sender.as_ref().map_or("", |sender| &sender.client);
+    match body::read(session, limits, live, client).await {
         Ok(Read::Kept { body, share }) => {
             let member = only.or_else(|| route::by_model(&fleet, &place, &body).cloned());
             let member = member.ok_or_else(|| refuse(arrival, route::not_served()))?;
@@ -250,6 +267,29 @@ fn failure_of(error: &Error, request_id: &str) -> Failure {
         _ => {
             log::error!("request {request_id}: {error}; the client gets 500");
             Failure::new(500, "the gateway failed; its log says why")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_joined_in_their_order() {
+        for (fields, joined) in [
+            (&[][..], &[][..]),
+            (&["a=b"], &["a=b"]),
+            (&["a=b", "c=d"], &["a=b; c=d"]),
+            (&["a=b", "c=d; e=f", ""], &["a=b; c=d; e=f; "]),
+        ] {
+            let mut request = RequestHeader::build(Method::GET, b"/", None).expect("a request");
+            for field in fields {
+                request.append_header(header::COOKIE, *field).expect("a field");
+            }
+            join_cookies(&mut request).expect("nothing to refuse");
+            let cookies: Vec<_> = request.headers.get_all(header::COOKIE).iter().collect();
+            assert_eq!(cookies, joined, "{fields:?}");
         }
     }
 }

@@ -28,5 +28,6 @@ mod selection;
 mod stored;
 mod streams;
 mod upgrade;
+mod uploads;
 mod weights;
 mod wire;

@@ -128,6 +128,7 @@ const SERVER_KEYS: Cases = &[
     ),
     ("client: {max_headers: 1000}", &["client.max_headers: 1000 is not a whole number from 1 to 256"]),
     ("client: {max_body: 0}", &["client.max_body: 0 is out of range; use 1B to 1TiB"]),
+    ("client: {body_min_rate: 0}", &["client.body_min_rate: 0 is out of range; use 1B to 1GiB, or `off`"]),
     (
         "client: {max_connections: many}",
         &["client.max_connections: `many` is not a whole number from 1 to 1048576"],

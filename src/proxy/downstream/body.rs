@@ -1,6 +1,8 @@
 //! The body of a request, read whole so that it can be sent again.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 use super::gate::is_malformed;
 use crate::http1::{Joined, Rejection};
 use crate::journey::Failure;
-use crate::live::{Gauge, Share};
+use crate::live::{Arriving, Growth, Live, Room, Share};
 
 /// The answer to a body above `client.max_body`.
 pub(crate) const TOO_LARGE: Rejection =
@@ -20,6 +22,14 @@ pub(crate) const TOO_LARGE: Rejection =
 /// The answer to a body that stops coming.
 pub(crate) const TOO_SLOW: Rejection =
     Rejection { status: 408, message: "the request body did not come within client.body_timeout" };
+/// The answer to a body that comes in driblets.
+const BELOW_MIN_RATE: Rejection =
+    Rejection { status: 408, message: "the request body came more slowly than client.body_min_rate allows" };
+/// The answer to a body that has stalled while others needed its room.
+const STALLED: Rejection = Rejection {
+    status: 408,
+    message: "the request body came slowly while the memory for bodies (retry.body_total) was used up",
+};
 /// The answer to a body whose end could be read in two ways.
 pub(crate) const UNFRAMED: Rejection =
     Rejection { status: 400, message: "the request body is not framed as HTTP demands" };
@@ -38,6 +48,16 @@ pub(crate) struct Limits {
     pub keep_total: u64,
     /// `client.body_timeout`.
     pub silence: Duration,
+    /// `client.body_min_rate`.
+    pub min_rate: Option<u64>,
+}
+
+impl Limits {
+    /// A client has used up its time. It has as long as it may be silent, and then what its bytes take at the least rate.
+    fn is_too_slow(&self, received: u64, elapsed: Duration) -> bool {
+        let Some(late) = elapsed.checked_sub(self.silence) else { return false };
+        self.min_rate.is_some_and(|rate| received < rate.saturating_mul(late.as_secs()))
+    }
 }
 
 /// The body, or as much of it as may be kept.
@@ -85,43 +105,77 @@ pub(crate) async fn invite(session: &mut Session) -> Result<(), BodyError> {
     Ok(())
 }
 
-/// Reads the whole body, unless it is too large to be kept.
-pub(crate) async fn read(session: &mut Session, limits: Limits, kept: &Gauge) -> Result<Read, BodyError> {
+/// Reads the whole body of this client, unless it is too large to be kept.
+pub(crate) async fn read(
+    session: &mut Session,
+    limits: Limits,
+    live: &Live,
+    client: &str,
+) -> Result<Read, BodyError> {
     if session.as_downstream_mut().is_body_empty() {
         return Ok(Read::Kept { body: Bytes::new(), share: None });
     }
     let announced = content_length(&session.req_header().headers);
     let too_large = announced.is_some_and(|length| length > limits.keep);
     // what is announced takes up nothing yet: clients that never send it would use up all there is
-    let share = if too_large { None } else { kept.try_add(0, limits.keep_total) };
-    let Some(share) = share else {
+    let share = if too_large { None } else { live.kept_bytes.try_add(0, limits.keep_total) };
+    let Some(mut share) = share else {
         return Ok(Read::Unkept { start: Bytes::new(), share: None, too_large });
     };
-    collect(session, limits, share, announced).await
+    let first = next(session, limits.silence).await?.unwrap_or_default();
+    if first.len() as u64 > limits.max {
+        return Err(BodyError::Failed(TOO_LARGE.into()));
+    }
+    if session.as_downstream_mut().is_body_done() {
+        // most bodies come at once
+        share.grow(first.len() as u64, limits.keep_total);
+        return Ok(Read::Kept { body: first, share: Some(share) });
+    }
+    let expected = announced.unwrap_or(0).min(FIRST_CAPACITY);
+    let body = Joined::expecting(usize::try_from(expected).unwrap_or(0));
+    let client = client.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let arriving = live.arriving.begin(client, share, Instant::now());
+    collect(session, limits, arriving, body, first).await
 }
 
 async fn collect(
     session: &mut Session,
     limits: Limits,
-    mut share: Share,
-    announced: Option<u64>,
+    arriving: Arriving,
+    mut body: Joined,
+    mut chunk: Bytes,
 ) -> Result<Read, BodyError> {
-    let expected = announced.unwrap_or(0).min(FIRST_CAPACITY);
-    let mut body = Joined::expecting(usize::try_from(expected).unwrap_or(0));
-    while let Some(chunk) = next(session, limits.silence).await? {
+    let (began, room) = (Instant::now(), Room::of(limits.keep_total, limits.keep));
+    loop {
         let size = (body.len() + chunk.len()) as u64;
         if size > limits.max {
             return Err(BodyError::Failed(TOO_LARGE.into()));
         }
-        let room = share.grow(chunk.len() as u64, limits.keep_total);
+        let now = Instant::now();
+        let growth = arriving.grow(chunk.len() as u64, room, now);
         body.push(chunk);
         // a body that has come to its end is kept after all: dropping it would gain nothing
-        if (!room || size > limits.keep) && !session.as_downstream_mut().is_body_done() {
-            let too_large = size > limits.keep;
-            return Ok(Read::Unkept { start: body.into_bytes(), share: Some(share), too_large });
+        if !session.as_downstream_mut().is_body_done() {
+            if growth == Growth::Lost {
+                return Err(BodyError::Failed(STALLED.into()));
+            }
+            if growth == Growth::Full || size > limits.keep {
+                let (too_large, share) = (size > limits.keep, arriving.finish());
+                return Ok(Read::Unkept { start: body.into_bytes(), share, too_large });
+            }
+            if limits.is_too_slow(size, now.duration_since(began)) {
+                return Err(BodyError::Failed(BELOW_MIN_RATE.into()));
+            }
         }
+        let read = tokio::select! {
+            biased;
+            read = next(session, limits.silence) => read?,
+            () = poll_fn(|cx| arriving.poll_lost(cx)) => return Err(BodyError::Failed(STALLED.into())),
+        };
+        let Some(more) = read else { break };
+        chunk = more;
     }
-    Ok(Read::Kept { body: body.into_bytes(), share: Some(share) })
+    Ok(Read::Kept { body: body.into_bytes(), share: arriving.finish() })
 }
 
 /// The next piece. Over HTTP/1 Pingora limits each read by itself.
@@ -140,5 +194,29 @@ fn read_error(error: &pingora::Error) -> BodyError {
         _ if is_malformed(error) => BodyError::Failed(UNFRAMED.into()),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => BodyError::ClientGone,
         _ => BodyError::Failed(UNFRAMED.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_a_grace_and_then_a_least_rate() {
+        let limits =
+            Limits { max: 1, keep: 1, keep_total: 1, silence: Duration::from_mins(1), min_rate: Some(1024) };
+        for (received, seconds, is_too_slow) in [
+            (0, 60, false),
+            (1, 61, true),
+            (1023, 61, true),
+            (1024, 61, false),
+            (1024 * 1024, 60 + 1024, false),
+            (1024 * 1024, 60 + 1025, true),
+            (u64::MAX, u64::MAX, false),
+        ] {
+            let elapsed = Duration::from_secs(seconds);
+            assert_eq!(limits.is_too_slow(received, elapsed), is_too_slow, "{received} in {seconds} s");
+            assert!(!Limits { min_rate: None, ..limits }.is_too_slow(received, elapsed));
+        }
     }
 }
