@@ -42,6 +42,8 @@ const UNREADABLE: Rejection = Rejection { status: 400, message: "the request hea
 pub struct Edge {
     live: Arc<Live>,
     requests: Arc<Requests>,
+    /// The most connections at one time, whatever the config says.
+    connections_max: usize,
 }
 
 /// The proxy: its sessions begin with a head that has been checked, and end once the request has been read.
@@ -64,7 +66,7 @@ enum Next {
 }
 
 impl Edge {
-    pub fn new(gateway: Gateway, mut proxy: HttpProxy<Gateway>) -> Self {
+    pub fn new(gateway: Gateway, mut proxy: HttpProxy<Gateway>, connections_max: usize) -> Self {
         let live = Arc::clone(&gateway.live);
         // Pingora would refuse CONNECT without a trace; the gateway does it itself
         let mut options = HttpServerOptions::default();
@@ -72,7 +74,7 @@ impl Edge {
         proxy.server_options = Some(options);
         let (options, closing) = (HttpServerOptions::default(), watch::Sender::new(false));
         let requests = Arc::new(Requests { gateway, proxy: Arc::new(proxy), options, closing });
-        Self { live, requests }
+        Self { live, requests, connections_max }
     }
 
     /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
@@ -90,11 +92,11 @@ impl Edge {
 impl ServerApp for Edge {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let client = self.live.fleet().config.server.client.clone();
-        let limit = client.max_connections;
+        let limit = client.max_connections.min(self.connections_max);
         let Some(_open) = self.live.connections.try_add(1, limit as u64) else {
             if self.live.refused_connections.fetch_add(1, Ordering::Relaxed) == 0 {
                 log::warn!(
-                    "client.max_connections ({limit}) reached: further connections are closed at once"
+                    "client.max_connections reached ({limit}): further connections are closed at once"
                 );
             }
             return None;

@@ -1,6 +1,7 @@
 //! The server: assembles listeners, services and signals into one process, and runs it until it is stopped.
 
 mod drain;
+mod files;
 mod listening;
 pub mod signals;
 mod stop;
@@ -70,7 +71,9 @@ impl Server {
         drop(handed_over);
         let upstream = Arc::new(Connections::new(pingora.configuration.threads));
         let gateway = Gateway::new(Arc::clone(&live), log.clone(), Arc::clone(&upstream));
-        let edge = Edge::new(gateway.clone(), http_proxy(&pingora.configuration, gateway));
+        let connections_max = files::connections_max();
+        files::warn_if_cut(&settings.client, connections_max);
+        let edge = Edge::new(gateway.clone(), http_proxy(&pingora.configuration, gateway), connections_max);
         let mut proxy = Service::new("gateway".into(), edge);
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::net::TcpStream;
 
 use crate::support::client::{Client, chat, get};
@@ -9,30 +10,31 @@ use crate::support::gateway::{Conf, Gateway};
 use crate::support::nodes::node;
 use crate::support::until;
 
-/// More than the gateway opens for itself.
-const FILES: usize = 100;
+/// Leaves room for 96 connections of clients.
+const FILES: usize = 256;
+const CONNECTIONS: u64 = 96;
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+/// Sets the limit of a gateway that runs; as high as can be where there is none.
+fn limit_files(gateway: &Gateway, files: Option<u64>) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let pid = i32::try_from(gateway.process.pid()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Nofile, Rlimit { current: files.or(maximum), maximum }).expect("a limit");
+}
 
 /// Sends this request on a connection that the gateway has accepted, when it can open no other to the node.
 async fn nobody_is_charged(request: &str) {
     let a = node("a", Duration::ZERO);
     let conf = Conf::new(&[a.addr()]).pool("retry: { body_limit: 1B }").pool("health: { max_fails: 1 }");
-    let gateway = Gateway::start_with_files(conf, FILES).await;
+    let gateway = Gateway::start(conf).await;
     let mut client = Client::new(gateway.address());
     client.connect().await.expect("a connection");
     gateway.until_status("it is accepted", |status| status["connections"] == 1).await;
-    // what the gateway cannot accept waits in the system's queue
-    let mut idle = Vec::new();
-    for _ in 0..FILES {
-        idle.push(TcpStream::connect(gateway.address()).await.expect("a connection"));
-    }
-    // twice, for a connection to the admin address may have ended after the first time
-    let failures = || gateway.process.stderr().matches("os error 24").count();
-    until("it is out of files", || failures() > 1).await;
+    limit_files(&gateway, Some(1));
     let answer = client.ask(request).await.expect("an answer");
     let retry_after = answer.head.field("retry-after");
     assert_eq!((answer.head.status, retry_after), (503, Some("1")), "{request}: {}", answer.body);
-    drop(idle);
+    limit_files(&gateway, None);
     let status = gateway.until_status("there are files again", |_| true).await;
     let node = &status["pools"][0]["nodes"][0];
     assert_eq!((&node["state"], &node["recent_failures"]), (&"up".into(), &0.into()), "{request}: {node:#}");
@@ -48,4 +50,26 @@ async fn nobody_is_charged(request: &str) {
 async fn no_node_is_charged_with_the_gateways_lack_of_files() {
     let (kept, large) = (get("/v1/models"), chat(1, false));
     tokio::join!(nobody_is_charged(&kept), nobody_is_charged(&large), nobody_is_charged(UPGRADE));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_clients_shut_out_neither_the_admin_address_nor_the_nodes() {
+    let a = node("a", Duration::ZERO);
+    let gateway = Gateway::start_with_files(Conf::new(&[a.addr()]), FILES).await;
+    let stderr = gateway.process.stderr();
+    let warning = "client.max_connections is 16384, but the limit of open files allows 96";
+    assert!(stderr.contains(warning) && stderr.contains("raise the limit to 32832"), "{stderr}");
+    let mut client = Client::new(gateway.address());
+    client.connect().await.expect("a connection");
+    gateway.until_status("it is accepted", |status| status["connections"] == 1).await;
+    let mut idle = Vec::new();
+    for _ in 0..FILES {
+        idle.push(TcpStream::connect(gateway.address()).await.expect("a connection"));
+    }
+    gateway.until_status("they fill it", |status| status["connections"] == CONNECTIONS).await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        gateway.admin(path).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    assert_eq!(client.ask(&get("/v1/models")).await.expect("an answer").head.status, 200);
+    assert!(!gateway.process.stderr().contains("os error 24"), "{}", gateway.process.stderr());
 }

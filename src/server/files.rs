@@ -1,0 +1,52 @@
+//! Open files: they limit the connections of clients, so that nodes and the admin address can still be reached.
+
+use rlimit::Resource;
+
+use crate::config::Client;
+
+/// Files that are not connections of clients or to nodes: logs, sockets, the runtime's own, and connections to the admin address.
+const OWN: u64 = 64;
+
+/// The most connections of clients that the system's limit of open files allows. Each may need another one, to a node.
+pub(super) fn connections_max() -> usize {
+    let files = Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    connections_within(files)
+}
+
+fn connections_within(files: u64) -> usize {
+    usize::try_from(files.saturating_sub(OWN) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// Says that the limit of the config cannot be held, and what to do.
+pub(super) fn warn_if_cut(client: &Client, allowed: usize) {
+    let wanted = client.max_connections;
+    if wanted > allowed {
+        let files = 2 * wanted as u64 + OWN;
+        log::warn!(
+            "client.max_connections is {wanted}, but the limit of open files allows {allowed} (each may need another one to a \
+             node): further connections are closed at once; raise the limit to {files} (`ulimit -n`, systemd's LimitNOFILE) or \
+             set client.max_connections to {allowed}"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_within;
+
+    #[test]
+    fn clients_have_half_of_the_files_that_are_left() {
+        for (files, connections) in [
+            (0, 1),
+            (64, 1),
+            (65, 1),
+            (68, 2),
+            (256, 96),
+            (1024, 480),
+            (32_832, 16_384),
+            (u64::MAX, (u64::MAX - 64) as usize / 2),
+        ] {
+            assert_eq!(connections_within(files), connections, "{files}");
+        }
+    }
+}
