@@ -3,6 +3,7 @@
 mod conversation;
 mod form;
 mod json;
+mod packed;
 mod percent;
 mod place;
 mod stored;

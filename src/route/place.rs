@@ -1,19 +1,16 @@
 //! The place of a request's model: its body, or else its target.
 
 use std::borrow::Cow;
-use std::io::Read;
 
-use flate2::read::GzDecoder;
 use memchr::memmem;
 
+use super::packed::Packing;
 use super::percent::decoded;
 use super::{form, json, stored};
 use crate::fleet::StoredId;
 
 /// Most bytes of a form that are searched.
 const FORM_MAX: usize = 64 * 1024;
-/// Most bytes that are unpacked of a compressed body to search it.
-const UNPACKED_MAX: u64 = 1024 * 1024;
 
 /// The place of a request's model, as far as its header tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +19,7 @@ pub struct Place {
     named: Option<String>,
     /// The body is a form with this boundary.
     boundary: Option<String>,
-    is_gzip: bool,
+    packing: Packing,
     /// The stored response that the target names.
     response: Option<StoredId>,
 }
@@ -35,13 +32,10 @@ impl Place {
         content_type: Option<&str>,
         content_encoding: Option<&str>,
     ) -> Self {
-        let is_gzip = content_encoding.is_some_and(|coding| {
-            let coding = coding.trim();
-            coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
-        });
+        let packing = content_encoding.map(Packing::of).unwrap_or_default();
         let named = query.and_then(in_query).or_else(|| in_path(path));
         let boundary = content_type.and_then(form::boundary).map(str::to_owned);
-        Self { named, boundary, is_gzip, response: stored::in_path(path) }
+        Self { named, boundary, packing, response: stored::in_path(path) }
     }
 
     /// The model that the target names.
@@ -61,13 +55,7 @@ impl Place {
 
     /// The body, or the beginning of one that is packed.
     pub(super) fn text<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
-        if !self.is_gzip {
-            return body.into();
-        }
-        let mut unpacked = Vec::new();
-        // what is broken or too long is searched as far as it goes
-        let _ = GzDecoder::new(body).take(UNPACKED_MAX).read_to_end(&mut unpacked);
-        unpacked.into()
+        self.packing.beginning(body)
     }
 
     fn in_body(&self, body: &[u8]) -> Option<String> {

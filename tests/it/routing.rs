@@ -190,9 +190,12 @@ fn the_model_is_found_wherever_a_request_names_it() {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(br#"{"model":"org/huge"}"#).unwrap();
         let packed = packed.finish().unwrap();
-        let cases: [(&str, &str, &str, Bytes); 5] = [
+        // made by the reference implementation of brotli
+        let brotli = b"\x8b\x09\x80{\"model\":\"org/huge\"}\x03";
+        let cases: [(&str, &str, &str, Bytes); 6] = [
             ("/echo", "content-type", "multipart/form-data; boundary=b", form.into()),
             ("/echo", "content-encoding", "gzip", packed.into()),
+            ("/echo", "content-encoding", "br", Bytes::from_static(brotli)),
             ("/echo", "x-a", "b", r#"{"top_p":NaN,"model":"org/huge"}"#.into()),
             ("/echo?model=org%2Fhuge", "x-a", "b", Bytes::new()),
             ("/v1/models/org/huge", "x-a", "b", Bytes::new()),
