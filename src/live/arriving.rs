@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Share;
+use super::gauge::Share;
 
 /// A body has stalled when it has not come by this many bytes...
 const STEP: u64 = 16 * 1024;
@@ -192,7 +192,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use std::task::Waker;
 
-    use super::super::Gauge;
+    use super::super::gauge::Gauge;
     use super::*;
 
     const ROOM: Room = Room { total: 100_000, client: 60_000, large: 100_000, large_from: 100_000 };
