@@ -91,7 +91,8 @@ impl<H> Journey<H> {
             Verdict::Retry(why) => self.again(why),
             Verdict::Fresh | Verdict::Stop(_) if is_denied => self.again(RetryReason::Denied),
             Verdict::Fresh | Verdict::Stop(_) => {
-                if let Some(next) = self.transcript_mut().and_then(Transcript::refused) {
+                let is_refused = status.is_some_and(|status| (400..500).contains(&status));
+                if is_refused && let Some(next) = self.transcript_mut().and_then(Transcript::refused) {
                     return self.go_on(next);
                 }
                 let note = "not resumed: the next node refused the continuation";

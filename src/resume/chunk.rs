@@ -38,6 +38,8 @@ pub(super) struct Choice {
     pub finish: Option<Range<usize>>,
     pub stop_reason: Option<Member>,
     pub finished: bool,
+    /// Its index is not 0.
+    pub is_other: bool,
     pub has_tools: bool,
     pub has_reasoning: bool,
     pub has_logprobs: bool,
@@ -50,7 +52,12 @@ impl Chunk {
     pub(super) fn read(kind: Kind, event: &[u8], place: Range<usize>) -> Option<Self> {
         let text = event.get(..place.end)?;
         let mut chunk = Self { start: place.start + 1, ..Self::default() };
-        let end = members(text, place.start, |name, member| {
+        let end = members(text, place.start, |name, begin| {
+            if name == b"choices" {
+                return chunk.read_choices(kind, text, begin.value);
+            }
+            let member = begin.member(text)?;
+            let end = member.value.end;
             match name {
                 b"id" => chunk.identity[0] = Some(member.value),
                 b"created" => chunk.identity[1] = Some(member.value),
@@ -58,10 +65,9 @@ impl Chunk {
                 b"object" => chunk.object = Some(member.value),
                 b"usage" => chunk.usage = Some(member),
                 b"prompt_token_ids" => chunk.prompt_ids = Some(member),
-                b"choices" => chunk.read_choices(kind, text, member.value)?,
                 _ => {}
             }
-            Some(())
+            Some(end)
         })?;
         (scan::blank(text, end) == text.len()).then_some(chunk)
     }
@@ -70,58 +76,72 @@ impl Chunk {
     pub(super) fn usage(&self, event: &[u8]) -> Option<Usage> {
         let mut usage = Usage::default();
         let number = |place: Range<usize>| std::str::from_utf8(&event[place]).ok()?.parse().ok();
-        members(event, self.usage.as_ref()?.value.start, |name, member| {
+        members(event, self.usage.as_ref()?.value.start, |name, begin| {
+            let member = begin.member(event)?;
+            let end = member.value.end;
             match name {
                 b"prompt_tokens" => usage.prompt_tokens = number(member.value),
                 b"completion_tokens" => usage.completion_tokens = number(member.value),
                 _ => {}
             }
-            Some(())
+            Some(end)
         })
         .map(|_| usage)
     }
 
-    fn read_choices(&mut self, kind: Kind, text: &[u8], place: Range<usize>) -> Option<()> {
-        self.choices = Some(place.clone());
-        if &text[place.clone()] == b"null" {
-            return Some(());
+    /// Returns the place after them.
+    fn read_choices(&mut self, kind: Kind, text: &[u8], at: usize) -> Option<usize> {
+        if text[at..].starts_with(b"null") {
+            return scan::value_end(text, at);
         }
-        let (first, is_several) = first_item(text, place.start)?;
-        self.is_several = is_several;
-        if let Some(first) = first {
-            let mut choice = Choice { start: first.start + 1, ..Choice::default() };
-            let mut index = true;
-            members(text, first.start, |name, member| {
-                let value = &text[member.value.clone()];
-                match (name, kind) {
-                    (b"index", _) => index = value == b"0",
-                    (b"token_ids", _) => choice.ids = Some(member),
-                    (b"prompt_token_ids", _) => choice.prompt_ids = Some(member),
-                    (b"stop_reason", _) => choice.stop_reason = Some(member),
-                    (b"logprobs", _) => choice.has_logprobs = value != b"null",
-                    (b"finish_reason", _) => {
-                        choice.finished = value != b"null";
-                        choice.finish = Some(member.value);
-                    }
-                    (b"text", Kind::Completion) => choice.text = Some(member),
-                    (b"delta", Kind::Chat) if value != b"null" => {
-                        choice.read_delta(text, member.value.start)?
-                    }
-                    _ => {}
-                }
-                Some(())
-            })?;
-            self.is_several |= !index;
-            self.choice = Some(choice);
-        }
-        Some(())
+        let mut choice = None;
+        let (end, is_several) = first_item(text, at, |at| {
+            let (read, end) = Choice::read(kind, text, at)?;
+            choice = Some(read);
+            Some(end)
+        })?;
+        self.choices = Some(at..end);
+        self.is_several = is_several || choice.as_ref().is_some_and(|choice| choice.is_other);
+        self.choice = choice;
+        Some(end)
     }
 }
 
 impl Choice {
-    fn read_delta(&mut self, text: &[u8], at: usize) -> Option<()> {
+    /// Reads the choice that begins here. Returns the place after it too.
+    fn read(kind: Kind, text: &[u8], at: usize) -> Option<(Self, usize)> {
+        let mut choice = Self { start: at + 1, ..Self::default() };
+        let end = members(text, at, |name, begin| {
+            if name == b"delta" && kind == Kind::Chat && text.get(begin.value) == Some(&b'{') {
+                return choice.read_delta(text, begin.value);
+            }
+            let member = begin.member(text)?;
+            let end = member.value.end;
+            let value = &text[member.value.clone()];
+            match (name, kind) {
+                (b"index", _) => choice.is_other = value != b"0",
+                (b"token_ids", _) => choice.ids = Some(member),
+                (b"prompt_token_ids", _) => choice.prompt_ids = Some(member),
+                (b"stop_reason", _) => choice.stop_reason = Some(member),
+                (b"logprobs", _) => choice.has_logprobs = value != b"null",
+                (b"finish_reason", _) => {
+                    choice.finished = value != b"null";
+                    choice.finish = Some(member.value);
+                }
+                (b"text", Kind::Completion) => choice.text = Some(member),
+                (b"delta", Kind::Chat) if value != b"null" => return None,
+                _ => {}
+            }
+            Some(end)
+        })?;
+        Some((choice, end))
+    }
+
+    fn read_delta(&mut self, text: &[u8], at: usize) -> Option<usize> {
         self.is_empty = true;
-        members(text, at, |name, member| {
+        members(text, at, |name, begin| {
+            let member = begin.member(text)?;
+            let end = member.value.end;
             self.is_empty = false;
             let value = &text[member.value.clone()];
             let says = !matches!(value, b"null" | b"\"\"" | b"[]" | b"{}");
@@ -132,9 +152,8 @@ impl Choice {
                 b"reasoning_content" | b"reasoning" => self.has_reasoning |= says,
                 _ => {}
             }
-            Some(())
+            Some(end)
         })
-        .map(|_| ())
     }
 
     /// The text. An error if it is not a plain string: a list of parts, or half a surrogate pair.

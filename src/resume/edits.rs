@@ -64,9 +64,11 @@ mod tests {
 
     fn member(name: &str) -> Member {
         let mut found = None;
-        members(EVENT.as_bytes(), 6, |other, member| {
+        members(EVENT.as_bytes(), 6, |other, begin| {
+            let member = begin.member(EVENT.as_bytes())?;
+            let end = member.value.end;
             found = found.take().or((other == name.as_bytes()).then_some(member));
-            Some(())
+            Some(end)
         });
         found.unwrap()
     }

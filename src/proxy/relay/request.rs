@@ -123,7 +123,8 @@ impl Request {
     /// Head and body for the next node, with the journey that they are sent on.
     pub(crate) fn wire(&mut self, node: SocketAddr) -> ((&[u8], NodeBody), &Journey<Fallback>) {
         self.read_original();
-        let original = self.original.as_ref().and_then(|reading| reading.original.as_ref().ok());
+        let original = self.original.as_ref().filter(|_| self.is_repeatable());
+        let original = original.and_then(|reading| reading.original.as_ref().ok());
         let body = match (&self.body, original) {
             (KeptBody::Kept { bytes, .. }, Some(original)) => original.for_node(bytes),
             (KeptBody::Kept { bytes, .. }, None) => NodeBody::as_it_came(bytes.clone()),
@@ -138,7 +139,7 @@ impl Request {
             return;
         }
         let conf = &self.journey.member().conf;
-        let engine = (conf.retry.resume && self.is_repeatable()).then_some(conf.engine);
+        let engine = conf.retry.resume.then_some(conf.engine);
         if self.original.as_ref().map(|reading| reading.engine) == engine {
             return;
         }
