@@ -31,11 +31,39 @@ pub enum End {
     Choices,
     /// An event of one of these types.
     Types(&'static [&'static str]),
-    /// `[DONE]`, or an event that has one of these members with a value that begins so.
-    Members(&'static [(&'static str, &'static str)]),
+    /// `[DONE]`, a finish reason, or an event of its own that ends it. A stream that shows nothing of the kind, as
+    /// Triton's, has only the end of its message.
+    Members(&'static Members),
     /// Nothing but the end of the message.
     Message,
 }
+
+/// Members of events, each with its quotes and the beginning of its value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Members {
+    /// In the last event.
+    pub ends: &'static [(&'static str, &'static str)],
+    /// In those before it: an end is to come.
+    pub opens: &'static [(&'static str, &'static str)],
+    /// A stream without any event may be a good answer, such as the transcript of silence.
+    pub may_be_empty: bool,
+}
+
+/// llama.cpp: `stop`; TGI, MindIE and DJL: `token`, and `generated_text` in the last event; LightLLM: the same, but
+/// `finished` in place of the text; SGLang and LMDeploy: finish reasons.
+static NATIVE: Members = Members {
+    ends: &[("\"generated_text\"", "\""), ("\"finished\"", "true"), ("\"stop\"", "true")],
+    opens: &[("\"token\"", "{"), ("\"stop\"", "false")],
+    may_be_empty: false,
+};
+static OLLAMA: Members =
+    Members { ends: &[("\"done\"", "true")], opens: &[("\"done\"", "false")], may_be_empty: false };
+/// OpenAI's; vLLM's events are those of a chat.
+static AUDIO: Members = Members {
+    ends: &[("\"type\"", "\"transcript.text.done\""), ("\"type\"", "\"speech.audio.done\"")],
+    opens: &[("\"type\"", "\"transcript.text.delta\""), ("\"type\"", "\"speech.audio.delta\"")],
+    may_be_empty: true,
+};
 
 /// The form of an error of the gateway's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +81,13 @@ pub enum Shape {
 }
 
 /// The sources: OpenAI's, Anthropic's and Ollama's API references; vLLM 0.32 (`entrypoints`), SGLang (`http_server.py`),
-/// llama.cpp (`tools/server`), TGI (`router/src/server.rs`), TEI (`router/src/http/server.rs`), LMDeploy (`serve/openai`).
-pub static DIALECTS: [Dialect; 9] = [
+/// llama.cpp (`tools/server`), TGI and TEI (`router/src`), LMDeploy (`serve/openai`), LightLLM (`api_http.py`), Triton
+/// (`src/http_server.cc`), MindIE (service API), Infinity (`infinity_server.py`), whisper.cpp (`examples/server`),
+/// `KoboldCpp`.
+pub static DIALECTS: [Dialect; 13] = [
     Dialect {
         name: "chat",
-        paths: &["/chat/completions", "/invocations", "/vertex"],
+        paths: &["/chat/completions"],
         frames: Frames::Events,
         end: End::Choices,
         shape: Shape::OpenAi,
@@ -87,71 +117,122 @@ pub static DIALECTS: [Dialect; 9] = [
         name: "ollama",
         paths: &["/api/chat", "/api/generate"],
         frames: Frames::Lines,
-        end: End::Members(&[("\"done\"", "true")]),
+        end: End::Members(&OLLAMA),
         shape: Shape::Ollama,
     },
     Dialect {
         name: "tgi",
         paths: &["/generate_stream"],
         frames: Frames::Events,
-        end: End::Members(&[("\"generated_text\"", "\"")]),
+        end: End::Members(&NATIVE),
         shape: Shape::Tgi,
+    },
+    // on a cloud's paths the body decides what is spoken: a chat, as a rule
+    Dialect {
+        name: "chat",
+        paths: &["/invocations", "/vertex"],
+        frames: Frames::Events,
+        end: End::Members(&NATIVE),
+        shape: Shape::OpenAi,
     },
     Dialect {
         name: "native",
-        paths: &["/completion", "/infill", "/generate"],
+        paths: &[
+            "/completion",
+            "/infill",
+            "/generate",
+            "/generate/stream",
+            "/generate_from_file",
+            "/infer",
+            "/infer_token",
+            "/vertex_generate",
+        ],
         frames: Frames::Events,
-        end: End::Members(&[("\"stop\"", "true"), ("\"generated_text\"", "\""), ("\"finish_reason\"", "{")]),
+        end: End::Members(&NATIVE),
         shape: Shape::OpenAi,
     },
     Dialect {
         name: "audio",
         paths: &["/audio/transcriptions", "/audio/translations", "/audio/speech"],
         frames: Frames::Events,
-        end: End::Message,
+        end: End::Members(&AUDIO),
         shape: Shape::OpenAi,
     },
     Dialect {
         name: "one answer",
         paths: &[
             "/embeddings",
+            "/embeddings_image",
+            "/embeddings_audio",
             "/embedding",
             "/rerank",
             "/reranking",
             "/score",
+            "/get_score",
             "/classify",
             "/pooling",
             "/tokenize",
             "/detokenize",
+            "/tokens",
+            "/tokencount",
             "/render",
             "/derender",
             "/embed",
-            "/embed_all",
-            "/embed_sparse",
-            "/predict",
-            "/similarity",
-            "/decode",
             "/encode",
             "/get_ppl",
             "/moderations",
             "/images/generations",
-            "/messages/count_tokens",
+            "/images/edits",
+            "/images/variations",
+            "/txt2img",
+            "/img2img",
+            "/inference",
             "/responses/input_tokens",
+            "/responses/compact",
             "/chat/completions/input_tokens",
             "/chat/completions/batch",
             "/apply-template",
-            "/chat_tokenize",
+            "/parse_function_call",
+            "/separate_reasoning",
             "/inference/v1/generate",
             "/generative_scoring",
             "/systemone",
-            "/api/embed",
-            "/api/embeddings",
         ],
         frames: Frames::Events,
         end: End::Message,
         shape: Shape::OpenAi,
     },
+    Dialect {
+        name: "messages, one answer",
+        paths: &["/messages/count_tokens"],
+        frames: Frames::Events,
+        end: End::Message,
+        shape: Shape::Anthropic,
+    },
+    Dialect {
+        name: "ollama, one answer",
+        paths: &["/api/embed", "/api/embeddings", "/api/show"],
+        frames: Frames::Lines,
+        end: End::Message,
+        shape: Shape::Ollama,
+    },
+    Dialect {
+        name: "tgi and tei, one answer",
+        paths: &["/embed_all", "/embed_sparse", "/predict", "/similarity", "/decode", "/chat_tokenize"],
+        frames: Frames::Events,
+        end: End::Message,
+        shape: Shape::Tgi,
+    },
 ];
+
+/// TGI, TEI and LightLLM generate and embed on the root too.
+const ROOT: (&str, &str) = ("/", "/generate");
+
+/// Collections: what is posted to one of their items is kept there (`/threads/{id}/messages` of OpenAI's Assistants), or
+/// has an agent act.
+const COLLECTIONS: [&str; 6] = ["threads", "conversations", "sessions", "chats", "agents", "assistants"];
+/// Chats on such a path call tools on the server (LocalAI's `/v1/mcp/chat/completions`).
+const TOOLS: &str = "mcp";
 
 /// Streams on any other path: errors are found in them, and only the end of the message ends them.
 pub static OTHER: Dialect =
@@ -174,16 +255,32 @@ static BY_SEGMENT: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static Di
 impl Dialect {
     /// The dialect of a path (without its query), with or without a final slash: the longest ending decides.
     pub fn of(path: &str) -> Option<&'static Self> {
-        let path = path.trim_end_matches('/');
+        let path = if path == ROOT.0 { ROOT.1 } else { path.trim_end_matches('/') };
         let segment = &path[path.rfind('/')? + 1..];
         let endings = BY_SEGMENT.get(segment)?;
-        endings.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, dialect)| *dialect)
+        let (before, dialect) =
+            endings.iter().find_map(|(ending, dialect)| Some((path.strip_suffix(ending)?, *dialect)))?;
+        (!is_kept(before)).then_some(dialect)
     }
 
-    /// True if its streams are searched for errors and for their end.
+    /// True if its streams have an event at least.
     pub fn is_watched(&self) -> bool {
-        self.end != End::Message
+        match self.end {
+            End::Choices | End::Types(_) => true,
+            End::Members(members) => !members.may_be_empty,
+            End::Message => false,
+        }
     }
+}
+
+/// True if what is sent to this path, the ending of a dialect behind it, does more than to be computed.
+fn is_kept(before: &str) -> bool {
+    let mut segments = before.rsplit('/');
+    let (item, collection) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+    // `/agents/v1` is a prefix
+    let is_version =
+        item.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    COLLECTIONS.contains(&collection) && !is_version || before.split('/').any(|segment| segment == TOOLS)
 }
 
 #[cfg(test)]
@@ -202,7 +299,7 @@ mod tests {
             ("/v1/responses", Some("responses")),
             ("/v1/responses/input_tokens", Some("one answer")),
             ("/v1/messages", Some("messages")),
-            ("/v1/messages/count_tokens", Some("one answer")),
+            ("/v1/messages/count_tokens", Some("messages, one answer")),
             ("/api/generate", Some("ollama")),
             ("/generate", Some("native")),
             ("/inference/v1/generate", Some("one answer")),
@@ -212,8 +309,18 @@ mod tests {
             ("/v1/chat/completions/x", None),
             ("/v1/xcompletions", None),
             ("/v1/files", None),
-            ("/", None),
+            ("/", Some("native")),
+            ("//", None),
             ("", None),
+            ("/v2/models/m/versions/1/generate_stream", Some("tgi")),
+            ("/v2/models/m/infer", Some("native")),
+            ("/invocations", Some("chat")),
+            ("/v1/threads/t/messages", None),
+            ("/v1/agents/a/messages", None),
+            ("/agents/v1/messages", Some("messages")),
+            ("/threads/v1/threads/v1x/messages", None),
+            ("/v1/mcp/chat/completions", None),
+            ("/mcp/v1/chat/completions", None),
         ];
         for (path, want) in table {
             assert_eq!(Dialect::of(path).map(|dialect| dialect.name), want, "{path}");

@@ -30,10 +30,11 @@ pub fn status(code: u16, listed: bool) -> Outcome {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3). Inference engines do not use the date form, so it is ignored.
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3). Inference engines do not use the date form, so it is ignored. 0 names no
+/// time: a fleet that is full would be asked without a pause.
 pub fn retry_after(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+    text.trim().parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
     fn retry_after_in_seconds() {
         assert_eq!(retry_after(b"5"), Some(Duration::from_secs(5)));
         assert_eq!(retry_after(b" 120 "), Some(Duration::from_secs(120)));
-        for nonsense in [&b"-1"[..], b"soon", b"Wed, 21 Oct 2026 07:28:00 GMT", b"\xff", b""] {
+        for nonsense in [&b"-1"[..], b"0", b"soon", b"Wed, 21 Oct 2026 07:28:00 GMT", b"\xff", b""] {
             assert_eq!(retry_after(nonsense), None);
         }
     }

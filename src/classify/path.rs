@@ -37,10 +37,11 @@ mod tests {
         assert!(repeatable("POST", "/v1/chat/completions", &["POST"]));
         assert!(repeatable("POST", "/prefix/v1/completions/", &["POST", "PATCH"]));
         assert!(repeatable("POST", "/x/mine/", &["POST"]));
+        assert!(repeatable("POST", "/", &["POST"]), "TGI, TEI");
         assert!(!repeatable("POST", "/v1/completions", &[]));
         assert!(!repeatable("PATCH", "/v1/completions", &["POST"]));
         let stores = [
-            "/",
+            "",
             "/v1",
             "/v1/files",
             "/v1/batches",
@@ -53,6 +54,13 @@ mod tests {
             "/abort_request",
             "/v1/chat/completions/x",
             "/notmine",
+            "/v1/threads/thread_1/messages",
+            "/v1/mcp/chat/completions",
+            "/api/pull",
+            "/v2/repository/models/m/load",
+            "/lora-adapters",
+            "/slots/0",
+            "/v1/videos",
         ];
         for other in stores {
             assert!(!repeatable("POST", other, &["POST"]), "{other}");

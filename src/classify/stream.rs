@@ -10,25 +10,17 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use serde_json::Value;
 
-use super::choices::Choices;
-use super::dialect::{Dialect, End, Frames, OTHER};
-use super::words::{self, Meaning};
+use super::choices::{Choices, Noted};
+use super::dialect::{Dialect, End, Frames, Members, OTHER};
+use super::words::{self, Meaning, Told};
 use crate::outcome::Outcome;
 
 /// Longest line that is looked into, in bytes; of a longer one it is only known that it came.
 const LINE_MAX: usize = 64 * 1024;
 
 /// Built once: building a finder costs more than searching an event.
-static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+static STATUS_CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"status_code\""));
 static STOP_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stop_reason\""));
-
-/// An error that a stream has told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
-    pub meaning: Meaning,
-    /// Its status code, if it has one.
-    pub code: Option<u16>,
-}
 
 /// The first event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +38,19 @@ pub struct Seen {
     /// Events with data; `[DONE]` and pings not counted.
     pub events: u64,
     pub error: Option<Told>,
-    /// The engine was told to stop: `finish_reason: "abort"`, or Anthropic's `stop_reason: null` at the end.
+    /// The engine stopped in the middle: `finish_reason: "abort"`, or Anthropic's `stop_reason: null` at the end.
     pub aborted: bool,
     pub choices: Choices,
     /// The dialect's own end came.
     pub ended: bool,
+    /// It has said that such an end is to come.
+    pub open: bool,
     /// `[DONE]` came.
     pub done: bool,
     /// An event was too long to be looked into: it may have been the last.
     pub unread: bool,
+    /// The body ended within an event.
+    pub cut: bool,
 }
 
 /// Watches one stream.
@@ -65,6 +61,8 @@ pub struct Watcher {
     line: Vec<u8>,
     /// The line under way is too long to be looked into.
     overlong: bool,
+    /// The last line ended with a CR: an LF that follows ends no line.
+    after_cr: bool,
     kind: Kind,
     /// The last `message_delta` of an answer told no `stop_reason`.
     lacks_reason: bool,
@@ -79,6 +77,8 @@ enum Kind {
     /// Says that the engine's server is there, which it is while the engine hangs.
     Ping,
     End,
+    /// Its data is an error, whatever it looks like.
+    Error,
     Other,
 }
 
@@ -91,7 +91,7 @@ impl Default for Watcher {
 impl Watcher {
     pub fn new(dialect: &'static Dialect) -> Self {
         let (kind, seen) = (Kind::None, Seen::default());
-        Self { dialect, line: Vec::new(), overlong: false, kind, lacks_reason: false, seen }
+        Self { dialect, line: Vec::new(), overlong: false, after_cr: false, kind, lacks_reason: false, seen }
     }
 
     pub fn dialect(&self) -> &'static Dialect {
@@ -111,7 +111,11 @@ impl Watcher {
     pub fn look(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
-            if self.line.is_empty() && !self.overlong {
+            let is_new = self.line.is_empty() && !self.overlong;
+            let ends_crlf = std::mem::replace(&mut self.after_cr, chunk[end] == b'\r') && chunk[end] == b'\n';
+            if is_new && line.is_empty() && ends_crlf {
+                // the line has been judged
+            } else if is_new {
                 self.judge(line);
             } else {
                 self.hold(line);
@@ -124,7 +128,14 @@ impl Watcher {
 
     /// The body has ended, and with it its last line.
     pub fn finish(&mut self) {
-        self.judge_held();
+        self.seen.cut = self.is_watched() && is_cut(&self.line);
+        if !self.seen.cut {
+            self.judge_held();
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.dialect.end != End::Message
     }
 
     fn judge_held(&mut self) {
@@ -183,6 +194,13 @@ impl Watcher {
                     self.data(error, true);
                 }
             }
+            // an error that was to be an answer of its own, under the head of a stream (Lemonade Server)
+            Some(b'{') if words::told(line, false).is_some() => self.data(line, false),
+            Some(0xEF) => {
+                if let Some(line) = line.strip_prefix(BOM) {
+                    self.judge(line);
+                }
+            }
             Some(_) => {}
         }
     }
@@ -190,6 +208,7 @@ impl Watcher {
     fn kind_of(&self, kind: &[u8]) -> Kind {
         match self.dialect.end {
             _ if kind == b"ping" => Kind::Ping,
+            _ if kind == b"error" => Kind::Error,
             End::Types(types) if types.iter().any(|end| end.as_bytes() == kind) => Kind::End,
             _ => Kind::Other,
         }
@@ -198,12 +217,15 @@ impl Watcher {
     fn data(&mut self, data: &[u8], is_bare_error: bool) {
         if data.trim_ascii() == b"[DONE]" {
             self.seen.done = true;
+            self.seen.first.get_or_insert(First::Good);
             return;
         }
-        if self.kind == Kind::Ping {
+        // an event without data is none (WHATWG HTML, section 9.2.6)
+        if self.kind == Kind::Ping || data.trim_ascii().is_empty() {
             return;
         }
-        let error = error_of(data, is_bare_error);
+        let is_bare = is_bare_error || self.kind == Kind::Error;
+        let error = words::told(data, is_bare).or_else(|| self.told_as_reason(data));
         if error.is_none() && self.is_ping(data) {
             return;
         }
@@ -221,23 +243,50 @@ impl Watcher {
         matches!(self.dialect.end, End::Types(_)) && data.len() < 64 && member(data, "\"type\"", "\"ping\"")
     }
 
+    /// SGLang's `/generate` ends the stream of a request that it refuses with a reason:
+    /// `"finish_reason": {"type": "abort", "status_code": 503, ...}`.
+    fn told_as_reason(&self, data: &[u8]) -> Option<Told> {
+        if !matches!(self.dialect.end, End::Members(_)) || STATUS_CODE.find(data).is_none() {
+            return None;
+        }
+        let event: Value = serde_json::from_slice(data).ok()?;
+        let reason = event.get("meta_info")?.get("finish_reason")?;
+        let code =
+            words::number(reason).filter(|_| reason.get("type").is_some_and(|kind| kind == "abort"))?;
+        Some(Told { meaning: Meaning::of_number(code), code: Some(code) })
+    }
+
     fn note_end(&mut self, data: &[u8]) {
+        // what comes behind an event that was too long shows that this was not the last
         match self.dialect.end {
-            End::Choices => self.seen.aborted |= self.seen.choices.note(data),
+            End::Choices => self.note_choice(data),
             End::Types(types) => {
                 self.note_stop_reason(data);
                 let is_end = match self.kind {
                     Kind::End => true,
                     Kind::None => types.iter().any(|end| has_type(data, end)),
-                    Kind::Ping | Kind::Other => false,
+                    Kind::Ping | Kind::Error | Kind::Other => false,
                 };
                 self.seen.ended |= is_end;
+                self.seen.unread &= is_end;
                 self.seen.aborted |= is_end && self.lacks_reason;
             }
-            End::Members(members) => {
-                self.seen.ended |= members.iter().any(|(name, value)| member(data, name, value));
+            End::Members(Members { ends, opens, .. }) => {
+                self.note_choice(data);
+                self.seen.ended |= ends.iter().any(|(name, value)| has_own_member(data, name, value));
+                let is_open = opens.iter().any(|(name, value)| member(data, name, value));
+                self.seen.open |= is_open;
+                self.seen.unread &= !is_open;
             }
             End::Message => {}
+        }
+    }
+
+    fn note_choice(&mut self, data: &[u8]) {
+        match self.seen.choices.note(data) {
+            Noted::Broken => self.seen.aborted = true,
+            Noted::Open => self.seen.unread &= !self.seen.choices.is_single(),
+            Noted::Finished | Noted::Nothing => {}
         }
     }
 
@@ -257,7 +306,7 @@ impl Seen {
             Some(told) if told.meaning == Meaning::Mistake => None,
             Some(told) => Some(told.meaning.outcome()),
             None if self.aborted => Some(Outcome::Aborted),
-            None if is_over && !self.is_whole(dialect) => Some(Outcome::Truncated),
+            None if is_over && (self.cut || !self.is_whole(dialect)) => Some(Outcome::Truncated),
             None => None,
         }
     }
@@ -266,7 +315,12 @@ impl Seen {
     fn is_whole(&self, dialect: &Dialect) -> bool {
         match dialect.end {
             End::Choices => self.done || self.unread || self.choices.are_finished(),
-            End::Types(_) | End::Members(_) => self.ended || self.done || self.unread,
+            End::Types(_) => self.ended || self.done || self.unread,
+            End::Members(_) => {
+                let says_end = self.ended || self.done || self.unread || self.choices.are_finished();
+                // a form of its own, whose end nobody knows
+                says_end || !self.open && !self.choices.is_any_open()
+            }
             End::Message => true,
         }
     }
@@ -284,11 +338,20 @@ impl Seen {
 }
 
 const DATA: &[u8] = b"data:";
+/// May stand before a stream (section 9.2.5).
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// The value of a line `name: value` (WHATWG HTML, server-sent events, section 9.2.6).
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let value = line.strip_prefix(name)?.strip_prefix(b":")?;
     Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// True if a line that the end of the body has ended holds a value that is not whole.
+fn is_cut(line: &[u8]) -> bool {
+    let data = field(line, b"data").unwrap_or(line).trim_ascii();
+    let is_value = matches!(data.first(), Some(b'{' | b'[')) && data != b"[DONE]";
+    is_value && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err()
 }
 
 /// True if a member of this name (with its quotes) has a value that begins so. Within a text the quotes would be escaped.
@@ -301,6 +364,19 @@ fn member(data: &[u8], name: &str, value: &str) -> bool {
         }
     }
     false
+}
+
+/// The same, of the event itself: arguments of tools may be objects with members of any name.
+fn has_own_member(data: &[u8], name: &str, value: &str) -> bool {
+    if !member(data, name, value) {
+        return false;
+    }
+    match serde_json::from_slice::<Value>(data) {
+        Ok(Value::Object(event)) => event
+            .get(name.trim_matches('"'))
+            .is_some_and(|own| serde_json::to_string(own).is_ok_and(|own| own.starts_with(value))),
+        Ok(_) | Err(_) => true,
+    }
 }
 
 /// Behind a member's name.
@@ -324,28 +400,6 @@ fn has_type(data: &[u8], kind: &str) -> bool {
         }
     }
     false
-}
-
-/// The error that an event tells, if it is one: `{"error": ...}` at the top level, the bare error object, or a flat one of
-/// type `error` (OpenAI's Responses).
-fn error_of(data: &[u8], is_bare: bool) -> Option<Told> {
-    // a cheap look first: tokens are many and errors few
-    if !is_bare && ERROR.find(data).is_none() {
-        return None;
-    }
-    let event: Value = match serde_json::from_slice(data) {
-        Ok(event) => event,
-        Err(_) if is_bare => Value::Bool(true),
-        Err(_) => return None,
-    };
-    let is_flat = event.get("type").and_then(Value::as_str) == Some("error");
-    let error = match event.get("error") {
-        Some(Value::Null) | None if is_bare || is_flat => &event,
-        Some(Value::Null) | None => return None,
-        Some(error) => error,
-    };
-    let code = words::number(error).or_else(|| words::number(&event));
-    Some(Told { meaning: Meaning::of(error, &event), code })
 }
 
 #[cfg(test)]

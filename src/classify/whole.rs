@@ -1,4 +1,5 @@
-//! A whole answer, held until its end: whether its engine was told to stop in the middle, and how many tokens it has.
+//! A whole answer, held until its end: whether it is an error, or its engine was told to stop in the middle, and how many
+//! tokens it has.
 
 use std::sync::LazyLock;
 
@@ -6,6 +7,7 @@ use memchr::memmem::{Finder, FinderRev};
 
 use super::choices;
 use super::dialect::{Dialect, End};
+use super::words;
 use crate::outcome::Outcome;
 
 /// Built once: building a finder costs more than searching an answer.
@@ -14,12 +16,17 @@ static TOKENS: LazyLock<[FinderRev<'static>; 3]> =
 static CANCELLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cancelled\""));
 
 /// The engine may have been told to stop in the middle: vLLM says `finish_reason: "abort"`, and on `/responses`
-/// `status: "cancelled"`.
+/// `status: "cancelled"`. Or it is an error in spite of its 200: OpenRouter's and LiteLLM's, LMDeploy's proxy
+/// (`error_code`), and a response that has failed.
 pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
-    let aborted = match Dialect::of(path).map(|dialect| dialect.end) {
-        Some(End::Choices) => choices::is_aborted(body),
-        Some(End::Types(_)) => CANCELLED.find(body).is_some() && is_cancelled(body),
-        Some(End::Members(_) | End::Message) | None => false,
+    let Some(dialect) = Dialect::of(path) else { return Outcome::Ok };
+    if let Some(told) = words::told(body, false) {
+        return told.meaning.outcome();
+    }
+    let aborted = match dialect.end {
+        End::Choices | End::Members(_) => choices::is_broken(body),
+        End::Types(_) => CANCELLED.find(body).is_some() && is_cancelled(body),
+        End::Message => false,
     };
     if aborted { Outcome::Aborted } else { Outcome::Ok }
 }
@@ -62,6 +69,47 @@ mod tests {
             whole_answer("/v1/responses", br#"{"output":[{"status":"cancelled"}],"status":"completed"}"#),
             Outcome::Ok
         );
+    }
+
+    #[test]
+    fn an_error_with_status_200_is_no_answer() {
+        let table = [
+            (
+                "/v1/chat/completions",
+                r#"{"error":{"message":"Provider returned error","code":502}}"#,
+                Outcome::EngineError,
+            ),
+            (
+                "/v1/chat/completions",
+                r#"{"object":"error","message":"CUDA error","code":500}"#,
+                Outcome::EngineError,
+            ),
+            (
+                "/v1/chat/completions",
+                r#"{"object":"error","message":"no such model","code":404}"#,
+                Outcome::Ok,
+            ),
+            ("/v1/chat/completions", r#"{"error":{"code":"429","message":"slow down"}}"#, Outcome::Busy),
+            ("/v1/embeddings", r#"{"error":"Model is overloaded","error_type":"overloaded"}"#, Outcome::Busy),
+            (
+                "/v1/responses",
+                r#"{"status":"failed","error":{"code":"server_error","message":"died"}}"#,
+                Outcome::EngineError,
+            ),
+            ("/v1/responses", r#"{"status":"completed","error":null,"output":[]}"#, Outcome::Ok),
+            ("/v1/chat/completions", r#"{"choices":[{"finish_reason":"stop"}],"error":""}"#, Outcome::Ok),
+            ("/predict", r#"{"error":0.25}"#, Outcome::Ok),
+            (
+                "/v1/chat/completions",
+                r#"{"choices":[{"finish_reason":"stop"},{"finish_reason":"abort"}]}"#,
+                Outcome::Aborted,
+            ),
+            ("/generate", r#"{"text":"a","meta_info":{"finish_reason":{"type":"abort"}}}"#, Outcome::Aborted),
+            ("/v1/files", r#"{"error":{"message":"died"}}"#, Outcome::Ok),
+        ];
+        for (path, body, want) in table {
+            assert_eq!(whole_answer(path, body.as_bytes()), want, "{path}: {body}");
+        }
     }
 
     #[test]

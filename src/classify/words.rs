@@ -1,5 +1,8 @@
 //! The words of errors: what an engine that says it cannot answer means by it. Numbers first, then words.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use crate::outcome::Outcome;
@@ -15,35 +18,88 @@ pub enum Meaning {
     Failure,
 }
 
+/// An error that a node has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub meaning: Meaning,
+    /// Its status code, if it has one.
+    pub code: Option<u16>,
+}
+
+/// Built once: building a finder costs more than searching an event. Also the beginning of `"error_code"`.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error"));
+
 /// Names under which numbers are told: OpenAI `code`, SGLang `code` and `status`, TGI `http_status_code`, LMDeploy and
 /// LiteLLM `status_code`.
 const NUMBERS: [&str; 5] = ["code", "status", "status_code", "http_status_code", "error_code"];
-/// Names under which an error's kind is told. TGI has `error_type` beside `error`.
-const KINDS: [&str; 3] = ["type", "code", "error_type"];
+/// Names under which words are told, the most exact first. `error_code` has its words in `text`; FastAPI's name is `detail`,
+/// that of gRPC `status`.
+const WORDS: [&str; 8] = ["type", "code", "status", "error_type", "message", "detail", "msg", "text"];
 
 /// Words for load, in lower case, without marks between them: OpenAI `rate_limit_exceeded`, `too_many_requests`; Anthropic
 /// `overloaded_error`, `rate_limit_error`; SGLang 0.5 `Request queue timeout reached.`, `The request queue is full.`,
-/// `SERVICE_UNAVAILABLE`; vLLM 0.32 `The engine is currently busy`; TGI `Model is overloaded`; llama.cpp
-/// `unavailable_error`, `Loading model`; Ollama `server busy, please try again`.
-const BUSY: [&str; 13] = [
-    "overloaded",
+/// `SERVICE_UNAVAILABLE`, its router `No available workers`; vLLM 0.32 `The engine is currently busy`; TGI `Model is
+/// overloaded`; llama.cpp `unavailable_error`, `Loading model`, `no slot available`; Ollama `server busy, please try again`;
+/// Triton `Exceeds maximum queue size`; FastChat `HIGH TRAFFIC`, `ENGINE_OVERLOADED`; LMDeploy `Service is unavailable`;
+/// Hugging Face `is currently loading`; gRPC `RESOURCE_EXHAUSTED`; SageMaker `ThrottlingException`; OpenAI `insufficient_quota`.
+const BUSY: [&str; 31] = [
+    "overload",
     "ratelimit",
     "toomanyrequests",
+    "toomanyconcurrent",
+    "concurrencylimit",
     "queueisfull",
+    "queuefull",
+    "maximumqueue",
     "queuetimeout",
     "queuedtimeout",
     "requestqueue",
+    "pendingrequests",
     "serviceunavailable",
+    "serviceisunavailable",
+    "temporarilyunavailable",
     "unavailableerror",
     "currentlybusy",
+    "isbusy",
     "serverbusy",
     "loadingmodel",
+    "isloading",
+    "currentlyloading",
+    "stillloading",
+    "notready",
     "atcapacity",
+    "noavailableworker",
+    "slotavailable",
+    "resourceexhausted",
+    "throttl",
+    "quota",
+    "hightraffic",
+];
+/// Words for what is broken, whatever mistake they speak of besides: a dead vLLM 0.32 says `internal_error` on `/messages`, and
+/// that its own error object failed a validation; CUDA says `invalid argument` and `operation not supported`, Python
+/// `FileNotFoundError: [Errno 2]`. OpenAI and llama.cpp `server_error`, Anthropic `api_error`.
+const FAILURE: [&str; 14] = [
+    "internal",
+    "servererror",
+    "apierror",
+    "cuda",
+    "nccl",
+    "hccl",
+    "hiperror",
+    "outofmemory",
+    "enginecore",
+    "enginedead",
+    "runtimeerror",
+    "assertionerror",
+    "errno",
+    "traceback",
 ];
 /// Words for the client's mistakes: OpenAI `invalid_request_error`, `context_length_exceeded`, `model_not_found`; Anthropic's
 /// `not_found_error`, `authentication_error`, `permission_error`, `request_too_large`; vLLM `BadRequestError`,
-/// `NotFoundError`; llama.cpp `exceed_context_size_error`, `not_supported_error`; TGI `validation`, `Template error`.
-const MISTAKE: [&str; 19] = [
+/// `NotFoundError`, `too long to fit`; llama.cpp `exceed_context_size_error`, `not_supported_error`; TGI `validation`, `Template
+/// error`; SGLang's `/generate`, which has no code: `exceeds the maximum allowed length`, `longer than`, `must be`, `has never
+/// been loaded`, `vocab size`, `Invalid grammar`.
+const MISTAKE: [&str; 34] = [
     "invalidrequest",
     "badrequest",
     "invalidargument",
@@ -51,23 +107,81 @@ const MISTAKE: [&str; 19] = [
     "validation",
     "unprocessable",
     "notfound",
+    "doesnotexist",
     "authentication",
     "unauthorized",
+    "invalidapikey",
+    "incorrectapikey",
     "permission",
     "forbidden",
     "toolarge",
+    "toolong",
+    "longerthan",
+    "exceedsthemax",
     "contextlength",
     "contextsize",
     "contextwindow",
     "maximumcontext",
+    "neverbeenloaded",
+    "unknownmodel",
+    "vocabsize",
+    "mustbe",
+    "missingrequired",
+    "grammar",
+    "jsonschema",
+    "contentpolicy",
     "notsupported",
+    "notallowed",
     "template",
     "unsupported",
 ];
 
-/// Kinds of failures, whatever mistake their message speaks of: a dead vLLM 0.32 says `internal_error` on `/messages`, and
-/// that its own error object failed a validation. OpenAI and llama.cpp `server_error`, Anthropic `api_error`.
-const FAILURE: [&str; 3] = ["internal", "servererror", "apierror"];
+/// The error that an event or a whole answer tells, if it is one: `{"error": ...}` at the top level, a flat one of the type
+/// `error` (OpenAI's Responses) or the object `error` (SGLang, LMDeploy, vLLM before 0.10), or one with a number
+/// (`error_code`: FastChat, LMDeploy's proxy). `is_bare`: something else has said that it is an error.
+pub fn told(data: &[u8], is_bare: bool) -> Option<Told> {
+    // a cheap look first: tokens are many and errors few
+    if !is_bare && ERROR.find(data).is_none() {
+        return None;
+    }
+    let event = match serde_json::from_slice(data) {
+        Ok(event) => event,
+        Err(_) if is_bare => Value::String(String::from_utf8_lossy(data).into_owned()),
+        Err(_) => return None,
+    };
+    let event = match &event {
+        Value::Array(events) => events.first()?,
+        event => event,
+    };
+    let error = match event.get("error") {
+        Some(error) if is_said(error) => error,
+        _ if is_bare || is_error(event) => event,
+        _ => return None,
+    };
+    // proxies wrap what they were told
+    let error = error.get("error").filter(|inner| is_said(inner)).unwrap_or(error);
+    Some(Told { meaning: Meaning::of(error, event), code: number(error).or_else(|| number(event)) })
+}
+
+/// Members that are always there say nothing while they are empty. Most numbers are none of an error: a model may well
+/// answer with its `error`.
+fn is_said(error: &Value) -> bool {
+    match error {
+        Value::Null => false,
+        Value::Bool(is_error) => *is_error,
+        Value::Number(number) => number.as_u64().is_some_and(|number| (400..600).contains(&number)),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
+}
+
+fn is_error(event: &Value) -> bool {
+    let is = |name| event.get(name).and_then(Value::as_str) == Some("error");
+    is("type")
+        || is("object")
+        || event.get("error_code").and_then(Value::as_u64).is_some_and(|code| code != 0)
+}
 
 impl Meaning {
     /// Of the object or the text that an error event carries, and the object around it.
@@ -75,17 +189,21 @@ impl Meaning {
         if let Some(number) = number(error).or_else(|| number(around)) {
             return Self::of_number(number);
         }
-        let kinds = KINDS.iter().filter_map(|name| error.get(name)).filter_map(Value::as_str).map(plain);
-        let texts = [error.get("message"), Some(error), around.get("error_type")].into_iter().flatten();
+        let texts =
+            around.get("error_type").into_iter().chain(WORDS.iter().filter_map(|name| error.get(name)));
+        let texts = texts.chain([error]).filter_map(Value::as_str).map(plain);
         let mut is_failure = false;
-        for kind in kinds {
-            if let Some(meaning) = of_words(&kind) {
-                return meaning;
+        for text in texts {
+            let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            if has(&BUSY) {
+                return Self::Busy;
             }
-            is_failure |= has(&kind, &FAILURE);
+            is_failure |= has(&FAILURE);
+            if !is_failure && has(&MISTAKE) {
+                return Self::Mistake;
+            }
         }
-        let meaning = texts.filter_map(Value::as_str).find_map(|text| of_words(&plain(text)));
-        meaning.filter(|meaning| !is_failure || *meaning == Self::Busy).unwrap_or(Self::Failure)
+        Self::Failure
     }
 
     /// 529 is Anthropic's "overloaded"; 408 and 425 tell of time, and 424 of a failed generation (TGI).
@@ -107,20 +225,11 @@ impl Meaning {
     }
 }
 
-/// Load, or the client's mistake.
-fn of_words(text: &str) -> Option<Meaning> {
-    let busy = has(text, &BUSY).then_some(Meaning::Busy);
-    busy.or_else(|| has(text, &MISTAKE).then_some(Meaning::Mistake))
-}
-
-fn has(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| text.contains(word))
-}
-
-/// A status code, as a number or as digits.
+/// A status code, as a number or as digits. FastChat's have two digits more (`42903`).
 pub fn number(error: &Value) -> Option<u16> {
     NUMBERS.iter().filter_map(|name| error.get(name)).find_map(|value| {
-        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+        let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
+        let number = if (40_000..60_000).contains(&number) { number / 100 } else { number };
         u16::try_from(number).ok().filter(|number| (100..600).contains(number))
     })
 }
@@ -190,14 +299,93 @@ mod tests {
                 "vLLM 0.32, messages",
             ),
             (r#"{"error":{"type":"internal_error","message":"The queue is full."}}"#, Busy, "nobody"),
-            (r#"{"error":{"type":"api_error"}}"#, Failure, "Anthropic"),
+            (r#"{"error":{"type":"api_error","message":"not found"}}"#, Failure, "Anthropic"),
             (r#"{"type":"error","code":"server_error","message":"died"}"#, Failure, "OpenAI Responses"),
             (r#"{"error":"an error was encountered while running the model"}"#, Failure, "Ollama"),
             (r#"{"error":{"message":"CUDA error","http_status_code":424}}"#, Failure, "TGI 3"),
             (r#"{"error":true}"#, Failure, "nobody"),
+            (r#"{"error":"in ensemble 'e', Exceeds maximum queue size"}"#, Busy, "Triton"),
+            (r#"{"error":"Model m is currently loading","estimated_time":20.0}"#, Busy, "Hugging Face"),
+            (r#"{"error":{"message":"The server is busy, please try again"}}"#, Busy, "LightLLM"),
+            (r#"{"error":{"message":"No available workers (all circuits open)"}}"#, Busy, "SGLang's router"),
+            (
+                r#"{"error":{"type":"server_error","message":"The engine is currently overloaded"}}"#,
+                Busy,
+                "OpenAI",
+            ),
+            (r#"{"error":{"status":"RESOURCE_EXHAUSTED","message":"x"}}"#, Busy, "gRPC"),
+            (r#"{"error":{"code":" 503 "}}"#, Busy, "a proxy"),
+            (r#"{"error":{"message":"quota exceeded"}}"#, Busy, "a provider"),
+            (r#"{"error":{"message":"TimeoutError","type":"GatewayTimeout","code":504}}"#, Failure, "vLLM"),
+            (r#"{"text":"x","error_code":42903}"#, Busy, "FastChat"),
+            (r#"{"text":"CUDA out of memory","error_code":50002}"#, Failure, "FastChat"),
+            (
+                r#"{"text":"Service is unavailable. May retry later.","error_code":10401}"#,
+                Busy,
+                "LMDeploy's proxy",
+            ),
+            (
+                r#"{"error":{"message":"Input length (9 tokens) exceeds the maximum allowed length (8 tokens)."}}"#,
+                Mistake,
+                "SGLang 0.5, /generate",
+            ),
+            (r#"{"error":{"message":"The prompt is too long to fit into the model"}}"#, Mistake, "vLLM"),
+            (
+                r#"{"error":{"message":"max_new_tokens must be at least 0, got -1."}}"#,
+                Mistake,
+                "SGLang 0.5, /generate",
+            ),
+            (
+                r#"{"error":{"type":"InternalServerError","message":"CUDA error: operation not supported"}}"#,
+                Failure,
+                "vLLM",
+            ),
+            (r#"{"error":"RuntimeError: Triton Error [CUDA]: invalid argument"}"#, Failure, "vLLM"),
+            (
+                r#"{"error":"FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/x'"}"#,
+                Failure,
+                "Python",
+            ),
+            (r#"{"error":"CUDA out of memory. Tried to allocate 2 GiB"}"#, Failure, "PyTorch"),
         ];
         for (error, want, source) in table {
             assert_eq!(meaning(error), want, "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_an_error_at_all() {
+        let failure = |code| Some(Told { meaning: Meaning::Failure, code });
+        let table = [
+            (r#"{"error":{"message":"died","code":500}}"#, failure(Some(500))),
+            (r#"{"error":"died"}"#, failure(None)),
+            (r#"{"error":true}"#, failure(None)),
+            (r#"[{"error":{"message":"died"}}]"#, failure(None)),
+            (r#"{"error":{"error":{"message":"died","code":"500"}}}"#, failure(Some(500))),
+            (
+                r#"{"object":"error","message":"died","type":"InternalServerError","code":500}"#,
+                failure(Some(500)),
+            ),
+            (r#"{"type":"error","code":"server_error"}"#, failure(None)),
+            (r#"{"text":"died","error_code":50001}"#, failure(Some(500))),
+            (r#"{"error":null,"choices":[]}"#, None),
+            (r#"{"error":"","choices":[]}"#, None),
+            (r#"{"error":{},"choices":[]}"#, None),
+            (r#"{"error":[],"choices":[]}"#, None),
+            (r#"{"error":false,"choices":[]}"#, None),
+            (r#"{"error":0,"choices":[]}"#, None),
+            (r#"{"error_code":0,"text":"a"}"#, None),
+            (r#"{"choices":[{"delta":{"content":"\"error\": died"}}]}"#, None),
+            (r#"{"message":{"tool_calls":[{"function":{"arguments":{"error":"died"}}}]}}"#, None),
+            (r#"{"type":"response.created","response":{"error":{"code":"x"}}}"#, None),
+            ("\"error\": no JSON", None),
+        ];
+        for (event, want) in table {
+            assert_eq!(told(event.as_bytes(), false), want, "{event}");
+        }
+        let bare = [("{\"message\":\"died\"}", Meaning::Failure), ("The server is busy", Meaning::Busy)];
+        for (event, meaning) in bare {
+            assert_eq!(told(event.as_bytes(), true), Some(Told { meaning, code: None }), "{event}");
         }
     }
 }

@@ -54,7 +54,14 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
     const TGI_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":\"a\"}\n\n";
     const LLAMA: &str = "data: {\"content\":\"a\",\"stop\":false}\n\n";
     const LLAMA_LAST: &str = "data: {\"content\":\"\",\"stop\":true}\n\n";
-    let table: [(&str, &[&str], Option<Outcome>); 38] = [
+    // LightLLM never tells the whole text
+    const LIGHT: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"finished\":false,\"finish_reason\":null}\n\n";
+    const LIGHT_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"finished\":true,\"finish_reason\":\"length\"}\n\n";
+    const TRITON: &str = "data: {\"model_name\":\"m\",\"model_version\":\"1\",\"text_output\":\"a\"}\n\n";
+    let sglang = |reason: &str| {
+        format!("data: {{\"text\":\"a\",\"meta_info\":{{\"id\":\"x\",\"finish_reason\":{reason}}}}}\n\n")
+    };
+    let table: &[(&str, &[&str], Option<Outcome>)] = &[
         ("chat", &[TOKEN, STOP, DONE], None),
         ("chat", &[TOKEN, STOP], None),
         ("chat", &[TOKEN, DONE], None),
@@ -63,17 +70,28 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ("chat", &[TOKEN, STOP, "data: [DONE] \n\n"], None),
         ("chat", &[TOKEN, "data: [DONE]"], None),
         ("chat", &[TOKEN, STOP.trim_ascii_end()], None),
+        ("chat", &[TOKEN, STOP, "data: {\"usage\""], Some(Truncated)),
+        ("chat", &[TOKEN, "data: {\"choices\":[{\"finish_reason\":\"stop\""], Some(Truncated)),
         ("chat", &[QUOTED, DONE], None),
         ("chat", &[TOKEN, DEAD, DONE], Some(EngineError)),
         ("chat", &[TOKEN, FULL, DONE], Some(Outcome::Busy)),
         ("chat", &[TOKEN, ABORT, DONE], Some(Aborted)),
         ("chat", &[BARE], None),
+        ("chat", &["{\"error\":{\"message\":\"died\",\"code\":500}}"], Some(EngineError)),
+        ("chat", &["{\"error\":{\"message\":\"too long\",\"code\":400}}"], None),
+        ("chat", &["\u{feff}", STOP], None),
+        ("chat", &["\u{feff}", DEAD], Some(EngineError)),
         ("completions", &[TOKEN, STOP], None),
         ("completions", &[TOKEN], Some(Truncated)),
         ("responses", &[CREATED, DELTA, COMPLETED], None),
         ("responses", &[CREATED, DELTA], Some(Truncated)),
         ("responses", &[CREATED, DELTA, "event: response.incomplete\ndata: {}\n\n"], None),
         ("responses", &[CREATED, "data: {\"type\":\"response.completed\"}\n\n"], None),
+        (
+            "responses",
+            &[CREATED, "event: response.completed\ndata: {\"type\":\"response.co"],
+            Some(Truncated),
+        ),
         ("responses", &["data: {\"type\":\"error\",\"code\":\"server_error\"}\n\n"], Some(EngineError)),
         (
             "responses",
@@ -82,6 +100,7 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ),
         ("messages", &[MESSAGE, END_TURN, MESSAGE_STOP], None),
         ("messages", &[MESSAGE, PING], Some(Truncated)),
+        ("messages", &[MESSAGE, END_TURN, "event: message_stop\ndata:"], Some(Truncated)),
         ("messages", &[MESSAGE, NO_REASON, MESSAGE_STOP], Some(Aborted)),
         ("messages", &[MESSAGE, MESSAGE_STOP], None),
         (
@@ -97,6 +116,7 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ("ollama", &[LINE, LAST_LINE], None),
         ("ollama", &[LINE, LAST_LINE.trim_ascii_end()], None),
         ("ollama", &[LINE], Some(Truncated)),
+        ("ollama", &[LINE, "{\"done\": true, \"total_duration\": 1"], Some(Truncated)),
         ("ollama", &[LINE, "{\"error\":\"an error was encountered\"}\n"], Some(EngineError)),
         ("tgi", &[TGI, TGI_LAST], None),
         ("tgi", &[TGI], Some(Truncated)),
@@ -104,10 +124,40 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ("native", &[LLAMA, LLAMA_LAST], None),
         ("native", &[LLAMA], Some(Truncated)),
         ("native", &["data: {\"text\":\"a\",\"meta_info\":{\"finish_reason\":null}}\n\n", DONE], None),
-        ("audio", &["data: {\"type\":\"transcript.text.delta\"}\n\n"], None),
+        ("native", &[TGI, TGI_LAST], None),
+        ("native", &[TGI], Some(Truncated)),
+        ("native", &[TOKEN, STOP], None),
+        ("native", &[TOKEN], Some(Truncated)),
+        ("tgi", &[LIGHT, LIGHT_LAST], None),
+        ("tgi", &[LIGHT], Some(Truncated)),
+        ("tgi", &[TRITON, TRITON], None),
+        ("native", &[&sglang("null"), &sglang("{\"type\":\"length\"}")], None),
+        ("native", &[&sglang("null")], Some(Truncated)),
+        ("native", &[&sglang("null"), &sglang("{\"type\":\"abort\"}"), DONE], Some(Aborted)),
+        ("native", &[&sglang("{\"type\":\"abort\",\"status_code\":503}"), DONE], Some(Outcome::Busy)),
+        ("native", &[&sglang("{\"type\":\"abort\",\"status_code\":400}"), DONE], None),
+        (
+            "ollama",
+            &[
+                "{\"message\":{\"tool_calls\":[{\"function\":{\"arguments\":{\"done\":true}}}]},\"done\":false}\n",
+            ],
+            Some(Truncated),
+        ),
+        (
+            "chat",
+            &["data: {\"object\":\"error\",\"message\":\"died\",\"code\":500}\n\n", DONE],
+            Some(EngineError),
+        ),
+        ("chat", &["event: error\r\ndata: {\"message\":\"died\"}\r\n\r\n"], Some(EngineError)),
+        ("responses", &["event: response.completed\r\ndata: {}\r\n\r\n"], None),
+        ("audio", &["data: {\"type\":\"transcript.text.delta\"}\n\n"], Some(Truncated)),
+        ("audio", &["data: {\"type\":\"transcript.text.done\"}\n\n"], None),
+        ("audio", &[TOKEN], Some(Truncated)),
+        ("audio", &["data: a segment\n\n"], None),
+        ("audio", &[], None),
     ];
     for (name, events, want) in table {
-        assert_eq!(ended(name, events), want, "{name}: {events:?}");
+        assert_eq!(ended(name, events), *want, "{name}: {events:?}");
     }
 }
 
@@ -127,8 +177,9 @@ fn an_open_stream_is_in_trouble_only_by_what_it_says() {
 #[test]
 fn the_first_event_and_the_count() {
     let error = |meaning, code| Some(First::Error(Told { meaning, code }));
-    let table: [(&[&str], Option<First>, u64); 6] = [
+    let table: [(&[&str], Option<First>, u64); 7] = [
         (&[COMMENT], None, 0),
+        (&[DONE], Some(First::Good), 0),
         (&[TOKEN, TOKEN], Some(First::Good), 2),
         (&[FULL], error(Meaning::Busy, Some(503)), 1),
         (&[BARE], error(Meaning::Mistake, Some(400)), 1),
@@ -164,6 +215,8 @@ fn an_event_beyond_the_bound_is_an_event_and_may_have_been_the_last() {
     );
     assert_eq!(ended("chat", &[TOKEN, &last]), None);
     assert_eq!(watch("chat", &[last.as_bytes()]).first, Some(First::Good));
+    assert_eq!(ended("chat", &[&last, TOKEN]), Some(Outcome::Truncated), "it was not the last");
+    assert_eq!(ended("messages", &[&last, MESSAGE]), Some(Outcome::Truncated), "it was not the last");
     assert_eq!(watch("chat", &[format!(": {pad}\n\n").as_bytes()]), Seen::default(), "a comment");
 }
 
