@@ -62,6 +62,9 @@ pub(super) fn split_port(text: &str) -> Result<(&str, u16), String> {
     if host.starts_with('[') != host.ends_with(']') {
         return Err(missing());
     }
+    if host.contains('@') {
+        return Err("a user and a password in front of the host are not supported".to_owned());
+    }
     if host.contains(':') && !host.starts_with('[') {
         return Err("an IPv6 address is written [address]:port".to_owned());
     }
@@ -80,8 +83,10 @@ fn canonical_host(host: &str) -> Result<String, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(ip.to_string());
     }
-    let looks_like_ip = host.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    if host.is_empty() || looks_like_ip || host.len() > 253 || !host.split('.').all(is_label) {
+    // the dot at the end of a name keeps the resolver from its search list (RFC 1034 section 3.1, resolv.conf)
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let looks_like_ip = name.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    if name.is_empty() || looks_like_ip || name.len() > 253 || !name.split('.').all(is_label) {
         return Err("the host is neither an IP address nor a host name".to_owned());
     }
     Ok(host.to_ascii_lowercase())

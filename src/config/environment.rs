@@ -61,6 +61,9 @@ fn expanded(text: &str, variables: Lookup) -> Result<(String, Vec<(String, Strin
             after.split_once('}').ok_or("`${` has no `}`; write `$${` for the two characters")?;
         let (name, default) =
             inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+        if default.is_some_and(|default| default.contains("${")) {
+            return Err("a variable within the default of another is not supported".to_owned());
+        }
         let shown = plain(name, NAME_SHOWN_MAX);
         if !is_name(name) {
             return Err(format!(

@@ -244,7 +244,15 @@ const NOT_RESUMED: &str = "with `engine: generic` a broken stream is resumed onl
 const PATHS_MAX: usize = 64;
 
 fn path_ending(raw: &Raw) -> Result<String, String> {
-    Ok(check_path(raw)?.trim_end_matches('/').to_owned())
+    let path = check_path(raw)?;
+    let ending = path.trim_end_matches('/');
+    if ending.is_empty() {
+        return Err(format!("{} is the ending of every path; the root of TGI and TEI is known", shown(raw)));
+    }
+    if ending.contains(['?', '#', '*']) {
+        return Err(format!("{} is no ending of a path: there are no patterns or queries in it", shown(raw)));
+    }
+    Ok(ending.to_owned())
 }
 
 /// An entry of `retry.on`, in the words of nginx's `proxy_next_upstream`.

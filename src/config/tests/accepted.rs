@@ -68,18 +68,18 @@ fn server_values_in_each_form() {
 
 #[test]
 fn nodes_in_each_form() {
-    let text = "pools: { a: { nodes: [http://N1.example:80/, 10.0.0.1:1, \"[0::1]:2\", \
+    let text = "pools: { a: { nodes: [http://N1.example:80/, 10.0.0.1:1, \"[0::1]:2\", n2.svc.:4, \
                 { name: 7, address: my_host:3, weight: 0.5, max_in_flight: 8, drain: on }] } }";
     let nodes = parse(&format!("{SERVER}{text}")).pools.remove(0).nodes;
     let addresses: Vec<_> = nodes.iter().map(|node| node.address.to_string()).collect();
-    assert_eq!(addresses, ["n1.example:80", "10.0.0.1:1", "[::1]:2", "my_host:3"]);
+    assert_eq!(addresses, ["n1.example:80", "10.0.0.1:1", "[::1]:2", "n2.svc.:4", "my_host:3"]);
     assert_eq!(nodes[0].address, NodeAddress { host: "n1.example".to_owned(), port: 80 });
     assert_eq!((nodes[0].address.ip(), nodes[2].address.ip()), (None, "::1".parse().ok()));
     assert_eq!(
-        (nodes[3].name.as_str(), nodes[3].weight, nodes[3].max_in_flight),
+        (nodes[4].name.as_str(), nodes[4].weight, nodes[4].max_in_flight),
         ("7", Weight::Fixed(0.5), Some(8))
     );
-    assert!(nodes[3].drain && !nodes[0].drain);
+    assert!(nodes[4].drain && !nodes[0].drain);
 }
 
 #[test]

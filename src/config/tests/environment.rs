@@ -44,14 +44,14 @@ pools:
 
 #[test]
 fn what_cannot_be_replaced_is_a_problem_with_its_place() {
-    let text =
-        "server:\n  listen: 127.0.0.1:${NONE}\npools:\n  a:\n    nodes:\n      - ${HOST\n      - ${a b}:1\n";
+    let text = "server:\n  listen: 127.0.0.1:${NONE}\npools:\n  a:\n    nodes:\n      - ${HOST\n      - ${a b}:1\n      - \"${A:-${B}}:1\"\n";
     assert_eq!(
-        parse(text).expect_err("three problems"),
+        parse(text).expect_err("four problems"),
         [
             "2 server.listen: the environment variable NONE is not set; set it, or write a default: ${NONE:-default}",
             "6 pools.a.nodes[0]: `${` has no `}`; write `$${` for the two characters",
             "7 pools.a.nodes[1]: `a b` is not the name of a variable; write ${NAME}, ${NAME:-default}, or `$${` for the two characters",
+            "8 pools.a.nodes[2]: a variable within the default of another is not supported",
         ]
     );
 }

@@ -105,6 +105,14 @@ const POOL_KEYS: Cases = &[
         "retry: {methods: [post]}",
         &["retry.methods[0]: `post` is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"],
     ),
+    (
+        "retry: {paths: [/v1/mine/, /, /v1/*, '/mine?x=1']}",
+        &[
+            "retry.paths[1]: `/` is the ending of every path; the root of TGI and TEI is known",
+            "retry.paths[2]: `/v1/*` is no ending of a path: there are no patterns or queries in it",
+            "retry.paths[3]: `/mine?x=1` is no ending of a path: there are no patterns or queries in it",
+        ],
+    ),
     ("retry: {methods: POST}", &["retry.methods: expected a list (`[a, b]`), found `POST`"]),
     ("timeouts: {stall: 0}", &["timeouts.stall: 0 is out of range; use 1ms to 366d, or `off`"]),
     ("timeouts: {first_byte: 0}", &["timeouts.first_byte: 0 is out of range; use 1ms to 366d, or `off`"]),
@@ -155,6 +163,22 @@ const NODES: Cases = &[
         "https://n1:80",
         &[
             "[0]: `https://n1:80` is not the address of a node: TLS to nodes is not supported yet; use an http address",
+        ],
+    ),
+    (
+        "n1..:80",
+        &["[0]: `n1..:80` is not the address of a node: the host is neither an IP address nor a host name"],
+    ),
+    (
+        "10.0.0.1.:80",
+        &[
+            "[0]: `10.0.0.1.:80` is not the address of a node: the host is neither an IP address nor a host name",
+        ],
+    ),
+    (
+        "http://me:secret@n1:80",
+        &[
+            "[0]: `http://me:secret@n1:80` is not the address of a node: a user and a password in front of the host are not supported",
         ],
     ),
     ("ftp://n1:80", &["[0]: `ftp://n1:80` is not the address of a node: it must be a host and a port only"]),
