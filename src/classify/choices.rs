@@ -9,7 +9,7 @@ static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b
 static INDEX: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"index\""));
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"choices\""));
 
-/// Reasons of an engine that stopped in the middle: vLLM, SGLang and LMDeploy `abort`; vLLM, LMDeploy, `KoboldCpp` and
+/// Reasons of an engine that stopped in the middle: vLLM, SGLang and LMDeploy `abort`; vLLM, LMDeploy, KoboldCpp and
 /// OpenRouter `error`; TensorRT-LLM `cancelled` and `timeout`; mistral.rs `canceled`; DeepSeek
 /// `insufficient_system_resource`.
 const BROKEN: [&str; 6] =
@@ -272,7 +272,10 @@ mod tests {
         ];
         for (events, want, finished) in table {
             let mut choices = Choices::default();
-            let last = events.iter().map(|event| choices.note(event.as_bytes())).last();
+            let mut last = None;
+            for event in events {
+                last = Some(choices.note(event.as_bytes()));
+            }
             assert_eq!((last, choices.are_finished()), (Some(want), finished), "{events:?}");
         }
     }

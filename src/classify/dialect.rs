@@ -83,7 +83,7 @@ pub enum Shape {
 /// The sources: OpenAI's, Anthropic's and Ollama's API references; vLLM 0.32 (`entrypoints`), SGLang (`http_server.py`),
 /// llama.cpp (`tools/server`), TGI and TEI (`router/src`), LMDeploy (`serve/openai`), LightLLM (`api_http.py`), Triton
 /// (`src/http_server.cc`), MindIE (service API), Infinity (`infinity_server.py`), whisper.cpp (`examples/server`),
-/// `KoboldCpp`.
+/// KoboldCpp.
 pub static DIALECTS: [Dialect; 13] = [
     Dialect {
         name: "chat",
@@ -173,7 +173,6 @@ pub static DIALECTS: [Dialect; 13] = [
             "/pooling",
             "/tokenize",
             "/detokenize",
-            "/tokens",
             "/tokencount",
             "/render",
             "/derender",

@@ -111,19 +111,24 @@ impl Watcher {
     pub fn look(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
-            let is_new = self.line.is_empty() && !self.overlong;
-            let ends_crlf = std::mem::replace(&mut self.after_cr, chunk[end] == b'\r') && chunk[end] == b'\n';
-            if is_new && line.is_empty() && ends_crlf {
-                // the line has been judged
-            } else if is_new {
-                self.judge(line);
-            } else {
-                self.hold(line);
-                self.judge_held();
+            let is_empty = line.is_empty() && self.line.is_empty() && !self.overlong;
+            let was_cr = std::mem::replace(&mut self.after_cr, chunk[end] == b'\r');
+            let is_rest_of_crlf = is_empty && was_cr && chunk[end] == b'\n';
+            if !is_rest_of_crlf {
+                self.end_line(line);
             }
             chunk = rest;
         }
         self.hold(chunk);
+    }
+
+    fn end_line(&mut self, rest: &[u8]) {
+        if self.line.is_empty() && !self.overlong {
+            self.judge(rest);
+        } else {
+            self.hold(rest);
+            self.judge_held();
+        }
     }
 
     /// The body has ended, and with it its last line.

@@ -17,9 +17,12 @@ static CANCELLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"c
 
 /// The engine may have been told to stop in the middle: vLLM says `finish_reason: "abort"`, and on `/responses`
 /// `status: "cancelled"`. Or it is an error in spite of its 200: OpenRouter's and LiteLLM's, LMDeploy's proxy
-/// (`error_code`), and a response that has failed.
+/// (`error_code`), and a response that has failed. Or its end is missing.
 pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
     let Some(dialect) = Dialect::of(path) else { return Outcome::Ok };
+    if is_cut(body) {
+        return Outcome::Truncated;
+    }
     if let Some(told) = words::told(body, false) {
         return told.meaning.outcome();
     }
@@ -29,6 +32,12 @@ pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
         End::Message => false,
     };
     if aborted { Outcome::Aborted } else { Outcome::Ok }
+}
+
+/// An object whose end is missing, though the HTTP message is complete: a proxy in between has lost its connection.
+fn is_cut(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    body.starts_with(b"{") && !body.ends_with(b"}")
 }
 
 fn is_cancelled(body: &[u8]) -> bool {
@@ -106,6 +115,8 @@ mod tests {
             ),
             ("/generate", r#"{"text":"a","meta_info":{"finish_reason":{"type":"abort"}}}"#, Outcome::Aborted),
             ("/v1/files", r#"{"error":{"message":"died"}}"#, Outcome::Ok),
+            ("/v1/chat/completions", r#" {"choices":[{"message":{"content":"a"#, Outcome::Truncated),
+            ("/v1/audio/transcriptions", "words", Outcome::Ok),
         ];
         for (path, body, want) in table {
             assert_eq!(whole_answer(path, body.as_bytes()), want, "{path}: {body}");
