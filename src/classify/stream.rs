@@ -283,7 +283,7 @@ impl Watcher {
                 self.seen.open |= is_open;
                 self.seen.unread &= !is_open;
             }
-            End::Message => {}
+            End::Message => self.seen.aborted |= Choices::default().note(data) == Noted::Broken,
         }
     }
 

@@ -14,10 +14,12 @@ use crate::outcome::Outcome;
 static TOKENS: LazyLock<[FinderRev<'static>; 3]> =
     LazyLock::new(|| ["\"completion_tokens\"", "\"output_tokens\"", "\"eval_count\""].map(FinderRev::new));
 static CANCELLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cancelled\""));
+static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"message\""));
+static STOP_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stop_reason\":\""));
 
-/// The engine may have been told to stop in the middle: vLLM says `finish_reason: "abort"`, and on `/responses`
-/// `status: "cancelled"`. Or it is an error in spite of its 200: OpenRouter's and LiteLLM's, LMDeploy's proxy
-/// (`error_code`), and a response that has failed. Or its end is missing.
+/// The engine may have been told to stop in the middle: vLLM says `finish_reason: "abort"`, on `/responses`
+/// `status: "cancelled"`, and on `/messages` no stop reason. Or it is an error in spite of its 200: OpenRouter's and
+/// LiteLLM's, LMDeploy's proxy (`error_code`), and a response that has failed. Or its end is missing.
 pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
     let Some(dialect) = Dialect::of(path) else { return Outcome::Ok };
     if is_cut(body) {
@@ -28,7 +30,7 @@ pub fn whole_answer(path: &str, body: &[u8]) -> Outcome {
     }
     let aborted = match dialect.end {
         End::Choices | End::Members(_) => choices::is_broken(body),
-        End::Types(_) => CANCELLED.find(body).is_some() && is_cancelled(body),
+        End::Types(_) => may_be_stopped(body) && is_stopped(body),
         End::Message => false,
     };
     if aborted { Outcome::Aborted } else { Outcome::Ok }
@@ -40,12 +42,22 @@ fn is_cut(body: &[u8]) -> bool {
     body.starts_with(b"{") && !body.ends_with(b"}")
 }
 
-fn is_cancelled(body: &[u8]) -> bool {
+/// A cheap look first: most answers have a stop reason, or are no messages.
+fn may_be_stopped(body: &[u8]) -> bool {
+    let has_reason = STOP_REASON.find(body).is_some();
+    CANCELLED.find(body).is_some() || !has_reason && MESSAGE.find(body).is_some()
+}
+
+fn is_stopped(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Answer<'a> {
         status: Option<&'a str>,
+        r#type: Option<&'a str>,
+        stop_reason: Option<serde::de::IgnoredAny>,
     }
-    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status == Some("cancelled"))
+    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| {
+        answer.status == Some("cancelled") || answer.r#type == Some("message") && answer.stop_reason.is_none()
+    })
 }
 
 /// How many tokens a whole answer says that it has, under OpenAI's older name, its newer one, or Ollama's. The last is that
@@ -78,6 +90,22 @@ mod tests {
             whole_answer("/v1/responses", br#"{"output":[{"status":"cancelled"}],"status":"completed"}"#),
             Outcome::Ok
         );
+        let table = [
+            ("/v1/messages", r#"{"type":"message","content":[],"usage":{}}"#, Outcome::Aborted),
+            ("/v1/messages", r#"{"type":"message","content":[],"stop_reason":null}"#, Outcome::Aborted),
+            ("/v1/messages", r#"{"type":"message","content":[],"stop_reason":"end_turn"}"#, Outcome::Ok),
+            ("/v1/messages", r#"{"type":"message","content":[],"stop_reason": "end_turn"}"#, Outcome::Ok),
+            ("/v1/responses", r#"{"output":[{"type":"message"}],"status":"completed"}"#, Outcome::Ok),
+            ("/generate", r#"{"text":"a","meta_info":{"finish_reason":{"type":"abort"}}}"#, Outcome::Aborted),
+            (
+                "/generate",
+                r#"{"text":"\"abort\"","meta_info":{"finish_reason":{"type":"stop"},"x":"abort"}}"#,
+                Outcome::Ok,
+            ),
+        ];
+        for (path, body, want) in table {
+            assert_eq!(whole_answer(path, body.as_bytes()), want, "{path} {body}");
+        }
     }
 
     #[test]

@@ -160,7 +160,7 @@ pub fn told(data: &[u8], is_bare: bool) -> Option<Told> {
     };
     // proxies wrap what they were told
     let error = error.get("error").filter(|inner| is_said(inner)).unwrap_or(error);
-    Some(Told { meaning: Meaning::of(error, event), code: number(error).or_else(|| number(event)) })
+    Some(Told { meaning: Meaning::of(error, event), code: code(error, event) })
 }
 
 /// Members that are always there say nothing while they are empty. Most numbers are none of an error: a model may well
@@ -186,7 +186,7 @@ fn is_error(event: &Value) -> bool {
 impl Meaning {
     /// Of the object or the text that an error event carries, and the object around it.
     pub fn of(error: &Value, around: &Value) -> Self {
-        if let Some(number) = number(error).or_else(|| number(around)) {
+        if let Some(number) = code(error, around) {
             return Self::of_number(number);
         }
         let texts =
@@ -223,6 +223,18 @@ impl Meaning {
             Self::Failure => Outcome::EngineError,
         }
     }
+}
+
+/// The status code that an error tells, or the object around it.
+pub fn code(error: &Value, around: &Value) -> Option<u16> {
+    number(error).or_else(|| number(around)).or_else(|| quoted_number(error.get("message")?.as_str()?))
+}
+
+/// vLLM 0.32's `/messages` cannot read the errors of its own chats (`entrypoints/anthropic`): it quotes them, as Python
+/// writes them, and so their code.
+fn quoted_number(message: &str) -> Option<u16> {
+    let (_, quoted) = message.split_once("ChatCompletionStreamResponse")?.1.split_once("'code': ")?;
+    quoted.get(..3)?.parse().ok().filter(|number| (100..600).contains(number))
 }
 
 /// A status code, as a number or as digits. FastChat's have two digits more (`42903`).
@@ -296,6 +308,16 @@ mod tests {
             (
                 r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse"}}"#,
                 Failure,
+                "vLLM 0.32, messages",
+            ),
+            (
+                r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse, {'message': 'Th...am': None, 'code': 503}}, input_type=dict]"}}"#,
+                Busy,
+                "vLLM 0.32, messages",
+            ),
+            (
+                r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse, {'message': 'Gr...am': None, 'code': 400}}, input_type=dict]"}}"#,
+                Mistake,
                 "vLLM 0.32, messages",
             ),
             (r#"{"error":{"type":"internal_error","message":"The queue is full."}}"#, Busy, "nobody"),

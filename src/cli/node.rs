@@ -17,7 +17,7 @@ Examples:
   evenkeel node --listen 127.0.0.1:9001 --name a
   evenkeel node --listen 127.0.0.1:9002 --name b --speed 0.33 --fault status:500,times=3
 
-SIGTERM and SIGINT end it.
+SIGTERM and SIGINT end it, after --shutdown-timeout; a second one ends it at once.
 Exit codes: 0 ended by a signal, 1 cannot start, 2 unknown argument, 64 cannot listen on the address";
 
 /// Run a simulated inference node: an OpenAI-compatible server that needs no accelerator
@@ -48,7 +48,7 @@ pub struct NodeArgs {
     /// Run this many sequences at once; the rest wait
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_seqs: usize,
-    /// Let this many sequences wait; more get 503 [default: no limit]
+    /// Let this many sequences wait; more get 503, streams as an error event after 200 (vLLM) [default: no limit]
     #[arg(long, value_name = "N")]
     max_queued: Option<usize>,
     /// Put this many tokens into each event, as vLLM does when its API server is behind
@@ -63,6 +63,9 @@ pub struct NodeArgs {
     /// Crash repeatedly, each time this long after the node has come up
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "crash_after")]
     crash_every: Option<Duration>,
+    /// On SIGTERM, answer 500 to all that is new and let what runs go on for this long; then abort the rest (vLLM)
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    shutdown_timeout: Duration,
     /// Stay down this long after a crash
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     startup: Duration,
@@ -131,7 +134,7 @@ async fn serve(args: NodeArgs) -> Result<(), (ExitCode, String)> {
     }
     // A second signal exits without waiting for clients that do not read.
     tokio::select! {
-        () = node.terminate() => {}
+        () = node.drain(args.shutdown_timeout) => {}
         () = signals.next() => {}
     }
     Ok(())

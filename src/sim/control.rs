@@ -3,9 +3,11 @@
 //! `POST /sim/fault` takes one fault or a list of them (they replace those that are armed),
 //! `DELETE` clears, `GET` lists. `POST /sim/health` takes `{"mode": "ok"}`, `{"mode": "status",
 //! "code": 503}` or `{"mode": "hang"}`. `POST /sim/speed` takes a number. `POST /sim/crash` crashes
-//! the node, which comes back after its start-up time. `GET /sim/stats` shows the statistics.
+//! the node, which comes back after its start-up time. `POST /sim/drain` takes the most seconds that what runs may go on
+//! while all that is new gets 500; then the node is gone. `GET /sim/stats` shows the statistics.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -54,6 +56,14 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             }
             _ => Err(ApiError::bad("the body must be a number above 0")),
         },
+        (&Method::POST, "/sim/drain") => {
+            let limit =
+                read_json(body).await?.as_f64().and_then(|limit| Duration::try_from_secs_f64(limit).ok());
+            let limit = limit.ok_or_else(|| ApiError::bad("the body must be a number of seconds"))?;
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move { shared.drain(limit).await });
+            Ok(no_content())
+        }
         (&Method::POST, "/sim/crash") if *shared.state.borrow() == State::Serving => {
             shared.crash_by_fault();
             never().await

@@ -96,6 +96,12 @@ impl Node {
         self.shared.end_life(Phase::Draining).await;
     }
 
+    /// Ends like vLLM on SIGTERM with `--shutdown-timeout`: 500 to all that is new while `/health` is 200 and what runs
+    /// goes on, for so long at the most; then what is left is aborted. Returns when that is done.
+    pub async fn drain(&self, limit: Duration) {
+        self.shared.drain(limit).await;
+    }
+
     /// Ends like kill -9: closes the listener, resets all connections, loses all sequences. Returns
     /// when that is done.
     pub async fn crash(&self) {

@@ -57,7 +57,7 @@ pub struct Options {
     pub speed: f64,
     /// Most sequences that run at once (vLLM's `--max-num-seqs`).
     pub max_seqs: usize,
-    /// Most sequences that wait; further requests get 503 (vLLM's `--max-num-queued-reqs`).
+    /// Most sequences that wait; further requests get 503, streams as an event after 200 (vLLM's `--max-num-queued-reqs`).
     pub max_queued: Option<usize>,
     /// Tokens in an event, save the last. vLLM puts several into one whenever its API server is behind.
     pub tokens_per_event: u32,

@@ -36,6 +36,8 @@ pub(super) async fn serve(
     let flight = Flight::new(Arc::clone(&shared), conn, !is_control);
     let answer = if is_control {
         control::answer(&shared, request).await
+    } else if *shared.state.borrow() == State::Draining {
+        Err(ApiError::draining())
     } else if *shared.state.borrow() == State::Loading {
         // llama.cpp's body, word for word.
         Ok(error_answer(
@@ -72,7 +74,7 @@ async fn model_request(flight: &Flight, mut request: Request<Incoming>) -> Resul
         (_, "/echo" | "/echo-stream") => Ok(Response::new(Content::Whole(body))),
         (_, "/echo-headers") => Ok(echo::headers(&parts)),
         (_, "/ws") => echo::upgrade(flight, upgrade),
-        (method, path) => match api::speech_of(path, shared.options.engine) {
+        (method, path) => match api::speech_of(path, shared.options.engine, &body) {
             Some(speech) if method == Method::POST => Ok(api::generate(flight, speech, &body, fault).await),
             None if path != "/v1/models" => {
                 Err(ApiError::new(StatusCode::NOT_FOUND, format!("Not Found: {path}")))
@@ -115,6 +117,7 @@ async fn read_body(shared: &Shared, parts: &Parts, body: Incoming) -> Result<Byt
 async fn fail_at_head(flight: &Flight, fault: Option<&FaultKind>) -> Option<Answer> {
     match fault? {
         FaultKind::Status { code, retry_after, shape } => Some(status_answer(*code, *retry_after, *shape)),
+        FaultKind::Draining => Some(ApiError::draining().into_answer()),
         FaultKind::Hang => never().await,
         FaultKind::Reset => cut(&flight.conn, Cut::Rst).await,
         FaultKind::Close => cut(&flight.conn, Cut::Fin).await,

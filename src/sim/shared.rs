@@ -21,6 +21,8 @@ use super::wire::Phase;
 
 /// Pause between attempts to bind the node's port again.
 const REBIND_PAUSE: Duration = Duration::from_millis(100);
+/// Pause between looks at a node that drains.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// The state of a node as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum State {
     Down,
     /// The node answers 503.
     Loading,
+    /// The node answers 500 to all that is new, while what runs goes on and `/health` is 200.
+    Draining,
     Serving,
 }
 
@@ -121,6 +125,30 @@ impl Shared {
         life.closed().await;
         if how == Phase::Crashed {
             self.engine.end_all(End::Lost);
+        }
+    }
+
+    /// Ends like vLLM on SIGTERM: 500 to all that is new while what runs goes on, for so long at the most; then what is
+    /// left is aborted.
+    pub(super) async fn drain(&self, limit: Duration) {
+        let start = Instant::now();
+        self.state.send_if_modified(|state| {
+            let serves = *state == State::Serving;
+            if serves {
+                *state = State::Draining;
+            }
+            serves
+        });
+        while *self.state.borrow() == State::Draining
+            && self.engine.load() != (0, 0)
+            && start.elapsed() < limit
+        {
+            sleep(DRAIN_LOOK).await;
+        }
+        if *self.state.borrow() == State::Draining {
+            self.wish();
+            self.engine.end_all(End::Aborted);
+            self.end_life(Phase::Draining).await;
         }
     }
 

@@ -20,6 +20,7 @@ const DELTA: &str =
     "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n";
 const COMPLETED: &str = "event: response.completed\ndata: {\"response\":{\"id\":\"r\",\"error\":null},\"type\":\"response.completed\"}\n\n";
 const MESSAGE: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"stop_reason\":null}}\n\n";
+const BLOCK: &str = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
 const END_TURN: &str =
     "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
 const NO_REASON: &str =
@@ -155,9 +156,187 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ("audio", &[TOKEN], Some(Truncated)),
         ("audio", &["data: a segment\n\n"], None),
         ("audio", &[], None),
+        (
+            "audio",
+            &["data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"abort\"}]}\n\n", DONE],
+            Some(Aborted),
+        ),
     ];
     for (name, events, want) in table {
         assert_eq!(ended(name, events), *want, "{name}: {events:?}");
+    }
+}
+
+/// A stream of each dialect: its events, how many of them make it whole, and its manner of being told to stop.
+struct Sample {
+    dialect: &'static str,
+    events: &'static [&'static str],
+    /// Events up to which it is cut.
+    cut: usize,
+    /// What comes in place of those after `cut`.
+    aborted: &'static [&'static str],
+}
+
+const SAMPLES: [Sample; 8] = [
+    Sample { dialect: "chat", events: &[TOKEN, TOKEN, STOP, DONE], cut: 2, aborted: &[ABORT, DONE] },
+    Sample {
+        dialect: "completions",
+        events: &[
+            "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":null}]}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"text\":\"b\",\"finish_reason\":\"length\"}]}\n\n",
+            DONE,
+        ],
+        cut: 1,
+        aborted: &["data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"abort\"}]}\n\n", DONE],
+    },
+    Sample {
+        dialect: "responses",
+        events: &[CREATED, DELTA, DELTA, COMPLETED],
+        cut: 3,
+        // vLLM says that it is completed: nothing tells it
+        aborted: &[],
+    },
+    Sample {
+        dialect: "messages",
+        events: &[MESSAGE, PING, BLOCK, END_TURN, MESSAGE_STOP],
+        cut: 4,
+        aborted: &[NO_REASON, MESSAGE_STOP],
+    },
+    Sample {
+        dialect: "ollama",
+        events: &[
+            "{\"message\":{\"content\":\"a\"},\"done\":false}\n",
+            "{\"message\":{\"content\":\"\"},\"done_reason\":\"stop\",\"done\":true,\"eval_count\":2}\n",
+        ],
+        cut: 1,
+        aborted: &[],
+    },
+    Sample {
+        dialect: "tgi",
+        events: &[
+            "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"details\":null}\n\n",
+            "data:{\"token\":{\"text\":\"b\"},\"generated_text\":\"ab\",\"details\":{\"seed\":null}}\n\n",
+        ],
+        cut: 1,
+        aborted: &[],
+    },
+    // llama.cpp
+    Sample {
+        dialect: "native",
+        events: &[
+            "data: {\"content\":\"a\",\"stop\":false}\n\n",
+            "data: {\"content\":\"\",\"stop\":true,\"stop_type\":\"limit\"}\n\n",
+        ],
+        cut: 1,
+        aborted: &[],
+    },
+    // SGLang
+    Sample {
+        dialect: "native",
+        events: &[
+            "data: {\"text\":\"a\",\"meta_info\":{\"id\":\"r\",\"finish_reason\":null}}\n\n",
+            "data: {\"text\":\"ab\",\"meta_info\":{\"finish_reason\":{\"type\":\"length\",\"length\":2}}}\n\n",
+            DONE,
+        ],
+        cut: 1,
+        aborted: &[
+            "data: {\"text\":\"a\",\"meta_info\":{\"finish_reason\":{\"type\":\"abort\",\"message\":\"x\"}}}\n\n",
+            DONE,
+        ],
+    },
+];
+
+/// Cut anywhere, at the end of an event or within one, in a message that is complete all the same.
+#[test]
+fn each_dialects_stream_is_cut_until_it_has_said_that_it_is_over() {
+    for Sample { dialect: name, events, cut, .. } in &SAMPLES {
+        let text = events.concat();
+        let needed = events[..=*cut].concat().trim_end().len();
+        for length in 0..=text.len() {
+            let want = (length < needed).then_some(Outcome::Truncated);
+            assert_eq!(ended(name, &[&text[..length]]), want, "{name}: {:?}", &text[..length]);
+        }
+    }
+}
+
+#[test]
+fn each_dialects_abort_is_told_from_an_end() {
+    for Sample { dialect: name, events, cut, aborted } in &SAMPLES {
+        if !aborted.is_empty() {
+            let stream = [&events[..*cut], aborted].concat();
+            assert_eq!(ended(name, &stream), Some(Outcome::Aborted), "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_dialects_error_is_one_first_and_later() {
+    use Meaning::{Busy, Failure, Mistake};
+    // dialect, error, meaning, and who says it
+    let table = [
+        ("chat", DEAD, Failure, "vLLM 0.32"),
+        ("chat", FULL, Busy, "SGLang 0.5"),
+        ("chat", BARE, Mistake, "llama.cpp, older"),
+        (
+            "chat",
+            "data: {\"error\":{\"message\":\"Request queue timeout reached.\",\"type\":\"SERVICE_UNAVAILABLE\"}}\n\n",
+            Busy,
+            "SGLang 0.5",
+        ),
+        (
+            "completions",
+            "data: {\"error\": {\"message\": \"Token id 9 is out of vocabulary\", \"code\": 400}}\n\n",
+            Mistake,
+            "vLLM 0.32",
+        ),
+        (
+            "responses",
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\"}\n\n",
+            Failure,
+            "OpenAI",
+        ),
+        ("responses", "data: {\"error\":{\"code\":\"rate_limit_exceeded\"}}\n\n", Busy, "nested"),
+        (
+            "messages",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+            Busy,
+            "Anthropic",
+        ),
+        (
+            "messages",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"internal_error\",\"message\":\"2 validation errors \
+             for ChatCompletionStreamResponse {'message': 'En...am': None, 'code': 500}\"}}\n\n",
+            Failure,
+            "vLLM 0.32",
+        ),
+        ("ollama", "{\"error\":\"an error was encountered while running the model\"}\n", Failure, "Ollama"),
+        ("ollama", "{\"error\":\"server busy, please try again.\"}\n", Busy, "Ollama"),
+        ("tgi", "data:{\"error\":\"x\",\"error_type\":\"generation\"}\n\n", Failure, "TGI 3"),
+        ("tgi", "data:{\"error\":\"x\",\"error_type\":\"validation\"}\n\n", Mistake, "TGI 3"),
+        ("native", "data: {\"error\":{\"code\":500,\"type\":\"server_error\"}}\n\n", Failure, "llama.cpp"),
+        (
+            "native",
+            "data: {\"text\":\"\",\"meta_info\":{\"finish_reason\":{\"type\":\"abort\",\"status_code\":503}}}\n\n",
+            Busy,
+            "SGLang 0.5, full",
+        ),
+        ("native", "data: {\"error\":{\"message\":\"died\"}}\n\n", Failure, "SGLang 0.5"),
+        ("audio", DEAD, Failure, "vLLM 0.32"),
+        ("one answer", DEAD, Failure, "nobody"),
+    ];
+    for (name, error, meaning, source) in table {
+        let outcome = (meaning != Mistake).then(|| meaning.outcome());
+        let seen = watch(name, &[error.as_bytes()]);
+        assert!(
+            matches!(seen.first, Some(First::Error(told)) if told.meaning == meaning),
+            "{source}: {seen:?}"
+        );
+        assert_eq!(ended(name, &[error]), outcome, "{source}, first");
+        let begun =
+            SAMPLES.iter().find(|sample| sample.dialect == name).map_or(TOKEN, |sample| sample.events[0]);
+        assert_eq!(ended(name, &[begun, error]), outcome, "{source}, later");
+        assert_eq!(ended(name, &[begun, error, DONE]), outcome, "{source}, and `[DONE]`");
+        assert_eq!(watch(name, &[begun.as_bytes(), error.as_bytes()]).first, Some(First::Good), "{source}");
     }
 }
 

@@ -54,6 +54,17 @@ impl ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
+    /// No place came free in time (SGLang's `SGLANG_QUEUED_TIMEOUT_MS`).
+    pub(super) fn queue_timeout() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        ApiError { status, kind: "SERVICE_UNAVAILABLE", message: "Request queue timeout reached.".into() }
+    }
+
+    /// vLLM 0.32.0 after SIGTERM.
+    pub(crate) fn draining() -> Self {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot schedule new futures after shutdown")
+    }
+
     /// An answer of this status in OpenAI's form.
     pub(crate) fn into_answer(self) -> Answer {
         error_answer(self.status.as_u16(), self.fill(ERROR_BODY))
@@ -79,8 +90,14 @@ impl Constants for ApiError {
         })
     }
 
-    fn holds(&self, _condition: &str) -> bool {
-        false
+    fn holds(&self, condition: &str) -> bool {
+        let code = self.status.as_u16();
+        match condition {
+            "busy" => matches!(code, 429 | 503),
+            "mistake" => code < 500 && code != 429,
+            "broken" => code >= 500 && code != 503,
+            _ => false,
+        }
     }
 }
 

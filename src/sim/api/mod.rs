@@ -11,12 +11,15 @@ mod rows;
 mod speech;
 mod stream;
 mod template;
+mod upload;
 
 pub(super) use errors::{ApiError, error_json};
 pub(super) use reply::models;
 pub(super) use rows::speech_of;
-use speech::Speech;
+use speech::{Abort, Speech};
 use stream::TokenStream;
+
+use std::time::Duration;
 
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -48,24 +51,36 @@ async fn answer(
     body: &[u8],
     fault: Option<FaultKind>,
 ) -> Result<Answer, ApiError> {
-    let request = request::parse(speech.form, body)?;
-    let plan = Plan::new(fault.as_ref(), request.max_tokens, request.natural_end);
+    let request = request::parse(speech, body)?;
+    let mut plan = Plan::new(fault.as_ref(), request.max_tokens, request.natural_end);
     let shared = &flight.shared;
     let full = || ApiError::full(shared.options.engine);
-    if plan.ending == Ending::Full && !request.stream {
-        return Err(full());
+    let sequence = match shared.engine.submit(plan.tokens, plan.holds()) {
+        Ok(sequence) => sequence,
+        Err(_full) => {
+            add(&shared.counters.rejected, 1);
+            plan = Plan::full();
+            shared.engine.submit(0, false).map_err(|_full| full())?
+        }
+    };
+    match plan.ending {
+        Ending::Full if !(request.stream && speech.full_in_stream) => return Err(full()),
+        Ending::QueueTimeout { delay_ms } if !(request.stream && speech.full_in_stream) => {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            return Err(ApiError::queue_timeout());
+        }
+        _ => {}
     }
-    let sequence = shared.engine.submit(plan.tokens, plan.holds()).map_err(|_full| {
-        add(&shared.counters.rejected, 1);
-        full()
-    })?;
-    let stream = request.stream;
+    let (stream, plain) = (request.stream, request.plain);
     let render = Render::new(speech, &shared.options, shared.next_id(), request);
     if !stream {
-        return whole(flight, render, &plan, &sequence).await;
+        let mut answer = whole(flight, render, &plan, &sequence).await?;
+        let media = if plain { "text/plain; charset=utf-8" } else { speech.media[1] };
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        return Ok(answer);
     }
     let mut answer = Response::new(Content::Events(Box::new(TokenStream::new(render, plan, sequence))));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(speech.media));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(speech.media[0]));
     Ok(answer)
 }
 
@@ -77,24 +92,26 @@ async fn whole(
     sequence: &Sequence,
 ) -> Result<Answer, ApiError> {
     let shared = &flight.shared;
+    let speech = render.speech;
     let (tokens, end) = sequence.finished().await;
     match (end, plan.ending) {
         (End::Lost, _) | (_, Ending::Stall) => never().await,
+        (End::Aborted, _) | (_, Ending::Abort) if speech.abort == Abort::Cut => {
+            cut(&flight.conn, Cut::Fin).await
+        }
         (End::Aborted, _) | (_, Ending::Abort) => Ok(json_answer(render.whole(tokens, "abort"))),
         (_, Ending::Die) => cut(&flight.conn, Cut::Rst).await,
         (_, Ending::Crash) => {
             shared.crash_by_fault();
             never().await
         }
-        (_, Ending::Truncate) => {
+        (_, Ending::Truncate { .. }) => {
             let body = bytes::Bytes::from(render.whole(tokens, plan.reason));
             let content = Content::Short { part: body.slice(..body.len() / 2), declared: body.len() as u64 };
-            let mut answer = Response::new(content);
-            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Ok(answer)
+            Ok(Response::new(content))
         }
         (_, Ending::Error { code }) => Err(ApiError::dead_engine(code)),
-        (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full) => {
+        (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full | Ending::QueueTimeout { .. }) => {
             add(&shared.counters.succeeded, 1);
             Ok(json_answer(render.whole(tokens, plan.reason)))
         }

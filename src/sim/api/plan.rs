@@ -7,20 +7,22 @@ use super::super::fault::FaultKind;
 pub(crate) enum Ending {
     /// The normal end: finish reason, usage, `[DONE]`.
     Finish,
-    /// Without `[DONE]`, and without the finish reason too unless `finished`.
+    /// Without the last event, and without those of the end too unless `finished`.
     NoDone { finished: bool },
-    /// vLLM's dead engine: an error event, then `[DONE]`.
+    /// A dead engine: an error event.
     Error { code: u16 },
-    /// SGLang's full queue: nothing but an error event with code 503, then `[DONE]`.
+    /// A full queue: nothing but an error event with code 503.
     Full,
-    /// `finish_reason: "abort"`.
+    /// The same after so many milliseconds.
+    QueueTimeout { delay_ms: u64 },
+    /// The engine was told to stop.
     Abort,
     /// Silence for ever.
     Stall,
     /// RST.
     Die,
-    /// FIN without the last chunk.
-    Truncate,
+    /// FIN without the last chunk, in the middle of an event or behind one.
+    Truncate { within: bool },
     /// The whole node crashes.
     Crash,
 }
@@ -39,7 +41,8 @@ impl Plan {
         let (after, ending) = match fault {
             Some(FaultKind::Stall { after }) => (*after, Ending::Stall),
             Some(FaultKind::Die { after }) => (*after, Ending::Die),
-            Some(FaultKind::Truncate { after }) => (*after, Ending::Truncate),
+            Some(FaultKind::Truncate { after }) => (*after, Ending::Truncate { within: false }),
+            Some(FaultKind::CutWithin { after }) => (*after, Ending::Truncate { within: true }),
             Some(FaultKind::ErrorEvent { after, code }) => (*after, Ending::Error { code: *code }),
             Some(FaultKind::Abort { after }) => (*after, Ending::Abort),
             Some(FaultKind::NoDone { after }) => {
@@ -47,6 +50,7 @@ impl Plan {
             }
             Some(FaultKind::Crash { after }) => (after.unwrap_or(0), Ending::Crash),
             Some(FaultKind::Full) => (0, Ending::Full),
+            Some(FaultKind::QueueTimeout { delay_ms }) => (0, Ending::QueueTimeout { delay_ms: *delay_ms }),
             // All other faults strike before the head.
             Some(
                 FaultKind::Status { .. }
@@ -54,11 +58,17 @@ impl Plan {
                 | FaultKind::Reset
                 | FaultKind::Close
                 | FaultKind::Stale
+                | FaultKind::Draining
                 | FaultKind::SlowHead { .. },
             )
             | None => (max, Ending::Finish),
         };
         Plan { tokens: after.min(max), ending, reason: if natural_end { "stop" } else { "length" } }
+    }
+
+    /// That of a request for which the engine has no place.
+    pub(crate) fn full() -> Self {
+        Plan { tokens: 0, ending: Ending::Full, reason: "stop" }
     }
 
     /// A stalled sequence keeps its place in the engine.

@@ -32,10 +32,10 @@ struct Facts {
     created: u64,
     model_json: String,
     max_tokens: u32,
-    stream: bool,
     include_usage: bool,
     continuous_usage: bool,
     token_ids: bool,
+    plain: bool,
     is_first: bool,
     /// The finish reason, once it is known.
     reason: &'static str,
@@ -46,12 +46,14 @@ impl Constants for Facts {
         Some(match name {
             "id" => self.id.as_str().into(),
             "created" => self.created.to_string().into(),
+            "created_at" => created_at(self.created).into(),
             "model" => self.model_json.as_str().into(),
             "max_tokens" => self.max_tokens.to_string().into(),
             "reason" => self.reason.into(),
             "prompt_tokens" => self.prompt.len.to_string().into(),
             "prompt_ids" if self.token_ids => json_ids(self.prompt.token_ids()).into(),
             "prompt_ids" => "null".into(),
+            "all_prompt_ids" => json_ids(self.prompt.token_ids()).into(),
             "ids" if !self.token_ids => "null".into(),
             _ => return None,
         })
@@ -59,7 +61,7 @@ impl Constants for Facts {
 
     fn holds(&self, condition: &str) -> bool {
         match condition {
-            "stream" => self.stream,
+            "plain" => self.plain,
             "usage" => self.include_usage,
             "continuous" => self.continuous_usage,
             "ids" => self.token_ids,
@@ -68,6 +70,12 @@ impl Constants for Facts {
             reason => reason == self.reason,
         }
     }
+}
+
+/// As RFC 3339 writes it.
+fn created_at(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.unwrap_or_default().to_string()
 }
 
 impl Render {
@@ -84,15 +92,15 @@ impl Render {
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             model_json: request.model_json,
             max_tokens: request.max_tokens,
-            stream: request.stream,
             include_usage: request.include_usage,
             continuous_usage: request.continuous_usage,
             token_ids: request.return_token_ids,
+            plain: request.plain,
             is_first: false,
             reason: "",
         };
         let end_has_text = speech.end.first().is_some_and(|end| Template::new(end, &facts).has_text());
-        let token = Template::new(if facts.stream { speech.token } else { "" }, &facts);
+        let token = Template::new(if request.stream { speech.token } else { "" }, &facts);
         Render {
             speech,
             facts,

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Sleep, sleep};
 
 use super::super::body::EventSource;
 use super::super::engine::{End, Sequence};
@@ -14,6 +17,7 @@ use super::super::wire::Cut;
 use super::errors::ApiError;
 use super::plan::{Ending, Plan};
 use super::render::Render;
+use super::speech::Abort;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -31,6 +35,8 @@ pub(crate) struct TokenStream {
     sent: u32,
     stage: Stage,
     queue: VecDeque<Bytes>,
+    /// Before anything else.
+    wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl EventSource for TokenStream {
@@ -39,6 +45,10 @@ impl EventSource for TokenStream {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>> {
+        if let Some(wait) = &mut self.wait {
+            ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
         loop {
             if let Some(event) = self.queue.pop_front() {
                 return Poll::Ready(Some(event));
@@ -62,7 +72,11 @@ impl EventSource for TokenStream {
 
 impl TokenStream {
     pub(crate) fn new(render: Render, plan: Plan, sequence: Sequence) -> Self {
-        TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new() }
+        let wait = match plan.ending {
+            Ending::QueueTimeout { delay_ms } => Some(Box::pin(sleep(Duration::from_millis(delay_ms)))),
+            _ => None,
+        };
+        TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new(), wait }
     }
 
     fn tokens(&mut self, tokens: Range<u32>) {
@@ -93,21 +107,31 @@ impl TokenStream {
                 add(&flight.shared.counters.succeeded, 1);
                 return self.finish(tokens, self.plan.reason, true);
             }
-            Ending::Abort => return self.finish(tokens, "abort", true),
+            Ending::Abort if self.render.speech.abort == Abort::Told => {
+                return self.finish(tokens, "abort", true);
+            }
             Ending::NoDone { finished: true } => return self.finish(tokens, self.plan.reason, false),
             _ => self.tokens(tokens),
         }
         match ending {
-            Ending::Error { code } => self.error(&ApiError::dead_engine(code)),
-            Ending::Full => self.error(&ApiError::full(flight.shared.options.engine)),
+            Ending::Error { code } => self.error(&ApiError::dead_engine(code), flight),
+            Ending::Full => self.error(&ApiError::full(flight.shared.options.engine), flight),
+            Ending::QueueTimeout { .. } => self.error(&ApiError::queue_timeout(), flight),
+            Ending::Abort => self.cut(flight, Cut::Fin),
             Ending::Stall => self.stage = Stage::Silent,
             Ending::Die => self.cut(flight, Cut::Rst),
-            Ending::Truncate => self.cut(flight, Cut::Fin),
+            Ending::Truncate { within } => {
+                if within {
+                    let event = self.render.token(self.sent..self.sent + 1);
+                    self.queue.push_back(event.slice(..event.len() / 2));
+                }
+                self.cut(flight, Cut::Fin);
+            }
             Ending::Crash => {
                 self.stage = Stage::Silent;
                 flight.shared.crash_by_fault();
             }
-            Ending::Finish | Ending::Abort | Ending::NoDone { .. } => {}
+            Ending::Finish | Ending::NoDone { .. } => {}
         }
     }
 
@@ -129,7 +153,10 @@ impl TokenStream {
         }
     }
 
-    fn error(&mut self, error: &ApiError) {
+    fn error(&mut self, error: &ApiError, flight: &Flight) {
+        if self.render.speech.error.is_empty() {
+            return self.cut(flight, Cut::Fin);
+        }
         self.queue.extend(self.render.error(error));
     }
 

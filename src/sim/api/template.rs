@@ -44,6 +44,8 @@ enum Hole {
     Whole,
     /// The ids of the event's tokens, `null` where nobody asked for them.
     Ids,
+    /// The ids of the answer so far.
+    AllIds,
     /// Tokens of the answer so far.
     Tokens,
     /// The same with the prompt's.
@@ -58,6 +60,7 @@ impl Hole {
             "text" => Self::Text,
             "whole" => Self::Whole,
             "ids" => Self::Ids,
+            "all_ids" => Self::AllIds,
             "tokens" => Self::Tokens,
             "total" => Self::Total,
             "number" => Self::Number,
@@ -83,7 +86,8 @@ impl Template {
                         pieces.push(Piece::Hole(hole));
                         continue;
                     }
-                    (None, None) => Cow::Borrowed(name),
+                    // a test of the rows finds it
+                    (None, None) => Cow::Owned(format!("${name}")),
                 },
             };
             match pieces.last_mut() {
@@ -135,8 +139,9 @@ impl Piece {
                 positions(0).for_each(|position| prompt.push_token(position, out));
                 Ok(())
             }
-            Piece::Hole(Hole::Ids) => {
-                out.push_str(&json_ids(positions(tokens.start).map(|position| prompt.token_id(position))));
+            Piece::Hole(hole @ (Hole::Ids | Hole::AllIds)) => {
+                let from = if *hole == Hole::Ids { tokens.start } else { 0 };
+                out.push_str(&json_ids(positions(from).map(|position| prompt.token_id(position))));
                 Ok(())
             }
             Piece::Hole(Hole::Tokens) => write!(out, "{}", tokens.end),

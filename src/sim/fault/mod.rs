@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 /// One way to fail. `after` counts the tokens generated for this request.
 ///
 /// For a request that does not stream: `die` and `crash` cut the connection before the head, once
-/// that many tokens are generated; `truncate` sends a head and half of the body; `error_event` is an
-/// error status; `full` is 503; `no_done` changes nothing.
+/// that many tokens are generated; `truncate` and `cut_within` send a head and half of the body; `error_event` is an
+/// error status; `full` and `queue_timeout` are 503; `no_done` changes nothing. Engines that have no word for being told
+/// to stop, for being full or for a dead engine end as these do: with a cut, or a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FaultKind {
@@ -36,8 +37,15 @@ pub enum FaultKind {
     Stale,
     /// The head comes late; everything else is normal.
     SlowHead { delay_ms: u64 },
-    /// SGLang's full queue: a stream's first event is an error with code 503.
+    /// A full queue (vLLM, SGLang): 200, and the stream's first event is an error with code 503.
     Full,
+    /// SGLang's queue that takes too long: the head comes at once, after this time an error event with code 503.
+    QueueTimeout {
+        #[serde(default)]
+        delay_ms: u64,
+    },
+    /// vLLM that drains: 500 to all that is new, while what runs goes on and `/health` is 200.
+    Draining,
     /// The stream stops and stays open; the sequence keeps its slot.
     Stall {
         #[serde(default)]
@@ -50,6 +58,11 @@ pub enum FaultKind {
     },
     /// FIN without the last chunk.
     Truncate {
+        #[serde(default)]
+        after: u32,
+    },
+    /// FIN in the middle of an event.
+    CutWithin {
         #[serde(default)]
         after: u32,
     },

@@ -65,7 +65,7 @@ fn short_form(text: &str) -> Result<Value, String> {
     if let Some(number) = number {
         let key = match kind {
             "status" => "code",
-            "slow_head" => "delay_ms",
+            "slow_head" | "queue_timeout" => "delay_ms",
             _ => "after",
         };
         map.insert(key.to_owned(), scalar(number));
@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(fault("hang"), Ok(FaultKind::Hang.into()));
         assert_eq!(fault("die:10,every=2"), Ok(Fault::from(FaultKind::Die { after: 10 }).every(2)));
         assert_eq!(fault("slow_head:50"), Ok(FaultKind::SlowHead { delay_ms: 50 }.into()));
+        assert_eq!(fault("queue_timeout:5"), Ok(FaultKind::QueueTimeout { delay_ms: 5 }.into()));
         assert_eq!(fault("crash"), Ok(FaultKind::Crash { after: None }.into()));
         let error = FaultKind::ErrorEvent { after: 1, code: 500 };
         assert_eq!(fault("error_event:1"), Ok(error.into()));

@@ -129,9 +129,14 @@ async fn beyond_the_line_is_503() {
     let _running = Client::send(&node, &chat(1, true, "")).await;
     let _waiting = Client::send(&node, &chat(1, false, "")).await;
     until(&node, |stats| stats.running == 1 && stats.waiting == 1).await;
-    let (answer, _) = ask(&node, &chat(1, true, "")).await;
+    let (answer, _) = ask(&node, &chat(1, false, "")).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert_eq!(node.stats().rejected, 1);
+    let (answer, _) = ask(&node, &chat(1, true, "")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let events = events(&answer);
+    assert!(events[0].contains("currently busy") && events[0].contains(r#""code": 503"#), "{answer}");
+    assert_eq!(events[1..], ["[DONE]"]);
+    assert_eq!(node.stats().rejected, 2);
 }
 
 #[tokio::test]

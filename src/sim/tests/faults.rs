@@ -68,6 +68,10 @@ async fn streams_that_are_cut_after_some_tokens() {
     let (answer, ended) = streamed("truncate:3").await;
     assert_eq!((said(&answer).split(' ').count(), ended), (3, Ended::Fin));
     assert!(!answer.ends_with("0\r\n\r\n"));
+    let (answer, ended) = streamed("cut_within:3").await;
+    assert_eq!((said(&answer).split(' ').count(), ended), (3, Ended::Fin));
+    let last = *events(&answer).last().unwrap();
+    assert!(last.starts_with('{') && !last.ends_with('}'), "{last}");
 }
 
 #[tokio::test]
@@ -90,6 +94,19 @@ async fn streams_that_end_wrongly() {
 
     let (answer, _) = streamed("abort:2").await;
     assert!(answer.contains(r#""finish_reason":"abort""#) && answer.contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn a_queue_that_takes_too_long_is_told_after_the_head() {
+    let node = faulty(FaultKind::QueueTimeout { delay_ms: 20 });
+    let mut client = Client::send(&node, &last(&chat(8, true, ""))).await;
+    let head = client.read_to("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("data:"), "{head}");
+    let rest = client.rest().await.0;
+    let events = events(&rest);
+    assert!(events[0].contains("queue timeout") && events[0].contains(r#""code": 503"#), "{rest}");
+    assert_eq!(events[1..], ["[DONE]"]);
+    assert!(whole("queue_timeout:1").await.0.starts_with("HTTP/1.1 503 "));
 }
 
 #[tokio::test]
@@ -165,4 +182,11 @@ async fn health_fails_independently_of_requests() {
     until(&node, |stats| stats.health_checks == 2).await;
     node.crash().await;
     assert_eq!(client.rest().await, (String::new(), Ended::Rst));
+}
+
+#[tokio::test]
+async fn a_draining_node_says_healthy_and_500() {
+    let node = faulty(FaultKind::Draining);
+    assert!(ask(&node, &get("/health")).await.0.starts_with("HTTP/1.1 200 "));
+    assert!(ask(&node, &chat(1, true, "")).await.0.starts_with("HTTP/1.1 500 "));
 }

@@ -62,6 +62,28 @@ async fn a_termination_aborts_running_sequences() {
 }
 
 #[tokio::test]
+async fn a_drain_lets_run_what_runs_and_refuses_what_is_new() {
+    let node = node(Options { step: steps(20), ..Options::default() });
+    let mut client = Client::send(&node, &chat(20, true, "")).await;
+    until(&node, |stats| stats.running == 1).await;
+    assert!(ask(&node, &post("/sim/drain", "3600")).await.0.starts_with("HTTP/1.1 204 "));
+    until(&node, |_| node.state() == State::Draining).await;
+    let (refused, _) = ask(&node, &chat(1, true, "")).await;
+    assert!(refused.starts_with("HTTP/1.1 500 ") && refused.contains("after shutdown"), "{refused}");
+    assert!(ask(&node, &get("/health")).await.0.starts_with("HTTP/1.1 200 "));
+    let (answer, _) = client.rest().await;
+    assert!(answer.contains(r#""finish_reason":"length""#) && answer.contains("[DONE]"), "{answer}");
+    until(&node, |_| node.state() == State::Down).await;
+    // one that has not ended in time is aborted
+    node.restart(Duration::ZERO);
+    node.ready().await;
+    let mut client = Client::send(&node, &chat(1_000_000, true, "")).await;
+    until(&node, |stats| stats.running == 1).await;
+    node.drain(Duration::ZERO).await;
+    assert!(client.rest().await.0.contains(r#""finish_reason":"abort""#));
+}
+
+#[tokio::test]
 async fn a_crash_ends_a_pending_stop() {
     let node = node(Options { step: steps(3_600_000), ..Options::default() });
     let _client = Client::send(&node, &chat(5, true, "")).await;

@@ -2,6 +2,7 @@
 
 mod api;
 mod connections;
+mod dialects;
 mod faults;
 mod h2c;
 mod lifecycle;

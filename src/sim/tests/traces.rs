@@ -1,17 +1,43 @@
-//! The simulated vLLM against traces of vLLM 0.32.0: byte by byte, save for the words, ids, numbers of tokens and times.
+//! The simulated vLLM against what vLLM 0.32.0 really sends (`tests/vllm/wire`): byte by byte, save for the words, ids,
+//! numbers of tokens and times.
+
+use std::path::Path;
 
 use super::super::testing::{ask, node, post};
-use super::super::{Node, Options};
+use super::super::{Fault, Node, Options};
 
-/// Each begins with the request that was sent and the status; after an empty line comes the body, without its chunks.
-const TRACES: [(&str, &str); 7] = [
-    ("chat_ids", include_str!("traces/chat_ids.txt")),
-    ("chat_usage", include_str!("traces/chat_usage.txt")),
-    ("chat_continuous", include_str!("traces/chat_continuous.txt")),
-    ("chat_max1", include_str!("traces/chat_max1.txt")),
-    ("chat_whole", include_str!("traces/chat_whole.txt")),
-    ("completion_ids", include_str!("traces/completion_ids.txt")),
-    ("completion_whole", include_str!("traces/completion_whole.txt")),
+/// Traces, each with the fault that makes the node answer so.
+const TRACES: [(&str, Option<&str>); 30] = [
+    ("chat", None),
+    ("chat-stream", None),
+    ("chat-stream-continuous-usage", None),
+    ("chat-stream-ids", None),
+    ("chat-stream-ids-packed", None),
+    ("chat-stream-usage", None),
+    ("completion", None),
+    ("completion-stream", None),
+    ("completion-stream-continuous-usage", None),
+    ("completion-stream-ids", None),
+    ("completion-stream-usage", None),
+    ("messages", None),
+    ("messages-stream", None),
+    ("responses", None),
+    ("responses-stream", None),
+    ("core-killed-chat", Some("error_event")),
+    ("core-killed-chat-stream", Some("error_event:2")),
+    ("core-killed-chat-stream-ids", Some("error_event:2")),
+    ("core-killed-completion-stream", Some("error_event:2")),
+    ("core-killed-messages-stream", Some("error_event:2")),
+    ("core-killed-responses", Some("error_event")),
+    ("core-killed-responses-stream", Some("error_event:2")),
+    ("stopped-chat", Some("abort:2")),
+    ("stopped-chat-stream", Some("abort:2")),
+    ("stopped-completion-stream", Some("abort:2")),
+    ("stopped-messages-stream", Some("abort:2")),
+    ("stopped-responses", Some("abort:2")),
+    ("stopped-responses-stream", Some("abort:2")),
+    ("full-chat", Some("full")),
+    ("draining-chat-stream", Some("draining")),
 ];
 
 /// Members whose texts are an answer's own.
@@ -66,25 +92,35 @@ fn end_of_text(text: &str) -> usize {
     text.bytes().enumerate().skip(1).find(is_end).map_or(text.len() - 1, |(at, _)| at)
 }
 
-async fn answer(node: &Node, trace: &str) -> (String, String) {
-    let (request, rest) = trace.split_once('\n').unwrap();
-    let (status, body) = rest.split_once("\n\n").unwrap();
-    let mut request = request.splitn(3, ' ').skip(1);
-    let (answer, _) = ask(node, &post(request.next().unwrap(), request.next().unwrap())).await;
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
-    let (_, said) = answer.split_once("\r\n\r\n").unwrap();
-    // chunks hold whole events, so that the lines between them are their lengths
+/// The body without its chunks' lengths: a chunk holds whole lines.
+fn body_of(answer: &str) -> String {
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let is_length =
         |line: &str| line.ends_with('\r') && line.trim_end().chars().all(|c| c.is_ascii_hexdigit());
-    let said: Vec<&str> = said.split('\n').filter(|line| !is_length(line)).collect();
-    (said.join("\n"), body.to_owned())
+    body.split('\n').filter(|line| !is_length(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// The simulated node's answer to the request of a trace, and what vLLM answered.
+async fn answers(node: &Node, name: &str) -> (String, String) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vllm/wire/{name}.http"));
+    let trace = std::fs::read_to_string(file).unwrap();
+    let (request, answer) = trace.split_once("HTTP/1.1 ").unwrap();
+    let (line, body) = request.split_once('\n').unwrap();
+    let (said, _) = ask(node, &post(line.split_whitespace().nth(1).unwrap(), body.trim())).await;
+    (said, format!("HTTP/1.1 {answer}"))
 }
 
 #[tokio::test]
 async fn what_vllm_sends() {
     let node = node(Options::default());
-    for (name, trace) in TRACES {
-        let (said, want) = answer(&node, trace).await;
-        assert_eq!(form(&said), form(&want), "{name}: {said}");
+    for (name, fault) in TRACES {
+        node.clear_faults();
+        fault.into_iter().for_each(|fault| node.set_fault(fault.parse::<Fault>().unwrap()));
+        let (said, want) = answers(&node, name).await;
+        let line = |answer: &str| answer.lines().next().map(str::to_owned);
+        let is_whole = |answer: &str| !answer.contains("chunked") || answer.ends_with("\r\n0\r\n\r\n");
+        assert_eq!(line(&said), line(&want), "{name}");
+        assert_eq!(is_whole(&said), is_whole(&want), "{name}: {said}");
+        assert_eq!(form(&body_of(&said)), form(&body_of(&want)), "{name}: {said}");
     }
 }

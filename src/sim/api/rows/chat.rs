@@ -1,6 +1,6 @@
 //! Chats: OpenAI's `/chat/completions`.
 
-use super::super::speech::{DONE, ERROR, ERROR_BODY, Form, SSE, Speech};
+use super::super::speech::{Abort, DONE, ERROR, ERROR_BODY, Form, JSON, SSE, Speech, Streams};
 use crate::config::Engine;
 
 macro_rules! chunk {
@@ -21,9 +21,11 @@ pub(super) const ROWS: &[Speech] = &[VLLM, SGLANG, LLAMACPP];
 const VLLM: Speech = Speech {
     paths: PATHS,
     engines: &[],
+    key: "",
     form: Form::Chat,
+    streams: Streams::Asked,
     id: "chatcmpl-",
-    media: SSE,
+    media: [SSE, JSON],
     begin: &[chunk!(
         r#""choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]"#,
         r#"<continuous:,"usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$prompt_tokens,"completion_tokens":0,"completion_tokens_details":null}>"#,
@@ -55,8 +57,10 @@ const VLLM: Speech = Speech {
         r#""prompt_tokens_details":null,"completion_tokens_details":null},"prompt_logprobs":null,"#,
         r#""prompt_token_ids":$prompt_ids,"prompt_text":null,"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#
     ),
+    abort: Abort::Told,
     error: ERROR,
     error_body: ERROR_BODY,
+    full_in_stream: true,
 };
 
 const SGLANG: Speech = Speech {

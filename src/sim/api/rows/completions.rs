@@ -1,6 +1,6 @@
 //! Completions: OpenAI's older `/completions`.
 
-use super::super::speech::{DONE, ERROR, ERROR_BODY, Form, SSE, Speech};
+use super::super::speech::{Abort, DONE, ERROR, ERROR_BODY, Form, JSON, SSE, Speech, Streams};
 use crate::config::Engine;
 
 macro_rules! chunk {
@@ -13,15 +13,20 @@ macro_rules! chunk {
     };
 }
 
-pub(super) const ROWS: &[Speech] = &[VLLM, SGLANG, LLAMACPP];
+pub(super) const ROWS: &[Speech] = &[VLLM, SGLANG, LLAMACPP, INVOCATIONS];
+
+/// SageMaker's path takes chats and completions: vLLM 0.32.0, `entrypoints/sagemaker`.
+const INVOCATIONS: Speech = Speech { paths: &["/invocations"], key: "\"prompt\"", ..VLLM };
 
 /// vLLM 0.32.0
 const VLLM: Speech = Speech {
     paths: &["/completions"],
     engines: &[],
+    key: "",
     form: Form::Completion,
+    streams: Streams::Asked,
     id: "cmpl-",
-    media: SSE,
+    media: [SSE, JSON],
     begin: &[],
     token: chunk!(
         r#""choices":[{"index":0,"text":"$text","logprobs":null,"finish_reason":null,"stop_reason":null,"#,
@@ -50,8 +55,10 @@ const VLLM: Speech = Speech {
         r#""completion_tokens":$tokens,"prompt_tokens_details":null,"completion_tokens_details":null},"#,
         r#""kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#
     ),
+    abort: Abort::Told,
     error: ERROR,
     error_body: ERROR_BODY,
+    full_in_stream: true,
 };
 
 const SGLANG: Speech = Speech {
