@@ -3,16 +3,20 @@
 //! Load is not failure: 503 and 429 mean "full" or "loading" and never eject. 501, 505 and the other 4xx concern the
 //! request, not the node. 500, 502 and 504 mean that the node is broken; any other 5xx only if `retry.on` lists it.
 
+mod asks;
 mod choices;
 pub mod dialect;
 pub mod members;
 pub mod own_errors;
 mod path;
 pub mod response_id;
+mod silent;
 pub mod stream;
+mod types;
 mod whole;
 pub mod words;
 
+pub use asks::asks_for_events;
 pub use path::is_repeatable;
 pub use whole::{completion_tokens, whole_answer};
 

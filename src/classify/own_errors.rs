@@ -56,10 +56,15 @@ pub fn body(shape: Shape, status: u16, message: &str) -> String {
 /// The event that ends a stream which broke off; the status is that of a node that failed.
 pub fn closing_event(shape: Shape, frames: Frames, message: &str) -> String {
     const STATUS: u16 = 502;
+    event(shape, frames, STATUS, message)
+}
+
+/// The event that ends a stream under whose head nothing was said, in place of an answer with this status.
+pub fn event(shape: Shape, frames: Frames, status: u16, message: &str) -> String {
     let error = match shape {
         // flat in a stream
-        Shape::Responses => Error::Responses { r#type: "error", code: "upstream_error", message, param: () },
-        _ => Error::of(shape, STATUS, message),
+        Shape::Responses => Error::Responses { r#type: "error", code: openai(status), message, param: () },
+        _ => Error::of(shape, status, message),
     };
     let error = error.written();
     match (frames, shape) {
@@ -140,5 +145,9 @@ mod tests {
         assert!(event(Shape::Responses, Frames::Events).starts_with("event: error\ndata: {\"type\""));
         assert!(event(Shape::Anthropic, Frames::Events).starts_with("event: error\ndata: {\"type\""));
         assert_eq!(event(Shape::Ollama, Frames::Lines), "{\"error\":\"no\"}\n");
+        let full = super::event(Shape::Anthropic, Frames::Events, 503, "no");
+        assert!(full.contains("overloaded_error"), "{full}");
+        let mistake = super::event(Shape::Responses, Frames::Events, 400, "no");
+        assert!(mistake.contains("\"code\":\"invalid_request_error\""), "{mistake}");
     }
 }

@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::choices::{Choices, Noted};
 use super::dialect::{Dialect, End, Frames, Members, OTHER};
+use super::silent::is_silent;
+use super::types::has_type;
 use super::words::{self, Meaning, Told};
 use crate::outcome::Outcome;
 
@@ -40,6 +42,8 @@ pub struct Seen {
     pub error: Option<Told>,
     /// The engine stopped in the middle: `finish_reason: "abort"`, or Anthropic's `stop_reason: null` at the end.
     pub aborted: bool,
+    /// An event has said something, be it an error; see [`super::silent`].
+    pub speaks: bool,
     pub choices: Choices,
     /// The dialect's own end came.
     pub ended: bool,
@@ -169,6 +173,7 @@ impl Watcher {
         if self.dialect.frames == Frames::Lines || line.starts_with(DATA) {
             self.seen.events += 1;
             self.seen.unread = true;
+            self.seen.speaks = true;
             self.seen.first.get_or_insert(First::Good);
         }
     }
@@ -235,6 +240,7 @@ impl Watcher {
             return;
         }
         self.seen.events += 1;
+        self.seen.speaks = self.seen.speaks || error.is_some() || !is_silent(self.dialect, data);
         if error.is_some() {
             self.seen.error = self.seen.error.or(error);
         } else {
@@ -388,23 +394,6 @@ fn has_own_member(data: &[u8], name: &str, value: &str) -> bool {
 fn value_begins(rest: &[u8], value: &[u8]) -> bool {
     let rest = rest.trim_ascii_start();
     rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value))
-}
-
-/// True if `"type"` is this.
-fn has_type(data: &[u8], kind: &str) -> bool {
-    let mut rest = data;
-    while let Some(at) = memchr::memmem::find(rest, b"\"type\"") {
-        rest = &rest[at + b"\"type\"".len()..];
-        let value = rest.trim_ascii_start().strip_prefix(b":").unwrap_or_default().trim_ascii_start();
-        if value
-            .strip_prefix(b"\"")
-            .and_then(|value| value.strip_prefix(kind.as_bytes()))
-            .is_some_and(|rest| rest.starts_with(b"\""))
-        {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

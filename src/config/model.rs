@@ -87,6 +87,8 @@ pub struct Client {
     pub body_min_rate: Option<u64>,
     /// The longest time in which a client accepts no byte of the response; default 2m.
     pub send_timeout: Duration,
+    /// The longest silence of a stream after which its client gets a comment; 1s to 1h, default off.
+    pub sse_keepalive: Option<Duration>,
     /// The time that an idle connection is kept for its next request; default 65s, zero: closed at once.
     pub keepalive: Duration,
     /// The largest request header as a whole; 1KiB to 1MiB, default 32KiB.

@@ -9,8 +9,8 @@ use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::values::{
-    admin_address, choice, duration, duration_or_zero, integer, listen_address, network, or_word, size,
-    switch, text,
+    admin_address, choice, duration, duration_in, duration_or_zero, integer, listen_address, network,
+    or_word, size, switch, text,
 };
 
 const LISTENERS_MAX: usize = 64;
@@ -86,6 +86,11 @@ pub(super) fn client(s: &mut Section) -> Client {
         body_timeout: s.get("body_timeout", Duration::from_secs(60), duration),
         body_min_rate: s.get("body_min_rate", Some(1 << 10), or_word("off", size(1..=1 << 30))),
         send_timeout: s.get("send_timeout", Duration::from_mins(2), duration),
+        sse_keepalive: s.get(
+            "sse_keepalive",
+            None,
+            or_word("off", duration_in(Duration::from_secs(1)..=Duration::from_hours(1))),
+        ),
         keepalive: s.get("keepalive", Duration::from_secs(65), duration_or_zero),
         max_header: s.get("max_header", 32 << 10, size(1 << 10..=1 << 20)),
         max_headers: s.get("max_headers", 100, integer(1..=256)),

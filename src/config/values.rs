@@ -130,7 +130,12 @@ pub(super) fn or_word<T>(
 
 /// 1ms to 366d.
 pub(super) fn duration(raw: &Raw) -> Result<Duration, String> {
-    duration_within(raw, Duration::from_millis(1))
+    duration_within(raw, &(Duration::from_millis(1)..=DURATION_MAX))
+}
+
+/// A duration within the range.
+pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&Raw) -> Result<Duration, String> {
+    move |raw| duration_within(raw, &range)
 }
 
 /// 0s to 366d, where `off` is zero.
@@ -138,19 +143,19 @@ pub(super) fn duration_or_zero(raw: &Raw) -> Result<Duration, String> {
     if is_off(raw) {
         return Ok(Duration::ZERO);
     }
-    duration_within(raw, Duration::ZERO).map_err(|message| message + ", or `off`")
+    duration_within(raw, &(Duration::ZERO..=DURATION_MAX)).map_err(|message| message + ", or `off`")
 }
 
-fn duration_within(raw: &Raw, shortest: Duration) -> Result<Duration, String> {
+fn duration_within(raw: &Raw, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let parsed = match &raw.value {
         Value::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
         Value::Text(text) => parse_duration(text),
         _ => None,
     };
     match parsed {
-        Some(duration) if (shortest..=DURATION_MAX).contains(&duration) => Ok(duration),
+        Some(duration) if range.contains(&duration) => Ok(duration),
         Some(_) => {
-            let (from, to) = (show_duration(shortest), show_duration(DURATION_MAX));
+            let (from, to) = (show_duration(*range.start()), show_duration(*range.end()));
             Err(format!("{} is out of range; use {from} to {to}", shown(raw)))
         }
         None => Err(format!(

@@ -68,12 +68,6 @@ impl Fields {
         self.places.is_empty()
     }
 
-    /// Keeps only the fields whose names pass.
-    pub(crate) fn retain(&mut self, mut passes: impl FnMut(&[u8]) -> bool) {
-        let head = &self.head;
-        self.places.retain(|place| passes(&head[place.name.0 as usize..place.name.1 as usize]));
-    }
-
     fn slice(&self, (start, end): (u32, u32)) -> &[u8] {
         &self.head[start as usize..end as usize]
     }

@@ -27,7 +27,7 @@ pub(crate) use host::is_host;
 pub use joined::Joined;
 pub(crate) use request::{BAD_HOST, CONNECT, HeadLimits, LARGE_HEAD, RequestHead, parts_of_head};
 pub use request::{Rejection, RequestFraming, check_request, request_fields};
-pub use response::{BadLength, Framing, HEAD_MAX, ResponseHead, parse_response};
+pub use response::{Announced, BadFraming, Framing, HEAD_MAX, ResponseHead, announced, parse_response};
 pub use write::{Coding, ReplyTo, put_field, put_length, write_request, write_response};
 
 /// The bytes break a rule of RFC 9112, or a limit.

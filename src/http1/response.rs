@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::fields::{Place, items};
+use super::fields::Place;
 use super::{Body, Chunked, Fields, Malformed, line};
 
 /// The largest head, in bytes.
@@ -34,9 +34,20 @@ pub struct Framing {
     pub keeps_alive: bool,
 }
 
-/// Invalid or conflicting `Content-Length` in a response.
+/// The end of a response is in doubt: a bad or a repeated `Content-Length`, one beside a coding, or any coding but one
+/// `chunked`. Whoever believes it may read another message than others do (RFC 9112 section 6.3), so that nginx, from 1.23 on, does
+/// not either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadLength;
+pub struct BadFraming;
+
+/// The framing that the fields of a response announce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    Length(u64),
+    Chunked,
+    /// It ends with its connection.
+    Nothing,
+}
 
 /// Parses the head at the start of `input`, possibly an informational one, and removes its bytes. `None`:
 /// more bytes are needed. A bare LF may end a line (RFC 9112 section 2.2 allows it), because whatever is
@@ -72,57 +83,49 @@ pub fn parse_response(input: &mut Bytes) -> Result<Option<ResponseHead>, Malform
 
 impl ResponseHead {
     /// The framing of the body (RFC 9112 section 6.3), and whether the connection persists after it (section
-    /// 9.3). Removes fields that must not be forwarded: a length beside a coding, and repeated lengths.
-    pub fn framing(&mut self, request_was_head: bool) -> Result<Framing, BadLength> {
+    /// 9.3).
+    pub fn framing(&self, request_was_head: bool) -> Result<Framing, BadFraming> {
         let is_empty = request_was_head || self.status < 200 || matches!(self.status, 204 | 304);
-        let last_coding = self.fields.get_all("transfer-encoding").last().map(is_chunked_last);
-        if last_coding.is_some() {
-            self.fields.retain(|name| !is_length(name));
-        }
-        let length = self.length()?;
-        let body = match (last_coding, length) {
+        let announced = announced(self.fields.iter())?;
+        let body = match announced {
             _ if is_empty => Body::Done,
-            (Some(true), _) => Body::Chunked(Chunked::default()),
-            (None, Some(length)) => Body::Length(length),
-            _ => Body::UntilClose,
+            Announced::Chunked => Body::Chunked(Chunked::default()),
+            Announced::Length(length) => Body::Length(length),
+            Announced::Nothing => Body::UntilClose,
         };
         let says = |token| self.fields.has_token("connection", token);
         // a coding in HTTP/1.0 is an error, and the connection is not reused after it (RFC 9112 section 6.1)
-        let is_kept_by_default = !self.is_http10 || last_coding.is_none() && says("keep-alive");
+        let is_kept_by_default = !self.is_http10 || announced != Announced::Chunked && says("keep-alive");
         let keeps_alive = !matches!(body, Body::UntilClose) && is_kept_by_default && !says("close");
         Ok(Framing { body, keeps_alive })
     }
 
-    /// The announced length, as [`Self::framing`] has left it.
+    /// The announced length, if [`Self::framing`] has found no fault with it.
     pub fn content_length(&self) -> Option<u64> {
         self.fields.get("content-length").and_then(line::number)
     }
+}
 
-    /// The announced length. It may be repeated, but not differ: a client might read any other list
-    /// differently.
-    fn length(&mut self) -> Result<Option<u64>, BadLength> {
-        let mut length = None;
-        let mut times = 0;
-        for value in self.fields.get_all("content-length") {
-            let number = line::number(value).ok_or(BadLength)?;
-            if length.is_some_and(|first| first != number) {
-                return Err(BadLength);
-            }
-            length = Some(number);
-            times += 1;
+/// The framing that these fields of a response announce.
+pub fn announced<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Announced, BadFraming> {
+    let mut found = Announced::Nothing;
+    for (name, value) in fields {
+        let next = if name.eq_ignore_ascii_case(b"content-length") {
+            Announced::Length(line::number(value).ok_or(BadFraming)?)
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") && is_chunked(value) {
+            Announced::Chunked
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Err(BadFraming);
+        } else {
+            continue;
+        };
+        if std::mem::replace(&mut found, next) != Announced::Nothing {
+            return Err(BadFraming);
         }
-        if times > 1 {
-            let mut is_first = true;
-            self.fields.retain(|name| !is_length(name) || std::mem::take(&mut is_first));
-        }
-        Ok(length)
     }
+    Ok(found)
 }
 
-fn is_length(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"content-length")
-}
-
-fn is_chunked_last(codings: &[u8]) -> bool {
-    items(codings).next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"))
+fn is_chunked(codings: &[u8]) -> bool {
+    codings.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }

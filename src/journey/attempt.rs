@@ -128,8 +128,8 @@ impl Attempt {
 }
 
 impl<H> Journey<H> {
-    /// Whether the request leaves its node, which has not answered, for another: it does where the node is stalled, and where
-    /// its check has lost it only if that is not worse than to wait on. Ends as [`Outcome::Stalled`].
+    /// True if the request leaves its node, which has not answered, for another: a stalled one always, one that its check has
+    /// lost only if that is not worse than to wait on. Ends as [`Outcome::Stalled`].
     pub fn leaves(&self, attempt: &Attempt, now: Instant) -> bool {
         if attempt.is_given_up() {
             return true;
@@ -139,7 +139,7 @@ impl<H> Journey<H> {
         waits && may_leave() && self.is_node_left(attempt, now)
     }
 
-    /// A node can be used that has not failed the request yet. One that has said no more than that it is full has not.
+    /// There is a node of use that has not failed the request yet. One that has said no more than that it is full has not.
     fn is_node_left(&self, attempt: &Attempt, now: Instant) -> bool {
         if matches!(self.home, Home::Node(..)) {
             return false;
@@ -179,6 +179,8 @@ impl<H> Journey<H> {
             Verdict::Retry(_) if self.is_continuing() => Answered::Drop,
             Verdict::Retry(_) => Answered::HoldBack,
             Verdict::Fresh | Verdict::Stop(_) if self.is_continuing() && !is_stream => Answered::Drop,
+            // nothing but a stream fits under the head that is out
+            Verdict::Fresh | Verdict::Stop(_) if self.has_head() && !is_stream => Answered::HoldBack,
             Verdict::Fresh | Verdict::Stop(_) => Answered::Pass,
         }
     }
@@ -216,8 +218,7 @@ impl<H> Journey<H> {
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        // whatever its words are, a node that says it is full means 503
-        let code = code.or((outcome == Outcome::Busy).then_some(503));
+        attempt.says(outcome);
         if let (Stage::Headed(headed), Some(code)) = (&mut attempt.stage, code) {
             headed.status = code;
         }

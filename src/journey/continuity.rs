@@ -8,8 +8,29 @@ use crate::resume::{NotResumable, Transcript};
 #[derive(Debug)]
 pub(super) enum ClientHas {
     Nothing,
-    /// At least the head.
+    /// The head of a stream that has said nothing yet: the request can be repeated as a whole, and what follows goes under
+    /// this head. `None`: no node has answered, the head is the gateway's own.
+    Head(Option<Continuity>),
+    /// At least the beginning of what the answer says.
     Part(Continuity),
+}
+
+impl ClientHas {
+    pub(super) fn continuity(&self) -> Option<&Continuity> {
+        match self {
+            Self::Nothing => None,
+            Self::Head(continuity) => continuity.as_ref(),
+            Self::Part(continuity) => Some(continuity),
+        }
+    }
+
+    pub(super) fn continuity_mut(&mut self) -> Option<&mut Continuity> {
+        match self {
+            Self::Nothing => None,
+            Self::Head(continuity) => continuity.as_mut(),
+            Self::Part(continuity) => Some(continuity),
+        }
+    }
 }
 
 /// The ways in which another node can go on with a response that breaks off.

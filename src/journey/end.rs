@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::attempt::{Attempt, Stage};
-use super::continuity::{ClientHas, Continuity};
+use super::continuity::Continuity;
 use super::ending::{Ending, Failure};
 use super::state::Journey;
 use crate::fleet::{self, Key, Resumed};
@@ -83,7 +83,7 @@ impl<H> Journey<H> {
 
     fn declined(&mut self, attempt: Attempt, outcome: Outcome, fallback: Option<H>, now: Instant) -> Step<H> {
         let is_denied = attempt.is_denied;
-        let Ended { status, .. } = self.settle(attempt, outcome, now);
+        let Ended { node, status } = self.settle(attempt, outcome, now);
         if fallback.is_some() {
             self.fallback = fallback;
         }
@@ -96,7 +96,17 @@ impl<H> Journey<H> {
                     return self.go_on(next);
                 }
                 let note = "not resumed: the next node refused the continuation";
-                Step::Stop(self.broken(note).unwrap_or(Ending::Left))
+                if let Some(ending) = self.broken(note) {
+                    return Step::Stop(ending);
+                }
+                // under a head that is out it is told as an error
+                match self.fallback.take() {
+                    Some(fallback) => Step::Give(fallback),
+                    None => Step::Stop(Ending::Failed(Failure::new(
+                        502,
+                        format!("node {node} did not answer with a stream"),
+                    ))),
+                }
             }
         }
     }
@@ -158,7 +168,7 @@ impl<H> Journey<H> {
     /// The response broke off after it had begun: another node goes on, or the client sees that it is not whole.
     fn broke_off(
         &mut self,
-        attempt: Attempt,
+        mut attempt: Attempt,
         outcome: Outcome,
         closing_event: Bytes,
         now: Instant,
@@ -166,14 +176,20 @@ impl<H> Journey<H> {
         if outcome == Outcome::Busy {
             attempt.lease.busy(None, now);
         }
+        // that it is slow alone proves little: another node would take as long for a long prompt
+        let is_slow = outcome == Outcome::Stalled && !attempt.is_given_up() && !self.may_continue();
+        if !self.has_begun() && !is_slow {
+            attempt.says(outcome);
+            return self.broke_off_silently(attempt, outcome, closing_event, now);
+        }
         self.settle(attempt, outcome, now);
-        let why = match &mut self.client {
-            ClientHas::Nothing | ClientHas::Part(Continuity::Never) => None,
-            ClientHas::Part(Continuity::No(why)) => Some(*why),
-            ClientHas::Part(Continuity::Possible(_)) if self.deaths.count() >= DEATHS_MAX => {
+        let why = match self.client.continuity_mut() {
+            None | Some(Continuity::Never) => None,
+            Some(Continuity::No(why)) => Some(*why),
+            Some(Continuity::Possible(_)) if self.deaths.count() >= DEATHS_MAX => {
                 Some(NotResumable::KillsNodes)
             }
-            ClientHas::Part(Continuity::Possible(continued)) => match continued.transcript.continuation() {
+            Some(Continuity::Possible(continued)) => match continued.transcript.continuation() {
                 Ok(Continuation::Ask(next)) => {
                     continued.closing_event = closing_event;
                     return self.go_on(next);
@@ -191,6 +207,28 @@ impl<H> Journey<H> {
         }
         self.note = Some(why.map_or("the node broke off the response", NotResumable::as_str));
         Step::Stop(Ending::Broken { closing_event })
+    }
+
+    /// The stream has said nothing that another node's could contradict: the whole request goes there.
+    fn broke_off_silently(
+        &mut self,
+        attempt: Attempt,
+        outcome: Outcome,
+        closing_event: Bytes,
+        now: Instant,
+    ) -> Step<H> {
+        let Ended { status, .. } = self.settle(attempt, outcome, now);
+        match self.decide(outcome, status) {
+            Verdict::Retry(why) => {
+                self.note = Some("begun again on another node: nothing had been said");
+                self.again(why)
+            }
+            Verdict::Fresh => Step::Stop(Ending::Broken { closing_event }),
+            Verdict::Stop(why) => {
+                self.note = Some(why.as_str());
+                Step::Stop(Ending::Broken { closing_event })
+            }
+        }
     }
 
     /// Each part of a stream is a request of its own: its attempts are counted anew.
@@ -278,6 +316,13 @@ impl<H> Journey<H> {
 }
 
 impl Attempt {
+    /// A node that says it is full means 503, whatever its status was.
+    pub(super) fn says(&mut self, outcome: Outcome) {
+        if let (Stage::Headed(headed), Outcome::Busy) = (&mut self.stage, outcome) {
+            headed.status = 503;
+        }
+    }
+
     /// The outcome of its head; without one its client has left before it came.
     fn judged_by_head(&self) -> Outcome {
         match self.stage {

@@ -106,7 +106,7 @@ impl<H> Journey<H> {
     /// True while its body may still have to be sent to a node.
     pub fn needs_body(&self) -> bool {
         match &self.client {
-            ClientHas::Nothing => true,
+            ClientHas::Nothing | ClientHas::Head(_) => true,
             ClientHas::Part(Continuity::Possible(continued)) => {
                 continued.transcript.not_resumable().is_none()
             }
@@ -114,30 +114,65 @@ impl<H> Journey<H> {
         }
     }
 
+    /// The client has something of an answer: the request is never repeated, only continued.
     pub fn has_begun(&self) -> bool {
         matches!(self.client, ClientHas::Part(_))
     }
 
+    /// The client has a head, or more.
+    pub fn has_head(&self) -> bool {
+        !matches!(self.client, ClientHas::Nothing)
+    }
+
+    /// No node's stream has begun at the client.
+    pub fn is_unanswered(&self) -> bool {
+        self.client.continuity().is_none()
+    }
+
     fn transcript(&self) -> Option<&Transcript> {
-        match &self.client {
-            ClientHas::Part(Continuity::Possible(continued)) => Some(&continued.transcript),
-            _ => None,
+        match self.client.continuity()? {
+            Continuity::Possible(continued) => Some(&continued.transcript),
+            Continuity::Never | Continuity::No(_) => None,
         }
+    }
+
+    pub(super) fn may_continue(&self) -> bool {
+        self.transcript().is_some_and(|transcript| transcript.not_resumable().is_none())
     }
 
     /// The transcript of a stream that can be continued.
     pub fn transcript_mut(&mut self) -> Option<&mut Transcript> {
-        match &mut self.client {
-            ClientHas::Part(Continuity::Possible(continued)) => Some(&mut continued.transcript),
-            _ => None,
+        match self.client.continuity_mut()? {
+            Continuity::Possible(continued) => Some(&mut continued.transcript),
+            Continuity::Never | Continuity::No(_) => None,
         }
     }
 
-    /// The head goes to the client: from here on the request is never repeated, only continued.
-    pub fn begin(&mut self, continuity: Continuity) {
-        if let ClientHas::Nothing = self.client {
-            self.client = ClientHas::Part(continuity);
+    /// The head goes to the client, and nothing else of the stream so far: the request can still be repeated as a whole.
+    pub fn open(&mut self, continuity: Continuity) {
+        if self.is_unanswered() {
+            self.client = ClientHas::Head(Some(continuity));
             self.fallback = None;
+        }
+    }
+
+    /// The client gets a head of the gateway's own, while no node has answered.
+    pub fn open_early(&mut self) {
+        if let ClientHas::Nothing = self.client {
+            self.client = ClientHas::Head(None);
+        }
+    }
+
+    /// The answer begins at the client: from here on the request is never repeated, only continued.
+    pub fn begin(&mut self, continuity: Continuity) {
+        self.open(continuity);
+        self.speaks();
+    }
+
+    /// The open stream says something.
+    pub fn speaks(&mut self) {
+        if let ClientHas::Head(Some(continuity)) = &mut self.client {
+            self.client = ClientHas::Part(std::mem::replace(continuity, Continuity::Never));
         }
     }
 

@@ -34,7 +34,7 @@ impl Gateway {
     async fn relay(&self, session: &mut Session, request: Box<Request>) -> Result<()> {
         let downstream = session.as_downstream();
         let Some(slot) = Connection::of(downstream) else {
-            return serve_http2(self, request, &mut Http2::new(session)).await;
+            return serve_http2(self, request, Http2::new(session)).await;
         };
         let keeps = downstream.as_http1().is_some_and(|http1| http1.will_keepalive());
         let wire = slot.take().ok_or_else(|| Error::new(ErrorType::InternalError))?;
@@ -164,22 +164,21 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _s: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        stock(ctx)?.upstream_response(head);
-        Ok(())
+        stock(ctx)?.upstream_response(head, session.req_header().uri.path())
     }
 
     fn upstream_response_body_filter(
         &self,
-        _s: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        stock(ctx)?.upstream_body(body.as_deref().unwrap_or_default());
+        stock(ctx)?.upstream_body(body, end, session.body_bytes_sent() as u64)?;
         Ok(None)
     }
 
@@ -222,6 +221,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        if let Ctx::Stock(stock) = ctx {
+            let has_head = session.response_written().is_some_and(|head| !head.status.is_informational());
+            let last = stock.last(session.body_bytes_sent() as u64, has_head);
+            if !last.is_empty() {
+                // a client that has left gets nothing more
+                let _ = session.write_response_tasks(last).await;
+            }
+        }
         match ctx.arrival() {
             Some(arrival) => intake::answer_failure(session, e, arrival).await,
             // the relay has given its answer

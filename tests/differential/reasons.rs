@@ -99,6 +99,20 @@ pub(crate) const RESPONSE_REASONS: &[Reason] = &[
     },
     ODD_LIST,
     Reason {
+        words: "hyper believes a response whose end is in doubt, by its coding or by two equal lengths; RFC 9112 section 6.3 has \
+                it handled as an error, and nginx from 1.23 on answers 502",
+        explains: |case| {
+            let theirs = case.theirs.message().filter(|_| case.ours == Facts::Refused);
+            theirs.is_some_and(|theirs| {
+                let codings: Vec<_> = values(&theirs.fields, "transfer-encoding").collect();
+                let is_odd = codings.len() > 1
+                    || codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked"));
+                let lengths = values(&theirs.fields, "content-length").count();
+                is_odd || lengths > 1 || !codings.is_empty() && lengths > 0
+            })
+        },
+    },
+    Reason {
         words: "hyper does not look at the length of a response without a body; the gateway passes no bad one on",
         explains: |case| {
             let theirs = case.theirs.message().filter(|_| case.ours == Facts::Refused);

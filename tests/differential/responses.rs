@@ -15,10 +15,10 @@ use crate::wire::{Background, Wire, settle};
 pub(crate) fn ours(pieces: &[&[u8]], is_head: bool) -> Facts {
     let mut input = Bytes::new();
     let mut pieces = pieces.iter();
-    let mut head = loop {
+    let head = loop {
         match parse_response(&mut input) {
             Err(http1::Malformed) => return Facts::Refused,
-            Ok(Some(mut head)) if head.status < 200 && head.status != 101 => {
+            Ok(Some(head)) if head.status < 200 && head.status != 101 => {
                 if head.framing(is_head).is_err() {
                     return Facts::Refused;
                 }
@@ -33,7 +33,8 @@ pub(crate) fn ours(pieces: &[&[u8]], is_head: bool) -> Facts {
     let fields = facts::fields(head.fields.iter());
     let Ok(mut framing) = head.framing(is_head) else { return Facts::Refused };
     let lengths = head.fields.get_all("content-length").count();
-    assert!(lengths <= usize::from(!head.fields.contains("transfer-encoding")), "one framing is passed on");
+    let codings = head.fields.get_all("transfer-encoding").count();
+    assert!(lengths + codings <= 1, "one framing is passed on");
     let (body, is_whole) = take(&mut framing.body, &mut input, pieces);
     let goes_on = is_whole && framing.keeps_alive && input.is_empty();
     let start = head.status.to_string();

@@ -86,9 +86,9 @@ fn when_all_nodes_are_full_the_client_gets_503() {
     });
 }
 
-async fn ends_visibly(text: &str, outcome: Outcome) {
+async fn ends_visibly(text: &str, outcome: Outcome, more: &str) {
     let only = nodes(1);
-    let gateway = Gateway::start(&only, "").await;
+    let gateway = Gateway::start(&only, more).await;
     only[0].set_fault(fault(text));
     let (seen, ended) = stream(&gateway).await;
     assert!(seen.contains("HTTP/1.1 200"), "{text}: {seen}");
@@ -112,7 +112,9 @@ fn a_later_error_is_counted_and_seen() {
             ("die:3", Outcome::Truncated),
             ("truncate:3", Outcome::Truncated),
         ] {
-            ends_visibly(text, outcome).await;
+            for more in ["", "retry: { body_limit: 0 }", "http_version: 2"] {
+                ends_visibly(text, outcome, more).await;
+            }
         }
     });
 }
@@ -254,5 +256,22 @@ fn a_head_is_held_back_no_longer_than_first_event() {
         let waited = began.elapsed();
         assert!(waited < Duration::from_millis(1_400), "before the first event: {waited:?}");
         client.read_to("[DONE]").await;
+    });
+}
+
+/// Pingora's own path cannot hold a first event back.
+#[test]
+fn a_first_event_that_is_an_error_is_counted_for_large_bodies_too() {
+    run(async {
+        for more in ["retry: { body_limit: 0 }", "http_version: 2"] {
+            let only = nodes(1);
+            let gateway = Gateway::start(&only, more).await;
+            only[0].set_fault(fault("full"));
+            let (seen, _) = stream(&gateway).await;
+            assert!(seen.contains("\"error\"") && !seen.contains("[DONE]"), "{more}: {seen}");
+            // its head may have gone out before
+            assert!(seen.starts_with("HTTP/1.1 503") || !seen.contains("\r\n0\r\n"), "{more}: {seen}");
+            assert_eq!((gateway.attempts("a", Outcome::Busy), gateway.attempts("a", Outcome::Ok)), (1, 0));
+        }
     });
 }

@@ -19,6 +19,7 @@ mod limits;
 mod line;
 mod logs;
 mod persistence;
+mod prefill;
 mod probing;
 mod refusals;
 mod resume;

@@ -110,6 +110,11 @@ const SERVER_KEYS: Cases = &[
         ],
     ),
     (
+        "client: {sse_keepalive: 500ms}",
+        &["client.sse_keepalive: `500ms` is out of range; use 1s to 1h, or `off`"],
+    ),
+    ("client: {sse_keepalive: 2h}", &["client.sse_keepalive: `2h` is out of range; use 1s to 1h, or `off`"]),
+    (
         "client: {keepalive: -1}",
         &[
             "client.keepalive: -1 is not a duration; use a number and a unit, such as 500ms, 5s, 2m or 1h30m, or `off`",

@@ -40,7 +40,7 @@ fn facts(wire: &[&[u8]], is_head: bool) -> String {
     loop {
         match parse_response(&mut input) {
             Err(error) => return format!("{error:?}"),
-            Ok(Some(mut head)) => {
+            Ok(Some(head)) => {
                 let framing = head.framing(is_head);
                 let facts =
                     format!("{} {:?} {:?}", head.status, head.reason, head.fields.iter().collect::<Vec<_>>());
@@ -76,12 +76,12 @@ proptest! {
         is_http10: bool,
         keeps: bool,
     ) {
-        let Ok(Some(mut head)) = parse_response(&mut Bytes::from(wire)) else { return Ok(()) };
+        let Ok(Some(head)) = parse_response(&mut Bytes::from(wire)) else { return Ok(()) };
         prop_assume!(head.framing(is_head).is_ok());
         let asked = ReplyTo { is_head, is_http10 };
         let (written, coding, keeps) = write_response(&head, &[("X", "z")], asked, keeps, "today");
         let mut written = Bytes::from(written);
-        let mut again = parse_response(&mut written).unwrap().unwrap();
+        let again = parse_response(&mut written).unwrap().unwrap();
         prop_assert!(written.is_empty());
         prop_assert_eq!((again.status, again.is_http10, &again.reason), (head.status, false, &head.reason));
         prop_assert_eq!(again.fields.get_all("x").collect::<Vec<_>>(), [b"z"]);

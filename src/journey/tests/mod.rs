@@ -4,6 +4,7 @@ mod denied;
 mod home;
 mod line;
 mod moved;
+mod opened;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

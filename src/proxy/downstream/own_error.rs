@@ -6,7 +6,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::classify::dialect::{Dialect, Shape};
+use crate::classify::dialect::{Dialect, Frames, OTHER, Shape};
 use crate::classify::own_errors;
 use crate::forwarded::X_REQUEST_ID;
 use crate::http1::{Rejection, put_field};
@@ -31,20 +31,27 @@ pub(crate) struct OwnError<'a> {
 /// The form of the gateway's own errors for a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
-    shape: Shape,
+    pub(crate) shape: Shape,
+    frames: Frames,
     /// It comes from a page of another origin: without leave, a browser hides the error from the page.
-    is_cross_origin: bool,
+    pub(crate) is_cross_origin: bool,
 }
 
 impl Form {
     pub(crate) fn of(request: &RequestHeader) -> Self {
-        let shape = Dialect::of(request.uri.path()).map_or(Shape::OpenAi, |dialect| dialect.shape);
-        Self { shape, is_cross_origin: request.headers.contains_key(header::ORIGIN) }
+        let Dialect { shape, frames, .. } = *Dialect::of(request.uri.path()).unwrap_or(&OTHER);
+        Self { shape, frames, is_cross_origin: request.headers.contains_key(header::ORIGIN) }
     }
 }
 
 pub(crate) fn body(error: &OwnError<'_>) -> Bytes {
     own_errors::body(error.form.shape, error.failure.status, &error.failure.message).into()
+}
+
+/// The same as an event, for a stream whose head is out.
+pub(crate) fn event(error: &OwnError<'_>) -> Bytes {
+    let OwnError { failure, form, .. } = error;
+    own_errors::event(form.shape, form.frames, failure.status, &failure.message).into()
 }
 
 /// The head for an HTTP/1 client, whose connection is closed afterwards.

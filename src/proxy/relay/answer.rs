@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::upstream::exchange::{Exchange, ReadError};
-use super::events::{HELD_BACK_MAX, Watch};
+use super::events::Watch;
+use super::opening::HELD_BACK_MAX;
 use crate::http1::ResponseHead;
 use crate::journey::Recorder;
 use crate::outcome::Outcome;
@@ -37,7 +38,7 @@ impl Answer {
     pub(crate) async fn next(&mut self) -> Result<Bytes, Outcome> {
         let chunk = self.node.next().await.map_err(|error| match error {
             ReadError::Silent => Outcome::Timeout,
-            ReadError::Closed | ReadError::Broken | ReadError::Malformed | ReadError::BadLength => {
+            ReadError::Closed | ReadError::Broken | ReadError::Malformed | ReadError::BadFraming => {
                 Outcome::Truncated
             }
         })?;

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::super::downstream::client::Presence;
+use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
 use super::super::upstream::connections::{Connections, Opening, connect_outcome};
@@ -43,6 +43,12 @@ pub(super) enum NoAnswer {
     Failed(Outcome),
 }
 
+impl From<Left> for NoAnswer {
+    fn from(_: Left) -> Self {
+        Self::ClientLeft
+    }
+}
+
 /// The end of a write to the node.
 enum SendError {
     Timeout,
@@ -62,10 +68,9 @@ pub(super) async fn run(
 ) -> Result<Answer, NoAnswer> {
     let conf = std::sync::Arc::clone(&request.journey.member().conf);
     let timeouts = &conf.timeouts;
-    let connected = tokio::select! {
-        biased;
-        () = client.gone() => return Err(NoAnswer::ClientLeft),
-        connected = connect(&gateway.connections, attempt, timeouts, fresh) => connected,
+    let connected = {
+        let connecting = pin!(connect(&gateway.connections, attempt, timeouts, fresh));
+        client.attend(First::Client, connecting).await?
     };
     let Connected { stream, address, reused } = match connected {
         Ok(connected) => connected,
@@ -85,12 +90,18 @@ pub(super) async fn run(
     }
     request.journey.send(attempt, Instant::now());
     let is_head = request.is_head;
-    let (wire, journey) = request.wire(address);
-    let exchanged = tokio::select! {
-        biased;
-        () = client.gone() => return Err(NoAnswer::ClientLeft),
-        exchanged = exchange(wire, is_head, attempt, (address, stream), timeouts) => exchanged,
-        () = lost(journey, attempt, &conf) => Err(Outcome::Stalled),
+    let exchanged = {
+        let (wire, journey) = request.wire(address);
+        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
+        let mut lost = pin!(lost(journey, attempt, &conf));
+        let exchanging = pin!(async {
+            tokio::select! {
+                biased;
+                exchanged = &mut exchanging => exchanged,
+                () = &mut lost => Err(Outcome::Stalled),
+            }
+        });
+        client.attend(First::Client, exchanging).await?
     };
     match exchanged {
         Ok((node, head)) => {
@@ -263,9 +274,10 @@ async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Resul
             Ok(head) if head.status == 101 => return Err(Outcome::Reset),
             Ok(head) if head.status < 200 => {}
             Ok(head) => return Ok(head),
-            Err(ReadError::BadLength) => {
+            Err(ReadError::BadFraming) => {
                 log::warn!(
-                    "node {name}: invalid or conflicting Content-Length in the response; treated as a reset"
+                    "node {name}: Content-Length or Transfer-Encoding of the response is invalid, repeated or in conflict; \
+                     treated as a reset"
                 );
                 return Err(Outcome::Reset);
             }

@@ -1,14 +1,16 @@
 //! The beginning of a response: what is read before its head goes out.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::super::downstream::client::{Client, Presence, Start, Unwritten};
+use super::super::downstream::client::{Client, First, Left, Presence, Start, Unwritten};
 use super::super::gateway::{Gateway, tell};
 use super::super::served_by::ServedBy;
 use super::answer::{Answer, FirstEvent};
 use super::attempt::given_up;
-use super::events::Failed;
+use super::events::{Failed, Passed};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
@@ -63,18 +65,12 @@ async fn write_start(
     client: &mut impl Client,
     start: Bytes,
 ) -> Result<Option<Failed>, How<Fallback>> {
-    let is_continuation = request.journey.is_continuing();
-    let continuity = continuity(request, answer);
-    request.journey.begin(continuity);
-    let (start, failed) = match &mut answer.watch {
-        Some(watch) => {
-            let stall = request.journey.member().conf.timeouts.stall;
-            watch.begin(start, answer.ended, request.journey.transcript_mut(), stall)
-        }
-        None => (start, None),
-    };
+    request.note_head(client.sent());
+    let has_head = request.journey.has_head();
+    let judged = judge_start(request, answer, start);
+    let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
     let ended = answer.ended && failed.is_none();
-    let written = if is_continuation {
+    let written = if has_head {
         if start.is_empty() && !ended {
             Ok(false)
         } else {
@@ -95,6 +91,38 @@ async fn write_start(
     answer.head.fields = Fields::default();
     request.release();
     Ok(failed)
+}
+
+/// The bytes of the beginning that go to the client. A stream that says nothing yet is only opened; one that has failed before is an
+/// error.
+fn judge_start(request: &mut Request, answer: &mut Answer, mut start: Bytes) -> Result<Passed, Outcome> {
+    let stall = request.journey.member().conf.timeouts.stall;
+    let continuity = continuity(request, answer);
+    let may_begin_again = may_begin_again(request, answer);
+    let Some(watch) = &mut answer.watch else {
+        request.journey.begin(continuity);
+        return Ok((start, None));
+    };
+    if may_begin_again {
+        match watch.open(start, answer.ended, stall) {
+            Ok(all) => start = all,
+            // the client has nothing at all
+            Err((_, Some(Failed { outcome, .. }))) if !request.journey.has_head() => {
+                return Err(outcome);
+            }
+            Err(passed) => {
+                request.journey.open(continuity);
+                return Ok(passed);
+            }
+        }
+    }
+    request.journey.begin(continuity);
+    Ok(watch.begin(start, answer.ended, request.journey.transcript_mut(), stall))
+}
+
+/// Another node's stream would fit under this one's head, as long as it says nothing: there is no length that it would not have.
+fn may_begin_again(request: &Request, answer: &Answer) -> bool {
+    !request.journey.has_begun() && request.is_repeatable() && answer.head.content_length().is_none()
 }
 
 /// Gives the client the response that was held back, unchanged; one that says the node is full tells it when to come back.
@@ -118,7 +146,9 @@ pub(super) async fn give(
 /// The continuity of a stream: the transcript that another node needs is kept from its beginning on.
 fn continuity(request: &mut Request, answer: &Answer) -> Continuity {
     let original = request.take_original().filter(|_| answer.watch.is_some());
-    let (Some(original), false) = (original, request.journey.has_begun()) else { return Continuity::Never };
+    let (Some(original), true) = (original, request.journey.is_unanswered()) else {
+        return Continuity::Never;
+    };
     let KeptBody::Kept { bytes, .. } = &request.body else { return Continuity::Never };
     Continuity::of(transcript(original, request, &answer.head, bytes))
 }
@@ -148,14 +178,19 @@ async fn first_event(
 ) -> Result<Bytes, How<Fallback>> {
     let conf = std::sync::Arc::clone(&request.journey.member().conf);
     let deadline = Instant::now() + conf.timeouts.first_event;
-    let begun = tokio::select! {
-        biased;
-        () = client.gone() => return Err(How::Left),
-        begun = answer.first_event(deadline) => begun,
-        () = given_up(attempt, &conf.timeouts) => return Err(failed(Outcome::Stalled, None)),
+    let begun = {
+        let reading = pin!(async {
+            tokio::select! {
+                biased;
+                begun = answer.first_event(deadline) => Some(begun),
+                () = given_up(attempt, &conf.timeouts) => None,
+            }
+        });
+        client.attend(First::Client, reading).await.map_err(|_| How::Left)?
     };
     match begun {
-        FirstEvent::Good(start) => {
+        None => Err(failed(Outcome::Stalled, None)),
+        Some(FirstEvent::Good(start)) => {
             if !start.is_empty() {
                 request.note_first_byte();
             }
@@ -168,7 +203,7 @@ async fn first_event(
             }
             Ok(start)
         }
-        FirstEvent::Failed { outcome, code, start } => {
+        Some(FirstEvent::Failed { outcome, code, start }) => {
             let retry_after = answer.head.fields.get("retry-after").and_then(retry_after);
             let now = Instant::now().into_std();
             request.journey.first_event_failed(attempt, outcome, code, retry_after, now);
@@ -193,12 +228,11 @@ pub(super) async fn hold_back(
     client: &mut impl Presence,
     ended: impl FnOnce(Option<Fallback>) -> How<Fallback>,
 ) -> How<Fallback> {
-    let fallback = tokio::select! {
-        biased;
-        () = client.gone() => return How::Left,
-        fallback = Fallback::read(&attempt.node().name, answer, start) => fallback,
-    };
-    ended(fallback)
+    let mut reading = Box::pin(Fallback::read(&attempt.node().name, answer, start));
+    match client.attend(First::Client, reading.as_mut()).await {
+        Ok(fallback) => ended(fallback),
+        Err(Left) => How::Left,
+    }
 }
 
 async fn read_whole(

@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::super::downstream::tail::Tail;
+use super::opening::{HELD_BACK_MAX, Opened, Opening};
 use crate::classify::dialect::{Dialect, Frames, OTHER};
 use crate::classify::own_errors;
 use crate::classify::stream::{First, Watcher};
@@ -18,12 +20,6 @@ use crate::http1::{Joined, ResponseHead};
 use crate::outcome::Outcome;
 use crate::resume::{NotResumable, Splitter, Transcript};
 
-/// From how much on a stream is no longer held back with its head, or as a part of one event; in bytes.
-pub(super) const HELD_BACK_MAX: usize = 64 * 1024;
-
-/// The end of an event, after which a new one can begin; a stream begins there too.
-const BOUNDARY: [u8; 4] = *b"\r\n\r\n";
-
 /// Watches one stream.
 pub(crate) struct Watch {
     watcher: Watcher,
@@ -31,9 +27,11 @@ pub(crate) struct Watch {
     held: Bytes,
     /// The rest of the length that the client was told, in bytes.
     room: Option<u64>,
+    /// As long as it has said nothing.
+    opening: Option<Opening>,
     splitter: Splitter,
     /// The last bytes that went on as they came.
-    tail: [u8; 4],
+    tail: Tail,
     /// `timeouts.stall`.
     stall: Option<Duration>,
     /// The time at which the stream will have been silent for so long.
@@ -41,7 +39,7 @@ pub(crate) struct Watch {
 }
 
 /// The bytes that go on to the client, which may be none, and the failure of the stream if they are the last.
-pub(super) type Passed = (Bytes, Option<Failed>);
+pub(crate) type Passed = (Bytes, Option<Failed>);
 
 /// A stream that has failed after it had begun.
 pub(crate) struct Failed {
@@ -54,13 +52,17 @@ impl Watch {
     /// For a response that is a stream of events; nothing else is looked into.
     pub(crate) fn of(head: &ResponseHead, path: &str) -> Option<Self> {
         let kind = head.fields.get("content-type")?;
+        let is_readable = !head.fields.contains("content-encoding") && head.status == 200;
+        if is_readable { Self::of_kind(kind, head.content_length(), path) } else { None }
+    }
+
+    /// The same for a readable one of this media type and length.
+    pub(crate) fn of_kind(kind: &[u8], length: Option<u64>, path: &str) -> Option<Self> {
         let is = |other: &str| {
             kind.get(..other.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(other.as_bytes()))
         };
-        let is_readable = !head.fields.contains("content-encoding") && head.status == 200;
         let dialect = Dialect::of(path).unwrap_or(&OTHER);
         let dialect = match dialect.frames {
-            _ if !is_readable => return None,
             Frames::Events if is("text/event-stream") => dialect,
             Frames::Lines if is("application/x-ndjson") => dialect,
             // llama.cpp speaks OpenAI's chat on Ollama's paths
@@ -70,9 +72,10 @@ impl Watch {
         Some(Self {
             watcher: Watcher::new(dialect),
             held: Bytes::new(),
-            room: head.content_length(),
+            room: length,
+            opening: None,
             splitter: Splitter::default(),
-            tail: BOUNDARY,
+            tail: Tail::default(),
             stall: None,
             deadline: None,
         })
@@ -93,6 +96,46 @@ impl Watch {
         self.watcher.dialect().is_watched() && self.watcher.seen().first.is_none()
     }
 
+    /// Looks anew at the bytes that [`Self::look_at_first`] has looked at, of a stream that may have to begin again on another
+    /// node. The bytes to begin with once it says something; or those that go on before.
+    pub(crate) fn open(
+        &mut self,
+        start: Bytes,
+        ended: bool,
+        stall: Option<Duration>,
+    ) -> Result<Bytes, Passed> {
+        self.stall = stall;
+        self.watcher.restart();
+        self.opening = Some(Opening::default());
+        let opened = self.opened(start, ended);
+        self.note_life(0);
+        opened
+    }
+
+    /// It has said nothing so far.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    fn opened(&mut self, chunk: Bytes, ended: bool) -> Result<Bytes, Passed> {
+        let Some(opening) = &mut self.opening else { return Ok(chunk) };
+        match opening.push(&mut self.watcher, chunk, ended) {
+            Opened::Silent(comments) => {
+                self.follow(&comments);
+                Err((comments, None))
+            }
+            Opened::Speaks(all) => {
+                self.opening = None;
+                self.watcher.restart();
+                Ok(all)
+            }
+            Opened::Failed { outcome, event } => {
+                let closing_event = if event.is_empty() { self.closing_event(outcome) } else { event };
+                Err((Bytes::new(), Some(Failed { outcome, closing_event })))
+            }
+        }
+    }
+
     /// Passes on the bytes that [`Self::look_at_first`] has looked at. From here on a silence longer than `stall`
     /// ends the stream, once its first event has come.
     pub(crate) fn begin(
@@ -110,6 +153,7 @@ impl Watch {
                 self.watcher.restart();
                 self.look(start, ended, Some(transcript))
             }
+            None if self.watcher.seen().events == 0 => self.look(start, ended, None),
             None => {
                 self.note_life(0);
                 self.judge(start, ended, false)
@@ -119,6 +163,14 @@ impl Watch {
 
     /// Looks at the next bytes. `ended`: they are the last.
     pub(crate) fn look(&mut self, chunk: Bytes, ended: bool, transcript: Option<&mut Transcript>) -> Passed {
+        let before = self.watcher.seen().events;
+        let chunk = match self.opened(chunk, ended) {
+            Ok(chunk) => chunk,
+            Err(passed) => {
+                self.note_life(before);
+                return passed;
+            }
+        };
         let (before, done) = (self.watcher.seen().events, self.watcher.seen().done);
         let passed = match transcript.filter(|transcript| !transcript.is_over()) {
             Some(transcript) => self.rewrite(chunk, ended, transcript),
@@ -199,11 +251,7 @@ impl Watch {
 
     /// These bytes go on.
     fn follow(&mut self, chunk: &[u8]) {
-        let kept = self.tail.len().saturating_sub(chunk.len());
-        let mut tail = [0; 4];
-        tail[..kept].copy_from_slice(&self.tail[4 - kept..]);
-        tail[kept..].copy_from_slice(&chunk[chunk.len() - (4 - kept)..]);
-        self.tail = tail;
+        self.tail.follow(chunk);
         self.room = self.room.map(|room| room.saturating_sub(chunk.len() as u64));
     }
 
@@ -250,10 +298,12 @@ impl Watch {
     /// The error event of our own with which a stream ends that says nothing itself, after an event that the node may
     /// not have ended. Empty if it would fill up the length: what is missing of that then says it.
     pub(crate) fn closing_event(&self, outcome: Outcome) -> Bytes {
-        let separator = match self.tail {
-            BOUNDARY | [_, _, b'\n', b'\n'] | [_, _, b'\r', b'\r'] => "",
-            [.., b'\n' | b'\r'] => "\n",
-            _ => "\n\n",
+        let separator = if self.tail.is_boundary() {
+            ""
+        } else if self.tail.is_line_end() {
+            "\n"
+        } else {
+            "\n\n"
         };
         let message = match outcome {
             Outcome::Aborted => "the node was stopped before the answer was complete",
@@ -262,7 +312,7 @@ impl Watch {
         };
         let dialect = self.watcher.dialect();
         let separator = match dialect.frames {
-            Frames::Lines if self.tail[3] != b'\n' => "\n",
+            Frames::Lines if !self.tail.is_newline() => "\n",
             Frames::Lines => "",
             Frames::Events => separator,
         };

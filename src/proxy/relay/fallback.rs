@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::answer::Answer;
 use crate::http1::ResponseHead;
+use crate::journey::Failure;
 
 /// Largest body that is held back, in bytes.
 const HELD_MAX: usize = 256 * 1024;
@@ -23,6 +25,19 @@ pub(crate) struct Fallback {
 }
 
 impl Fallback {
+    /// Its error, for a client to whom it cannot be given as it is.
+    pub(crate) fn failure(&self) -> Failure {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let error = body.get("error").unwrap_or(&body);
+        let message = error.as_str().or_else(|| error.get("message")?.as_str());
+        match message {
+            Some(message) => Failure::new(self.head.status, message),
+            None => {
+                Failure::new(self.head.status, format!("node {} answered {}", self.node, self.head.status))
+            }
+        }
+    }
+
     /// Reads a failed response to its end, within bounds; `start` of its body has been read.
     pub(crate) async fn read(node: &Arc<str>, answer: &mut Answer, start: Bytes) -> Option<Self> {
         let read = async {

@@ -7,8 +7,9 @@
 mod answer;
 mod attempt;
 mod begin;
-mod events;
+pub(super) mod events;
 mod fallback;
+mod opening;
 mod pass;
 pub(super) mod request;
 pub(super) mod seek;
@@ -20,9 +21,10 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
-use super::downstream::client::Client;
+use super::downstream::client::{Client, Presence};
 use super::downstream::http1::Http1;
-use super::downstream::own_error::OwnError;
+use super::downstream::keepalive::{Accompanied, Beat};
+use super::downstream::own_error::{self, Form, OwnError};
 use super::downstream::wire::Wire;
 use super::finish::{Served, finish};
 use super::gateway::{Gateway, tell};
@@ -38,19 +40,25 @@ use crate::classify::retry_after;
 use crate::journey::{Answered, Attempt, Ending, Head, How, Step};
 
 /// Serves a request on a client's own connection, after its session. Gives the connection back if another may come on it.
-pub(super) async fn serve_http1(
-    gateway: Gateway,
-    mut request: Box<Request>,
-    mut client: Http1,
-) -> Option<Wire> {
+pub(super) async fn serve_http1(gateway: Gateway, mut request: Box<Request>, client: Http1) -> Option<Wire> {
     log::debug!("request {}: it goes on without a session", request.caller.request_id);
+    let mut client = Accompanied::new(client, beat(&gateway, &request));
     let ending = serve(&gateway, &mut request, &mut client).await;
     let reads = ending != Ending::Left;
     if end(&gateway, *request, &mut client, ending).await {
-        return client.into_wire();
+        return client.into_inner().into_wire();
     }
-    client.break_off(reads).await;
+    client.into_inner().break_off(reads).await;
     None
+}
+
+/// The comments that the client gets while its stream is silent, if it asks for one and the config for them.
+fn beat(gateway: &Gateway, request: &Request) -> Option<Box<Beat>> {
+    let every = request.caller.fleet.config.server.client.sse_keepalive?;
+    let Form { shape, is_cross_origin, .. } = request.form;
+    let id = request.caller.request_id.clone();
+    let live = Arc::clone(&gateway.live);
+    request.asks_for_events().then(|| Beat::new(live, every, shape, id, is_cross_origin))
 }
 
 /// The time in which the connection's task may send a closing event: h2 drops what is queued when a stream is reset, and
@@ -61,11 +69,16 @@ const CLOSING_EVENT_WITHIN: Duration = Duration::from_millis(100);
 pub(super) async fn serve_http2(
     gateway: &Gateway,
     mut request: Box<Request>,
-    client: &mut impl Client,
+    client: impl Client,
 ) -> Result<()> {
-    let ending = serve(gateway, &mut request, client).await;
-    let has_closing_event = matches!(&ending, Ending::Broken { closing_event } if !closing_event.is_empty());
-    if end(gateway, *request, client, ending).await {
+    let mut client = Accompanied::new(client, beat(gateway, &request));
+    let ending = serve(gateway, &mut request, &mut client).await;
+    let has_closing_event = match &ending {
+        Ending::Broken { closing_event } => !closing_event.is_empty(),
+        Ending::Failed(_) => client.sent().status.is_some(),
+        Ending::Whole | Ending::Left => false,
+    };
+    if end(gateway, *request, &mut client, ending).await {
         return Ok(());
     }
     if has_closing_event {
@@ -97,6 +110,7 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
             }
             Err(how) => how,
         };
+        request.note_head(client.sent());
         match next(request, attempt, how) {
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
@@ -120,7 +134,9 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
         method: &request.asked.method,
         path: &request.asked.path,
     };
-    seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await
+    let found = seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await;
+    request.note_head(client.sent());
+    found
 }
 
 /// The next step after an attempt that ended so.
@@ -148,6 +164,7 @@ async fn open(
         Err(NoAnswer::ClientLeft) => return Err(How::Left),
         Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
+    request.note_head(client.sent());
     let head = Head {
         status: answer.head.status,
         is_stream: answer.watch.is_some(),
@@ -160,6 +177,9 @@ async fn open(
     tell(&mut request.journey);
     match answered {
         Answered::Pass => {
+            if answer.watch.is_none() {
+                client.leave_alone();
+            }
             answer.recorder = request.journey.recorder(attempt);
             begin(gateway, request, attempt, &mut answer, client).await?;
             Ok(answer)
@@ -182,7 +202,11 @@ fn keep(gateway: &Gateway, request: &Request, how: &How<Fallback>, answer: Box<A
     }
 }
 
+/// Gives a response that was held back; under a head that is out it can only be told as an event.
 async fn give(gateway: &Gateway, request: &Request, fallback: Fallback, client: &mut impl Client) -> Ending {
+    if request.journey.has_head() {
+        return Ending::Failed(fallback.failure());
+    }
     match begin::give(gateway, request, fallback, client).await {
         Ok(()) => Ending::Whole,
         Err(_) => Ending::Left,
@@ -202,13 +226,19 @@ async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, endi
     let id = &request.caller.request_id;
     let mut client_left = false;
     let is_whole = ending == Ending::Whole;
+    let has_head = client.sent().status.is_some();
     match ending {
         Ending::Whole => {}
         Ending::Left => client_left = true,
         Ending::Failed(failure) => {
             log::warn!("request {id}: {}; the client gets {}", failure.message, failure.status);
             let error = OwnError { failure: &failure, request_id: id, form: request.form };
-            client_left = client.refuse(&error).await.is_err();
+            let told = if has_head {
+                client.write(own_error::event(&error), false).await
+            } else {
+                client.refuse(&error).await
+            };
+            client_left = told.is_err();
         }
         Ending::Broken { closing_event } => {
             let note = request.journey.note().unwrap_or_default();
@@ -227,7 +257,7 @@ mod tests {
     use super::*;
 
     /// Largest future of a request, in bytes. Thousands of requests wait at a time, and each holds one.
-    const SIZE_MAX: usize = 3200;
+    const SIZE_MAX: usize = 3264;
 
     #[test]
     fn a_request_on_its_way_is_small() {

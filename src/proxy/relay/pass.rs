@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
-use super::super::downstream::client::{Client, Unwritten};
+use super::super::downstream::client::{Client, First, Unwritten};
 use super::super::gateway::tell;
 use super::answer::Answer;
 use super::events::{Failed, Passed, Watch};
@@ -27,13 +27,15 @@ pub(super) async fn pass_rest(
 ) -> How<Fallback> {
     while !answer.ended {
         let events = answer.events();
-        let has_limit = attempt.has_head_alone() && request.journey.member().conf.timeouts.stall.is_some();
+        let is_opening = answer.watch.as_ref().is_some_and(Watch::is_opening);
+        let has_limit = (is_opening || attempt.has_head_alone())
+            && request.journey.member().conf.timeouts.stall.is_some();
         let given_up = has_limit.then(|| attempt.given_up());
-        let (chunk, failed) = tokio::select! {
-            biased;
-            watched = watched(answer, request.journey.transcript_mut(), given_up) => watched,
-            () = client.gone() => return How::Left,
+        let passed = {
+            let watched = pin!(watched(answer, request.journey.transcript_mut(), given_up));
+            client.attend(First::Node, watched).await
         };
+        let Ok((chunk, failed)) = passed else { return How::Left };
         let now = Instant::now();
         // comments show nothing: a server can send them while its engine hangs
         let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events));
@@ -44,7 +46,10 @@ pub(super) async fn pass_rest(
         if failed.is_none() {
             attempt.worked(more.unwrap_or(0), now);
         }
-        if !chunk.is_empty() {
+        if is_opening && !answer.watch.as_ref().is_some_and(Watch::is_opening) {
+            request.journey.speaks();
+        }
+        if !chunk.is_empty() && request.journey.has_begun() {
             request.note_first_byte();
         }
         let ended = answer.ended && failed.is_none();
@@ -67,12 +72,12 @@ pub(super) async fn pass_rest(
 async fn watched(
     answer: &mut Answer,
     transcript: Option<&mut Transcript>,
-    given_up: Option<impl Future<Output = ()>>,
+    given_up: Option<impl Future<Output = ()> + Send>,
 ) -> Passed {
     let deadline = answer.watch.as_ref().and_then(Watch::deadline);
     let chunk = match (deadline, given_up) {
         (Some(deadline), _) => timeout_at(deadline, answer.next()).await.unwrap_or(Err(Outcome::Stalled)),
-        // before its first event a stream has no limit of its own
+        // before it says something a stream has no limit of its own
         (None, Some(given_up)) => tokio::select! {
             chunk = answer.next() => chunk,
             () = given_up => Err(Outcome::Stalled),

@@ -9,10 +9,12 @@ use http::{Method, Version};
 use pingora::http::RequestHeader;
 
 use super::super::caller::Caller;
+use super::super::downstream::client::Sent;
 use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
 use super::fallback::Fallback;
+use crate::classify::asks_for_events;
 use crate::config::Engine;
 use crate::fleet::Member;
 use crate::forwarded::{id_suffix, introduction};
@@ -164,6 +166,19 @@ impl Request {
             let model = route::subject(&self.place, bytes, &self.asked.path);
             self.journey.set_subject(&model, route::credential(self.head.as_sent()));
         }
+    }
+
+    /// A head of the gateway's own may have gone out meanwhile.
+    pub(crate) fn note_head(&mut self, sent: Sent) {
+        if sent.status.is_some() {
+            self.journey.open_early();
+        }
+    }
+
+    /// The client wants a stream of server-sent events.
+    pub(crate) fn asks_for_events(&self) -> bool {
+        let KeptBody::Kept { bytes, .. } = &self.body else { return false };
+        self.asked.method == "POST" && asks_for_events(&self.asked.path, bytes)
     }
 
     /// Another node goes on with the client's stream, when it gets this request.

@@ -1,12 +1,13 @@
 //! The wait for a node, on both paths: carries out what [`Journey::seek`] asks for.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use super::super::caller::Caller;
-use super::super::downstream::client::Presence;
+use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::{Gateway, tell};
 use crate::config::HttpVersion;
 use crate::fleet::Member;
@@ -57,10 +58,8 @@ pub(crate) async fn seek<H>(
             },
             Seek::Pause { until } => {
                 log::debug!("request {}: nodes die one after the other, it pauses", caller.request_id);
-                tokio::select! {
-                    biased;
-                    () = client.gone() => return Found::Stop(journey.leave(Instant::now())),
-                    () = sleep_until(until.into()) => {}
+                if client.attend(First::Client, pin!(sleep_until(until.into()))).await == Err(Left) {
+                    return Found::Stop(journey.leave(Instant::now()));
                 }
             }
             Seek::Wait { changed, until, why } => {
@@ -68,11 +67,10 @@ pub(crate) async fn seek<H>(
                     let pool = journey.member().pool.name();
                     log::debug!("pool {pool}: {why:?}, request {} waits", caller.request_id);
                 }
-                tokio::select! {
-                    biased;
-                    () = client.gone() => return Found::Stop(journey.leave(Instant::now())),
-                    () = changed => {}
-                    () = sleep_until(until.into()) => {}
+                // no matter whether it has changed or the time is over
+                let waited = client.attend(First::Client, pin!(timeout_at(until.into(), changed))).await;
+                if waited.is_err() {
+                    return Found::Stop(journey.leave(Instant::now()));
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! attempt, because then no node has seen the request.
 
 pub(super) mod fields;
+mod watched;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::HttpTask;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
@@ -27,12 +29,14 @@ use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::forwarded::id_suffix;
+use crate::http1::announced;
 use crate::journal::announce;
 use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Recorder, Step};
 use crate::live::Share;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 use crate::route::Place;
+use watched::Watched;
 
 /// The time after a tunnel's limit at which Pingora's own would end it.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -60,6 +64,10 @@ pub struct Stock {
     has_begun: bool,
     /// Looks for the id of a response that its node stores.
     recorder: Option<Recorder>,
+    /// The response, if it is a stream of events.
+    watched: Option<Watched>,
+    /// The head of that response, as the client gets it.
+    head: Option<Box<ResponseHeader>>,
     pub ttft: Option<Duration>,
 }
 
@@ -78,6 +86,8 @@ impl Stock {
             written: 0,
             passed: 0,
             has_begun: false,
+            watched: None,
+            head: None,
             ttft: None,
         }
     }
@@ -150,55 +160,109 @@ impl Stock {
         Ok(())
     }
 
-    /// A response head: a sign of life, or of load.
-    pub fn upstream_response(&mut self, head: &mut ResponseHeader) {
+    /// A response head: a sign of life, or of load. One whose end is in doubt is none.
+    pub fn upstream_response(&mut self, head: &mut ResponseHeader, path: &str) -> Result<()> {
+        let announced = announced(head.headers.iter().map(|(name, value)| (name.as_ref(), value.as_bytes())));
+        if announced.is_err() {
+            let (id, node) = (&self.arrival.caller.request_id, self.node());
+            log::warn!(
+                "request {id}: node {node}: Content-Length or Transfer-Encoding of the response is invalid, repeated or in conflict"
+            );
+            return Err(Error::new(ErrorType::InvalidHTTPHeader).into_up());
+        }
         fields::strip_for_client(head);
         let status = head.status.as_u16();
         if status < 200 && status != 101 {
-            return;
+            return Ok(());
         }
         self.note_first_byte();
-        let Some(attempt) = &mut self.attempt else { return };
+        self.watched = Watched::of(head, path);
+        let is_stream = self.watched.is_some();
+        let Some(attempt) = &mut self.attempt else { return Ok(()) };
         if status == 101 {
             self.tunnel.iter().for_each(Tunnel::open);
             attempt.pause_stall();
         }
         let after = head.headers.get(http::header::RETRY_AFTER);
         let retry_after = after.and_then(|value| classify::retry_after(value.as_bytes()));
-        let head = Head { status, is_stream: false, retry_after };
+        let head = Head { status, is_stream, retry_after };
         // any response goes on: the request is sent once
         let _passed = self.journey.head(attempt, head, Instant::now());
         self.recorder = self.journey.recorder(attempt);
         self.journey.begin(Continuity::Never);
         tell(&mut self.journey);
+        Ok(())
     }
 
     /// Something of the response. From then on the node may be silent because its client does not read: Pingora does not
-    /// say.
-    pub fn upstream_body(&mut self, bytes: &[u8]) {
+    /// say. A stream that has failed ends here, with an error; `written`: bytes that the client has got.
+    pub fn upstream_body(&mut self, body: &mut Option<Bytes>, ended: bool, written: u64) -> Result<()> {
+        let Some(attempt) = &mut self.attempt else { return Ok(()) };
+        let bytes = body.as_deref().unwrap_or_default();
         self.recorder.take_if(|recorder| !recorder.look(bytes));
-        let Some(attempt) = &mut self.attempt else { return };
-        self.journey.progress(attempt, Instant::now());
-        tell(&mut self.journey);
-        if !bytes.is_empty() && !std::mem::replace(&mut self.has_begun, true) {
+        let has_bytes = body.as_ref().is_some_and(|body| !body.is_empty());
+        let now = Instant::now();
+        let is_life = match &mut self.watched {
+            None => true,
+            Some(watched) => {
+                let before = watched.events();
+                let looked = watched.look(body.take().unwrap_or_default(), ended, written);
+                let passed = looked.map_err(|_| Error::new(ErrorType::ConnectionClosed).into_up())?;
+                *body = (!passed.is_empty()).then_some(passed);
+                let more = watched.events().saturating_sub(before);
+                attempt.worked(more, now);
+                more > 0
+            }
+        };
+        if is_life {
+            self.journey.progress(attempt, now);
+            tell(&mut self.journey);
+        }
+        if has_bytes && !std::mem::replace(&mut self.has_begun, true) {
             attempt.pause_stall();
         }
+        Ok(())
+    }
+
+    /// The last parts of a stream that has failed, behind those that the client has got. None where it has got no head, and the
+    /// stream has begun with an error: then the client is told in an answer of the gateway's own.
+    pub fn last(&mut self, written: u64, has_head: bool) -> Vec<HttpTask> {
+        let Some(watched) = &mut self.watched else { return Vec::new() };
+        if !has_head && watched.says_nothing() {
+            if watched.failure() == Some(Outcome::Busy) {
+                let failure = Failure::new(503, "the node is full; sent only once").retry_after(1);
+                self.arrival.stopped = Stopped::With(failure);
+            }
+            return Vec::new();
+        }
+        let last = watched.take_last(written);
+        if last.is_empty() {
+            return Vec::new();
+        }
+        let head = self.head.take().filter(|_| !has_head).map(|head| HttpTask::Header(head, false));
+        head.into_iter().chain([HttpTask::Body(Some(last), false)]).collect()
     }
 
     /// Adds what the gateway tells the client about how it was served.
-    pub fn dress(&self, head: &mut ResponseHeader) -> Result<()> {
+    pub fn dress(&mut self, head: &mut ResponseHeader) -> Result<()> {
         let node = self.node();
         let served_by = ServedBy::new(&self.arrival.caller, &node, self.journey.attempts());
         let fields = served_by.fields();
-        fields.as_slice().iter().try_for_each(|(name, value)| head.insert_header((*name).to_owned(), *value))
+        fields
+            .as_slice()
+            .iter()
+            .try_for_each(|(name, value)| head.insert_header((*name).to_owned(), *value))?;
+        self.head = self.watched.is_some().then(|| Box::new(head.clone()));
+        Ok(())
     }
 
     /// The exchange broke. `bodyless`: nothing of the request is lost with it.
     pub fn error_while_proxy(&mut self, mut error: Box<Error>, reused: bool, bodyless: bool) -> Box<Error> {
         let has_head = self.attempt.as_ref().is_some_and(|attempt| attempt.status().is_some());
+        let failed = self.watched.as_ref().and_then(Watched::failure);
         let outcome = match (error.esource(), error.etype()) {
             (ErrorSource::Downstream, _) => Outcome::ClientGone,
-            _ if has_head => Outcome::Truncated,
+            _ if has_head => failed.unwrap_or(Outcome::Truncated),
             (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
             _ => Outcome::Reset,
         };
@@ -213,6 +277,9 @@ impl Stock {
             // the error's own words may quote the response header
             let (id, node) = (&self.arrival.caller.request_id, self.node());
             log::warn!("request {id}: node {node}: {outcome} ({})", error.etype().as_str());
+        }
+        if let Some(watched) = self.watched.as_mut().filter(|_| outcome != Outcome::ClientGone) {
+            watched.broke(outcome);
         }
         let closing_event = Bytes::new();
         self.end(match outcome {
@@ -242,7 +309,12 @@ impl Stock {
 
     /// Pingora's path leaves its last attempt open.
     pub fn close(&mut self, client_left: bool) {
-        self.end(if client_left { How::Left } else { How::Whole });
+        let failed = self.watched.as_mut().filter(|_| !client_left).and_then(Watched::close);
+        self.end(match failed {
+            _ if client_left => How::Left,
+            Some(outcome) => How::Broken { outcome, closing_event: Bytes::new() },
+            None => How::Whole,
+        });
     }
 
     /// The client's answer, if it can still get one.

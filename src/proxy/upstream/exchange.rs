@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::http1::{BadLength, Body, Framing, Malformed, ResponseHead, parse_response};
+use crate::http1::{BadFraming, Body, Framing, Malformed, ResponseHead, parse_response};
 
 /// Largest single read, in bytes.
 const READ_MAX: usize = 64 * 1024;
@@ -36,8 +36,8 @@ pub(crate) enum ReadError {
     Silent,
     /// It is no HTTP/1.1, or too large.
     Malformed,
-    /// The length that it announces is no number, or two different ones.
-    BadLength,
+    /// The end that it announces is in doubt, see [`BadFraming`].
+    BadFraming,
 }
 
 impl From<Malformed> for ReadError {
@@ -46,9 +46,9 @@ impl From<Malformed> for ReadError {
     }
 }
 
-impl From<BadLength> for ReadError {
-    fn from(_: BadLength) -> Self {
-        Self::BadLength
+impl From<BadFraming> for ReadError {
+    fn from(_: BadFraming) -> Self {
+        Self::BadFraming
     }
 }
 
@@ -77,7 +77,7 @@ impl Exchange {
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
     pub(crate) async fn head(&mut self, is_head: bool) -> Result<ResponseHead, ReadError> {
         loop {
-            if let Some(mut head) = parse_response(&mut self.unread)? {
+            if let Some(head) = parse_response(&mut self.unread)? {
                 let Framing { body, keeps_alive } = head.framing(is_head)?;
                 (self.body, self.keeps) = (body, keeps_alive);
                 return Ok(head);
@@ -222,15 +222,23 @@ mod tests {
         let table: [Case; 12] = [
             (&[OK, b"Content-Length: 5\r\n\r\nhel", b"lo"], Ok(b"hello"), true),
             (&[OK, b"Content-Length: 5\r\n\r\nhello!"], Ok(b"hello"), false),
-            (&[OK, b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"], Ok(b"hello"), true),
-            (&[OK, b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"], Err(ReadError::BadLength), false),
-            (&[OK, b"Content-Length: +5\r\n\r\nhello"], Err(ReadError::BadLength), false),
+            (
+                &[OK, b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"],
+                Err(ReadError::BadFraming),
+                false,
+            ),
+            (
+                &[OK, b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"],
+                Err(ReadError::BadFraming),
+                false,
+            ),
+            (&[OK, b"Content-Length: +5\r\n\r\nhello"], Err(ReadError::BadFraming), false),
             (&[OK, b"Content-Length: 5\r\nConnection: x, Close\r\n\r\nhello"], Ok(b"hello"), false),
             (&[OK, b"Transfer-Encoding: chunked\r\n\r\n5\r", b"\nhello\r\n0\r\n\r\n"], Ok(b"hello"), true),
             (
                 &[OK, b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n1\r\nh\r\n0\r\n\r\n"],
-                Ok(b"h"),
-                true,
+                Err(ReadError::BadFraming),
+                false,
             ),
             (&[OK, b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel"], Err(ReadError::Closed), false),
             (&[OK, b"Content-Length: 5\r\n\r\nhel"], Err(ReadError::Closed), false),

@@ -24,7 +24,7 @@ const OURS: [(&str, &str); 3] = [
 /// Rewrites a node's response head for the client.
 fn respond() -> usize {
     let mut input = Bytes::copy_from_slice(black_box(RESPONSE));
-    let mut head = parse_response(&mut input).expect("a head").expect("all of it");
+    let head = parse_response(&mut input).expect("a head").expect("all of it");
     let framing = head.framing(false).expect("a framing");
     let (out, ..) = write_response(
         &head,
