@@ -2,6 +2,8 @@
 
 A file is the request's line and body, an empty line, and the response as it came. Of a long stream some of the chunks in
 the middle are left out.
+
+    record.py DIRECTORY [plain] [limited]    those of one engine, or of both; DIRECTORY is for their logs
 """
 
 import contextlib
@@ -24,6 +26,7 @@ SHORT, LONG, LONGEST = {"max_tokens": 5}, {"max_tokens": 1500}, 1500
 STREAM, USAGE = {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}
 CONTINUOUS = {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 IDS = {"return_token_ids": True}
+END_LIMIT = 10 * LIMIT  # seconds, for an answer of 1500 tokens on a busy machine
 FIRST, LAST = 6, 4  # chunks that are kept of a long stream
 
 CHATTED, COMPLETED = SURE | {"messages": SAID}, SURE | {"prompt": "The sea"}
@@ -82,7 +85,8 @@ class Exchange:
         return self.got.count(b"data: ")
 
     def end(self):
-        self.reader.join(LIMIT)
+        self.reader.join(END_LIMIT)
+        assert not self.reader.is_alive(), f"{self.path}: no end after {END_LIMIT} s"
         self.connection.close()
         return self.got
 
@@ -130,37 +134,7 @@ def packed(engine):
     crowd[-1].write("chat-stream-ids-packed")
 
 
-def limited(engine):
-    """An engine with room for 4 requests and a queue of 8; comments each second; at the end it drains."""
-    crowd = [Exchange(engine, COMPLETION, COMPLETED | LONG | STREAM) for _ in range(12)]
-    until("it is full", lambda: sum(exchange.events() > 0 for exchange in crowd) == 4)
-    Exchange(engine, CHAT, CHATTED | SHORT | STREAM).write("full-chat-stream")
-    Exchange(engine, CHAT, CHATTED | SHORT).write("full-chat")
-    for exchange in crowd:
-        exchange.connection.close()
-    until("it is free", lambda: engine.at_work() == 0)
-
-    silent = Exchange(engine, COMPLETION, COMPLETED | LONG | STREAM)
-    until("it speaks", lambda: silent.events() > 3)
-    core = engine.core()
-    os.kill(core, signal.SIGSTOP)
-    until("comments have come", lambda: silent.got.count(b": keep-alive") == 3)
-    silent.connection.shutdown(2)
-    silent.write("frozen-completion-stream")
-    os.kill(core, signal.SIGCONT)
-
-    last = Exchange(engine, COMPLETION, COMPLETED | LONG | STREAM)
-    until("it speaks", lambda: last.events() > 3)
-    engine.signal(signal.SIGTERM)
-    time.sleep(1)
-    Exchange(engine, CHAT, CHATTED | SHORT | STREAM).write("draining-chat-stream")
-    last.write("draining-completion-stream")
-
-
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engines are ended
-    os.makedirs(HERE, exist_ok=True)
-    directory = sys.argv[1]
+def plain(directory):
     with started([Engine("a", directory)]) as (engine,):
         for name, request in UNDISTURBED.items():
             Exchange(engine, *request).write(name)
@@ -172,8 +146,53 @@ def main():
         engine.until_gone()
         engine.start()
         disturbed(engine, "killed", engine.crash)
+
+
+def limited(directory):
+    """An engine with room for 4 requests and a queue of 8; comments each second; at the end it drains."""
     with started([Engine("c", directory, *LIMITED, "--sse-keep-alive-interval", "1")]) as (engine,):
-        limited(engine)
+        full(engine)
+        frozen(engine)
+        draining(engine)
+
+
+def full(engine):
+    crowd = [Exchange(engine, COMPLETION, COMPLETED | LONG | STREAM) for _ in range(12)]
+    until("it is full", lambda: sum(exchange.events() > 0 for exchange in crowd) == 4)
+    Exchange(engine, COMPLETION, COMPLETED | SHORT | STREAM).write("full-completion-stream")
+    Exchange(engine, CHAT, CHATTED | SHORT | STREAM).write("full-chat-stream")
+    Exchange(engine, CHAT, CHATTED | SHORT).write("full-chat")
+    for exchange in crowd:
+        exchange.connection.close()
+    until("it is free", lambda: engine.at_work() == 0)
+
+
+def frozen(engine):
+    silent = Exchange(engine, COMPLETION, COMPLETED | LONG | STREAM)
+    until("it speaks", lambda: silent.events() > 3)
+    core = engine.core()
+    os.kill(core, signal.SIGSTOP)
+    until("comments have come", lambda: silent.got.count(b": keep-alive") >= 3)
+    silent.connection.shutdown(2)
+    silent.write("frozen-completion-stream")
+    os.kill(core, signal.SIGCONT)
+
+
+def draining(engine):
+    last = Exchange(engine, COMPLETION, COMPLETED | LONG | STREAM)
+    until("it speaks", lambda: last.events() > 3)
+    engine.signal(signal.SIGTERM)
+    time.sleep(1)
+    Exchange(engine, CHAT, CHATTED | SHORT | STREAM).write("draining-chat-stream")
+    last.write("draining-completion-stream")
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engines are ended
+    os.makedirs(HERE, exist_ok=True)
+    for part in (plain, limited):
+        if part.__name__ in (sys.argv[2:] or part.__name__):
+            part(sys.argv[1])
 
 
 main()

@@ -34,7 +34,7 @@ def an_engine_that_drains_loses_no_request(fleet):
             while time.monotonic() < end:
                 statuses.extend(asyncio.run(crowd(gateway.url, 8)))
 
-        asyncio.run(run_all(gateway.url, long, drain))
+        asyncio.run(run_all(gateway.url, long, drain, lambda: all(other.events > 20 for other in long)))
         assert not any(other.error for other in long), [other.error for other in long]
         whole = sum(b"[DONE]" in other.bytes for other in long)
         at_c = sum(other.node == fleet.c.address for other in long)

@@ -143,15 +143,14 @@ def session():
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limit)
 
 
-async def run_all(url, all_seen, disturb=None, begun=20):
-    """All streams at once; when each has so many events, something is done to them."""
+async def run_all(url, all_seen, disturb=None, is_time=None):
+    """All streams at once; something is done to them when it is time."""
     async with session() as shared:
         tasks = [asyncio.ensure_future(seen.run(shared, url)) for seen in all_seen]
         if disturb:
-            while min(seen.events for seen in all_seen) < begun and not any(task.done() for task in tasks):
+            while not is_time():
+                assert not all(task.done() for task in tasks), f"all over before the disturbance: {all_seen[0].error}"
                 await asyncio.sleep(0.001)
-            early = [f"{seen}: {seen.error}" for seen, task in zip(all_seen, tasks) if task.done()]
-            assert not early, f"over before the disturbance: {early[:3]}"
             await asyncio.to_thread(disturb)
         return await asyncio.gather(*tasks)
 
