@@ -64,7 +64,7 @@ impl Transcript {
     }
 
     /// A completion is told as the chat that the client asked for.
-    fn is_told_as_chat(&self) -> bool {
+    pub(super) fn is_told_as_chat(&self) -> bool {
         self.segment.kind != self.original.kind
     }
 
@@ -118,7 +118,7 @@ impl Transcript {
     /// For a client that asked for ids: the prompt's came with the first event, and a text that is complete gets no more.
     fn rewrite_ids(&self, event: &[u8], choice: &Choice, edits: &mut Edits) {
         let keeps_null = self.original.engine == Engine::Vllm;
-        if let Some(member) = &choice.prompt_ids {
+        if let Some(member) = choice.prompt_ids.as_ref().filter(|_| !self.is_told_as_chat()) {
             if keeps_null {
                 edits.replace(member.value.clone(), "null");
             } else {
@@ -167,6 +167,10 @@ fn tell_as_delta(event: &[u8], choice: &Choice, edits: &mut Edits) {
     if let Some(text) = &choice.text {
         let value = String::from_utf8_lossy(&event[text.value.clone()]);
         edits.replace(text.whole.clone(), Cow::Owned(format!("\"delta\":{{\"content\":{value}}}")));
+    }
+    // a chat has them beside its choices
+    if let Some(ids) = &choice.prompt_ids {
+        edits.remove(event, ids);
     }
     // vLLM's chats have it at their end only
     if let Some(reason) = choice.stop_reason.as_ref().filter(|_| !choice.finished) {

@@ -117,8 +117,8 @@ fn a_chat_is_continued_from_its_ids_and_told_as_a_chat() {
     let sent = completion(["[3,722,269,885]", "null"], ["[545]", "[535,7]"]);
     let head = r#"data: {"id":"chatcmpl-86856cb63b2f8923","object":"chat.completion.chunk","created":1795921405,"model":"tiny","choices":[{"index":0,"#;
     let rest = [
-        r#""delta":{"content":"ach"},"logprobs":null,"finish_reason":null,"prompt_token_ids":null,"token_ids":null}]}"#,
-        r#""delta":{"content":"ur"},"logprobs":null,"finish_reason":"length","stop_reason":null,"prompt_token_ids":null,"token_ids":null}]}"#,
+        r#""delta":{"content":"ach"},"logprobs":null,"finish_reason":null,"token_ids":null}]}"#,
+        r#""delta":{"content":"ur"},"logprobs":null,"finish_reason":"length","stop_reason":null,"token_ids":null}]}"#,
     ];
     let want: String = rest.iter().map(|rest| format!("{head}{rest}\n\n")).collect();
     assert_eq!(deliver(&mut transcript, &sent), want);
