@@ -255,6 +255,8 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use Meaning::{Busy, Failure, Mistake};
+
     use super::*;
 
     fn meaning(error: &str) -> Meaning {
@@ -262,116 +264,108 @@ mod tests {
         Meaning::of(whole.get("error").unwrap_or(&whole), &whole)
     }
 
+    /// Text, meaning, and who says it.
+    const SAID: &[(&str, Meaning, &str)] = &[
+        (r#"{"error":{"message":"The request queue is full.","code":503}}"#, Busy, "SGLang 0.5"),
+        (
+            r#"{"error":{"message":"Request queue timeout reached.","type":"SERVICE_UNAVAILABLE"}}"#,
+            Busy,
+            "SGLang 0.5",
+        ),
+        (
+            r#"{"error":{"message":"The engine is currently busy and cannot accept","type":"Service Unavailable"}}"#,
+            Busy,
+            "vLLM 0.32",
+        ),
+        (r#"{"error":{"type":"overloaded_error","message":"words"}}"#, Busy, "Anthropic"),
+        (r#"{"error":{"type":"rate_limit_error","message":"words"}}"#, Busy, "Anthropic"),
+        (r#"{"type":"error","code":"rate_limit_exceeded","message":"full"}"#, Busy, "OpenAI Responses"),
+        (r#"{"error":{"code":"too_many_requests","message":"full"}}"#, Busy, "OpenAI Responses"),
+        (r#"{"error":"Model is overloaded","error_type":"overloaded"}"#, Busy, "TGI 3"),
+        (r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#, Busy, "Ollama"),
+        (r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#, Busy, "llama.cpp"),
+        (r#"{"error":{"message":"top_p","http_status_code":422}}"#, Mistake, "TGI 3"),
+        (r#"{"error":"Input validation error","error_type":"validation"}"#, Mistake, "TGI 3"),
+        (r#"{"error":"Template error: template not found"}"#, Mistake, "TGI 3"),
+        (r#"{"error":{"type":"invalid_request_error","code":null}}"#, Mistake, "OpenAI"),
+        (r#"{"error":{"type":"not_found_error"}}"#, Mistake, "Anthropic"),
+        (r#"{"error":{"type":"authentication_error"}}"#, Mistake, "Anthropic"),
+        (r#"{"error":{"type":"permission_error"}}"#, Mistake, "Anthropic"),
+        (r#"{"error":{"type":"request_too_large"}}"#, Mistake, "Anthropic"),
+        (r#"{"error":{"type":"BadRequestError","code":"400"}}"#, Mistake, "vLLM 0.32"),
+        (r#"{"error":{"type":"exceed_context_size_error","n_ctx":4096}}"#, Mistake, "llama.cpp"),
+        (r#"{"error":{"message":"EngineCore encountered an issue","code":500}}"#, Failure, "vLLM 0.32"),
+        (r#"{"error":{"type":"internal_error","message":"EngineCore"}}"#, Failure, "vLLM 0.32, messages"),
+        (
+            r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse"}}"#,
+            Failure,
+            "vLLM 0.32, messages",
+        ),
+        (
+            r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse, {'message': 'Th...am': None, 'code': 503}}, input_type=dict]"}}"#,
+            Busy,
+            "vLLM 0.32, messages",
+        ),
+        (
+            r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse, {'message': 'Gr...am': None, 'code': 400}}, input_type=dict]"}}"#,
+            Mistake,
+            "vLLM 0.32, messages",
+        ),
+        (r#"{"error":{"type":"internal_error","message":"The queue is full."}}"#, Busy, "nobody"),
+        (r#"{"error":{"type":"api_error","message":"not found"}}"#, Failure, "Anthropic"),
+        (r#"{"type":"error","code":"server_error","message":"died"}"#, Failure, "OpenAI Responses"),
+        (r#"{"error":"an error was encountered while running the model"}"#, Failure, "Ollama"),
+        (r#"{"error":{"message":"CUDA error","http_status_code":424}}"#, Failure, "TGI 3"),
+        (r#"{"error":true}"#, Failure, "nobody"),
+        (r#"{"error":"in ensemble 'e', Exceeds maximum queue size"}"#, Busy, "Triton"),
+        (r#"{"error":"Model m is currently loading","estimated_time":20.0}"#, Busy, "Hugging Face"),
+        (r#"{"error":{"message":"The server is busy, please try again"}}"#, Busy, "LightLLM"),
+        (r#"{"error":{"message":"No available workers (all circuits open)"}}"#, Busy, "SGLang's router"),
+        (
+            r#"{"error":{"type":"server_error","message":"The engine is currently overloaded"}}"#,
+            Busy,
+            "OpenAI",
+        ),
+        (r#"{"error":{"status":"RESOURCE_EXHAUSTED","message":"x"}}"#, Busy, "gRPC"),
+        (r#"{"error":{"code":" 503 "}}"#, Busy, "a proxy"),
+        (r#"{"error":{"message":"quota exceeded"}}"#, Busy, "a provider"),
+        (r#"{"error":{"message":"TimeoutError","type":"GatewayTimeout","code":504}}"#, Failure, "vLLM"),
+        (r#"{"text":"x","error_code":42903}"#, Busy, "FastChat"),
+        (r#"{"text":"CUDA out of memory","error_code":50002}"#, Failure, "FastChat"),
+        (
+            r#"{"text":"Service is unavailable. May retry later.","error_code":10401}"#,
+            Busy,
+            "LMDeploy's proxy",
+        ),
+        (
+            r#"{"error":{"message":"Input length (9 tokens) exceeds the maximum allowed length (8 tokens)."}}"#,
+            Mistake,
+            "SGLang 0.5, /generate",
+        ),
+        (r#"{"error":{"message":"The prompt is too long to fit into the model"}}"#, Mistake, "vLLM"),
+        (
+            r#"{"error":{"message":"max_new_tokens must be at least 0, got -1."}}"#,
+            Mistake,
+            "SGLang 0.5, /generate",
+        ),
+        (
+            r#"{"error":{"type":"InternalServerError","message":"CUDA error: operation not supported"}}"#,
+            Failure,
+            "vLLM",
+        ),
+        (r#"{"error":"RuntimeError: Triton Error [CUDA]: invalid argument"}"#, Failure, "vLLM"),
+        (
+            r#"{"error":"FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/x'"}"#,
+            Failure,
+            "Python",
+        ),
+        (r#"{"error":"CUDA out of memory. Tried to allocate 2 GiB"}"#, Failure, "PyTorch"),
+    ];
+
     #[test]
     fn what_engines_say() {
-        use Meaning::{Busy, Failure, Mistake};
-        // text, meaning, and who says it
-        let table = [
-            (r#"{"error":{"message":"The request queue is full.","code":503}}"#, Busy, "SGLang 0.5"),
-            (
-                r#"{"error":{"message":"Request queue timeout reached.","type":"SERVICE_UNAVAILABLE"}}"#,
-                Busy,
-                "SGLang 0.5",
-            ),
-            (
-                r#"{"error":{"message":"The engine is currently busy and cannot accept","type":"Service Unavailable"}}"#,
-                Busy,
-                "vLLM 0.32",
-            ),
-            (r#"{"error":{"type":"overloaded_error","message":"words"}}"#, Busy, "Anthropic"),
-            (r#"{"error":{"type":"rate_limit_error","message":"words"}}"#, Busy, "Anthropic"),
-            (r#"{"type":"error","code":"rate_limit_exceeded","message":"full"}"#, Busy, "OpenAI Responses"),
-            (r#"{"error":{"code":"too_many_requests","message":"full"}}"#, Busy, "OpenAI Responses"),
-            (r#"{"error":"Model is overloaded","error_type":"overloaded"}"#, Busy, "TGI 3"),
-            (
-                r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
-                Busy,
-                "Ollama",
-            ),
-            (
-                r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
-                Busy,
-                "llama.cpp",
-            ),
-            (r#"{"error":{"message":"top_p","http_status_code":422}}"#, Mistake, "TGI 3"),
-            (r#"{"error":"Input validation error","error_type":"validation"}"#, Mistake, "TGI 3"),
-            (r#"{"error":"Template error: template not found"}"#, Mistake, "TGI 3"),
-            (r#"{"error":{"type":"invalid_request_error","code":null}}"#, Mistake, "OpenAI"),
-            (r#"{"error":{"type":"not_found_error"}}"#, Mistake, "Anthropic"),
-            (r#"{"error":{"type":"authentication_error"}}"#, Mistake, "Anthropic"),
-            (r#"{"error":{"type":"permission_error"}}"#, Mistake, "Anthropic"),
-            (r#"{"error":{"type":"request_too_large"}}"#, Mistake, "Anthropic"),
-            (r#"{"error":{"type":"BadRequestError","code":"400"}}"#, Mistake, "vLLM 0.32"),
-            (r#"{"error":{"type":"exceed_context_size_error","n_ctx":4096}}"#, Mistake, "llama.cpp"),
-            (r#"{"error":{"message":"EngineCore encountered an issue","code":500}}"#, Failure, "vLLM 0.32"),
-            (r#"{"error":{"type":"internal_error","message":"EngineCore"}}"#, Failure, "vLLM 0.32, messages"),
-            (
-                r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse"}}"#,
-                Failure,
-                "vLLM 0.32, messages",
-            ),
-            (
-                r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse, {'message': 'Th...am': None, 'code': 503}}, input_type=dict]"}}"#,
-                Busy,
-                "vLLM 0.32, messages",
-            ),
-            (
-                r#"{"error":{"type":"internal_error","message":"2 validation errors for ChatCompletionStreamResponse, {'message': 'Gr...am': None, 'code': 400}}, input_type=dict]"}}"#,
-                Mistake,
-                "vLLM 0.32, messages",
-            ),
-            (r#"{"error":{"type":"internal_error","message":"The queue is full."}}"#, Busy, "nobody"),
-            (r#"{"error":{"type":"api_error","message":"not found"}}"#, Failure, "Anthropic"),
-            (r#"{"type":"error","code":"server_error","message":"died"}"#, Failure, "OpenAI Responses"),
-            (r#"{"error":"an error was encountered while running the model"}"#, Failure, "Ollama"),
-            (r#"{"error":{"message":"CUDA error","http_status_code":424}}"#, Failure, "TGI 3"),
-            (r#"{"error":true}"#, Failure, "nobody"),
-            (r#"{"error":"in ensemble 'e', Exceeds maximum queue size"}"#, Busy, "Triton"),
-            (r#"{"error":"Model m is currently loading","estimated_time":20.0}"#, Busy, "Hugging Face"),
-            (r#"{"error":{"message":"The server is busy, please try again"}}"#, Busy, "LightLLM"),
-            (r#"{"error":{"message":"No available workers (all circuits open)"}}"#, Busy, "SGLang's router"),
-            (
-                r#"{"error":{"type":"server_error","message":"The engine is currently overloaded"}}"#,
-                Busy,
-                "OpenAI",
-            ),
-            (r#"{"error":{"status":"RESOURCE_EXHAUSTED","message":"x"}}"#, Busy, "gRPC"),
-            (r#"{"error":{"code":" 503 "}}"#, Busy, "a proxy"),
-            (r#"{"error":{"message":"quota exceeded"}}"#, Busy, "a provider"),
-            (r#"{"error":{"message":"TimeoutError","type":"GatewayTimeout","code":504}}"#, Failure, "vLLM"),
-            (r#"{"text":"x","error_code":42903}"#, Busy, "FastChat"),
-            (r#"{"text":"CUDA out of memory","error_code":50002}"#, Failure, "FastChat"),
-            (
-                r#"{"text":"Service is unavailable. May retry later.","error_code":10401}"#,
-                Busy,
-                "LMDeploy's proxy",
-            ),
-            (
-                r#"{"error":{"message":"Input length (9 tokens) exceeds the maximum allowed length (8 tokens)."}}"#,
-                Mistake,
-                "SGLang 0.5, /generate",
-            ),
-            (r#"{"error":{"message":"The prompt is too long to fit into the model"}}"#, Mistake, "vLLM"),
-            (
-                r#"{"error":{"message":"max_new_tokens must be at least 0, got -1."}}"#,
-                Mistake,
-                "SGLang 0.5, /generate",
-            ),
-            (
-                r#"{"error":{"type":"InternalServerError","message":"CUDA error: operation not supported"}}"#,
-                Failure,
-                "vLLM",
-            ),
-            (r#"{"error":"RuntimeError: Triton Error [CUDA]: invalid argument"}"#, Failure, "vLLM"),
-            (
-                r#"{"error":"FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/x'"}"#,
-                Failure,
-                "Python",
-            ),
-            (r#"{"error":"CUDA out of memory. Tried to allocate 2 GiB"}"#, Failure, "PyTorch"),
-        ];
-        for (error, want, source) in table {
-            assert_eq!(meaning(error), want, "{source}: {error}");
+        for (error, want, source) in SAID {
+            assert_eq!(meaning(error), *want, "{source}: {error}");
         }
     }
 

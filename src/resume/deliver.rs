@@ -111,7 +111,8 @@ impl Transcript {
         if self.original.hides_ids() {
             let choice = chunk.choice.as_ref();
             let ids = choice.and_then(|choice| choice.ids.as_ref());
-            let prompt = choice.and_then(|choice| choice.prompt_ids.as_ref()).filter(|_| !self.is_told_as_chat());
+            let prompt =
+                choice.and_then(|choice| choice.prompt_ids.as_ref()).filter(|_| !self.is_told_as_chat());
             for member in [ids, prompt, chunk.prompt_ids.as_ref()].into_iter().flatten() {
                 hide(event, member, keeps_null, edits);
             }

@@ -32,7 +32,7 @@ impl Trace {
     /// The head of the response, its body, and whether that is complete; `None` if there is no response.
     fn read(&self) -> Option<(ResponseHead, Bytes, bool)> {
         let mut input = self.response.clone();
-        let mut head = parse_response(&mut input).unwrap()?;
+        let head = parse_response(&mut input).unwrap()?;
         let mut framing = head.framing(false).unwrap().body;
         let mut body = Vec::new();
         loop {

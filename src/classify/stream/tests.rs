@@ -49,20 +49,7 @@ fn ended(name: &str, events: &[&str]) -> Option<Outcome> {
 #[test]
 fn whole_is_whole_and_a_cut_is_a_cut() {
     use Outcome::{Aborted, EngineError, Truncated};
-    const LINE: &str = "{\"message\":{\"content\":\"a\"},\"done\":false}\n";
-    const LAST_LINE: &str = "{\"message\":{\"content\":\"\"},\"done\": true}\n";
-    const TGI: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null}\n\n";
-    const TGI_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":\"a\"}\n\n";
-    const LLAMA: &str = "data: {\"content\":\"a\",\"stop\":false}\n\n";
-    const LLAMA_LAST: &str = "data: {\"content\":\"\",\"stop\":true}\n\n";
-    // LightLLM never tells the whole text
-    const LIGHT: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"finished\":false,\"finish_reason\":null}\n\n";
-    const LIGHT_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"finished\":true,\"finish_reason\":\"length\"}\n\n";
-    const TRITON: &str = "data: {\"model_name\":\"m\",\"model_version\":\"1\",\"text_output\":\"a\"}\n\n";
-    let sglang = |reason: &str| {
-        format!("data: {{\"text\":\"a\",\"meta_info\":{{\"id\":\"x\",\"finish_reason\":{reason}}}}}\n\n")
-    };
-    let table: &[(&str, &[&str], Option<Outcome>)] = &[
+    assert_ended(&[
         ("chat", &[TOKEN, STOP, DONE], None),
         ("chat", &[TOKEN, STOP], None),
         ("chat", &[TOKEN, DONE], None),
@@ -114,6 +101,26 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
             &["event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"not_found_error\"}}\n\n"],
             None,
         ),
+    ]);
+}
+
+#[test]
+fn whole_and_cut_in_the_engines_own_dialects() {
+    use Outcome::{Aborted, EngineError, Truncated};
+    const LINE: &str = "{\"message\":{\"content\":\"a\"},\"done\":false}\n";
+    const LAST_LINE: &str = "{\"message\":{\"content\":\"\"},\"done\": true}\n";
+    const TGI: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null}\n\n";
+    const TGI_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":\"a\"}\n\n";
+    const LLAMA: &str = "data: {\"content\":\"a\",\"stop\":false}\n\n";
+    const LLAMA_LAST: &str = "data: {\"content\":\"\",\"stop\":true}\n\n";
+    // LightLLM never tells the whole text
+    const LIGHT: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"finished\":false,\"finish_reason\":null}\n\n";
+    const LIGHT_LAST: &str = "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null,\"finished\":true,\"finish_reason\":\"length\"}\n\n";
+    const TRITON: &str = "data: {\"model_name\":\"m\",\"model_version\":\"1\",\"text_output\":\"a\"}\n\n";
+    let sglang = |reason: &str| {
+        format!("data: {{\"text\":\"a\",\"meta_info\":{{\"id\":\"x\",\"finish_reason\":{reason}}}}}\n\n")
+    };
+    assert_ended(&[
         ("ollama", &[LINE, LAST_LINE], None),
         ("ollama", &[LINE, LAST_LINE.trim_ascii_end()], None),
         ("ollama", &[LINE], Some(Truncated)),
@@ -161,7 +168,10 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
             &["data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"abort\"}]}\n\n", DONE],
             Some(Aborted),
         ),
-    ];
+    ]);
+}
+
+fn assert_ended(table: &[(&str, &[&str], Option<Outcome>)]) {
     for (name, events, want) in table {
         assert_eq!(ended(name, events), *want, "{name}: {events:?}");
     }
