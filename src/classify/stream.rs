@@ -317,20 +317,20 @@ impl Seen {
             Some(told) if told.meaning == Meaning::Mistake => None,
             Some(told) => Some(told.meaning.outcome()),
             None if self.aborted => Some(Outcome::Aborted),
-            None if is_over && (self.cut || !self.is_whole(dialect)) => Some(Outcome::Truncated),
+            None if is_over && !self.is_whole(dialect) => Some(Outcome::Truncated),
             None => None,
         }
     }
 
     /// True if nothing is missing once the HTTP message is complete: `[DONE]` is an end, and so is a finish reason.
     fn is_whole(&self, dialect: &Dialect) -> bool {
+        let says_end = self.says_end() || self.unread || self.choices.are_finished();
         match dialect.end {
-            End::Choices => self.done || self.unread || self.choices.are_finished(),
-            End::Types(_) => self.ended || self.done || self.unread,
-            End::Members(_) => {
-                let says_end = self.ended || self.done || self.unread || self.choices.are_finished();
-                // a form of its own, whose end nobody knows
-                says_end || !self.open && !self.choices.is_any_open()
+            End::Choices | End::Types(_) => says_end,
+            // a form of its own, whose end nobody knows
+            End::Members(members) => {
+                let has_any = self.events > 0 || members.may_be_empty;
+                says_end || has_any && !self.cut && !self.open && !self.choices.is_any_open()
             }
             End::Message => true,
         }

@@ -144,6 +144,11 @@ impl Pool {
         self.table.lock().has_untried(tried, now)
     }
 
+    /// There is a node that the request has not tried, and that has room for it now.
+    pub fn has_room(&self, tried: &[Key], now: Instant) -> bool {
+        self.table.lock().has_room(tried, now)
+    }
+
     /// The node is out, and its check has lost it.
     pub(super) fn is_lost(&self, key: Key) -> bool {
         self.table.lock().is_lost(key)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::conversation::Home;
 use super::state::{Journey, is_denial};
 use crate::classify;
-use crate::fleet::{Lease, NodeId};
+use crate::fleet::{Key, Lease, NodeId};
 use crate::outcome::Outcome;
 use crate::retry::{StopReason, Verdict};
 
@@ -136,19 +136,27 @@ impl<H> Journey<H> {
         }
         let waits = matches!(attempt.stage, Stage::Sent { .. }) && attempt.lease.is_lost();
         let may_leave = || matches!(self.decide(Outcome::Stalled, None), Verdict::Retry(_));
-        waits && may_leave() && self.is_node_left(attempt, now)
+        // where there is no room, it would give up its place for a wait that may be shorter
+        waits && may_leave() && self.is_free() && self.member.pool.has_room(&self.tried_with(attempt), now)
     }
 
-    /// There is a node of use that has not failed the request yet. One that has said no more than that it is full has not.
+    /// There is a node of use that has not failed the request yet.
     fn is_node_left(&self, attempt: &Attempt, now: Instant) -> bool {
-        if matches!(self.home, Home::Node(..)) {
-            return false;
-        }
+        self.is_free() && self.member.pool.has_untried(&self.tried_with(attempt), now)
+    }
+
+    /// Other nodes may serve it.
+    fn is_free(&self) -> bool {
+        !matches!(self.home, Home::Node(..))
+    }
+
+    /// The nodes that have failed it, with the present one. One that has said no more than that it is full has not.
+    fn tried_with(&self, attempt: &Attempt) -> Vec<Key> {
         let key = attempt.lease.key();
         let mut tried = self.tried.clone();
         tried.push(key);
         tried.retain(|other| *other == key || !self.lines.contains(other));
-        self.member.pool.has_untried(&tried, now)
+        tried
     }
 
     /// The request goes out to the node.

@@ -58,7 +58,7 @@ fn whole_is_whole_and_a_cut_is_a_cut() {
         ("chat", &[TOKEN, STOP, "data: [DONE] \n\n"], None),
         ("chat", &[TOKEN, "data: [DONE]"], None),
         ("chat", &[TOKEN, STOP.trim_ascii_end()], None),
-        ("chat", &[TOKEN, STOP, "data: {\"usage\""], Some(Truncated)),
+        ("chat", &[TOKEN, STOP, "data: {\"usage\""], None),
         ("chat", &[TOKEN, "data: {\"choices\":[{\"finish_reason\":\"stop\""], Some(Truncated)),
         ("chat", &[QUOTED, DONE], None),
         ("chat", &[TOKEN, DEAD, DONE], Some(EngineError)),

@@ -63,6 +63,13 @@ impl Table {
         usable.any(|(key, _)| !tried.contains(&key))
     }
 
+    /// A node that a request has not tried could be leased now.
+    pub(crate) fn has_room(&mut self, tried: &[Key], now: Instant) -> bool {
+        let policy = &self.policy;
+        let mut usable = self.members().filter(|(_, node)| node.is_usable(now));
+        usable.any(|(key, node)| node.in_flight < node.cap(policy, now) && !tried.contains(&key))
+    }
+
     /// A node that is not among these may come back.
     pub(crate) fn has_hope(&self, without: &[Key]) -> bool {
         self.members().any(|(key, node)| !without.contains(&key) && !node.drain && !node.removed)

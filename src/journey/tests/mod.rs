@@ -26,8 +26,11 @@ struct Trip {
 
 impl Trip {
     fn with(more: &str) -> Self {
-        let nodes = "nodes: [127.0.0.1:2, 127.0.0.1:3]";
-        let text = format!("server: {{ listen: 127.0.0.1:1 }}\npools: {{ p: {{ {nodes}{more} }} }}");
+        Self::among("127.0.0.1:2, 127.0.0.1:3", more)
+    }
+
+    fn among(nodes: &str, more: &str) -> Self {
+        let text = format!("server: {{ listen: 127.0.0.1:1 }}\npools: {{ p: {{ nodes: [{nodes}]{more} }} }}");
         let config = Config::parse(&text, "a test").expect("a valid config");
         let now = Instant::now();
         let member = Fleet::first(config, now).pools.first().expect("a pool").clone();

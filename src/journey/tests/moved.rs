@@ -102,6 +102,19 @@ fn a_request_stays_where_leaving_would_be_worse() {
 }
 
 #[test]
+fn a_request_stays_while_there_is_no_room_elsewhere() {
+    let nodes = "{ address: 127.0.0.1:2, max_in_flight: 1 }, { address: 127.0.0.1:3, max_in_flight: 1 }";
+    let mut trip = Trip::among(nodes, CHECK);
+    let attempt = trip.sent();
+    let pool = Arc::clone(&trip.journey.member().pool);
+    let other = pool.lease(&[attempt.lease.key()], trip.now).expect("the other node");
+    trip.checked(&attempt, &[CheckAnswer::Slow; 3]);
+    assert!(!trip.journey.leaves(&attempt, trip.now), "it is full");
+    drop(other);
+    assert!(trip.journey.leaves(&attempt, trip.now));
+}
+
+#[test]
 fn a_request_stays_with_the_last_node_until_another_is_back() {
     let mut trip = Trip::with(&format!("{CHECK}, retry: {{ wait: 60s }}"));
     let attempt = trip.sent();

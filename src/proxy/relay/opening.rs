@@ -168,7 +168,7 @@ mod tests {
                 "",
                 failed(Outcome::EngineError, "data: {\"error\":\"x\"}"),
             ),
-            (chat, &["data: [DONE]"], true, "", failed(Outcome::EngineError, "")),
+            (chat, &["data: [DONE]"], true, "", speaks(&["data: [DONE]"])),
             (responses, &[CREATED], false, "", silent()),
             (responses, &[CREATED, BEAT, DELTA], false, BEAT, speaks(&[CREATED, DELTA])),
             (responses, &[CREATED, ""], true, "", failed(Outcome::Truncated, "")),
