@@ -3,6 +3,7 @@
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 
+use crate::client::Client;
 use crate::node::Weather;
 use crate::world::{Due, World};
 
@@ -24,16 +25,15 @@ impl World {
     /// To be called after a tick, which is what finds stalled nodes.
     pub(crate) fn go_elsewhere(&mut self) {
         let now = self.now();
-        let given_up = |client: &usize| {
-            let client = &self.clients[*client];
-            let (Some(journey), Some(attempt)) = (&client.journey, &client.attempt) else { return false };
-            attempt.status().is_none() && journey.leaves(attempt, now)
-        };
-        let running = self.nodes.iter().flat_map(|node| &node.running);
-        let stranded: Vec<usize> = running.copied().filter(given_up).collect();
-        for client in stranded {
-            self.watch.given_up(self.clients[client].node, self.seconds());
-            self.fails(client, Outcome::Stalled);
+        let running: Vec<usize> = self.nodes.iter().flat_map(|node| &node.running).copied().collect();
+        for client in running {
+            // each asks for itself, because those that leave take the room that there is elsewhere
+            let Client { journey, attempt, .. } = &self.clients[client];
+            let (Some(journey), Some(attempt)) = (journey, attempt) else { continue };
+            if attempt.status().is_none() && journey.leaves(attempt, now) {
+                self.watch.given_up(self.clients[client].node, self.seconds());
+                self.fails(client, Outcome::Stalled);
+            }
         }
     }
 
