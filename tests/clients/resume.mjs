@@ -66,7 +66,7 @@ class Seen {
             "ids, created, model": [[distinct("id"), distinct("created"), distinct("model")], [1, 1, 1]],
             roles: [choices.map((choice) => choice.delta?.role).filter(Boolean), this.isChat ? ["assistant"] : []],
             "finish reasons": [choices.map((choice) => choice.finish_reason).filter(Boolean), ["length"]],
-            usage: [this.chunks.map((chunk) => chunk.usage).filter(Boolean), [usage]],
+            usage: [this.chunks.map((chunk) => chunk.usage).filter(Boolean), [withoutNulls(usage)]],
             "[DONE]": [raw.split("[DONE]").length - 1, 1],
             end: [raw.slice(-16), "\n\ndata: [DONE]\n\n"],
         };
@@ -76,6 +76,9 @@ class Seen {
             .map(([what, got, want]) => `${what}: ${got} in place of ${want}`);
     }
 }
+
+// vLLM names the details that it does not have in whole answers only.
+const withoutNulls = (usage) => Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== null));
 
 // All streams at once; one node is killed in the middle of them.
 const storm = async (all) => {
