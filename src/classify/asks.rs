@@ -17,7 +17,7 @@ pub fn asks_for_events(path: &str, body: &[u8]) -> bool {
         stream: Option<bool>,
     }
     let is_known =
-        || Dialect::of(path).is_some_and(|dialect| dialect.is_watched() && dialect.frames == Frames::Events);
+        || Dialect::of(path).is_some_and(|dialect| dialect.has_events() && dialect.frames == Frames::Events);
     let says = || serde_json::from_slice::<Asked>(body).is_ok_and(|asked| asked.stream == Some(true));
     is_known() && STREAM.find(body).is_some() && says()
 }

@@ -26,7 +26,7 @@ pub struct Choices {
     finished: u64,
 }
 
-/// What an event says of the end of its choices.
+/// The word of an event on the end of its choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
     Nothing,

@@ -263,7 +263,7 @@ impl Dialect {
     }
 
     /// True if its streams have an event at least.
-    pub fn is_watched(&self) -> bool {
+    pub fn has_events(&self) -> bool {
         match self.end {
             End::Choices | End::Types(_) => true,
             End::Members(members) => !members.may_be_empty,

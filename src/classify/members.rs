@@ -112,7 +112,7 @@ mod tests {
     }
 
     proptest! {
-        /// What a strict parser reads is found, and a beginning of it gives a beginning of the values.
+        /// Values that a strict parser reads are found, and a beginning of the object gives a beginning of them.
         #[test]
         fn as_a_parser_reads_it(pairs in prop::collection::vec(("[abc\"\\\\{}:,]{0,3}", value()), 0..5), cut in 0.0..1.0) {
             let written = |text: &String| serde_json::Value::from(text.as_str()).to_string();

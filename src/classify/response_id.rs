@@ -12,7 +12,7 @@ pub struct ResponseId {
     start: Vec<u8>,
 }
 
-/// What the search has found.
+/// The result of the search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// More of the answer is needed.

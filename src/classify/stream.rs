@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use serde_json::Value;
 
-use super::choices::{Choices, Noted};
+use super::choices::{Choices, Noted, is_broken};
 use super::dialect::{Dialect, End, Frames, Members, OTHER};
 use super::silent::is_silent;
 use super::types::has_type;
@@ -137,14 +137,10 @@ impl Watcher {
 
     /// The body has ended, and with it its last line.
     pub fn finish(&mut self) {
-        self.seen.cut = self.is_watched() && is_cut(&self.line);
+        self.seen.cut = self.dialect.end != End::Message && is_cut(&self.line);
         if !self.seen.cut {
             self.judge_held();
         }
-    }
-
-    fn is_watched(&self) -> bool {
-        self.dialect.end != End::Message
     }
 
     fn judge_held(&mut self) {
@@ -289,7 +285,7 @@ impl Watcher {
                 self.seen.open |= is_open;
                 self.seen.unread &= !is_open;
             }
-            End::Message => self.seen.aborted |= Choices::default().note(data) == Noted::Broken,
+            End::Message => self.seen.aborted |= is_broken(data),
         }
     }
 

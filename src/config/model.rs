@@ -20,7 +20,7 @@ pub struct Config {
     pub server: Server,
     /// In the order of the file; 1 to 64, with distinct names.
     pub pools: Vec<Pool>,
-    /// What is valid, and yet does less than one may expect: a line of text each, with file, line and path.
+    /// Notices on what is valid, and yet does less than one may expect: a line of text each, with file, line and path.
     pub notices: Vec<String>,
 }
 

@@ -69,7 +69,7 @@ impl Error for Problems {}
 pub(super) struct Collector {
     list: RefCell<Vec<Problem>>,
     omitted: Cell<usize>,
-    /// What is valid, and yet does less than one may expect.
+    /// Notices on what is valid, and yet does less than one may expect.
     notices: RefCell<Vec<Problem>>,
     /// Names and values of variables that the file names: the values are not to be shown.
     concealed: RefCell<Vec<(String, String)>>,

@@ -87,7 +87,7 @@ pub(super) struct Checks {
 #[derive(Clone, Copy, Debug, Default)]
 struct Lost {
     count: u32,
-    /// When the first of them was sent.
+    /// The time at which the first of them was sent.
     since: Option<Instant>,
 }
 

@@ -18,7 +18,7 @@ const SKIPS_MAX: usize = 64;
 /// A doubt lasts no longer than this, should the other node take its time.
 pub(super) const DOUBT: Duration = Duration::from_secs(3);
 
-/// What nodes may refuse a request for.
+/// The subject for which nodes may refuse a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The model, or the path of requests that name none.

@@ -190,7 +190,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What the request line says.
+/// The facts of a request line.
 struct Asked<'a> {
     /// The version is 1.0.
     is_old: bool,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::classify::response_id::{Found, ResponseId};
 use crate::fleet::{Key, Pool, StoredId};
 
-/// What a request has to do with stored responses.
+/// The relation of a request to stored responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
     /// The stored response that it names.
@@ -14,7 +14,7 @@ pub struct Conversation {
     pub is_stored: bool,
 }
 
-/// Where the stored response is that a request names.
+/// The place of the stored response that a request names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Home {
     /// It names none.

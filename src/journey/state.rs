@@ -224,7 +224,7 @@ impl<H> Journey<H> {
         self.subject = Some(Subject { model: model[..end].into(), credential });
     }
 
-    /// What one node refuses it, another may serve: a model, or a response that it has stored.
+    /// True if another node may serve what one refuses: a model, or a response that it has stored.
     pub(super) fn may_be_denied(&self) -> bool {
         let may_differ = match self.home {
             Home::Anywhere => self.is_work,

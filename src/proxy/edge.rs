@@ -51,11 +51,11 @@ struct Requests {
     gateway: Gateway,
     proxy: Arc<HttpProxy<Gateway>>,
     options: HttpServerOptions,
-    /// Whether connections without a request are to be closed.
+    /// True once connections without a request are to be closed.
     closing: watch::Sender<bool>,
 }
 
-/// What ends the wait for a request.
+/// The end of the wait for a request.
 enum Next {
     Head(RequestHead),
     Refused(Rejection),

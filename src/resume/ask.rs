@@ -1,4 +1,4 @@
-//! What a node is asked for beside what the client asked, so that its answer can be continued exactly.
+//! The wish that is added to a client's request, so that its answer can be continued exactly.
 //!
 //! vLLM (0.10.2 and later) gives token ids to those who ask, in chats and completions. SGLang (0.5.23) gives them in streamed
 //! completions, and refuses a streamed chat that asks for them (`serving_chat.py`); there it counts tokens in every event.

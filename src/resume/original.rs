@@ -26,13 +26,13 @@ pub struct Original {
     pub(super) wants_usage: bool,
     wants_counts: bool,
     pub(super) wants_ids: bool,
-    /// What nodes are asked for beside.
+    /// The wish that nodes get with the request.
     pub(super) wish: Wish,
     is_wish_named: bool,
     stops: Vec<String>,
     /// Characters that the engine holds back because they may begin a stop string.
     pub(super) held_back: u64,
-    /// Where the nodes of a chat take completions.
+    /// The path where the nodes of a chat take completions.
     pub(super) completions: Option<String>,
 }
 

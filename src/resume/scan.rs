@@ -13,7 +13,7 @@ pub(super) struct Member {
     pub value: Range<usize>,
 }
 
-/// Where a member begins: at the first quote of its name, and at its value.
+/// The place of a member: the first quote of its name, and its value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begin {
     pub name: usize,

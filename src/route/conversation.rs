@@ -1,4 +1,4 @@
-//! What a request has to do with stored responses (OpenAI's Responses API).
+//! The relation of a request to stored responses (OpenAI's Responses API).
 
 use super::place::Place;
 use crate::classify::members::members;

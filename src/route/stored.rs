@@ -3,7 +3,7 @@
 use super::percent::decoded;
 use crate::fleet::StoredId;
 
-/// What follows `/responses/` and is no id.
+/// Names that follow `/responses/` and are no ids.
 const NO_IDS: [&str; 2] = ["input_tokens", "compact"];
 
 /// `/responses/{id}`, `/responses/{id}/cancel` and so on, whatever stands before.

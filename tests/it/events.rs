@@ -69,6 +69,29 @@ fn a_stream_that_ends_before_its_first_event_goes_to_another_node() {
     });
 }
 
+/// A last line without its end counts, be it the only one.
+#[test]
+fn the_end_of_the_message_ends_the_first_event_too() {
+    const WORD: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
+    const ERROR: &str = r#"data: {"error":{"message":"max_tokens must be positive","code":400}}"#;
+    run(async {
+        for event in [WORD, ERROR] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool("")).await;
+            let asking = ask(&gateway, chat(&gateway, 1, true));
+            let answering = async {
+                let (mut node, _) = script.request().await;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n";
+                let chunk = format!("{:x}\r\n{event}\r\n0\r\n\r\n", event.len());
+                node.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}")).await;
+            };
+            let (answer, ()) = tokio::join!(asking, answering);
+            assert_eq!((answer.status, answer.text().as_str()), (200, event));
+            assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "{event}");
+        }
+    });
+}
+
 #[test]
 fn when_all_nodes_are_full_the_client_gets_503() {
     run(async {

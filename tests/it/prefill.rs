@@ -47,6 +47,14 @@ impl Pair {
         let head = format!("POST {path} HTTP/1.1\r\nHost: g\r\nConnection: close\r\n");
         Raw::send(&self.gateway, format!("{head}Content-Length: {}\r\n\r\n{BODY}", BODY.len())).await
     }
+
+    /// The passing of time, seen at another stream: it has got so many comments.
+    async fn others_get_comments(&self, count: usize) {
+        let mut other = self.send(CHAT).await;
+        for _ in 0..count {
+            other.read_to(BEAT).await;
+        }
+    }
 }
 
 fn id(text: &str, id: &str) -> String {
@@ -159,8 +167,8 @@ fn a_client_of_a_silent_stream_gets_comments() {
         let word = WORD.replace("\"stop\"", "null");
         node.write([ROLE, &word, "data: {\"half\""].concat()).await;
         client.read_to("half").await;
-        // no comment fits into an event
-        tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+        // no comment fits into an event, though others get theirs meanwhile
+        pair.others_get_comments(2).await;
         node.write(":1}\n\n").await;
         let seen = client.read_to(":1}\n\n").await;
         assert!(!seen.contains("keep-alive"), "{seen}");
@@ -205,7 +213,7 @@ fn who_asked_for_no_stream_gets_no_comment() {
         let asking = ask(&pair.gateway, post(&pair.gateway, CHAT, r#"{"stream":false}"#));
         let answering = async {
             let (mut node, _) = pair.first.request().await;
-            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            pair.others_get_comments(1).await;
             node.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
         };
         let (answer, ()) = tokio::join!(asking, answering);
@@ -221,7 +229,8 @@ fn comments_go_to_clients_of_http2_and_of_http10_too() {
             async { Client::h2(&pair.gateway).await.ask(post(&pair.gateway, CHAT, BODY)).await.text() };
         let answering = async {
             let (mut node, _) = Pair::request(&pair.first).await;
-            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            // one that came later has two: the time of this one's first is long past
+            pair.others_get_comments(2).await;
             node.write([HEAD, WORD, DONE].concat()).await;
         };
         let (text, ()) = tokio::join!(asking, answering);

@@ -36,7 +36,7 @@ fn with_fields(count: usize) -> String {
     format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: 1\r\n".repeat(count))
 }
 
-/// What is sent, the status, and the method and path of the line.
+/// The bytes sent, the status, and the method and path of the line.
 fn table() -> Vec<(String, u16, &'static str, &'static str)> {
     let get = |fields: &str| format!("GET /v1/models?key=secret HTTP/1.1\r\n{fields}\r\n");
     let post = |rest: &str| format!("POST /v1/completions HTTP/1.1\r\nHost: x\r\n{rest}");
@@ -183,7 +183,7 @@ fn a_header_that_does_not_come_in_time_leaves_a_line_too() {
     });
 }
 
-/// What the gateway's reader takes and Pingora's does not is refused all the same.
+/// Heads that the gateway's reader takes and Pingora's does not are refused all the same.
 #[test]
 fn a_head_that_pingora_does_not_read_leaves_a_line_too() {
     run(async {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evenkeel::sim::Node;
+
 use crate::harness::{
     Ended, Gateway, LIMIT, Raw, Script, ask, eventually, fault, nodes, pool, pool_of, post, run,
 };
@@ -27,17 +29,22 @@ async fn trickle(gateway: &Gateway, length: usize, sent: usize) {
     });
 }
 
+/// Two nodes: the first gets every request first, and dies of each.
+async fn first_dies(retry: &str) -> (Vec<Node>, Gateway) {
+    let nodes = nodes(2);
+    nodes[0].set_fault(fault("reset"));
+    let [a, b] = [nodes[0].addr(), nodes[1].addr()];
+    let entries =
+        format!("{{ name: a, address: \"{a}\" }}, {{ name: b, address: \"{b}\", weight: 0.000001 }}");
+    let more = format!("health: {{ max_fails: 0 }}, retry: {{ {retry}, paths: [/echo] }}");
+    let gateway = Gateway::with("", &pool_of("p", &entries, &more)).await;
+    (nodes, gateway)
+}
+
 #[test]
 fn a_hundred_slow_uploads_take_nobodys_retries_away() {
     run(async {
-        let nodes = nodes(2);
-        // it gets every request first, and dies of each
-        nodes[0].set_fault(fault("reset"));
-        let [a, b] = [nodes[0].addr(), nodes[1].addr()];
-        let entries =
-            format!("{{ name: a, address: \"{a}\" }}, {{ name: b, address: \"{b}\", weight: 0.000001 }}");
-        let more = "health: { max_fails: 0 }, retry: { body_limit: 1MiB, body_total: 16MiB, methods: [POST], paths: [/echo] }";
-        let gateway = Gateway::with("", &pool_of("p", &entries, more)).await;
+        let (_nodes, gateway) = first_dies("body_limit: 1MiB, body_total: 16MiB").await;
         for _ in 0..100 {
             trickle(&gateway, 1_000_000, 400_000).await;
         }
@@ -56,13 +63,7 @@ fn a_hundred_slow_uploads_take_nobodys_retries_away() {
 #[test]
 fn large_uploads_take_no_retries_of_small_bodies_away_and_go_on() {
     run(async {
-        let nodes = nodes(2);
-        nodes[0].set_fault(fault("reset"));
-        let [a, b] = [nodes[0].addr(), nodes[1].addr()];
-        let entries =
-            format!("{{ name: a, address: \"{a}\" }}, {{ name: b, address: \"{b}\", weight: 0.000001 }}");
-        let more = "health: { max_fails: 0 }, retry: { body_limit: 4MiB, body_total: 8MiB, paths: [/echo] }";
-        let gateway = Gateway::with("", &pool_of("p", &entries, more)).await;
+        let (_nodes, gateway) = first_dies("body_limit: 4MiB, body_total: 8MiB").await;
         let mut large = Raw::send(&gateway, format!("{}{}", head(4_000_000), "x".repeat(3_999_999))).await;
         eventually(LIMIT, "it is kept", || gateway.live.kept_bytes.value() == 3_999_999).await;
         for _ in 0..5 {

@@ -76,7 +76,7 @@ pub(crate) fn traces() -> BTreeMap<String, Trace> {
     files.map(|path| (name(&path), Trace::parse(&std::fs::read(&path).unwrap().into()))).collect()
 }
 
-/// What becomes of each: of an attempt that the node answers so.
+/// The outcome of an attempt that the node answers so.
 const OUTCOMES: &[(&str, Outcome)] = &[
     ("bad-regex", Outcome::Ok),
     ("bad-regex-stream", Outcome::Ok),

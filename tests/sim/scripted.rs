@@ -1,5 +1,6 @@
 //! Scenarios with a script, and what is measured in them.
 
+use evenkeel::config::Check;
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 
@@ -17,6 +18,11 @@ fn batch() -> Plan {
 
 fn held(world: &World) -> Vec<u32> {
     world.watch.nodes.iter().map(|node| node.in_flight).collect()
+}
+
+/// Asks often enough to matter within a minute.
+fn check() -> Check {
+    Check { path: "/health".into(), interval: seconds(5.0), timeout: seconds(2.0), rise: 1, fall: 3 }
 }
 
 #[test]
@@ -166,13 +172,7 @@ fn broken_nodes_do_not_acquit_each_other() {
 fn a_blind_check_does_not_bring_a_broken_node_back() {
     let mut plan = Plan::calm(2, 64);
     plan.blind_check = true;
-    plan.conf.health.check = Some(evenkeel::config::Check {
-        path: "/health".into(),
-        interval: seconds(5.0),
-        timeout: seconds(2.0),
-        rise: 1,
-        fall: 3,
-    });
+    plan.conf.health.check = Some(check());
     let mut world = World::new(plan);
     world.run_until(60.0);
     world.set_weather(0, Weather::Http500);
@@ -189,13 +189,7 @@ fn a_node_that_hangs_costs_what_waits_there_one_stall_each_time_it_is_tried() {
     let mut plan = Plan::calm(4, 64);
     plan.blind_check = true;
     plan.conf.timeouts.stall = Some(seconds(60.0));
-    plan.conf.health.check = Some(evenkeel::config::Check {
-        path: "/health".into(),
-        interval: seconds(5.0),
-        timeout: seconds(2.0),
-        rise: 1,
-        fall: 3,
-    });
+    plan.conf.health.check = Some(check());
     let mut world = World::new(plan);
     world.run_until(60.0);
     world.set_weather(0, Weather::Hung);
@@ -217,13 +211,7 @@ fn a_node_that_hangs_costs_what_waits_there_one_stall_each_time_it_is_tried() {
 fn what_waits_at_a_node_that_its_check_has_lost_goes_elsewhere() {
     for weather in [Weather::Hung, Weather::Vanished] {
         let mut plan = Plan { streams: 0.0, ..Plan::calm(2, 32) };
-        plan.conf.health.check = Some(evenkeel::config::Check {
-            path: "/health".into(),
-            interval: seconds(5.0),
-            timeout: seconds(2.0),
-            rise: 1,
-            fall: 3,
-        });
+        plan.conf.health.check = Some(check());
         let mut world = World::new(plan);
         world.run_until(60.0);
         assert_eq!(held(&world), [16, 16]);

@@ -183,7 +183,7 @@ struct Sample {
     events: &'static [&'static str],
     /// Events up to which it is cut.
     cut: usize,
-    /// What comes in place of those after `cut`.
+    /// The events in place of those after `cut`.
     aborted: &'static [&'static str],
 }
 

@@ -7,7 +7,7 @@ use std::io;
 
 use crate::http1::{Body, Malformed};
 
-/// What may be read at present.
+/// The bytes that may be read at present.
 #[derive(Debug)]
 pub(crate) enum Gate {
     /// Everything: the connection speaks another protocol.

@@ -58,7 +58,8 @@ impl Answer {
                 Err(outcome) => return failed(outcome, None, Bytes::new()),
             };
             start.extend_from_slice(&chunk);
-            match self.watch.as_mut().and_then(|watch| watch.look_at_first(&chunk)) {
+            let ended = self.ended;
+            match self.watch.as_mut().and_then(|watch| watch.look_at_first(&chunk, ended)) {
                 None => {}
                 Some(Ok(())) => break,
                 Some(Err((outcome, code))) => return failed(outcome, code, start.freeze()),

@@ -82,8 +82,16 @@ impl Watch {
     }
 
     /// Looks at bytes of the beginning, until its first event is complete. An error there is the outcome, with its code.
-    pub(crate) fn look_at_first(&mut self, chunk: &[u8]) -> Option<Result<(), (Outcome, Option<u16>)>> {
+    /// `ended`: they are the last, and end the event under way.
+    pub(crate) fn look_at_first(
+        &mut self,
+        chunk: &[u8],
+        ended: bool,
+    ) -> Option<Result<(), (Outcome, Option<u16>)>> {
         self.watcher.look(chunk);
+        if ended {
+            self.watcher.finish();
+        }
         Some(match self.watcher.seen().first? {
             First::Good => Ok(()),
             First::Error(told) if told.meaning == Meaning::Mistake => Ok(()),
@@ -93,7 +101,7 @@ impl Watch {
 
     /// It has passed nobody anything yet, though it should have.
     pub(crate) fn lacks_first(&self) -> bool {
-        self.watcher.dialect().is_watched() && self.watcher.seen().first.is_none()
+        self.watcher.dialect().has_events() && self.watcher.seen().first.is_none()
     }
 
     /// Looks anew at the bytes that [`Self::look_at_first`] has looked at, of a stream that may have to begin again on another

@@ -75,7 +75,7 @@ impl Opening {
         watcher.finish();
         self.held.push(rest);
         let (seen, dialect) = (watcher.seen(), watcher.dialect());
-        let is_empty = dialect.is_watched() && seen.first.is_none();
+        let is_empty = dialect.has_events() && seen.first.is_none();
         match is_empty.then_some(Outcome::EngineError).or_else(|| seen.trouble(dialect, true)) {
             Some(outcome) if !seen.speaks || seen.error.is_some() => {
                 let event = if seen.error.is_some() { self.take() } else { Bytes::new() };

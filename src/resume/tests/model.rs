@@ -150,7 +150,7 @@ impl Model {
         (prompt, rest)
     }
 
-    /// What is left after so many bytes of text.
+    /// The rest after so many bytes of text.
     fn after_text(&self, mut length: usize) -> Vec<Said> {
         let mut left = Vec::new();
         for id in &self.answer {

@@ -1,4 +1,4 @@
-//! What nodes send and what clients get of it, byte for byte. The events are those of vLLM 0.32.0.
+//! The bytes that nodes send, and those that clients get of them. The events are those of vLLM 0.32.0.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

@@ -19,7 +19,7 @@ fn request(kind: Kind, more: &Value) -> Bytes {
     request.to_string().into()
 }
 
-/// What a client reads of a stream whose nodes break off after so many events each.
+/// The stream that a client reads whose nodes break off after so many events each.
 fn received(
     model: &Model,
     kind: Kind,

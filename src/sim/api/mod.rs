@@ -1,6 +1,6 @@
 //! The simulated node's inference APIs, streamed or not, in the manner of the chosen engine.
 //!
-//! What is said is data (`rows`), in the form of templates; when it is said is common to all (`stream`, `plan`).
+//! The words are data (`rows`), in the form of templates; their time is common to all (`stream`, `plan`).
 
 mod errors;
 mod plan;

@@ -25,7 +25,7 @@ pub(crate) struct Render {
     events: u32,
 }
 
-/// What fills the holes of a whole answer.
+/// The values for the holes of a whole answer.
 struct Facts {
     prompt: Prompt,
     id: String,

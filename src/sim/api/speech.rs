@@ -1,4 +1,4 @@
-//! How an engine answers on some paths: events, whole answers and errors, as data.
+//! The answers of an engine on some paths: events, whole answers and errors, as data.
 
 use crate::config::Engine;
 
@@ -15,7 +15,7 @@ pub(crate) enum Form {
     Upload,
 }
 
-/// Whether an answer streams.
+/// The ways in which an answer may stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Streams {
     /// With `"stream": true`.
@@ -26,7 +26,7 @@ pub(crate) enum Streams {
     Never,
 }
 
-/// How an engine that is told to stop ends what it is at.
+/// The way in which an engine that is told to stop ends what it is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abort {
     /// It says so in the events of an end, with the reason `abort`.

@@ -10,14 +10,14 @@ use std::ops::Range;
 use super::super::stamp;
 use super::super::text::Prompt;
 
-/// What fills the holes of a template: the same for all events of an answer.
+/// The values for the holes of a template that are the same for all events of an answer.
 pub(super) trait Constants {
     /// The value of a hole; `None` if it is filled for each event.
     fn value(&self, name: &str) -> Option<Cow<'_, str>>;
     fn holds(&self, condition: &str) -> bool;
 }
 
-/// What differs from event to event.
+/// The values that differ from event to event.
 pub(super) struct Event<'a> {
     pub prompt: &'a Prompt,
     /// The event's tokens, counted from the first of this answer.

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
+use evenkeel::classify::dialect::Dialect;
 use evenkeel::classify::stream::Watcher;
 
 use crate::counts::Case;
@@ -46,5 +47,13 @@ pub(crate) fn cases() -> Vec<Case> {
             watcher.seen().events
         }
     };
-    vec![Case::new("watcher/1000 events", stream)]
+    let chat = || {
+        || {
+            let dialect = Dialect::of("/v1/chat/completions").expect("a dialect");
+            let mut watcher = Watcher::new(dialect);
+            (0..1000).for_each(|_| watcher.look(black_box(TOKEN.as_bytes())));
+            watcher.seen().events
+        }
+    };
+    vec![Case::new("watcher/1000 events", stream), Case::new("watcher/1000 events of a chat", chat)]
 }

@@ -1,4 +1,4 @@
-//! What each engine says, byte by byte; a row to add for another one. The paths are those that the gateway knows
+//! The words of each engine, byte by byte; a row to add for another one. The paths are those that the gateway knows
 //! (`classify::dialect`).
 
 mod audio;
