@@ -87,6 +87,7 @@ fn the_end_of_the_message_ends_the_first_event_too() {
             };
             let (answer, ()) = tokio::join!(asking, answering);
             assert_eq!((answer.status, answer.text().as_str()), (200, event));
+            gateway.at_rest().await;
             assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "{event}");
         }
     });
