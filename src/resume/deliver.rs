@@ -160,8 +160,8 @@ impl Transcript {
         let ids = choice.ids.as_ref().and_then(|ids| scan::ids(&event[ids.value.clone()]));
         if let Some(ids) = ids {
             let (engine, held_back) = (self.original.engine, self.original.held_back);
-            delivered.tokens +=
-                delivered.ids.record(ids, Part { text, is_last: choice.finished, engine, held_back });
+            let part = Part { text, is_last: choice.finished, engine, held_back };
+            delivered.tokens += delivered.ids.record(ids, part, &self.vocabulary);
             // a parser is at work: what it makes of the next tokens depends on those that it has swallowed
             if choice.is_empty {
                 delivered.ids.lose();

@@ -26,6 +26,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod vocabulary;
 
 pub use ask::NodeBody;
 pub use event::Splitter;
@@ -33,6 +34,9 @@ pub use kind::Kind;
 pub use next::NextRequest;
 pub use not_resumable::NotResumable;
 pub use original::Original;
+pub use vocabulary::{Vocabularies, Vocabulary};
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -59,6 +63,7 @@ pub struct Transcript {
     not_resumable: Option<NotResumable>,
     delivered: Delivered,
     segment: Segment,
+    vocabulary: Arc<Vocabulary>,
 }
 
 /// The answer as the client has received it.
@@ -105,7 +110,7 @@ struct Segment {
 
 impl Transcript {
     /// Starts the transcript of the stream that answers this request.
-    pub fn begin(original: Original, request: &Bytes, conf: &Retry) -> Self {
+    pub fn begin(original: Original, request: &Bytes, conf: &Retry, vocabulary: Arc<Vocabulary>) -> Self {
         let mut delivered = Delivered::default();
         if !original.needs_ids() {
             delivered.ids.count_only();
@@ -126,6 +131,7 @@ impl Transcript {
             continuations_left: conf.resume_max,
             not_resumable: None,
             delivered,
+            vocabulary,
         }
     }
 

@@ -21,6 +21,7 @@ pub(super) const LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_
 pub struct Original {
     pub(super) kind: Kind,
     pub(super) engine: Engine,
+    model: String,
     /// Maximum tokens of the answer; `None` if unlimited.
     pub(super) limit: Option<u64>,
     pub(super) wants_usage: bool,
@@ -69,6 +70,7 @@ impl Original {
         Ok(Self {
             kind,
             engine,
+            model: request.text("model").unwrap_or_default(),
             limit: limits.into_iter().min().or(default),
             wants_usage: options.is_true("include_usage"),
             wants_counts: options.is_true("continuous_usage_stats"),
@@ -79,6 +81,11 @@ impl Original {
             stops,
             completions: if kind == Kind::Chat { completions_of(path) } else { None },
         })
+    }
+
+    /// The model that the client named.
+    pub fn model(&self) -> &str {
+        &self.model
     }
 
     /// The client's request as the first node gets it.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::vocabulary::Vocabulary;
 use crate::config::Engine;
 
 /// Ids since the prompt that they continue.
@@ -76,10 +77,18 @@ impl Tokens {
     }
 
     /// Records an event's ids and returns the number of tokens that the client has been told more than before.
-    pub(super) fn record(&mut self, ids: impl Iterator<Item = u32>, part: Part<'_>) -> u64 {
+    pub(super) fn record(
+        &mut self,
+        ids: impl Iterator<Item = u32>,
+        part: Part<'_>,
+        vocabulary: &Vocabulary,
+    ) -> u64 {
         let before = self.received;
+        let is_clear = self.is_aligned && !self.is_behind();
+        let mut last = None;
         for id in ids {
             self.received += 1;
+            last = Some(id);
             if !self.is_counted_only {
                 self.ids.push(id);
             }
@@ -98,8 +107,11 @@ impl Tokens {
         // vLLM tells whole characters only: with a single id, nothing is left of it; the last of several may be half of one
         self.is_aligned = match part.engine {
             Engine::Sglang => new > 0 && !may_be_cut(part.text),
-            _ => new == 1,
+            _ => new == 1 || last.is_some_and(|last| vocabulary.is_whole(last)),
         } && !part.text.ends_with(char::REPLACEMENT_CHARACTER);
+        if let (1, Some(id), true) = (new, last, is_clear && self.is_aligned) {
+            vocabulary.learn(id);
+        }
         self.tell_up_to(self.received)
     }
 
@@ -169,6 +181,7 @@ fn is_ideograph(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::vocabulary::Vocabularies;
     use super::*;
 
     fn part(text: &str, engine: Engine, held_back: u64) -> Part<'_> {
@@ -201,50 +214,74 @@ mod tests {
             (Sglang, &[(&[3], "日"), (&[4], "。")], Some("[1, 2,3,4]")),
         ];
         for (engine, events, want) in table {
-            let mut tokens = tokens();
+            let (mut tokens, vocabulary) = (tokens(), Vocabulary::default());
             for (ids, text) in events {
-                tokens.record(ids.iter().copied(), part(text, engine, 0));
+                tokens.record(ids.iter().copied(), part(text, engine, 0), &vocabulary);
             }
             assert_eq!(tokens.to_continue().as_deref(), want, "{engine:?} {events:?}");
         }
     }
 
+    /// What the last of several tokens is, was seen before, or is not known.
+    #[test]
+    fn an_answer_is_continued_after_several_tokens_of_which_the_last_is_known_to_be_whole() {
+        let vocabulary = Vocabularies::default().of("pool", "model");
+        let events: [(&[u32], &str, bool); 9] = [
+            // the first may have completed what the prompt began
+            (&[3], "a", true),
+            (&[3, 3], "aa", false),
+            (&[4], "b", true),
+            (&[5], "c", true),
+            (&[3, 5], "ac", true),
+            // a character of two tokens: neither is whole
+            (&[6], "", true),
+            (&[7], "é", true),
+            (&[5, 7], "cé", false),
+            (&[7, 5], "éc", true),
+        ];
+        let mut tokens = tokens();
+        for (number, (ids, text, is_exact)) in events.into_iter().enumerate() {
+            tokens.record(ids.iter().copied(), part(text, Engine::Vllm, 0), &vocabulary);
+            assert_eq!(tokens.to_continue().is_some(), is_exact, "event {number}");
+        }
+    }
+
     #[test]
     fn what_was_not_told_is_generated_anew() {
-        let mut tokens = tokens();
-        assert_eq!(tokens.record([3].into_iter(), part("a", Engine::Vllm, 0)), 1);
-        assert_eq!(tokens.record([4, 5].into_iter(), part("", Engine::Vllm, 0)), 0);
+        let (mut tokens, vocabulary) = (tokens(), Vocabulary::default());
+        assert_eq!(tokens.record([3].into_iter(), part("a", Engine::Vllm, 0), &vocabulary), 1);
+        assert_eq!(tokens.record([4, 5].into_iter(), part("", Engine::Vllm, 0), &vocabulary), 0);
         assert!(tokens.is_behind());
         tokens.go_on();
         assert!(!tokens.is_behind());
-        assert_eq!(tokens.record([6].into_iter(), part("b", Engine::Vllm, 0)), 1);
+        assert_eq!(tokens.record([6].into_iter(), part("b", Engine::Vllm, 0), &vocabulary), 1);
         assert_eq!(tokens.to_continue().as_deref(), Some("[1, 2,3,6]"));
         let last = Part { is_last: true, ..part("", Engine::Vllm, 0) };
-        assert_eq!(tokens.record([7, 8].into_iter(), last), 2);
+        assert_eq!(tokens.record([7, 8].into_iter(), last, &vocabulary), 2);
     }
 
     /// One token a character, and a stop string of four: vLLM tells each three characters late.
     #[test]
     fn tokens_held_back_for_a_stop_string_are_not_told() {
-        let mut tokens = tokens();
+        let (mut tokens, vocabulary) = (tokens(), Vocabulary::default());
         let mut told = 0;
         for number in 0..10_u32 {
             let text = if number < 3 { "" } else { "x" };
-            told += tokens.record([number].into_iter(), part(text, Engine::Vllm, 3));
+            told += tokens.record([number].into_iter(), part(text, Engine::Vllm, 3), &vocabulary);
             let want = if number < 3 { 0..=0 } else { u64::from(number) - 2..=3.max(u64::from(number) - 2) };
             assert!(want.contains(&told), "{number}: {told}, not {want:?}");
         }
         let last = Part { is_last: true, ..part("xxx", Engine::Vllm, 3) };
-        assert_eq!(told + tokens.record(std::iter::empty(), last), 10);
+        assert_eq!(told + tokens.record(std::iter::empty(), last, &vocabulary), 10);
     }
 
     #[test]
     fn ids_that_are_only_counted_are_not_kept() {
-        let mut tokens = tokens();
-        tokens.record([3].into_iter(), part("a", Engine::Vllm, 0));
+        let (mut tokens, vocabulary) = (tokens(), Vocabulary::default());
+        tokens.record([3].into_iter(), part("a", Engine::Vllm, 0), &vocabulary);
         assert_eq!(tokens.size(), "[1, 2]".len() + 4);
         tokens.count_only();
-        assert_eq!(tokens.record([4, 5].into_iter(), part("b", Engine::Vllm, 0)), 2);
+        assert_eq!(tokens.record([4, 5].into_iter(), part("b", Engine::Vllm, 0), &vocabulary), 2);
         tokens.set_prompt("[1]");
         assert_eq!((tokens.size(), tokens.to_continue()), (0, None));
     }

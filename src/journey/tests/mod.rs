@@ -229,7 +229,7 @@ fn resumable(trip: &mut Trip) -> Attempt {
     let body = Bytes::from_static(br#"{"prompt":"a","max_tokens":9,"stream":true}"#);
     let conf = Retry { resume: true, resume_text_max: 1024, ..Retry::default() };
     let original = Original::read(Kind::Completion, "/v1/completions", Engine::Vllm, &conf, &body);
-    let transcript = original.map(|original| Transcript::begin(original, &body, &conf));
+    let transcript = original.map(|original| Transcript::begin(original, &body, &conf, Arc::default()));
     trip.journey.begin(Continuity::of(transcript));
     let event = b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"text\":\"b\"}]}\n\n";
     trip.journey.transcript_mut().expect("it can be continued").deliver(Bytes::from_static(event));

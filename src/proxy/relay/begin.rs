@@ -18,7 +18,7 @@ use crate::classify::{self, completion_tokens, retry_after, whole_answer};
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
-use crate::resume::{NotResumable, Original, Transcript};
+use crate::resume::{NotResumable, Original, Transcript, Vocabularies};
 
 /// An answer of a known length up to this is read whole before its head goes out, so that one which breaks off can
 /// still be asked of another node; in bytes.
@@ -67,7 +67,7 @@ async fn write_start(
 ) -> Result<Option<Failed>, How<Fallback>> {
     request.note_head(client.sent());
     let has_head = request.journey.has_head();
-    let judged = judge_start(request, answer, start);
+    let judged = judge_start(request, answer, start, &gateway.vocabularies);
     let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
     let ended = answer.ended && failed.is_none();
     let written = if has_head {
@@ -95,9 +95,14 @@ async fn write_start(
 
 /// The bytes of the beginning that go to the client. A stream that says nothing yet is only opened; one that has failed before is an
 /// error.
-fn judge_start(request: &mut Request, answer: &mut Answer, mut start: Bytes) -> Result<Passed, Outcome> {
+fn judge_start(
+    request: &mut Request,
+    answer: &mut Answer,
+    mut start: Bytes,
+    vocabularies: &Vocabularies,
+) -> Result<Passed, Outcome> {
     let stall = request.journey.member().conf.timeouts.stall;
-    let continuity = continuity(request, answer);
+    let continuity = continuity(request, answer, vocabularies);
     let may_begin_again = may_begin_again(request, answer);
     let Some(watch) = &mut answer.watch else {
         request.journey.begin(continuity);
@@ -144,13 +149,13 @@ pub(super) async fn give(
 }
 
 /// The continuity of a stream: the transcript that another node needs is kept from its beginning on.
-fn continuity(request: &mut Request, answer: &Answer) -> Continuity {
+fn continuity(request: &mut Request, answer: &Answer, vocabularies: &Vocabularies) -> Continuity {
     let original = request.take_original().filter(|_| answer.watch.is_some());
     let (Some(original), true) = (original, request.journey.is_unanswered()) else {
         return Continuity::Never;
     };
     let KeptBody::Kept { bytes, .. } = &request.body else { return Continuity::Never };
-    Continuity::of(transcript(original, request, &answer.head, bytes))
+    Continuity::of(transcript(original, request, &answer.head, bytes, vocabularies))
 }
 
 fn transcript(
@@ -158,6 +163,7 @@ fn transcript(
     request: &Request,
     head: &ResponseHead,
     body: &Bytes,
+    vocabularies: &Vocabularies,
 ) -> Result<Transcript, NotResumable> {
     // what another node says would not have the length that was announced
     if head.content_length().is_some() {
@@ -166,7 +172,9 @@ fn transcript(
     if !request.is_repeatable() {
         return Err(NotResumable::NotRepeatable);
     }
-    Ok(Transcript::begin(original?, body, &request.journey.member().conf.retry))
+    let (original, member) = (original?, request.journey.member());
+    let vocabulary = vocabularies.of(&member.conf.name, original.model());
+    Ok(Transcript::begin(original, body, &member.conf.retry, vocabulary))
 }
 
 /// Reads up to the first event of a stream. An error there has reached nobody: another node may do better.

@@ -31,7 +31,7 @@ fn transcript(kind: Kind, request: &Bytes, resume_max: u32) -> Result<Transcript
 fn begin(kind: Kind, engine: Engine, request: &Bytes, conf: &Retry) -> Result<Transcript, NotResumable> {
     let path = if kind == Kind::Chat { "/v1/chat/completions" } else { "/v1/completions" };
     let original = Original::read(kind, path, engine, conf, request)?;
-    Ok(Transcript::begin(original, request, conf))
+    Ok(Transcript::begin(original, request, conf, Arc::default()))
 }
 
 /// The body of the next request.

@@ -1,5 +1,7 @@
 //! The bytes that nodes send, and those that clients get of them. The events are those of vLLM 0.32.0.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -176,7 +178,7 @@ fn a_path_that_does_not_tell_where_completions_are_gets_chats() {
     for (path, want) in [("/a/v1/chat/completions/", Some("/a/v1/completions")), ("/invocations", None)] {
         let conf = conf(1, 1 << 20);
         let original = super::Original::read(Kind::Chat, path, Engine::Vllm, &conf, &request).unwrap();
-        let mut transcript = Transcript::begin(original, &request, &conf);
+        let mut transcript = Transcript::begin(original, &request, &conf, Arc::default());
         deliver(&mut transcript, &chat(CHAT_IDS)[..2]);
         assert_eq!(next(&mut transcript).path.as_deref(), want, "{path}");
     }

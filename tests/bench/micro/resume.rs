@@ -1,11 +1,12 @@
 //! The cost that `retry.resume` adds to each event of a stream.
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use evenkeel::config::{Engine, Retry};
-use evenkeel::resume::{Kind, Original, Splitter, Transcript};
+use evenkeel::resume::{Kind, Original, Splitter, Transcript, Vocabularies};
 
 use super::watcher::TOKEN;
 use crate::counts::Case;
@@ -41,7 +42,9 @@ fn transcript(retry: &Retry) -> (Splitter, Transcript) {
     );
     let original = Original::read(Kind::Chat, "/v1/chat/completions", Engine::Vllm, retry, &request);
     let original = original.unwrap_or_else(|why| panic!("{why:?}"));
-    (Splitter::default(), Transcript::begin(original, &request, retry))
+    static MODELS: LazyLock<Vocabularies> = LazyLock::new(Vocabularies::default);
+    let vocabulary = MODELS.of("pool", original.model());
+    (Splitter::default(), Transcript::begin(original, &request, retry, vocabulary))
 }
 
 fn deliver_all((mut splitter, mut transcript): (Splitter, Transcript)) {
