@@ -34,7 +34,7 @@ struct Args {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
-    Node(node::NodeArgs),
+    Node(Box<node::NodeArgs>),
     Demo(demo::DemoArgs),
 }
 
@@ -43,7 +43,7 @@ pub fn main(registered: signals::Registered) -> ExitCode {
     match Args::parse().command {
         Command::Run(args) => run::run(&args, registered),
         Command::Check(args) => check::run(&args),
-        Command::Node(args) => node::run(args),
+        Command::Node(args) => node::run(*args),
         Command::Demo(args) => demo::run(&args, registered),
     }
 }

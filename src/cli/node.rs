@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Engine;
-use crate::sim::{Fault, Loading, Node, Options, StepTimes};
+use crate::sim::{Fault, Limits, Loading, Node, Options, StepTimes};
 
 /// Exit code for wrong arguments or an unavailable address (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -42,6 +42,9 @@ pub struct NodeArgs {
     /// Add this much to a step for each running sequence
     #[arg(long, value_name = "TIME", default_value = "0.1ms", value_parser = duration)]
     step_per_seq: Duration,
+    /// Add this much to a step for each token of a prompt that it computes
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    step_per_prompt_token: Duration,
     /// Run at this speed: 1 is normal, 0.33 is three times slower
     #[arg(long, default_value = "1", value_parser = speed)]
     speed: f64,
@@ -51,6 +54,19 @@ pub struct NodeArgs {
     /// Let this many sequences wait; more get 503, streams as an error event after 200 (vLLM) [default: no limit]
     #[arg(long, value_name = "N")]
     max_queued: Option<usize>,
+    /// Hold the keys and values of this many tokens; when they are full, the newest sequence is put back in line and computed
+    /// anew [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..))]
+    kv_tokens: Option<u32>,
+    /// Compute at most this many tokens in a step: longer prompts are spread over several [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    prefill_tokens: Option<u32>,
+    /// Keep the prefixes of prompts as long as --kv-tokens has room, and tell cached_tokens in the usage
+    #[arg(long, requires = "kv_tokens")]
+    prefix_cache: bool,
+    /// Order requests by their "priority" (vLLM: the lower first; SGLang: the higher)
+    #[arg(long)]
+    by_priority: bool,
     /// Put this many tokens into each event, as vLLM does when its API server is behind
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     tokens_per_event: u32,
@@ -146,10 +162,20 @@ fn options(args: &NodeArgs) -> Options {
         name: args.name.clone(),
         model: args.model.clone(),
         engine: args.engine,
-        step: StepTimes { base: args.step_base, per_seq: args.step_per_seq },
+        step: StepTimes {
+            base: args.step_base,
+            per_seq: args.step_per_seq,
+            per_prompt_token: args.step_per_prompt_token,
+        },
         speed: args.speed,
-        max_seqs: args.max_seqs,
-        max_queued: args.max_queued,
+        limits: Limits {
+            max_seqs: args.max_seqs,
+            max_queued: args.max_queued,
+            kv_tokens: args.kv_tokens,
+            step_tokens: args.prefill_tokens,
+            prefix_cache: args.prefix_cache,
+            by_priority: args.by_priority,
+        },
         tokens_per_event: args.tokens_per_event,
         keepalive: args.keepalive.0,
         startup: args.startup,

@@ -94,7 +94,11 @@ async fn health(shared: &Shared) -> Answer {
 /// The metrics that balancers read, under vLLM's names.
 fn metrics(shared: &Shared) -> Answer {
     let stats = shared.stats();
-    let cache = stats.running as f64 / shared.options.max_seqs.max(1) as f64;
+    let limits = &shared.options.limits;
+    let cache = match limits.kv_tokens {
+        Some(_) => shared.engine.load().kv_usage,
+        None => stats.running as f64 / limits.max_seqs.max(1) as f64,
+    };
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, labels: &str, value: String| {
         let model = &shared.options.model;
@@ -103,6 +107,9 @@ fn metrics(shared: &Shared) -> Answer {
     metric("num_requests_running", "gauge", "", stats.running.to_string());
     metric("num_requests_waiting", "gauge", "", stats.waiting.to_string());
     metric("kv_cache_usage_perc", "gauge", "", cache.to_string());
+    metric("num_preemptions_total", "counter", "", stats.preemptions.to_string());
+    metric("prefix_cache_queries_total", "counter", "", stats.prompt_tokens.to_string());
+    metric("prefix_cache_hits_total", "counter", "", stats.cached_tokens.to_string());
     metric("generation_tokens_total", "counter", "", stats.tokens.to_string());
     metric("request_success_total", "counter", ",finished_reason=\"length\"", stats.succeeded.to_string());
     typed_answer("text/plain; version=0.0.4; charset=utf-8", text)

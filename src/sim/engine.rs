@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Batch, Full};
+use super::batch::{Batch, Limits, Place, Refused, Token, Work};
 use super::options::StepTimes;
 
 /// A loop delayed by more than this (on a busy machine) skips the lost steps.
@@ -49,6 +49,8 @@ struct Slot(Mutex<Progress>);
 #[derive(Default)]
 struct Progress {
     granted: u32,
+    /// Tokens of the prompt that were there when it came.
+    cached: u32,
     end: Option<End>,
     waker: Option<Waker>,
     /// The number of tokens at which the reader is to be woken, if the end does not come first.
@@ -56,9 +58,11 @@ struct Progress {
 }
 
 impl Slot {
-    fn grant(&self, last: bool) -> Option<Waker> {
+    fn grant(&self, token: Token) -> Option<Waker> {
+        let Token { last, cached } = token;
         let mut progress = self.0.lock();
         progress.granted += 1;
+        progress.cached = cached;
         if last {
             progress.end = Some(End::Done);
         }
@@ -74,9 +78,9 @@ impl Slot {
 
 impl Engine {
     /// Starts the loop on the current tokio runtime.
-    pub fn start(step: StepTimes, speed: f64, max_seqs: usize, max_queued: Option<usize>) -> Self {
+    pub fn start(step: StepTimes, speed: f64, limits: Limits) -> Self {
         let inner = Arc::new(Inner {
-            batch: Mutex::new(Batch::new(max_seqs, max_queued)),
+            batch: Mutex::new(Batch::new(limits)),
             step,
             speed: AtomicU64::new(speed.to_bits()),
             tokens: AtomicU64::new(0),
@@ -87,25 +91,26 @@ impl Engine {
         Engine { inner }
     }
 
-    /// Adds a sequence of `tokens` tokens. With `hold` it keeps its slot afterwards, until it is dropped.
-    pub fn submit(&self, tokens: u32, hold: bool) -> Result<Sequence, Full> {
+    /// Adds a sequence.
+    pub fn submit(&self, work: Work) -> Result<Sequence, Refused> {
+        let tokens = work.tokens;
         let slot = Arc::new(Slot::default());
         let mut batch = self.inner.batch.lock();
         let at_once = tokens == 0 || (self.inner.step.is_instant() && batch.has_room());
-        let id = if at_once && !hold {
+        let place = if at_once && !work.hold {
             let mut progress = slot.0.lock();
             progress.granted = tokens;
             progress.end = Some(End::Done);
             self.inner.tokens.fetch_add(u64::from(tokens), Ordering::Relaxed);
             None
         } else {
-            Some(batch.submit(Arc::clone(&slot), tokens, hold)?)
+            Some(batch.submit(Arc::clone(&slot), work)?)
         };
         drop(batch);
-        if id.is_some() {
+        if place.is_some() {
             self.inner.work.notify_one();
         }
-        Ok(Sequence { inner: Arc::clone(&self.inner), slot, id })
+        Ok(Sequence { inner: Arc::clone(&self.inner), slot, place })
     }
 
     /// Ends every sequence, running or waiting.
@@ -123,10 +128,20 @@ impl Engine {
         }
     }
 
-    /// The numbers of running and waiting sequences.
-    pub fn load(&self) -> (usize, usize) {
+    pub fn load(&self) -> Load {
         let batch = self.inner.batch.lock();
-        (batch.running(), batch.waiting())
+        Load {
+            running: batch.running(),
+            waiting: batch.waiting(),
+            kv_usage: batch.kv_usage(),
+            preemptions: batch.preemptions(),
+        }
+    }
+
+    /// True if no sequence runs or waits.
+    pub fn is_idle(&self) -> bool {
+        let load = self.load();
+        load.running == 0 && load.waiting == 0
     }
 
     /// Tokens generated so far.
@@ -142,11 +157,22 @@ impl Drop for Engine {
     }
 }
 
+/// The sequences of an engine, and its memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    pub running: usize,
+    pub waiting: usize,
+    /// The part of the memory for keys and values that is in use, from 0 to 1.
+    pub kv_usage: f64,
+    /// Sequences that were put back in line because that was full.
+    pub preemptions: u64,
+}
+
 /// One request's place in the engine; dropping it frees the place at once.
 pub struct Sequence {
     inner: Arc<Inner>,
     slot: Arc<Slot>,
-    id: Option<u64>,
+    place: Option<Place>,
 }
 
 impl Sequence {
@@ -163,6 +189,11 @@ impl Sequence {
             return Poll::Ready((most, None));
         }
         progress.poll_end(cx, seen + most).map(|end| (more, Some(end)))
+    }
+
+    /// Tokens of its prompt that were there when it came. Known with the first token.
+    pub fn cached(&self) -> u32 {
+        self.slot.0.lock().cached
     }
 
     /// Waits until all tokens are generated or the engine ends the sequence; returns the number of tokens.
@@ -192,8 +223,8 @@ impl Progress {
 
 impl Drop for Sequence {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.inner.batch.lock().remove(id);
+        if let Some(place) = self.place {
+            self.inner.batch.lock().remove(place);
             // A waiting sequence may have moved up into a batch that had no work.
             self.inner.work.notify_one();
         }
@@ -240,9 +271,9 @@ impl Inner {
 
     fn end(&self, wakers: &mut Vec<Waker>) {
         let mut made = 0;
-        self.batch.lock().end_step(|slot, last| {
+        self.batch.lock().end_step(|slot, token| {
             made += 1;
-            wakers.extend(slot.grant(last));
+            wakers.extend(slot.grant(token));
         });
         self.tokens.fetch_add(made, Ordering::Relaxed);
     }
@@ -254,7 +285,12 @@ mod tests {
 
     fn engine(step_ms: u64, max_seqs: usize) -> Engine {
         let step = StepTimes { base: Duration::from_millis(step_ms), ..StepTimes::default() };
-        Engine::start(step, 1.0, max_seqs, None)
+        Engine::start(step, 1.0, Limits { max_seqs, ..Limits::default() })
+    }
+
+    fn sequences(engine: &Engine) -> (usize, usize) {
+        let load = engine.load();
+        (load.running, load.waiting)
     }
 
     #[test]
@@ -268,17 +304,17 @@ mod tests {
     #[tokio::test]
     async fn an_idle_instant_engine_answers_at_once() {
         let engine = engine(0, 4);
-        let sequence = engine.submit(7, false).unwrap();
+        let sequence = engine.submit(Work::answer(7)).unwrap();
         assert_eq!(sequence.finished().await, (7, End::Done));
-        assert_eq!(engine.load(), (0, 0));
+        assert_eq!(sequences(&engine), (0, 0));
     }
 
     #[tokio::test]
     async fn each_step_gives_one_token_and_waiters_move_up() {
         let engine = engine(1, 1);
-        let first = engine.submit(3, false).unwrap();
-        let second = engine.submit(2, false).unwrap();
-        assert_eq!(engine.load(), (1, 1));
+        let first = engine.submit(Work::answer(3)).unwrap();
+        let second = engine.submit(Work::answer(2)).unwrap();
+        assert_eq!(sequences(&engine), (1, 1));
         assert_eq!(poll_fn(|cx| first.poll_next(cx, 0, 1)).await, (1, None));
         assert_eq!(second.finished().await, (2, End::Done));
         assert_eq!(first.finished().await, (3, End::Done));
@@ -288,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_may_take_several_tokens_at_a_time() {
         let engine = engine(1, 1);
-        let sequence = engine.submit(7, false).unwrap();
+        let sequence = engine.submit(Work::answer(7)).unwrap();
         let mut taken = Vec::new();
         let mut seen = 0;
         loop {
@@ -305,20 +341,20 @@ mod tests {
     #[tokio::test]
     async fn dropping_a_sequence_frees_its_slot_at_once() {
         let engine = engine(3_600_000, 1);
-        let running = engine.submit(1, false).unwrap();
-        let waiting = engine.submit(1, false).unwrap();
+        let running = engine.submit(Work::answer(1)).unwrap();
+        let waiting = engine.submit(Work::answer(1)).unwrap();
         drop(running);
-        assert_eq!(engine.load(), (1, 0));
+        assert_eq!(sequences(&engine), (1, 0));
         drop(waiting);
-        assert_eq!(engine.load(), (0, 0));
+        assert_eq!(sequences(&engine), (0, 0));
     }
 
     #[tokio::test]
     async fn a_waiter_behind_a_held_sequence_runs_when_it_goes() {
         let engine = engine(0, 1);
-        let held = engine.submit(0, true).unwrap();
-        let waiting = engine.submit(5, false).unwrap();
-        assert_eq!(engine.load(), (1, 1));
+        let held = engine.submit(Work { hold: true, ..Work::answer(0) }).unwrap();
+        let waiting = engine.submit(Work::answer(5)).unwrap();
+        assert_eq!(sequences(&engine), (1, 1));
         drop(held);
         assert_eq!(waiting.finished().await, (5, End::Done));
     }
@@ -326,8 +362,8 @@ mod tests {
     #[tokio::test]
     async fn ending_all_wakes_the_readers() {
         let engine = engine(3_600_000, 1);
-        let running = engine.submit(9, false).unwrap();
-        let waiting = engine.submit(9, false).unwrap();
+        let running = engine.submit(Work::answer(9)).unwrap();
+        let waiting = engine.submit(Work::answer(9)).unwrap();
         let (reader, ()) = tokio::join!(running.finished(), async { engine.end_all(End::Aborted) });
         assert_eq!(reader, (0, End::Aborted));
         assert_eq!(waiting.finished().await, (0, End::Aborted));

@@ -36,7 +36,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Full};
+pub use batch::{Batch, Limits, Prompt, Refused, Step, Token, Work};
 pub use engine::{End, Engine, Sequence};
 pub use fault::{Fault, FaultKind, Health, Shape};
 pub use node::Node;

@@ -3,30 +3,35 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::batch::{Limits, Step};
 use crate::config::Engine;
 
-/// The length of an engine step: `base + per_seq x running`, divided by the node's speed.
+/// The length of an engine step: `base + per_seq x running + per_prompt_token x tokens`, divided by the node's speed.
 ///
-/// This is the shape of a decode step on an accelerator: a fixed cost for reading the weights, and
-/// a smaller one for every sequence in the batch. This makes a fuller node slower.
+/// This is the shape of a step on an accelerator: a fixed cost for reading the weights, a smaller one for every
+/// sequence in the batch, and one for every token of a prompt. This makes a fuller node slower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepTimes {
     /// The fixed part.
     pub base: Duration,
     /// The part added by each running sequence.
     pub per_seq: Duration,
+    /// The part added by each token of a prompt.
+    pub per_prompt_token: Duration,
 }
 
 impl StepTimes {
-    /// The length of a step with `running` sequences on a node `speed` times as fast as normal.
-    pub fn step(&self, running: usize, speed: f64) -> Duration {
-        let seconds = self.base.as_secs_f64() + self.per_seq.as_secs_f64() * running as f64;
+    /// The length of a step on a node `speed` times as fast as normal.
+    pub fn step(&self, step: Step, speed: f64) -> Duration {
+        let sequences = self.per_seq.as_secs_f64() * step.sequences as f64;
+        let prompts = self.per_prompt_token.as_secs_f64() * f64::from(step.prompt_tokens);
+        let seconds = self.base.as_secs_f64() + sequences + prompts;
         Duration::try_from_secs_f64(seconds / speed).unwrap_or(Duration::MAX)
     }
 
     /// True if steps take no time, so that an answer need not wait for one.
     pub fn is_instant(&self) -> bool {
-        self.base.is_zero() && self.per_seq.is_zero()
+        self.base.is_zero() && self.per_seq.is_zero() && self.per_prompt_token.is_zero()
     }
 }
 
@@ -55,10 +60,8 @@ pub struct Options {
     pub step: StepTimes,
     /// Speed: 1.0 is normal, 0.5 takes twice as long. Can be changed later with `Node::set_speed`.
     pub speed: f64,
-    /// Most sequences that run at once (vLLM's `--max-num-seqs`).
-    pub max_seqs: usize,
-    /// Most sequences that wait; further requests get 503, streams as an event after 200 (vLLM's `--max-num-queued-reqs`).
-    pub max_queued: Option<usize>,
+    /// Sequences, memory, tokens of a step, order. Requests above `max_queued` get 503, streams as an event after 200.
+    pub limits: Limits,
     /// Tokens in an event, save the last. vLLM puts several into one whenever its API server is behind.
     pub tokens_per_event: u32,
     /// Time after which idle connections are closed (uvicorn: 5 s).
@@ -86,8 +89,7 @@ impl Default for Options {
             engine: Engine::Vllm,
             step: StepTimes::default(),
             speed: 1.0,
-            max_seqs: 256,
-            max_queued: None,
+            limits: Limits::default(),
             tokens_per_event: 1,
             keepalive: None,
             startup: Duration::from_secs(5),
@@ -106,11 +108,13 @@ mod tests {
 
     #[test]
     fn a_step_takes_longer_with_more_sequences_and_less_speed() {
-        let step = StepTimes { base: Duration::from_millis(20), per_seq: Duration::from_micros(100) };
-        assert_eq!(step.step(0, 1.0), Duration::from_millis(20));
-        assert_eq!(step.step(100, 1.0), Duration::from_millis(30));
-        assert_eq!(step.step(100, 0.5), Duration::from_millis(60));
-        assert!(!step.is_instant());
+        let micros = Duration::from_micros;
+        let times = StepTimes { base: micros(20_000), per_seq: micros(100), per_prompt_token: micros(10) };
+        let of = |sequences, prompt_tokens, speed| times.step(Step { sequences, prompt_tokens }, speed);
+        assert_eq!(of(0, 0, 1.0), Duration::from_millis(20));
+        assert_eq!(of(100, 0, 1.0), Duration::from_millis(30));
+        assert_eq!(of(100, 500, 0.5), Duration::from_millis(70));
+        assert!(!times.is_instant());
         assert!(StepTimes::default().is_instant());
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(options: Options, addr: SocketAddr, accept: Accept) -> Self {
-        let engine = Engine::start(options.step, options.speed, options.max_seqs, options.max_queued);
+        let engine = Engine::start(options.step, options.speed, options.limits);
         let name_header = HeaderValue::from_str(&options.name).unwrap_or(HeaderValue::from_static("sim"));
         Shared {
             addr,
@@ -86,10 +86,11 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let (running, waiting) = self.engine.load();
+        let load = self.engine.load();
         Stats {
-            running: running as u64,
-            waiting: waiting as u64,
+            running: load.running as u64,
+            waiting: load.waiting as u64,
+            preemptions: load.preemptions,
             struck: self.faults.struck(),
             tokens: self.engine.tokens(),
             ..self.counters.snapshot()
@@ -139,10 +140,7 @@ impl Shared {
             }
             serves
         });
-        while *self.state.borrow() == State::Draining
-            && self.engine.load() != (0, 0)
-            && start.elapsed() < limit
-        {
+        while *self.state.borrow() == State::Draining && !self.engine.is_idle() && start.elapsed() < limit {
             sleep(DRAIN_LOOK).await;
         }
         if *self.state.borrow() == State::Draining {

@@ -30,6 +30,12 @@ pub struct Stats {
     pub struck: u64,
     /// Tokens generated.
     pub tokens: u64,
+    /// Sequences that were put back in line because memory was full.
+    pub preemptions: u64,
+    /// Tokens of prompts.
+    pub prompt_tokens: u64,
+    /// Those of them that were in the prefix cache.
+    pub cached_tokens: u64,
     /// `GET /health` requests.
     pub health_checks: u64,
     /// Connections accepted.
@@ -52,6 +58,8 @@ pub(super) struct Counters {
     pub aborted: AtomicU64,
     pub lost: AtomicU64,
     pub rejected: AtomicU64,
+    pub prompt_tokens: AtomicU64,
+    pub cached_tokens: AtomicU64,
     pub health_checks: AtomicU64,
     pub accepted: AtomicU64,
     pub open: AtomicU64,
@@ -71,6 +79,8 @@ impl Counters {
             aborted: read(&self.aborted),
             lost: read(&self.lost),
             rejected: read(&self.rejected),
+            prompt_tokens: read(&self.prompt_tokens),
+            cached_tokens: read(&self.cached_tokens),
             health_checks: read(&self.health_checks),
             accepted: read(&self.accepted),
             open: read(&self.open),

@@ -55,7 +55,7 @@ fn scene(args: &Args, seed: u64) -> Scene {
     let changes = args.away.iter().zip([Change::Crash, Change::Start]);
     Scene {
         speeds: args.speed.clone(),
-        step: StepTimes { base, per_seq },
+        step: StepTimes { base, per_seq, ..StepTimes::default() },
         max_seqs: 1024,
         requests: args.requests,
         until: f64::MAX,

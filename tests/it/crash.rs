@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
-use evenkeel::sim::{Node, Options};
+use evenkeel::sim::{Limits, Node, Options};
 use http::Version;
 use tokio::task::JoinSet;
 
@@ -60,7 +60,12 @@ fn a_node_that_answers_only_500_costs_no_post_and_is_ejected() {
 
 /// Two nodes with 192 requests each at 100 ms per token; on a busy machine it takes a while until all have arrived.
 async fn with_384_in_flight(more: &str, tokens: u32) -> (Vec<Node>, Gateway, JoinSet<u16>) {
-    let slow = Options { step: steps(100), speed: 0.1, max_seqs: 1000, ..Options::default() };
+    let slow = Options {
+        step: steps(100),
+        speed: 0.1,
+        limits: Limits { max_seqs: 1000, ..Limits::default() },
+        ..Options::default()
+    };
     let nodes = nodes_like(2, &slow);
     let gateway = Gateway::start(&nodes, more).await;
     let clients = send(&gateway, 384, tokens);

@@ -1,13 +1,20 @@
 //! Tests of selection: the choice of the node for the next request.
 
-use evenkeel::sim::{Node, Options};
+use evenkeel::sim::{Limits, Node, Options};
 use http::Version;
 
 use crate::harness::{Client, Gateway, LIMIT, chat, eventually, nodes_like, pool_of, run, steps};
 
 /// Nodes that never finish an answer, so that every request stays in flight.
 fn endless(count: usize) -> Vec<Node> {
-    nodes_like(count, &Options { step: steps(3_600_000), max_seqs: 10_000, ..Options::default() })
+    nodes_like(
+        count,
+        &Options {
+            step: steps(3_600_000),
+            limits: Limits { max_seqs: 10_000, ..Limits::default() },
+            ..Options::default()
+        },
+    )
 }
 
 /// Sends this many requests, which stay open, each on a connection of its own.

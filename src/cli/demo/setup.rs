@@ -51,7 +51,11 @@ impl Setup {
             admin,
             clients: 24,
             tokens: Sizes::Uniform { min: 40, max: 220 },
-            step: StepTimes { base: Duration::from_millis(20), per_seq: Duration::from_micros(400) },
+            step: StepTimes {
+                base: Duration::from_millis(20),
+                per_seq: Duration::from_micros(400),
+                ..StepTimes::default()
+            },
             fail_timeout: Duration::from_secs(5),
             probe_pass: Duration::from_secs(2),
             slow_start: Duration::from_secs(5),

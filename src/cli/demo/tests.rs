@@ -38,7 +38,7 @@ fn fast() -> Setup {
     Setup {
         admin: None,
         tokens: Sizes::Uniform { min: 5, max: 30 },
-        step: StepTimes { base: ms(5), per_seq: Duration::ZERO },
+        step: StepTimes { base: ms(5), ..StepTimes::default() },
         fail_timeout: ms(600),
         probe_pass: ms(200),
         slow_start: ms(300),

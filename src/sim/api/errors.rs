@@ -33,6 +33,14 @@ impl ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// vLLM's words for a prompt that does not fit into its memory.
+    pub(super) fn too_long(prompt: u32) -> Self {
+        let message = format!(
+            "This model's maximum context length is less than the {prompt} tokens of the prompt and what was requested."
+        );
+        ApiError::new(StatusCode::BAD_REQUEST, message)
+    }
+
     /// vLLM's dead engine.
     pub(super) fn dead_engine(code: u16) -> Self {
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -25,14 +25,18 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::answer::{Answer, cut, json_answer, never};
+use super::batch::{Prompt, Refused, Work};
 use super::body::Content;
 use super::engine::{End, Sequence};
 use super::fault::FaultKind;
 use super::flight::Flight;
+use super::options::Options;
 use super::stats::add;
 use super::wire::Cut;
+use crate::config::Engine;
 use plan::{Ending, Plan};
 use render::Render;
+use request::GenerationRequest;
 
 /// Answers a generation request; `fault` strikes it after the head.
 pub(super) async fn generate(
@@ -55,12 +59,13 @@ async fn answer(
     let mut plan = Plan::new(fault.as_ref(), request.max_tokens, request.natural_end);
     let shared = &flight.shared;
     let full = || ApiError::full(shared.options.engine);
-    let sequence = match shared.engine.submit(plan.tokens, plan.holds()) {
+    let sequence = match shared.engine.submit(work(&request, &plan, &shared.options)) {
         Ok(sequence) => sequence,
-        Err(_full) => {
+        Err(Refused::TooLong) => return Err(ApiError::too_long(request.prompt.len)),
+        Err(Refused::Full) => {
             add(&shared.counters.rejected, 1);
             plan = Plan::full();
-            shared.engine.submit(0, false).map_err(|_full| full())?
+            shared.engine.submit(Work::answer(0)).map_err(|_full| full())?
         }
     };
     match plan.ending {
@@ -84,6 +89,26 @@ async fn answer(
     Ok(answer)
 }
 
+/// What the engine must do for it.
+fn work(request: &GenerationRequest, plan: &Plan, options: &Options) -> Work {
+    // the engine's own order: vLLM serves the lower number first, SGLang the higher
+    let priority = if options.engine == Engine::Sglang { -request.priority } else { request.priority };
+    let prompt = if options.limits.prefix_cache {
+        Prompt::of_ids(request.prompt.token_ids())
+    } else {
+        Prompt::of_tokens(request.prompt.len)
+    };
+    Work { prompt, tokens: plan.tokens, hold: plan.holds(), priority }
+}
+
+/// The prompt's tokens that were in the cache go into the answer's usage.
+fn count_prompt(flight: &Flight, render: &mut Render, sequence: &Sequence) {
+    let (all, cached) = (render.prompt_tokens(), sequence.cached());
+    add(&flight.shared.counters.prompt_tokens, all.into());
+    add(&flight.shared.counters.cached_tokens, cached.into());
+    render.set_cached(cached);
+}
+
 /// An answer that does not stream: its head comes when all tokens are generated.
 async fn whole(
     flight: &Flight,
@@ -94,6 +119,7 @@ async fn whole(
     let shared = &flight.shared;
     let speech = render.speech;
     let (tokens, end) = sequence.finished().await;
+    count_prompt(flight, &mut render, sequence);
     match (end, plan.ending) {
         (End::Lost, _) | (_, Ending::Stall) => never().await,
         (End::Aborted, _) | (_, Ending::Abort) if speech.abort == Abort::Cut => {

@@ -36,6 +36,8 @@ struct Facts {
     continuous_usage: bool,
     token_ids: bool,
     plain: bool,
+    /// Tokens of the prompt that were in the cache, if the node has one.
+    cached: Option<u32>,
     is_first: bool,
     /// The finish reason, once it is known.
     reason: &'static str,
@@ -48,6 +50,8 @@ impl Constants for Facts {
             "created" => self.created.to_string().into(),
             "created_at" => created_at(self.created).into(),
             "model" => self.model_json.as_str().into(),
+            "cached" => self.cached.map_or("null".into(), cached_tokens).into(),
+            "and_cached" => self.cached.map_or(String::new(), and_cached_tokens).into(),
             "max_tokens" => self.max_tokens.to_string().into(),
             "reason" => self.reason.into(),
             "prompt_tokens" => self.prompt.len.to_string().into(),
@@ -70,6 +74,14 @@ impl Constants for Facts {
             reason => reason == self.reason,
         }
     }
+}
+
+fn cached_tokens(tokens: u32) -> String {
+    format!("{{\"cached_tokens\":{tokens}}}")
+}
+
+fn and_cached_tokens(tokens: u32) -> String {
+    format!(",\"prompt_tokens_details\":{}", cached_tokens(tokens))
 }
 
 /// As RFC 3339 writes it.
@@ -96,6 +108,7 @@ impl Render {
             continuous_usage: request.continuous_usage,
             token_ids: request.return_token_ids,
             plain: request.plain,
+            cached: options.limits.prefix_cache.then_some(0),
             is_first: false,
             reason: "",
         };
@@ -109,6 +122,15 @@ impl Render {
             end_has_text,
             events: 0,
         }
+    }
+
+    pub(crate) fn prompt_tokens(&self) -> u32 {
+        self.facts.prompt.len
+    }
+
+    /// So much of the prompt was in the cache.
+    pub(crate) fn set_cached(&mut self, tokens: u32) {
+        self.facts.cached = self.facts.cached.map(|_| tokens);
     }
 
     /// The events before the first token's.

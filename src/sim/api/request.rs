@@ -26,6 +26,8 @@ pub(crate) struct GenerationRequest {
     pub continuous_usage: bool,
     pub return_token_ids: bool,
     pub max_tokens: u32,
+    /// vLLM's and SGLang's order.
+    pub priority: i64,
     /// The request sets no limit, so the answer ends with the reason "stop".
     pub natural_end: bool,
     /// The answer is text, not JSON.
@@ -49,6 +51,7 @@ struct Raw<'a> {
     parameters: Limits,
     #[serde(default, deserialize_with = "object")]
     sampling_params: Limits,
+    priority: Option<i64>,
     continue_final_message: Option<bool>,
     add_generation_prompt: Option<bool>,
     return_token_ids: Option<bool>,
@@ -173,6 +176,7 @@ pub(super) fn parse(speech: &Speech, body: &[u8]) -> Result<GenerationRequest, A
         continuous_usage: raw.stream_options.include_usage && raw.stream_options.continuous_usage_stats,
         return_token_ids: raw.return_token_ids.unwrap_or(false),
         max_tokens: asked.unwrap_or(default),
+        priority: raw.priority.unwrap_or(0),
         natural_end: asked.is_none(),
     })
 }

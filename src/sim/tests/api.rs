@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::super::testing::*;
-use super::super::{Fault, Options, body_hash};
+use super::super::{Fault, Limits, Options, body_hash};
 
 fn json(answer: &str) -> Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
@@ -124,7 +124,11 @@ async fn what_balancers_ask() {
 
 #[tokio::test]
 async fn beyond_the_line_is_503() {
-    let options = Options { step: steps(3_600_000), max_seqs: 1, max_queued: Some(1), ..Options::default() };
+    let options = Options {
+        step: steps(3_600_000),
+        limits: Limits { max_seqs: 1, max_queued: Some(1), ..Limits::default() },
+        ..Options::default()
+    };
     let node = node(options);
     let _running = Client::send(&node, &chat(1, true, "")).await;
     let _waiting = Client::send(&node, &chat(1, false, "")).await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::super::Options;
 use super::super::testing::*;
+use super::super::{Limits, Options};
 
 #[tokio::test]
 async fn connections_are_kept_alive() {
@@ -30,7 +30,11 @@ async fn idle_connections_are_closed_but_not_working_ones() {
 
 #[tokio::test]
 async fn a_client_that_leaves_frees_its_sequence() {
-    let node = node(Options { step: steps(3_600_000), max_seqs: 2, ..Options::default() });
+    let node = node(Options {
+        step: steps(3_600_000),
+        limits: Limits { max_seqs: 2, ..Limits::default() },
+        ..Options::default()
+    });
     let streaming = Client::send(&node, &chat(9, true, "")).await;
     until(&node, |stats| stats.running == 1).await;
     let whole = Client::send(&node, &chat(9, false, "")).await;

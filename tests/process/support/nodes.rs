@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use evenkeel::sim::{Node, Options, StepTimes};
+use evenkeel::sim::{Limits, Node, Options, StepTimes};
 
 use super::ports;
 use super::process::Process;
@@ -13,8 +13,8 @@ pub(crate) fn node(name: &str, step: Duration) -> Node {
     let options = Options {
         listen: ports::free(),
         name: name.to_owned(),
-        step: StepTimes { base: step, per_seq: Duration::ZERO },
-        max_seqs: 4096,
+        step: StepTimes { base: step, ..StepTimes::default() },
+        limits: Limits { max_seqs: 4096, ..Limits::default() },
         ..Options::default()
     };
     Node::start(options).expect("a free port")

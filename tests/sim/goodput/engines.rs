@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use evenkeel::sim::load::Sizes;
-use evenkeel::sim::{Batch, StepTimes};
+use evenkeel::sim::{Batch, Limits, StepTimes, Work};
 use fastrand::Rng;
 
 /// The way in which the gateway comes to know what a request was worth.
@@ -95,7 +95,7 @@ struct Run<'a, D> {
 /// Runs the scene to its end.
 pub(crate) fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
     let node = |speed: &f64| Node {
-        batch: Batch::new(scene.max_seqs, None),
+        batch: Batch::new(Limits { max_seqs: scene.max_seqs, ..Limits::default() }),
         step_ends: None,
         speed: *speed,
         is_up: true,
@@ -160,7 +160,8 @@ impl<D: Dispatch> Run<'_, D> {
             self.requests[request].node = place;
             self.open += 1;
             node.in_flight += 1;
-            node.batch.submit(request, self.requests[request].tokens, false).expect("the line has no end");
+            let work = Work::answer(self.requests[request].tokens);
+            node.batch.submit(request, work).expect("the line has no end");
             if node.step_ends.is_none() {
                 self.begin_step(place);
             }
@@ -195,11 +196,11 @@ impl<D: Dispatch> Run<'_, D> {
         let now = self.now;
         let streams = self.scene.told == Told::Stream;
         let dispatch = &mut *self.dispatch;
-        self.nodes[place].batch.end_step(|request, last| {
+        self.nodes[place].batch.end_step(|request, token| {
             if streams {
                 dispatch.token(*request, now);
             }
-            if last {
+            if token.last {
                 done.push(*request);
             }
         });

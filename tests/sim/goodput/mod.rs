@@ -23,7 +23,11 @@ const ALL_TOLD: [Told; 3] = [Told::Stream, Told::Usage, Told::Nothing];
 fn batch(speeds: &[f64], seed: u64) -> Scene {
     Scene {
         speeds: speeds.to_vec(),
-        step: StepTimes { base: Duration::from_millis(8), per_seq: Duration::from_micros(130) },
+        step: StepTimes {
+            base: Duration::from_millis(8),
+            per_seq: Duration::from_micros(130),
+            ..StepTimes::default()
+        },
         max_seqs: 1024,
         requests: 1500 * speeds.len(),
         until: f64::MAX,
@@ -127,7 +131,11 @@ fn eight_nodes_of_mixed_speed() {
 /// short job is not to use the slow one at all: a throughput that a longer job would miss.
 #[test]
 fn where_steps_do_not_grow_the_slow_node_is_still_used() {
-    let flat = StepTimes { base: Duration::from_millis(20), per_seq: Duration::from_micros(100) };
+    let flat = StepTimes {
+        base: Duration::from_millis(20),
+        per_seq: Duration::from_micros(100),
+        ..StepTimes::default()
+    };
     let got = goodput(&jobs(|seed| Scene { step: flat, ..batch(&[SLOW, 1.0], seed) }, 1), Told::Usage);
     println!("3000 requests on flat engines: {got:.3?}");
     assert!(got.learned >= 0.92 && got.learned > got.plain + 0.05, "{got:?}");

@@ -1,6 +1,6 @@
 //! The best that is known: policies that are told the speed of each node and how engines work, each tuned on a grid.
 
-use evenkeel::sim::StepTimes;
+use evenkeel::sim::{Step, StepTimes};
 
 use super::engines::{Dispatch, Node, Scene, run};
 
@@ -25,7 +25,9 @@ impl Dispatch for Policy {
             Self::ShortestFinish { step, max_seqs } => {
                 let running = (nodes[i].in_flight + 1).min(*max_seqs);
                 // those that do not run wait for their turns
-                step.step(running, nodes[i].speed).as_secs_f64() * with_this(i) / running as f64
+                step.step(Step { sequences: running, prompt_tokens: 0 }, nodes[i].speed).as_secs_f64()
+                    * with_this(i)
+                    / running as f64
             }
         };
         let has_room = |i: &usize| match policy {

@@ -19,7 +19,11 @@ const MIXED: [f64; 8] = [1.0, 2.0, 0.7, 0.5, 0.25, SLOW, 1.0, 1.5];
 fn steady(speeds: &[f64], sizes: Sizes, told: Told, until: f64) -> Scene {
     Scene {
         speeds: speeds.to_vec(),
-        step: StepTimes { base: Duration::from_millis(8), per_seq: Duration::from_micros(260) },
+        step: StepTimes {
+            base: Duration::from_millis(8),
+            per_seq: Duration::from_micros(260),
+            ..StepTimes::default()
+        },
         max_seqs: 256,
         requests: usize::MAX,
         until,

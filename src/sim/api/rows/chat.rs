@@ -43,7 +43,7 @@ const VLLM: Speech = Speech {
         ),
         concat!(
             r#"<usage:data: {"id":"$id","object":"chat.completion.chunk","created":$created,"model":$model,"choices":[],"#,
-            r#""usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$total,"completion_tokens":$tokens},"#,
+            r#""usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$total,"completion_tokens":$tokens$and_cached},"#,
             "\"system_fingerprint\":\"vllm-0.32.0-sim\"}\n\n>"
         ),
     ],
@@ -54,7 +54,7 @@ const VLLM: Speech = Speech {
         r#""function_call":null,"reasoning":null},"logprobs":null,"finish_reason":"$reason","stop_reason":null,"#,
         r#""token_ids":$ids,"routed_experts":null}],"service_tier":null,"system_fingerprint":"vllm-0.32.0-sim","#,
         r#""usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$total,"completion_tokens":$tokens,"#,
-        r#""prompt_tokens_details":null,"completion_tokens_details":null},"prompt_logprobs":null,"#,
+        r#""prompt_tokens_details":$cached,"completion_tokens_details":null},"prompt_logprobs":null,"#,
         r#""prompt_token_ids":$prompt_ids,"prompt_text":null,"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#
     ),
     abort: Abort::Told,

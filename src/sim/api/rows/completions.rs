@@ -42,7 +42,7 @@ const VLLM: Speech = Speech {
         ),
         concat!(
             r#"<usage:data: {"id":"$id","object":"text_completion","created":$created,"model":$model,"choices":[],"#,
-            r#""usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$total,"completion_tokens":$tokens},"#,
+            r#""usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$total,"completion_tokens":$tokens$and_cached},"#,
             "\"system_fingerprint\":\"vllm-0.32.0-sim\"}\n\n>"
         ),
     ],
@@ -52,7 +52,7 @@ const VLLM: Speech = Speech {
         r#""text":"$text","logprobs":null,"finish_reason":"$reason","stop_reason":null,"token_ids":$ids,"#,
         r#""prompt_logprobs":null,"prompt_token_ids":$prompt_ids,"routed_experts":null}],"service_tier":null,"#,
         r#""system_fingerprint":"vllm-0.32.0-sim","usage":{"prompt_tokens":$prompt_tokens,"total_tokens":$total,"#,
-        r#""completion_tokens":$tokens,"prompt_tokens_details":null,"completion_tokens_details":null},"#,
+        r#""completion_tokens":$tokens,"prompt_tokens_details":$cached,"completion_tokens_details":null},"#,
         r#""kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}"#
     ),
     abort: Abort::Told,
