@@ -125,7 +125,7 @@ mod tests {
     use std::task::{Context, Poll, Wake};
 
     use super::*;
-    use crate::fleet::{Pool, Refusal};
+    use crate::fleet::{Admission, Or, Pool, Refusal, Want};
 
     fn config(second_pool: &str) -> Config {
         let first = "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [127.0.0.1:2] }\n";
@@ -154,7 +154,15 @@ mod tests {
         let pool = Arc::clone(&old.pools[1].pool);
         let waiter =
             Arc::new(Waiter { live: Arc::clone(&live), pool: Arc::clone(&pool), seen: OnceLock::new() });
-        let mut changed = pin!(pool.changed(&[]));
+        let mut waiting = None;
+        let nothing = pool.wait(
+            &mut waiting,
+            Want::Any { avoid: Vec::new(), or: Or::Nothing },
+            Admission::Repeated,
+            Instant::now(),
+        );
+        assert!(matches!(nothing, Some(Err(_))), "it wants what there is not");
+        let mut changed = pin!(waiting.as_ref().expect("it waits").changed());
         let waker = Arc::clone(&waiter).into();
         assert_eq!(changed.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
         live.replace(old.next(config(""), Instant::now()), Instant::now());

@@ -31,6 +31,11 @@ impl Candidates {
         self.all.is_empty()
     }
 
+    /// There is one with room whose tier is `last` or lower.
+    pub fn has_room(&self, last: Tier) -> bool {
+        self.ranking.best().is_some_and(|rank| rank < worse_than(last))
+    }
+
     pub fn iter(&self) -> std::slice::Iter<'_, Candidate> {
         self.all.iter()
     }

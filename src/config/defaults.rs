@@ -2,7 +2,7 @@
 //!
 //! Each is the schema applied to an empty section, so that a default is written in only one place.
 
-use super::model::{Client, Engine, Health, Retry, Timeouts};
+use super::model::{Client, Engine, Health, Queue, Retry, Timeouts};
 use super::problems::Collector;
 use super::section::Section;
 use super::{pools, server};
@@ -26,6 +26,12 @@ impl Default for Health {
 impl Default for Retry {
     fn default() -> Self {
         of_nothing(|s| pools::retry(s, Engine::Generic))
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        of_nothing(pools::queue)
     }
 }
 

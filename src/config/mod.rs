@@ -28,7 +28,7 @@ pub use address::NodeAddress;
 pub use lines::line_of;
 pub use model::{
     AccessLog, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat, LogTarget,
-    Models, Node, Pool, Retry, RetryOn, Server, Timeouts, Weight,
+    Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
 };
 pub use problems::{Problem, Problems};
 

@@ -112,6 +112,7 @@ pub struct Pool {
     pub nodes: Vec<Node>,
     pub http_version: HttpVersion,
     pub health: Health,
+    pub queue: Queue,
     pub retry: Retry,
     pub timeouts: Timeouts,
 }
@@ -237,6 +238,15 @@ pub struct Retry {
     /// The most text of a stream that is kept in order to continue it, in bytes; 1KiB to 64MiB, default 1MiB.
     /// A stream that exceeds it cannot be continued.
     pub resume_text_max: usize,
+}
+
+/// The queue of requests that wait while all nodes are at their `max_in_flight`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// The most requests that wait; 0 to 1000000, default 4096.
+    pub size: usize,
+    /// The longest time that one waits; default 10 minutes, zero: it does not wait.
+    pub timeout: Duration,
 }
 
 /// Failures that trigger a retry on another node; empty: `off`.

@@ -11,7 +11,7 @@ use super::server::leads_back;
 use super::values::{check_name, integer, name, node_address, or_word, switch, weight};
 
 const NODES_MAX: usize = 4096;
-const IN_FLIGHT_MAX: usize = 1_000_000;
+pub(super) const IN_FLIGHT_MAX: usize = 1_000_000;
 
 /// The nodes under the key `nodes`, with distinct names and addresses. `usual`: the weight of nodes that have
 /// none of their own.

@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::model::{
-    Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Retry, RetryOn, Timeouts, Weight,
+    Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Queue, Retry, RetryOn, Timeouts,
+    Weight,
 };
-use super::nodes::nodes;
+use super::nodes::{IN_FLIGHT_MAX, nodes};
 use super::problems::Collector;
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
@@ -102,6 +103,7 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
         nodes,
         http_version,
         health: s.section("health", |s| health(s, engine)),
+        queue: s.section("queue", queue),
         retry,
         timeouts: s.section("timeouts", timeouts),
         name,
@@ -205,6 +207,13 @@ fn check_path(raw: &Raw) -> Result<String, String> {
             "{} is not a path; use one that begins with `/` and has no spaces, such as /health",
             shown(raw)
         ))
+    }
+}
+
+pub(super) fn queue(s: &mut Section) -> Queue {
+    Queue {
+        size: s.get("size", 4096, integer(0..=IN_FLIGHT_MAX)),
+        timeout: s.get("timeout", Duration::from_secs(600), duration_or_zero),
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Refusal {
     AllTried,
     /// Every usable node is at its `max_in_flight`.
     Full,
+    /// So it is, and as many requests wait already as may.
+    QueueFull,
     /// No node can be reached. `until`: the time at which this may change by itself.
     Unreachable { until: Option<Instant> },
     /// The pool is no longer in the config, and a newer generation is in place.

@@ -11,6 +11,7 @@ use super::event::Event;
 use super::key::{Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
+use super::want::{Or, Want};
 use crate::balance::learned::UNTOLD;
 use crate::outcome::Outcome;
 
@@ -41,7 +42,9 @@ impl Pool {
         lines: &[Key],
         now: Instant,
     ) -> Result<Lease, Refusal> {
-        self.take_in_line(failed, skipped, lines, now).map(|slot| self.guard(slot, now))
+        let or = Or::InLine { failed: failed.to_vec(), skipped: skipped.to_vec(), lines: lines.to_vec() };
+        let found = self.take_for(&Want::Any { avoid: Vec::new(), or }, now);
+        found.unwrap_or(Err(Refusal::AllTried)).map(|slot| self.guard(slot, now))
     }
 
     /// Leases this node, for a request that no other can serve, however loaded it is. `None`: it is no longer in the pool.
@@ -54,24 +57,12 @@ impl Pool {
         is_last_chance: bool,
         now: Instant,
     ) -> Option<Result<Lease, Refusal>> {
-        let taken = self.take_on(key, in_line, is_last_chance, now)?;
+        let taken = self.take_for(&Want::Home { key, in_line, is_last_chance }, now)?;
         Some(taken.map(|slot| self.guard(slot, now)))
     }
 
-    fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
+    pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
         Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, settled: false }
-    }
-
-    /// Leases a node for a request that is waiting. Prefers a node that the request has not tried. Failing
-    /// that, of the nodes with room it takes the one tried longest ago, because a node that failed the
-    /// request is better than none. `tried` is in the order of the last tries.
-    pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        let untried = self.lease(tried, now);
-        if !matches!(untried, Err(Refusal::AllTried)) {
-            return untried;
-        }
-        let mut from_oldest = (1..tried.len()).map(|from| self.lease(&tried[from..], now));
-        from_oldest.find_map(Result::ok).map_or_else(|| self.lease(&[], now), Ok)
     }
 }
 

@@ -17,6 +17,7 @@ mod lease;
 mod line;
 mod node;
 mod pool;
+mod queue;
 mod skips;
 mod snapshot;
 mod stored;
@@ -24,7 +25,8 @@ mod suspects;
 mod table;
 #[cfg(test)]
 mod tests;
-mod waiting;
+mod waiter;
+mod want;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,10 +41,13 @@ pub use key::{Charge, Key, Question, QuestionKind, Refusal};
 pub use lease::Lease;
 pub use node::NodeId;
 pub use pool::{Pool, Settled};
+pub use queue::Changed;
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
 pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
+pub use waiter::{Admission, Waiter};
+pub use want::{Or, Want};
 
 use crate::config::{self, Config};
 

@@ -42,8 +42,6 @@ pub(super) struct Node {
     /// The resolved address; `None` while the name has not been resolved.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
-    /// The value of [`Self::room`] when waiting requests were last woken for it.
-    pub announced_room: u32,
     /// The start of each attempt in flight by its number, or the time when its client began to read again.
     /// Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
@@ -73,7 +71,6 @@ impl Node {
             drain: false,
             removed: false,
             in_flight: 0,
-            announced_room: u32::MAX,
             at_work: BTreeMap::new(),
             last_before: 0,
             activity: Arc::new(Activity::new(now)),
@@ -153,11 +150,6 @@ impl Node {
         }
         // subtract a little: 0.11 x 100 is slightly above 11 and would round up to 12
         ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
-    }
-
-    /// Like [`Self::cap`], but 0 while the node is skipped for refusing a connection.
-    pub(super) fn room(&self, policy: &config::Health, now: Instant) -> u32 {
-        if self.health.refused_until(now).is_some() { 0 } else { self.cap(policy, now) }
     }
 
     fn tier(&self, now: Instant) -> Tier {

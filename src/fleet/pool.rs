@@ -6,9 +6,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use event_listener::EventListener;
 use parking_lot::Mutex;
 
 use super::checks::CheckAnswer;
@@ -17,11 +17,13 @@ use super::event::{Change, Event};
 use super::health::Report;
 use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
 use super::node::NodeId;
+use super::queue::{Cell, Turn};
 use super::skips::{Skipped, Subject};
 use super::snapshot::PoolSnapshot;
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
-use super::waiting::Waiting;
+use super::waiter::Admission;
+use super::want::Want;
 use crate::config;
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
@@ -31,11 +33,17 @@ use crate::retry::RetryReason;
 pub struct Pool {
     name: Arc<str>,
     table: Mutex<Table>,
-    waiting: Waiting,
     /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
+}
+
+/// The result of joining the queue.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub found: Option<Result<Slot, Refusal>>,
+    pub place: Option<(Turn, Arc<Cell>)>,
 }
 
 /// The results of settling an attempt.
@@ -55,7 +63,6 @@ impl Pool {
         Self {
             name: conf.name.as_str().into(),
             table: Mutex::new(Table::new(conf, now)),
-            waiting: Waiting::new(),
             has_skips: AtomicBool::new(false),
             stored: Mutex::default(),
         }
@@ -68,54 +75,124 @@ impl Pool {
     /// Applies a new configuration: nodes that stay keep their state, new ones join with slow start, removed
     /// ones finish their requests.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
-        let events = self.table.lock().configure(conf, now);
-        self.waiting.wake_all();
-        events
+        self.change_all(now, |table| table.configure(conf, now))
     }
 
     /// Stops new requests: the pool is no longer in the config. Call this after the new generation is in use,
     /// because a request that is refused here looks for it.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
-        let events = self.table.lock().retire(now);
-        self.waiting.wake_all();
-        events
+        self.change_all(now, |table| table.retire(now))
     }
 
     /// Chooses the best node that is not in `tried` and takes a slot on it, in one step.
     pub(super) fn take(&self, tried: &[Key], now: Instant) -> Result<Slot, Refusal> {
-        let mut table = self.table.lock();
-        let place = table.choose(tried, now)?;
-        Ok(table.take(place, now))
+        self.in_turn(now, |table| {
+            let place = table.choose(tried, now)?;
+            Ok(table.take(place, now))
+        })
     }
 
-    /// Resolves when a slot is given back or a node changes its state. Call it before the [`Self::lease`]
-    /// that may fail, or a change in between would be missed. Requests that have `tried` nodes wait in a
-    /// queue of their own.
-    pub fn changed(&self, tried: &[Key]) -> EventListener {
-        self.waiting.changed(tried)
+    /// Takes a slot that this request can use. `None`: the one node that it needs is no longer in the pool.
+    pub(super) fn take_for(&self, want: &Want, now: Instant) -> Option<Result<Slot, Refusal>> {
+        self.in_turn(now, |table| table.take_for(want, now))
     }
 
-    /// Like [`Self::take`], for a request that waits in the lines of these nodes.
-    pub(super) fn take_in_line(
+    /// A slot for the request if it can have one now, else a place in the queue.
+    pub(super) fn join_queue(&self, want: Want, admission: Admission, now: Instant) -> Joined {
+        self.in_turn(now, |table| {
+            let found = table.take_for(&want, now);
+            let is_full = matches!(admission, Admission::Below(limit) if table.queue.len() >= limit);
+            match found {
+                Some(Err(Refusal::Full)) if is_full => {
+                    Joined { found: Some(Err(Refusal::QueueFull)), place: None }
+                }
+                Some(Err(_)) => {
+                    let place = table.queue.push(admission == Admission::Repeated, want);
+                    Joined { found, place: Some(place) }
+                }
+                found => Joined { found, place: None },
+            }
+        })
+    }
+
+    /// The time that a request would wait which came now, as fast as slots have been coming back.
+    pub fn queue_time(&self) -> Duration {
+        self.table.lock().queue.time()
+    }
+
+    /// The slot that was granted to the request, or could be now. Else it waits on for what it wants.
+    pub(super) fn look_from_queue(
         &self,
-        failed: &[Key],
-        skipped: &[Key],
-        lines: &[Key],
-        now: Instant,
-    ) -> Result<Slot, Refusal> {
-        self.table.lock().take_in_line(failed, skipped, lines, now)
-    }
-
-    /// Takes a slot on this node and no other. `None`: it is no longer in the pool. `in_line`: it has told the request that
-    /// it is full. `is_last_chance`: it will do even if it is ejected.
-    pub(super) fn take_on(
-        &self,
-        key: Key,
-        in_line: bool,
-        is_last_chance: bool,
+        turn: Turn,
+        cell: &Cell,
+        want: Want,
         now: Instant,
     ) -> Option<Result<Slot, Refusal>> {
-        self.table.lock().take_on(key, in_line, is_last_chance, now)
+        let granted = cell.take();
+        if let Some(slot) = granted {
+            return Some(Ok(slot));
+        }
+        self.table.lock().queue.change(turn, want.clone());
+        self.in_turn(now, |table| {
+            if let Some(slot) = cell.take() {
+                return Some(Ok(slot));
+            }
+            let found = table.take_for(&want, now);
+            if matches!(found, Some(Ok(_))) {
+                table.queue.remove(turn);
+            }
+            found
+        })
+    }
+
+    /// The request waits no more. What it was granted meanwhile goes to the next.
+    pub(super) fn leave_queue(&self, turn: Turn, cell: &Cell) {
+        let mut table = self.table.lock();
+        if table.queue.remove(turn).is_some() {
+            return;
+        }
+        let Some(slot) = cell.take() else { return };
+        table.abandon_unused(slot.key, slot.ticket);
+        let now = table.now();
+        let woken = table.grant(now);
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets the waiting requests go first.
+    fn in_turn<T>(&self, now: Instant, look: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock();
+        let woken = table.grant(now);
+        let found = look(&mut table);
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
+        found
+    }
+
+    /// Hands over what a change has left free.
+    fn then_grant<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock();
+        let result = change(&mut table);
+        let woken = table.grant(now);
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// A change that may concern every waiting request: what is left looks again.
+    fn change_all<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock();
+        let result = change(&mut table);
+        let mut woken = table.grant(now);
+        woken.extend(table.queue.tell_all());
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    fn tell_all(&self) {
+        let woken = self.table.lock().queue.tell_all();
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// The node has a stored response with this id.
@@ -177,7 +254,7 @@ impl Pool {
     /// Ends a doubt without a verdict.
     pub(super) fn withdraw_doubt(&self, key: Key, subject: &Subject, status: u16) {
         self.with_skips(|table| table.skips.withdraw(key, subject, status));
-        self.waiting.wake(0);
+        self.tell_all();
     }
 
     /// Another node serves the model that this one refused.
@@ -205,7 +282,7 @@ impl Pool {
         };
         let event = self.change(slot.key, now, change);
         if is_open && event.is_none() {
-            self.waiting.wake(0);
+            self.then_grant(now, |_| {});
         }
         event
     }
@@ -230,8 +307,12 @@ impl Pool {
         if outcome == Outcome::Ok {
             table.has_answered(key, 0);
         }
+        let mut woken = table.grant(now);
+        if event.is_some() {
+            woken.extend(table.queue.tell_all());
+        }
         drop(table);
-        self.wake(event.as_ref());
+        woken.into_iter().for_each(Waker::wake);
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         Settled { died_at, event, charge }
     }
@@ -257,16 +338,12 @@ impl Pool {
     }
 
     pub(super) fn abandon(&self, slot: &Slot) {
-        self.table.lock().abandon(slot.key, slot.ticket);
-        self.wake(None);
-    }
-
-    /// Wakes waiting requests: one slot is free, and the node may have changed.
-    fn wake(&self, event: Option<&Event>) {
-        match event {
-            Some(_) => self.waiting.wake_all(),
-            None => self.waiting.wake(1),
-        }
+        let mut table = self.table.lock();
+        table.abandon(slot.key, slot.ticket);
+        let now = table.now();
+        let woken = table.grant(now);
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Withdraws a failure: another node failed the same request, so the request was at fault.
@@ -286,11 +363,9 @@ impl Pool {
 
     /// Applies what time alone has changed since the last call.
     pub fn tick(&self, now: Instant) -> Vec<Event> {
-        let (events, room) = self.table.lock().tick(now);
+        let events = self.then_grant(now, |table| table.tick(now));
         if !events.is_empty() {
-            self.waiting.wake_all();
-        } else if room > 0 {
-            self.waiting.wake(room);
+            self.tell_all();
         }
         events
     }
@@ -387,10 +462,13 @@ impl Pool {
         let mut table = self.table.lock();
         let change = change(&mut table);
         let event = table.note(key, change, now);
-        drop(table);
+        let mut woken = Vec::new();
         if event.is_some() {
-            self.waiting.wake_all();
+            woken = table.grant(now);
+            woken.extend(table.queue.tell_all());
         }
+        drop(table);
+        woken.into_iter().for_each(Waker::wake);
         event
     }
 }

@@ -17,6 +17,8 @@ use crate::outcome::Outcome;
 pub struct PoolSnapshot {
     pub name: Arc<str>,
     pub nodes: Vec<NodeSnapshot>,
+    /// Requests that wait for a slot.
+    pub queue: usize,
     pub counters: Counters,
     /// The last hundred events, oldest first.
     pub events: Vec<Event>,

@@ -8,7 +8,7 @@ use super::conversation::{Conversation, Home, Recorder};
 use super::ending::{Ending, Failure};
 use super::seek::{RETRY_AFTER, Seek, leased};
 use super::state::Journey;
-use crate::fleet::{Key, Refusal, StoredId};
+use crate::fleet::{Key, Refusal, StoredId, Want};
 
 impl<H> Journey<H> {
     /// Says what the request has to do with stored responses. Call it before the first search.
@@ -42,12 +42,10 @@ impl<H> Journey<H> {
         let is_late = now >= deadline;
         // a node that takes its time to refuse would otherwise keep it for ever, without its ever waiting here
         let was_last_chance = is_late && self.search.stranded.is_some() && !self.search.waits;
-        // another node's slot is none for this request. Before the look, or a change in between would be missed
-        let changed = pool.changed(&[key]);
         let refusal = if was_last_chance {
             Refusal::Unreachable { until: None }
         } else {
-            match pool.lease_on(key, is_in_line, is_late, now) {
+            match self.wait_for(Want::Home { key, in_line: is_in_line, is_last_chance: is_late }, now) {
                 Some(Ok(lease)) => return Some(leased(lease)),
                 Some(Err(refusal)) => refusal,
                 None => {
@@ -70,7 +68,7 @@ impl<H> Journey<H> {
         let line = if is_in_line { pool.line_opens(&[key], now) } else { None };
         let wake = if let Refusal::Unreachable { until } = refusal { until } else { None };
         let until = [line, wake].into_iter().flatten().fold(deadline, Instant::min);
-        Some(Seek::Wait { changed, until, why: refusal })
+        Some(self.wait_until(until, refusal))
     }
 
     fn unserved_at_home(&mut self, key: Key, refusal: Refusal, waited: Duration) -> Ending {
@@ -78,7 +76,7 @@ impl<H> Journey<H> {
         let (name, node) = (pool.name(), pool.node_name(key).unwrap_or_default());
         let why = match refusal {
             _ if self.is_in_line() => "says that it is full",
-            Refusal::Full => "is at its max_in_flight",
+            Refusal::Full | Refusal::QueueFull => "is at its max_in_flight",
             Refusal::AllTried | Refusal::Unreachable { .. } | Refusal::Retired => "cannot be reached",
         };
         let message = format!(

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use event_listener::EventListener;
-
 use super::attempt::Attempt;
 use super::conversation::Home;
 use super::ending::{Ending, Failure};
 use super::state::Journey;
-use crate::fleet::{Key, Lease, Refusal, Skipped};
+use crate::fleet::{Admission, Changed, Key, Lease, Or, Refusal, Skipped, Want};
 
 /// `Retry-After` when no node came back in time, in seconds.
 pub(super) const RETRY_AFTER: u64 = 10;
+
+/// The longest `Retry-After` of a queue, in seconds.
+const RETRY_AFTER_MAX: u64 = 600;
 
 /// The result of a search.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub enum Seek<H> {
     },
     /// No node can be had. Seek again when the pool has changed, or then at the latest.
     Wait {
-        changed: EventListener,
+        changed: Changed,
         until: Instant,
         why: Refusal,
     },
@@ -58,6 +59,8 @@ impl<H> Journey<H> {
 
     fn stop_seeking(&mut self, now: Instant) {
         self.search.waits = false;
+        self.search.waiter = None;
+        self.search.queued_since = None;
         let began = self.search.began.take();
         self.search.queued += began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
     }
@@ -83,10 +86,9 @@ impl<H> Journey<H> {
         if let Some(fallback) = self.fallback_unless(refusal == Refusal::Full || self.is_in_line()) {
             return self.give(fallback);
         }
-        let since = *self.search.stranded.get_or_insert(now);
         // nodes that take their time to refuse would otherwise keep it for ever, without its ever waiting here
-        if now > since + longest {
-            return self.give_up(refusal, since, now);
+        if now > self.deadline(refusal, now) {
+            return self.give_up(refusal, now);
         }
         if refusal == Refusal::Retired {
             return Seek::Reroute;
@@ -96,14 +98,12 @@ impl<H> Journey<H> {
     }
 
     fn look_again(&mut self, now: Instant) -> Seek<H> {
-        let since = *self.search.stranded.get_or_insert(now);
-        let deadline = since + self.member.conf.retry.wait;
-        let is_late = now >= deadline;
-        // before the look, or a change in between would be missed
-        let changed = self.member.pool.changed(&self.tried);
-        let refusal = match self.lease_any(now, is_late) {
-            Ok(lease) => return leased(lease),
-            Err(refusal) => refusal,
+        let is_late = self.is_late(now);
+        let want = self.want(now, is_late);
+        let refusal = match self.wait_for(want, now) {
+            Some(Ok(lease)) => return leased(lease),
+            Some(Err(refusal)) => refusal,
+            None => Refusal::AllTried,
         };
         let waits_on = !is_late && (refusal == Refusal::Full || self.is_in_line());
         if refusal == Refusal::Retired && (self.fallback.is_none() || waits_on) {
@@ -112,17 +112,38 @@ impl<H> Journey<H> {
         if let Some(fallback) = self.fallback_unless(waits_on) {
             return self.give(fallback);
         }
-        if is_late {
-            return self.give_up(refusal, since, now);
+        if refusal == Refusal::QueueFull {
+            return Seek::Stop(self.queue_is_full());
+        }
+        let deadline = self.deadline(refusal, now);
+        if is_late || now >= deadline {
+            return self.give_up(refusal, now);
         }
         let wake = match refusal {
             Refusal::Unreachable { until } => until,
             // a node that refused a connection a moment ago may be taken again before a slot comes back
-            Refusal::Full | Refusal::AllTried | Refusal::Retired => self.member.pool.hold_ends(now),
+            Refusal::Full | Refusal::QueueFull | Refusal::AllTried | Refusal::Retired => {
+                self.member.pool.hold_ends(now)
+            }
         };
         let line = if self.is_in_line() { self.member.pool.line_opens(&self.lines, now) } else { None };
         let until = [wake, line, self.skip_ends(now)].into_iter().flatten().fold(deadline, Instant::min);
-        Seek::Wait { changed, until, why: refusal }
+        self.wait_until(until, refusal)
+    }
+
+    /// The lease that it waits for, if its turn has come.
+    pub(super) fn wait_for(&mut self, want: Want, now: Instant) -> Option<Result<Lease, Refusal>> {
+        let was_sent = !self.tried.is_empty();
+        let admission =
+            if was_sent { Admission::Repeated } else { Admission::Below(self.member.conf.queue.size) };
+        self.member.pool.wait(&mut self.search.waiter, want, admission, now)
+    }
+
+    pub(super) fn wait_until(&self, until: Instant, why: Refusal) -> Seek<H> {
+        match &self.search.waiter {
+            Some(waiter) => Seek::Wait { changed: waiter.changed(), until, why },
+            None => Seek::Pause { until },
+        }
     }
 
     /// A node that the request has not tried. One that is skipped for its model only if no other can come; one that is
@@ -144,25 +165,29 @@ impl<H> Journey<H> {
     /// A request in line asks a node that is full again when its turn has come; so does one that waits for a node which
     /// serves its model. Else, with an answer at hand, only a node that it has not tried will do; without one any, the one
     /// whose try is longest ago first.
-    fn lease_any(&self, now: Instant, is_last_chance: bool) -> Result<Lease, Refusal> {
-        let pool = &self.member.pool;
-        let untried = self.lease_untried(now);
-        if untried.is_ok() {
-            return untried;
+    fn want(&self, now: Instant, is_last_chance: bool) -> Want {
+        let found = self.skipped(now);
+        let has_skips = found.is_some();
+        let skipped = found.unwrap_or_default();
+        let has_hope = has_skips && self.has_hope(&skipped);
+        let mut avoid = Vec::new();
+        if has_skips {
+            let confirmed = [&self.tried[..], &skipped.confirmed].concat();
+            avoid.push([&confirmed[..], &skipped.doubted].concat());
+            avoid.push(confirmed);
         }
-        let skipped = self.skipped(now).unwrap_or_default();
-        if self.is_in_line() || (self.has_hope(&skipped) && !is_last_chance && !skipped.confirmed.is_empty())
-        {
-            return pool.lease_in_line(&self.failed_nodes(), &skipped.confirmed, &self.lines, now);
+        if !has_hope {
+            avoid.push(self.tried.clone());
         }
-        if self.fallback.is_some() {
-            return untried;
-        }
-        match pool.lease_again(&self.tried, now) {
-            // those that it has not tried are still full
-            Err(_) if is_last_chance => pool.lease(&[], now),
-            result => result,
-        }
+        let tried = self.tried.clone();
+        let or = if self.is_in_line() || (has_hope && !is_last_chance && !skipped.confirmed.is_empty()) {
+            Or::InLine { failed: self.failed_nodes(), skipped: skipped.confirmed, lines: self.lines.clone() }
+        } else if self.fallback.is_some() {
+            Or::Nothing
+        } else {
+            Or::Tried { tried, skipped: Vec::new(), is_last_chance }
+        };
+        Want::Any { avoid, or }
     }
 
     /// A node has said that it is full, and the request waits for it.
@@ -201,11 +226,11 @@ impl<H> Journey<H> {
         Seek::Give(fallback)
     }
 
-    fn give_up(&mut self, refusal: Refusal, since: Instant, now: Instant) -> Seek<H> {
+    fn give_up(&mut self, refusal: Refusal, now: Instant) -> Seek<H> {
         if let Some(fallback) = self.fallback.take() {
             return self.give(fallback);
         }
-        Seek::Stop(self.unserved(refusal, now.saturating_duration_since(since), now))
+        Seek::Stop(self.unserved(refusal, now))
     }
 
     /// `Retry-After` in seconds, where a node that is full did not name one: until it may be asked again.
@@ -215,21 +240,70 @@ impl<H> Journey<H> {
         time.as_millis().div_ceil(1000).try_into().unwrap_or(1).max(1)
     }
 
+    /// It waits for a slot, not for a node.
+    pub(super) fn waits_for_slot(&self, refusal: Refusal) -> bool {
+        let has_caps = || self.member.conf.nodes.iter().any(|node| node.max_in_flight.is_some());
+        refusal == Refusal::Full && !self.is_in_line() && has_caps()
+    }
+
+    /// The time up to which it waits: in the queue for a slot up to `queue.timeout`, else for a node up to `retry.wait`.
+    pub(super) fn deadline(&mut self, refusal: Refusal, now: Instant) -> Instant {
+        if self.waits_for_slot(refusal) {
+            self.search.stranded = None;
+            *self.search.queued_since.get_or_insert(now) + self.member.conf.queue.timeout
+        } else {
+            *self.search.stranded.get_or_insert(now) + self.member.conf.retry.wait
+        }
+    }
+
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        let conf = &self.member.conf;
+        let is_over = |since: Option<Instant>, most: Duration| since.is_some_and(|since| now >= since + most);
+        is_over(self.search.stranded, conf.retry.wait)
+            || is_over(self.search.queued_since, conf.queue.timeout)
+    }
+
+    fn queue_is_full(&mut self) -> Ending {
+        let (pool, size) = (self.member.pool.name(), self.member.conf.queue.size);
+        let message = format!(
+            "pool {pool}: all nodes are at their max_in_flight, and {size} requests wait (queue.size)"
+        );
+        let seconds = self.queue_seconds();
+        self.unrouted(Failure::new(429, message).retry_after(seconds))
+    }
+
+    /// `Retry-After`: the time that the queue takes, as far as is known.
+    fn queue_seconds(&self) -> u64 {
+        self.member.pool.queue_time().as_secs().clamp(1, RETRY_AFTER_MAX)
+    }
+
     /// No pool can have the request any more.
     pub fn unrouted(&mut self, failure: Failure) -> Ending {
         self.broken("not resumed: no node was available").unwrap_or(Ending::Failed(failure))
     }
 
-    fn unserved(&mut self, refusal: Refusal, waited: Duration, now: Instant) -> Ending {
+    fn unserved(&mut self, refusal: Refusal, now: Instant) -> Ending {
         let pool = self.member.pool.name();
+        let waited = |since: Option<Instant>| {
+            since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64())
+        };
+        if self.waits_for_slot(refusal) {
+            let waited = waited(self.search.queued_since);
+            let message = format!(
+                "pool {pool}: all nodes are at their max_in_flight; waited {waited:.0} s (queue.timeout)"
+            );
+            let seconds = self.queue_seconds();
+            return self.unrouted(Failure::new(504, message).retry_after(seconds));
+        }
         let is_told = self.is_in_line() && refusal != Refusal::Retired;
         let why = match refusal {
             _ if is_told => "all nodes say that they are full",
-            Refusal::Full => "all nodes are at their max_in_flight",
+            Refusal::Full | Refusal::QueueFull => "all nodes are at their max_in_flight",
             Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
             Refusal::Retired => "it is no longer in the configuration",
         };
-        let message = format!("pool {pool}: {why}; waited {:.0} s (retry.wait)", waited.as_secs_f64());
+        let message =
+            format!("pool {pool}: {why}; waited {:.0} s (retry.wait)", waited(self.search.stranded));
         let seconds = if is_told { self.retry_after(now) } else { RETRY_AFTER };
         self.unrouted(Failure::new(503, message).retry_after(seconds))
     }

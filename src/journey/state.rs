@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::ending::{Ending, Tried};
-use crate::fleet::{Charge, Credential, Doubts, Event, Key, Member, Subject, Suspects};
+use crate::fleet::{Charge, Credential, Doubts, Event, Key, Member, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
@@ -60,6 +60,10 @@ pub(super) struct Search {
     pub began: Option<Instant>,
     /// It waits for the pool to change.
     pub waits: bool,
+    /// Its place in the pool's queue.
+    pub waiter: Option<Waiter>,
+    /// Since when it has waited for a slot of nodes that are at their `max_in_flight`.
+    pub queued_since: Option<Instant>,
     /// The time that searches took which had to wait.
     pub queued: Duration,
 }

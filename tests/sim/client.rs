@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use evenkeel::fleet::Member;
+use evenkeel::fleet::{Changed, Member};
 use evenkeel::journey::{Attempt, Journey};
 use evenkeel::retry::Repeat;
-use event_listener::EventListener;
 
 /// The kind of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Wait {
     pub began: f64,
-    pub listener: EventListener,
+    pub listener: Changed,
 }
 
 impl Client {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Retry, Timeouts, Weight,
+    Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Queue, Retry, Timeouts,
+    Weight,
 };
 use fastrand::Rng;
 
@@ -172,6 +173,7 @@ fn pool(nodes: Vec<Node>) -> Pool {
         nodes,
         http_version: HttpVersion::H1,
         health: Health::default(),
+        queue: Queue::default(),
         retry,
         timeouts: Timeouts::default(),
     }

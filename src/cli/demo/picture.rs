@@ -123,6 +123,12 @@ pub(super) mod testing {
     }
 
     pub(crate) fn pool(nodes: Vec<NodeSnapshot>) -> PoolSnapshot {
-        PoolSnapshot { name: "demo".into(), nodes, counters: Counters::default(), events: Vec::new() }
+        PoolSnapshot {
+            name: "demo".into(),
+            nodes,
+            queue: 0,
+            counters: Counters::default(),
+            events: Vec::new(),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The table behind a pool's lock: its nodes, the balancing policy's view of them, events and counters.
 
 mod bound;
+mod grant;
 mod learning;
 mod rounds;
 mod told;
@@ -15,6 +16,7 @@ use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
 use super::key::{Key, Refusal, Slot};
 use super::node::{Node, NodeId};
+use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use crate::balance::{self, Candidate, Candidates, Tier, Turn};
@@ -48,6 +50,9 @@ pub(super) struct Table {
     last_serial: u64,
     events: VecDeque<Event>,
     last_event: u64,
+    /// The latest time that it was told.
+    now: Instant,
+    pub queue: Queue,
     pub skips: Skips,
     pub counters: Counters,
     #[cfg(test)]
@@ -83,6 +88,8 @@ impl Table {
             last_serial: 0,
             events: VecDeque::new(),
             last_event: 0,
+            now,
+            queue: Queue::default(),
             skips: Skips::default(),
             counters: Counters::default(),
             #[cfg(test)]
@@ -155,9 +162,6 @@ impl Table {
         for conf in wanted.into_iter().flatten() {
             let key = self.insert(conf, Health::joining(now), now);
             events.extend(self.note(key, Some(Change::Joined), now));
-        }
-        for node in self.nodes.iter_mut().flatten() {
-            node.announced_room = node.room(&self.policy, now);
         }
         let mut skips = std::mem::take(&mut self.skips);
         skips.retain(|key| self.is_member(key));
@@ -262,6 +266,7 @@ impl Table {
 
     /// Takes a slot on the node at this place.
     pub(super) fn take(&mut self, place: usize, now: Instant) -> Slot {
+        self.now = self.now.max(now);
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place holds a node");
@@ -298,9 +303,6 @@ impl Table {
         if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {
             node.health.showed(1.0, node.in_flight, &self.policy, now);
         }
-        if let Some(node) = self.nodes[key.place].as_mut().filter(|_| report.outcome == Outcome::Connect) {
-            node.announced_room = node.room(&self.policy, now);
-        }
         let event = self.note(key, change, now);
         self.give_back(key, report.ticket);
         event
@@ -311,6 +313,18 @@ impl Table {
         node.count(Outcome::ClientGone);
         node.health.abandoned(ticket);
         self.give_back(key, ticket);
+    }
+
+    /// A slot that was granted and not used.
+    pub(super) fn abandon_unused(&mut self, key: Key, ticket: u64) {
+        let Some(node) = self.node(key) else { return };
+        node.health.abandoned(ticket);
+        self.give_back(key, ticket);
+    }
+
+    /// The latest time that it was told.
+    pub(super) fn now(&self) -> Instant {
+        self.now
     }
 
     fn give_back(&mut self, key: Key, ticket: u64) {
@@ -352,7 +366,6 @@ impl Table {
         self.refresh(key.place, now);
         let (change, last_ticket) = (change?, self.last_ticket);
         let node = self.nodes[key.place].as_mut()?;
-        node.announced_room = node.room(&self.policy, now);
         if let Change::Ejected { reason, .. } = &change {
             node.ejections += u64::from(*reason != Reason::Unresolved);
             node.last_before = last_ticket;
@@ -396,6 +409,7 @@ impl Table {
         PoolSnapshot {
             name: Arc::clone(name),
             nodes,
+            queue: self.queue.len(),
             counters: self.counters.clone(),
             events: self.events.iter().cloned().collect(),
         }

@@ -6,14 +6,13 @@ use std::time::Instant;
 use super::super::checks::{CheckAnswer, Checked};
 use super::super::event::{Change, Event};
 use super::super::key::{Key, Question, QuestionKind, Slot};
-use super::super::node::Node;
 use super::Table;
 use crate::config::Check;
 
 impl Table {
-    /// Returns the events of this round, and the number of requests for which slow start or time has made
-    /// room.
-    pub(crate) fn tick(&mut self, now: Instant) -> (Vec<Event>, usize) {
+    /// Returns the events of this round.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Event> {
+        self.now = self.now.max(now);
         let mut events = self.find_stalled(now);
         self.nodes.iter_mut().flatten().for_each(|node| node.show_events(&self.policy, now));
         for place in self.restless.clone() {
@@ -23,7 +22,7 @@ impl Table {
             events.extend(self.note(key, change, now));
         }
         self.learn(now);
-        (events, self.room_gained(now))
+        events
     }
 
     /// Counts an attempt's silence again, unless it has been given up.
@@ -32,18 +31,6 @@ impl Table {
         if let Some(node) = self.node(slot.key).filter(|_| has_limit) {
             node.at_work.insert(slot.ticket, now);
         }
-    }
-
-    /// The room gained since the last round. A passing request may have seen it already, but waiting ones
-    /// have not. Time gives room to nodes in slow start, and to nodes that refused a connection: many waiting
-    /// requests may have been asleep since before the refusal.
-    fn room_gained(&mut self, now: Instant) -> usize {
-        let policy = &self.policy;
-        let gain = |node: &mut Node| {
-            let room = node.room(policy, now);
-            room.saturating_sub(std::mem::replace(&mut node.announced_room, room)) as usize
-        };
-        self.nodes.iter_mut().flatten().map(gain).sum()
     }
 
     /// Finds nodes that have had requests for `timeouts.stall` without a sign of life, while another node

@@ -8,6 +8,7 @@ mod last;
 mod learned;
 mod probing;
 mod property;
+mod queue;
 mod reload;
 mod request_fault;
 mod selection;
@@ -16,7 +17,6 @@ mod slow_start;
 mod stall;
 mod stress;
 mod told;
-mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +67,7 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
             slow_start: seconds(10.0),
             check: None,
         },
+        queue: config::Queue::default(),
         retry: config::Retry::default(),
         timeouts: config::Timeouts::default(),
     }
@@ -101,6 +102,11 @@ impl Bench {
 
     fn lease(&self) -> Result<Lease, Refusal> {
         self.pool.lease(&[], self.now)
+    }
+
+    /// Requests that wait.
+    fn queue(&self) -> usize {
+        self.pool.snapshot(self.now).queue
     }
 
     fn keys(&self) -> Vec<(Key, String)> {

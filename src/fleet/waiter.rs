@@ -1,0 +1,69 @@
+//! A request's place in the queue of its pool, as a guard: one that leaves is gone at once, and gives back what it was granted.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::key::Refusal;
+use super::lease::Lease;
+use super::pool::Pool;
+use super::queue::{Cell, Changed, Turn};
+use super::want::Want;
+
+/// The rule by which a request is let into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// If fewer than these wait for a slot.
+    Below(usize),
+    /// In any case and before those: it has been sent before.
+    Repeated,
+}
+
+/// One waiting request.
+#[derive(Debug)]
+pub struct Waiter {
+    pool: Arc<Pool>,
+    cell: Arc<Cell>,
+    turn: Turn,
+}
+
+impl Waiter {
+    /// Resolves when the request has a slot, or is to look again.
+    pub fn changed(&self) -> Changed {
+        Changed(Arc::clone(&self.cell))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.pool.leave_queue(self.turn, &self.cell);
+    }
+}
+
+impl Pool {
+    /// Leases what the request wants when its turn has come; until then it has a place in the queue, unless that is full.
+    /// `None`: the one node that it needs is no longer in the pool.
+    pub fn wait(
+        self: &Arc<Self>,
+        waiter: &mut Option<Waiter>,
+        want: Want,
+        admission: Admission,
+        now: Instant,
+    ) -> Option<Result<Lease, Refusal>> {
+        let found = match waiter {
+            Some(waiting) if Arc::ptr_eq(&waiting.pool, self) => {
+                self.look_from_queue(waiting.turn, &waiting.cell, want, now)
+            }
+            _ => {
+                *waiter = None;
+                let joined = self.join_queue(want, admission, now);
+                let place = joined.place;
+                *waiter = place.map(|(turn, cell)| Waiter { pool: Arc::clone(self), cell, turn });
+                joined.found
+            }
+        };
+        if matches!(found, Some(Ok(_))) {
+            *waiter = None;
+        }
+        found.map(|found| found.map(|slot| self.guard(slot, now)))
+    }
+}

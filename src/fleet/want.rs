@@ -1,0 +1,52 @@
+//! What a waiting request can use, as the pool must know it to hand it a slot.
+
+use super::key::Key;
+
+/// The nodes that a request can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    Any {
+        /// Nodes to avoid. If no other can be had, those of the next list are avoided instead.
+        avoid: Vec<Vec<Key>>,
+        or: Or,
+    },
+    /// One node and no other, because it alone has what the request names.
+    Home {
+        key: Key,
+        /// It has told the request that it is full: it is asked in its turn.
+        in_line: bool,
+        /// It will do even if it is ejected.
+        is_last_chance: bool,
+    },
+}
+
+/// What will do where no node can be had that the request has not tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Or {
+    Nothing,
+    /// A node that said it is full, once its turn has come; none of those that failed the request, unless they are to be
+    /// probed, and none that it skips.
+    InLine {
+        failed: Vec<Key>,
+        skipped: Vec<Key>,
+        lines: Vec<Key>,
+    },
+    /// If it has tried all that can be used: the one tried longest ago. `is_last_chance`: any.
+    Tried {
+        tried: Vec<Key>,
+        skipped: Vec<Key>,
+        is_last_chance: bool,
+    },
+}
+
+impl Want {
+    /// A node that is not among these.
+    pub fn other_than(avoid: Vec<Key>) -> Self {
+        Self::Any { avoid: vec![avoid], or: Or::Nothing }
+    }
+
+    /// A pool's candidates tell whether there is room for it.
+    pub(super) fn is_for_any(&self) -> bool {
+        matches!(self, Self::Any { .. })
+    }
+}
