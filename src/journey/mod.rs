@@ -16,6 +16,7 @@
 mod attempt;
 mod continuity;
 mod conversation;
+mod denial;
 mod end;
 mod ending;
 mod home;

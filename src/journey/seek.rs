@@ -79,12 +79,13 @@ impl<H> Journey<H> {
         if waits {
             return self.look_again(now);
         }
-        let refusal = match self.lease_untried(now) {
+        let refusal = match self.lease_untried(&self.to_skip(now).nodes, now) {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
         };
-        if let Some(fallback) = self.fallback_unless(refusal == Refusal::Full || self.is_in_line()) {
-            return self.give(fallback);
+        let waits_on = refusal == Refusal::Full || self.is_in_line();
+        if let Some(answer) = self.fallback_unless(waits_on).or_else(|| self.agreed_denial(now)) {
+            return self.give(answer);
         }
         // nodes that take their time to refuse would otherwise keep it for ever, without its ever waiting here
         if now > self.deadline(refusal, now) {
@@ -99,7 +100,8 @@ impl<H> Journey<H> {
 
     fn look_again(&mut self, now: Instant) -> Seek<H> {
         let is_late = self.is_late(now);
-        let want = self.want(now, is_late);
+        let skipped = self.to_skip(now);
+        let want = self.want(&skipped.nodes, now, is_late);
         let refusal = match self.wait_for(want, now) {
             Some(Ok(lease)) => return leased(lease),
             Some(Err(refusal)) => refusal,
@@ -109,8 +111,8 @@ impl<H> Journey<H> {
         if refusal == Refusal::Retired && (self.fallback.is_none() || waits_on) {
             return Seek::Reroute;
         }
-        if let Some(fallback) = self.fallback_unless(waits_on) {
-            return self.give(fallback);
+        if let Some(answer) = self.fallback_unless(waits_on).or_else(|| self.agreed_denial(now)) {
+            return self.give(answer);
         }
         if refusal == Refusal::QueueFull {
             return Seek::Stop(self.queue_is_full());
@@ -127,7 +129,7 @@ impl<H> Journey<H> {
             }
         };
         let line = if self.is_in_line() { self.member.pool.line_opens(&self.lines, now) } else { None };
-        let until = [wake, line, self.skip_ends(now)].into_iter().flatten().fold(deadline, Instant::min);
+        let until = [wake, line, skipped.ends].into_iter().flatten().fold(deadline, Instant::min);
         self.wait_until(until, refusal)
     }
 
@@ -146,48 +148,38 @@ impl<H> Journey<H> {
         }
     }
 
-    /// A node that the request has not tried. One that is skipped for its model only if no other can come; one that is
-    /// merely doubted, if no other can be had now.
-    fn lease_untried(&self, now: Instant) -> Result<Lease, Refusal> {
+    /// A node that the request has not tried, and that is not known to refuse its like.
+    fn lease_untried(&self, skipped: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let pool = &self.member.pool;
-        let Some(skipped) = self.skipped(now) else { return pool.lease(&self.tried, now) };
-        let confirmed = [&self.tried[..], &skipped.confirmed].concat();
-        let all = [&confirmed[..], &skipped.doubted].concat();
-        let found = pool.lease(&all, now);
-        if !matches!(found, Err(Refusal::AllTried)) {
-            return found;
+        if skipped.is_empty() {
+            return pool.lease(&self.tried, now);
         }
-        let found = pool.lease(&confirmed, now);
-        let is_last = matches!(found, Err(Refusal::AllTried)) && !self.has_hope(&skipped);
-        if is_last { pool.lease(&self.tried, now) } else { found }
+        let found = pool.lease(&[&self.tried[..], skipped].concat(), now);
+        if found.is_err() && self.asks_one_of_all(now) { pool.lease(&self.tried, now) } else { found }
     }
 
-    /// A request in line asks a node that is full again when its turn has come; so does one that waits for a node which
-    /// serves its model. Else, with an answer at hand, only a node that it has not tried will do; without one any, the one
-    /// whose try is longest ago first.
-    fn want(&self, now: Instant, is_last_chance: bool) -> Want {
-        let found = self.skipped(now);
-        let has_skips = found.is_some();
-        let skipped = found.unwrap_or_default();
-        let has_hope = has_skips && self.has_hope(&skipped);
-        let mut avoid = Vec::new();
-        if has_skips {
-            let confirmed = [&self.tried[..], &skipped.confirmed].concat();
-            avoid.push([&confirmed[..], &skipped.doubted].concat());
-            avoid.push(confirmed);
-        }
-        if !has_hope {
+    /// A request in line asks a node that is full again when its turn has come. Else, with an answer at hand, only a node
+    /// that it has not tried will do; without one any that does not refuse it, the one whose try is longest ago first.
+    fn want(&self, skipped: &[Key], now: Instant, is_last_chance: bool) -> Want {
+        let asks_one_of_all = self.asks_one_of_all(now);
+        let mut avoid = vec![[&self.tried[..], skipped].concat()];
+        if asks_one_of_all && !skipped.is_empty() {
             avoid.push(self.tried.clone());
         }
-        let tried = self.tried.clone();
-        let or = if self.is_in_line() || (has_hope && !is_last_chance && !skipped.confirmed.is_empty()) {
-            Or::InLine { failed: self.failed_nodes(), skipped: skipped.confirmed, lines: self.lines.clone() }
+        let skipped = [if asks_one_of_all { &[] } else { skipped }, self.denied_by()].concat();
+        let or = if self.is_in_line() {
+            Or::InLine { failed: self.failed_nodes(), skipped, lines: self.lines.clone() }
         } else if self.fallback.is_some() {
             Or::Nothing
         } else {
-            Or::Tried { tried, skipped: Vec::new(), is_last_chance }
+            Or::Tried { tried: self.tried.clone(), skipped, is_last_chance }
         };
         Want::Any { avoid, or }
+    }
+
+    /// All nodes refuse its like, as far as is known: one of them says so to this request, too, or that it has changed.
+    fn asks_one_of_all(&self, now: Instant) -> bool {
+        !self.holds_denial() && self.all_agree(&[], now)
     }
 
     /// A node has said that it is full, and the request waits for it.
@@ -200,20 +192,10 @@ impl<H> Journey<H> {
         self.tried.iter().filter(|key| !self.lines.contains(key)).copied().collect()
     }
 
-    fn skipped(&self, now: Instant) -> Option<Skipped> {
+    fn to_skip(&self, now: Instant) -> Skipped {
         let pool = &self.member.pool;
-        let subject = self.subject.as_ref().filter(|_| pool.has_skips())?;
-        Some(pool.skipped(subject, now))
-    }
-
-    /// A node that may serve the model can come back, or is full.
-    fn has_hope(&self, skipped: &Skipped) -> bool {
-        let without = [&self.failed_nodes()[..], &skipped.confirmed].concat();
-        self.is_in_line() || self.member.pool.has_hope(&without)
-    }
-
-    fn skip_ends(&self, now: Instant) -> Option<Instant> {
-        self.skipped(now)?.ends
+        let subject = self.subject.as_ref().filter(|_| pool.has_skips());
+        subject.map(|subject| pool.to_skip(subject, now)).unwrap_or_default()
     }
 
     pub(super) fn fallback_unless(&mut self, waits: bool) -> Option<H> {
@@ -221,7 +203,7 @@ impl<H> Journey<H> {
     }
 
     pub(super) fn give(&mut self, fallback: H) -> Seek<H> {
-        self.doubts.withdraw();
+        self.denials.iter_mut().for_each(|denials| denials.doubts.withdraw());
         self.note = Some("no other node was left");
         Seek::Give(fallback)
     }
@@ -302,8 +284,9 @@ impl<H> Journey<H> {
             Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
             Refusal::Retired => "it is no longer in the configuration",
         };
+        let others = if self.is_denied(now) { ", save those that refuse the request" } else { "" };
         let message =
-            format!("pool {pool}: {why}; waited {:.0} s (retry.wait)", waited(self.search.stranded));
+            format!("pool {pool}: {why}{others}; waited {:.0} s (retry.wait)", waited(self.search.stranded));
         let seconds = if is_told { self.retry_after(now) } else { RETRY_AFTER };
         self.unrouted(Failure::new(503, message).retry_after(seconds))
     }

@@ -44,7 +44,7 @@ const POOL_KEYS: Cases = &[
     ("weight: much", &["weight: `much` is not a weight; use a number above 0, or `auto`"]),
     ("http_version: 3", &["http_version: 3 is not one of 1.1, 2"]),
     ("http_version: 1", &["http_version: 1 is not one of 1.1, 2"]),
-    ("queue: {}", &["queue: is not supported yet; remove it"]),
+    ("queue: {size: -1}", &["queue.size: -1 is not a whole number from 0 to 1000000"]),
     ("engine: vlm", &["engine: `vlm` is not one of generic, vllm, sglang, llamacpp"]),
     (
         "http_version: 2, retry: { resume: on }",
