@@ -35,7 +35,7 @@ impl World {
                 let began = me.waits.take().map_or(seconds, |wait| wait.began);
                 me.waits = Some(Wait { began, listener });
                 let waited = seconds - began;
-                assert!(waited <= self.plan.conf.retry.wait.as_secs_f64() + 0.001, "waits for ever");
+                assert!(waited <= self.plan.wait_max() + 0.001, "waits for ever");
                 until
             }
             Seek::Pause { until } => {
@@ -279,10 +279,11 @@ impl World {
         assert!(sent <= retry.attempts, "sent {sent} times");
         // each time that it reaches a node it may be stranded anew
         let times = sent as usize + 1;
-        let rounds = times * (retry.wait.as_secs_f64() as usize + 2);
+        let wait_max = self.plan.wait_max();
+        let rounds = times * (wait_max as usize + 2);
         assert!(me.refused as usize <= rounds * self.nodes.len(), "refused {} times", me.refused);
         let waited = me.queued().as_secs_f64();
-        assert!(waited <= times as f64 * retry.wait.as_secs_f64() + 0.001, "waited {waited} s");
+        assert!(waited <= times as f64 * wait_max + 0.001, "waited {waited} s");
         self.next(client);
     }
 

@@ -64,6 +64,13 @@ pub(crate) fn spread(rng: &mut Rng, from: f64, to: f64) -> f64 {
 }
 
 impl Plan {
+    /// The longest time that a request waits at once: for a slot, and for a node, in seconds.
+    pub(crate) fn wait_max(&self) -> f64 {
+        let is_limited = self.conf.nodes.iter().any(|node| node.max_in_flight.is_some());
+        let queue = if is_limited { self.conf.queue.timeout.as_secs_f64() } else { 0.0 };
+        self.conf.retry.wait.as_secs_f64() + queue
+    }
+
     pub(crate) fn random(seed: u64) -> Self {
         let rng = &mut Rng::with_seed(seed);
         let count = rng.usize(2..=12);
@@ -128,6 +135,7 @@ impl Plan {
         };
         pool.retry.attempts = rng.u32(1..=16);
         pool.retry.wait = seconds([0.0, 60.0, 180.0][rng.usize(0..3)]);
+        pool.queue.timeout = seconds([0.0, 60.0, 600.0][rng.usize(0..3)]);
         pool.timeouts.first_byte = rng.bool().then(|| seconds(spread(rng, 30.0, 600.0)));
         pool
     }

@@ -284,6 +284,7 @@ impl World {
         self.stream();
         let events = self.pool.tick(now);
         self.saw(events);
+        self.wake();
         self.go_elsewhere();
         self.nobody_hangs();
         self.nobody_sleeps_on();
@@ -294,6 +295,7 @@ impl World {
         let seconds = self.seconds();
         self.watch.nobody_is_forgotten(seconds);
         if self.rng.u8(0..20) == 0 {
+            self.wake();
             self.watch.agrees(&self.pool.snapshot(now));
         }
         let quiet = self.closing || (self.watch.all_up() && self.waiting.is_empty());
@@ -451,13 +453,13 @@ impl World {
 
     /// Everybody who waits and has been woken looks again.
     fn wake(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        for client in self.waiting.clone() {
-            if self.is_woken(client) {
-                self.seek(client);
+        loop {
+            let waiting = self.waiting.clone();
+            let woken: Vec<_> = waiting.into_iter().filter(|client| self.is_woken(*client)).collect();
+            if woken.is_empty() {
+                return;
             }
+            woken.into_iter().for_each(|client| self.seek(client));
         }
     }
 
