@@ -61,7 +61,7 @@ async fn answer(
     let full = || ApiError::full(shared.options.engine);
     let sequence = match shared.engine.submit(work(&request, &plan, &shared.options)) {
         Ok(sequence) => sequence,
-        Err(Refused::TooLong) => return Err(ApiError::too_long(request.prompt.len)),
+        Err(Refused::TooLong) => return Err(ApiError::too_long(request.prompt.len, shared.options.engine)),
         Err(Refused::Full) => {
             add(&shared.counters.rejected, 1);
             plan = Plan::full();
@@ -131,12 +131,14 @@ async fn whole(
             shared.crash_by_fault();
             never().await
         }
-        (_, Ending::Truncate { .. }) => {
+        (_, Ending::Truncate | Ending::Cut { .. }) => {
             let body = bytes::Bytes::from(render.whole(tokens, plan.reason));
             let content = Content::Short { part: body.slice(..body.len() / 2), declared: body.len() as u64 };
             Ok(Response::new(content))
         }
-        (_, Ending::Error { code }) => Err(ApiError::dead_engine(code)),
+        (_, Ending::Error { code }) => {
+            Err(ApiError::of_engine(code, render.prompt_tokens(), shared.options.engine))
+        }
         (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full | Ending::QueueTimeout { .. }) => {
             add(&shared.counters.succeeded, 1);
             Ok(json_answer(render.whole(tokens, plan.reason)))
