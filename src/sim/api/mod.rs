@@ -101,14 +101,6 @@ fn work(request: &GenerationRequest, plan: &Plan, options: &Options) -> Work {
     Work { prompt, tokens: plan.tokens, hold: plan.holds(), priority }
 }
 
-/// The prompt's tokens that were in the cache go into the answer's usage.
-fn count_prompt(flight: &Flight, render: &mut Render, sequence: &Sequence) {
-    let (all, cached) = (render.prompt_tokens(), sequence.cached());
-    add(&flight.shared.counters.prompt_tokens, all.into());
-    add(&flight.shared.counters.cached_tokens, cached.into());
-    render.set_cached(cached);
-}
-
 /// An answer that does not stream: its head comes when all tokens are generated.
 async fn whole(
     flight: &Flight,
@@ -119,7 +111,7 @@ async fn whole(
     let shared = &flight.shared;
     let speech = render.speech;
     let (tokens, end) = sequence.finished().await;
-    count_prompt(flight, &mut render, sequence);
+    render.count_prompt(flight, sequence.cached());
     match (end, plan.ending) {
         (End::Lost, _) | (_, Ending::Stall) => never().await,
         (End::Aborted, _) | (_, Ending::Abort) if speech.abort == Abort::Cut => {

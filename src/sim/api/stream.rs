@@ -14,7 +14,6 @@ use super::super::engine::{End, Sequence};
 use super::super::flight::Flight;
 use super::super::stats::add;
 use super::super::wire::Cut;
-use super::count_prompt;
 use super::errors::ApiError;
 use super::plan::{Ending, Plan};
 use super::render::Render;
@@ -137,7 +136,7 @@ impl TokenStream {
             End::Lost => Ending::Stall,
         };
         self.stage = Stage::Tail;
-        count_prompt(flight, &mut self.render, &self.sequence);
+        self.render.count_prompt(flight, self.sequence.cached());
         match ending {
             Ending::Finish => {
                 add(&flight.shared.counters.succeeded, 1);
