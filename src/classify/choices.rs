@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::members::{anywhere, value};
+
 /// Built once: building a finder costs more than searching an event.
 static FINISH_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 static INDEX: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"index\""));
@@ -80,9 +82,9 @@ impl Choices {
         if FINISH_REASON.find(rest).is_some() {
             return self.note_each(data);
         }
-        match value(rest) {
-            b'n' => self.open(data),
-            b'"' | b'{' => match reason(rest) {
+        match value(rest).and_then(<[u8]>::first) {
+            Some(b'n') => self.open(data),
+            Some(b'"' | b'{') => match reason(rest) {
                 Some(reason) if NONE.contains(&reason) => self.open(data),
                 reason => {
                     self.finished |= indices(data);
@@ -105,7 +107,7 @@ impl Choices {
     /// Some engines leave the reason out until there is one. An event without any choice tells of usage.
     fn note_without(&mut self, data: &[u8]) -> Noted {
         let has_choice = CHOICES.find(data).is_some_and(|at| {
-            let list = after_colon(&data[at + CHOICES.needle().len()..]).strip_prefix(b"[");
+            let list = value(&data[at + CHOICES.needle().len()..]).and_then(|list| list.strip_prefix(b"["));
             list.is_some_and(|list| list.trim_ascii_start().starts_with(b"{"))
         });
         if has_choice { self.open(data) } else { Noted::Nothing }
@@ -135,26 +137,10 @@ impl Choices {
     }
 }
 
-fn after_colon(rest: &[u8]) -> &[u8] {
-    let rest = rest.trim_ascii_start();
-    rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start()
-}
-
-/// The first byte of a member's value, behind its name.
-fn value(rest: &[u8]) -> u8 {
-    after_colon(rest).first().copied().unwrap_or_default()
-}
-
 /// A reason, behind its name: a text, or SGLang's `{"type": "stop", ...}`.
 fn reason(rest: &[u8]) -> Option<&str> {
-    let value = after_colon(rest);
-    let text = match value.strip_prefix(b"{") {
-        Some(object) => {
-            let at = memchr::memmem::find(object, b"\"type\"")?;
-            after_colon(&object[at + b"\"type\"".len()..])
-        }
-        None => value,
-    };
+    let value = value(rest)?;
+    let text = if value.starts_with(b"{") { anywhere(value, "type").next()? } else { value };
     let text = text.strip_prefix(b"\"")?;
     std::str::from_utf8(&text[..memchr::memchr(b'"', text)?]).ok()
 }
@@ -172,8 +158,8 @@ pub(super) fn is_broken(body: &[u8]) -> bool {
 /// rare, the event is parsed.
 fn index(data: &[u8]) -> u32 {
     let Some(at) = INDEX.find(data) else { return 0 };
-    match after_colon(&data[at + INDEX.needle().len()..]) {
-        [b'0', next, ..] if !next.is_ascii_digit() => 0,
+    match value(&data[at + INDEX.needle().len()..]) {
+        Some([b'0', next, ..]) if !next.is_ascii_digit() => 0,
         _ => indices(data).trailing_zeros().min(LAST),
     }
 }

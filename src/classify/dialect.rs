@@ -38,7 +38,7 @@ pub enum End {
     Message,
 }
 
-/// Members of events, each with its quotes and the beginning of its value.
+/// Members of events, each with the beginning of its value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Members {
     /// In the last event.
@@ -52,16 +52,16 @@ pub struct Members {
 /// llama.cpp: `stop`; TGI, MindIE and DJL: `token`, and `generated_text` in the last event; LightLLM: the same, but
 /// `finished` in place of the text; SGLang and LMDeploy: finish reasons.
 static NATIVE: Members = Members {
-    ends: &[("\"generated_text\"", "\""), ("\"finished\"", "true"), ("\"stop\"", "true")],
-    opens: &[("\"token\"", "{"), ("\"stop\"", "false")],
+    ends: &[("generated_text", "\""), ("finished", "true"), ("stop", "true")],
+    opens: &[("token", "{"), ("stop", "false")],
     may_be_empty: false,
 };
 static OLLAMA: Members =
-    Members { ends: &[("\"done\"", "true")], opens: &[("\"done\"", "false")], may_be_empty: false };
+    Members { ends: &[("done", "true")], opens: &[("done", "false")], may_be_empty: false };
 /// OpenAI's; vLLM's events are those of a chat.
 static AUDIO: Members = Members {
-    ends: &[("\"type\"", "\"transcript.text.done\""), ("\"type\"", "\"speech.audio.done\"")],
-    opens: &[("\"type\"", "\"transcript.text.delta\""), ("\"type\"", "\"speech.audio.delta\"")],
+    ends: &[("type", "\"transcript.text.done\""), ("type", "\"speech.audio.done\"")],
+    opens: &[("type", "\"transcript.text.delta\""), ("type", "\"speech.audio.delta\"")],
     may_be_empty: true,
 };
 

@@ -9,6 +9,29 @@ pub fn members<'a>(object: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a 
     std::iter::from_fn(move || scan.next_value())
 }
 
+/// The values of all members with this name at any depth, each with everything behind it: a cheap look. Within a text the
+/// quotes would be escaped.
+pub(super) fn anywhere<'a>(json: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    memchr::memmem::find_iter(json, name).filter_map(move |at| {
+        let (before, rest) = (&json[..at], &json[at + name.len()..]);
+        before.ends_with(b"\"").then(|| rest.strip_prefix(b"\""))?.and_then(value)
+    })
+}
+
+/// The value of a member, behind its name and the quotes.
+pub(super) fn value(rest: &[u8]) -> Option<&[u8]> {
+    rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
+}
+
+/// True if the `type` of an event is this.
+pub(super) fn has_type(event: &[u8], kind: &str) -> bool {
+    let is_kind = |value: &[u8]| {
+        let rest = value.strip_prefix(b"\"").and_then(|text| text.strip_prefix(kind.as_bytes()));
+        rest.is_some_and(|rest| rest.starts_with(b"\""))
+    };
+    anywhere(event, "type").any(is_kind)
+}
+
 struct Scan<'a> {
     bytes: &'a [u8],
     name: &'a str,
@@ -101,6 +124,31 @@ mod tests {
         ];
         for (object, want) in table {
             assert_eq!(found(object, "a"), want, "{object}");
+        }
+    }
+
+    #[test]
+    fn values_at_any_depth() {
+        let table: [(&str, &[&str]); 7] = [
+            (r#"{"a":1}"#, &["1}"]),
+            (r#"{"b":{"a" : "x"},"a":2}"#, &[r#""x"},"a":2}"#, "2}"]),
+            (r#"{"aa":1,"b":"a","c":a}"#, &[]),
+            (r#"{"b":"say \"a\": no"}"#, &[]),
+            (r#"["a"]"#, &[]),
+            (r#"{"a"#, &[]),
+            ("a", &[]),
+        ];
+        for (json, want) in table {
+            let found: Vec<_> = anywhere(json.as_bytes(), "a").map(String::from_utf8_lossy).collect();
+            assert_eq!(found, want, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_events_type() {
+        assert!(has_type(br#"{"x":{"type":"b"},"type" : "a"}"#, "a"));
+        for other in [r#"{"type":"ab"}"#, r#"{"type":a}"#, r#"{"x":"type","y":"a"}"#, r#"{"type":"a"#, ""] {
+            assert!(!has_type(other.as_bytes(), "a"), "{other}");
         }
     }
 

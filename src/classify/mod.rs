@@ -12,7 +12,6 @@ mod path;
 pub mod response_id;
 mod silent;
 pub mod stream;
-mod types;
 mod whole;
 pub mod words;
 

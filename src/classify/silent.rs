@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::dialect::{Dialect, End};
-use super::types::has_type;
+use super::members::has_type;
 
 /// OpenAI's Responses and Anthropic's Messages: the answer has an id, and no content. vLLM 0.32 sends the first three before
 /// it computes anything.

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::choices::{Choices, Noted, is_broken};
 use super::dialect::{Dialect, End, Frames, Members, OTHER};
+use super::members::{anywhere, has_type, members, value};
 use super::silent::is_silent;
-use super::types::has_type;
 use super::words::{self, Meaning, Told};
 use crate::outcome::Outcome;
 
@@ -247,7 +247,7 @@ impl Watcher {
 
     /// A ping without an `event:` line.
     fn is_ping(&self, data: &[u8]) -> bool {
-        matches!(self.dialect.end, End::Types(_)) && data.len() < 64 && member(data, "\"type\"", "\"ping\"")
+        matches!(self.dialect.end, End::Types(_)) && data.len() < 64 && has_type(data, "ping")
     }
 
     /// SGLang's `/generate` ends the stream of a request that it refuses with a reason:
@@ -280,8 +280,8 @@ impl Watcher {
             }
             End::Members(Members { ends, opens, .. }) => {
                 self.note_choice(data);
-                self.seen.ended |= ends.iter().any(|(name, value)| has_own_member(data, name, value));
-                let is_open = opens.iter().any(|(name, value)| member(data, name, value));
+                self.seen.ended |= ends.iter().any(|(name, value)| has_own(data, name, value));
+                let is_open = opens.iter().any(|(name, value)| has(anywhere(data, name), value));
                 self.seen.open |= is_open;
                 self.seen.unread &= !is_open;
             }
@@ -301,7 +301,8 @@ impl Watcher {
     fn note_stop_reason(&mut self, data: &[u8]) {
         let Some(at) = STOP_REASON.find(data) else { return };
         if has_type(data, "message_delta") {
-            self.lacks_reason = value_begins(&data[at + STOP_REASON.needle().len()..], b"null");
+            let reason = value(&data[at + STOP_REASON.needle().len()..]);
+            self.lacks_reason = reason.is_some_and(|reason| reason.starts_with(b"null"));
         }
     }
 }
@@ -361,35 +362,15 @@ fn is_cut(line: &[u8]) -> bool {
     is_value && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err()
 }
 
-/// True if a member of this name (with its quotes) has a value that begins so. Within a text the quotes would be escaped.
-fn member(data: &[u8], name: &str, value: &str) -> bool {
-    let mut rest = data;
-    while let Some(at) = memchr::memmem::find(rest, name.as_bytes()) {
-        rest = &rest[at + name.len()..];
-        if value_begins(rest, value.as_bytes()) {
-            return true;
-        }
-    }
-    false
+fn has<'a>(mut values: impl Iterator<Item = &'a [u8]>, beginning: &str) -> bool {
+    values.any(|value| value.starts_with(beginning.as_bytes()))
 }
 
-/// The same, of the event itself: arguments of tools may be objects with members of any name.
-fn has_own_member(data: &[u8], name: &str, value: &str) -> bool {
-    if !member(data, name, value) {
-        return false;
-    }
-    match serde_json::from_slice::<Value>(data) {
-        Ok(Value::Object(event)) => event
-            .get(name.trim_matches('"'))
-            .is_some_and(|own| serde_json::to_string(own).is_ok_and(|own| own.starts_with(value))),
-        Ok(_) | Err(_) => true,
-    }
-}
-
-/// Behind a member's name.
-fn value_begins(rest: &[u8], value: &[u8]) -> bool {
-    let rest = rest.trim_ascii_start();
-    rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value))
+/// True if the event itself has a member of this name whose value begins so: arguments of tools may be objects with members
+/// of any name.
+fn has_own(event: &[u8], name: &str, beginning: &str) -> bool {
+    // a cheap look first
+    has(anywhere(event, name), beginning) && has(members(event, name), beginning)
 }
 
 #[cfg(test)]

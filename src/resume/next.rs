@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::json::{Object, items, string};
 use super::kind::Kind;
 use super::not_resumable::NotResumable;
-use super::original::{LIMITS, Original};
+use super::original::{LIMITS, Original, limits_of};
 use crate::config::Engine;
 
 /// A request for the rest of an answer.
@@ -138,9 +138,9 @@ impl Original {
         let left = self.limit.map(|limit| limit.saturating_sub(said.tokens).max(1));
         if let Some(left) = if said.is_text_complete { Some(1) } else { left } {
             let left = left.to_string();
-            let named = LIMITS.iter().filter(|key| next.get(key).is_some()).count();
+            let is_named = limits_of(self.kind, self.engine).iter().any(|key| next.get(key).is_some());
             for key in LIMITS {
-                if next.get(key).is_some() || named == 0 && key == "max_tokens" {
+                if next.get(key).is_some() || !is_named && key == "max_tokens" {
                     next.set(key, left.clone());
                 }
             }

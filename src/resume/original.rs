@@ -14,7 +14,7 @@ const COMPLETION_TOKENS: u64 = 16;
 const FORMATS: [&str; 6] =
     ["structured_outputs", "json_schema", "regex", "ebnf", "grammar", "structural_tag"];
 /// Names of the token limit; `n_predict` is llama.cpp's.
-pub(super) const LIMITS: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
+pub(super) const LIMITS: [&str; 3] = ["max_completion_tokens", "max_tokens", "n_predict"];
 
 /// The client's request, as far as continuing its answer depends on it.
 #[derive(Clone, Debug)]
@@ -52,12 +52,6 @@ impl Original {
         let request = Object::parse(body).filter(|request| request.is_true("stream"));
         let request = request.ok_or(NotResumable::NotUnderstood)?;
         check_resumable(&request)?;
-        let limits = LIMITS.iter().filter(|key| request.get(key).is_some());
-        let limits: Option<Vec<u64>> = limits.map(|key| request.number(key)).collect();
-        // engines disagree on the meaning of 0
-        let limits = limits.filter(|limits| !limits.contains(&0)).ok_or(NotResumable::NotUnderstood)?;
-        let default = (kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang))
-            .then_some(COMPLETION_TOKENS);
         let stops = match request.get("stop") {
             None => Vec::new(),
             Some(stop) if stop.starts_with('"') => request.text("stop").into_iter().collect(),
@@ -71,7 +65,7 @@ impl Original {
             kind,
             engine,
             model: request.text("model").unwrap_or_default(),
-            limit: limits.into_iter().min().or(default),
+            limit: limit(kind, engine, &request)?,
             wants_usage: options.is_true("include_usage"),
             wants_counts: options.is_true("continuous_usage_stats"),
             wants_ids: request.is_true("return_token_ids"),
@@ -118,6 +112,31 @@ impl Original {
     pub(super) fn may_stop(&self, text: &str) -> bool {
         self.stops.iter().any(|stop| ends_in_prefix_of(text, stop))
     }
+}
+
+/// The names of the token limit that an engine reads.
+pub(super) fn limits_of(kind: Kind, engine: Engine) -> &'static [&'static str] {
+    match (kind, engine) {
+        (Kind::Completion, Engine::Vllm | Engine::Sglang) => &["max_tokens"],
+        (Kind::Chat, Engine::Vllm) => &LIMITS[..2],
+        _ => &LIMITS,
+    }
+}
+
+fn limit(kind: Kind, engine: Engine, request: &Object) -> Result<Option<u64>, NotResumable> {
+    let is_named = |key: &&&str| request.get(key).is_some();
+    // engines disagree on the meaning of 0
+    if !LIMITS.iter().filter(is_named).all(|key| request.number(key).is_some_and(|limit| limit > 0)) {
+        return Err(NotResumable::NotUnderstood);
+    }
+    let mut read = limits_of(kind, engine).iter().filter(is_named).filter_map(|key| request.number(key));
+    let first = read.next();
+    // which of two limits counts is known of vLLM only (0.32)
+    if engine != Engine::Vllm && read.any(|limit| Some(limit) != first) {
+        return Err(NotResumable::NotUnderstood);
+    }
+    let has_default = kind == Kind::Completion && matches!(engine, Engine::Vllm | Engine::Sglang);
+    Ok(first.or(has_default.then_some(COMPLETION_TOKENS)))
 }
 
 /// vLLM holds back as many characters as the longest stop string has, but one (0.32, `v1/engine/detokenizer.py`).

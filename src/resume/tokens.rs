@@ -4,6 +4,7 @@
 //! string has but one. An answer is continued from ids only where both agree, and what was not told is generated anew.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::vocabulary::Vocabulary;
 use crate::config::Engine;
@@ -25,6 +26,8 @@ pub(super) struct Tokens {
     waiting: VecDeque<Waiting>,
     /// The text told is that of the ids told, all of it and no more.
     is_aligned: bool,
+    /// Ids whose text is plain ASCII, if that of the last is complete: the next text will tell.
+    plain: Range<usize>,
 }
 
 /// Ids whose text is complete once so many characters are told.
@@ -104,6 +107,9 @@ impl Tokens {
         if part.text.is_empty() {
             return 0;
         }
+        if part.engine != Engine::Sglang {
+            self.learn_plain(new, part.text, vocabulary);
+        }
         // vLLM tells whole characters only: with a single id, nothing is left of it; the last of several may be half of one
         self.is_aligned = match part.engine {
             Engine::Sglang => new > 0 && !may_be_cut(part.text),
@@ -113,6 +119,20 @@ impl Tokens {
             vocabulary.learn(id);
         }
         self.tell_up_to(self.received)
+    }
+
+    /// Learns from events of several tokens, which may be all that comes of a busy engine. A text of ASCII begins after a whole
+    /// character, and ends with one if the next text begins with ASCII: half a character would be its first.
+    fn learn_plain(&mut self, new: u64, text: &str, vocabulary: &Vocabulary) {
+        let place = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let ids = if text.starts_with(|first: char| first.is_ascii()) {
+            self.ids.get(self.plain.clone())
+        } else {
+            None
+        };
+        ids.unwrap_or_default().iter().for_each(|id| vocabulary.learn(*id));
+        // one that comes alone is learned at once
+        self.plain = if new > 1 && text.is_ascii() { place(self.told)..place(self.received) } else { 0..0 };
     }
 
     fn record_held_back(&mut self, new: u64, part: Part<'_>) -> u64 {
@@ -160,6 +180,7 @@ impl Tokens {
     pub(super) fn go_on(&mut self) {
         self.ids.truncate(usize::try_from(self.told).unwrap_or(usize::MAX));
         self.received = self.told;
+        self.plain = 0..0;
     }
 
     /// The next node goes on from a text; its ids are those of another prompt.
@@ -243,6 +264,34 @@ mod tests {
         for (number, (ids, text, is_exact)) in events.into_iter().enumerate() {
             tokens.record(ids.iter().copied(), part(text, Engine::Vllm, 0), &vocabulary);
             assert_eq!(tokens.to_continue().is_some(), is_exact, "event {number}");
+        }
+    }
+
+    /// A busy engine puts several tokens into each event.
+    #[test]
+    fn tokens_are_learned_from_events_of_several() {
+        // the events' ids and texts, and those that are known to be whole then
+        type Events = &'static [(&'static [u32], &'static str)];
+        let table: [(Events, &[u32]); 9] = [
+            (&[(&[3, 4], "ab")], &[]),
+            (&[(&[3, 4], "ab"), (&[5, 6], "cd")], &[3, 4]),
+            (&[(&[3, 4], "ab"), (&[5, 6], "cd"), (&[7], "e")], &[3, 4, 5, 6]),
+            // 4 was the first half of the character
+            (&[(&[3, 4], "a"), (&[5, 6], "éb")], &[]),
+            (&[(&[3, 4], "a"), (&[5, 6], "éb"), (&[7, 8], "cd")], &[]),
+            (&[(&[3, 4], "a"), (&[5, 6], "\u{fffd}b"), (&[7, 8], "cd")], &[]),
+            (&[(&[3, 4], "a"), (&[5], ""), (&[6, 7], "éb")], &[]),
+            // 5 has no text of its own: a special token
+            (&[(&[3, 4], "a"), (&[5], ""), (&[6, 7], "bc"), (&[8], "d")], &[3, 4, 5, 6, 7]),
+            (&[(&[3, 4], "aé"), (&[5, 6], "cd")], &[]),
+        ];
+        for (events, want) in table {
+            let (mut tokens, vocabulary) = (tokens(), Vocabularies::default().of("pool", "model"));
+            for (ids, text) in events {
+                tokens.record(ids.iter().copied(), part(text, Engine::Vllm, 0), &vocabulary);
+            }
+            let known: Vec<u32> = (0..10).filter(|id| vocabulary.is_whole(*id)).collect();
+            assert_eq!(known, want, "{events:?}");
         }
     }
 

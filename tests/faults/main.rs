@@ -1,5 +1,6 @@
 //! The fault matrix: for each way in which a node can fail, tests the client's view and the node's charge, streaming
-//! or not, with a small or a large request body, with one or two healthy nodes left. `make faults` prints it.
+//! or not, with a small or a large request body, with one or two healthy nodes left; and the same in every dialect.
+//! `make faults` prints both.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../it/harness/mod.rs"]
@@ -8,20 +9,26 @@ mod harness;
 
 mod answer;
 mod cell;
+mod dialects;
 mod rows;
 mod table;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use cell::{COMBINATIONS, End};
 use rows::rows;
 
 /// The ends in all combinations, row by row. All tests share one run.
-static ENDS: LazyLock<Vec<Vec<End>>> = LazyLock::new(|| {
+static ENDS: LazyLock<Vec<Vec<End>>> = LazyLock::new(|| run(cell::run_all(rows())));
+
+/// The result of a run. One at a time: beside another one healthy nodes would seem to fail, too.
+fn run<T>(all: impl Future<Output = T>) -> T {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock();
     let (sender, receiver) = std::sync::mpsc::channel();
-    harness::run(async move { sender.send(cell::run_all(rows()).await).unwrap() });
+    harness::run_within(10 * harness::LIMIT, async move { sender.send(all.await).unwrap() });
     receiver.recv().unwrap()
-});
+}
 
 #[test]
 fn each_fault_ends_as_expected() {
@@ -48,5 +55,24 @@ fn no_client_sees_a_fault_that_can_be_hidden() {
 fn the_readme_shows_what_the_run_produced() {
     let table = table::markdown(&rows(), &ENDS);
     println!("\n{table}");
-    table::compare_with_readme(&table, std::env::var_os("UPDATE").is_some());
+    table::compare_with_readme("faults", &table);
+}
+
+#[test]
+fn each_dialect_ends_as_its_rules_say() {
+    let (wrong, table) = run(dialects::run_all());
+    println!("\n{table}");
+    assert!(wrong.is_empty(), "{} ends:\n{}", wrong.len(), wrong.join("\n"));
+    table::compare_with_readme("dialects", &table);
+}
+
+#[test]
+fn each_dialect_has_a_row() {
+    assert_eq!(dialects::without_a_row(), [""; 0], "dialects/api.rs wants a row for each");
+}
+
+#[test]
+fn each_path_is_known_by_its_ending() {
+    let wrong = run(dialects::known_by_their_endings());
+    assert!(wrong.is_empty(), "{} paths:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -12,8 +12,8 @@ pub(crate) const TOKENS: u64 = 8;
 const AFTER: u64 = 3;
 
 /// Time limit, long enough for a healthy node on a busy machine; each hanging request costs this time.
-const FIRST_BYTE: &str = "timeouts: { first_byte: 2s }";
-const STALL: &str = "timeouts: { first_byte: 2s, stall: 2s }";
+const FIRST_BYTE: &str = "timeouts: { first_byte: 5s }";
+const STALL: &str = "timeouts: { first_byte: 5s, stall: 5s }";
 const RESUME: &str = "engine: vllm, health: { check: off }, retry: { resume: on }";
 
 /// The way to make the node fail.

@@ -1,13 +1,12 @@
 //! Printing the fault matrix as a table, for the terminal and the README.md in this folder.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use super::cell::{COMBINATIONS, End};
 use super::rows::{Mode, Row};
 
-const BEGIN: &str = "<!-- faults: `make faults UPDATE=1` writes this table -->\n";
 const README: &str = "tests/faults/README.md";
-const END: &str = "<!-- faults: end -->\n";
 const HEAD: [&str; 6] =
     ["fault", "streaming", "the client saw", "the node was charged with", "another node", "failed"];
 
@@ -58,14 +57,19 @@ fn lines(rows: &[Row], ends: &[Vec<End>]) -> Vec<Line> {
     lines
 }
 
-/// The lines as Markdown, with columns aligned for terminals too.
+/// The lines as Markdown.
 pub(crate) fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
-    let mut cells = vec![HEAD.map(str::to_owned)];
-    cells.extend(lines(rows, ends).iter().map(Line::cells));
-    let widths: Vec<_> = (0..HEAD.len())
-        .map(|column| cells.iter().map(|line| line[column].len()).max().unwrap_or(0))
-        .collect();
-    let show = |line: &[String; 6]| {
+    let lines = lines(rows, ends);
+    let mut cells = vec![HEAD.map(str::to_owned).to_vec()];
+    cells.extend(lines.iter().map(|line| line.cells().to_vec()));
+    aligned(&cells)
+}
+
+/// Cells as a table with columns aligned for terminals too; the first line is its head.
+pub(crate) fn aligned(cells: &[Vec<String>]) -> String {
+    let width = |column: usize| cells.iter().map(|line| line[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..cells[0].len()).map(width).collect();
+    let show = |line: &Vec<String>| {
         let padded: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("| {} |\n", padded.join(" | "))
     };
@@ -75,14 +79,19 @@ pub(crate) fn markdown(rows: &[Row], ends: &[Vec<End>]) -> String {
     shown.concat()
 }
 
-/// Checks that README.md in this folder contains the table, or writes it there.
-pub(crate) fn compare_with_readme(table: &str, update: bool) {
+/// Checks that README.md in this folder contains the table of this name; with `UPDATE` in the environment writes it there.
+pub(crate) fn compare_with_readme(name: &str, table: &str) {
+    // two tests write the same file
+    static FILE: Mutex<()> = Mutex::new(());
+    let _file = FILE.lock();
+    let begin = format!("<!-- {name}: `make faults UPDATE=1` writes this table -->\n");
+    let end = format!("<!-- {name}: end -->\n");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(README);
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the README has the marker where the table begins");
-    let (there, after) = rest.split_once(END).expect("the README has the marker where the table ends");
-    if update {
-        std::fs::write(&path, [before, BEGIN, table, END, after].concat()).unwrap();
+    let (before, rest) = text.split_once(&begin).expect("the README has the marker where the table begins");
+    let (there, after) = rest.split_once(&end).expect("the README has the marker where the table ends");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, [before, &begin, table, &end, after].concat()).unwrap();
         return;
     }
     // assert_eq would print each table in a single line

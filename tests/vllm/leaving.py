@@ -30,8 +30,8 @@ def frees(fleet, body):
     with fleet.gateway(lines=["engine: vllm"]) as gateway:
         for attempt in range(1, ATTEMPTS + 1):
             direct, through = (
-                statistics.median(seconds_until_free(fleet.engines, url, body) for _ in range(ROUNDS))
-                for url in (fleet.a.url, gateway.url)
+                statistics.median(seconds_until_free(fleet.engines, urls, body) for _ in range(ROUNDS))
+                for urls in ([engine.url for engine in fleet.engines], [gateway.url])
             )
             told = f"{CLIENTS} clients, median of {ROUNDS} rounds: {1e3 * through:.0f} ms"
             told += f", without the gateway {1e3 * direct:.0f} ms"
@@ -40,9 +40,9 @@ def frees(fleet, body):
     raise AssertionError(f"{told}, at the last of {ATTEMPTS} attempts; load average: {os.getloadavg()[0]:.1f}")
 
 
-def seconds_until_free(engines, url, body):
+def seconds_until_free(engines, urls, body):
     at_work = lambda: sum(engine.at_work() for engine in engines)
-    clients = [connect(url, "/v1/completions", body) for _ in range(CLIENTS)]
+    clients = [connect(url, "/v1/completions", body) for _ in range(CLIENTS // len(urls)) for url in urls]
     until("all are at work", lambda: at_work() == CLIENTS)
     if body.get("stream"):
         for client in clients:

@@ -115,4 +115,14 @@ def joined(events):
                     said[name] = said.get(name, part[name][:0]) + part.pop(name)
         if event not in rest:
             rest.append(event)
-    return said, rest
+    # where all tokens came with the last event, there is none that has only tokens
+    return said, [event for event in rest if not any(event is not other and is_within(event, other) for other in rest)]
+
+
+def is_within(less, more):
+    """The same but for nulls of it."""
+    if isinstance(less, dict) and isinstance(more, dict):
+        return less.keys() <= more.keys() and all(is_within(value, more[name]) for name, value in less.items())
+    if isinstance(less, list) and isinstance(more, list):
+        return len(less) == len(more) and all(map(is_within, less, more))
+    return less is None or less == more

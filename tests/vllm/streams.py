@@ -14,6 +14,8 @@ USAGES = [
     {"stream_options": {"include_usage": True}},
     {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
 ]
+# Tokens of a prompt that leaves room for about TOKENS in the context of 2048: a chat without max_tokens fills it.
+LONG_PROMPT = 1600
 # Seconds in which one round must be over.
 ROUND_LIMIT = 3 * LIMIT
 
@@ -21,8 +23,8 @@ ROUND_LIMIT = 3 * LIMIT
 class Seen:
     """What one client asks for, and gets."""
 
-    def __init__(self, number, tokens=TOKENS):
-        self.number, self.tokens = number, tokens
+    def __init__(self, number, has_limit=True):
+        self.number, self.has_limit = number, has_limit
         self.is_chat = number // 2 % 2 == 0
         variant = number // 4 % (2 * len(USAGES))
         self.wants_ids, self.usage_options = variant % 2 == 1, USAGES[variant // 2]
@@ -34,12 +36,15 @@ class Seen:
     def __str__(self):
         kind = "chat" if self.is_chat else "completion"
         usage = ["no usage", "usage", "usage in each event"][USAGES.index(self.usage_options)]
-        return f"{kind} {self.number}, {'ids' if self.wants_ids else 'no ids'}, {usage}"
+        limit = "" if self.has_limit else ", no max_tokens"
+        return f"{kind} {self.number}, {'ids' if self.wants_ids else 'no ids'}, {usage}{limit}"
 
     def body(self):
-        prompt = f"Stream {self.number} of the sea, {'and ' * (self.number % 7)}all that is in it"
+        more = self.number % 7 + (0 if self.has_limit else LONG_PROMPT)
+        prompt = f"Stream {self.number} of the sea, {'and ' * more}all that is in it"
         asked = {"messages": [{"role": "user", "content": prompt}]} if self.is_chat else {"prompt": prompt}
-        asked |= {"model": "random", "max_tokens": self.tokens, "temperature": 0, "seed": 7, "ignore_eos": True}
+        asked |= {"model": "random", "temperature": 0, "seed": 7, "ignore_eos": True}
+        asked |= {"max_tokens": TOKENS} if self.has_limit else {}
         ids = {"return_token_ids": True} if self.wants_ids else {}
         return asked | {"stream": True} | ids | (self.usage_options or {})
 
@@ -157,3 +162,8 @@ async def run_all(url, all_seen, disturb=None, is_time=None):
 
 def streams(count):
     return [Seen(number) for number in range(count)]
+
+
+def chats_without_a_limit(count):
+    """As many chats: a completion without max_tokens ends after 16 tokens."""
+    return [seen for seen in (Seen(number, has_limit=False) for number in range(2 * count)) if seen.is_chat]

@@ -15,7 +15,7 @@ from streams import run_all, streams
 
 # As many chats as completions; the half of each is at the engine that is disturbed.
 COUNT = 144
-CONFIG = ["engine: vllm", "retry: { resume: on }", "timeouts: { stall: 5s }"]
+CONFIG = ["engine: vllm", "retry: { resume: on }", "timeouts: { stall: 15s }"]
 CHECKS = []
 
 

@@ -259,3 +259,38 @@ fn an_assumed_limit_ends_no_stream() {
         assert_eq!(transcript.continuation().map(|_| ()), want, "{engine:?}");
     }
 }
+
+/// vLLM 0.32 was asked: of a chat's two limits the newer one counts, and a completion has only the older one.
+#[test]
+fn the_limit_is_the_one_that_the_engine_reads() {
+    use Engine::{Generic, Llamacpp, Sglang, Vllm};
+    use Kind::{Chat, Completion};
+    let (old, new) = (json!({"max_tokens": 5}), json!({"max_completion_tokens": 7}));
+    let both = json!({"max_tokens": 5, "max_completion_tokens": 7});
+    let same = json!({"max_tokens": 7, "max_completion_tokens": 7});
+    let null = json!({"max_tokens": 5, "max_completion_tokens": null});
+    let refused = Err(NotResumable::NotUnderstood);
+    let table = [
+        (Vllm, Chat, [Ok(Some(5)), Ok(Some(7)), Ok(Some(7)), Ok(Some(7)), Ok(Some(5))]),
+        (Vllm, Completion, [Ok(Some(5)), Ok(Some(16)), Ok(Some(5)), Ok(Some(7)), Ok(Some(5))]),
+        (Sglang, Completion, [Ok(Some(5)), Ok(Some(16)), Ok(Some(5)), Ok(Some(7)), Ok(Some(5))]),
+        (Sglang, Chat, [Ok(Some(5)), Ok(Some(7)), refused, Ok(Some(7)), Ok(Some(5))]),
+        (Llamacpp, Completion, [Ok(Some(5)), Ok(Some(7)), refused, Ok(Some(7)), Ok(Some(5))]),
+        (Generic, Chat, [Ok(Some(5)), Ok(Some(7)), refused, Ok(Some(7)), Ok(Some(5))]),
+    ];
+    for (engine, kind, want) in table {
+        let limits = [&old, &new, &both, &same, &null].map(|limits| {
+            let mut request = json!({"prompt": "p", "messages": [], "stream": true});
+            request.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+            let request = Bytes::from(request.to_string());
+            Original::read(kind, "/v1/completions", engine, &conf(1, 1024), &request).map(|read| read.limit)
+        });
+        assert_eq!(limits, want, "{engine:?} {kind:?}");
+    }
+    // a limit that vLLM does not read is not the only one of the next request
+    let request = Bytes::from_static(b"{\"prompt\":\"p\",\"max_completion_tokens\":7,\"stream\":true}");
+    let mut transcript = begin(Completion, Vllm, &request, &conf(1, 1024)).unwrap();
+    transcript.deliver(Bytes::from_static(b"data: {\"choices\":[{\"text\":\" x\"}]}\n\n"));
+    let body: Value = serde_json::from_slice(&asked(transcript.continuation())).unwrap();
+    assert_eq!(body["max_tokens"], 15, "{body}");
+}

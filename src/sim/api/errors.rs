@@ -33,16 +33,29 @@ impl ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// vLLM's words for a prompt that does not fit into its memory.
-    pub(super) fn too_long(prompt: u32) -> Self {
-        let message = format!(
-            "This model's maximum context length is less than the {prompt} tokens of the prompt and what was requested."
-        );
-        ApiError::new(StatusCode::BAD_REQUEST, message)
+    /// What an engine says with this code: that it is full, that it cannot take the request, or that it is dead.
+    pub(super) fn of_engine(code: u16, prompt: u32, engine: Engine) -> Self {
+        match code {
+            429 | 503 => Self::full(engine),
+            ..500 => Self::too_long(prompt, engine),
+            _ => Self::dead_engine(code),
+        }
+    }
+
+    /// The words of vLLM and of SGLang for a prompt that does not fit into the engine's memory.
+    pub(super) fn too_long(prompt: u32, engine: Engine) -> Self {
+        Self::bad(match engine {
+            Engine::Sglang => {
+                format!("The input ({prompt} tokens) is longer than the model's context length.")
+            }
+            _ => format!(
+                "This model's maximum context length is less than the {prompt} tokens of the prompt and what was requested."
+            ),
+        })
     }
 
     /// vLLM's dead engine.
-    pub(super) fn dead_engine(code: u16) -> Self {
+    fn dead_engine(code: u16) -> Self {
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         ApiError {
             status,

@@ -61,7 +61,7 @@ async fn answer(
     let full = || ApiError::full(shared.options.engine);
     let sequence = match shared.engine.submit(work(&request, &plan, &shared.options)) {
         Ok(sequence) => sequence,
-        Err(Refused::TooLong) => return Err(ApiError::too_long(request.prompt.len)),
+        Err(Refused::TooLong) => return Err(ApiError::too_long(request.prompt.len, shared.options.engine)),
         Err(Refused::Full) => {
             add(&shared.counters.rejected, 1);
             plan = Plan::full();
@@ -101,14 +101,6 @@ fn work(request: &GenerationRequest, plan: &Plan, options: &Options) -> Work {
     Work { prompt, tokens: plan.tokens, hold: plan.holds(), priority }
 }
 
-/// The prompt's tokens that were in the cache go into the answer's usage.
-fn count_prompt(flight: &Flight, render: &mut Render, sequence: &Sequence) {
-    let (all, cached) = (render.prompt_tokens(), sequence.cached());
-    add(&flight.shared.counters.prompt_tokens, all.into());
-    add(&flight.shared.counters.cached_tokens, cached.into());
-    render.set_cached(cached);
-}
-
 /// An answer that does not stream: its head comes when all tokens are generated.
 async fn whole(
     flight: &Flight,
@@ -119,7 +111,7 @@ async fn whole(
     let shared = &flight.shared;
     let speech = render.speech;
     let (tokens, end) = sequence.finished().await;
-    count_prompt(flight, &mut render, sequence);
+    render.count_prompt(flight, sequence.cached());
     match (end, plan.ending) {
         (End::Lost, _) | (_, Ending::Stall) => never().await,
         (End::Aborted, _) | (_, Ending::Abort) if speech.abort == Abort::Cut => {
@@ -131,12 +123,14 @@ async fn whole(
             shared.crash_by_fault();
             never().await
         }
-        (_, Ending::Truncate { .. }) => {
+        (_, Ending::Truncate | Ending::Cut { .. }) => {
             let body = bytes::Bytes::from(render.whole(tokens, plan.reason));
             let content = Content::Short { part: body.slice(..body.len() / 2), declared: body.len() as u64 };
             Ok(Response::new(content))
         }
-        (_, Ending::Error { code }) => Err(ApiError::dead_engine(code)),
+        (_, Ending::Error { code }) => {
+            Err(ApiError::of_engine(code, render.prompt_tokens(), shared.options.engine))
+        }
         (_, Ending::Finish | Ending::NoDone { .. } | Ending::Full | Ending::QueueTimeout { .. }) => {
             add(&shared.counters.succeeded, 1);
             Ok(json_answer(render.whole(tokens, plan.reason)))

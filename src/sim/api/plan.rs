@@ -21,8 +21,10 @@ pub(crate) enum Ending {
     Stall,
     /// RST.
     Die,
-    /// FIN without the last chunk, in the middle of an event or behind one.
-    Truncate { within: bool },
+    /// FIN without the last chunk.
+    Truncate,
+    /// The same after so many events of a normal end, or in the middle of the next.
+    Cut { events: u32, within: bool },
     /// The whole node crashes.
     Crash,
 }
@@ -41,8 +43,10 @@ impl Plan {
         let (after, ending) = match fault {
             Some(FaultKind::Stall { after }) => (*after, Ending::Stall),
             Some(FaultKind::Die { after }) => (*after, Ending::Die),
-            Some(FaultKind::Truncate { after }) => (*after, Ending::Truncate { within: false }),
-            Some(FaultKind::CutWithin { after }) => (*after, Ending::Truncate { within: true }),
+            Some(FaultKind::Truncate { after }) => (*after, Ending::Truncate),
+            Some(FaultKind::Cut { events, within }) => {
+                (max, Ending::Cut { events: *events, within: *within })
+            }
             Some(FaultKind::ErrorEvent { after, code }) => (*after, Ending::Error { code: *code }),
             Some(FaultKind::Abort { after }) => (*after, Ending::Abort),
             Some(FaultKind::NoDone { after }) => {

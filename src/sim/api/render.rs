@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::super::flight::Flight;
 use super::super::options::Options;
+use super::super::stats::add;
 use super::super::text::Prompt;
 use super::errors::ApiError;
 use super::request::GenerationRequest;
@@ -128,9 +130,11 @@ impl Render {
         self.facts.prompt.len
     }
 
-    /// So much of the prompt was in the cache.
-    pub(crate) fn set_cached(&mut self, tokens: u32) {
-        self.facts.cached = self.facts.cached.map(|_| tokens);
+    /// The prompt's tokens that were in the cache go into the answer's usage.
+    pub(super) fn count_prompt(&mut self, flight: &Flight, cached: u32) {
+        add(&flight.shared.counters.prompt_tokens, self.prompt_tokens().into());
+        add(&flight.shared.counters.cached_tokens, cached.into());
+        self.facts.cached = self.facts.cached.map(|_| cached);
     }
 
     /// The events before the first token's.

@@ -14,7 +14,6 @@ use super::super::engine::{End, Sequence};
 use super::super::flight::Flight;
 use super::super::stats::add;
 use super::super::wire::Cut;
-use super::count_prompt;
 use super::errors::ApiError;
 use super::plan::{Ending, Plan};
 use super::render::Render;
@@ -34,6 +33,8 @@ pub(crate) struct TokenStream {
     plan: Plan,
     sequence: Sequence,
     sent: u32,
+    /// Events that have gone out, for a cut at one of them.
+    passed: u32,
     stage: Stage,
     queue: VecDeque<Bytes>,
     /// Before anything else.
@@ -42,7 +43,8 @@ pub(crate) struct TokenStream {
 
 impl EventSource for TokenStream {
     fn is_finished(&self) -> bool {
-        self.stage == Stage::Tail && self.queue.is_empty()
+        let is_cut = matches!(self.plan.ending, Ending::Cut { .. });
+        self.stage == Stage::Tail && self.queue.is_empty() && !is_cut
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<Option<Bytes>> {
@@ -52,9 +54,16 @@ impl EventSource for TokenStream {
         }
         loop {
             if let Some(event) = self.queue.pop_front() {
-                return Poll::Ready(Some(event));
+                match self.cut_at(event, flight) {
+                    Some(event) => return Poll::Ready(Some(event)),
+                    None => continue,
+                }
             }
             match self.stage {
+                Stage::Tail if matches!(self.plan.ending, Ending::Cut { .. }) => {
+                    self.cut(flight, Cut::Fin);
+                    return Poll::Pending;
+                }
                 Stage::Tail => return Poll::Ready(None),
                 Stage::Silent => return Poll::Pending,
                 Stage::Tokens => {}
@@ -77,7 +86,31 @@ impl TokenStream {
             Ending::QueueTimeout { delay_ms } => Some(Box::pin(sleep(Duration::from_millis(delay_ms)))),
             _ => None,
         };
-        TokenStream { render, plan, sequence, sent: 0, stage: Stage::Tokens, queue: VecDeque::new(), wait }
+        TokenStream {
+            render,
+            plan,
+            sequence,
+            sent: 0,
+            passed: 0,
+            stage: Stage::Tokens,
+            queue: VecDeque::new(),
+            wait,
+        }
+    }
+
+    /// The next event, or the beginning of one within which the stream is cut.
+    fn cut_at(&mut self, event: Bytes, flight: &Flight) -> Option<Bytes> {
+        match self.plan.ending {
+            Ending::Cut { events, within } if self.passed == events => {
+                self.queue.clear();
+                self.cut(flight, Cut::Fin);
+                within.then(|| event.slice(..event.len() / 2))
+            }
+            _ => {
+                self.passed += 1;
+                Some(event)
+            }
+        }
     }
 
     fn tokens(&mut self, tokens: Range<u32>) {
@@ -103,7 +136,7 @@ impl TokenStream {
             End::Lost => Ending::Stall,
         };
         self.stage = Stage::Tail;
-        count_prompt(flight, &mut self.render, &self.sequence);
+        self.render.count_prompt(flight, self.sequence.cached());
         match ending {
             Ending::Finish => {
                 add(&flight.shared.counters.succeeded, 1);
@@ -112,28 +145,26 @@ impl TokenStream {
             Ending::Abort if self.render.speech.abort == Abort::Told => {
                 return self.finish(tokens, "abort", true);
             }
+            Ending::Cut { .. } => return self.finish(tokens, self.plan.reason, true),
             Ending::NoDone { finished: true } => return self.finish(tokens, self.plan.reason, false),
             _ => self.tokens(tokens),
         }
         match ending {
-            Ending::Error { code } => self.error(&ApiError::dead_engine(code), flight),
+            Ending::Error { code } => {
+                let (prompt, engine) = (self.render.prompt_tokens(), flight.shared.options.engine);
+                self.error(&ApiError::of_engine(code, prompt, engine), flight);
+            }
             Ending::Full => self.error(&ApiError::full(flight.shared.options.engine), flight),
             Ending::QueueTimeout { .. } => self.error(&ApiError::queue_timeout(), flight),
             Ending::Abort => self.cut(flight, Cut::Fin),
             Ending::Stall => self.stage = Stage::Silent,
             Ending::Die => self.cut(flight, Cut::Rst),
-            Ending::Truncate { within } => {
-                if within {
-                    let event = self.render.token(self.sent..self.sent + 1);
-                    self.queue.push_back(event.slice(..event.len() / 2));
-                }
-                self.cut(flight, Cut::Fin);
-            }
+            Ending::Truncate => self.cut(flight, Cut::Fin),
             Ending::Crash => {
                 self.stage = Stage::Silent;
                 flight.shared.crash_by_fault();
             }
-            Ending::Finish | Ending::NoDone { .. } => {}
+            Ending::Finish | Ending::NoDone { .. } | Ending::Cut { .. } => {}
         }
     }
 
@@ -152,6 +183,8 @@ impl TokenStream {
         self.queue.extend(self.render.end(&rest, reason));
         if done {
             self.queue.extend(self.render.done(self.sent));
+        } else if self.render.speech.done.is_empty() {
+            self.queue.pop_back();
         }
     }
 

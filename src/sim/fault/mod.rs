@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// One way to fail. `after` counts the tokens generated for this request.
 ///
 /// For a request that does not stream: `die` and `crash` cut the connection before the head, once
-/// that many tokens are generated; `truncate` and `cut_within` send a head and half of the body; `error_event` is an
+/// that many tokens are generated; `truncate` and `cut` send a head and half of the body; `error_event` is an
 /// error status; `full` and `queue_timeout` are 503; `no_done` changes nothing. Engines that have no word for being told
 /// to stop, for being full or for a dead engine end as these do: with a cut, or a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,12 +61,15 @@ pub enum FaultKind {
         #[serde(default)]
         after: u32,
     },
-    /// FIN in the middle of an event.
-    CutWithin {
+    /// The same after so many events, those before and after the tokens among them; `within`: in the middle of the next.
+    Cut {
         #[serde(default)]
-        after: u32,
+        events: u32,
+        #[serde(default)]
+        within: bool,
     },
-    /// vLLM's dead engine: an error event, followed by `[DONE]` as usual.
+    /// An error event: 429 and 503 are a full engine's, other codes below 500 the client's mistake, all else is a dead
+    /// engine's. vLLM sends `[DONE]` behind it as usual.
     ErrorEvent {
         #[serde(default)]
         after: u32,
@@ -78,7 +81,7 @@ pub enum FaultKind {
         #[serde(default)]
         after: u32,
     },
-    /// A clean end of the body without `[DONE]`; without `after`, the whole answer comes first.
+    /// A clean end of the body without its last event, such as `[DONE]`; with `after`, without all that follows those tokens.
     NoDone {
         #[serde(default)]
         after: Option<u32>,

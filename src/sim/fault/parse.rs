@@ -66,6 +66,7 @@ fn short_form(text: &str) -> Result<Value, String> {
         let key = match kind {
             "status" => "code",
             "slow_head" | "queue_timeout" => "delay_ms",
+            "cut" => "events",
             _ => "after",
         };
         map.insert(key.to_owned(), scalar(number));
@@ -103,6 +104,7 @@ mod tests {
         assert_eq!(fault("slow_head:50"), Ok(FaultKind::SlowHead { delay_ms: 50 }.into()));
         assert_eq!(fault("queue_timeout:5"), Ok(FaultKind::QueueTimeout { delay_ms: 5 }.into()));
         assert_eq!(fault("crash"), Ok(FaultKind::Crash { after: None }.into()));
+        assert_eq!(fault("cut:2,within=true"), Ok(FaultKind::Cut { events: 2, within: true }.into()));
         let error = FaultKind::ErrorEvent { after: 1, code: 500 };
         assert_eq!(fault("error_event:1"), Ok(error.into()));
     }

@@ -21,7 +21,7 @@ const fn row(path: &'static str, body: &'static str, event: &'static str, whole:
 }
 
 const MESSAGES: &str = r#""messages":[{"role":"user","content":"Tell me of the sea"}],"max_tokens":5"#;
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 13] = [
     row("/v1/chat/completions", MESSAGES, "/choices/0/delta/content", "/choices/0/message/content"),
     row("/v1/completions", r#""prompt":"sea","max_tokens":5"#, "/choices/0/text", "/choices/0/text"),
     row("/invocations", r#""prompt":"sea","max_tokens":5"#, "/choices/0/text", "/choices/0/text"),
@@ -36,6 +36,8 @@ const ROWS: [Row; 11] = [
         ..row("/generate", r#""text":"sea","sampling_params":{"max_new_tokens":5}"#, "/text", "/text")
     },
     row("/generate_stream", r#""inputs":"sea","parameters":{"max_new_tokens":5}"#, "/token/text", ""),
+    row("/infer", r#""inputs":"sea","parameters":{"max_new_tokens":5}"#, "/token/text", "/generated_text"),
+    row("/api/extra/generate/stream", r#""prompt":"sea","max_tokens":5"#, "/token", ""),
 ];
 const ENGINES: [Engine; 4] = [Engine::Generic, Engine::Vllm, Engine::Sglang, Engine::Llamacpp];
 

@@ -68,10 +68,15 @@ async fn streams_that_are_cut_after_some_tokens() {
     let (answer, ended) = streamed("truncate:3").await;
     assert_eq!((said(&answer).split(' ').count(), ended), (3, Ended::Fin));
     assert!(!answer.ends_with("0\r\n\r\n"));
-    let (answer, ended) = streamed("cut_within:3").await;
-    assert_eq!((said(&answer).split(' ').count(), ended), (3, Ended::Fin));
-    let last = *events(&answer).last().unwrap();
-    assert!(last.starts_with('{') && !last.ends_with('}'), "{last}");
+    // the first event has a role and no text
+    for (events_before, within) in [(4, false), (4, true), (10, false), (11, false)] {
+        let (answer, ended) = streamed(&format!("cut:{events_before},within={within}")).await;
+        assert_eq!((said(&answer).split(' ').count(), ended), (events_before.min(9) - 1, Ended::Fin));
+        let events = events(&answer);
+        assert_eq!(events.len(), events_before.min(10) + usize::from(within), "{answer}");
+        let last = *events.last().unwrap();
+        assert_eq!(last.starts_with('{') && !last.ends_with('}'), within, "{last}");
+    }
 }
 
 #[tokio::test]

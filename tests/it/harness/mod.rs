@@ -24,10 +24,14 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Runs a test on a runtime of its own, and fails it if it hangs.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(3 * LIMIT, test);
+}
+
+/// The same with a limit of its own.
+pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     log::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let limit = 3 * LIMIT;
         tokio::time::timeout(limit, test).await.unwrap_or_else(|_| panic!("not done within {limit:?}"));
     });
     runtime.shutdown_background();

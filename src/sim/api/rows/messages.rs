@@ -9,6 +9,8 @@ macro_rules! event {
     };
 }
 
+pub(super) const ERROR_BODY: &str = r#"{"type":"error","error":{"type":"<busy:overloaded_error><mistake:invalid_request_error><broken:api_error>","message":$message}}"#;
+
 pub(super) const ROWS: &[Speech] = &[ANTHROPIC, VLLM];
 
 /// vLLM 0.32.0: the event of an error is one of its own chats that it could not read.
@@ -62,8 +64,8 @@ const ANTHROPIC: Speech = Speech {
     abort: Abort::Told,
     error: &[event!(
         "error",
-        r#","error":{"type":"<busy:overloaded_error><!busy:api_error>","message":$message}"#
+        r#","error":{"type":"<busy:overloaded_error><mistake:invalid_request_error><broken:api_error>","message":$message}"#
     )],
-    error_body: r#"{"type":"error","error":{"type":"<busy:overloaded_error><mistake:invalid_request_error><broken:api_error>","message":$message}}"#,
+    error_body: ERROR_BODY,
     full_in_stream: true,
 };

@@ -1,4 +1,4 @@
-//! The engines' own APIs: llama.cpp's, SGLang's, TGI's.
+//! The engines' own APIs: llama.cpp's, SGLang's, TGI's, MindIE's, KoboldCpp's.
 
 use super::super::speech::{Abort, DONE, ERROR_BODY, Form, JSON, SSE, Speech, Streams};
 
@@ -35,7 +35,7 @@ macro_rules! tgi {
     };
 }
 
-pub(super) const ROWS: &[Speech] = &[LLAMACPP, INFILL, SGLANG, TGI, TGI_STREAM];
+pub(super) const ROWS: &[Speech] = &[LLAMACPP, INFILL, SGLANG, TGI, TGI_STREAM, MINDIE, KOBOLD];
 
 /// llama.cpp (`tools/server/server-task.cpp`): the last event says `"stop": true`; there is no `[DONE]`.
 const LLAMACPP: Speech = Speech {
@@ -55,7 +55,9 @@ const LLAMACPP: Speech = Speech {
     done: concat!("data: ", last_llamacpp!(""), "\n\n"),
     whole: last_llamacpp!("$text"),
     abort: Abort::Cut,
-    error: &["data: {\"error\":{\"code\":$code,\"message\":$message,\"type\":\"server_error\"}}\n\n"],
+    error: &[
+        "data: {\"error\":{\"code\":$code,\"message\":$message,\"type\":\"<busy:unavailable_error><mistake:exceed_context_size_error><broken:server_error>\"}}\n\n",
+    ],
     error_body: r#"{"error":{"code":$code,"message":$message,"type":"<busy:unavailable_error><mistake:invalid_request_error><broken:server_error>"}}"#,
     full_in_stream: false,
 };
@@ -64,7 +66,7 @@ const INFILL: Speech = Speech { paths: &["/infill"], form: Form::Json, ..LLAMACP
 
 /// SGLang (`http_server.py`, `tokenizer_manager.py`): each event has the whole text so far; an abort is a finish reason.
 const SGLANG: Speech = Speech {
-    paths: &["/generate"],
+    paths: &["/generate", "/generate_from_file"],
     form: Form::Json,
     id: "7f3c9a0e5b1d-",
     token: concat!("data: ", sglang!("null"), "\n\n"),
@@ -98,7 +100,9 @@ const TGI_STREAM: Speech = Speech {
     )],
     done: "",
     whole: r#"{"generated_text":"$text"}"#,
-    error: &["data:{\"error\":$message,\"error_type\":\"<busy:overloaded><!busy:generation>\"}\n\n"],
+    error: &[
+        "data:{\"error\":$message,\"error_type\":\"<busy:overloaded><mistake:validation><broken:generation>\"}\n\n",
+    ],
     error_body: r#"{"error":$message,"error_type":"<busy:overloaded><mistake:validation><broken:generation>"}"#,
     full_in_stream: true,
     ..LLAMACPP
@@ -106,3 +110,16 @@ const TGI_STREAM: Speech = Speech {
 
 const TGI: Speech =
     Speech { paths: &["/generate"], key: "\"inputs\"", streams: Streams::Never, ..TGI_STREAM };
+
+/// MindIE's service API, in TGI's words.
+const MINDIE: Speech = Speech { paths: &["/infer", "/infer_token"], streams: Streams::Asked, ..TGI_STREAM };
+
+/// KoboldCpp (`koboldcpp.py`, `/api/extra/generate/stream`): the last event has a reason, and nothing follows.
+const KOBOLD: Speech = Speech {
+    paths: &["/generate/stream"],
+    streams: Streams::Always,
+    token: "event: message\ndata: {\"token\": \"$text\", \"finish_reason\": null}\n\n",
+    end: &["event: message\ndata: {\"token\": \"\", \"finish_reason\": \"$reason\"}\n\n"],
+    done: "",
+    ..LLAMACPP
+};

@@ -1,6 +1,7 @@
 //! APIs that compute and give one answer.
 
 use super::super::speech::{Abort, ERROR_BODY, Form, JSON, SSE, Speech, Streams};
+use super::messages;
 
 macro_rules! list {
     ($data:literal) => {
@@ -15,7 +16,7 @@ macro_rules! list {
 pub(super) const ROWS: &[Speech] = &[
     OTHER,
     Speech {
-        paths: &["/embeddings"],
+        paths: &["/embeddings", "/embeddings_image", "/embeddings_audio"],
         id: "embd-",
         whole: list!(r#"{"index":0,"object":"embedding","embedding":[0.25,-0.5,0.125]}"#),
         ..OTHER
@@ -27,7 +28,7 @@ pub(super) const ROWS: &[Speech] = &[
         ..OTHER
     },
     Speech {
-        paths: &["/api/embed", "/api/embeddings"],
+        paths: &["/api/embed", "/api/embeddings", "/api/show"],
         whole: r#"{"model":$model,"embeddings":[[0.25,-0.5,0.125]],"embedding":[0.25,-0.5,0.125],"prompt_eval_count":$prompt_tokens}"#,
         error_body: r#"{"error":$message}"#,
         ..OTHER
@@ -56,11 +57,8 @@ pub(super) const ROWS: &[Speech] = &[
         ..OTHER
     },
     Speech { paths: &["/detokenize"], whole: r#"{"prompt":"$text"}"#, ..OTHER },
-    Speech {
-        paths: &["/messages/count_tokens", "/responses/input_tokens", "/chat/completions/input_tokens"],
-        whole: r#"{"input_tokens":$prompt_tokens,"context_management":{"original_input_tokens":$prompt_tokens}}"#,
-        ..OTHER
-    },
+    Speech { paths: &["/messages/count_tokens"], error_body: messages::ERROR_BODY, ..COUNT },
+    COUNT,
     Speech {
         paths: &["/chat/completions/batch"],
         id: "chatcmpl-",
@@ -73,6 +71,12 @@ pub(super) const ROWS: &[Speech] = &[
     },
 ];
 
+const COUNT: Speech = Speech {
+    paths: &["/responses/input_tokens", "/chat/completions/input_tokens"],
+    whole: r#"{"input_tokens":$prompt_tokens,"context_management":{"original_input_tokens":$prompt_tokens}}"#,
+    ..OTHER
+};
+
 const OTHER: Speech = Speech {
     paths: &[
         "/embedding",
@@ -82,6 +86,17 @@ const OTHER: Speech = Speech {
         "/get_ppl",
         "/moderations",
         "/images/generations",
+        "/images/edits",
+        "/images/variations",
+        "/txt2img",
+        "/img2img",
+        "/inference",
+        "/get_score",
+        "/tokencount",
+        "/responses/compact",
+        "/parse_function_call",
+        "/separate_reasoning",
+        "/vertex_generate",
         "/apply-template",
         "/inference/v1/generate",
         "/generative_scoring",

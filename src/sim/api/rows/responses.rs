@@ -95,7 +95,7 @@ const OPENAI: Speech = Speech {
     abort: Abort::Told,
     error: &[concat!(
         "event: error\n",
-        r#"data: {"type":"error","code":"<busy:rate_limit_exceeded><!busy:server_error>","message":$message,"param":null,"#,
+        r#"data: {"type":"error","code":"<busy:rate_limit_exceeded><mistake:invalid_prompt><broken:server_error>","message":$message,"param":null,"#,
         "\"sequence_number\":0}\n\n"
     )],
     error_body: ERROR_BODY,
