@@ -82,7 +82,9 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         "Broken streams in pools with retry.resume, by result.",
         &["pool", "result"],
     )?;
+    let queue = sheet.gauge("queue_length", "Requests that wait for a slot or a node.", &["pool"])?;
     for pool in &s.pools {
+        queue.with_label_values(&[&*pool.name]).set(i64::try_from(pool.queue).unwrap_or(i64::MAX));
         for (result, count) in Resumed::ALL.iter().zip(pool.counters.resumes) {
             resumes.with_label_values(&[&pool.name, result.as_str()]).inc_by(count);
         }

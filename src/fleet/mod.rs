@@ -46,8 +46,8 @@ pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
 pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
-pub use waiter::{Admission, Waiter};
-pub use want::{Or, Want};
+pub use waiter::Waiter;
+pub use want::{Admission, Or, Want};
 
 use crate::config::{self, Config};
 

@@ -7,16 +7,7 @@ use super::key::Refusal;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::queue::{Cell, Changed, Turn};
-use super::want::Want;
-
-/// The rule by which a request is let into the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// If fewer than these wait for a slot.
-    Below(usize),
-    /// In any case and before those: it has been sent before.
-    Repeated,
-}
+use super::want::{Admission, Want};
 
 /// One waiting request.
 #[derive(Debug)]
@@ -44,7 +35,7 @@ impl Pool {
     /// `None`: the one node that it needs is no longer in the pool.
     pub fn wait(
         self: &Arc<Self>,
-        waiter: &mut Option<Waiter>,
+        waiter: &mut Option<Box<Waiter>>,
         want: Want,
         admission: Admission,
         now: Instant,
@@ -57,7 +48,7 @@ impl Pool {
                 *waiter = None;
                 let joined = self.join_queue(want, admission, now);
                 let place = joined.place;
-                *waiter = place.map(|(turn, cell)| Waiter { pool: Arc::clone(self), cell, turn });
+                *waiter = place.map(|(turn, cell)| Box::new(Waiter { pool: Arc::clone(self), cell, turn }));
                 joined.found
             }
         };

@@ -50,3 +50,12 @@ impl Want {
         matches!(self, Self::Any { .. })
     }
 }
+
+/// The rule by which a request is let into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// If fewer than these wait for a slot.
+    Below(usize),
+    /// In any case and before those: it has been sent before.
+    Repeated,
+}

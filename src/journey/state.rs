@@ -59,8 +59,8 @@ pub(super) struct Search {
     pub began: Option<Instant>,
     /// It waits for the pool to change.
     pub waits: bool,
-    /// Its place in the pool's queue.
-    pub waiter: Option<Waiter>,
+    /// Its place in the pool's queue; few requests have one.
+    pub waiter: Option<Box<Waiter>>,
     /// Since when it has waited for a slot of nodes that are at their `max_in_flight`.
     pub queued_since: Option<Instant>,
     /// The time that searches took which had to wait.

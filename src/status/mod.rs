@@ -75,6 +75,8 @@ struct LastReload {
 struct PoolStatus {
     name: String,
     nodes: Vec<NodeStatus>,
+    /// Requests that wait for a slot or a node.
+    queue: usize,
     requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
@@ -154,6 +156,7 @@ impl PoolStatus {
         Self {
             name: pool.name.to_string(),
             nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
+            queue: pool.queue,
             requests_by_code: pool.counters.requests.clone(),
             retries: retries.map(|(why, count)| (why.as_str().to_owned(), count.into())).collect(),
             unkept_bodies: pool.counters.unkept_bodies,

@@ -21,6 +21,7 @@ mod logs;
 mod persistence;
 mod prefill;
 mod probing;
+mod queue;
 mod refusals;
 mod resume;
 mod retry;

@@ -5,7 +5,7 @@ use crate::fleet::{Admission, Changed, Or, Waiter, Want};
 
 /// A request that waits, with the future that it sleeps on.
 pub(super) struct Waiting {
-    waiter: Option<Waiter>,
+    waiter: Option<Box<Waiter>>,
     changed: Changed,
     want: Want,
 }
