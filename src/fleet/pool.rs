@@ -241,8 +241,8 @@ impl Pool {
     }
 
     /// The nodes that a request skips which is to be sent now. For those left out whose time is over, it is the trial.
-    pub fn to_skip(&self, subject: &Subject, now: Instant) -> Skipped {
-        self.with_skips(|table| table.skips.to_skip(subject, now))
+    pub fn skipped(&self, subject: &Subject, now: Instant) -> Skipped {
+        self.with_skips(|table| table.skips.skipped(subject, now))
     }
 
     /// The node has refused this model: it is skipped for a moment, until another node's answer is known.

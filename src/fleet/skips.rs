@@ -235,7 +235,7 @@ impl Skips {
     }
 
     /// The nodes that a request which is to be sent now skips. It is the trial of the others.
-    pub(super) fn to_skip(&mut self, subject: &Subject, now: Instant) -> Skipped {
+    pub(super) fn skipped(&mut self, subject: &Subject, now: Instant) -> Skipped {
         self.listed(subject, now, |skip| {
             let is_trial = skip.trial <= now;
             if is_trial {
@@ -347,7 +347,7 @@ mod tests {
         assert!(!skips.confirm(key(1), &m, 404, TIME, now), "a concurrent request says the same");
         skips.doubt(key(1), &m, 404, now);
         skips.withdraw(key(1), &m, 404);
-        let skipped = skips.to_skip(&m, now);
+        let skipped = skips.skipped(&m, now);
         assert_eq!((skipped.nodes, skipped.ends), (vec![key(1)], Some(now + TIME)), "it is known by now");
         let late = now + TIME * 2;
         assert!(refusing(&mut skips, &m, late).is_empty());
@@ -363,14 +363,14 @@ mod tests {
         skips.confirm(key(1), &m, 404, TIME, start);
         for round in 0..3 {
             let now = start + TIME + DOUBT * round;
-            assert_eq!(skips.to_skip(&m, now).nodes, [], "the trial of round {round}");
-            let rest = skips.to_skip(&m, now);
+            assert_eq!(skips.skipped(&m, now).nodes, [], "the trial of round {round}");
+            let rest = skips.skipped(&m, now);
             assert_eq!((rest.nodes, rest.ends), (vec![key(1)], Some(now + DOUBT)));
             assert_eq!(refusing(&mut skips, &m, now), [key(1)], "it has said nothing else so far");
         }
         let now = start + TIME;
         skips.confirm(key(1), &m, 404, TIME, now);
-        assert_eq!(skips.to_skip(&m, now + TIME / 2).nodes, [key(1)], "refused again");
+        assert_eq!(skips.skipped(&m, now + TIME / 2).nodes, [key(1)], "refused again");
         skips.served(key(1), &m);
         assert!(skips.is_empty(), "served");
     }

@@ -79,7 +79,7 @@ impl<H> Journey<H> {
         if waits {
             return self.look_again(now);
         }
-        let refusal = match self.lease_untried(&self.to_skip(now).nodes, now) {
+        let refusal = match self.lease_untried(&self.skipped(now).nodes, now) {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
         };
@@ -100,7 +100,7 @@ impl<H> Journey<H> {
 
     fn look_again(&mut self, now: Instant) -> Seek<H> {
         let is_late = self.is_late(now);
-        let skipped = self.to_skip(now);
+        let skipped = self.skipped(now);
         let want = self.want(&skipped.nodes, now, is_late);
         let refusal = match self.wait_for(want, now) {
             Some(Ok(lease)) => return leased(lease),
@@ -192,10 +192,10 @@ impl<H> Journey<H> {
         self.tried.iter().filter(|key| !self.lines.contains(key)).copied().collect()
     }
 
-    fn to_skip(&self, now: Instant) -> Skipped {
+    fn skipped(&self, now: Instant) -> Skipped {
         let pool = &self.member.pool;
         let subject = self.subject.as_ref().filter(|_| pool.has_skips());
-        subject.map(|subject| pool.to_skip(subject, now)).unwrap_or_default()
+        subject.map(|subject| pool.skipped(subject, now)).unwrap_or_default()
     }
 
     pub(super) fn fallback_unless(&mut self, waits: bool) -> Option<H> {
