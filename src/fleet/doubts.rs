@@ -23,7 +23,7 @@ struct Doubt {
 }
 
 impl Doubts {
-    /// A node has refused the request, which another node is going to be asked.
+    /// A node has refused the request.
     pub fn add(&mut self, pool: &Arc<Pool>, key: Key, subject: &Subject, status: u16, now: Instant) {
         pool.doubt(key, subject, status, now);
         self.list.push(Doubt { pool: Arc::clone(pool), key, subject: subject.clone(), status });
@@ -35,7 +35,14 @@ impl Doubts {
         doubts.filter_map(move |doubt| doubt.pool.confirm(doubt.key, &doubt.subject, doubt.status, now))
     }
 
-    /// No node serves the request, or nobody will know.
+    /// All nodes refuse the request.
+    pub fn agree(&mut self, now: Instant) {
+        for doubt in std::mem::take(&mut self.list) {
+            doubt.pool.agree(doubt.key, &doubt.subject, doubt.status, now);
+        }
+    }
+
+    /// Nobody will know.
     pub fn withdraw(&mut self) {
         for doubt in std::mem::take(&mut self.list) {
             doubt.pool.withdraw_doubt(doubt.key, &doubt.subject, doubt.status);

@@ -62,16 +62,22 @@ impl Pool {
         Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, settled: false }
     }
 
-    /// Leases a node for a request that is waiting. Prefers a node that the request has not tried. Failing
-    /// that, of the nodes with room it takes the one tried longest ago, because a node that failed the
+    /// Leases a node, none of those that are `skipped`, for a request that is waiting. Prefers one that the request has not
+    /// tried. Failing that, of the nodes with room it takes the one tried longest ago, because a node that failed the
     /// request is better than none. `tried` is in the order of the last tries.
-    pub fn lease_again(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        let untried = self.lease(tried, now);
+    pub fn lease_again(
+        self: &Arc<Self>,
+        tried: &[Key],
+        skipped: &[Key],
+        now: Instant,
+    ) -> Result<Lease, Refusal> {
+        let lease_without = |tried: &[Key]| self.lease(&[tried, skipped].concat(), now);
+        let untried = lease_without(tried);
         if !matches!(untried, Err(Refusal::AllTried)) {
             return untried;
         }
-        let mut from_oldest = (1..tried.len()).map(|from| self.lease(&tried[from..], now));
-        from_oldest.find_map(Result::ok).map_or_else(|| self.lease(&[], now), Ok)
+        let mut from_oldest = (1..tried.len()).map(|from| lease_without(&tried[from..]));
+        from_oldest.find_map(Result::ok).map_or_else(|| lease_without(&[]), Ok)
     }
 }
 

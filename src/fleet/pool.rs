@@ -139,11 +139,6 @@ impl Pool {
         self.table.lock().line_opens(lines, now)
     }
 
-    /// There is a node that the request has not tried and that can be used, now or once it has room.
-    pub fn has_untried(&self, tried: &[Key], now: Instant) -> bool {
-        self.table.lock().has_untried(tried, now)
-    }
-
     /// There is a node that the request has not tried, and that has room for it now.
     pub fn has_room(&self, tried: &[Key], now: Instant) -> bool {
         self.table.lock().has_room(tried, now)
@@ -155,8 +150,8 @@ impl Pool {
     }
 
     /// There is a node besides these, whatever its state.
-    pub fn has_hope(&self, without: &[Key]) -> bool {
-        self.table.lock().has_hope(without)
+    pub fn has_others(&self, than: &[Key]) -> bool {
+        self.table.lock().has_others(than)
     }
 
     /// Nodes may be skipped for some model.
@@ -164,9 +159,14 @@ impl Pool {
         self.has_skips.load(Ordering::Relaxed)
     }
 
-    /// The nodes that are skipped for this model and this client.
+    /// The nodes that are known to refuse this model or this client.
+    pub fn refusing(&self, subject: &Subject, now: Instant) -> Vec<Key> {
+        self.with_skips(|table| table.skips.refusing(subject, now)).nodes
+    }
+
+    /// The nodes that a request skips which is to be sent now. For those left out whose time is over, it is the trial.
     pub fn skipped(&self, subject: &Subject, now: Instant) -> Skipped {
-        self.with_skips(|table| table.skipped(subject, now))
+        self.with_skips(|table| table.skips.skipped(subject, now))
     }
 
     /// The node has refused this model: it is skipped for a moment, until another node's answer is known.
@@ -177,6 +177,18 @@ impl Pool {
     /// Ends a doubt without a verdict.
     pub(super) fn withdraw_doubt(&self, key: Key, subject: &Subject, status: u16) {
         self.with_skips(|table| table.skips.withdraw(key, subject, status));
+        self.waiting.wake(0);
+    }
+
+    /// All nodes refuse the model: for a moment one of them speaks for all.
+    pub(super) fn agree(&self, key: Key, subject: &Subject, status: u16, now: Instant) {
+        self.with_skips(|table| table.skips.agree(key, subject, status, now));
+        self.waiting.wake(0);
+    }
+
+    /// The node serves the model.
+    pub fn served(&self, key: Key, subject: &Subject) {
+        self.with_skips(|table| table.skips.served(key, subject));
         self.waiting.wake(0);
     }
 

@@ -1,11 +1,13 @@
-//! Skips: nodes that refuse a model (401, 403, 404) which another node serves.
+//! Skips: nodes that refuse a model (401, 403, 404).
 //!
 //! Such a node answers at once, so it has the fewest requests in flight and would attract nearly all of them. The
 //! first such answer is a doubt, which keeps the concurrent rest away for a moment. Once another node serves the
-//! same request it is confirmed; if all nodes agree it is withdrawn, because then the request was at fault.
+//! same request it is confirmed. If all nodes agree, that is remembered for a moment, so that one of them speaks for all, and
+//! forgotten when any serves the model. When a confirmed skip's time is over, one request at a time tries the node.
 //!
 //! A 404 concerns the model. A 401 or 403 concerns the key that came with the request, too: another client's may be welcome.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +15,9 @@ use super::digest::Digest;
 use super::event::is_personal;
 use super::key::Key;
 
-/// The most skips that a pool keeps.
-const SKIPS_MAX: usize = 64;
-/// A doubt lasts no longer than this, should the other node take its time.
+/// The most skips that a pool keeps, of a few hundred bytes each.
+const SKIPS_MAX: usize = 4096;
+/// A doubt lasts no longer than this, should the other node take its time; an agreement and a trial neither.
 pub(super) const DOUBT: Duration = Duration::from_secs(3);
 
 /// The subject for which nodes may refuse a request.
@@ -27,7 +29,7 @@ pub struct Subject {
 }
 
 /// The hash of a client's key or keys. There is one for no key, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credential(Digest);
 
 impl Credential {
@@ -37,44 +39,66 @@ impl Credential {
     }
 }
 
-/// One node that is skipped for one model.
-#[derive(Clone, Debug)]
-struct Skip {
-    key: Key,
+/// The requests that a refusal concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Scope {
     model: Arc<str>,
     /// Whose requests: `None` is everybody's.
     credential: Option<Credential>,
-    status: u16,
-    until: Instant,
-    /// Requests under way that have this doubt; 0: confirmed.
-    doubts: u32,
 }
 
-impl Skip {
-    /// It keeps a request for this subject away.
-    fn concerns(&self, subject: &Subject) -> bool {
-        *self.model == *subject.model
-            && self.credential.is_none_or(|credential| credential == subject.credential)
+impl Scope {
+    /// A refusal with this status.
+    fn of(subject: &Subject, status: u16) -> Self {
+        let credential = is_personal(status).then_some(subject.credential);
+        Self { model: Arc::clone(&subject.model), credential }
+    }
+
+    /// Both that a request for this subject falls into.
+    fn all(subject: &Subject) -> [Self; 2] {
+        [None, Some(subject.credential)]
+            .map(|credential| Self { model: Arc::clone(&subject.model), credential })
     }
 }
 
-/// A refusal with this status is meant for this credential alone.
-fn credential_of(subject: &Subject, status: u16) -> Option<Credential> {
-    is_personal(status).then_some(subject.credential)
+/// One node that is skipped for one scope.
+#[derive(Clone, Debug)]
+struct Skip {
+    key: Key,
+    status: u16,
+    state: State,
+    /// From then on one request may try the node.
+    trial: Instant,
+    /// Then it is forgotten.
+    until: Instant,
+    /// With `until` its place in the order of the ends.
+    serial: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// So many requests under way have this doubt.
+    Doubted(u32),
+    /// All nodes refuse it.
+    Agreed,
+    /// Another node serves it.
+    Confirmed,
 }
 
 /// The skips of one pool.
 #[derive(Debug, Default)]
 pub(super) struct Skips {
-    list: Vec<Skip>,
+    scopes: HashMap<Scope, Vec<Skip>>,
+    /// All of them, the first to end first.
+    ends: BTreeMap<(Instant, u64), (Scope, Key)>,
+    last_serial: u64,
 }
 
-/// Nodes that a request for one model had better not be sent to.
+/// Nodes that a request had better not be sent to.
 #[derive(Debug, Default)]
 pub struct Skipped {
-    pub confirmed: Vec<Key>,
-    pub doubted: Vec<Key>,
-    /// The first end of a confirmed skip.
+    pub nodes: Vec<Key>,
+    /// The first time at which one of them may be tried.
     pub ends: Option<Instant>,
 }
 
@@ -92,53 +116,81 @@ pub struct SkipSnapshot {
 
 impl Skips {
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.ends.is_empty()
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(Key) -> bool) {
-        self.list.retain(|skip| keep(skip.key));
+        let gone: Vec<_> = self.ends.values().filter(|(_, key)| !keep(*key)).cloned().collect();
+        for (scope, key) in gone {
+            self.remove(&scope, key);
+        }
     }
 
-    pub(super) fn expire(&mut self, now: Instant) {
-        self.list.retain(|skip| now < skip.until);
+    fn expire(&mut self, now: Instant) {
+        while let Some(first) = self.ends.first_entry().filter(|first| first.key().0 <= now) {
+            let (scope, key) = first.get().clone();
+            self.remove(&scope, key);
+        }
     }
 
-    fn find(&mut self, key: Key, subject: &Subject, status: u16) -> Option<&mut Skip> {
-        let credential = credential_of(subject, status);
-        let is_it = |skip: &&mut Skip| {
-            skip.key == key && *skip.model == *subject.model && skip.credential == credential
-        };
-        self.list.iter_mut().find(is_it)
+    fn find(&mut self, scope: &Scope, key: Key) -> Option<&mut Skip> {
+        self.scopes.get_mut(scope)?.iter_mut().find(|skip| skip.key == key)
     }
 
-    /// A node has refused the model. Beyond the bound, the skip that ends first makes room.
+    fn remove(&mut self, scope: &Scope, key: Key) {
+        let Some(list) = self.scopes.get_mut(scope) else { return };
+        if let Some(place) = list.iter().position(|skip| skip.key == key) {
+            let Skip { until, serial, .. } = list.swap_remove(place);
+            self.ends.remove(&(until, serial));
+        }
+        if list.is_empty() {
+            self.scopes.remove(scope);
+        }
+    }
+
+    /// Beyond the bound, the skip that ends first makes room.
+    fn put(&mut self, scope: Scope, key: Key, status: u16, state: State, [trial, until]: [Instant; 2]) {
+        self.remove(&scope, key);
+        if self.ends.len() >= SKIPS_MAX
+            && let Some((scope, key)) = self.ends.first_key_value().map(|(_, first)| first.clone())
+        {
+            self.remove(&scope, key);
+        }
+        self.last_serial += 1;
+        let serial = self.last_serial;
+        self.ends.insert((until, serial), (scope.clone(), key));
+        self.scopes.entry(scope).or_default().push(Skip { key, status, state, trial, until, serial });
+    }
+
+    /// A node has refused the model.
     pub(super) fn doubt(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) {
         self.expire(now);
-        if let Some(skip) = self.find(key, subject, status) {
-            if skip.doubts > 0 {
-                skip.doubts += 1;
-                skip.until = now + DOUBT;
-            }
-            return;
-        }
-        if self.list.len() == SKIPS_MAX
-            && let Some(first) = (0..SKIPS_MAX).min_by_key(|place| self.list[*place].until)
-        {
-            self.list.swap_remove(first);
-        }
-        let (model, credential) = (Arc::clone(&subject.model), credential_of(subject, status));
-        self.list.push(Skip { key, model, credential, status, until: now + DOUBT, doubts: 1 });
+        let scope = Scope::of(subject, status);
+        let state = match self.find(&scope, key).map(|skip| skip.state) {
+            None => State::Doubted(1),
+            Some(State::Doubted(requests)) => State::Doubted(requests + 1),
+            Some(State::Agreed) => State::Agreed,
+            Some(State::Confirmed) => return,
+        };
+        self.put(scope, key, status, state, [now + DOUBT; 2]);
     }
 
-    /// One of the requests that had this doubt has ended without a node that serves the model.
+    /// One of the requests that had this doubt has ended without a verdict.
     pub(super) fn withdraw(&mut self, key: Key, subject: &Subject, status: u16) {
-        let Some(skip) = self.find(key, subject, status).filter(|skip| skip.doubts > 0) else { return };
-        skip.doubts -= 1;
-        if skip.doubts == 0 {
-            let credential = credential_of(subject, status);
-            self.list.retain(|skip| {
-                skip.key != key || *skip.model != *subject.model || skip.credential != credential
-            });
+        let scope = Scope::of(subject, status);
+        let Some(skip) = self.find(&scope, key) else { return };
+        match skip.state {
+            State::Doubted(0 | 1) => self.remove(&scope, key),
+            State::Doubted(requests) => skip.state = State::Doubted(requests - 1),
+            State::Agreed | State::Confirmed => {}
+        }
+    }
+
+    /// All nodes refuse the model.
+    pub(super) fn agree(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) {
+        let scope = Scope::of(subject, status);
+        if self.find(&scope, key).is_none_or(|skip| skip.state != State::Confirmed) {
+            self.put(scope, key, status, State::Agreed, [now + DOUBT; 2]);
         }
     }
 
@@ -151,61 +203,91 @@ impl Skips {
         time: Duration,
         now: Instant,
     ) -> bool {
-        if self.find(key, subject, status).is_none() {
-            // the other node has taken longer than a doubt lasts
-            self.doubt(key, subject, status, now);
-        }
-        let is_known = self.list.iter().any(|skip| {
-            skip.doubts == 0
-                && skip.key == key
-                && *skip.model == *subject.model
-                && skip.credential.is_some() == is_personal(status)
-        });
-        let Some(skip) = self.find(key, subject, status) else { return false };
-        skip.doubts = 0;
-        skip.until = now + time;
+        self.expire(now);
+        let scope = Scope::of(subject, status);
+        let is_it = |skip: &Skip| skip.key == key && skip.state == State::Confirmed && now < skip.trial;
+        let is_known = if scope.credential.is_none() {
+            self.scopes.get(&scope).is_some_and(|list| list.iter().any(is_it))
+        } else {
+            let of_anyone = |other: &Scope| other.credential.is_some() && other.model == scope.model;
+            self.scopes.iter().any(|(other, list)| of_anyone(other) && list.iter().any(is_it))
+        };
+        self.put(scope, key, status, State::Confirmed, [now + time, now + time * 2]);
         !is_known
     }
 
-    /// The nodes to skip for a model and a key.
-    pub(super) fn of(&mut self, subject: &Subject, now: Instant) -> Skipped {
+    /// The node serves the model: it does not refuse it, and nodes that do are not all.
+    pub(super) fn served(&mut self, key: Key, subject: &Subject) {
+        for scope in Scope::all(subject) {
+            let Some(list) = self.scopes.get(&scope) else { continue };
+            let is_over = |skip: &&Skip| skip.key == key || skip.state == State::Agreed;
+            let over: Vec<_> = list.iter().filter(is_over).map(|skip| skip.key).collect();
+            over.into_iter().for_each(|key| self.remove(&scope, key));
+        }
+    }
+
+    /// The nodes that are known to refuse it.
+    pub(super) fn refusing(&mut self, subject: &Subject, now: Instant) -> Skipped {
+        self.listed(subject, now, |_| true)
+    }
+
+    /// The nodes that a request which is to be sent now skips. It is the trial of the others.
+    pub(super) fn skipped(&mut self, subject: &Subject, now: Instant) -> Skipped {
+        self.listed(subject, now, |skip| {
+            let is_trial = skip.trial <= now;
+            if is_trial {
+                skip.trial = now + DOUBT;
+            }
+            !is_trial
+        })
+    }
+
+    fn listed(&mut self, subject: &Subject, now: Instant, is_in: impl Fn(&mut Skip) -> bool) -> Skipped {
         self.expire(now);
         let mut skipped = Skipped::default();
-        for skip in self.list.iter().filter(|skip| skip.concerns(subject)) {
-            if skip.doubts > 0 {
-                skipped.doubted.push(skip.key);
-            } else {
-                skipped.confirmed.push(skip.key);
-                skipped.ends = Some(skipped.ends.map_or(skip.until, |ends: Instant| ends.min(skip.until)));
+        for scope in Scope::all(subject) {
+            for skip in self.scopes.get_mut(&scope).into_iter().flatten() {
+                if is_in(skip) {
+                    skipped.nodes.push(skip.key);
+                    let ends = skipped.ends.unwrap_or(skip.trial);
+                    skipped.ends = Some(ends.min(skip.trial));
+                }
             }
         }
         skipped
     }
 
-    /// The skips of a node; those for single keys are counted together.
-    pub(super) fn snapshot(&self, key: Key, now: Instant) -> Vec<SkipSnapshot> {
-        let mut shown: Vec<SkipSnapshot> = Vec::new();
-        for skip in self.list.iter().filter(|skip| skip.key == key && now < skip.until) {
-            let left = skip.until.saturating_duration_since(now);
-            let confirmed = skip.doubts == 0;
-            let alike = shown.iter_mut().find(|other| {
-                other.model == skip.model && other.status == skip.status && other.confirmed == confirmed
-            });
-            match alike {
-                Some(SkipSnapshot { left: longest, credentials: Some(count), .. }) => {
-                    *longest = left.max(*longest);
-                    *count += 1;
-                }
-                _ => shown.push(SkipSnapshot {
-                    model: Arc::clone(&skip.model),
-                    status: skip.status,
-                    left,
-                    confirmed,
-                    credentials: skip.credential.map(|_| 1),
-                }),
+    /// The skips of each node; those for single keys are counted together. What all nodes refuse keeps no request away.
+    pub(super) fn snapshot(&self, now: Instant) -> HashMap<Key, Vec<SkipSnapshot>> {
+        let mut shown: HashMap<_, SkipSnapshot> = HashMap::new();
+        for (scope, skip) in
+            self.scopes.iter().flat_map(|(scope, list)| list.iter().map(move |skip| (scope, skip)))
+        {
+            let left = skip.trial.saturating_duration_since(now);
+            if skip.state == State::Agreed || left.is_zero() {
+                continue;
             }
+            let confirmed = skip.state == State::Confirmed;
+            let whose = scope.credential.map(|_| 0);
+            let alike = (skip.key, Arc::clone(&scope.model), skip.status, confirmed, whose);
+            let entry = shown.entry(alike).or_insert_with(|| SkipSnapshot {
+                model: Arc::clone(&scope.model),
+                status: skip.status,
+                left,
+                confirmed,
+                credentials: whose,
+            });
+            entry.left = entry.left.max(left);
+            entry.credentials = entry.credentials.map(|count| count + 1);
         }
-        shown
+        let mut nodes: HashMap<Key, Vec<SkipSnapshot>> = HashMap::new();
+        for ((key, ..), skip) in shown {
+            nodes.entry(key).or_default().push(skip);
+        }
+        nodes
+            .values_mut()
+            .for_each(|skips| skips.sort_by(|a, b| (&a.model, a.status).cmp(&(&b.model, b.status))));
+        nodes
     }
 }
 
@@ -224,6 +306,16 @@ mod tests {
         Subject { model: model.into(), credential: Credential::of(&[secret.as_bytes()]) }
     }
 
+    fn refusing(skips: &mut Skips, subject: &Subject, now: Instant) -> Vec<Key> {
+        skips.refusing(subject, now).nodes
+    }
+
+    /// The lists agree with the order of the ends.
+    fn check(skips: &Skips) {
+        let in_lists: usize = skips.scopes.values().map(Vec::len).sum();
+        assert_eq!((in_lists, skips.scopes.values().any(Vec::is_empty)), (skips.ends.len(), false));
+    }
+
     #[test]
     fn a_doubt_lasts_as_long_as_someone_has_it_and_no_longer_than_a_moment() {
         let now = Instant::now();
@@ -231,14 +323,15 @@ mod tests {
             let (mut skips, m) = (Skips::default(), with("m", "x"));
             skips.doubt(key(1), &m, status, now);
             skips.doubt(key(1), &m, status, now);
-            assert_eq!(skips.of(&m, now).doubted, [key(1)]);
-            assert!(skips.of(&with("n", "x"), now).doubted.is_empty(), "another model");
+            assert_eq!(refusing(&mut skips, &m, now), [key(1)]);
+            assert!(refusing(&mut skips, &with("n", "x"), now).is_empty(), "another model");
             skips.withdraw(key(1), &m, status);
-            assert_eq!(skips.of(&m, now).doubted, [key(1)], "another request doubts it still");
+            assert_eq!(refusing(&mut skips, &m, now), [key(1)], "another request doubts it still");
             skips.withdraw(key(1), &m, status);
             assert!(skips.is_empty());
             skips.doubt(key(1), &m, status, now);
-            assert!(skips.of(&m, now + DOUBT).doubted.is_empty() && skips.is_empty());
+            assert!(refusing(&mut skips, &m, now + DOUBT).is_empty() && skips.is_empty());
+            check(&skips);
         }
     }
 
@@ -251,11 +344,58 @@ mod tests {
         assert!(!skips.confirm(key(1), &m, 404, TIME, now), "a concurrent request says the same");
         skips.doubt(key(1), &m, 404, now);
         skips.withdraw(key(1), &m, 404);
-        assert_eq!(skips.of(&m, now).confirmed, [key(1)], "it is known by now");
-        assert_eq!(skips.of(&m, now).ends, Some(now + TIME));
-        assert!(skips.of(&m, now + TIME).confirmed.is_empty());
-        let late = now + TIME;
+        let skipped = skips.skipped(&m, now);
+        assert_eq!((skipped.nodes, skipped.ends), (vec![key(1)], Some(now + TIME)), "it is known by now");
+        let late = now + TIME * 2;
+        assert!(refusing(&mut skips, &m, late).is_empty());
         assert!(skips.confirm(key(1), &m, 404, TIME, late), "the doubt had ended before the other's answer");
+        check(&skips);
+    }
+
+    /// Else all that come before its first answer would ask it, and it has the fewest requests in flight.
+    #[test]
+    fn when_a_skip_ends_one_request_at_a_time_tries_the_node() {
+        let start = Instant::now();
+        let (mut skips, m) = (Skips::default(), with("m", "x"));
+        skips.confirm(key(1), &m, 404, TIME, start);
+        for round in 0..3 {
+            let now = start + TIME + DOUBT * round;
+            assert_eq!(skips.skipped(&m, now).nodes, [], "the trial of round {round}");
+            let rest = skips.skipped(&m, now);
+            assert_eq!((rest.nodes, rest.ends), (vec![key(1)], Some(now + DOUBT)));
+            assert_eq!(refusing(&mut skips, &m, now), [key(1)], "it has said nothing else so far");
+        }
+        let now = start + TIME;
+        skips.confirm(key(1), &m, 404, TIME, now);
+        assert_eq!(skips.skipped(&m, now + TIME / 2).nodes, [key(1)], "refused again");
+        skips.served(key(1), &m);
+        assert!(skips.is_empty(), "served");
+    }
+
+    #[test]
+    fn what_all_refuse_is_forgotten_when_one_serves_it() {
+        let now = Instant::now();
+        for status in [401, 404] {
+            let (mut skips, m) = (Skips::default(), with("m", "x"));
+            for node in [1, 2] {
+                skips.doubt(key(node), &m, status, now);
+                skips.agree(key(node), &m, status, now);
+                skips.withdraw(key(node), &m, status);
+            }
+            skips.confirm(key(3), &m, status, TIME, now);
+            skips.agree(key(3), &m, status, now);
+            assert_eq!(refusing(&mut skips, &m, now).len(), 3);
+            assert_eq!(
+                skips.snapshot(now).keys().collect::<Vec<_>>(),
+                [&key(3)],
+                "the others keep none away"
+            );
+            skips.served(key(1), &m);
+            assert_eq!(refusing(&mut skips, &m, now), [key(3)]);
+            skips.agree(key(2), &m, status, now);
+            assert_eq!(refusing(&mut skips, &m, now + DOUBT), [key(3)], "or a moment later");
+            check(&skips);
+        }
     }
 
     #[test]
@@ -266,16 +406,16 @@ mod tests {
             let (mine, yours) = (with("m", "mine"), with("m", "yours"));
             skips.doubt(key(1), &mine, status, now);
             let shared = if status == 404 { vec![key(1)] } else { Vec::new() };
-            assert_eq!(skips.of(&yours, now).doubted, shared, "{status}");
+            assert_eq!(refusing(&mut skips, &yours, now), shared, "{status}");
             assert!(skips.confirm(key(1), &mine, status, TIME, now));
-            assert_eq!(skips.of(&mine, now).confirmed, [key(1)], "{status}");
-            assert_eq!(skips.of(&yours, now).confirmed, shared, "{status}");
+            assert_eq!(refusing(&mut skips, &mine, now), [key(1)], "{status}");
+            assert_eq!(refusing(&mut skips, &yours, now), shared, "{status}");
             assert!(
                 !skips.confirm(key(1), &yours, status, TIME, now),
                 "no news: that node refuses some keys"
             );
-            let shown = skips.snapshot(key(1), now);
-            let credentials: Vec<_> = shown.iter().map(|skip| skip.credentials).collect();
+            let shown = skips.snapshot(now);
+            let credentials: Vec<_> = shown[&key(1)].iter().map(|skip| skip.credentials).collect();
             assert_eq!(credentials, [(status != 404).then_some(2)], "{status}");
             assert!(!format!("{skips:?}").contains("mine"));
         }
@@ -289,23 +429,33 @@ mod tests {
         assert!(skips.confirm(key(1), &m, 404, TIME, now), "this one is for everybody");
         skips.doubt(key(1), &with("m", "y"), 401, now);
         skips.withdraw(key(1), &with("m", "y"), 401);
-        assert_eq!(skips.snapshot(key(1), now).len(), 2);
-        assert_eq!(skips.of(&with("m", "y"), now).confirmed, [key(1)]);
+        assert_eq!(skips.snapshot(now)[&key(1)].len(), 2);
+        assert_eq!(refusing(&mut skips, &with("m", "y"), now), [key(1)]);
     }
 
     #[test]
-    fn the_list_is_bounded_and_the_first_to_end_makes_room() {
+    fn a_hundred_models_fit_and_beyond_the_bound_the_first_to_end_makes_room() {
         let start = Instant::now();
         let mut skips = Skips::default();
-        let subject = |number: u64| with(&(number % 2).to_string(), &number.to_string());
-        for number in 0..200_u64 {
-            let now = start + Duration::from_millis(number);
-            skips.doubt(key(1), &subject(number), 401, now);
+        for model in 0..100 {
+            for node in 0..20 {
+                skips.confirm(key(node), &with(&model.to_string(), "x"), 404, TIME * 9, start);
+            }
         }
-        assert_eq!(skips.list.len(), SKIPS_MAX);
-        let now = start + Duration::from_millis(200);
-        assert_eq!(skips.of(&subject(199), now).doubted, [key(1)]);
-        assert!(skips.of(&subject(0), now).doubted.is_empty());
-        assert_eq!(skips.snapshot(key(1), now).len(), 2, "shown together");
+        let subject = |number: u64| with("m", &number.to_string());
+        let last = SKIPS_MAX as u64 + 200;
+        for number in 0..=last {
+            skips.doubt(key(1), &subject(number), 401, start + Duration::from_micros(number));
+        }
+        check(&skips);
+        assert_eq!(skips.ends.len(), SKIPS_MAX);
+        let now = start + Duration::from_micros(last);
+        assert_eq!(refusing(&mut skips, &subject(last), now), [key(1)]);
+        assert!(refusing(&mut skips, &subject(0), now).is_empty());
+        assert_eq!(refusing(&mut skips, &with("99", "y"), now).len(), 20, "known for longer");
+        assert_eq!(skips.snapshot(now)[&key(1)].len(), 101, "those for single keys are shown together");
+        skips.retain(|kept| kept == key(2));
+        check(&skips);
+        assert_eq!(skips.ends.len(), 100);
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conversation::Home;
-use super::state::{Journey, is_denial};
+use super::denial::is_denial;
+use super::state::Journey;
 use crate::classify;
 use crate::fleet::{Key, Lease, NodeId};
 use crate::outcome::Outcome;
-use crate::retry::{StopReason, Verdict};
+use crate::retry::Verdict;
 
 /// One try on one node. Moved into [`Journey::end`], so that it cannot be settled twice.
 #[derive(Debug)]
@@ -140,11 +141,6 @@ impl<H> Journey<H> {
         waits && may_leave() && self.is_free() && self.member.pool.has_room(&self.tried_with(attempt), now)
     }
 
-    /// There is a node of use that has not failed the request yet.
-    fn is_node_left(&self, attempt: &Attempt, now: Instant) -> bool {
-        self.is_free() && self.member.pool.has_untried(&self.tried_with(attempt), now)
-    }
-
     /// Other nodes may serve it.
     fn is_free(&self) -> bool {
         !matches!(self.home, Home::Node(..))
@@ -179,7 +175,7 @@ impl<H> Journey<H> {
             _ => {}
         }
         let verdict = self.decide(outcome, attempt.status());
-        if is_denial(status) && self.doubts_denial(attempt, verdict, now) {
+        if is_denial(status) && self.doubts_denial(attempt, now) {
             attempt.is_denied = true;
             return Answered::HoldBack;
         }
@@ -191,30 +187,6 @@ impl<H> Journey<H> {
             Verdict::Fresh | Verdict::Stop(_) if self.has_head() && !is_stream => Answered::HoldBack,
             Verdict::Fresh | Verdict::Stop(_) => Answered::Pass,
         }
-    }
-
-    /// Whether another node is asked for what this one has refused, as long as none is known to agree. The decision is
-    /// kept in the attempt, because the pool may have changed when it ends.
-    fn doubts_denial(&mut self, attempt: &Attempt, verdict: Verdict, now: Instant) -> bool {
-        let status = attempt.status().unwrap_or_default();
-        // to lack a stored response says nothing of the model
-        let lacks_response = status == 404 && matches!(self.home, Home::Unknown(_));
-        if !self.may_be_denied() || !self.is_work && !lacks_response {
-            return false;
-        }
-        let Some(subject) = self.subject.clone() else { return false };
-        let (pool, key) = (Arc::clone(&self.member.pool), attempt.lease.key());
-        let is_doubted = match verdict {
-            Verdict::Retry(_) => true,
-            Verdict::Stop(StopReason::Answered) => {
-                self.sent < self.member.conf.retry.attempts && self.is_node_left(attempt, now)
-            }
-            Verdict::Fresh | Verdict::Stop(_) => false,
-        };
-        if is_doubted && !lacks_response {
-            self.doubts.add(&pool, key, &subject, status, now);
-        }
-        is_doubted
     }
 
     /// The first event of a stream is an error, with this code.
@@ -250,7 +222,7 @@ impl<H> Journey<H> {
         self.events.extend(attempt.lease.good_head(now));
         // a 4xx acquits nobody: the node may have looked at the request sooner than the others
         if status < 400 {
-            self.served(now);
+            self.served(attempt.lease.key(), now);
             self.found_home(attempt);
         }
     }

@@ -82,14 +82,18 @@ impl<H> Journey<H> {
     }
 
     fn declined(&mut self, attempt: Attempt, outcome: Outcome, fallback: Option<H>, now: Instant) -> Step<H> {
-        let is_denied = attempt.is_denied;
+        let denied_by = attempt.is_denied.then(|| attempt.lease.key());
         let Ended { node, status } = self.settle(attempt, outcome, now);
+        let verdict = self.decide(outcome, status);
+        if let Some(key) = denied_by {
+            self.denied(key, fallback);
+            return self.again(if let Verdict::Retry(why) = verdict { why } else { RetryReason::Denied });
+        }
         if fallback.is_some() {
             self.fallback = fallback;
         }
-        match self.decide(outcome, status) {
+        match verdict {
             Verdict::Retry(why) => self.again(why),
-            Verdict::Fresh | Verdict::Stop(_) if is_denied => self.again(RetryReason::Denied),
             Verdict::Fresh | Verdict::Stop(_) => {
                 let is_refused = status.is_some_and(|status| (400..500).contains(&status));
                 if is_refused && let Some(next) = self.transcript_mut().and_then(Transcript::refused) {
@@ -270,8 +274,8 @@ impl<H> Journey<H> {
     }
 
     /// A node that took no connection, or said it is full, has not had the request: it may be asked again, and no attempt
-    /// is used up. Since when it waits for one is not forgotten either.
-    fn note_line(&mut self, key: Key, outcome: Outcome) {
+    /// is used up. Since when it waits for one is not forgotten either, nor by way of one that refuses it.
+    fn note_line(&mut self, key: Key, outcome: Outcome, is_denied: bool) {
         let is_full = outcome == Outcome::Busy && self.is_work && self.repeat == Repeat::Allowed;
         self.lines.retain(|other| *other != key);
         self.told.retain(|other| *other != key);
@@ -281,7 +285,7 @@ impl<H> Journey<H> {
         }
         if is_full || outcome == Outcome::Connect {
             self.lines.push(key);
-        } else {
+        } else if !is_denied {
             self.search.stranded = None;
         }
     }
@@ -290,7 +294,7 @@ impl<H> Journey<H> {
     fn settle(&mut self, attempt: Attempt, outcome: Outcome, now: Instant) -> Ended {
         let (status, sent_at) = (attempt.status(), attempt.sent_at());
         let is_death = outcome.is_death() || attempt.reconsider(outcome).is_death();
-        let Attempt { mut lease, .. } = attempt;
+        let Attempt { mut lease, is_denied, .. } = attempt;
         let is_good = outcome == Outcome::Ok && status.is_some_and(|code| (200..300).contains(&code));
         if is_good && self.is_work {
             lease.answered(now);
@@ -299,7 +303,7 @@ impl<H> Journey<H> {
         self.record(&node, status, outcome);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
-        self.note_line(lease.key(), outcome);
+        self.note_line(lease.key(), outcome, is_denied);
         let fleet::Settled { died_at, event, charge } = lease.settle(outcome, now);
         if is_death {
             let at_work = sent_at.map(|at| died_at.saturating_duration_since(at)).unwrap_or_default();

@@ -13,9 +13,11 @@
 //! path and the simulation run the same one. `H` is a failed response that is held back: the client gets it if no node
 //! does better. The simulation has a status code in its place.
 
+mod agree;
 mod attempt;
 mod continuity;
 mod conversation;
+mod denial;
 mod end;
 mod ending;
 mod home;

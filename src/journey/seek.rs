@@ -76,12 +76,13 @@ impl<H> Journey<H> {
         if waits {
             return self.look_again(now);
         }
-        let refusal = match self.lease_untried(now) {
+        let refusal = match self.lease_untried(&self.skipped(now).nodes, now) {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
         };
-        if let Some(fallback) = self.fallback_unless(refusal == Refusal::Full || self.is_in_line()) {
-            return self.give(fallback);
+        let waits_on = refusal == Refusal::Full || self.is_in_line();
+        if let Some(answer) = self.fallback_unless(waits_on).or_else(|| self.agreed_denial(now)) {
+            return self.give(answer);
         }
         let since = *self.search.stranded.get_or_insert(now);
         // nodes that take their time to refuse would otherwise keep it for ever, without its ever waiting here
@@ -100,8 +101,9 @@ impl<H> Journey<H> {
         let deadline = since + self.member.conf.retry.wait;
         let is_late = now >= deadline;
         // before the look, or a change in between would be missed
-        let changed = self.member.pool.changed(&self.tried);
-        let refusal = match self.lease_any(now, is_late) {
+        let changed = self.member.pool.changed(&[&self.tried[..], &self.refusing(now)].concat());
+        let skipped = self.skipped(now);
+        let refusal = match self.lease_any(skipped.nodes, now, is_late) {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
         };
@@ -109,8 +111,8 @@ impl<H> Journey<H> {
         if refusal == Refusal::Retired && (self.fallback.is_none() || waits_on) {
             return Seek::Reroute;
         }
-        if let Some(fallback) = self.fallback_unless(waits_on) {
-            return self.give(fallback);
+        if let Some(answer) = self.fallback_unless(waits_on).or_else(|| self.agreed_denial(now)) {
+            return self.give(answer);
         }
         if is_late {
             return self.give_up(refusal, since, now);
@@ -121,48 +123,48 @@ impl<H> Journey<H> {
             Refusal::Full | Refusal::AllTried | Refusal::Retired => self.member.pool.hold_ends(now),
         };
         let line = if self.is_in_line() { self.member.pool.line_opens(&self.lines, now) } else { None };
-        let until = [wake, line, self.skip_ends(now)].into_iter().flatten().fold(deadline, Instant::min);
+        let until = [wake, line, skipped.ends].into_iter().flatten().fold(deadline, Instant::min);
         Seek::Wait { changed, until, why: refusal }
     }
 
-    /// A node that the request has not tried. One that is skipped for its model only if no other can come; one that is
-    /// merely doubted, if no other can be had now.
-    fn lease_untried(&self, now: Instant) -> Result<Lease, Refusal> {
+    /// A node that the request has not tried, and that is not known to refuse its like.
+    fn lease_untried(&self, skipped: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let pool = &self.member.pool;
-        let Some(skipped) = self.skipped(now) else { return pool.lease(&self.tried, now) };
-        let confirmed = [&self.tried[..], &skipped.confirmed].concat();
-        let all = [&confirmed[..], &skipped.doubted].concat();
-        let found = pool.lease(&all, now);
-        if !matches!(found, Err(Refusal::AllTried)) {
-            return found;
+        if skipped.is_empty() {
+            return pool.lease(&self.tried, now);
         }
-        let found = pool.lease(&confirmed, now);
-        let is_last = matches!(found, Err(Refusal::AllTried)) && !self.has_hope(&skipped);
-        if is_last { pool.lease(&self.tried, now) } else { found }
+        let found = pool.lease(&[&self.tried[..], skipped].concat(), now);
+        if found.is_err() && self.asks_one_of_all(now) { pool.lease(&self.tried, now) } else { found }
     }
 
-    /// A request in line asks a node that is full again when its turn has come; so does one that waits for a node which
-    /// serves its model. Else, with an answer at hand, only a node that it has not tried will do; without one any, the one
-    /// whose try is longest ago first.
-    fn lease_any(&self, now: Instant, is_last_chance: bool) -> Result<Lease, Refusal> {
+    /// A request in line asks a node that is full again when its turn has come. Else, with an answer at hand, only a node
+    /// that it has not tried will do; without one any that does not refuse it, the one whose try is longest ago first.
+    fn lease_any(&self, mut skipped: Vec<Key>, now: Instant, is_last_chance: bool) -> Result<Lease, Refusal> {
         let pool = &self.member.pool;
-        let untried = self.lease_untried(now);
+        let untried = self.lease_untried(&skipped, now);
         if untried.is_ok() {
             return untried;
         }
-        let skipped = self.skipped(now).unwrap_or_default();
-        if self.is_in_line() || (self.has_hope(&skipped) && !is_last_chance && !skipped.confirmed.is_empty())
-        {
-            return pool.lease_in_line(&self.failed_nodes(), &skipped.confirmed, &self.lines, now);
+        if self.asks_one_of_all(now) {
+            skipped.clear();
+        }
+        skipped.extend_from_slice(self.denied_by());
+        if self.is_in_line() {
+            return pool.lease_in_line(&self.failed_nodes(), &skipped, &self.lines, now);
         }
         if self.fallback.is_some() {
             return untried;
         }
-        match pool.lease_again(&self.tried, now) {
+        match pool.lease_again(&self.tried, &skipped, now) {
             // those that it has not tried are still full
-            Err(_) if is_last_chance => pool.lease(&[], now),
+            Err(_) if is_last_chance => pool.lease(&skipped, now),
             result => result,
         }
+    }
+
+    /// All nodes refuse its like, as far as is known: one of them says so to this request, too, or that it has changed.
+    fn asks_one_of_all(&self, now: Instant) -> bool {
+        !self.holds_denial() && self.all_agree(&[], now)
     }
 
     /// A node has said that it is full, and the request waits for it.
@@ -175,20 +177,10 @@ impl<H> Journey<H> {
         self.tried.iter().filter(|key| !self.lines.contains(key)).copied().collect()
     }
 
-    fn skipped(&self, now: Instant) -> Option<Skipped> {
+    fn skipped(&self, now: Instant) -> Skipped {
         let pool = &self.member.pool;
-        let subject = self.subject.as_ref().filter(|_| pool.has_skips())?;
-        Some(pool.skipped(subject, now))
-    }
-
-    /// A node that may serve the model can come back, or is full.
-    fn has_hope(&self, skipped: &Skipped) -> bool {
-        let without = [&self.failed_nodes()[..], &skipped.confirmed].concat();
-        self.is_in_line() || self.member.pool.has_hope(&without)
-    }
-
-    fn skip_ends(&self, now: Instant) -> Option<Instant> {
-        self.skipped(now)?.ends
+        let subject = self.subject.as_ref().filter(|_| pool.has_skips());
+        subject.map(|subject| pool.skipped(subject, now)).unwrap_or_default()
     }
 
     pub(super) fn fallback_unless(&mut self, waits: bool) -> Option<H> {
@@ -196,7 +188,7 @@ impl<H> Journey<H> {
     }
 
     pub(super) fn give(&mut self, fallback: H) -> Seek<H> {
-        self.doubts.withdraw();
+        self.denials.iter_mut().for_each(|denials| denials.doubts.withdraw());
         self.note = Some("no other node was left");
         Seek::Give(fallback)
     }
@@ -229,7 +221,9 @@ impl<H> Journey<H> {
             Refusal::AllTried | Refusal::Unreachable { .. } => "no node can be reached",
             Refusal::Retired => "it is no longer in the configuration",
         };
-        let message = format!("pool {pool}: {why}; waited {:.0} s (retry.wait)", waited.as_secs_f64());
+        let others = if self.is_denied(now) { ", save those that refuse the request" } else { "" };
+        let message =
+            format!("pool {pool}: {why}{others}; waited {:.0} s (retry.wait)", waited.as_secs_f64());
         let seconds = if is_told { self.retry_after(now) } else { RETRY_AFTER };
         self.unrouted(Failure::new(503, message).retry_after(seconds))
     }

@@ -7,16 +7,15 @@ use bytes::Bytes;
 
 use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
+use super::denial::Denials;
 use super::ending::{Ending, Tried};
-use crate::fleet::{Charge, Credential, Doubts, Event, Key, Member, Subject, Suspects};
+use crate::fleet::{Charge, Event, Key, Member, Subject, Suspects};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
 
 /// From so many on, an attempt on a node that is full is not recorded.
 const RECORDS_MAX: usize = 32;
-/// The longest name of a model that is kept, in bytes.
-const SUBJECT_MAX: usize = 128;
 
 /// One request's way.
 #[derive(Debug)]
@@ -35,8 +34,8 @@ pub struct Journey<H> {
     pub(super) subject: Option<Subject>,
     pub(super) conversation: Conversation,
     pub(super) home: Home,
-    /// Nodes that refused it with 401, 403 or 404.
-    pub(super) doubts: Doubts,
+    /// Few requests have any.
+    pub(super) denials: Option<Box<Denials<H>>>,
     /// Times that it was sent; each part of a resumed stream is counted anew.
     pub(super) sent: u32,
     pub(super) deaths: Deaths,
@@ -76,7 +75,7 @@ impl<H> Journey<H> {
             subject: None,
             conversation: Conversation::default(),
             home: Home::Anywhere,
-            doubts: Doubts::default(),
+            denials: None,
             sent: 0,
             deaths: Deaths::default(),
             suspects: Suspects::default(),
@@ -153,6 +152,7 @@ impl<H> Journey<H> {
         if self.is_unanswered() {
             self.client = ClientHas::Head(Some(continuity));
             self.fallback = None;
+            self.drop_denial();
         }
     }
 
@@ -184,7 +184,7 @@ impl<H> Journey<H> {
         self.lines.clear();
         self.told.clear();
         self.home = Home::of(self.conversation.named, &self.member.pool);
-        self.doubts.withdraw();
+        self.denials = None;
         self.suspects.clear();
     }
 
@@ -206,32 +206,6 @@ impl<H> Journey<H> {
     /// The time it was without a node.
     pub fn queued(&self) -> Duration {
         self.search.queued
-    }
-
-    /// True if [`Self::set_subject`] is to be called before the next search, because nodes are skipped for some models.
-    pub fn needs_subject(&self) -> bool {
-        self.may_be_denied() && self.subject.is_none() && self.member.pool.has_skips()
-    }
-
-    /// True if it is to be called before the head with this status is reported.
-    pub fn needs_subject_for(&self, status: u16) -> bool {
-        is_denial(status) && self.may_be_denied() && self.subject.is_none()
-    }
-
-    /// The model that the request asks for, or its path if it names none, and whose request it is.
-    pub fn set_subject(&mut self, model: &str, credential: Credential) {
-        let end = model.floor_char_boundary(SUBJECT_MAX);
-        self.subject = Some(Subject { model: model[..end].into(), credential });
-    }
-
-    /// True if another node may serve what one refuses: a model, or a response that it has stored.
-    pub(super) fn may_be_denied(&self) -> bool {
-        let may_differ = match self.home {
-            Home::Anywhere => self.is_work,
-            Home::Unknown(_) => true,
-            Home::Node(..) => false,
-        };
-        may_differ && self.repeat == Repeat::Allowed && !self.has_begun()
     }
 
     /// The events of nodes since the last call.
@@ -276,10 +250,13 @@ impl<H> Journey<H> {
 
     /// A node serves the request: if two have answered it with 5xx, it was the nodes after all. Known when its head is
     /// there, for the end may be hours away.
-    pub(super) fn served(&mut self, now: Instant) {
+    pub(super) fn served(&mut self, key: Key, now: Instant) {
         let reinstated = self.suspects.served();
         self.events.extend(reinstated.filter_map(|charge| self.member.pool.reinstate(charge, now)));
-        self.events.extend(self.doubts.confirm(now));
+        self.events.extend(self.denials.iter_mut().flat_map(|denials| denials.doubts.confirm(now)));
+        if let Some(subject) = self.subject.as_ref().filter(|_| self.member.pool.has_skips()) {
+            self.member.pool.served(key, subject);
+        }
     }
 
     /// It may be the request: a 5xx that a second node gives too is withdrawn from both.
@@ -288,9 +265,4 @@ impl<H> Journey<H> {
         let withdrawn = self.suspects.charged(charge);
         self.events.extend(withdrawn.filter_map(|charge| self.member.pool.withdraw(charge, now)));
     }
-}
-
-/// A node that lacks the model says so, and one that does not know the key.
-pub(super) fn is_denial(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404)
 }

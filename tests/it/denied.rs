@@ -62,8 +62,31 @@ fn an_answer_that_all_nodes_give_comes_unchanged_and_skips_none() {
         }
         gateway.at_rest().await;
         for name in ["a", "b"] {
-            assert!(gateway.node(name).skips.is_empty());
-            assert_eq!(gateway.attempts(name, Outcome::Ok), 5);
+            let node = gateway.node(name);
+            assert!(node.skips.is_empty() && node.recent_failures == 0);
+            assert!(gateway.attempts(name, Outcome::Ok) >= 1, "each was asked");
+        }
+    });
+}
+
+/// The node that has the model is away: the other's 404 is no answer, and the client is to come again.
+#[test]
+fn a_refusal_reaches_no_client_while_the_node_that_serves_the_model_is_away() {
+    run(async {
+        for code in [401, 404] {
+            let nodes = nodes(2);
+            let gateway = Gateway::start(&nodes, "retry: { wait: 500ms }").await;
+            nodes[0].set_fault(fault(&format!("status:{code}")));
+            assert_eq!(ask(&gateway, chat(&gateway, 1, false)).await.status, 200);
+            nodes[1].crash().await;
+            for asks in 0..3 {
+                let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+                assert_eq!(answer.status, 503, "{code}, {asks}: {}", answer.text());
+                assert!(answer.field("retry-after").is_some(), "{code}");
+                assert!(answer.text().contains("save those that refuse the request"), "{}", answer.text());
+            }
+            gateway.at_rest().await;
+            assert_eq!(gateway.node("a").recent_failures, 0);
         }
     });
 }

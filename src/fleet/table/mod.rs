@@ -388,8 +388,9 @@ impl Table {
     }
 
     pub(super) fn snapshot(&self, name: &Arc<str>, now: Instant) -> PoolSnapshot {
+        let mut skips = self.skips.snapshot(now);
         let snapshot = |(key, node): (Key, &Node)| {
-            let skips = self.skips.snapshot(key, now);
+            let skips = skips.remove(&key).unwrap_or_default();
             NodeSnapshot { skips, ..NodeSnapshot::of(node, &self.policy, now) }
         };
         let nodes = self.members().map(snapshot).collect();

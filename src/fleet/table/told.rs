@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::super::event::{Change, Event};
 use super::super::key::{Key, Refusal, Slot};
 use super::super::line::Line;
-use super::super::skips::{Skipped, Subject};
+use super::super::node::Node;
+use super::super::skips::Subject;
 use super::Table;
 
 impl Table {
@@ -57,12 +58,6 @@ impl Table {
         lines.iter().filter_map(|key| self.opens(*key, now)).min()
     }
 
-    /// A node that a request has not tried could be leased, now or once it has room.
-    pub(crate) fn has_untried(&mut self, tried: &[Key], now: Instant) -> bool {
-        let mut usable = self.members().filter(|(_, node)| node.is_usable(now));
-        usable.any(|(key, _)| !tried.contains(&key))
-    }
-
     /// A node that a request has not tried could be leased now.
     pub(crate) fn has_room(&mut self, tried: &[Key], now: Instant) -> bool {
         let policy = &self.policy;
@@ -70,13 +65,10 @@ impl Table {
         usable.any(|(key, node)| node.in_flight < node.cap(policy, now) && !tried.contains(&key))
     }
 
-    /// A node that is not among these may come back.
-    pub(crate) fn has_hope(&self, without: &[Key]) -> bool {
-        self.members().any(|(key, node)| !without.contains(&key) && !node.drain && !node.removed)
-    }
-
-    pub(crate) fn skipped(&mut self, subject: &Subject, now: Instant) -> Skipped {
-        self.skips.of(subject, now)
+    /// A node that is not among these is there or may come back. A retired pool's successor may have any.
+    pub(crate) fn has_others(&self, than: &[Key]) -> bool {
+        let is_other = |(key, node): (Key, &Node)| !node.drain && !node.removed && !than.contains(&key);
+        self.retired || self.members().any(is_other)
     }
 
     pub(crate) fn confirm(

@@ -79,10 +79,10 @@ fn among_nodes_already_tried_one_with_room_beats_a_full_one() {
     ]));
     let (on_a, on_b) = (bench.on("a"), bench.on("b"));
     let tried = [on_a.key(), on_b.key()];
-    let again = bench.pool.lease_again(&tried, bench.now).expect("b has room");
+    let again = bench.pool.lease_again(&tried, &[], bench.now).expect("b has room");
     assert_eq!(&*again.node().name, "b");
-    assert_eq!(bench.pool.lease_again(&tried, bench.now).expect_err("both are full"), Refusal::Full);
+    assert_eq!(bench.pool.lease_again(&tried, &[], bench.now).expect_err("both are full"), Refusal::Full);
     drop(on_a);
-    let again = bench.pool.lease_again(&tried, bench.now).expect("a has room");
+    let again = bench.pool.lease_again(&tried, &[], bench.now).expect("a has room");
     assert_eq!(&*again.node().name, "a");
 }
