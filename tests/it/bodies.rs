@@ -417,19 +417,21 @@ fn responses_of_any_size_pass_unchanged() {
 #[test]
 fn an_answer_before_the_body_has_been_read_is_heard() {
     run(async {
-        let script = Script::listen().await;
-        let gateway = Gateway::with("", &script.pool("timeouts: { send: 20s }")).await;
-        let large = Bytes::from(vec![b'x'; 12 << 20]);
-        let asking = async { ask(&gateway, post(&gateway, "/v1/completions", large)).await };
-        let answering = async {
-            let mut node = script.accept().await;
-            node.read_to("\r\n\r\n").await;
-            node.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno").await;
-            node
-        };
-        let (answer, _node) = tokio::join!(asking, answering);
-        assert_eq!((answer.status, answer.text().as_str()), (413, "no"));
-        gateway.at_rest().await;
-        assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "no node is charged");
+        for more in ["", ", retry: { body_limit: 0 }"] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool(&format!("timeouts: {{ send: 1h }}{more}"))).await;
+            let large = Bytes::from(vec![b'x'; 12 << 20]);
+            let asking = async { ask(&gateway, post(&gateway, "/v1/completions", large)).await };
+            let answering = async {
+                let mut node = script.accept().await;
+                node.read_to("\r\n\r\n").await;
+                node.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno").await;
+                node
+            };
+            let (answer, _node) = tokio::join!(asking, answering);
+            assert_eq!((answer.status, answer.text().as_str()), (413, "no"), "{more}");
+            gateway.at_rest().await;
+            assert_eq!(gateway.attempts("s", Outcome::Ok), 1, "{more}: no node is charged");
+        }
     });
 }

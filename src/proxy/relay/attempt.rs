@@ -13,7 +13,7 @@ use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
 use super::super::upstream::connections::{Connections, Opening, connect_outcome};
-use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::exchange::{Exchange, ReadError, TOLD_BY, may_be_informational};
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
@@ -33,9 +33,6 @@ const WRITE_STEP: usize = 256 * 1024;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time in which a node that stopped reading may say why.
 const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
-
-/// The beginning of an informational response.
-const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
 
 /// The reason for which there is no answer.
 pub(super) enum NoAnswer {
@@ -223,7 +220,7 @@ async fn write_watching(
         match stream.try_write(left) {
             Ok(written) => left = &left[written..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut start = [0; INFORMATIONAL.len()];
+                let mut start = [0; TOLD_BY];
                 tokio::select! {
                     biased;
                     writable = timeout(limit, stream.writable()) => match writable {
@@ -232,8 +229,8 @@ async fn write_watching(
                         Err(_) => return Err(SendError::Timeout),
                     },
                     seen = stream.peek(&mut start), if *watches => match seen {
-                        // something of an answer is still to come, and has to be read in its turn
-                        Ok(seen) if seen > 0 && INFORMATIONAL.starts_with(&start[..seen]) => *watches = false,
+                        // it has to be read in its turn
+                        Ok(seen) if seen > 0 && may_be_informational(&start[..seen]) => *watches = false,
                         Ok(seen) if seen > 0 => return Err(SendError::Answered),
                         Ok(_) | Err(_) => return Err(SendError::Closed),
                     },

@@ -358,12 +358,14 @@ pub(super) fn peer(member: &Member, address: SocketAddr, tunnel: Option<&Tunnel>
     peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
     if member.conf.http_version == HttpVersion::H2 {
         peer.options.set_http_version(2, 2);
-    } else if let Some(tunnel) = tunnel {
-        // the tunnel's own limit is to end it
-        peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+    } else {
+        if tunnel.is_some() {
+            // the tunnel's own limit is to end it
+            peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+        }
         peer.options.custom_l4 =
-            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.clone() }));
-        // no connection that another request has left
+            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.cloned() }));
+        // no connection that another request has left: what is sent once must not miss its node
         peer.group_key = fastrand::u64(1..);
     }
     peer

@@ -21,6 +21,16 @@ use crate::http1::{BadFraming, Body, Framing, Malformed, ResponseHead, parse_res
 /// Largest single read, in bytes.
 const READ_MAX: usize = 64 * 1024;
 
+/// The beginning of an informational response.
+const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
+/// So many bytes of a response tell whether it is one.
+pub(crate) const TOLD_BY: usize = INFORMATIONAL.len();
+
+/// Something of an answer is still to come: what has come begins an informational response, or may begin one.
+pub(crate) fn may_be_informational(start: &[u8]) -> bool {
+    INFORMATIONAL.starts_with(start)
+}
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
 }

@@ -1,4 +1,8 @@
-//! Connections for protocol switches, such as WebSocket.
+//! Connections of Pingora's own path to nodes of HTTP/1: for protocol switches, such as WebSocket, and for uploads.
+//!
+//! A node may refuse a large body before it has read it, and read no more (RFC 9112 section 9.5). Pingora 0.9.1 reads nothing
+//! while it waits to write (`proxy_h1.rs`), so that the client would hear of it only after `timeouts.send`, and the request would hold
+//! its slot for as long. Here such a write fails as soon as an answer has come; after a failed write Pingora reads what there is.
 //!
 //! Pingora 0.9.1 loses a switch in a race: the end of the (empty) request body and the node's 101 wait for the same
 //! task, and when it takes the 101 first, it takes the end of the body for the end of the switched stream and closes
@@ -26,12 +30,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::exchange::{TOLD_BY, may_be_informational};
+
 /// Makes these connections.
 #[derive(Debug)]
 pub(crate) struct Connector {
     /// `timeouts.connect`.
     pub limit: Duration,
-    pub tunnel: Tunnel,
+    /// For a switch of protocols.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// The connection of one request, from when it has become a tunnel.
@@ -61,7 +68,9 @@ impl Connect for Connector {
             Ok(Ok(stream)) => {
                 let socket = Box::new(Socket {
                     stream,
-                    waited: false,
+                    // the race is one of switches
+                    waited: self.tunnel.is_none(),
+                    ear: if self.tunnel.is_some() { Ear::Closed } else { Ear::Open },
                     tunnel: self.tunnel.clone(),
                     last: Instant::now(),
                     timer: None,
@@ -84,20 +93,43 @@ struct Socket {
     stream: TcpStream,
     /// The first read has let a turn pass.
     waited: bool,
-    tunnel: Tunnel,
+    ear: Ear,
+    tunnel: Option<Tunnel>,
     /// A byte passed, in either direction.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// Whether a write that has to wait looks for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ear {
+    Closed,
+    Open,
+    /// The node has answered, or closed the connection: it gets nothing more, not even what is buffered.
+    HasHeard,
+}
+
+impl Ear {
+    /// Behind the beginning of an answer that has been read. A node that refuses the request wants no more of it; one that has begun
+    /// well may go on to read.
+    fn after(start: &[u8]) -> Self {
+        match start.get(TOLD_BY - 1) {
+            Some(b'4' | b'5') => Self::HasHeard,
+            Some(b'2' | b'3') => Self::Closed,
+            _ => Self::Open,
+        }
+    }
+}
+
 impl Socket {
     /// The tunnel has been silent for too long.
     fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.tunnel.is_open.load(Ordering::Relaxed) {
+        let is_open = |tunnel: &&Tunnel| tunnel.is_open.load(Ordering::Relaxed);
+        let Some(silence) = self.tunnel.as_ref().filter(is_open).map(|tunnel| tunnel.silence) else {
             return Poll::Pending;
-        }
+        };
         loop {
-            let end = self.last + self.tunnel.silence;
+            let end = self.last + silence;
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
             ready!(timer.as_mut().poll(cx));
             if Instant::now() >= end {
@@ -105,6 +137,27 @@ impl Socket {
             }
             timer.as_mut().reset(end);
         }
+    }
+}
+
+impl Socket {
+    /// While a write has to wait.
+    fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.ear {
+            Ear::Closed => return Poll::Pending,
+            Ear::HasHeard => return Poll::Ready(()),
+            Ear::Open => {}
+        }
+        let mut start = [0; TOLD_BY];
+        let mut seen = ReadBuf::new(&mut start);
+        let peeked = ready!(self.stream.poll_peek(cx, &mut seen));
+        if peeked.is_ok_and(|length| length > 0) && may_be_informational(seen.filled()) {
+            // Pingora reads it in its turn
+            self.ear = Ear::Closed;
+            return Poll::Pending;
+        }
+        self.ear = Ear::HasHeard;
+        Poll::Ready(())
     }
 }
 
@@ -130,8 +183,12 @@ impl AsyncRead for Socket {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
             self.last = Instant::now();
+            if self.ear == Ear::Open {
+                self.ear = Ear::after(&buffer.filled()[before..]);
+            }
             return Poll::Ready(read);
         }
         // read as the end of the stream, which is nobody's fault
@@ -142,7 +199,12 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.last = Instant::now();
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        if self.ear != Ear::HasHeard
+            && let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes)
+        {
+            return Poll::Ready(written);
+        }
+        self.poll_answered(cx).map(|()| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
