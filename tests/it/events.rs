@@ -262,6 +262,35 @@ fn an_error_event_never_completes_the_length_of_a_stream() {
     });
 }
 
+/// The node has sent all the bytes that it had announced, but an end is missing.
+#[test]
+fn a_stream_that_lacks_its_end_never_completes_its_length() {
+    const EVENT: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
+    run(async {
+        for more in ["health: { max_fails: 0 }", "health: { max_fails: 0 }, retry: { body_limit: 0 }"] {
+            let script = Script::listen().await;
+            let gateway = Gateway::with("", &script.pool(more)).await;
+            for events in [1, 3] {
+                let all = EVENT.repeat(events);
+                let answering = async {
+                    let (mut node, _) = script.request().await;
+                    let head = format!("Content-Type: text/event-stream\r\nContent-Length: {}", all.len());
+                    node.write(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{all}")).await;
+                    node
+                };
+                let request = "POST /v1/completions HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{}";
+                let asking = async { Raw::send(&gateway, request).await.rest_as_text().await };
+                let ((seen, _), _node) = tokio::join!(asking, answering);
+                let (head, body) = seen.split_once("\r\n\r\n").unwrap();
+                assert!(head.contains(&format!("{}", all.len())), "{more}: {head}");
+                assert_eq!(body, &all[..all.len() - 1], "{more}: the connection was cut");
+            }
+            gateway.at_rest().await;
+            assert_eq!(gateway.attempts("s", Outcome::Truncated), 2, "{more}");
+        }
+    });
+}
+
 /// The node's first token comes long after its head.
 #[test]
 fn a_head_is_held_back_no_longer_than_first_event() {

@@ -230,7 +230,11 @@ impl Watch {
         };
         match seen.trouble(self.watcher.dialect(), ended) {
             Some(outcome) => {
-                let last = chunk.slice(..end(&chunk));
+                let mut last = chunk.slice(..end(&chunk));
+                if ended && seen.error.is_none() && self.room == Some(last.len() as u64) {
+                    // to its client the message would be whole
+                    last.truncate(last.len().saturating_sub(1));
+                }
                 self.follow(&last);
                 let closing_event =
                     if seen.error.is_none() { self.closing_event(outcome) } else { Bytes::new() };
