@@ -19,7 +19,7 @@ pub use asks::asks_for_events;
 pub use path::is_repeatable;
 pub use whole::{completion_tokens, whole_answer};
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::outcome::Outcome;
 
@@ -33,11 +33,15 @@ pub fn status(code: u16, listed: bool) -> Outcome {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3). Inference engines do not use the date form, so it is ignored. 0 names no
-/// time: a fleet that is full would be asked without a pause.
-pub fn retry_after(value: &[u8]) -> Option<Duration> {
-    let text = std::str::from_utf8(value).ok()?;
-    text.trim().parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+/// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3), which proxies and providers use. 0 and a date that is past name
+/// no time: a fleet that is full would be asked without a pause.
+pub fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
+    };
+    Some(time).filter(|time| !time.is_zero())
 }
 
 #[cfg(test)]
@@ -64,11 +68,26 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_in_seconds() {
-        assert_eq!(retry_after(b"5"), Some(Duration::from_secs(5)));
-        assert_eq!(retry_after(b" 120 "), Some(Duration::from_secs(120)));
-        for nonsense in [&b"-1"[..], b"0", b"soon", b"Wed, 21 Oct 2026 07:28:00 GMT", b"\xff", b""] {
-            assert_eq!(retry_after(nonsense), None);
+    fn retry_after_in_seconds_or_as_a_date() {
+        // Wed, 21 Oct 2026 07:28:00 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_567_680);
+        let table: [(&[u8], Option<u64>); 13] = [
+            (b"5", Some(5)),
+            (b" 120 ", Some(120)),
+            (b"Wed, 21 Oct 2026 07:28:09 GMT", Some(9)),
+            (b" Wed, 21 Oct 2026 08:28:00 GMT ", Some(3600)),
+            (b"Wednesday, 21-Oct-26 07:29:00 GMT", Some(60)),
+            (b"Wed Oct 21 07:29:00 2026", Some(60)),
+            (b"Wed, 21 Oct 2026 07:28:00 GMT", None),
+            (b"Tue, 20 Oct 2026 07:28:00 GMT", None),
+            (b"-1", None),
+            (b"0", None),
+            (b"soon", None),
+            (b"\xff", None),
+            (b"", None),
+        ];
+        for (value, want) in table {
+            assert_eq!(retry_after(value, now), want.map(Duration::from_secs), "{}", value.escape_ascii());
         }
     }
 }

@@ -96,10 +96,10 @@ const FAILURE: [&str; 14] = [
 ];
 /// Words for the client's mistakes: OpenAI `invalid_request_error`, `context_length_exceeded`, `model_not_found`; Anthropic's
 /// `not_found_error`, `authentication_error`, `permission_error`, `request_too_large`; vLLM `BadRequestError`,
-/// `NotFoundError`, `too long to fit`; llama.cpp `exceed_context_size_error`, `not_supported_error`; TGI `validation`, `Template
+/// `NotFoundError`, `too long to fit`; OpenAI's Responses `invalid_prompt`, `invalid_base64_image`, `image_parse_error`; llama.cpp `exceed_context_size_error`, `not_supported_error`; TGI `validation`, `Template
 /// error`; SGLang's `/generate`, which has no code: `exceeds the maximum allowed length`, `longer than`, `must be`, `has never
 /// been loaded`, `vocab size`, `Invalid grammar`.
-const MISTAKE: [&str; 34] = [
+const MISTAKE: [&str; 41] = [
     "invalidrequest",
     "badrequest",
     "invalidargument",
@@ -134,11 +134,18 @@ const MISTAKE: [&str; 34] = [
     "notallowed",
     "template",
     "unsupported",
+    "invalidprompt",
+    "invalidimage",
+    "invalidbase",
+    "toosmall",
+    "imageparse",
+    "emptyimage",
+    "downloadimage",
 ];
 
 /// The error that an event or a whole answer tells, if it is one: `{"error": ...}` at the top level, a flat one of the type
-/// `error` (OpenAI's Responses) or the object `error` (SGLang, LMDeploy, vLLM before 0.10), or one with a number
-/// (`error_code`: FastChat, LMDeploy's proxy). `is_bare`: something else has said that it is an error.
+/// `error` (OpenAI's Responses) or the object `error` (SGLang, LMDeploy, vLLM before 0.10), one with a number
+/// (`error_code`: FastChat, LMDeploy's proxy), or that of a response that has failed (`response.failed`). `is_bare`: something else has said that it is an error.
 pub fn told(data: &[u8], is_bare: bool) -> Option<Told> {
     // a cheap look first: tokens are many and errors few
     if !is_bare && ERROR.find(data).is_none() {
@@ -153,7 +160,8 @@ pub fn told(data: &[u8], is_bare: bool) -> Option<Told> {
         Value::Array(events) => events.first()?,
         event => event,
     };
-    let error = match event.get("error") {
+    let failed = || event.get("response").filter(|_| is_type(event, "response.failed"))?.get("error");
+    let error = match event.get("error").filter(|error| is_said(error)).or_else(failed) {
         Some(error) if is_said(error) => error,
         _ if is_bare || is_error(event) => event,
         _ => return None,
@@ -176,10 +184,13 @@ fn is_said(error: &Value) -> bool {
     }
 }
 
+fn is_type(event: &Value, name: &str) -> bool {
+    event.get("type").and_then(Value::as_str) == Some(name)
+}
+
 fn is_error(event: &Value) -> bool {
-    let is = |name| event.get(name).and_then(Value::as_str) == Some("error");
-    is("type")
-        || is("object")
+    is_type(event, "error")
+        || event.get("object").and_then(Value::as_str) == Some("error")
         || event.get("error_code").and_then(Value::as_u64).is_some_and(|code| code != 0)
 }
 
@@ -384,6 +395,19 @@ mod tests {
             ),
             (r#"{"type":"error","code":"server_error"}"#, failure(None)),
             (r#"{"text":"died","error_code":50001}"#, failure(Some(500))),
+            (
+                r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"died"}}}"#,
+                failure(None),
+            ),
+            (
+                r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"x"}}}"#,
+                Some(Told { meaning: Meaning::Busy, code: None }),
+            ),
+            (
+                r#"{"type":"response.failed","response":{"error":{"code":"invalid_prompt","message":"x"}}}"#,
+                Some(Told { meaning: Meaning::Mistake, code: None }),
+            ),
+            (r#"{"type":"response.failed","response":{"error":null}}"#, None),
             (r#"{"error":null,"choices":[]}"#, None),
             (r#"{"error":"","choices":[]}"#, None),
             (r#"{"error":{},"choices":[]}"#, None),

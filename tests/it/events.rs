@@ -291,6 +291,36 @@ fn a_stream_that_lacks_its_end_never_completes_its_length() {
     });
 }
 
+/// `identity` is no coding, and each name of lines of JSON means them.
+#[test]
+fn a_stream_is_watched_whatever_its_coding_and_type_are_called() {
+    const WORD: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
+    const LINE: &str = "{\"message\":{\"content\":\"a\"},\"done\":false}\n";
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("health: { max_fails: 0 }")).await;
+        let kinds = [
+            ("/v1/completions", "text/event-stream\r\nContent-Encoding: identity", WORD),
+            ("/api/chat", "application/x-ndjson", LINE),
+            ("/api/chat", "application/ndjson; charset=utf-8", LINE),
+            ("/api/chat", "application/jsonl", LINE),
+        ];
+        for (number, (path, kind, piece)) in kinds.into_iter().enumerate() {
+            let request = format!("POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{{}}");
+            let answering = async {
+                let (mut node, _) = script.request().await;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked");
+                node.write(format!("{head}\r\n\r\n{:x}\r\n{piece}\r\n0\r\n\r\n", piece.len())).await;
+                node
+            };
+            let asking = async { Raw::send(&gateway, request).await.rest_as_text().await };
+            let ((seen, _), _node) = tokio::join!(asking, answering);
+            assert!(seen.contains("the node broke off before the answer was complete"), "{kind}: {seen}");
+            assert_eq!(gateway.attempts("s", Outcome::Truncated), number as u64 + 1, "{kind}");
+        }
+    });
+}
+
 /// The node's first token comes long after its head.
 #[test]
 fn a_head_is_held_back_no_longer_than_first_event() {

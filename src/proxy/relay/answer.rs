@@ -1,11 +1,14 @@
 //! A node's response whose head has been read, with the connection that the rest comes on.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::upstream::exchange::{Exchange, ReadError};
 use super::events::Watch;
 use super::opening::HELD_BACK_MAX;
+use crate::classify;
 use crate::http1::ResponseHead;
 use crate::journey::Recorder;
 use crate::outcome::Outcome;
@@ -71,6 +74,11 @@ impl Answer {
             return failed(Outcome::EngineError, None, Bytes::new());
         }
         FirstEvent::Good(start.freeze())
+    }
+
+    /// The time for which the node wants to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        classify::retry_after(self.head.fields.get("retry-after")?, SystemTime::now())
     }
 
     /// Events so far.

@@ -14,7 +14,7 @@ use super::events::{Failed, Passed};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
-use crate::classify::{self, completion_tokens, retry_after, whole_answer};
+use crate::classify::{self, completion_tokens, whole_answer};
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
@@ -212,9 +212,8 @@ async fn first_event(
             Ok(start)
         }
         Some(FirstEvent::Failed { outcome, code, start }) => {
-            let retry_after = answer.head.fields.get("retry-after").and_then(retry_after);
             let now = Instant::now().into_std();
-            request.journey.first_event_failed(attempt, outcome, code, retry_after, now);
+            request.journey.first_event_failed(attempt, outcome, code, answer.retry_after(), now);
             // a client repeats a 503, but no error event
             if start.is_empty() || request.journey.is_continuing() || outcome == Outcome::Busy {
                 return Err(failed(outcome, None));

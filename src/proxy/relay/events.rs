@@ -20,6 +20,14 @@ use crate::http1::{Joined, ResponseHead};
 use crate::outcome::Outcome;
 use crate::resume::{NotResumable, Splitter, Transcript};
 
+/// Media types of JSON values, a line each: Ollama's, and what proxies in front of it make of that.
+const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+/// A Content-Encoding that says there is none (RFC 9110 section 12.5.3 names it; section 8.4 tells servers not to send it).
+pub(crate) fn is_identity(coding: &[u8]) -> bool {
+    coding.trim_ascii().eq_ignore_ascii_case(b"identity")
+}
+
 /// Watches one stream.
 pub(crate) struct Watch {
     watcher: Watcher,
@@ -52,7 +60,8 @@ impl Watch {
     /// For a response that is a stream of events; nothing else is looked into.
     pub(crate) fn of(head: &ResponseHead, path: &str) -> Option<Self> {
         let kind = head.fields.get("content-type")?;
-        let is_readable = !head.fields.contains("content-encoding") && head.status == 200;
+        let coding = head.fields.get("content-encoding");
+        let is_readable = coding.is_none_or(is_identity) && head.status == 200;
         if is_readable { Self::of_kind(kind, head.content_length(), path) } else { None }
     }
 
@@ -64,7 +73,7 @@ impl Watch {
         let dialect = Dialect::of(path).unwrap_or(&OTHER);
         let dialect = match dialect.frames {
             Frames::Events if is("text/event-stream") => dialect,
-            Frames::Lines if is("application/x-ndjson") => dialect,
+            Frames::Lines if LINES.iter().any(|kind| is(kind)) => dialect,
             // llama.cpp speaks OpenAI's chat on Ollama's paths
             Frames::Lines if is("text/event-stream") => Dialect::of("/chat/completions").unwrap_or(&OTHER),
             Frames::Events | Frames::Lines => return None,

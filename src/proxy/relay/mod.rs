@@ -36,7 +36,6 @@ use pass::pass_rest;
 use request::{KeptBody, Request};
 use seek::{Found, Routed};
 
-use crate::classify::retry_after;
 use crate::journey::{Answered, Attempt, Ending, Head, How, Step};
 
 /// Serves a request on a client's own connection, after its session. Gives the connection back if another may come on it.
@@ -168,7 +167,7 @@ async fn open(
     let head = Head {
         status: answer.head.status,
         is_stream: answer.watch.is_some(),
-        retry_after: answer.head.fields.get("retry-after").and_then(retry_after),
+        retry_after: answer.retry_after(),
     };
     if request.journey.needs_subject_for(head.status) {
         request.name_subject();

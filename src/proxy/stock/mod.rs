@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -184,7 +184,7 @@ impl Stock {
             attempt.pause_stall();
         }
         let after = head.headers.get(http::header::RETRY_AFTER);
-        let retry_after = after.and_then(|value| classify::retry_after(value.as_bytes()));
+        let retry_after = after.and_then(|value| classify::retry_after(value.as_bytes(), SystemTime::now()));
         let head = Head { status, is_stream, retry_after };
         // any response goes on: the request is sent once
         let _passed = self.journey.head(attempt, head, Instant::now());

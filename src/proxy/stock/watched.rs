@@ -9,7 +9,7 @@ use bytes::Bytes;
 use pingora::http::ResponseHeader;
 
 use super::super::downstream::body::content_length;
-use super::super::relay::events::{Failed, Watch};
+use super::super::relay::events::{Failed, Watch, is_identity};
 use crate::http1::Joined;
 use crate::outcome::Outcome;
 
@@ -29,7 +29,8 @@ impl Watched {
     /// For a response that is a stream of events.
     pub(super) fn of(head: &ResponseHeader, path: &str) -> Option<Self> {
         let kind = head.headers.get(http::header::CONTENT_TYPE)?;
-        let is_readable = head.status == 200 && !head.headers.contains_key(http::header::CONTENT_ENCODING);
+        let coding = head.headers.get(http::header::CONTENT_ENCODING);
+        let is_readable = head.status == 200 && coding.is_none_or(|coding| is_identity(coding.as_bytes()));
         let watch = Watch::of_kind(kind.as_bytes(), content_length(&head.headers), path)?;
         is_readable.then(|| Self { watch, unsent: VecDeque::new(), sent: 0, is_over: false, last: None })
     }
