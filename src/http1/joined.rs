@@ -39,6 +39,10 @@ impl Joined {
         self.all.extend_from_slice(&piece);
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        if self.all.is_empty() { &self.first } else { &self.all }
+    }
+
     pub fn into_bytes(self) -> Bytes {
         if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
@@ -55,12 +59,13 @@ mod tests {
         joined.push(Bytes::new());
         joined.push(one.clone());
         joined.push(Bytes::new());
-        assert_eq!(joined.len(), 3);
+        assert_eq!((joined.len(), joined.bytes()), (3, &b"one"[..]));
         let mut alone = Joined::expecting(100);
         [Bytes::new(), one.clone(), Bytes::new()].into_iter().for_each(|piece| alone.push(piece));
         assert_eq!(alone.into_bytes().as_ptr(), one.as_ptr());
         joined.push(Bytes::from_static(b"two"));
         joined.push(Bytes::from_static(b"three"));
+        assert_eq!(joined.bytes(), b"onetwothree");
         assert_eq!(joined.into_bytes(), "onetwothree");
     }
 }

@@ -7,7 +7,7 @@ use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, Options};
 
-use crate::harness::{Ended, Gateway, Raw, Script, ask, chat, fault, node, nodes, run, steps};
+use crate::harness::{Ended, Gateway, Raw, Script, ask, chat, fault, node, nodes, pool_of, run, steps};
 
 /// A stream as its client sees it, and how it ended.
 async fn stream(gateway: &Gateway) -> (String, Ended) {
@@ -287,6 +287,60 @@ fn a_stream_that_lacks_its_end_never_completes_its_length() {
             }
             gateway.at_rest().await;
             assert_eq!(gateway.attempts("s", Outcome::Truncated), 2, "{more}");
+        }
+    });
+}
+
+/// An answer that is no stream may be a full node's error under a 200, whatever framing it has.
+#[test]
+fn an_error_in_a_200_is_retried_in_either_framing() {
+    const FULL: &str = r#"{"error":{"message":"The server is busy, please try again","code":503}}"#;
+    const BROKEN: &str = r#"{"error":{"message":"CUDA error","code":500}}"#;
+    let length = |body: &str| format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = |body: &str| {
+        let (a, b) = body.split_at(5);
+        let chunk = |part: &str| format!("{:x}\r\n{part}\r\n", part.len());
+        format!("Transfer-Encoding: chunked\r\n\r\n{}{}0\r\n\r\n", chunk(a), chunk(b))
+    };
+    run(async {
+        for (error, outcome) in [(FULL, Outcome::Busy), (BROKEN, Outcome::EngineError)] {
+            for framed in [length(error), chunked(error)] {
+                let (first, other) = (Script::listen().await, nodes(1));
+                let [a, b] = [first.address, other[0].addr()];
+                let entries = format!(
+                    "{{ name: s, address: \"{a}\" }}, {{ name: b, address: \"{b}\", weight: 0.000001 }}"
+                );
+                let gateway = Gateway::with("", &pool_of("p", &entries, "health: { max_fails: 0 }")).await;
+                let answering = async {
+                    let (mut node, _) = first.request().await;
+                    node.write(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{framed}"))
+                        .await;
+                    node
+                };
+                let (answer, _node) = tokio::join!(ask(&gateway, chat(&gateway, 1, false)), answering);
+                assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{framed}");
+                gateway.at_rest().await;
+                assert_eq!(gateway.attempts("s", outcome), 1, "{framed}");
+            }
+        }
+    });
+}
+
+/// No more of it is held back than that.
+#[test]
+fn a_long_answer_of_unknown_length_goes_on_piece_by_piece() {
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with("", &script.pool("")).await;
+        let long = format!("{{\"text\":\"{}", "x".repeat(64 * 1024));
+        for start in ["[1", " ", &long] {
+            let request = "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{}";
+            let mut client = Raw::send(&gateway, request).await;
+            let (mut node, _) = script.request().await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked";
+            node.write(format!("{head}\r\n\r\n{:x}\r\n{start}\r\n", start.len())).await;
+            assert!(client.read_to("\r\n\r\n").await.contains("200"));
+            client.read_to(start).await;
         }
     });
 }

@@ -23,6 +23,8 @@ use crate::resume::{NotResumable, Original, Transcript, Vocabularies};
 /// An answer of a known length up to this is read whole before its head goes out, so that one which breaks off can
 /// still be asked of another node; in bytes.
 const WHOLE_MAX: u64 = 256 * 1024;
+/// So much is read ahead of a JSON object of unknown length, which may be an error.
+const AHEAD_MAX: usize = 64 * 1024;
 
 /// Begins a response at the client: its head, and the bytes that are there. An error is its end already.
 pub(super) async fn begin(
@@ -49,11 +51,26 @@ async fn read_start(
     if answer.watch.is_some() {
         return first_event(request, attempt, answer, client).await;
     }
-    let is_short = answer.head.content_length().is_some_and(|length| length <= WHOLE_MAX);
+    let is_short =
+        answer.head.content_length().map_or_else(|| is_json(&answer.head), |length| length <= WHOLE_MAX);
     if !answer.ended && request.is_repeatable() && is_short {
         return read_whole(request, attempt, answer, client).await;
     }
     Ok(Bytes::new())
+}
+
+fn is_json(head: &ResponseHead) -> bool {
+    const JSON: &[u8] = b"application/json";
+    let kind = head.fields.get("content-type").unwrap_or_default();
+    let (kind, parameters) = kind.split_at(kind.len().min(JSON.len()));
+    kind.eq_ignore_ascii_case(JSON)
+        && parameters.first().is_none_or(|next| matches!(next, b';' | b' ' | b'\t'))
+}
+
+/// More of an answer of unknown length may be waited for. One that is no object goes on piece by piece, as a list of events
+/// would, and blanks before it too: some servers send them against time-outs.
+fn may_wait(start: &[u8]) -> bool {
+    start.is_empty() || start.trim_ascii_start().starts_with(b"{") && start.len() < AHEAD_MAX
 }
 
 /// The head goes out, and the first bytes of the body: what has failed in them is left to be ended.
@@ -242,6 +259,7 @@ pub(super) async fn hold_back(
     }
 }
 
+/// Reads an answer that is short to its end, and judges it. One of unknown length may turn out to be long: its beginning.
 async fn read_whole(
     request: &mut Request,
     attempt: &mut Attempt,
@@ -260,16 +278,25 @@ async fn read_whole(
         request.journey.progress(attempt, Instant::now().into_std());
         request.note_first_byte();
         whole.push(chunk);
+        if !may_wait(whole.bytes()) && answer.head.content_length().is_none() {
+            return Ok(whole.into_bytes());
+        }
     }
     let whole = whole.into_bytes();
     if answer.head.status != 200 {
         return Ok(whole);
     }
+    let now = Instant::now().into_std();
     match whole_answer(&request.asked.path, &whole) {
         Outcome::Ok => {
             let tokens = completion_tokens(&whole).unwrap_or(0);
-            attempt.worked(tokens, Instant::now().into_std());
+            attempt.worked(tokens, now);
             Ok(whole)
+        }
+        // a client repeats a 503, but no 200
+        outcome @ Outcome::Busy => {
+            request.journey.first_event_failed(attempt, outcome, None, answer.retry_after(), now);
+            Err(failed(outcome, None))
         }
         outcome => {
             let (node, head) = (std::sync::Arc::clone(&attempt.node().name), answer.head.clone());
