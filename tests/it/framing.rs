@@ -66,6 +66,28 @@ fn ambiguous_requests_are_400_and_the_connection_is_closed() {
     });
 }
 
+/// Whichever path the request would take to its node.
+#[test]
+fn two_framings_are_400_in_front_of_each_path() {
+    run(async {
+        let nodes = nodes(1);
+        for more in ["", "http_version: 2", "retry: { body_limit: 0 }"] {
+            let gateway = Gateway::start(&nodes, more).await;
+            for upgrade in ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"] {
+                for framings in [
+                    "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+                    "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+                    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                    "Content-Length: 3\r\nContent-Length: 3\r\n",
+                ] {
+                    let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{upgrade}{framings}\r\n");
+                    refused(&gateway, &nodes, &format!("{head}3\r\nabc\r\n0\r\n\r\n"), 400).await;
+                }
+            }
+        }
+    });
+}
+
 /// Heads of a chunked body that one reader takes for a part of it, and another for its end.
 const DOUBTS: [&str; 12] = [
     "5;a\n\r\nhello\r\n0\r\n\r\n",
@@ -169,7 +191,10 @@ fn connect_is_not_served() {
     run(async {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "").await;
-        refused(&gateway, &nodes, "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", 405).await;
+        let request = "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n";
+        refused(&gateway, &nodes, request, 405).await;
+        let (answer, _) = Raw::send(&gateway, request).await.rest_as_text().await;
+        assert!(answer.contains("\r\nAllow: GET, HEAD, POST,"), "{answer}");
     });
 }
 

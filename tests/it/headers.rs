@@ -188,6 +188,28 @@ fn over_h2c_the_authority_becomes_the_host() {
     });
 }
 
+/// RFC 9113 section 8.2.3.
+#[test]
+fn cookies_that_come_in_crumbs_over_h2_reach_the_node_as_one_field() {
+    run(async {
+        let nodes = nodes(1);
+        for more in ["", "retry: { body_limit: 1B }"] {
+            let gateway = Gateway::start(&nodes, more).await;
+            nodes[0].clear_requests();
+            let mut client = Client::h2(&gateway).await;
+            let mut request = chat(&gateway, 1, false);
+            for crumb in ["a=1", "b=2; c=3", "d=4"] {
+                request.headers_mut().append("cookie", crumb.parse().unwrap());
+            }
+            assert_eq!(client.ask(request).await.status, 200, "{more}");
+            let got = arrived(&nodes[0]).await;
+            let cookies: Vec<_> = got.headers.iter().filter(|(name, _)| name == "cookie").collect();
+            assert_eq!(cookies.len(), 1, "{more}: {cookies:?}");
+            assert_eq!(got.header("cookie"), Some("a=1; b=2; c=3; d=4"), "{more}");
+        }
+    });
+}
+
 #[test]
 fn the_request_target_passes_unchanged() {
     run(async {

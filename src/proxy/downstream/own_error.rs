@@ -13,6 +13,8 @@ use crate::http1::{Rejection, put_field};
 use crate::journey::Failure;
 
 const JSON: &str = "application/json";
+/// The methods that nodes may know. Others are passed on, too.
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl From<Rejection> for Failure {
     fn from(refusal: Rejection) -> Self {
@@ -81,6 +83,10 @@ fn fields(
     }
     if error.form.is_cross_origin {
         put("Access-Control-Allow-Origin", "*")?;
+    }
+    if error.failure.status == 405 {
+        // RFC 9110 section 15.5.6: CONNECT alone is refused so
+        put("Allow", ALLOWED)?;
     }
     error.failure.retry_after.map_or(Ok(()), |seconds| put("Retry-After", &seconds.to_string()))
 }
