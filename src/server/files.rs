@@ -17,15 +17,23 @@ fn connections_within(files: u64) -> usize {
     usize::try_from(files.saturating_sub(OWN) / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// Says that the limit of the config cannot be held, and what to do.
-pub(super) fn warn_if_cut(client: &Client, allowed: usize) {
+/// Says that the limit cannot be held, and what to do. It is worth no warning where nobody has asked for more than the default.
+pub(super) fn tell_if_cut(client: &Client, allowed: usize) {
     let wanted = client.max_connections;
-    if wanted > allowed {
-        let files = 2 * wanted as u64 + OWN;
+    if wanted <= allowed {
+        return;
+    }
+    let files = 2 * wanted as u64 + OWN;
+    if wanted > Client::default().max_connections {
         log::warn!(
             "client.max_connections is {wanted}, but the limit of open files allows {allowed} (each may need another one to a \
              node): further connections are closed at once; raise the limit to {files} (`ulimit -n`, systemd's LimitNOFILE) or \
              set client.max_connections to {allowed}"
+        );
+    } else {
+        log::info!(
+            "at most {allowed} connections of clients, as the limit of open files allows; for {wanted}, raise that to {files} \
+             (`ulimit -n`, systemd's LimitNOFILE)"
         );
     }
 }

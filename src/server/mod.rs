@@ -72,7 +72,7 @@ impl Server {
         let upstream = Arc::new(Connections::new(pingora.configuration.threads));
         let gateway = Gateway::new(Arc::clone(&live), log.clone(), Arc::clone(&upstream));
         let connections_max = files::connections_max();
-        files::warn_if_cut(&settings.client, connections_max);
+        files::tell_if_cut(&settings.client, connections_max);
         let edge = Edge::new(gateway.clone(), http_proxy(&pingora.configuration, gateway), connections_max);
         let mut proxy = Service::new("gateway".into(), edge);
         for listener in &settings.listen {
