@@ -68,9 +68,12 @@ fn is_json(head: &ResponseHead) -> bool {
 }
 
 /// More of an answer of unknown length may be waited for. One that is no object goes on piece by piece, as a list of events
-/// would, and blanks before it too: some servers send them against time-outs.
-fn may_wait(start: &[u8]) -> bool {
-    start.is_empty() || start.trim_ascii_start().starts_with(b"{") && start.len() < AHEAD_MAX
+/// would, and blanks before it too: some servers send them against time-outs. So do several objects, each with its end of
+/// line. `from`: what stands before has been looked at.
+fn may_wait(start: &[u8], from: usize) -> bool {
+    let is_object = || start.trim_ascii_start().starts_with(b"{") && start.len() < AHEAD_MAX;
+    let is_line = |pair: &[u8]| pair[0] == b'}' && matches!(pair[1], b'\n' | b'\r' | 0);
+    start.is_empty() || is_object() && !start[from.saturating_sub(1)..].windows(2).any(is_line)
 }
 
 /// The head goes out, and the first bytes of the body: what has failed in them is left to be ended.
@@ -277,8 +280,9 @@ async fn read_whole(
         };
         request.journey.progress(attempt, Instant::now().into_std());
         request.note_first_byte();
+        let before = whole.len();
         whole.push(chunk);
-        if !may_wait(whole.bytes()) && answer.head.content_length().is_none() {
+        if !may_wait(whole.bytes(), before) && answer.head.content_length().is_none() {
             return Ok(whole.into_bytes());
         }
     }
