@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engines::{Change, Scene, Told};
-use evenkeel::sim::StepTimes;
 use evenkeel::sim::load::Sizes;
+use evenkeel::sim::{Limits, StepTimes};
 use serde_json::json;
 
 /// Says the shortest wall time of a batch, in seconds, as the mean over some draws of its sizes
@@ -56,7 +56,8 @@ fn scene(args: &Args, seed: u64) -> Scene {
     Scene {
         speeds: args.speed.clone(),
         step: StepTimes { base, per_seq, ..StepTimes::default() },
-        max_seqs: 1024,
+        limits: Limits { max_seqs: 1024, ..Limits::default() },
+        prompts: None,
         requests: args.requests,
         until: f64::MAX,
         at_once: args.at_once,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use evenkeel::sim::load::Sizes;
-use evenkeel::sim::{Batch, Limits, StepTimes, Work};
+use evenkeel::sim::{Batch, Limits, Prompt, StepTimes, Work};
 use fastrand::Rng;
 
 /// The way in which the gateway comes to know what a request was worth.
@@ -31,7 +31,9 @@ pub(crate) enum Change {
 pub(crate) struct Scene {
     pub speeds: Vec<f64>,
     pub step: StepTimes,
-    pub max_seqs: usize,
+    pub limits: Limits,
+    /// Tokens of the prompts, if they cost anything.
+    pub prompts: Option<Sizes>,
     /// The number of requests, if that is what ends it.
     pub requests: usize,
     pub until: f64,
@@ -68,14 +70,21 @@ pub(crate) struct Node {
 pub(crate) struct Outcome {
     pub wall: f64,
     pub p99: f64,
+    /// Of the time to the first token, from when the client asks.
+    pub ttft_p99: f64,
+    /// Times that a node's memory was full.
+    pub preemptions: u64,
 }
 
 const TICK: f64 = 0.1;
 
 struct Request {
     began: f64,
+    prompt: u32,
     tokens: u32,
     node: usize,
+    /// It has its first token.
+    has_begun: bool,
 }
 
 struct Run<'a, D> {
@@ -87,6 +96,7 @@ struct Run<'a, D> {
     waiting: VecDeque<usize>,
     open: usize,
     took: Vec<f64>,
+    ttft: Vec<f64>,
     changes: VecDeque<(f64, usize, Change)>,
     rng: Rng,
     now: f64,
@@ -95,7 +105,7 @@ struct Run<'a, D> {
 /// Runs the scene to its end.
 pub(crate) fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
     let node = |speed: &f64| Node {
-        batch: Batch::new(Limits { max_seqs: scene.max_seqs, ..Limits::default() }),
+        batch: Batch::new(scene.limits),
         step_ends: None,
         speed: *speed,
         is_up: true,
@@ -109,14 +119,19 @@ pub(crate) fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
         waiting: VecDeque::new(),
         open: 0,
         took: Vec::new(),
+        ttft: Vec::new(),
         changes: scene.changes.iter().copied().collect(),
         rng: Rng::with_seed(scene.seed),
         now: 0.0,
     };
     run.go();
-    run.took.sort_by(f64::total_cmp);
-    let p99 = run.took.get(run.took.len() * 99 / 100).copied().unwrap_or(0.0);
-    Outcome { wall: run.now, p99 }
+    let preemptions = run.nodes.iter().map(|node| node.batch.preemptions()).sum();
+    Outcome { wall: run.now, p99: p99(&mut run.took), ttft_p99: p99(&mut run.ttft), preemptions }
+}
+
+fn p99(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() * 99 / 100).copied().unwrap_or(0.0)
 }
 
 impl<D: Dispatch> Run<'_, D> {
@@ -144,9 +159,10 @@ impl<D: Dispatch> Run<'_, D> {
         }
     }
 
-    /// Gives requests to nodes until as many as may be are open, or none can be placed.
+    /// Gives requests to nodes until none can be placed. Each client that has no request asks at once.
     fn hand_out(&mut self) {
-        while let Some(request) = self.next() {
+        self.ask();
+        while let Some(request) = self.waiting.pop_front() {
             let Some(place) = self.dispatch.place(request, &self.nodes, self.now) else {
                 self.waiting.push_front(request);
                 return;
@@ -160,7 +176,8 @@ impl<D: Dispatch> Run<'_, D> {
             self.requests[request].node = place;
             self.open += 1;
             node.in_flight += 1;
-            let work = Work::answer(self.requests[request].tokens);
+            let Request { prompt, tokens, .. } = self.requests[request];
+            let work = Work { prompt: Prompt::of_tokens(prompt), ..Work::answer(tokens) };
             node.batch.submit(request, work).expect("the line has no end");
             if node.step_ends.is_none() {
                 self.begin_step(place);
@@ -168,20 +185,14 @@ impl<D: Dispatch> Run<'_, D> {
         }
     }
 
-    fn next(&mut self) -> Option<usize> {
-        if self.open >= self.scene.at_once {
-            return None;
+    fn ask(&mut self) {
+        while self.open + self.waiting.len() < self.scene.at_once && self.requests.len() < self.scene.requests
+        {
+            let tokens = self.scene.sizes.draw(&mut self.rng);
+            let prompt = self.scene.prompts.map_or(0, |sizes| sizes.draw(&mut self.rng));
+            self.waiting.push_back(self.requests.len());
+            self.requests.push(Request { began: self.now, prompt, tokens, node: 0, has_begun: false });
         }
-        if let Some(request) = self.waiting.pop_front() {
-            return Some(request);
-        }
-        let is_last = self.requests.len() >= self.scene.requests;
-        if is_last {
-            return None;
-        }
-        let tokens = self.scene.sizes.draw(&mut self.rng);
-        self.requests.push(Request { began: self.now, tokens, node: 0 });
-        Some(self.requests.len() - 1)
     }
 
     fn begin_step(&mut self, place: usize) {
@@ -196,7 +207,11 @@ impl<D: Dispatch> Run<'_, D> {
         let now = self.now;
         let streams = self.scene.told == Told::Stream;
         let dispatch = &mut *self.dispatch;
+        let (requests, ttft) = (&mut self.requests, &mut self.ttft);
         self.nodes[place].batch.end_step(|request, token| {
+            if !std::mem::replace(&mut requests[*request].has_begun, true) {
+                ttft.push(now - requests[*request].began);
+            }
             if streams {
                 dispatch.token(*request, now);
             }

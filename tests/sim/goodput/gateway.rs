@@ -47,6 +47,16 @@ impl Gateway {
         Self { pool, told, began, leases: HashMap::new(), samples: Vec::new() }
     }
 
+    pub(super) fn capped(nodes: usize, weight: Weight, told: Told, cap: Option<usize>) -> Self {
+        let gateway = Self::new(nodes, weight, told);
+        let mut conf = Plan::calm(nodes, 1).conf;
+        conf.nodes.iter_mut().for_each(|node| {
+            node.weight = weight;
+            node.max_in_flight = cap;
+        });
+        Self { pool: Arc::new(Pool::new(&conf, gateway.began)), ..gateway }
+    }
+
     /// The next scene begins so many seconds after the last one did.
     pub(super) fn go_on(&mut self, after: f64) {
         self.began += Duration::from_secs_f64(after);

@@ -1,5 +1,6 @@
 //! `weight: auto` against the best that is known: batch jobs on simulated engines, in virtual time.
 
+mod caps;
 mod crash;
 mod engines;
 mod gateway;
@@ -9,8 +10,8 @@ mod stability;
 use std::time::Duration;
 
 use evenkeel::config::Weight;
-use evenkeel::sim::StepTimes;
 use evenkeel::sim::load::Sizes;
+use evenkeel::sim::{Limits, StepTimes};
 
 use engines::{Scene, Told, run};
 use gateway::Gateway;
@@ -28,7 +29,8 @@ fn batch(speeds: &[f64], seed: u64) -> Scene {
             per_seq: Duration::from_micros(130),
             ..StepTimes::default()
         },
-        max_seqs: 1024,
+        limits: Limits { max_seqs: 1024, ..Limits::default() },
+        prompts: None,
         requests: 1500 * speeds.len(),
         until: f64::MAX,
         at_once: 192 * speeds.len(),

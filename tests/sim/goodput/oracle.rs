@@ -42,7 +42,7 @@ impl Dispatch for Policy {
 /// The policies that are tried. Weights and limits are powers of the speeds: for two nodes those are all ratios.
 fn policies(scene: &Scene) -> Vec<Policy> {
     let powers = |power: f64| scene.speeds.iter().map(|speed| speed.powf(power)).collect::<Vec<_>>();
-    let mut policies = vec![Policy::ShortestFinish { step: scene.step, max_seqs: scene.max_seqs }];
+    let mut policies = vec![Policy::ShortestFinish { step: scene.step, max_seqs: scene.limits.max_seqs }];
     policies.extend((0..=12).map(|quarters| Policy::Weights(powers(f64::from(quarters) / 4.0))));
     for power in [0.5, 0.75, 1.0, 1.25, 1.5] {
         let shares = powers(power);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use evenkeel::config::Weight;
-use evenkeel::sim::StepTimes;
 use evenkeel::sim::load::Sizes;
+use evenkeel::sim::{Limits, StepTimes};
 use fastrand::Rng;
 
 use super::engines::{Change, Scene, Told, run};
@@ -24,7 +24,8 @@ fn steady(speeds: &[f64], sizes: Sizes, told: Told, until: f64) -> Scene {
             per_seq: Duration::from_micros(260),
             ..StepTimes::default()
         },
-        max_seqs: 256,
+        limits: Limits::default(),
+        prompts: None,
         requests: usize::MAX,
         until,
         at_once: 48 * speeds.len(),
@@ -194,7 +195,7 @@ fn random_fleets_come_to_rest() {
         let sizes = [UNIFORM, HEAVY, Sizes::Fixed(40)][rng.usize(0..3)];
         let mut scene = steady(&speeds, sizes, ALL_TOLD[rng.usize(0..3)], 90.0);
         scene.at_once = speeds.len() * rng.usize(4..80);
-        scene.max_seqs = [16, 64, 256][rng.usize(0..3)];
+        scene.limits.max_seqs = [16, 64, 256][rng.usize(0..3)];
         scene.step.per_seq = Duration::from_micros(rng.u64(0..800));
         scene.seed = seed;
         let rest = rest(&lived(&scene), 45.0, 90.0);
