@@ -1,11 +1,12 @@
 //! Benchmark of taking and releasing a lease with its report, which takes the pool's lock twice, shared by all threads.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use evenkeel::fleet::{Fleet, Pool};
+use evenkeel::fleet::{Admission, Fleet, Pool, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 
 use crate::counts::Case;
@@ -31,7 +32,36 @@ pub(crate) fn cases() -> Vec<Case> {
         let fleet = Fleet::first(super::config_of(NODES), Instant::now());
         move || once(&fleet.pools[0].pool)
     };
-    vec![Case::new("lease", prepare)]
+    vec![Case::new("lease", prepare), Case::new("queue/4096", queue)]
+}
+
+/// Among so many requests that wait one ends, the next gets its slot, and another joins them.
+fn queue() -> impl FnMut() {
+    let mut config = super::config_of(NODES);
+    config.pools[0].nodes.iter_mut().for_each(|node| node.max_in_flight = Some(1));
+    let fleet = Fleet::first(config, Instant::now());
+    let now = Instant::now();
+    let mut held: VecDeque<_> = std::iter::from_fn(|| fleet.pools[0].pool.lease(&[], now).ok()).collect();
+    let mut waiting: VecDeque<_> = (0..4096).map(|_| wait(&fleet, now)).collect();
+    move || {
+        let now = Instant::now();
+        held.pop_front().expect("a lease").settle(Outcome::Ok, now);
+        let next = waiting.pop_front();
+        let lease = fleet.pools[0].pool.wait(&mut next.flatten(), anything(), Admission::Repeated, now);
+        held.push_back(lease.and_then(Result::ok).expect("its slot"));
+        waiting.push_back(wait(&fleet, now));
+    }
+}
+
+fn anything() -> Want {
+    Want::other_than(Vec::new())
+}
+
+fn wait(fleet: &Fleet, now: Instant) -> Option<Box<Waiter>> {
+    let mut waiter = None;
+    let found = fleet.pools[0].pool.wait(&mut waiter, anything(), Admission::Below(usize::MAX), now);
+    assert!(matches!(found, Some(Err(Refusal::Full))), "{found:?}");
+    waiter
 }
 
 fn once(pool: &std::sync::Arc<Pool>) {
