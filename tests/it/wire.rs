@@ -106,6 +106,7 @@ const OUTCOMES: &[(&str, Outcome)] = &[
     ("frozen-completion-stream", Outcome::Truncated),
     ("full-chat", Outcome::Busy),
     ("full-chat-stream", Outcome::Busy),
+    ("full-completion-stream", Outcome::Busy),
     ("killed-chat", Outcome::Reset),
     ("killed-chat-stream", Outcome::Truncated),
     ("killed-chat-stream-ids", Outcome::Truncated),

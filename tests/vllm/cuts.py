@@ -7,7 +7,7 @@ import urllib.request
 from collections import Counter
 
 from processes import LIMIT
-from streams import TOKENS, Other, run_all, streams
+from streams import TOKENS, Other, chats_without_a_limit, run_all, streams
 from suite import COUNT, check
 
 SURE = {"model": "random", "temperature": 0, "stream": True}
@@ -40,6 +40,25 @@ def streams_survive_SIGSTOP_of_an_engine(fleet):
         return cut(fleet, lambda: os.killpg(fleet.a.process.pid, signal.SIGSTOP))
     finally:
         os.killpg(fleet.a.process.pid, signal.SIGCONT)
+
+
+@check
+def chats_without_max_tokens_survive_SIGSTOP_of_an_engine(fleet):
+    """They go on from their text: from its ids the next node would not know where to end."""
+    all_seen = chats_without_a_limit(COUNT // 2)
+    undisturbed = asyncio.run(run_all(fleet.b.url, chats_without_a_limit(COUNT // 2)))
+    try:
+        at_work, resumes = disturbed(fleet, lambda: os.killpg(fleet.a.process.pid, signal.SIGSTOP), all_seen)
+    finally:
+        os.killpg(fleet.a.process.pid, signal.SIGCONT)
+    cut = [(seen, whole) for seen, whole in zip(all_seen, undisturbed) if seen in at_work]
+    # of a client that wants ids they would be others than those of its text
+    ended = [seen for seen, _ in cut if not seen.error]
+    broken = [seen for seen in ended if (seen.ends, seen.finishes, len(seen.identities)) != (1, ["length"], 1)]
+    assert ended and not broken, f"{len(broken)} of {len(cut)}: {broken[0].finishes}, {broken[0].ends} [DONE]"
+    assert all(seen.wants_ids for seen, _ in cut if seen.error), [seen.error for seen, _ in cut if seen.error]
+    same = sum(not seen.differences(whole) for seen, whole in cut)
+    return f"{len(cut)} cut: {len(ended)} whole, {same} of them word for word; resumes: {resumes}"
 
 
 @check
@@ -79,14 +98,25 @@ def streams_survive_SIGTERM_of_an_engine(fleet):
 
 
 def cut(fleet, disturb, is_lost=False, others=()):
-    all_seen, at_work = streams(COUNT), []
+    all_seen = streams(COUNT)
+    at_work, resumes = disturbed(fleet, disturb, all_seen, is_lost, others)
+    chats = sum(seen.is_chat for seen in at_work)
+    told = judge(all_seen, fleet.undisturbed, at_work)
+    told = f"{told}; cut: {chats} chats, {len(at_work) - chats} completions; resumes: {resumes}"
+    assert resumes["refused"] == 0 and resumes["asked"] >= 2 * LEAST, told
+    return told
+
+
+def disturbed(fleet, disturb, all_seen, is_lost=False, others=()):
+    """Those of the streams that were cut, and how they were continued."""
+    kinds, at_work = {seen.is_chat for seen in all_seen}, []
 
     def is_time():
-        """Enough streams of both kinds are at work at the engine. Where the machine is busy the other one may be far ahead."""
+        """Enough streams of each kind are at work at the engine. Where the machine is busy the other one may be far ahead."""
         at_work[:] = [seen for seen in all_seen if seen.node == fleet.a.address and not seen.ends]
-        chats = [seen.is_chat for seen in at_work if len(seen.text) >= BEGUN]
+        begun = [seen.is_chat for seen in at_work if len(seen.text) >= BEGUN]
         others_begun = all(other.events >= SPOKEN for other in others if other.node in (None, fleet.a.address))
-        return others_begun and min(chats.count(True), chats.count(False)) >= LEAST
+        return others_begun and all(begun.count(kind) >= LEAST for kind in kinds)
 
     with fleet.gateway() as gateway:
         try:
@@ -94,12 +124,8 @@ def cut(fleet, disturb, is_lost=False, others=()):
         finally:
             if is_lost:
                 fleet.a.until_gone()
-        told = judge(all_seen, fleet.undisturbed, at_work)
         (pool,) = gateway.status()["pools"]
-    chats, resumes = sum(seen.is_chat for seen in at_work), pool["resumes"]
-    told = f"{told}; cut: {chats} chats, {len(at_work) - chats} completions; resumes: {resumes}"
-    assert resumes["refused"] == 0 and resumes["asked"] >= 2 * LEAST, told
-    return told
+    return at_work, pool["resumes"]
 
 
 def judge(all_seen, all_undisturbed, cut=()):
