@@ -125,7 +125,7 @@ mod tests {
     use std::task::{Context, Poll, Wake};
 
     use super::*;
-    use crate::fleet::{Admission, Or, Pool, Refusal, Want};
+    use crate::fleet::{Admission, Ask, Or, Pool, Refusal, Want};
 
     fn config(second_pool: &str) -> Config {
         let first = "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [127.0.0.1:2] }\n";
@@ -157,8 +157,11 @@ mod tests {
         let mut waiting = None;
         let nothing = pool.wait(
             &mut waiting,
-            Want::Any { avoid: Vec::new(), or: Or::Nothing },
-            Admission::Repeated,
+            Ask {
+                want: Want::Any { avoid: Vec::new(), or: Or::Nothing },
+                admission: Admission::Repeated,
+                news: 0,
+            },
             Instant::now(),
         );
         assert!(matches!(nothing, Some(Err(_))), "it wants what there is not");

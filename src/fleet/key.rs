@@ -9,7 +9,7 @@ use super::node::NodeId;
 use crate::outcome::Outcome;
 
 /// Identifies a node of a pool; never reused while the process lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub(super) place: usize,
     pub(super) serial: u64,

@@ -47,7 +47,7 @@ pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
 pub use waiter::Waiter;
-pub use want::{Admission, Or, Want};
+pub use want::{Admission, Ask, Or, Want};
 
 use crate::config::{self, Config};
 

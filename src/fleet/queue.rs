@@ -4,8 +4,8 @@
 //! given back. So the count of a node does not dip, nobody who has just come can take the slot, and only the one who has it
 //! is woken.
 
-use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,19 +17,22 @@ use super::key::Slot;
 use super::want::Want;
 
 /// A request's place: a repeated one has waited before, and goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Turn {
     is_first_try: bool,
     number: u64,
 }
 
-/// The waiting requests, in the order of their turns.
+/// The waiting requests: those that want the same in the order of their turns, so that a pass looks at one of each kind only.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: BTreeMap<Turn, Entry>,
+    kinds: HashMap<Arc<Want>, BTreeMap<Turn, Arc<Cell>>>,
+    wants: HashMap<Turn, Arc<Want>>,
     last: u64,
-    /// Those that only one node will do for.
-    homes: usize,
+    /// Those that have not been sent before.
+    first_tries: usize,
+    /// Times that what they can use may have changed.
+    news: u64,
     pace: Pace,
 }
 
@@ -54,56 +57,79 @@ impl Pace {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub want: Arc<Want>,
-    pub cell: Arc<Cell>,
-}
-
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.wants.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.wants.is_empty()
     }
 
-    /// Requests that the pool's candidates say nothing about.
-    pub(super) fn has_homes(&self) -> bool {
-        self.homes > 0
+    pub(super) fn first_tries(&self) -> usize {
+        self.first_tries
     }
 
     pub(super) fn push(&mut self, is_repeated: bool, want: Want) -> (Turn, Arc<Cell>) {
         self.last += 1;
         let turn = Turn { is_first_try: !is_repeated, number: self.last };
         let cell = Arc::new(Cell::default());
-        self.homes += usize::from(!want.is_for_any());
-        self.waiting.insert(turn, Entry { want: Arc::new(want), cell: Arc::clone(&cell) });
+        self.first_tries += usize::from(turn.is_first_try);
+        self.put(turn, want, Arc::clone(&cell));
         (turn, cell)
+    }
+
+    fn put(&mut self, turn: Turn, want: Want, cell: Arc<Cell>) {
+        let known = self.kinds.get_key_value(&want).map(|(known, _)| Arc::clone(known));
+        let want = known.unwrap_or_else(|| Arc::new(want));
+        self.kinds.entry(Arc::clone(&want)).or_default().insert(turn, cell);
+        self.wants.insert(turn, want);
     }
 
     /// The request can use other nodes than before. Its turn stays.
     pub(super) fn change(&mut self, turn: Turn, want: Want) {
-        if let Some(entry) = self.waiting.get_mut(&turn)
-            && *entry.want != want
-        {
-            self.homes += usize::from(!want.is_for_any());
-            self.homes -= usize::from(!entry.want.is_for_any());
-            entry.want = Arc::new(want);
+        if self.wants.get(&turn).is_none_or(|before| **before == want) {
+            return;
+        }
+        if let Some(cell) = self.take(turn) {
+            self.put(turn, want, cell);
         }
     }
 
-    pub(super) fn remove(&mut self, turn: Turn) -> Option<Entry> {
-        let entry = self.waiting.remove(&turn)?;
-        self.homes -= usize::from(!entry.want.is_for_any());
-        Some(entry)
+    pub(super) fn remove(&mut self, turn: Turn) -> Option<Arc<Cell>> {
+        let cell = self.take(turn)?;
+        self.first_tries -= usize::from(turn.is_first_try);
+        Some(cell)
     }
 
-    /// The first one after this turn.
-    pub(super) fn after(&self, turn: Option<Turn>) -> Option<(Turn, Arc<Want>)> {
-        let from = turn.map_or(Unbounded, Excluded);
-        self.waiting.range((from, Unbounded)).next().map(|(turn, entry)| (*turn, Arc::clone(&entry.want)))
+    fn take(&mut self, turn: Turn) -> Option<Arc<Cell>> {
+        let want = self.wants.remove(&turn)?;
+        let alike = self.kinds.get_mut(&want)?;
+        let cell = alike.remove(&turn);
+        if alike.is_empty() {
+            self.kinds.remove(&want);
+        }
+        cell
+    }
+
+    /// The first request of each kind, the one whose turn is last first.
+    pub(super) fn heads(&self) -> Vec<(Turn, Arc<Want>)> {
+        let first = |(want, alike): (&Arc<Want>, &BTreeMap<Turn, _>)| {
+            alike.first_key_value().map(|(turn, _)| (*turn, Arc::clone(want)))
+        };
+        let mut heads: Vec<_> = self.kinds.iter().filter_map(first).collect();
+        heads.sort_unstable_by_key(|(turn, _)| Reverse(*turn));
+        heads
+    }
+
+    /// The first one that wants this.
+    pub(super) fn first(&self, want: &Want) -> Option<Turn> {
+        self.kinds.get(want)?.first_key_value().map(|(turn, _)| *turn)
+    }
+
+    /// A number that changes with everything that may change what they can use.
+    pub(super) fn news(&self) -> u64 {
+        self.news
     }
 
     /// A slot was handed over.
@@ -123,13 +149,15 @@ impl Queue {
     }
 
     /// All are to look again: what they can use may have changed. Returns those to be woken.
-    pub(super) fn tell_all(&self) -> Vec<Waker> {
-        self.waiting.values().filter_map(|entry| entry.cell.tell()).collect()
+    pub(super) fn tell_all(&mut self) -> Vec<Waker> {
+        self.news += 1;
+        self.kinds.values().flat_map(BTreeMap::values).filter_map(|cell| cell.tell()).collect()
     }
 
-    /// The request is to look again.
-    pub(super) fn tell(&self, turn: Turn) -> Option<Waker> {
-        self.waiting.get(&turn)?.cell.tell()
+    /// Those that want this are to look again.
+    pub(super) fn tell(&self, want: &Want) -> Vec<Waker> {
+        let alike = self.kinds.get(want).into_iter().flat_map(BTreeMap::values);
+        alike.filter_map(|cell| cell.tell()).collect()
     }
 }
 
@@ -152,7 +180,8 @@ impl Cell {
         state.waker.take()
     }
 
-    fn tell(&self) -> Option<Waker> {
+    /// It is to look again.
+    pub(super) fn tell(&self) -> Option<Waker> {
         let mut state = self.0.lock();
         state.has_news = true;
         state.waker.take()

@@ -163,35 +163,43 @@ impl Skips {
     }
 
     /// A node has refused the model.
-    pub(super) fn doubt(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) {
+    /// Whether it is new.
+    pub(super) fn doubt(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) -> bool {
         self.expire(now);
         let scope = Scope::of(subject, status);
         let state = match self.find(&scope, key).map(|skip| skip.state) {
             None => State::Doubted(1),
             Some(State::Doubted(requests)) => State::Doubted(requests + 1),
             Some(State::Agreed) => State::Agreed,
-            Some(State::Confirmed) => return,
+            Some(State::Confirmed) => return false,
         };
         self.put(scope, key, status, state, [now + DOUBT; 2]);
+        state == State::Doubted(1)
     }
 
-    /// One of the requests that had this doubt has ended without a verdict.
-    pub(super) fn withdraw(&mut self, key: Key, subject: &Subject, status: u16) {
+    /// One of the requests that had this doubt has ended without a verdict. Whether nobody doubts it any more.
+    pub(super) fn withdraw(&mut self, key: Key, subject: &Subject, status: u16) -> bool {
         let scope = Scope::of(subject, status);
-        let Some(skip) = self.find(&scope, key) else { return };
+        let Some(skip) = self.find(&scope, key) else { return false };
         match skip.state {
-            State::Doubted(0 | 1) => self.remove(&scope, key),
+            State::Doubted(0 | 1) => {
+                self.remove(&scope, key);
+                return true;
+            }
             State::Doubted(requests) => skip.state = State::Doubted(requests - 1),
             State::Agreed | State::Confirmed => {}
         }
+        false
     }
 
-    /// All nodes refuse the model.
-    pub(super) fn agree(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) {
+    /// All nodes refuse the model. Whether that is news.
+    pub(super) fn agree(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) -> bool {
         let scope = Scope::of(subject, status);
-        if self.find(&scope, key).is_none_or(|skip| skip.state != State::Confirmed) {
+        let before = self.find(&scope, key).map(|skip| skip.state);
+        if before != Some(State::Confirmed) {
             self.put(scope, key, status, State::Agreed, [now + DOUBT; 2]);
         }
+        matches!(before, None | Some(State::Doubted(_)))
     }
 
     /// Another node serves the model. Whether that is news: what is known for one key is none for the next.

@@ -7,7 +7,7 @@ use super::key::Refusal;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::queue::{Cell, Changed, Turn};
-use super::want::{Admission, Want};
+use super::want::Ask;
 
 /// One waiting request.
 #[derive(Debug)]
@@ -36,17 +36,16 @@ impl Pool {
     pub fn wait(
         self: &Arc<Self>,
         waiter: &mut Option<Box<Waiter>>,
-        want: Want,
-        admission: Admission,
+        ask: Ask,
         now: Instant,
     ) -> Option<Result<Lease, Refusal>> {
         let found = match waiter {
             Some(waiting) if Arc::ptr_eq(&waiting.pool, self) => {
-                self.look_from_queue(waiting.turn, &waiting.cell, want, now)
+                self.look_from_queue(waiting.turn, &waiting.cell, ask, now)
             }
             _ => {
                 *waiter = None;
-                let joined = self.join_queue(want, admission, now);
+                let joined = self.join_queue(ask, now);
                 let place = joined.place;
                 *waiter = place.map(|(turn, cell)| Box::new(Waiter { pool: Arc::clone(self), cell, turn }));
                 joined.found

@@ -3,7 +3,7 @@
 use super::key::Key;
 
 /// The nodes that a request can use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     Any {
         /// Nodes to avoid. If no other can be had, those of the next list are avoided instead.
@@ -21,7 +21,7 @@ pub enum Want {
 }
 
 /// What will do where no node can be had that the request has not tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Or {
     Nothing,
     /// A node that said it is full, once its turn has come; none of those that failed the request, unless they are to be
@@ -45,6 +45,21 @@ impl Want {
         Self::Any { avoid: vec![avoid], or: Or::Nothing }
     }
 
+    /// The same for requests that have met the same nodes in another order, where that makes no difference.
+    pub fn sorted(mut self) -> Self {
+        if let Self::Any { avoid, or } = &mut self {
+            avoid.iter_mut().for_each(|keys| keys.sort_unstable());
+            match or {
+                Or::Nothing => {}
+                Or::InLine { failed, skipped, lines } => {
+                    [failed, skipped, lines].into_iter().for_each(|keys| keys.sort_unstable());
+                }
+                Or::Tried { skipped, .. } => skipped.sort_unstable(),
+            }
+        }
+        self
+    }
+
     /// A pool's candidates tell whether there is room for it.
     pub(super) fn is_for_any(&self) -> bool {
         matches!(self, Self::Any { .. })
@@ -58,4 +73,13 @@ pub enum Admission {
     Below(usize),
     /// In any case and before those: it has been sent before.
     Repeated,
+}
+
+/// A request's wish for a slot.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub want: Want,
+    pub admission: Admission,
+    /// [`super::Pool::news`] from before the want was made: if there are news since, it is to look again at once.
+    pub news: u64,
 }

@@ -37,15 +37,14 @@ impl<H> Journey<H> {
         if let Some(fallback) = self.fallback_unless(is_in_line) {
             return Some(self.give(fallback));
         }
-        let since = self.search.stranded.unwrap_or(now);
-        let deadline = since + self.member.conf.retry.wait;
-        let is_late = now >= deadline;
+        let is_late = self.is_late(now);
         // a node that takes its time to refuse would otherwise keep it for ever, without its ever waiting here
         let was_last_chance = is_late && self.search.stranded.is_some() && !self.search.waits;
         let refusal = if was_last_chance {
             Refusal::Unreachable { until: None }
         } else {
-            match self.wait_for(Want::Home { key, in_line: is_in_line, is_last_chance: is_late }, now) {
+            let news = pool.news();
+            match self.wait_for(Want::Home { key, in_line: is_in_line, is_last_chance: is_late }, news, now) {
                 Some(Ok(lease)) => return Some(leased(lease)),
                 Some(Err(refusal)) => refusal,
                 None => {
@@ -54,14 +53,17 @@ impl<H> Journey<H> {
                 }
             }
         };
-        self.search.stranded = Some(since);
         if refusal == Refusal::Retired {
             return Some(Seek::Reroute);
         }
-        if is_late {
+        if refusal == Refusal::QueueFull {
+            return Some(Seek::Stop(self.queue_is_full()));
+        }
+        let deadline = self.deadline(refusal, now);
+        if is_late || now >= deadline {
             return Some(match self.fallback.take() {
                 Some(fallback) => self.give(fallback),
-                None => Seek::Stop(self.unserved_at_home(key, refusal, now.saturating_duration_since(since))),
+                None => Seek::Stop(self.unserved_at_home(key, refusal, now)),
             });
         }
         self.search.waits = true;
@@ -71,7 +73,14 @@ impl<H> Journey<H> {
         Some(self.wait_until(until, refusal))
     }
 
-    fn unserved_at_home(&mut self, key: Key, refusal: Refusal, waited: Duration) -> Ending {
+    fn unserved_at_home(&mut self, key: Key, refusal: Refusal, now: Instant) -> Ending {
+        let waits_for_slot = self.waits_for_slot(refusal, now);
+        let (since, rule, status) = if waits_for_slot {
+            (self.search.queued_since, "queue.timeout", 504)
+        } else {
+            (self.search.stranded, "retry.wait", 503)
+        };
+        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let pool = &self.member.pool;
         let (name, node) = (pool.name(), pool.node_name(key).unwrap_or_default());
         let why = match refusal {
@@ -81,9 +90,9 @@ impl<H> Journey<H> {
         };
         let message = format!(
             "pool {name}: node {node}, which alone has the response that the request names, {why}; \
-             waited {:.0} s (retry.wait)",
+             waited {:.0} s ({rule})",
             waited.as_secs_f64()
         );
-        self.unrouted(Failure::new(503, message).retry_after(RETRY_AFTER))
+        self.unrouted(Failure::new(status, message).retry_after(RETRY_AFTER))
     }
 }

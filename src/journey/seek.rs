@@ -6,7 +6,7 @@ use super::attempt::Attempt;
 use super::conversation::Home;
 use super::ending::{Ending, Failure};
 use super::state::Journey;
-use crate::fleet::{Admission, Changed, Key, Lease, Or, Refusal, Skipped, Want};
+use crate::fleet::{Admission, Ask, Changed, Key, Lease, Or, Refusal, Skipped, Want};
 
 /// `Retry-After` when no node came back in time, in seconds.
 pub(super) const RETRY_AFTER: u64 = 10;
@@ -38,7 +38,8 @@ pub enum Seek<H> {
 
 impl<H> Journey<H> {
     /// Leases the best node that this request has not tried. Where there is none, and the request has no answer yet or the
-    /// others are only full, it waits, up to `retry.wait` from when it was first stranded until it reaches a node. A node
+    /// others are only full, it waits: for a slot up to `queue.timeout` in all, for a node up to `retry.wait` from when it was
+    /// first stranded until it reaches one. A node
     /// that failed it before is better than none, but only as long as there is no answer. What a node says that is full is
     /// none: the request gets in line for it.
     pub fn seek(&mut self, now: Instant) -> Seek<H> {
@@ -60,7 +61,7 @@ impl<H> Journey<H> {
     fn stop_seeking(&mut self, now: Instant) {
         self.search.waits = false;
         self.search.waiter = None;
-        self.search.queued_since = None;
+        self.search.pause_queue(now);
         let began = self.search.began.take();
         self.search.queued += began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
     }
@@ -100,9 +101,11 @@ impl<H> Journey<H> {
 
     fn look_again(&mut self, now: Instant) -> Seek<H> {
         let is_late = self.is_late(now);
+        // before the look at what it can use, or a change in between would be missed
+        let news = self.member.pool.news();
         let skipped = self.skipped(now);
         let want = self.want(&skipped.nodes, now, is_late);
-        let refusal = match self.wait_for(want, now) {
+        let refusal = match self.wait_for(want, news, now) {
             Some(Ok(lease)) => return leased(lease),
             Some(Err(refusal)) => refusal,
             None => Refusal::AllTried,
@@ -134,11 +137,13 @@ impl<H> Journey<H> {
     }
 
     /// The lease that it waits for, if its turn has come.
-    pub(super) fn wait_for(&mut self, want: Want, now: Instant) -> Option<Result<Lease, Refusal>> {
-        let was_sent = !self.tried.is_empty();
+    pub(super) fn wait_for(&mut self, want: Want, news: u64, now: Instant) -> Option<Result<Lease, Refusal>> {
+        // one that a reload has moved has waited in another pool
+        let has_waited = !self.tried.is_empty() || self.search.queued > Duration::ZERO;
         let admission =
-            if was_sent { Admission::Repeated } else { Admission::Below(self.member.conf.queue.size) };
-        self.member.pool.wait(&mut self.search.waiter, want, admission, now)
+            if has_waited { Admission::Repeated } else { Admission::Below(self.member.conf.queue.size) };
+        let ask = Ask { want: want.sorted(), admission, news };
+        self.member.pool.wait(&mut self.search.waiter, ask, now)
     }
 
     pub(super) fn wait_until(&self, until: Instant, why: Refusal) -> Seek<H> {
@@ -223,17 +228,17 @@ impl<H> Journey<H> {
     }
 
     /// It waits for a slot, not for a node.
-    pub(super) fn waits_for_slot(&self, refusal: Refusal) -> bool {
-        let has_caps = || self.member.conf.nodes.iter().any(|node| node.max_in_flight.is_some());
-        refusal == Refusal::Full && !self.is_in_line() && has_caps()
+    pub(super) fn waits_for_slot(&self, refusal: Refusal, now: Instant) -> bool {
+        refusal == Refusal::Full && !self.is_in_line() && self.fallback.is_none() && !self.is_denied(now)
     }
 
     /// The time up to which it waits: in the queue for a slot up to `queue.timeout`, else for a node up to `retry.wait`.
     pub(super) fn deadline(&mut self, refusal: Refusal, now: Instant) -> Instant {
-        if self.waits_for_slot(refusal) {
+        if self.waits_for_slot(refusal, now) {
             self.search.stranded = None;
-            *self.search.queued_since.get_or_insert(now) + self.member.conf.queue.timeout
+            self.search.queue_since(now) + self.member.conf.queue.timeout
         } else {
+            self.search.pause_queue(now);
             *self.search.stranded.get_or_insert(now) + self.member.conf.retry.wait
         }
     }
@@ -241,11 +246,12 @@ impl<H> Journey<H> {
     pub(super) fn is_late(&self, now: Instant) -> bool {
         let conf = &self.member.conf;
         let is_over = |since: Option<Instant>, most: Duration| since.is_some_and(|since| now >= since + most);
+        // one of the two clocks runs
         is_over(self.search.stranded, conf.retry.wait)
             || is_over(self.search.queued_since, conf.queue.timeout)
     }
 
-    fn queue_is_full(&mut self) -> Ending {
+    pub(super) fn queue_is_full(&mut self) -> Ending {
         let (pool, size) = (self.member.pool.name(), self.member.conf.queue.size);
         let message = format!(
             "pool {pool}: all nodes are at their max_in_flight, and {size} requests wait (queue.size)"
@@ -269,7 +275,7 @@ impl<H> Journey<H> {
         let waited = |since: Option<Instant>| {
             since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64())
         };
-        if self.waits_for_slot(refusal) {
+        if self.waits_for_slot(refusal, now) {
             let waited = waited(self.search.queued_since);
             let message = format!(
                 "pool {pool}: all nodes are at their max_in_flight; waited {waited:.0} s (queue.timeout)"

@@ -61,10 +61,27 @@ pub(super) struct Search {
     pub waits: bool,
     /// Its place in the pool's queue; few requests have one.
     pub waiter: Option<Box<Waiter>>,
-    /// Since when it has waited for a slot of nodes that are at their `max_in_flight`.
+    /// Since when it waits for a slot of nodes that are at their `max_in_flight`, as if it had done so all the time.
     pub queued_since: Option<Instant>,
+    /// The time that it has waited for slots before.
+    pub queued_before: Duration,
     /// The time that searches took which had to wait.
     pub queued: Duration,
+}
+
+impl Search {
+    /// Since when it waits for a slot, if it were without a pause.
+    pub(super) fn queue_since(&mut self, now: Instant) -> Instant {
+        let since = now.checked_sub(self.queued_before).unwrap_or(now);
+        *self.queued_since.get_or_insert(since)
+    }
+
+    /// It waits for something else, or not at all.
+    pub(super) fn pause_queue(&mut self, now: Instant) {
+        if let Some(since) = self.queued_since.take() {
+            self.queued_before = now.saturating_duration_since(since);
+        }
+    }
 }
 
 impl<H> Journey<H> {

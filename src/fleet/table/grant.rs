@@ -1,66 +1,57 @@
 //! Slots for waiting requests: who gets one, and on which node.
 
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
-use super::super::queue::Turn;
 use super::super::want::{Or, Want};
 use super::Table;
-use crate::balance::Tier;
-
-/// Different wants that are remembered in one pass, so that requests which want the same are not all looked at.
-const WANTS_MAX: usize = 8;
 
 impl Table {
-    /// Hands out the slots that there are to waiting requests, in their order. Returns those to be woken.
+    /// Hands out the slots that there are to waiting requests, in their order. Returns those to be woken. The cost depends on
+    /// the kinds of what they want, and not on their number.
     pub(crate) fn grant(&mut self, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         if self.queue.is_empty() {
             self.queue.rest();
             return woken;
         }
-        let mut unmet: Vec<Arc<Want>> = Vec::new();
-        let mut at = None;
-        while let Some((turn, want)) = self.queue.after(at) {
-            at = Some(turn);
-            if !self.queue.has_homes() && !self.has_any_room(now) {
-                break;
-            }
-            if unmet.contains(&want) {
+        let mut heads = self.queue.heads();
+        let mut has_room = self.has_any_room(now);
+        while let Some((turn, want)) = heads.pop() {
+            if !has_room && want.is_for_any() {
                 continue;
             }
             match self.take_for(&want, now) {
                 Some(Ok(slot)) => {
                     self.queue.granted(now);
-                    woken.extend(self.hand_over(turn, slot));
+                    woken.extend(self.queue.remove(turn).and_then(|cell| cell.grant(slot)));
+                    has_room = self.has_any_room(now);
+                    if let Some(next) = self.queue.first(&want) {
+                        let place = heads.partition_point(|(other, _)| *other > next);
+                        heads.insert(place, (next, want));
+                    }
                 }
-                Some(Err(_)) if unmet.len() < WANTS_MAX => unmet.push(want),
                 Some(Err(_)) => {}
-                None => woken.extend(self.queue.tell(turn)),
+                None => woken.extend(self.queue.tell(&want)),
             }
         }
         woken
     }
 
-    fn hand_over(&mut self, turn: Turn, slot: Slot) -> Option<Waker> {
-        self.queue.remove(turn)?.cell.grant(slot)
-    }
-
     /// There is a node that a request which has tried none could use now.
     fn has_any_room(&mut self, now: Instant) -> bool {
-        if self.retired {
-            return false;
-        }
-        if !self.restless.is_empty() {
-            self.refresh_restless(now);
-        }
-        self.candidates.has_room(Tier::BusyLastResort)
+        self.refresh_restless(now);
+        let last = self.last_tier();
+        !self.retired && self.candidates.has_room(last)
     }
 
     /// Takes a slot that the request can use. `None`: the one node that it needs is no longer in the pool.
     pub(crate) fn take_for(&mut self, want: &Want, now: Instant) -> Option<Result<Slot, Refusal>> {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         match want {
             Want::Home { key, in_line, is_last_chance } => self.take_on(*key, *in_line, *is_last_chance, now),
             Want::Any { avoid, or } => Some(self.take_any(avoid, or, now)),

@@ -57,6 +57,9 @@ pub(super) struct Table {
     pub counters: Counters,
     #[cfg(test)]
     pub last_choice: Option<Choice>,
+    /// Looks for a node on behalf of a waiting request.
+    #[cfg(test)]
+    pub looks: u64,
 }
 
 /// The inputs and the result of the last choice.
@@ -94,6 +97,8 @@ impl Table {
             counters: Counters::default(),
             #[cfg(test)]
             last_choice: None,
+            #[cfg(test)]
+            looks: 0,
         };
         for node in &conf.nodes {
             table.insert(node, Health::up(now), now);
@@ -223,15 +228,12 @@ impl Table {
 
     /// The place of the best node. The cost does not depend on the number of requests in flight.
     pub(super) fn choose(&mut self, tried: &[Key], now: Instant) -> Result<usize, Refusal> {
-        if !self.restless.is_empty() {
-            self.refresh_restless(now);
-        }
+        self.refresh_restless(now);
         let fresh = |key: &&Key| {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
         };
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
-        let last =
-            if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort };
+        let last = self.last_tier();
         let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
         #[cfg(test)]
         let candidates = self.candidates.clone();
@@ -241,6 +243,11 @@ impl Table {
             self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
         }
         choice.ok_or_else(|| self.refusal(&skip, last, now))
+    }
+
+    /// The highest tier that may be chosen now.
+    fn last_tier(&self) -> Tier {
+        if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort }
     }
 
     fn refusal(&self, skip: &[usize], last: Tier, now: Instant) -> Refusal {

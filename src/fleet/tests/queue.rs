@@ -1,7 +1,7 @@
 //! The queue: who gets the slot that comes back, who is woken, and what happens to those who leave.
 
 use super::*;
-use crate::fleet::{Admission, Changed, Or, Waiter, Want};
+use crate::fleet::{Admission, Ask, Changed, Or, Waiter, Want};
 
 /// A request that waits, with the future that it sleeps on.
 pub(super) struct Waiting {
@@ -15,11 +15,15 @@ fn admission(is_repeated: bool) -> Admission {
 }
 
 impl Bench {
+    fn wish(&self, want: Want, admission: Admission) -> Ask {
+        Ask { want, admission, news: self.pool.news() }
+    }
+
     /// It finds nothing now.
     pub(super) fn waits_for(&self, want: Want, is_repeated: bool) -> Waiting {
         let admission = admission(is_repeated);
         let mut waiter = None;
-        let found = self.pool.wait(&mut waiter, want.clone(), admission, self.now);
+        let found = self.pool.wait(&mut waiter, self.wish(want.clone(), admission), self.now);
         assert!(!matches!(found, Some(Ok(_))), "it finds {found:?}");
         let changed = waiter.as_ref().expect("a place").changed();
         Waiting { waiter, changed, want }
@@ -44,7 +48,7 @@ impl Waiting {
     /// Looks again.
     pub(super) fn look(&mut self, bench: &Bench) -> Option<Lease> {
         let want = self.want.clone();
-        bench.pool.wait(&mut self.waiter, want, admission(false), bench.now)?.ok()
+        bench.pool.wait(&mut self.waiter, bench.wish(want, admission(false)), bench.now)?.ok()
     }
 }
 
@@ -105,6 +109,21 @@ fn one_who_leaves_is_gone_at_once_and_passes_on_what_it_was_granted() {
     assert_eq!((bench.snapshot("a").in_flight, bench.queue()), (0, 0));
 }
 
+/// What it can use was found out before.
+#[test]
+fn one_that_hears_the_news_late_looks_again_at_once() {
+    let bench = Bench::one_slot_each(1);
+    let _held = bench.on("a");
+    let mut waiter = None;
+    let old = bench.wish(Want::other_than(Vec::new()), admission(false));
+    bench.pool.configure(&bench.conf, bench.now);
+    for ask in [old.clone(), old] {
+        assert!(matches!(bench.pool.wait(&mut waiter, ask, bench.now), Some(Err(Refusal::Full))));
+        let (changed, want) = (waiter.as_ref().expect("a place").changed(), Want::other_than(Vec::new()));
+        assert!(Waiting { waiter: None, changed, want }.is_woken());
+    }
+}
+
 #[test]
 fn a_full_queue_takes_nobody_but_those_who_were_sent_before() {
     let bench = Bench::one_slot_each(1);
@@ -112,7 +131,8 @@ fn a_full_queue_takes_nobody_but_those_who_were_sent_before() {
     let join = |admission| {
         let mut waiter = None;
         let want = Want::other_than(Vec::new());
-        let refusal = bench.pool.wait(&mut waiter, want, admission, bench.now).expect("a pool").err();
+        let refusal =
+            bench.pool.wait(&mut waiter, bench.wish(want, admission), bench.now).expect("a pool").err();
         (waiter, refusal)
     };
     let first = join(Admission::Below(1));
@@ -200,6 +220,25 @@ fn a_reload_that_raises_the_cap_lets_more_in_and_keeps_the_rest_in_line() {
     assert_eq!((has_lease, bench.queue()), (vec![true, true, false, false, false], 3));
 }
 
+/// Most requests want the same: one is looked at for all of them, though there is a node with room that none of them can use.
+#[test]
+fn the_cost_of_a_slot_does_not_depend_on_the_number_of_those_who_wait() {
+    let looks = |count: usize| {
+        let bench = Bench::one_slot_each(3);
+        let held = [bench.on("a"), bench.on("b")];
+        let tried: Vec<_> =
+            bench.keys().into_iter().filter(|(_, name)| name == "c").map(|(key, _)| key).collect();
+        let waiting: Vec<_> =
+            (0..count).map(|_| bench.waits_for(Want::other_than(tried.clone()), true)).collect();
+        let before = bench.pool.table().looks;
+        drop(held);
+        let looks = bench.pool.table().looks - before;
+        drop(waiting);
+        looks
+    };
+    assert_eq!(looks(1000), looks(10));
+}
+
 /// The full node would be tried first, because its failure is longer ago.
 #[test]
 fn among_nodes_already_tried_one_with_room_beats_a_full_one() {
@@ -212,7 +251,9 @@ fn among_nodes_already_tried_one_with_room_beats_a_full_one() {
         avoid: vec![tried.clone()],
         or: Or::Tried { tried: tried.clone(), skipped: Vec::new(), is_last_chance: false },
     };
-    let find = || bench.pool.wait(&mut None, again(), admission(true), bench.now).expect("any node").ok();
+    let find = || {
+        bench.pool.wait(&mut None, bench.wish(again(), admission(true)), bench.now).expect("any node").ok()
+    };
     let first = find().expect("b has room");
     assert_eq!(&*first.node().name, "b");
     assert!(find().is_none(), "both are full");
@@ -242,7 +283,7 @@ fn with_many_threads_no_cap_is_exceeded_and_nobody_is_forgotten() {
             let is_patient = random.u8(0..8) > 0;
             let lease = loop {
                 let want = Want::other_than(Vec::new());
-                match bench.pool.wait(&mut waiter, want, admission(random.bool()), bench.now) {
+                match bench.pool.wait(&mut waiter, bench.wish(want, admission(random.bool())), bench.now) {
                     Some(Ok(lease)) => break Some(lease),
                     _ if !is_patient => break None,
                     _ => {}

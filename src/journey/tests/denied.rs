@@ -36,7 +36,7 @@ impl Trip {
     }
 
     /// Another client's request that this node has at work.
-    fn sent_to(&mut self, port: u16) -> Lease {
+    pub(super) fn sent_to(&mut self, port: u16) -> Lease {
         let pool = Arc::clone(&self.journey.member().pool);
         let leases: Vec<_> = (0..8).map_while(|_| pool.lease(&[], self.now).ok()).collect();
         leases.into_iter().find(|lease| lease.address().port() == port).expect("it has room")

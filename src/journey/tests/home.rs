@@ -188,3 +188,25 @@ fn when_its_node_has_left_any_may_say_that_the_response_is_gone() {
     assert_ne!(attempt.address(), gone);
     assert_eq!(trip.head(&mut attempt, 404, false), Answered::Pass);
 }
+
+/// Its node is full, as far as its cap goes: it waits in the queue like any other.
+#[test]
+fn for_a_slot_of_its_node_it_waits_in_the_queue() {
+    let nodes = "{ address: 127.0.0.1:2, max_in_flight: 1 }, 127.0.0.1:3";
+    for (queue, status, rule) in [("size: 0", 429, "queue.size"), ("timeout: 5s", 504, "queue.timeout")] {
+        let mut trip = Trip::among(nodes, &format!(", queue: {{ {queue} }}"));
+        let held = trip.sent_to(2);
+        let id = StoredId::of("r1");
+        trip.pool().store(id, held.key());
+        trip.naming("r1", true);
+        let found = match trip.seek() {
+            Seek::Wait { until, .. } => {
+                assert_eq!(until - trip.now, Duration::from_secs(5));
+                trip.pass(Duration::from_secs(5)).seek()
+            }
+            found => found,
+        };
+        let Seek::Stop(Ending::Failed(failure)) = found else { panic!("{found:?}") };
+        assert!(failure.status == status && failure.message.contains(rule), "{failure:?}");
+    }
+}

@@ -135,3 +135,21 @@ fn those_in_line_ask_one_by_one() {
         }
     }
 }
+
+/// A restart of the whole fleet meanwhile costs no request: the two waits have clocks of their own.
+#[test]
+fn the_wait_for_a_slot_pauses_while_there_is_no_node() {
+    let mut trip = Trip::among(
+        "{ address: 127.0.0.1:2, max_in_flight: 1 }",
+        ", queue: { timeout: 30s }, retry: { wait: 60s }, health: { max_fails: 1, fail_timeout: 50s }",
+    );
+    let held = trip.sent_to(2);
+    assert_eq!(trip.waits(), SECOND * 30);
+    trip.pass(SECOND * 10);
+    let _ = held.settle(Outcome::Connect, trip.now);
+    let member = trip.journey.member().clone();
+    assert!(trip.waits() <= SECOND * 60, "it waits for a node now");
+    trip.pass(SECOND * 40);
+    let _ = member.pool.tick(trip.now);
+    assert!(!matches!(trip.seek(), Seek::Stop(_)), "neither time is over");
+}

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use evenkeel::fleet::{Admission, Fleet, Pool, Refusal, Waiter, Want};
+use evenkeel::fleet::{Admission, Ask, Fleet, Pool, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 
 use crate::counts::Case;
@@ -47,19 +47,19 @@ fn queue() -> impl FnMut() {
         let now = Instant::now();
         held.pop_front().expect("a lease").settle(Outcome::Ok, now);
         let next = waiting.pop_front();
-        let lease = fleet.pools[0].pool.wait(&mut next.flatten(), anything(), Admission::Repeated, now);
+        let lease = fleet.pools[0].pool.wait(&mut next.flatten(), anything(), now);
         held.push_back(lease.and_then(Result::ok).expect("its slot"));
         waiting.push_back(wait(&fleet, now));
     }
 }
 
-fn anything() -> Want {
-    Want::other_than(Vec::new())
+fn anything() -> Ask {
+    Ask { want: Want::other_than(Vec::new()), admission: Admission::Below(usize::MAX), news: 0 }
 }
 
 fn wait(fleet: &Fleet, now: Instant) -> Option<Box<Waiter>> {
     let mut waiter = None;
-    let found = fleet.pools[0].pool.wait(&mut waiter, anything(), Admission::Below(usize::MAX), now);
+    let found = fleet.pools[0].pool.wait(&mut waiter, anything(), now);
     assert!(matches!(found, Some(Err(Refusal::Full))), "{found:?}");
     waiter
 }
