@@ -17,12 +17,11 @@ use super::event::{Change, Event};
 use super::health::Report;
 use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
 use super::node::NodeId;
-use super::queue::{Cell, Turn};
 use super::skips::{Skipped, Subject};
 use super::snapshot::PoolSnapshot;
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
-use super::want::{Admission, Ask, Want};
+use super::want::Want;
 use crate::config;
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
@@ -31,18 +30,11 @@ use crate::retry::RetryReason;
 #[derive(Debug)]
 pub struct Pool {
     name: Arc<str>,
-    table: Mutex<Table>,
+    pub(super) table: Mutex<Table>,
     /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
-}
-
-/// The result of joining the queue.
-#[derive(Debug)]
-pub(super) struct Joined {
-    pub found: Option<Result<Slot, Refusal>>,
-    pub place: Option<(Turn, Arc<Cell>)>,
 }
 
 /// The results of settling an attempt.
@@ -96,29 +88,6 @@ impl Pool {
         self.in_turn(now, |table| table.take_for(want, now))
     }
 
-    /// A slot for the request if it can have one now, else a place in the queue.
-    pub(super) fn join_queue(&self, ask: Ask, now: Instant) -> Joined {
-        self.in_turn(now, |table| {
-            let found = table.take_for(&ask.want, now);
-            let is_full =
-                matches!(ask.admission, Admission::Below(limit) if table.queue.first_tries() >= limit);
-            match found {
-                Some(Err(Refusal::Full)) if is_full => {
-                    Joined { found: Some(Err(Refusal::QueueFull)), place: None }
-                }
-                Some(Err(_)) => {
-                    let place = table.queue.push(ask.admission == Admission::Repeated, ask.want);
-                    if table.queue.news() != ask.news {
-                        // nobody sleeps on it yet
-                        let _ = place.1.tell();
-                    }
-                    Joined { found, place: Some(place) }
-                }
-                found => Joined { found, place: None },
-            }
-        })
-    }
-
     /// A number that changes with everything that may change what waiting requests can use.
     pub fn news(&self) -> u64 {
         self.table.lock().queue.news()
@@ -129,50 +98,8 @@ impl Pool {
         self.table.lock().queue.time()
     }
 
-    /// The slot that was granted to the request, or could be now. Else it waits on for what it wants.
-    pub(super) fn look_from_queue(
-        &self,
-        turn: Turn,
-        cell: &Cell,
-        ask: Ask,
-        now: Instant,
-    ) -> Option<Result<Slot, Refusal>> {
-        let mut table = self.table.lock();
-        if let Some(slot) = cell.take() {
-            return Some(Ok(slot));
-        }
-        table.queue.change(turn, ask.want.clone());
-        let mut woken = table.grant(now);
-        let found = match cell.take() {
-            Some(slot) => Some(Ok(slot)),
-            None => table.take_for(&ask.want, now),
-        };
-        if matches!(found, Some(Ok(_))) {
-            table.queue.remove(turn);
-        } else if table.queue.news() != ask.news {
-            woken.extend(cell.tell());
-        }
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
-        found
-    }
-
-    /// The request waits no more. What it was granted meanwhile goes to the next.
-    pub(super) fn leave_queue(&self, turn: Turn, cell: &Cell) {
-        let mut table = self.table.lock();
-        if table.queue.remove(turn).is_some() {
-            return;
-        }
-        let Some(slot) = cell.take() else { return };
-        table.abandon_unused(slot.key, slot.ticket);
-        let now = table.now();
-        let woken = table.grant(now);
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
     /// Lets the waiting requests go first.
-    fn in_turn<T>(&self, now: Instant, look: impl FnOnce(&mut Table) -> T) -> T {
+    pub(super) fn in_turn<T>(&self, now: Instant, look: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
         let woken = table.grant(now);
         let found = look(&mut table);

@@ -291,7 +291,9 @@ impl World {
     fn was_it_in_vain(&mut self, client: usize, status: u16) {
         let me = &self.clients[client];
         let retry = &self.plan.conf.retry;
+        let nobody_waits = status == 504 && self.plan.conf.queue.timeout.is_zero();
         let excused = me.nature.poison
+            || nobody_waits
             || me.deaths() >= retry::DEATHS_MAX
             || (me.sent() >= retry.attempts && retry.attempts as usize <= self.nodes.len());
         if excused {
