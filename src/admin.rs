@@ -1,15 +1,20 @@
-//! The admin address: `/livez`, `/readyz`, `/api/status` in JSON, and `/metrics` for Prometheus; and the address of the
-//! probes, which may be reached from outside and has all but the status.
+//! The admin address: `/livez`, `/readyz`, `/api/status` in JSON, `/metrics` for Prometheus, and orders about nodes; and the
+//! address of the probes, which may be reached from outside and has neither the status nor the orders.
+
+mod answer;
+mod nodes;
+mod origin;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
-use crate::fleet::{Member, NodeState};
+use self::answer::Answer;
+use crate::fleet::Member;
 use crate::live::Live;
 use crate::metrics;
 
@@ -20,12 +25,9 @@ pub struct Admin {
     paths: &'static [&'static str],
 }
 
-const ALL: [&str; 4] = ["/livez", "/readyz", "/api/status", "/metrics"];
+const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
+const ALL: [&str; 5] = ["/livez", "/readyz", "/api/status", "/metrics", NODES];
 const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-
-const JSON: &str = "application/json";
-const PLAIN: &str = "text/plain; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Admin {
     pub fn new(live: Arc<Live>) -> Self {
@@ -37,37 +39,42 @@ impl Admin {
         Self { live, paths: &FOR_ALL }
     }
 
-    fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, String) {
+    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
+        let path = uri.path();
+        if path.starts_with(nodes::PREFIX) && self.paths.contains(&NODES) {
+            return nodes::answer(&self.live, method, uri, headers);
+        }
         if *method != Method::GET && *method != Method::HEAD {
-            return (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
+            return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n").allowing("GET, HEAD");
         }
         let snapshot = || self.live.snapshot(Instant::now());
         let paths = || self.paths.join(" ");
         match path {
-            "/" => (StatusCode::OK, PLAIN, format!("evenkeel: {}\n", paths())),
-            _ if !self.paths.contains(&path) => (StatusCode::NOT_FOUND, PLAIN, format!("try {}\n", paths())),
-            "/livez" => (StatusCode::OK, PLAIN, "ok\n".into()),
+            "/" => Answer::plain(StatusCode::OK, format!("evenkeel: {}\n", paths())),
+            _ if !self.paths.contains(&path) => {
+                Answer::plain(StatusCode::NOT_FOUND, format!("try {}\n", paths()))
+            }
+            "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
-            "/api/status" => (StatusCode::OK, JSON, snapshot().to_json()),
-            _ => (StatusCode::OK, PROMETHEUS, metrics::text(&snapshot())),
+            "/api/status" => Answer::json(snapshot().to_json()),
+            _ => Answer::metrics(metrics::text(&snapshot())),
         }
     }
 
     /// Ready for traffic: the gateway is not stopping, and every configured pool has a usable node. A pool
     /// that is leaving has none, and needs none.
-    fn ready(&self) -> (StatusCode, &'static str, String) {
+    fn ready(&self) -> Answer {
         if self.live.is_stopping() {
-            return (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n".into());
+            return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
-        let usable = |state| matches!(state, NodeState::Up | NodeState::Probing);
         let now = Instant::now();
-        let without =
-            |member: &&Member| !member.pool.snapshot(now).nodes.iter().any(|node| usable(node.state));
+        let without = |member: &&Member| !nodes::has_usable(&member.pool.snapshot(now));
         match self.live.fleet().pools.iter().find(without) {
-            Some(Member { pool, .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("pool {}: no node is up\n", pool.name()))
-            }
-            None => (StatusCode::OK, PLAIN, "ok\n".into()),
+            Some(Member { pool, .. }) => Answer::plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("pool {}: no node is up\n", pool.name()),
+            ),
+            None => Answer::plain(StatusCode::OK, "ok\n"),
         }
     }
 }
@@ -76,16 +83,7 @@ impl Admin {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        let (status, kind, body) = self.answer(&request.method, request.uri.path());
-        let body = if request.method == Method::HEAD { Vec::new() } else { body.into_bytes() };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        let length = response.body().len().into();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-        headers.insert(header::CONTENT_LENGTH, length);
-        headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-        response
+        self.answer(&request.method, &request.uri, &request.headers).into_response(&request.method)
     }
 }
 
@@ -94,16 +92,24 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    fn answer(admin: &Admin, method: Method, path: &str) -> Answer {
+        let headers =
+            HeaderMap::from_iter([(http::header::HOST, http::HeaderValue::from_static("127.0.0.1"))]);
+        admin.answer(&method, &path.parse().expect("a path"), &headers)
+    }
+
     #[test]
-    fn the_probes_address_does_not_show_the_status() {
+    fn the_probes_address_has_neither_the_status_nor_orders() {
         let text = "server: { listen: 127.0.0.1:1 }\npools: { x: { nodes: [127.0.0.1:2] } }\n";
         let live = Arc::new(Live::new(Config::parse(text, "a test").expect("a valid config")));
         let answers = |admin: &Admin| {
-            ["/livez", "/readyz", "/metrics", "/api/status", "/", "/x"]
-                .map(|path| admin.answer(&Method::GET, path).0.as_u16())
+            ["/livez", "/readyz", "/metrics", "/api/status", "/api/nodes/x/127.0.0.1:2", "/", "/x"]
+                .map(|path| answer(admin, Method::GET, path).status.as_u16())
         };
-        assert_eq!(answers(&Admin::new(Arc::clone(&live))), [200, 200, 200, 200, 200, 404]);
-        assert_eq!(answers(&Admin::probes(live)), [200, 200, 200, 404, 200, 404]);
+        assert_eq!(answers(&Admin::new(Arc::clone(&live))), [200, 200, 200, 200, 200, 200, 404]);
+        assert_eq!(answers(&Admin::probes(Arc::clone(&live))), [200, 200, 200, 404, 404, 200, 404]);
+        let order = answer(&Admin::probes(live), Method::POST, "/api/nodes/x/127.0.0.1:2/drain");
+        assert_eq!((order.status.as_u16(), order.allow), (405, Some("GET, HEAD")), "no method does it there");
     }
 
     #[test]
@@ -116,11 +122,11 @@ mod tests {
         };
         let live = Arc::new(Live::new(config("  y: { nodes: [127.0.0.1:3], models: [m] }\n")));
         let admin = Admin::new(Arc::clone(&live));
-        assert_eq!(admin.ready().0, StatusCode::OK);
+        assert_eq!(admin.ready().status, StatusCode::OK);
         let old = live.fleet();
         let _held = old.pools[1].pool.lease(&[], Instant::now()).expect("a node");
         live.replace(old.next(config(""), Instant::now()), Instant::now());
         assert_eq!(live.fleet().leaving().count(), 1);
-        assert_eq!(admin.ready().0, StatusCode::OK);
+        assert_eq!(admin.ready().status, StatusCode::OK);
     }
 }

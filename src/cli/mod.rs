@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod logger;
 pub mod node;
+pub mod operate;
 pub mod run;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ Examples:
   evenkeel check -c evenkeel.yaml     Report every problem of a config
   evenkeel run -c evenkeel.yaml       Run the gateway
   kill -HUP PID                       Make it reload the config
+  evenkeel drain main a --wait        Send node a of pool main no new requests, and wait until it is empty
 
 Exit codes: 0 success, 1 failure, 2 unknown argument, 64 unusable config or address.
 `evenkeel run --help` lists the signals. conf/evenkeel.yaml explains every key of the config.";
@@ -34,6 +36,10 @@ struct Args {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Drain(operate::DrainArgs),
+    Undrain(operate::UndrainArgs),
+    Eject(operate::EjectArgs),
+    Restore(operate::RestoreArgs),
     Node(Box<node::NodeArgs>),
     Demo(demo::DemoArgs),
 }
@@ -43,6 +49,10 @@ pub fn main(registered: signals::Registered) -> ExitCode {
     match Args::parse().command {
         Command::Run(args) => run::run(&args, registered),
         Command::Check(args) => check::run(&args),
+        Command::Drain(args) => operate::drain(&args, registered),
+        Command::Undrain(args) => operate::undrain(&args),
+        Command::Eject(args) => operate::eject(&args),
+        Command::Restore(args) => operate::restore(&args),
         Command::Node(args) => node::run(*args),
         Command::Demo(args) => demo::run(&args, registered),
     }

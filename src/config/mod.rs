@@ -31,6 +31,7 @@ pub use model::{
     Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
 };
 pub use problems::{Problem, Problems};
+pub use values::duration_of;
 
 use std::fs::File;
 use std::io::Read;

@@ -133,6 +133,11 @@ pub(super) fn duration(raw: &Raw) -> Result<Duration, String> {
     duration_within(raw, &(Duration::from_millis(1)..=DURATION_MAX))
 }
 
+/// A duration outside of the file, by the rules of the file: 1ms to 366d.
+pub fn duration_of(text: &str) -> Result<Duration, String> {
+    duration(&Raw { line: 0, value: Value::Text(text.to_owned()), written: None })
+}
+
 /// A duration within the range.
 pub(super) fn duration_in(range: RangeInclusive<Duration>) -> impl Fn(&Raw) -> Result<Duration, String> {
     move |raw| duration_within(raw, &range)

@@ -29,6 +29,8 @@ pub enum Reason {
     Unresolved,
     /// The node's name can be resolved (again).
     Resolved,
+    /// An operator ordered it.
+    Operator,
 }
 
 impl fmt::Display for Reason {
@@ -44,6 +46,7 @@ impl fmt::Display for Reason {
             Self::NotItsFault => f.write_str("the request was at fault"),
             Self::Unresolved => f.write_str("name cannot be resolved"),
             Self::Resolved => f.write_str("name resolved"),
+            Self::Operator => f.write_str("ordered by an operator"),
         }
     }
 }
@@ -64,6 +67,11 @@ pub enum Change {
     Joined,
     /// The node gets no new requests: it was removed from the config, or set to drain.
     Draining,
+    DrainedByOperator,
+    /// `in_config`: the config drains it still.
+    UndrainedByOperator {
+        in_config: bool,
+    },
     /// It refuses a model that another node serves; the status is that of its answer.
     Skipped {
         model: Arc<str>,
@@ -89,6 +97,13 @@ impl fmt::Display for Change {
             Self::Back { reason } => write!(f, "back: {reason}"),
             Self::Joined => f.write_str("joined"),
             Self::Draining => f.write_str("draining: gets no new requests"),
+            Self::DrainedByOperator => f.write_str("drained by an operator: gets no new requests"),
+            Self::UndrainedByOperator { in_config: false } => {
+                f.write_str("undrained by an operator: its share rises")
+            }
+            Self::UndrainedByOperator { in_config: true } => {
+                f.write_str("undrained by an operator, but the config drains it still")
+            }
             Self::Skipped { model, status, time } => {
                 let whose = if is_personal(*status) { " and this client's credential alone" } else { "" };
                 write!(

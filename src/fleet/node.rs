@@ -10,6 +10,7 @@ use super::addresses::Addresses;
 use super::event::Reason;
 use super::health::{Health, PIECES, State};
 use super::line::Line;
+use super::order::Drain;
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -36,8 +37,8 @@ pub(super) struct Node {
     pub wanted: config::Weight,
     pub speed: Speed,
     pub limit: u32,
-    /// The node is set to drain, or was removed from the config.
-    pub drain: bool,
+    pub drain: Drain,
+    /// No longer in the config.
     pub removed: bool,
     /// The resolved address; `None` while the name has not been resolved.
     pub resolved: Option<SocketAddr>,
@@ -68,7 +69,7 @@ impl Node {
             wanted: config::Weight::Fixed(1.0),
             speed: Speed::default(),
             limit: u32::MAX,
-            drain: false,
+            drain: Drain::default(),
             removed: false,
             in_flight: 0,
             at_work: BTreeMap::new(),
@@ -97,7 +98,7 @@ impl Node {
         self.speed.doubt();
         self.wanted = conf.weight;
         self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
-        self.drain = conf.drain;
+        self.drain.by_config = conf.drain;
         self.removed = false;
     }
 
@@ -121,7 +122,12 @@ impl Node {
 
     /// The node counts as up when the pool asks whether another node is left.
     pub(super) fn serves(&self) -> bool {
-        self.health.is_up() && !self.drain && !self.removed
+        self.health.is_up() && !self.drains()
+    }
+
+    /// The node gets no new requests, and finishes those it has: it is drained, or was removed from the config.
+    pub(super) fn drains(&self) -> bool {
+        self.drain.is_on() || self.removed
     }
 
     /// The start of the node's silence while it has had requests: its oldest attempt or its last sign of
@@ -153,7 +159,7 @@ impl Node {
     }
 
     fn tier(&self, now: Instant) -> Tier {
-        if self.drain || self.removed { Tier::Never } else { self.bound_tier(now) }
+        if self.drains() { Tier::Never } else { self.bound_tier(now) }
     }
 
     /// For a request that no other node can serve, and that a drained one still does.

@@ -17,6 +17,7 @@ use super::event::{Change, Event};
 use super::health::Report;
 use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
 use super::node::NodeId;
+use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
 use super::snapshot::PoolSnapshot;
 use super::stored::{StoredId, StoredIds};
@@ -73,6 +74,11 @@ impl Pool {
     /// because a request that is refused here looks for it.
     pub fn retire(&self, now: Instant) -> Vec<Event> {
         self.change_all(now, |table| table.retire(now))
+    }
+
+    /// Does what an operator orders. The event, if that has changed anything.
+    pub fn obey(&self, node: &str, order: Order, now: Instant) -> Result<Option<Event>, Refused> {
+        self.change_all(now, |table| table.obey(node, order, now))
     }
 
     /// Chooses the best node that is not in `tried` and takes a slot on it, in one step.

@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::event::{Event, Reason};
 use super::health::State;
 use super::node::{Node, NodeId};
+use super::order::Drain;
 use super::skips::SkipSnapshot;
 use crate::balance::learned::ENOUGH;
 use crate::config;
@@ -94,6 +95,9 @@ impl fmt::Display for WeightFrom {
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
     pub state: NodeState,
+    pub drain: Drain,
+    /// The node is no longer in the config.
+    pub is_removed: bool,
     /// The reason for the ejection.
     pub reason: Option<Reason>,
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
@@ -122,7 +126,7 @@ impl NodeSnapshot {
             State::Up | State::Probing { .. } => None,
         };
         let state = match node.health.state() {
-            _ if node.drain || node.removed => NodeState::Draining,
+            _ if node.drains() => NodeState::Draining,
             State::Up => NodeState::Up,
             State::Ejected(_) => NodeState::Ejected,
             State::Probing { .. } => NodeState::Probing,
@@ -130,6 +134,8 @@ impl NodeSnapshot {
         Self {
             id: Arc::clone(&node.id),
             state,
+            drain: node.drain,
+            is_removed: node.removed,
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,

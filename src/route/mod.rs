@@ -9,6 +9,7 @@ mod place;
 mod stored;
 
 pub use conversation::conversation;
+pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
 
 use crate::classify;

@@ -1,7 +1,7 @@
 //! Percent-encoding (RFC 3986 section 2.1).
 
 /// Without percent-encoding.
-pub(super) fn decoded(text: &str) -> Option<String> {
+pub fn decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -18,9 +18,30 @@ pub(super) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// As one segment of a path: all but letters, digits and `-._~` is encoded.
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        assert_eq!(encoded("[::1]:80/a b"), "%5B%3A%3A1%5D%3A80%2Fa%20b");
+        for text in ["10.0.0.1:8000", "\u{e4}/%", "", "?#&"] {
+            assert_eq!(decoded(&encoded(text)).as_deref(), Some(text));
+        }
+    }
 
     #[test]
     fn what_is_no_code_stays() {

@@ -44,6 +44,25 @@ impl Snapshot {
     }
 }
 
+/// One node alone, as `/api/nodes/{pool}/{node}` shows it.
+pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        pool: &'a str,
+        #[serde(flatten)]
+        node: NodeStatus,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
+    }
+    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node), warning };
+    serde_json::to_string_pretty(&answer).unwrap_or_else(|e| error_json(&e.to_string()))
+}
+
+/// What could not be done, and why.
+pub fn error_json(message: &str) -> String {
+    serde_json::json!({ "error": message }).to_string()
+}
+
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
@@ -89,6 +108,8 @@ struct NodeStatus {
     name: String,
     address: String,
     state: &'static str,
+    /// `config`, `operator` or both; empty if the node is not drained.
+    drained_by: Vec<&'static str>,
     reason: Option<String>,
     ejected_for_seconds: Option<f64>,
     in_flight: u32,
@@ -173,6 +194,7 @@ impl NodeStatus {
             name: node.id.name.to_string(),
             address: node.id.address.to_string(),
             state: node.state.as_str(),
+            drained_by: node.drain.names(),
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,

@@ -18,6 +18,7 @@ mod leaving;
 mod limits;
 mod line;
 mod logs;
+mod orders;
 mod persistence;
 mod prefill;
 mod probing;

@@ -5,6 +5,7 @@
 mod edge;
 mod files;
 mod kill;
+mod orders;
 mod reload;
 mod start;
 mod stop;

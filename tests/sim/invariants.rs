@@ -136,8 +136,12 @@ impl Watch {
                 seen.ramp = if reason == Reason::NotItsFault { seen.ramp_before } else { Some(now) };
                 NodeState::Up
             }
-            Change::Joined | Change::Draining | Change::Skipped { .. } => {
-                unreachable!("no reload here, and no model is refused")
+            Change::Joined
+            | Change::Draining
+            | Change::DrainedByOperator
+            | Change::UndrainedByOperator { .. }
+            | Change::Skipped { .. } => {
+                unreachable!("no reload and no operator here, and no model is refused")
             }
         };
         let seen = &mut self.nodes[node];

@@ -96,7 +96,7 @@ pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::{Addresses, Counters, NodeId, WeightFrom};
+    use crate::fleet::{Addresses, Counters, Drain, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
@@ -108,6 +108,8 @@ pub(super) mod testing {
                 addresses: Addresses::default(),
             }),
             state,
+            drain: Drain::default(),
+            is_removed: false,
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,

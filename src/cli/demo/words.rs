@@ -31,9 +31,12 @@ pub(super) fn event(event: &Event, slow_start: Duration) -> String {
         Change::Back { reason } => {
             format!("readmits {node} ({}); its share rises within {slow_start:?}", why(*reason))
         }
-        Change::Accepts | Change::Joined | Change::Draining | Change::Skipped { .. } => {
-            format!("{node}: {}", event.change)
-        }
+        Change::Accepts
+        | Change::Joined
+        | Change::Draining
+        | Change::DrainedByOperator
+        | Change::UndrainedByOperator { .. }
+        | Change::Skipped { .. } => format!("{node}: {}", event.change),
     }
 }
 

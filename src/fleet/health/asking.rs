@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::checks::{CheckVerdict, Checked};
 use super::super::event::{Change, Reason};
-use super::{Health, Ramp, State};
+use super::{Ejection, Health, Ramp, State};
 use crate::config;
 
 impl Health {
@@ -43,9 +43,14 @@ impl Health {
         news.then_some(Change::Accepts)
     }
 
-    /// The node is out, and its check has lost it.
+    /// The node is out, and its check has lost it or an operator wants it out.
     pub(crate) fn is_lost(&self, policy: &config::Health) -> bool {
-        !self.is_up() && policy.check.as_ref().is_some_and(|check| self.checks.is_lost(check))
+        let is_lost = || policy.check.as_ref().is_some_and(|check| self.checks.is_lost(check));
+        match &self.state {
+            State::Up => false,
+            State::Ejected(Ejection { reason: Reason::Operator, .. }) => true,
+            State::Ejected(_) | State::Probing { .. } => is_lost(),
+        }
     }
 
     /// Takes the result of an active check. `last_up`: no other node of the pool is up.

@@ -10,6 +10,7 @@
 
 mod acquittal;
 mod asking;
+mod orders;
 mod ramp;
 mod state;
 
@@ -340,7 +341,10 @@ impl Health {
             since: now,
             until,
             reason,
-            accepts: !matches!(reason, Reason::Failures(Outcome::Connect) | Reason::Unresolved),
+            accepts: !matches!(
+                reason,
+                Reason::Failures(Outcome::Connect) | Reason::Unresolved | Reason::Operator
+            ),
             seen: now,
             asking: false,
             failed_probe,
@@ -407,9 +411,10 @@ impl Health {
         }
     }
 
-    /// Brings the node back at once.
+    /// Brings the node back at once, unless an operator wants it out.
     pub(super) fn restore(&mut self, reason: Reason, now: Instant) -> Option<Change> {
-        (!self.is_up()).then(|| self.come_back(now, reason))
+        let is_held = matches!(&self.state, State::Ejected(ejection) if ejection.is_held(now));
+        (!self.is_up() && !is_held).then(|| self.come_back(now, reason))
     }
 
     #[cfg(test)]

@@ -45,9 +45,17 @@ pub(super) struct Before {
 }
 
 impl Ejection {
+    /// An operator wants the node out, whatever its checks and the other nodes say.
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.reason == Reason::Operator && now < self.until
+    }
+
     /// The node is due to be asked: when the ejection expires and regularly after that; also before, if no
     /// node is up.
     pub(super) fn is_due(&self, none_up: bool, now: Instant) -> bool {
+        if self.is_held(now) {
+            return false;
+        }
         let pause = if none_up { ASK_WHEN_NONE_UP } else { ASK_AGAIN };
         let rested = now.saturating_duration_since(self.seen) >= pause;
         if now < self.until { none_up && !self.accepts && rested } else { self.seen < self.until || rested }

@@ -3,6 +3,7 @@
 mod bound;
 mod grant;
 mod learning;
+mod orders;
 mod rounds;
 mod told;
 
@@ -152,12 +153,12 @@ impl Table {
             let same = |w: &Option<&config::Node>| {
                 w.is_some_and(|w| *w.name == *node.id.name && w.address == node.id.address)
             };
-            let drained_before = node.drain || node.removed;
+            let drained_before = node.drains();
             match wanted.iter_mut().find(|w| same(w)).and_then(Option::take) {
                 Some(conf) => node.configure(conf),
                 None => node.removed = true,
             }
-            let drains = node.drain || node.removed;
+            let drains = node.drains();
             if drained_before && !drains {
                 node.health.undrained(now);
             }

@@ -67,7 +67,7 @@ impl Table {
 
     /// A node that is not among these is there or may come back. A retired pool's successor may have any.
     pub(crate) fn has_others(&self, than: &[Key]) -> bool {
-        let is_other = |(key, node): (Key, &Node)| !node.drain && !node.removed && !than.contains(&key);
+        let is_other = |(key, node): (Key, &Node)| !node.drains() && !than.contains(&key);
         self.retired || self.members().any(is_other)
     }
 

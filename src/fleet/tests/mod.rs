@@ -6,6 +6,7 @@ mod earned;
 mod ejection;
 mod last;
 mod learned;
+mod orders;
 mod probing;
 mod property;
 mod queue;

@@ -235,7 +235,7 @@ impl World {
         let now = self.bench.now;
         let table = self.bench.pool.table();
         let eligible = |(key, node): (Key, &Node)| {
-            let closed = node.drain
+            let closed = node.drain.is_on()
                 || node.removed
                 || node.resolved.is_none()
                 || node.health.refused_until(now).is_some()

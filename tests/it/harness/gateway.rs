@@ -55,7 +55,9 @@ impl Gateway {
     pub(crate) async fn with(server: &str, pools: &str) -> Gateway {
         for _ in 0..TRIES {
             if let Some(gateway) = Gateway::launch(server, pools) {
-                let accepts = || TcpStream::connect(gateway.address).is_ok();
+                let admin = gateway.live.fleet().config.server.admin;
+                let addresses = || admin.into_iter().chain([gateway.address]);
+                let accepts = || addresses().all(|address| TcpStream::connect(address).is_ok());
                 eventually(LIMIT, "the gateway listens", accepts).await;
                 eventually(LIMIT, "its first connection is gone", || gateway.live.connections.value() == 0)
                     .await;
@@ -71,6 +73,7 @@ impl Gateway {
         let path = dir.path().join("evenkeel.yaml");
         let server = format!("listen: \"{address}\", {server}");
         let server = server.replace("path: access", &format!("path: {}/access", dir.path().display()));
+        let server = server.replace("admin: free", &format!("admin: \"127.0.0.1:{}\"", free_port()));
         let text = text(&server, pools);
         std::fs::write(&path, &text).unwrap();
         let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
@@ -97,6 +100,11 @@ impl Gateway {
     /// A file in the gateway's own directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The admin address of a gateway whose server has `admin: free`.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.live.fleet().config.server.admin.expect("an admin address")
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -160,7 +168,8 @@ impl Gateway {
 /// A quiet config unless the test says otherwise.
 fn text(server: &str, pools: &str) -> String {
     let log = if server.contains("access_log") { "" } else { "access_log: { format: off }, " };
-    format!("server: {{ admin: off, threads: 2, {log}{server} }}\npools:\n{pools}")
+    let admin = if server.contains("admin:") { "" } else { "admin: off, " };
+    format!("server: {{ {admin}threads: 2, {log}{server} }}\npools:\n{pools}")
 }
 
 impl Drop for Gateway {

@@ -15,7 +15,7 @@ pub(crate) use gateway::{Gateway, pool, pool_of};
 pub(crate) use log::logged;
 pub(crate) use nodes::{fault, node, nodes, nodes_like, steps};
 pub(crate) use ports::free_port;
-pub(crate) use raw::{Ended, Raw};
+pub(crate) use raw::{Ended, Head, Raw};
 pub(crate) use script::Script;
 
 /// Limit of each wait, generous for a busy machine; only failing tests reach it.
