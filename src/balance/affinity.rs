@@ -49,14 +49,12 @@ impl Preference {
         let (mut next, mut next_score) = (None, f64::INFINITY);
         for (place, candidate) in candidates.iter().enumerate() {
             let uniform = self.uniform(candidate);
-            // -ln(u) is at least 1 - u: few nodes need the logarithm
-            if (1.0 - uniform) * candidate.inverse_rate >= next_score
-                || candidate.tier != pool.tier
-                || skip.contains(&place)
-            {
+            // -ln(u) is at least 1 - u, and in the same order: few nodes need the logarithm, equal ones none
+            let at_least = (1.0 - uniform) * candidate.inverse_rate;
+            if at_least >= next_score || candidate.tier != pool.tier || skip.contains(&place) {
                 continue;
             }
-            let score = -uniform.ln() * candidate.inverse_rate;
+            let score = if pool.is_even { at_least } else { -uniform.ln() * candidate.inverse_rate };
             if score < home_score {
                 (home, home_score) = (Some(place), score);
             }
@@ -83,6 +81,8 @@ impl Preference {
 struct Load {
     in_flight: f64,
     rate: f64,
+    /// All rates are the same.
+    is_even: bool,
     /// The lowest tier in which one can be chosen.
     tier: Tier,
 }
@@ -90,13 +90,15 @@ struct Load {
 impl Load {
     /// `None`: none may be chosen.
     fn of(candidates: &Candidates, last: Tier, skip: &[usize]) -> Option<Self> {
-        let mut all = Self { in_flight: 0.0, rate: 0.0, tier: Tier::Never };
+        let mut all = Self { in_flight: 0.0, rate: 0.0, is_even: true, tier: Tier::Never };
+        let mut usual = None;
         for (place, candidate) in candidates.iter().enumerate() {
             if candidate.tier > last {
                 continue;
             }
             all.in_flight += f64::from(candidate.in_flight);
             all.rate += candidate.inverse_rate.recip();
+            all.is_even &= *usual.get_or_insert(candidate.inverse_rate) == candidate.inverse_rate;
             if candidate.tier < all.tier && candidate.has_room() && !skip.contains(&place) {
                 all.tier = candidate.tier;
             }
@@ -106,8 +108,8 @@ impl Load {
 
     /// The node has at most `times` its share of the load, and so many requests `more`.
     fn has_at_most(&self, candidate: &Candidate, times: f64, more: f64) -> bool {
-        let share = (self.rate * candidate.inverse_rate).recip();
-        f64::from(candidate.in_flight) <= times * self.in_flight * share + more
+        let scale = self.rate * candidate.inverse_rate;
+        (f64::from(candidate.in_flight) - more) * scale <= times * self.in_flight
     }
 }
 

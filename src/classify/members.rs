@@ -28,21 +28,25 @@ pub fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The length of the value at the start. `None`: it is cut off.
 pub fn length(value: &[u8]) -> Option<usize> {
-    let (mut at, mut depth) = (0, 0_usize);
-    loop {
-        let rest = &value[at..];
-        match rest.first()? {
-            b'"' => at += string_length(rest)?,
+    match value.first()? {
+        b'"' => string_length(value),
+        b'{' | b'[' => inner_length(&value[1..], 1).map(|inner| inner + 1),
+        _ => value.iter().position(|byte| b",}] \t\r\n".contains(byte)),
+    }
+}
+
+/// The length of what is left of so many objects and arrays, one within the other, with their ends.
+fn inner_length(bytes: &[u8], depth: usize) -> Option<usize> {
+    let (mut at, mut depth) = (0, depth);
+    while depth > 0 {
+        at += bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
+        match bytes[at] {
+            b'"' => at += string_length(&bytes[at..])?,
             b'{' | b'[' => (at, depth) = (at + 1, depth + 1),
-            b'}' | b']' if depth == 0 => return Some(at),
-            b'}' | b']' => (at, depth) = (at + 1, depth - 1),
-            _ if depth == 0 => return rest.iter().position(|byte| b",}] \t\r\n".contains(byte)),
-            _ => at += rest.iter().position(|byte| b"\"{}[]".contains(byte))?,
-        }
-        if depth == 0 {
-            return Some(at);
+            _ => (at, depth) = (at + 1, depth - 1),
         }
     }
+    Some(at)
 }
 
 /// The values of all members with this name at any depth, each with everything behind it: a cheap look. Within a text the
@@ -80,6 +84,10 @@ impl<'a> Scan<'a> {
     /// `None`: the object has ended, or what is there of it.
     fn next_member(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         loop {
+            if self.depth > 1 {
+                self.at += inner_length(self.bytes.get(self.at..)?, self.depth - 1)?;
+                self.depth = 1;
+            }
             let rest = self.bytes.get(self.at..)?;
             let length = match rest.first()? {
                 b'"' => string_length(rest)?,

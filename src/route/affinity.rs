@@ -81,7 +81,7 @@ impl Parts<'_> {
         let mut seed = before;
         for message in elements(content) {
             seed = hash(seed, message);
-            if members(message, "role").last() == Some(b"\"user\"") {
+            if members(message, "role").next() == Some(b"\"user\"") {
                 break;
             }
         }
