@@ -269,6 +269,6 @@ fn many_chats_at_a_time_find_what_they_share() {
 
 #[test]
 fn a_key_that_all_share_costs_no_throughput() {
-    let [by_key, by_load] = both("one key", Scene { chats: 200, at_once: 100, has_one_key: true, ..CHATS });
+    let [by_key, by_load] = both("one key", Scene { chats: 160, at_once: 100, has_one_key: true, ..CHATS });
     assert!(by_key.wall < by_load.wall * 1.02, "{by_key:?} {by_load:?}");
 }
