@@ -160,6 +160,7 @@ mod tests {
             Ask {
                 want: Want::Any { avoid: Vec::new(), or: Or::Nothing },
                 admission: Admission::Repeated,
+                affinity: None,
                 news: 0,
             },
             Instant::now(),

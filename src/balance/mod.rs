@@ -4,11 +4,13 @@
 //! [`Turn`]. Its cost does not grow with the requests in flight, and for the default policy only with the
 //! logarithm of the number of nodes.
 
+mod affinity;
 mod candidates;
 pub mod learned;
 mod policy;
 mod tournament;
 
+pub use affinity::{Preference, name_hash};
 pub use candidates::Candidates;
 pub use policy::{Turn, choose};
 
@@ -42,6 +44,8 @@ pub struct Candidate {
     pub tier: Tier,
     /// Virtual time of its last turn, for `round_robin` only.
     pub turn: f64,
+    /// [`name_hash`] of the node, for `affinity` and `ip_hash` only.
+    pub name: u64,
 }
 
 impl Candidate {

@@ -1,4 +1,4 @@
-//! The balancing policies: `least_in_flight`, `round_robin` and `random`.
+//! The balancing policies that do not look at the request: `least_in_flight`, `round_robin` and `random`.
 
 use super::{Candidate, Candidates, Tier};
 use crate::config::Balance;
@@ -8,7 +8,7 @@ use crate::config::Balance;
 pub struct Turn {
     /// The place where the next pass begins, so that ties are broken in rotation and not always in favour of
     /// the first.
-    cursor: usize,
+    pub(super) cursor: usize,
     /// Virtual time of `round_robin`. A node that joins starts here, and has no missed turns to catch up on.
     now: f64,
 }
@@ -33,7 +33,10 @@ pub fn choose(
     random: f64,
 ) -> Option<usize> {
     let chosen = match policy {
-        Balance::LeastInFlight => candidates.least_loaded(last, skip, turn.cursor),
+        // without a key the hashing policies choose by load
+        Balance::LeastInFlight | Balance::Affinity | Balance::IpHash => {
+            candidates.least_loaded(last, skip, turn.cursor)
+        }
         Balance::RoundRobin => next_in_turn(candidates, last, skip, turn),
         Balance::Random => weighted(candidates, last, skip, random),
     }?;
@@ -94,6 +97,7 @@ mod tests {
             inverse_rate: 1.0 / weight,
             tier: Tier::Usable,
             turn: Candidate::NO_TURN,
+            name: 0,
         }
     }
 

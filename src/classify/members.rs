@@ -2,11 +2,51 @@
 //!
 //! Works on what is no strict JSON, too: Python writes NaN and Infinity, a name may come twice, and the end may be missing.
 
-/// The values of all members with this name, in their order: a text with its quotes, a number or a word as it is written, and
-/// an object or an array with everything behind it. A text or a word that is cut off is left out.
+/// The values of all members with this name, in their order. See [`all_members`].
 pub fn members<'a>(object: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let mut scan = Scan { bytes: object, name, at: 0, depth: 0, is_named: false };
-    std::iter::from_fn(move || scan.next_value())
+    all_members(object).filter_map(move |(found, value)| (found == name.as_bytes()).then_some(value))
+}
+
+/// The names and values of all members, in their order: a text with its quotes, a number or a word as it is written, and
+/// an object or an array with everything behind it. A text or a word that is cut off is left out.
+pub fn all_members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut scan = Scan { bytes: object, at: 0, depth: 0, name: None };
+    std::iter::from_fn(move || scan.next_member())
+}
+
+/// The elements of an array, up to one that is cut off.
+pub fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = array.strip_prefix(b"[").unwrap_or_default();
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let (element, after) = rest.split_at(length(rest).filter(|length| *length > 0)?);
+        let after = after.trim_ascii_start();
+        rest = after.strip_prefix(b",").unwrap_or_default();
+        Some(element)
+    })
+}
+
+/// The length of the value at the start. `None`: it is cut off.
+pub fn length(value: &[u8]) -> Option<usize> {
+    match value.first()? {
+        b'"' => string_length(value),
+        b'{' | b'[' => inner_length(&value[1..], 1).map(|inner| inner + 1),
+        _ => value.iter().position(|byte| b",}] \t\r\n".contains(byte)),
+    }
+}
+
+/// The length of what is left of so many objects and arrays, one within the other, with their ends.
+fn inner_length(bytes: &[u8], depth: usize) -> Option<usize> {
+    let (mut at, mut depth) = (0, depth);
+    while depth > 0 {
+        at += bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
+        match bytes[at] {
+            b'"' => at += string_length(&bytes[at..])?,
+            b'{' | b'[' => (at, depth) = (at + 1, depth + 1),
+            _ => (at, depth) = (at + 1, depth - 1),
+        }
+    }
+    Some(at)
 }
 
 /// The values of all members with this name at any depth, each with everything behind it: a cheap look. Within a text the
@@ -34,17 +74,20 @@ pub(super) fn has_type(event: &[u8], kind: &str) -> bool {
 
 struct Scan<'a> {
     bytes: &'a [u8],
-    name: &'a str,
     at: usize,
     depth: usize,
-    /// The value that follows is one of those.
-    is_named: bool,
+    /// That of the member whose value follows.
+    name: Option<&'a [u8]>,
 }
 
 impl<'a> Scan<'a> {
     /// `None`: the object has ended, or what is there of it.
-    fn next_value(&mut self) -> Option<&'a [u8]> {
+    fn next_member(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         loop {
+            if self.depth > 1 {
+                self.at += inner_length(self.bytes.get(self.at..)?, self.depth - 1)?;
+                self.depth = 1;
+            }
             let rest = self.bytes.get(self.at..)?;
             let length = match rest.first()? {
                 b'"' => string_length(rest)?,
@@ -58,23 +101,23 @@ impl<'a> Scan<'a> {
                 b"}" | b"]" => self.depth = self.depth.checked_sub(1).filter(|depth| *depth > 0)?,
                 b"{" | b"[" => {
                     self.depth += 1;
-                    if std::mem::take(&mut self.is_named) {
-                        return Some(rest);
+                    if let Some(name) = self.name.take() {
+                        return Some((name, rest));
                     }
                 }
                 b"," => {}
                 _ if self.depth == 0 => return None,
                 [b'"', inner @ .., b'"'] if after.trim_ascii_start().starts_with(b":") => {
-                    self.is_named = self.depth == 1 && inner == self.name.as_bytes();
+                    self.name = (self.depth == 1).then_some(inner);
                     continue;
                 }
-                value if self.is_named => {
-                    self.is_named = false;
-                    return Some(value);
+                value => {
+                    if let Some(name) = self.name.take() {
+                        return Some((name, value));
+                    }
                 }
-                _ => {}
             }
-            self.is_named = false;
+            self.name = None;
         }
     }
 }
@@ -153,6 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn elements_of_arrays() {
+        let table: [(&str, &[&str]); 9] = [
+            ("[]", &[]),
+            ("[ 1 , \"a]\\\"\",true]", &["1", "\"a]\\\"\"", "true"]),
+            (r#"[{"a":"]}"},[[1],2], {} ],[3]"#, &[r#"{"a":"]}"}"#, "[[1],2]", "{}"]),
+            (r#"[{"a":1},{"a":"#, &[r#"{"a":1}"#]),
+            ("[1,2", &["1"]),
+            ("[\"a", &[]),
+            ("[,1]", &[]),
+            ("{}", &[]),
+            ("", &[]),
+        ];
+        for (array, want) in table {
+            let found: Vec<_> = elements(array.as_bytes()).map(String::from_utf8_lossy).collect();
+            assert_eq!(found, want, "{array}");
+        }
+    }
+
+    #[test]
     fn members_of_members() {
         let event = br#"{"x":[1],"response":{"output":[{"id":"no"}],"id":"r"},"id":"no"}"#;
         let ids: Vec<_> = members(event, "response").flat_map(|response| members(response, "id")).collect();
@@ -183,6 +245,7 @@ mod tests {
         #[test]
         fn any_bytes_have_an_end(bytes in prop::collection::vec(prop::sample::select(&b"{}[]\",:\\a1 "[..]), 0..64)) {
             prop_assert!(members(&bytes, "a").count() <= bytes.len());
+            prop_assert!(elements(&bytes).count() <= bytes.len());
         }
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Each is the schema applied to an empty section, so that a default is written in only one place.
 
-use super::model::{Client, Engine, Health, Queue, Retry, Timeouts};
+use super::model::{Affinity, Client, Engine, Health, Queue, Retry, Timeouts};
 use super::problems::Collector;
 use super::section::Section;
-use super::{pools, server};
+use super::{affinity, pools, server};
 
 fn of_nothing<T>(read: impl FnOnce(&mut Section) -> T) -> T {
     read(&mut Section::empty("", 0, &Collector::default()))
@@ -38,5 +38,11 @@ impl Default for Queue {
 impl Default for Timeouts {
     fn default() -> Self {
         of_nothing(pools::timeouts)
+    }
+}
+
+impl Default for Affinity {
+    fn default() -> Self {
+        of_nothing(affinity::affinity)
     }
 }

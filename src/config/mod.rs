@@ -6,6 +6,7 @@
 //! depends on the network or the clock; of the environment, [`Config::load`] alone gives the values that a file names.
 
 mod address;
+mod affinity;
 mod defaults;
 mod environment;
 mod lines;
@@ -27,8 +28,8 @@ mod values;
 pub use address::NodeAddress;
 pub use lines::line_of;
 pub use model::{
-    AccessLog, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat, LogTarget,
-    Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
+    AccessLog, Affinity, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat,
+    LogTarget, Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
 };
 pub use problems::{Problem, Problems};
 pub use values::duration_of;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::NodeAddress;
@@ -108,6 +109,7 @@ pub struct Pool {
     pub models: Models,
     pub engine: Engine,
     pub balance: Balance,
+    pub affinity: Affinity,
     /// 1 to 4096, with distinct names and distinct addresses.
     pub nodes: Vec<Node>,
     pub http_version: HttpVersion,
@@ -145,6 +147,19 @@ pub enum Balance {
     LeastInFlight,
     RoundRobin,
     Random,
+    /// The node that has seen the request's session before.
+    Affinity,
+    /// The node that has seen the client's address before.
+    IpHash,
+}
+
+/// Settings of [`Balance::Affinity`] and [`Balance::IpHash`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Affinity {
+    /// The fields that name a request's session, the first that it has; 0 to 16, default `X-Session-Id`, `X-Correlation-ID`.
+    pub headers: Vec<HeaderName>,
+    /// The load, relative to the mean of the nodes, above which a node gets no further sessions; 1 to 100, default 1.25.
+    pub bound: f64,
 }
 
 /// One inference server.

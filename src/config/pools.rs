@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::affinity::affinity;
 use super::model::{
     Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Queue, Retry, RetryOn, Timeouts,
     Weight,
@@ -29,10 +30,12 @@ const ENGINE: [(&str, Engine); 4] = [
     ("sglang", Engine::Sglang),
     ("llamacpp", Engine::Llamacpp),
 ];
-const BALANCE: [(&str, Balance); 3] = [
+const BALANCE: [(&str, Balance); 5] = [
     ("least_in_flight", Balance::LeastInFlight),
     ("round_robin", Balance::RoundRobin),
     ("random", Balance::Random),
+    ("affinity", Balance::Affinity),
+    ("ip_hash", Balance::IpHash),
 ];
 const HTTP_VERSION: [(&str, HttpVersion); 2] = [("1.1", HttpVersion::H1), ("2", HttpVersion::H2)];
 
@@ -100,6 +103,7 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
         models: models(s, &name, served),
         engine,
         balance,
+        affinity: s.section("affinity", affinity),
         nodes,
         http_version,
         health: s.section("health", |s| health(s, engine)),

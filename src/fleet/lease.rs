@@ -30,7 +30,17 @@ pub struct Lease {
 impl Pool {
     /// Chooses the best node that is not in `tried` and takes a slot on it.
     pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        self.take(tried, now).map(|slot| self.guard(slot, now))
+        self.lease_by(None, tried, now)
+    }
+
+    /// The same for a request with this key, by which some policies choose.
+    pub fn lease_by(
+        self: &Arc<Self>,
+        affinity: Option<u64>,
+        tried: &[Key],
+        now: Instant,
+    ) -> Result<Lease, Refusal> {
+        self.take(tried, affinity, now).map(|slot| self.guard(slot, now))
     }
 
     /// Leases a node, none of those that `failed` it or are `skipped`, for a request that was told by those in `lines` that they are full: of

@@ -82,16 +82,16 @@ impl Pool {
     }
 
     /// Chooses the best node that is not in `tried` and takes a slot on it, in one step.
-    pub(super) fn take(&self, tried: &[Key], now: Instant) -> Result<Slot, Refusal> {
+    pub(super) fn take(&self, tried: &[Key], affinity: Option<u64>, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
-            let place = table.choose(tried, now)?;
+            let place = table.choose(tried, affinity, now)?;
             Ok(table.take(place, now))
         })
     }
 
     /// Takes a slot that this request can use. `None`: the one node that it needs is no longer in the pool.
     pub(super) fn take_for(&self, want: &Want, now: Instant) -> Option<Result<Slot, Refusal>> {
-        self.in_turn(now, |table| table.take_for(want, now))
+        self.in_turn(now, |table| table.take_for(want, None, now))
     }
 
     /// A number that changes with everything that may change what waiting requests can use.

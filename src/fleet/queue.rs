@@ -70,10 +70,10 @@ impl Queue {
         self.first_tries
     }
 
-    pub(super) fn push(&mut self, is_repeated: bool, want: Want) -> (Turn, Arc<Cell>) {
+    pub(super) fn push(&mut self, is_repeated: bool, want: Want, affinity: Option<u64>) -> (Turn, Arc<Cell>) {
         self.last += 1;
         let turn = Turn { is_first_try: !is_repeated, number: self.last };
-        let cell = Arc::new(Cell::default());
+        let cell = Arc::new(Cell { affinity, ..Cell::default() });
         self.first_tries += usize::from(turn.is_first_try);
         self.put(turn, want, Arc::clone(&cell));
         (turn, cell)
@@ -127,6 +127,11 @@ impl Queue {
         self.kinds.get(want)?.first_key_value().map(|(turn, _)| *turn)
     }
 
+    /// The key of the request with this turn, which wants this.
+    pub(super) fn affinity(&self, want: &Want, turn: Turn) -> Option<u64> {
+        self.kinds.get(want)?.get(&turn)?.affinity
+    }
+
     /// A number that changes with everything that may change what they can use.
     pub(super) fn news(&self) -> u64 {
         self.news
@@ -163,7 +168,10 @@ impl Queue {
 
 /// Where a waiting request finds its slot.
 #[derive(Debug, Default)]
-pub(super) struct Cell(Mutex<State>);
+pub(super) struct Cell {
+    affinity: Option<u64>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -175,21 +183,21 @@ struct State {
 impl Cell {
     /// Hands the slot over. Returns whom to wake.
     pub(super) fn grant(&self, slot: Slot) -> Option<Waker> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.slot = Some(slot);
         state.waker.take()
     }
 
     /// It is to look again.
     pub(super) fn tell(&self) -> Option<Waker> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.has_news = true;
         state.waker.take()
     }
 
     /// The slot, if it was granted. The news are old from now on.
     pub(super) fn take(&self) -> Option<Slot> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.has_news = false;
         state.slot.take()
     }
@@ -204,7 +212,7 @@ impl Future for Changed {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.0.lock();
+        let mut state = self.0.state.lock();
         if state.slot.is_some() || state.has_news {
             return Poll::Ready(());
         }

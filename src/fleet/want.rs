@@ -80,6 +80,8 @@ pub enum Admission {
 pub struct Ask {
     pub want: Want,
     pub admission: Admission,
+    /// The key by which its pool chooses among these nodes, if it does.
+    pub affinity: Option<u64>,
     /// [`super::Pool::news`] from before the want was made: if there are news since, it is to look again at once.
     pub news: u64,
 }

@@ -142,7 +142,7 @@ impl<H> Journey<H> {
         let has_waited = !self.tried.is_empty() || self.search.queued > Duration::ZERO;
         let admission =
             if has_waited { Admission::Repeated } else { Admission::Below(self.member.conf.queue.size) };
-        let ask = Ask { want: want.sorted(), admission, news };
+        let ask = Ask { want: want.sorted(), admission, affinity: self.affinity, news };
         self.member.pool.wait(&mut self.search.waiter, ask, now)
     }
 
@@ -157,10 +157,14 @@ impl<H> Journey<H> {
     fn lease_untried(&self, skipped: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let pool = &self.member.pool;
         if skipped.is_empty() {
-            return pool.lease(&self.tried, now);
+            return pool.lease_by(self.affinity, &self.tried, now);
         }
-        let found = pool.lease(&[&self.tried[..], skipped].concat(), now);
-        if found.is_err() && self.asks_one_of_all(now) { pool.lease(&self.tried, now) } else { found }
+        let found = pool.lease_by(self.affinity, &[&self.tried[..], skipped].concat(), now);
+        if found.is_err() && self.asks_one_of_all(now) {
+            pool.lease_by(self.affinity, &self.tried, now)
+        } else {
+            found
+        }
     }
 
     /// A request in line asks a node that is full again when its turn has come. Else, with an answer at hand, only a node

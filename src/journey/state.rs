@@ -34,6 +34,8 @@ pub struct Journey<H> {
     pub(super) subject: Option<Subject>,
     pub(super) conversation: Conversation,
     pub(super) home: Home,
+    /// The key by which its pool chooses a node, if it does.
+    pub(super) affinity: Option<u64>,
     /// Few requests have any.
     pub(super) denials: Option<Box<Denials<H>>>,
     /// Times that it was sent; each part of a resumed stream is counted anew.
@@ -96,6 +98,7 @@ impl<H> Journey<H> {
             subject: None,
             conversation: Conversation::default(),
             home: Home::Anywhere,
+            affinity: None,
             denials: None,
             sent: 0,
             deaths: Deaths::default(),
@@ -195,6 +198,11 @@ impl<H> Journey<H> {
         if let ClientHas::Head(Some(continuity)) = &mut self.client {
             self.client = ClientHas::Part(std::mem::replace(continuity, Continuity::Never));
         }
+    }
+
+    /// The request goes where others with this key went. Call it before the first search.
+    pub fn set_affinity(&mut self, key: Option<u64>) {
+        self.affinity = key;
     }
 
     /// Goes on in another generation's pool, where it has tried no node.

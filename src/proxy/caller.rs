@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
+
+use crate::config;
 use crate::fleet::Fleet;
 use crate::forwarded::Sender;
 use crate::journey::Failure;
 use crate::live::Share;
+use crate::route::{self, Place};
 
 /// A request that has come.
 pub struct Arrival {
@@ -33,6 +37,19 @@ pub struct Caller {
     pub fleet: Arc<Fleet>,
     pub sender: Option<Sender>,
     pub request_id: String,
+}
+
+impl Caller {
+    /// See [`route::affinity`].
+    pub(crate) fn affinity(
+        &self,
+        pool: &config::Pool,
+        headers: &HeaderMap,
+        body: Option<(&Place, &[u8])>,
+    ) -> Option<u64> {
+        let client = self.sender.as_ref().map_or("", |sender| &sender.client);
+        route::affinity(pool, headers, client, body)
+    }
 }
 
 impl Arrival {

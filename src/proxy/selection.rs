@@ -55,6 +55,7 @@ impl BackendSelection for LeastInFlight {
             inverse_rate: 1.0 / backend.weight.max(1) as f64,
             tier: Tier::Usable,
             turn: Candidate::NO_TURN,
+            name: 0,
         };
         let mut candidates: Candidates = self.backends.iter().map(candidate).collect();
         let mut turn =

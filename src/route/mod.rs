@@ -1,5 +1,6 @@
 //! Routing: the pool for a request, chosen by the model that it names.
 
+mod affinity;
 mod conversation;
 mod form;
 mod json;
@@ -8,6 +9,7 @@ mod percent;
 mod place;
 mod stored;
 
+pub use affinity::affinity;
 pub use conversation::conversation;
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;

@@ -3,7 +3,7 @@
 use evenkeel::sim::{Limits, Node, Options};
 use http::Version;
 
-use crate::harness::{Client, Gateway, LIMIT, chat, eventually, nodes_like, pool_of, run, steps};
+use crate::harness::{Client, Gateway, LIMIT, chat, eventually, nodes_like, pool, pool_of, post, run, steps};
 
 /// Nodes that never finish an answer, so that every request stays in flight.
 fn endless(count: usize) -> Vec<Node> {
@@ -85,5 +85,78 @@ fn a_full_node_gets_no_further_requests() {
         let _held = hold(&gateway, 40);
         eventually(LIMIT, "40 in flight", || gateway.in_flight().iter().sum::<u32>() == 40).await;
         assert_eq!(gateway.in_flight(), [5, 35]);
+    });
+}
+
+/// A chat of these turns, as the client's next request has it.
+fn turns(count: usize, topic: usize) -> String {
+    let turn = |number: usize| {
+        let role = if number.is_multiple_of(2) { "user" } else { "assistant" };
+        format!(r#"{{"role":"{role}","content":"turn {number} of {topic}"}}"#)
+    };
+    let messages: Vec<_> = (0..count).map(turn).collect();
+    format!(r#"{{"messages":[{}],"model":"m","max_tokens":1}}"#, messages.join(","))
+}
+
+#[test]
+fn the_turns_of_a_chat_go_to_one_node() {
+    run(async {
+        let nodes = nodes_like(4, &Options::default());
+        let gateway = Gateway::start(&nodes, "balance: affinity").await;
+        let mut client = Client::h1(&gateway).await;
+        let mut homes = Vec::new();
+        for topic in 0..12 {
+            let mut asked = Vec::new();
+            for count in [1, 3, 5] {
+                let request = post(&gateway, "/v1/chat/completions", turns(count, topic));
+                asked.push(client.ask(request).await.field("x-evenkeel-node").map(str::to_owned));
+            }
+            assert!(asked.iter().all(|node| *node == asked[0]), "{asked:?}");
+            homes.extend(asked.pop());
+        }
+        homes.sort();
+        homes.dedup();
+        assert!(homes.len() > 1, "{homes:?}");
+        // a body that is not kept goes by the fields of its header
+        let large = "balance: affinity, retry: { body_limit: 10 }, affinity: { headers: [X-Chat] }";
+        gateway.reload(&pool("p", &nodes, large));
+        let mut asked = Vec::new();
+        for count in 1..9 {
+            let mut request = post(&gateway, "/v1/chat/completions", turns(count, count));
+            request.headers_mut().insert("x-chat", "7".parse().unwrap());
+            asked.push(client.ask(request).await.field("x-evenkeel-node").map(str::to_owned));
+        }
+        assert!(asked.iter().all(|node| *node == asked[0]), "{asked:?}");
+    });
+}
+
+#[test]
+fn the_requests_of_one_client_go_to_one_node_unless_that_is_above_its_bound() {
+    run(async {
+        let nodes = endless(4);
+        let list = pool("p", &nodes, "balance: ip_hash");
+        let gateway = Gateway::with("trusted_proxies: [127.0.0.1]", &list).await;
+        let of_client = |number: usize| {
+            let mut request = chat(&gateway, 9, false);
+            request.headers_mut().insert("x-forwarded-for", format!("192.0.2.{number}").parse().unwrap());
+            let address = gateway.address;
+            tokio::spawn(async move {
+                let mut client = Client::to(address, Version::HTTP_11).await;
+                let _ = client.begin_patiently(request).await;
+            })
+        };
+        let in_flight = || gateway.in_flight().iter().sum::<u32>();
+        let first = of_client(1);
+        eventually(LIMIT, "the first", || in_flight() == 1).await;
+        let before = gateway.in_flight();
+        let _second = of_client(1);
+        eventually(LIMIT, "the second", || in_flight() == 2).await;
+        assert_eq!(gateway.in_flight().iter().max(), Some(&2), "{before:?}");
+        let _more: Vec<_> = (0..98).map(|_| of_client(1)).collect();
+        eventually(LIMIT, "100 in flight", || in_flight() == 100).await;
+        let counts = gateway.in_flight();
+        let most = counts.iter().max().copied().unwrap_or_default();
+        assert!((30..=33).contains(&most) && counts.iter().all(|count| *count >= 15), "{counts:?}");
+        first.abort();
     });
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Queue, Retry, Timeouts,
-    Weight,
+    Affinity, Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Queue, Retry,
+    Timeouts, Weight,
 };
 use fastrand::Rng;
 
@@ -178,6 +178,7 @@ fn pool(nodes: Vec<Node>) -> Pool {
         models: Models { any: true, names: [].into() },
         engine: Engine::Generic,
         balance: Balance::LeastInFlight,
+        affinity: Affinity::default(),
         nodes,
         http_version: HttpVersion::H1,
         health: Health::default(),

@@ -6,6 +6,7 @@
 //! ```
 
 mod attempt;
+mod chats;
 mod client;
 mod fleet;
 mod goodput;

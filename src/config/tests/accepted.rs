@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{POOLS, SERVER, parse};
 use crate::config::{
-    Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, NodeAddress, Pool, Retry, Timeouts,
-    Weight,
+    Affinity, Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, NodeAddress, Pool, Retry,
+    Timeouts, Weight,
 };
 
 fn pool(keys: &str) -> Pool {
@@ -31,6 +31,8 @@ fn the_smallest_config_has_the_defaults() {
     let pool = &pools[0];
     assert_eq!((pool.name.as_str(), pool.models.any, pool.models.names.len()), ("a", true, 0));
     assert_eq!((pool.balance, pool.http_version), (Balance::LeastInFlight, HttpVersion::H1));
+    assert_eq!(pool.affinity.headers, ["x-session-id", "x-correlation-id"]);
+    assert_eq!(pool.affinity, Affinity::default());
     assert_eq!(pool.health, Health::default());
     assert_eq!((pool.health.max_fails, pool.health.fail_timeout), (5, Duration::from_secs(30)));
     assert_eq!(pool.retry, Retry::default());
@@ -101,6 +103,11 @@ fn pool_values_in_each_form() {
     assert_eq!(pool("http_version: 2").http_version, HttpVersion::H2);
     assert_eq!(pool("http_version: \"2\"").http_version, HttpVersion::H2);
     assert_eq!(pool("balance: round_robin").balance, Balance::RoundRobin);
+    assert_eq!(pool("balance: ip_hash").balance, Balance::IpHash);
+    let by_session = pool("balance: affinity, affinity: { headers: [X-Chat], bound: 2 }");
+    assert_eq!((by_session.balance, by_session.affinity.bound), (Balance::Affinity, 2.0));
+    assert_eq!(by_session.affinity.headers, ["x-chat"]);
+    assert_eq!(pool("affinity: { headers: off }").affinity, Affinity { headers: vec![], bound: 1.25 });
     assert_eq!(pool("health: { max_fails: 0, slow_start: off }").health.slow_start, Duration::ZERO);
     assert_eq!(pool("health: { check: off }").health.check, None);
     let check = pool("health: { check: { path: /health } }").health.check.expect("a check");

@@ -22,7 +22,8 @@ impl Table {
             if !has_room && want.is_for_any() {
                 continue;
             }
-            match self.take_for(&want, now) {
+            let affinity = self.queue.affinity(&want, turn);
+            match self.take_for(&want, affinity, now) {
                 Some(Ok(slot)) => {
                     self.queue.granted(now);
                     woken.extend(self.queue.remove(turn).and_then(|cell| cell.grant(slot)));
@@ -47,33 +48,44 @@ impl Table {
     }
 
     /// Takes a slot that the request can use. `None`: the one node that it needs is no longer in the pool.
-    pub(crate) fn take_for(&mut self, want: &Want, now: Instant) -> Option<Result<Slot, Refusal>> {
+    pub(crate) fn take_for(
+        &mut self,
+        want: &Want,
+        affinity: Option<u64>,
+        now: Instant,
+    ) -> Option<Result<Slot, Refusal>> {
         #[cfg(test)]
         {
             self.looks += 1;
         }
         match want {
             Want::Home { key, in_line, is_last_chance } => self.take_on(*key, *in_line, *is_last_chance, now),
-            Want::Any { avoid, or } => Some(self.take_any(avoid, or, now)),
+            Want::Any { avoid, or } => Some(self.take_any(avoid, or, affinity, now)),
         }
     }
 
-    fn take_any(&mut self, avoid: &[Vec<Key>], or: &Or, now: Instant) -> Result<Slot, Refusal> {
+    fn take_any(
+        &mut self,
+        avoid: &[Vec<Key>],
+        or: &Or,
+        affinity: Option<u64>,
+        now: Instant,
+    ) -> Result<Slot, Refusal> {
         let mut refusal = Refusal::AllTried;
         for avoid in avoid {
-            match self.choose(avoid, now) {
+            match self.choose(avoid, affinity, now) {
                 Ok(place) => return Ok(self.take(place, now)),
                 Err(why) => refusal = why,
             }
         }
         match or {
             Or::Nothing => Err(refusal),
-            Or::InLine { failed, skipped, lines } => self.take_in_line(failed, skipped, lines, now),
+            Or::InLine { failed, skipped, lines } => self.take_in_line(failed, skipped, lines, affinity, now),
             Or::Tried { tried, skipped, is_last_chance } => {
-                let found = self.take_again(tried, skipped, now);
+                let found = self.take_again(tried, skipped, affinity, now);
                 match found {
                     Err(_) if *is_last_chance => {
-                        let place = self.choose(skipped, now)?;
+                        let place = self.choose(skipped, affinity, now)?;
                         Ok(self.take(place, now))
                     }
                     found => found,
@@ -88,9 +100,10 @@ impl Table {
         &mut self,
         tried: &[Key],
         skipped: &[Key],
+        affinity: Option<u64>,
         now: Instant,
     ) -> Result<Slot, Refusal> {
-        let mut choose_without = |tried: &[Key]| self.choose(&[tried, skipped].concat(), now);
+        let mut choose_without = |tried: &[Key]| self.choose(&[tried, skipped].concat(), affinity, now);
         let place = match choose_without(tried) {
             Err(Refusal::AllTried) => {
                 let mut from_oldest = (1..tried.len()).map(|from| choose_without(&tried[from..]));

@@ -20,8 +20,8 @@ use super::node::{Node, NodeId};
 use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
-use crate::balance::{self, Candidate, Candidates, Tier, Turn};
-use crate::config;
+use crate::balance::{self, Candidate, Candidates, Preference, Tier, Turn};
+use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 
 /// The number of events that a pool keeps for the status.
@@ -30,7 +30,9 @@ const EVENTS_MAX: usize = 100;
 #[derive(Debug)]
 pub(super) struct Table {
     pool: Arc<str>,
-    balance: config::Balance,
+    balance: Balance,
+    /// `affinity.bound`.
+    bound: f64,
     policy: config::Health,
     stall: Option<Duration>,
     /// The pool is no longer in the config.
@@ -78,6 +80,7 @@ impl Table {
         let mut table = Self {
             pool: conf.name.as_str().into(),
             balance: conf.balance,
+            bound: conf.affinity.bound,
             policy: conf.health.clone(),
             stall: conf.timeouts.stall,
             retired: false,
@@ -128,13 +131,16 @@ impl Table {
                 inverse_rate: 1.0,
                 tier: Tier::Never,
                 turn: Candidate::NO_TURN,
+                name: 0,
             };
             self.nodes.push(None);
             self.candidates.push(nothing);
             self.nodes.len() - 1
         });
         self.nodes[place] = Some(node);
-        self.candidates.update(place, |candidate| candidate.turn = Candidate::NO_TURN);
+        let name = balance::name_hash(&conf.name);
+        self.candidates
+            .update(place, |candidate| (candidate.turn, candidate.name) = (Candidate::NO_TURN, name));
         self.refresh(place, now);
         Key { place, serial: self.last_serial }
     }
@@ -142,6 +148,7 @@ impl Table {
     /// See [`super::Pool::configure`].
     pub(super) fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
+        self.bound = conf.affinity.bound;
         self.policy = conf.health.clone();
         self.stall = conf.timeouts.stall;
         self.retired = false;
@@ -228,22 +235,39 @@ impl Table {
     }
 
     /// The place of the best node. The cost does not depend on the number of requests in flight.
-    pub(super) fn choose(&mut self, tried: &[Key], now: Instant) -> Result<usize, Refusal> {
+    pub(super) fn choose(
+        &mut self,
+        tried: &[Key],
+        affinity: Option<u64>,
+        now: Instant,
+    ) -> Result<usize, Refusal> {
         self.refresh_restless(now);
         let fresh = |key: &&Key| {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
         };
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
         let last = self.last_tier();
-        let random = if self.balance == config::Balance::Random { self.random.f64() } else { 0.0 };
         #[cfg(test)]
         let candidates = self.candidates.clone();
-        let choice = balance::choose(self.balance, &mut self.candidates, last, &skip, &mut self.turn, random);
+        let choice = self.choose_among(last, &skip, affinity);
         #[cfg(test)]
         {
             self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
         }
         choice.ok_or_else(|| self.refusal(&skip, last, now))
+    }
+
+    fn choose_among(&mut self, last: Tier, skip: &[usize], affinity: Option<u64>) -> Option<usize> {
+        let (candidates, turn) = (&mut self.candidates, &mut self.turn);
+        match (self.balance, affinity) {
+            (Balance::Affinity | Balance::IpHash, Some(key)) => {
+                Preference { key, bound: self.bound }.choose(candidates, last, skip, turn)
+            }
+            (policy, _) => {
+                let random = if policy == Balance::Random { self.random.f64() } else { 0.0 };
+                balance::choose(policy, candidates, last, skip, turn, random)
+            }
+        }
     }
 
     /// The highest tier that may be chosen now.

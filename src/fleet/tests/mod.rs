@@ -1,5 +1,6 @@
 //! Tests of the fleet's rules at their limits, in virtual time.
 
+mod affinity;
 mod bound;
 mod checked;
 mod earned;
@@ -58,6 +59,7 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
         models: Models { any: true, names: [].into() },
         engine: config::Engine::Generic,
         balance: Balance::LeastInFlight,
+        affinity: config::Affinity::default(),
         nodes,
         http_version: HttpVersion::H1,
         health: config::Health {

@@ -12,8 +12,14 @@ use crate::config::Check;
 use crate::fleet::Settled;
 use crate::fleet::node::Node;
 
-const NOBODY: Candidate =
-    Candidate { in_flight: 0, limit: 0, inverse_rate: 1.0, tier: Tier::Never, turn: Candidate::NO_TURN };
+const NOBODY: Candidate = Candidate {
+    in_flight: 0,
+    limit: 0,
+    inverse_rate: 1.0,
+    tier: Tier::Never,
+    turn: Candidate::NO_TURN,
+    name: 0,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -353,7 +359,7 @@ proptest! {
         const TIERS: [Tier; 6] =
             [Tier::Probe, Tier::Usable, Tier::Busy, Tier::LastResort, Tier::BusyLastResort, Tier::Never];
         let candidate = |(in_flight, limit, inverse_rate, tier): (u32, u32, f64, usize)| {
-            Candidate { in_flight, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN }
+            Candidate { in_flight, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN, name: 0 }
         };
         let candidates: Candidates = seen.into_iter().map(candidate).collect();
         let may = |p: &usize| {

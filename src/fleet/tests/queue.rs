@@ -16,7 +16,7 @@ fn admission(is_repeated: bool) -> Admission {
 
 impl Bench {
     fn wish(&self, want: Want, admission: Admission) -> Ask {
-        Ask { want, admission, news: self.pool.news() }
+        Ask { want, admission, affinity: None, news: self.pool.news() }
     }
 
     /// It finds nothing now.

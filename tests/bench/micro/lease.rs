@@ -54,7 +54,12 @@ fn queue() -> impl FnMut() {
 }
 
 fn anything() -> Ask {
-    Ask { want: Want::other_than(Vec::new()), admission: Admission::Below(usize::MAX), news: 0 }
+    Ask {
+        want: Want::other_than(Vec::new()),
+        admission: Admission::Below(usize::MAX),
+        affinity: None,
+        news: 0,
+    }
 }
 
 fn wait(fleet: &Fleet, now: Instant) -> Option<Box<Waiter>> {

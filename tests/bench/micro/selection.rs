@@ -37,5 +37,12 @@ fn choice(count: u32) -> impl FnMut() -> Option<usize> {
 
 fn candidate(number: u32) -> Candidate {
     let in_flight = number.wrapping_mul(2_654_435_761) % 200;
-    Candidate { in_flight, limit: 256, inverse_rate: 1.0, tier: Tier::Usable, turn: Candidate::NO_TURN }
+    Candidate {
+        in_flight,
+        limit: 256,
+        inverse_rate: 1.0,
+        tier: Tier::Usable,
+        turn: Candidate::NO_TURN,
+        name: 0,
+    }
 }
