@@ -27,6 +27,7 @@ pub mod retry;
 pub mod route;
 
 pub mod config;
+mod mix;
 pub mod outcome;
 
 pub mod sim;

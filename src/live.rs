@@ -14,6 +14,7 @@ pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
+use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
 
 /// One per process; every adapter holds an `Arc` of it.
@@ -36,6 +37,8 @@ pub struct Live {
     pub lost_log_lines: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
+    /// Learned from streams that may have to be continued.
+    pub vocabularies: Vocabularies,
     stopping: AtomicBool,
     linger_ms: AtomicU64,
     pub started: Instant,
@@ -55,6 +58,7 @@ impl Live {
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
             unrouted: Mutex::default(),
+            vocabularies: Vocabularies::default(),
             stopping: AtomicBool::new(false),
             linger_ms: AtomicU64::new(0),
             started: Instant::now(),

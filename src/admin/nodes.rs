@@ -135,7 +135,7 @@ pub(super) fn has_usable(pool: &PoolSnapshot) -> bool {
     pool.nodes.iter().any(|node| matches!(node.state, NodeState::Up | NodeState::Probing))
 }
 
-/// What an operator may not have thought of.
+/// A consequence that the operator may not have thought of.
 fn warning(order: Order, node: &NodeSnapshot, pool: &PoolSnapshot, retry: &config::Retry) -> Option<String> {
     match order {
         Order::Drain | Order::Eject(_) if !has_usable(pool) => Some(format!(

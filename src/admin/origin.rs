@@ -1,4 +1,4 @@
-//! Who sent an order: a page of another site that a browser on this machine shows must not be able to.
+//! The sender of an order: a page of another site must be none, though a browser on this machine shows it.
 //!
 //! A browser names the page in `Origin` with every POST, and its relation to the page in `Sec-Fetch-Site`; a program sends
 //! neither. A page can have its own name resolve to this machine (DNS rebinding), and is of the same origin then: but its name

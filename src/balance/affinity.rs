@@ -10,6 +10,7 @@
 use siphasher::sip::SipHasher13;
 
 use super::{Candidate, Candidates, Tier, Turn};
+use crate::mix::mix;
 
 /// A request's preference among the nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,14 +114,6 @@ impl Load {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +141,7 @@ mod tests {
         preference.choose(&mut candidates.clone(), Tier::Busy, skip, &mut Turn::default())
     }
 
-    /// Where a fleet of gateways is upgraded one by one, old and new must agree.
+    /// Old and new gateways must agree while a fleet of them is upgraded one by one.
     #[test]
     fn hashes_are_the_same_in_every_version() {
         assert_eq!(name_hash("a"), 0x4074_48d2_b89b_1813);

@@ -11,7 +11,6 @@ use super::event::Event;
 use super::key::{Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
-use super::want::{Or, Want};
 use crate::balance::learned::UNTOLD;
 use crate::outcome::Outcome;
 
@@ -41,34 +40,6 @@ impl Pool {
         now: Instant,
     ) -> Result<Lease, Refusal> {
         self.take(tried, affinity, now).map(|slot| self.guard(slot, now))
-    }
-
-    /// Leases a node, none of those that `failed` it or are `skipped`, for a request that was told by those in `lines` that they are full: of
-    /// these, only one whose line has come to it.
-    pub fn lease_in_line(
-        self: &Arc<Self>,
-        failed: &[Key],
-        skipped: &[Key],
-        lines: &[Key],
-        now: Instant,
-    ) -> Result<Lease, Refusal> {
-        let or = Or::InLine { failed: failed.to_vec(), skipped: skipped.to_vec(), lines: lines.to_vec() };
-        let found = self.take_for(&Want::Any { avoid: Vec::new(), or }, now);
-        found.unwrap_or(Err(Refusal::AllTried)).map(|slot| self.guard(slot, now))
-    }
-
-    /// Leases this node, for a request that no other can serve, however loaded it is. `None`: it is no longer in the pool.
-    /// A node that is drained serves what is bound to it. One that is ejected is waited for, or is the last chance; one that
-    /// told the request that it is full is asked in its turn (`in_line`).
-    pub fn lease_on(
-        self: &Arc<Self>,
-        key: Key,
-        in_line: bool,
-        is_last_chance: bool,
-        now: Instant,
-    ) -> Option<Result<Lease, Refusal>> {
-        let taken = self.take_for(&Want::Home { key, in_line, is_last_chance }, now)?;
-        Some(taken.map(|slot| self.guard(slot, now)))
     }
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {

@@ -24,7 +24,7 @@ pub enum Refused {
     Unresolved,
 }
 
-/// Who drains a node. A reload replaces the config's wish and leaves the operator's.
+/// The parties that drain a node. A reload replaces the config's wish and leaves the operator's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drain {
     pub by_config: bool,

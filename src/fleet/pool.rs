@@ -1,7 +1,6 @@
 //! A pool: its nodes behind one lock, so that choosing a node and taking a slot on it is one step.
 //!
-//! The lock is held for about a microsecond, and never across an await. So even with many threads, two
-//! equal nodes never differ by more than one request.
+//! The lock is never held across an await. So even with many threads, two equal nodes never differ by more than one request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::checks::CheckAnswer;
 use super::counters::Resumed;
@@ -22,7 +21,6 @@ use super::skips::{Skipped, Subject};
 use super::snapshot::PoolSnapshot;
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
-use super::want::Want;
 use crate::config;
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
@@ -89,11 +87,6 @@ impl Pool {
         })
     }
 
-    /// Takes a slot that this request can use. `None`: the one node that it needs is no longer in the pool.
-    pub(super) fn take_for(&self, want: &Want, now: Instant) -> Option<Result<Slot, Refusal>> {
-        self.in_turn(now, |table| table.take_for(want, None, now))
-    }
-
     /// A number that changes with everything that may change what waiting requests can use.
     pub fn news(&self) -> u64 {
         self.table.lock().queue.news()
@@ -114,35 +107,21 @@ impl Pool {
         found
     }
 
-    /// Hands over what a change has left free.
-    fn then_grant<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
-        let mut table = self.table.lock();
-        let result = change(&mut table);
-        let woken = table.grant(now);
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
-        result
-    }
-
-    /// A change that may concern every waiting request: what is left looks again.
+    /// A change that may concern every waiting request.
     fn change_all<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
         let result = change(&mut table);
-        let mut woken = table.grant(now);
-        woken.extend(table.queue.tell_all());
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
+        Self::hand_over(table, true, now);
         result
     }
 
-    fn tell_all_if(&self, is_news: bool) {
+    /// Gives waiting requests the slots that a change has left free. `is_news`: the rest look again, too.
+    pub(super) fn hand_over(mut table: MutexGuard<'_, Table>, is_news: bool, now: Instant) {
+        let mut woken = table.grant(now);
         if is_news {
-            self.tell_all();
+            woken.extend(table.queue.tell_all());
         }
-    }
-
-    fn tell_all(&self) {
-        let woken = self.table.lock().queue.tell_all();
+        drop(table);
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -199,29 +178,37 @@ impl Pool {
 
     /// The node has refused this model: it is skipped for a moment, until another node's answer is known.
     pub(super) fn doubt(&self, key: Key, subject: &Subject, status: u16, now: Instant) {
-        self.tell_all_if(self.with_skips(|table| table.skips.doubt(key, subject, status, now)));
+        self.learn(|table| table.skips.doubt(key, subject, status, now), |is_new| *is_new);
     }
 
     /// Ends a doubt without a verdict.
     pub(super) fn withdraw_doubt(&self, key: Key, subject: &Subject, status: u16) {
-        self.tell_all_if(self.with_skips(|table| table.skips.withdraw(key, subject, status)));
+        self.learn(|table| table.skips.withdraw(key, subject, status), |is_over| *is_over);
     }
 
     /// All nodes refuse the model: for a moment one of them speaks for all.
     pub(super) fn agree(&self, key: Key, subject: &Subject, status: u16, now: Instant) {
-        self.tell_all_if(self.with_skips(|table| table.skips.agree(key, subject, status, now)));
+        self.learn(|table| table.skips.agree(key, subject, status, now), |is_new| *is_new);
     }
 
     /// The node serves the model.
     pub fn served(&self, key: Key, subject: &Subject) {
-        self.tell_all_if(self.with_skips(|table| table.skips.served(key, subject)));
+        self.learn(|table| table.skips.served(key, subject), |is_over| *is_over);
     }
 
     /// Another node serves the model that this one refused.
     pub(super) fn confirm(&self, key: Key, subject: &Subject, status: u16, now: Instant) -> Option<Event> {
-        let event = self.with_skips(|table| table.confirm(key, subject, status, now));
-        self.tell_all_if(event.is_some());
-        event
+        self.learn(|table| table.confirm(key, subject, status, now), Option::is_some)
+    }
+
+    /// Skips change: if that is news, waiting requests look again, because they can use other nodes than before.
+    fn learn<T>(&self, change: impl FnOnce(&mut Table) -> T, is_news: impl FnOnce(&T) -> bool) -> T {
+        let result = self.with_skips(change);
+        if is_news(&result) {
+            let woken = self.table.lock().queue.tell_all();
+            woken.into_iter().for_each(Waker::wake);
+        }
+        result
     }
 
     fn with_skips<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
@@ -237,16 +224,10 @@ impl Pool {
     }
 
     pub(super) fn good_head(&self, slot: &Slot, now: Instant) -> Option<Event> {
-        let mut is_open = false;
-        let change = |table: &mut Table| {
-            is_open = table.has_answered(slot.key, slot.ticket);
+        self.change(slot.key, now, |table| {
+            table.has_answered(slot.key, slot.ticket);
             table.node(slot.key)?.health.good_head(slot.ticket, slot.epoch, now)
-        };
-        let event = self.change(slot.key, now, change);
-        if is_open && event.is_none() {
-            self.then_grant(now, |_| {});
-        }
-        event
+        })
     }
 
     pub(super) fn busy(&self, key: Key, retry_after: Option<Duration>, now: Instant) {
@@ -269,12 +250,7 @@ impl Pool {
         if outcome == Outcome::Ok {
             table.has_answered(key, 0);
         }
-        let mut woken = table.grant(now);
-        if event.is_some() {
-            woken.extend(table.queue.tell_all());
-        }
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
+        Self::hand_over(table, event.is_some(), now);
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         Settled { died_at, event, charge }
     }
@@ -303,9 +279,7 @@ impl Pool {
         let mut table = self.table.lock();
         table.abandon(slot.key, slot.ticket);
         let now = table.now();
-        let woken = table.grant(now);
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
+        Self::hand_over(table, false, now);
     }
 
     /// Withdraws a failure: another node failed the same request, so the request was at fault.
@@ -325,10 +299,9 @@ impl Pool {
 
     /// Applies what time alone has changed since the last call.
     pub fn tick(&self, now: Instant) -> Vec<Event> {
-        let events = self.then_grant(now, |table| table.tick(now));
-        if !events.is_empty() {
-            self.tell_all();
-        }
+        let mut table = self.table.lock();
+        let events = table.tick(now);
+        Self::hand_over(table, !events.is_empty(), now);
         events
     }
 
@@ -399,7 +372,7 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(super) fn table(&self) -> parking_lot::MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock()
     }
 
@@ -424,13 +397,7 @@ impl Pool {
         let mut table = self.table.lock();
         let change = change(&mut table);
         let event = table.note(key, change, now);
-        let mut woken = Vec::new();
-        if event.is_some() {
-            woken = table.grant(now);
-            woken.extend(table.queue.tell_all());
-        }
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
+        Self::hand_over(table, event.is_some(), now);
         event
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Queue {
     pace: Pace,
 }
 
-/// How fast slots come back while requests wait for them.
+/// The pace at which slots come back while requests wait for them.
 #[derive(Debug, Default)]
 struct Pace {
     last: Option<Instant>,
@@ -166,7 +166,7 @@ impl Queue {
     }
 }
 
-/// Where a waiting request finds its slot.
+/// The place in which a waiting request finds its slot.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
     affinity: Option<u64>,

@@ -163,7 +163,7 @@ impl Skips {
     }
 
     /// A node has refused the model.
-    /// Whether it is new.
+    /// True if the doubt is new.
     pub(super) fn doubt(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) -> bool {
         self.expire(now);
         let scope = Scope::of(subject, status);
@@ -177,7 +177,7 @@ impl Skips {
         state == State::Doubted(1)
     }
 
-    /// One of the requests that had this doubt has ended without a verdict. Whether nobody doubts it any more.
+    /// One of the requests that had this doubt has ended without a verdict. True if nobody doubts it any more.
     pub(super) fn withdraw(&mut self, key: Key, subject: &Subject, status: u16) -> bool {
         let scope = Scope::of(subject, status);
         let Some(skip) = self.find(&scope, key) else { return false };
@@ -192,7 +192,7 @@ impl Skips {
         false
     }
 
-    /// All nodes refuse the model. Whether that is news.
+    /// All nodes refuse the model. True if that is news.
     pub(super) fn agree(&mut self, key: Key, subject: &Subject, status: u16, now: Instant) -> bool {
         let scope = Scope::of(subject, status);
         let before = self.find(&scope, key).map(|skip| skip.state);
@@ -202,7 +202,7 @@ impl Skips {
         matches!(before, None | Some(State::Doubted(_)))
     }
 
-    /// Another node serves the model. Whether that is news: what is known for one key is none for the next.
+    /// Another node serves the model. True if that is news: what is known for one key is none for the next.
     pub(super) fn confirm(
         &mut self,
         key: Key,

@@ -119,9 +119,7 @@ impl Pool {
         let Some(slot) = cell.take() else { return };
         table.abandon_unused(slot.key, slot.ticket);
         let now = table.now();
-        let woken = table.grant(now);
-        drop(table);
-        woken.into_iter().for_each(Waker::wake);
+        Self::hand_over(table, false, now);
     }
 }
 

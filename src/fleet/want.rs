@@ -1,4 +1,4 @@
-//! What a waiting request can use, as the pool must know it to hand it a slot.
+//! The nodes that a waiting request can use, as the pool must know them to hand it a slot.
 
 use super::key::Key;
 
@@ -20,7 +20,7 @@ pub enum Want {
     },
 }
 
-/// What will do where no node can be had that the request has not tried.
+/// The nodes that will do where none can be had that the request has not tried.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Or {
     Nothing,

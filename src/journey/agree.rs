@@ -1,4 +1,4 @@
-//! Whether a refusal is the answer: what another node may serve is none, until all agree.
+//! The decision on a refusal: what another node may serve is no answer, until all agree.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +41,7 @@ impl<H> Journey<H> {
         may_differ && may_repeat && !self.has_begun()
     }
 
-    /// Whether what this node has refused is held back, because not all nodes are known to refuse it. The decision is
+    /// True if the refusal of this node is held back, because not all nodes are known to refuse it. The decision is
     /// kept in the attempt, because the pool may have changed when it ends.
     pub(super) fn doubts_denial(&mut self, attempt: &Attempt, now: Instant) -> bool {
         let status = attempt.status().unwrap_or_default();

@@ -1,11 +1,11 @@
 //! The search of a request that names a stored response: only the node that has it will do.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::attempt::Attempt;
 use super::conversation::{Conversation, Home, Recorder};
-use super::ending::{Ending, Failure};
+use super::ending::Ending;
 use super::seek::{RETRY_AFTER, Seek, leased};
 use super::state::Journey;
 use crate::fleet::{Key, Refusal, StoredId, Want};
@@ -74,13 +74,6 @@ impl<H> Journey<H> {
     }
 
     fn unserved_at_home(&mut self, key: Key, refusal: Refusal, now: Instant) -> Ending {
-        let waits_for_slot = self.waits_for_slot(refusal, now);
-        let (since, rule, status) = if waits_for_slot {
-            (self.search.queued_since, "queue.timeout", 504)
-        } else {
-            (self.search.stranded, "retry.wait", 503)
-        };
-        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let pool = &self.member.pool;
         let (name, node) = (pool.name(), pool.node_name(key).unwrap_or_default());
         let why = match refusal {
@@ -88,11 +81,8 @@ impl<H> Journey<H> {
             Refusal::Full | Refusal::QueueFull => "is at its max_in_flight",
             Refusal::AllTried | Refusal::Unreachable { .. } | Refusal::Retired => "cannot be reached",
         };
-        let message = format!(
-            "pool {name}: node {node}, which alone has the response that the request names, {why}; \
-             waited {:.0} s ({rule})",
-            waited.as_secs_f64()
-        );
-        self.unrouted(Failure::new(status, message).retry_after(RETRY_AFTER))
+        let why =
+            format!("pool {name}: node {node}, which alone has the response that the request names, {why}");
+        self.late(why, RETRY_AFTER, refusal, now)
     }
 }

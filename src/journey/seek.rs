@@ -39,9 +39,8 @@ pub enum Seek<H> {
 impl<H> Journey<H> {
     /// Leases the best node that this request has not tried. Where there is none, and the request has no answer yet or the
     /// others are only full, it waits: for a slot up to `queue.timeout` in all, for a node up to `retry.wait` from when it was
-    /// first stranded until it reaches one. A node
-    /// that failed it before is better than none, but only as long as there is no answer. What a node says that is full is
-    /// none: the request gets in line for it.
+    /// first stranded until it reaches one. A node that failed it before is better than none, but only as long as there is no
+    /// answer. What a node says that is full is none: the request gets in line for it.
     pub fn seek(&mut self, now: Instant) -> Seek<H> {
         let found = self.look(now);
         if matches!(found, Seek::Pause { .. } | Seek::Wait { .. }) {
@@ -276,17 +275,6 @@ impl<H> Journey<H> {
 
     fn unserved(&mut self, refusal: Refusal, now: Instant) -> Ending {
         let pool = self.member.pool.name();
-        let waited = |since: Option<Instant>| {
-            since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64())
-        };
-        if self.waits_for_slot(refusal, now) {
-            let waited = waited(self.search.queued_since);
-            let message = format!(
-                "pool {pool}: all nodes are at their max_in_flight; waited {waited:.0} s (queue.timeout)"
-            );
-            let seconds = self.queue_seconds();
-            return self.unrouted(Failure::new(504, message).retry_after(seconds));
-        }
         let is_told = self.is_in_line() && refusal != Refusal::Retired;
         let why = match refusal {
             _ if is_told => "all nodes say that they are full",
@@ -295,10 +283,21 @@ impl<H> Journey<H> {
             Refusal::Retired => "it is no longer in the configuration",
         };
         let others = if self.is_denied(now) { ", save those that refuse the request" } else { "" };
-        let message =
-            format!("pool {pool}: {why}{others}; waited {:.0} s (retry.wait)", waited(self.search.stranded));
         let seconds = if is_told { self.retry_after(now) } else { RETRY_AFTER };
-        self.unrouted(Failure::new(503, message).retry_after(seconds))
+        self.late(format!("pool {pool}: {why}{others}"), seconds, refusal, now)
+    }
+
+    /// The end of a wait in which nothing came: 504 after one for a slot, 503 after one for a node. `seconds`: after which that
+    /// may be back.
+    pub(super) fn late(&mut self, why: String, seconds: u64, refusal: Refusal, now: Instant) -> Ending {
+        let (status, since, rule, seconds) = if self.waits_for_slot(refusal, now) {
+            (504, self.search.queued_since, "queue.timeout", self.queue_seconds())
+        } else {
+            (503, self.search.stranded, "retry.wait", seconds)
+        };
+        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let message = format!("{why}; waited {:.0} s ({rule})", waited.as_secs_f64());
+        self.unrouted(Failure::new(status, message).retry_after(seconds))
     }
 }
 

@@ -6,7 +6,6 @@ use super::upstream::connections::Connections;
 use crate::journal::{AccessLogWriter, announce};
 use crate::journey::Journey;
 use crate::live::Live;
-use crate::resume::Vocabularies;
 
 /// The proxy of one process.
 #[derive(Clone)]
@@ -14,13 +13,11 @@ pub struct Gateway {
     pub live: Arc<Live>,
     pub log: AccessLogWriter,
     pub connections: Arc<Connections>,
-    /// Learned from streams that may have to be continued.
-    pub vocabularies: Arc<Vocabularies>,
 }
 
 impl Gateway {
     pub fn new(live: Arc<Live>, log: AccessLogWriter, connections: Arc<Connections>) -> Self {
-        Self { live, log, connections, vocabularies: Arc::default() }
+        Self { live, log, connections }
     }
 }
 

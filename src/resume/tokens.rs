@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// What the last of several tokens is, was seen before, or is not known.
+    /// The last of several tokens was seen before, or is not known.
     #[test]
     fn an_answer_is_continued_after_several_tokens_of_which_the_last_is_known_to_be_whole() {
         let vocabulary = Vocabularies::default().of("pool", "model");

@@ -1,4 +1,4 @@
-//! What requests that belong together have in common: the key by which `affinity` and `ip_hash` choose a node.
+//! The key that requests which belong together have in common: by it `affinity` and `ip_hash` choose a node.
 
 use http::HeaderMap;
 use siphasher::sip::SipHasher13;
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(address, Some(hash(0, b"192.0.2.1")));
     }
 
-    /// Where gateways are upgraded one by one, old and new must agree.
+    /// Old and new gateways must agree while a fleet of them is upgraded one by one.
     #[test]
     fn keys_are_the_same_in_every_version() {
         let by_header = key(&pool("affinity"), &[("x-session-id", "a")], "");

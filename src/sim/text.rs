@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::mix::mix;
+
 /// The first id of generated tokens: an id is this base plus the token's position.
 const GENERATED: u32 = 1_000_000;
 
@@ -103,14 +105,6 @@ fn seed(ids: &[u32]) -> u64 {
 
 fn word(seed: u64, position: u32) -> &'static str {
     WORDS[(mix(seed ^ u64::from(position)) % WORDS.len() as u64) as usize]
-}
-
-/// The finaliser of splitmix64: every bit of the input changes half of the output's.
-pub(super) fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
     serde_json::to_string_pretty(&answer).unwrap_or_else(|e| error_json(&e.to_string()))
 }
 
-/// What could not be done, and why.
+/// The thing that could not be done, and why.
 pub fn error_json(message: &str) -> String {
     serde_json::json!({ "error": message }).to_string()
 }

@@ -61,7 +61,7 @@ const LAYERS: &[Layer] = &[
         ],
         instead: "a value knows no decision: move the shared part into config or outcome",
     },
-    Layer { name: "values", modules: &["config", "outcome"], instead: "" },
+    Layer { name: "values", modules: &["config", "mix", "outcome"], instead: "" },
 ];
 
 const ADAPTERS: &str = "adapters";

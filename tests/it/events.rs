@@ -333,7 +333,7 @@ fn a_long_answer_of_unknown_length_goes_on_piece_by_piece() {
         let script = Script::listen().await;
         let gateway = Gateway::with("", &script.pool("")).await;
         let long = format!("{{\"text\":\"{}", "x".repeat(64 * 1024));
-        for start in ["[1", " ", &long] {
+        for start in ["[1", " ", "{\"a\":1}\n", &long] {
             let request = "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{}";
             let mut client = Raw::send(&gateway, request).await;
             let (mut node, _) = script.request().await;

@@ -13,7 +13,9 @@ impl Table {
         node.is_some_and(|node| node.serial == key.serial && !node.removed)
     }
 
-    /// See [`super::super::Pool::lease_on`].
+    /// A slot on this node, for a request that no other can serve, however loaded it is. `None`: it is no longer in the pool. A node
+    /// that is drained serves what is bound to it. One that is ejected is waited for, or is the last chance; one that told the
+    /// request that it is full is asked in its turn (`in_line`).
     pub(crate) fn take_on(
         &mut self,
         key: Key,

@@ -51,7 +51,7 @@ impl Table {
         is_new.then_some(Change::UndrainedByOperator { in_config: node.drain.by_config })
     }
 
-    /// What waits without an answer at the node may go elsewhere, as long as there is a node to go to.
+    /// Requests that wait at the node without an answer may go elsewhere, as long as there is a node to go to.
     fn let_go(&mut self, key: Key) {
         let (last_up, last_ticket) = (self.is_last_up(key), self.last_ticket);
         if let Some(node) = self.node(key).filter(|_| !last_up) {

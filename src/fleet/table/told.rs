@@ -19,10 +19,11 @@ impl Table {
         node.line = Some(Line::new(last_ticket, retry_after, now));
     }
 
-    /// The node has answered an attempt. Whether one in its line may now ask it.
-    pub(crate) fn has_answered(&mut self, key: Key, ticket: u64) -> bool {
-        let line = self.node(key).and_then(|node| node.line.as_mut());
-        line.map(|line| line.answered(ticket)).is_some()
+    /// The node has answered an attempt: one in its line may now ask it.
+    pub(crate) fn has_answered(&mut self, key: Key, ticket: u64) {
+        if let Some(line) = self.node(key).and_then(|node| node.line.as_mut()) {
+            line.answered(ticket);
+        }
     }
 
     /// Chooses a node for a request that waits in the lines of `lines`, and takes a slot on it. A node that failed it is

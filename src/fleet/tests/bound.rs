@@ -10,11 +10,11 @@ impl Bench {
 
     /// Leases this node, as a request does that has not been told anything by it.
     fn bound(&self, key: Key) -> Option<Result<Lease, Refusal>> {
-        self.pool.lease_on(key, false, false, self.now)
+        self.lease_on(key, false, false)
     }
 
     fn refused(&self, key: Key, is_last_chance: bool) -> Refusal {
-        let taken = self.pool.lease_on(key, false, is_last_chance, self.now);
+        let taken = self.lease_on(key, false, is_last_chance);
         taken.expect("it is in the pool").expect_err("it cannot be had")
     }
 }
@@ -80,7 +80,7 @@ fn a_bound_request_waits_for_a_slot_and_for_a_return() {
     bench.fail("a", 4);
     assert_eq!(bench.state("a"), NodeState::Ejected);
     assert_eq!(bench.refused(key, false), Refusal::Unreachable { until: None });
-    let last = bench.pool.lease_on(key, false, true, bench.now).expect("a node");
+    let last = bench.lease_on(key, false, true).expect("a node");
     drop(last.expect("it is ejected, but there is no other"));
     bench.fail("b", 5);
     drop(bench.bound(key).expect("a node").expect("no node is up: the last resort, as for any request"));
@@ -93,7 +93,7 @@ fn a_bound_request_takes_its_turn_in_the_line() {
     let full = bench.on("a");
     full.busy(None, bench.now);
     full.settle(Outcome::Busy, bench.now);
-    let ask = |bench: &Bench| bench.pool.lease_on(key, true, false, bench.now).expect("a node");
+    let ask = |bench: &Bench| bench.lease_on(key, true, false).expect("a node");
     assert_eq!(ask(&bench).expect_err("its time is not over"), Refusal::Full);
     bench.pass(1.0);
     let first = ask(&bench).expect("one asks");

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::State;
-use super::{Charge, Event, Key, Lease, NodeState, Pool, Question, QuestionKind, Refusal};
+use super::{
+    Admission, Ask, Charge, Event, Key, Lease, NodeState, Or, Pool, Question, QuestionKind, Refusal, Want,
+};
 use crate::config::{self, Balance, HttpVersion, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
 
@@ -105,6 +107,23 @@ impl Bench {
 
     fn lease(&self) -> Result<Lease, Refusal> {
         self.pool.lease(&[], self.now)
+    }
+
+    /// A lease for a request that does not wait.
+    fn lease_for(&self, want: Want) -> Option<Result<Lease, Refusal>> {
+        let ask = Ask { want, admission: Admission::Repeated, affinity: None, news: self.pool.news() };
+        self.pool.wait(&mut None, ask, self.now)
+    }
+
+    /// A lease for a request that these nodes failed, and others told that they are full.
+    fn lease_in_line(&self, failed: &[Key], lines: &[Key]) -> Result<Lease, Refusal> {
+        let or = Or::InLine { failed: failed.to_vec(), skipped: Vec::new(), lines: lines.to_vec() };
+        self.lease_for(Want::Any { avoid: Vec::new(), or }).expect("any node")
+    }
+
+    /// A lease on this node and no other.
+    fn lease_on(&self, key: Key, in_line: bool, is_last_chance: bool) -> Option<Result<Lease, Refusal>> {
+        self.lease_for(Want::Home { key, in_line, is_last_chance })
     }
 
     /// Requests that wait.

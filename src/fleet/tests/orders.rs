@@ -92,7 +92,7 @@ fn a_node_that_an_operator_ejects_gets_no_request_though_it_is_the_last() {
         assert_eq!(bench.state("a"), NodeState::Ejected);
         assert!(bench.lease().is_err(), "not even as the last resort");
         let key = bench.keys()[0].0;
-        assert!(bench.pool.lease_on(key, false, true, bench.now).expect("it is in the pool").is_err());
+        assert!(bench.lease_on(key, false, true).expect("it is in the pool").is_err());
     }
     bench.pass(10.0);
     assert_eq!(bench.ask(true), ["a"]);

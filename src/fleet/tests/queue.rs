@@ -109,7 +109,7 @@ fn one_who_leaves_is_gone_at_once_and_passes_on_what_it_was_granted() {
     assert_eq!((bench.snapshot("a").in_flight, bench.queue()), (0, 0));
 }
 
-/// What it can use was found out before.
+/// The nodes that it can use were found out before.
 #[test]
 fn one_that_hears_the_news_late_looks_again_at_once() {
     let bench = Bench::one_slot_each(1);

@@ -42,7 +42,7 @@ fn a_line_opens_for_one_with_each_answer_that_ends() {
     let bench = Bench::new(1);
     let (older, full) = (bench.on("a"), bench.on("a"));
     let lines = [full.key()];
-    let ask = || bench.pool.lease_in_line(&[], &[], &lines, bench.now);
+    let ask = || bench.lease_in_line(&[], &lines);
     full.busy(None, bench.now);
     full.settle(Outcome::Busy, bench.now);
     assert_eq!(ask().expect_err("its time is not over"), Refusal::AllTried);
@@ -61,7 +61,7 @@ fn a_node_to_be_probed_is_asked_by_those_in_line_though_it_had_failed_them() {
     let mut bench = Bench::new(2);
     let (failed, full) = (bench.on("a").key(), bench.on("b").key());
     let lines = [full];
-    let ask = |bench: &Bench| bench.pool.lease_in_line(&[failed], &[], &lines, bench.now);
+    let ask = |bench: &Bench| bench.lease_in_line(&[failed], &lines);
     bench.bring_to_probing("a");
     bench.on("b").busy(None, bench.now);
     assert_eq!(ask(&bench).expect("its trial").key(), failed);

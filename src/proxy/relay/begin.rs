@@ -87,7 +87,7 @@ async fn write_start(
 ) -> Result<Option<Failed>, How<Fallback>> {
     request.note_head(client.sent());
     let has_head = request.journey.has_head();
-    let judged = judge_start(request, answer, start, &gateway.vocabularies);
+    let judged = judge_start(request, answer, start, &gateway.live.vocabularies);
     let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
     let ended = answer.ended && failed.is_none();
     let written = if has_head {

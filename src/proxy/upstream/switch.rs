@@ -100,7 +100,7 @@ struct Socket {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Whether a write that has to wait looks for an answer.
+/// The attention of a write that has to wait: it may look for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ear {
     Closed,

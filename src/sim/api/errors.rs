@@ -33,7 +33,7 @@ impl ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// What an engine says with this code: that it is full, that it cannot take the request, or that it is dead.
+    /// The words of an engine with this code: that it is full, that it cannot take the request, or that it is dead.
     pub(super) fn of_engine(code: u16, prompt: u32, engine: Engine) -> Self {
         match code {
             429 | 503 => Self::full(engine),

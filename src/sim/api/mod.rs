@@ -89,7 +89,7 @@ async fn answer(
     Ok(answer)
 }
 
-/// What the engine must do for it.
+/// The engine's work for it.
 fn work(request: &GenerationRequest, plan: &Plan, options: &Options) -> Work {
     // the engine's own order: vLLM serves the lower number first, SGLang the higher
     let priority = if options.engine == Engine::Sglang { -request.priority } else { request.priority };

@@ -1,7 +1,7 @@
-//! What an engine is asked to do for one request.
+//! The work of an engine for one request.
 
 use super::kv::{BLOCK, Held};
-use crate::sim::text::mix;
+use crate::mix::mix;
 
 /// A prompt, as far as an engine's work depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

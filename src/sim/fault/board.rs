@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::text::mix;
 use super::{Fault, FaultKind};
+use crate::mix::mix;
 
 /// A list of faults; each request gets the first that strikes it. A script such as "one reset, then two
 /// 500s" is therefore a list of faults with `times`.

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use http::Uri;
 
 use super::sizes::Sizes;
-use crate::sim::text::mix;
+use crate::mix::mix;
 
 /// The description of a load; [`Load::start`] runs it.
 #[derive(Clone, Debug)]

@@ -75,7 +75,7 @@ enum Kind {
     Error,
     /// `[DONE]`
     Done,
-    /// What a cut has left of one.
+    /// The rest of one after a cut.
     Broken,
 }
 

@@ -134,7 +134,7 @@ fn charges(before: &PoolSnapshot, after: &PoolSnapshot) -> Vec<Outcome> {
     charges
 }
 
-/// What is wrong, and the table.
+/// The faults found, and the table.
 pub(crate) async fn run_all() -> (Vec<String>, String) {
     let nodes = Arc::new(Nodes::start());
     let mut wrong = Vec::new();

@@ -19,7 +19,7 @@ struct Run {
     second: Node,
 }
 
-/// What is wrong.
+/// The faults found.
 pub(crate) async fn known_by_their_endings() -> Vec<String> {
     let node = |name: &str| {
         harness::node(Options { engine: Engine::Generic, name: name.to_owned(), ..Options::default() })
