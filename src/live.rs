@@ -129,7 +129,7 @@ mod tests {
     use std::task::{Context, Poll, Wake};
 
     use super::*;
-    use crate::fleet::{Admission, Ask, Or, Pool, Refusal, Want};
+    use crate::fleet::{Admission, Ask, Or, Pool, Profile, Refusal, Want};
 
     fn config(second_pool: &str) -> Config {
         let first = "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [127.0.0.1:2] }\n";
@@ -164,7 +164,7 @@ mod tests {
             Ask {
                 want: Want::Any { avoid: Vec::new(), or: Or::Nothing },
                 admission: Admission::Repeated,
-                affinity: None,
+                profile: Profile::default(),
                 news: 0,
             },
             Instant::now(),

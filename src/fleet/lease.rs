@@ -11,6 +11,7 @@ use super::event::Event;
 use super::key::{Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
+use super::want::Profile;
 use crate::balance::learned::UNTOLD;
 use crate::outcome::Outcome;
 
@@ -29,17 +30,17 @@ pub struct Lease {
 impl Pool {
     /// Chooses the best node that is not in `tried` and takes a slot on it.
     pub fn lease(self: &Arc<Self>, tried: &[Key], now: Instant) -> Result<Lease, Refusal> {
-        self.lease_by(None, tried, now)
+        self.lease_by(Profile::default(), tried, now)
     }
 
-    /// The same for a request with this key, by which some policies choose.
+    /// The same for a request of this kind, by which some policies choose.
     pub fn lease_by(
         self: &Arc<Self>,
-        affinity: Option<u64>,
+        profile: Profile,
         tried: &[Key],
         now: Instant,
     ) -> Result<Lease, Refusal> {
-        self.take(tried, affinity, now).map(|slot| self.guard(slot, now))
+        self.take(tried, profile, now).map(|slot| self.guard(slot, now))
     }
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {

@@ -49,7 +49,7 @@ pub use snapshot::{NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
 pub use waiter::Waiter;
-pub use want::{Admission, Ask, Or, Want};
+pub use want::{Admission, Ask, Or, Profile, Want};
 
 use crate::config::{self, Config};
 

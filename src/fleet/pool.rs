@@ -21,6 +21,7 @@ use super::skips::{Skipped, Subject};
 use super::snapshot::PoolSnapshot;
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
+use super::want::Profile;
 use crate::config;
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
@@ -80,9 +81,9 @@ impl Pool {
     }
 
     /// Chooses the best node that is not in `tried` and takes a slot on it, in one step.
-    pub(super) fn take(&self, tried: &[Key], affinity: Option<u64>, now: Instant) -> Result<Slot, Refusal> {
+    pub(super) fn take(&self, tried: &[Key], profile: Profile, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
-            let place = table.choose(tried, affinity, now)?;
+            let place = table.choose(tried, profile, now)?;
             Ok(table.take(place, now))
         })
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::key::Slot;
-use super::want::Want;
+use super::want::{Profile, Want};
 
 /// A request's place: a repeated one has waited before, and goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +70,10 @@ impl Queue {
         self.first_tries
     }
 
-    pub(super) fn push(&mut self, is_repeated: bool, want: Want, affinity: Option<u64>) -> (Turn, Arc<Cell>) {
+    pub(super) fn push(&mut self, is_repeated: bool, want: Want, profile: Profile) -> (Turn, Arc<Cell>) {
         self.last += 1;
         let turn = Turn { is_first_try: !is_repeated, number: self.last };
-        let cell = Arc::new(Cell { affinity, ..Cell::default() });
+        let cell = Arc::new(Cell { profile, ..Cell::default() });
         self.first_tries += usize::from(turn.is_first_try);
         self.put(turn, want, Arc::clone(&cell));
         (turn, cell)
@@ -127,9 +127,9 @@ impl Queue {
         self.kinds.get(want)?.first_key_value().map(|(turn, _)| *turn)
     }
 
-    /// The key of the request with this turn, which wants this.
-    pub(super) fn affinity(&self, want: &Want, turn: Turn) -> Option<u64> {
-        self.kinds.get(want)?.get(&turn)?.affinity
+    /// The request with this turn, which wants this.
+    pub(super) fn profile(&self, want: &Want, turn: Turn) -> Profile {
+        self.kinds.get(want).and_then(|alike| alike.get(&turn)).map(|cell| cell.profile).unwrap_or_default()
     }
 
     /// A number that changes with everything that may change what they can use.
@@ -169,7 +169,7 @@ impl Queue {
 /// The place in which a waiting request finds its slot.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
-    affinity: Option<u64>,
+    profile: Profile,
     state: Mutex<State>,
 }
 

@@ -61,7 +61,7 @@ impl Pool {
     /// A slot for the request if it can have one now, else a place in the queue.
     fn join_queue(&self, ask: Ask, now: Instant) -> Joined {
         self.in_turn(now, |table| {
-            let found = table.take_for(&ask.want, ask.affinity, now);
+            let found = table.take_for(&ask.want, ask.profile, now);
             let is_full =
                 matches!(ask.admission, Admission::Below(limit) if table.queue.first_tries() >= limit);
             match found {
@@ -70,7 +70,7 @@ impl Pool {
                 }
                 Some(Err(_)) => {
                     let is_repeated = ask.admission == Admission::Repeated;
-                    let place = table.queue.push(is_repeated, ask.want, ask.affinity);
+                    let place = table.queue.push(is_repeated, ask.want, ask.profile);
                     if table.queue.news() != ask.news {
                         // nobody sleeps on it yet
                         let _ = place.1.tell();
@@ -98,7 +98,7 @@ impl Pool {
         let mut woken = table.grant(now);
         let found = match cell.take() {
             Some(slot) => Some(Ok(slot)),
-            None => table.take_for(&ask.want, ask.affinity, now),
+            None => table.take_for(&ask.want, ask.profile, now),
         };
         if matches!(found, Some(Ok(_))) {
             table.queue.remove(turn);

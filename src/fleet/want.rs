@@ -66,6 +66,13 @@ impl Want {
     }
 }
 
+/// A request as the choice among nodes depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Profile {
+    /// The key by which its pool chooses, if it does.
+    pub affinity: Option<u64>,
+}
+
 /// The rule by which a request is let into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -80,8 +87,7 @@ pub enum Admission {
 pub struct Ask {
     pub want: Want,
     pub admission: Admission,
-    /// The key by which its pool chooses among these nodes, if it does.
-    pub affinity: Option<u64>,
+    pub profile: Profile,
     /// [`super::Pool::news`] from before the want was made: if there are news since, it is to look again at once.
     pub news: u64,
 }

@@ -141,7 +141,7 @@ impl<H> Journey<H> {
         let has_waited = !self.tried.is_empty() || self.search.queued > Duration::ZERO;
         let admission =
             if has_waited { Admission::Repeated } else { Admission::Below(self.member.conf.queue.size) };
-        let ask = Ask { want: want.sorted(), admission, affinity: self.affinity, news };
+        let ask = Ask { want: want.sorted(), admission, profile: self.profile, news };
         self.member.pool.wait(&mut self.search.waiter, ask, now)
     }
 
@@ -156,11 +156,11 @@ impl<H> Journey<H> {
     fn lease_untried(&self, skipped: &[Key], now: Instant) -> Result<Lease, Refusal> {
         let pool = &self.member.pool;
         if skipped.is_empty() {
-            return pool.lease_by(self.affinity, &self.tried, now);
+            return pool.lease_by(self.profile, &self.tried, now);
         }
-        let found = pool.lease_by(self.affinity, &[&self.tried[..], skipped].concat(), now);
+        let found = pool.lease_by(self.profile, &[&self.tried[..], skipped].concat(), now);
         if found.is_err() && self.asks_one_of_all(now) {
-            pool.lease_by(self.affinity, &self.tried, now)
+            pool.lease_by(self.profile, &self.tried, now)
         } else {
             found
         }

@@ -9,7 +9,7 @@ use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
 use super::ending::{Ending, Tried};
-use crate::fleet::{Charge, Event, Key, Member, Subject, Suspects, Waiter};
+use crate::fleet::{Charge, Event, Key, Member, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
@@ -34,8 +34,7 @@ pub struct Journey<H> {
     pub(super) subject: Option<Subject>,
     pub(super) conversation: Conversation,
     pub(super) home: Home,
-    /// The key by which its pool chooses a node, if it does.
-    pub(super) affinity: Option<u64>,
+    pub(super) profile: Profile,
     /// Few requests have any.
     pub(super) denials: Option<Box<Denials<H>>>,
     /// Times that it was sent; each part of a resumed stream is counted anew.
@@ -98,7 +97,7 @@ impl<H> Journey<H> {
             subject: None,
             conversation: Conversation::default(),
             home: Home::Anywhere,
-            affinity: None,
+            profile: Profile::default(),
             denials: None,
             sent: 0,
             deaths: Deaths::default(),
@@ -200,9 +199,9 @@ impl<H> Journey<H> {
         }
     }
 
-    /// The request goes where others with this key went. Call it before the first search.
-    pub fn set_affinity(&mut self, key: Option<u64>) {
-        self.affinity = key;
+    /// The request as its pool is to place it. Call it before the first search.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
     }
 
     /// Goes on in another generation's pool, where it has tried no node.

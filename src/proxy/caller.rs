@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::HeaderMap;
 
 use crate::config;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Profile};
 use crate::forwarded::Sender;
 use crate::journey::Failure;
 use crate::live::Share;
@@ -40,15 +40,15 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// See [`route::affinity`].
-    pub(crate) fn affinity(
+    /// See [`route::profile`].
+    pub(crate) fn profile(
         &self,
         pool: &config::Pool,
         headers: &HeaderMap,
         body: Option<(&Place, &[u8])>,
-    ) -> Option<u64> {
+    ) -> Profile {
         let client = self.sender.as_ref().map_or("", |sender| &sender.client);
-        route::affinity(pool, headers, client, body)
+        route::profile(pool, headers, client, body)
     }
 }
 

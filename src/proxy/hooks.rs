@@ -96,9 +96,9 @@ impl ProxyHttp for Gateway {
             }
             Received::Unread { member, place, unkept, is_upgrade } => {
                 let header = session.req_header();
-                let affinity = arrival.caller.affinity(&member.conf, &header.headers, None);
+                let profile = arrival.caller.profile(&member.conf, &header.headers, None);
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST);
-                stock.journey.set_affinity(affinity);
+                stock.journey.set_profile(profile);
                 let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
                 let (method, path) = (header.method.as_str(), header.uri.path());
                 stock.journey.converse(route::conversation(&place, method, path, start));

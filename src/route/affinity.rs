@@ -9,7 +9,7 @@ use crate::config::{Balance, Pool};
 
 /// The key of a request to this pool, the same in every gateway and version. `None`: any node will do. `client`: its address.
 /// `body`: if it was read whole.
-pub fn affinity(
+pub(super) fn affinity(
     pool: &Pool,
     headers: &HeaderMap,
     client: &str,

@@ -9,13 +9,15 @@ mod percent;
 mod place;
 mod stored;
 
-pub use affinity::affinity;
 pub use conversation::conversation;
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
 
+use http::HeaderMap;
+
 use crate::classify;
-use crate::fleet::{Credential, Fleet, Member};
+use crate::config::Pool;
+use crate::fleet::{Credential, Fleet, Member, Profile};
 use crate::http1::request_fields;
 use crate::journey::Failure;
 use crate::retry::Repeat;
@@ -41,6 +43,11 @@ fn by_response<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
 /// The error for a model that no pool serves.
 pub fn not_served() -> Failure {
     Failure::new(404, "no pool serves this model; see `models` in the configuration")
+}
+
+/// A request to this pool as it is to be placed. `client`: its address. `body`: if it was read whole.
+pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Place, &[u8])>) -> Profile {
+    Profile { affinity: affinity::affinity(pool, headers, client, body) }
 }
 
 /// Permission to send a request to this pool's nodes more than once.

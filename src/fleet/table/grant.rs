@@ -4,7 +4,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
-use super::super::want::{Or, Want};
+use super::super::want::{Or, Profile, Want};
 use super::Table;
 
 impl Table {
@@ -22,8 +22,8 @@ impl Table {
             if !has_room && want.is_for_any() {
                 continue;
             }
-            let affinity = self.queue.affinity(&want, turn);
-            match self.take_for(&want, affinity, now) {
+            let profile = self.queue.profile(&want, turn);
+            match self.take_for(&want, profile, now) {
                 Some(Ok(slot)) => {
                     self.queue.granted(now);
                     woken.extend(self.queue.remove(turn).and_then(|cell| cell.grant(slot)));
@@ -51,7 +51,7 @@ impl Table {
     pub(crate) fn take_for(
         &mut self,
         want: &Want,
-        affinity: Option<u64>,
+        profile: Profile,
         now: Instant,
     ) -> Option<Result<Slot, Refusal>> {
         #[cfg(test)]
@@ -60,7 +60,7 @@ impl Table {
         }
         match want {
             Want::Home { key, in_line, is_last_chance } => self.take_on(*key, *in_line, *is_last_chance, now),
-            Want::Any { avoid, or } => Some(self.take_any(avoid, or, affinity, now)),
+            Want::Any { avoid, or } => Some(self.take_any(avoid, or, profile, now)),
         }
     }
 
@@ -68,24 +68,24 @@ impl Table {
         &mut self,
         avoid: &[Vec<Key>],
         or: &Or,
-        affinity: Option<u64>,
+        profile: Profile,
         now: Instant,
     ) -> Result<Slot, Refusal> {
         let mut refusal = Refusal::AllTried;
         for avoid in avoid {
-            match self.choose(avoid, affinity, now) {
+            match self.choose(avoid, profile, now) {
                 Ok(place) => return Ok(self.take(place, now)),
                 Err(why) => refusal = why,
             }
         }
         match or {
             Or::Nothing => Err(refusal),
-            Or::InLine { failed, skipped, lines } => self.take_in_line(failed, skipped, lines, affinity, now),
+            Or::InLine { failed, skipped, lines } => self.take_in_line(failed, skipped, lines, profile, now),
             Or::Tried { tried, skipped, is_last_chance } => {
-                let found = self.take_again(tried, skipped, affinity, now);
+                let found = self.take_again(tried, skipped, profile, now);
                 match found {
                     Err(_) if *is_last_chance => {
-                        let place = self.choose(skipped, affinity, now)?;
+                        let place = self.choose(skipped, profile, now)?;
                         Ok(self.take(place, now))
                     }
                     found => found,
@@ -100,10 +100,10 @@ impl Table {
         &mut self,
         tried: &[Key],
         skipped: &[Key],
-        affinity: Option<u64>,
+        profile: Profile,
         now: Instant,
     ) -> Result<Slot, Refusal> {
-        let mut choose_without = |tried: &[Key]| self.choose(&[tried, skipped].concat(), affinity, now);
+        let mut choose_without = |tried: &[Key]| self.choose(&[tried, skipped].concat(), profile, now);
         let place = match choose_without(tried) {
             Err(Refusal::AllTried) => {
                 let mut from_oldest = (1..tried.len()).map(|from| choose_without(&tried[from..]));

@@ -20,6 +20,7 @@ use super::node::{Node, NodeId};
 use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
+use super::want::Profile;
 use crate::balance::{self, Candidate, Candidates, Preference, Tier, Turn};
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
@@ -235,12 +236,7 @@ impl Table {
     }
 
     /// The place of the best node. The cost does not depend on the number of requests in flight.
-    pub(super) fn choose(
-        &mut self,
-        tried: &[Key],
-        affinity: Option<u64>,
-        now: Instant,
-    ) -> Result<usize, Refusal> {
+    pub(super) fn choose(&mut self, tried: &[Key], profile: Profile, now: Instant) -> Result<usize, Refusal> {
         self.refresh_restless(now);
         let fresh = |key: &&Key| {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
@@ -249,7 +245,7 @@ impl Table {
         let last = self.last_tier();
         #[cfg(test)]
         let candidates = self.candidates.clone();
-        let choice = self.choose_among(last, &skip, affinity);
+        let choice = self.choose_among(last, &skip, profile);
         #[cfg(test)]
         {
             self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
@@ -257,9 +253,9 @@ impl Table {
         choice.ok_or_else(|| self.refusal(&skip, last, now))
     }
 
-    fn choose_among(&mut self, last: Tier, skip: &[usize], affinity: Option<u64>) -> Option<usize> {
+    fn choose_among(&mut self, last: Tier, skip: &[usize], profile: Profile) -> Option<usize> {
         let (candidates, turn) = (&mut self.candidates, &mut self.turn);
-        match (self.balance, affinity) {
+        match (self.balance, profile.affinity) {
             (Balance::Affinity | Balance::IpHash, Some(key)) => {
                 Preference { key, bound: self.bound }.choose(candidates, last, skip, turn)
             }

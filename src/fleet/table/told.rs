@@ -8,6 +8,7 @@ use super::super::key::{Key, Refusal, Slot};
 use super::super::line::Line;
 use super::super::node::Node;
 use super::super::skips::Subject;
+use super::super::want::Profile;
 use super::Table;
 
 impl Table {
@@ -33,13 +34,13 @@ impl Table {
         failed: &[Key],
         skipped: &[Key],
         lines: &[Key],
-        affinity: Option<u64>,
+        profile: Profile,
         now: Instant,
     ) -> Result<Slot, Refusal> {
         let mut avoid = skipped.to_vec();
         avoid.extend(failed.iter().filter(|key| !self.is_to_be_probed(**key, now)));
         avoid.extend(lines.iter().filter(|key| self.opens(**key, now).is_some()));
-        let place = self.choose(&avoid, affinity, now)?;
+        let place = self.choose(&avoid, profile, now)?;
         let slot = self.take(place, now);
         if let Some(node) = self.node(slot.key).filter(|_| lines.contains(&slot.key)) {
             node.line = node.line.and_then(|line| line.ask(now));

@@ -1,7 +1,11 @@
 //! Requests with a key, in a pool that chooses by it.
 
 use super::*;
-use crate::fleet::{Admission, Ask, Want};
+use crate::fleet::{Admission, Ask, Profile, Want};
+
+fn by(key: u64) -> Profile {
+    Profile { affinity: Some(key) }
+}
 
 impl Bench {
     fn by_hash(count: usize, change: impl FnOnce(&mut config::Pool)) -> Self {
@@ -12,7 +16,7 @@ impl Bench {
     }
 
     fn by_key(&self, key: u64, tried: &[Key]) -> Lease {
-        self.pool.lease_by(Some(key), tried, self.now).expect("a node")
+        self.pool.lease_by(by(key), tried, self.now).expect("a node")
     }
 
     fn homes(&self) -> Vec<String> {
@@ -73,7 +77,7 @@ fn a_slot_that_comes_back_goes_to_the_first_in_line_wherever_its_home_is() {
     let ask = || Ask {
         want: Want::other_than(Vec::new()),
         admission: Admission::Below(9),
-        affinity: of_b,
+        profile: of_b.map(by).unwrap_or_default(),
         news: bench.pool.news(),
     };
     let mut waiter = None;
@@ -91,7 +95,7 @@ fn waiting_requests_are_of_one_kind_whatever_their_keys() {
     let mut waiters: Vec<_> = (0..20).map(|_| None).collect();
     for (key, waiter) in (0..).zip(&mut waiters) {
         let want = Want::other_than(Vec::new());
-        let ask = Ask { want, admission: Admission::Below(99), affinity: Some(key), news: bench.pool.news() };
+        let ask = Ask { want, admission: Admission::Below(99), profile: by(key), news: bench.pool.news() };
         assert!(matches!(bench.pool.wait(waiter, ask, bench.now), Some(Err(Refusal::Full))));
     }
     assert_eq!((bench.queue(), bench.pool.table().queue.heads().len()), (20, 1));

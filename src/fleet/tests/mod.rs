@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 
 use super::health::State;
 use super::{
-    Admission, Ask, Charge, Event, Key, Lease, NodeState, Or, Pool, Question, QuestionKind, Refusal, Want,
+    Admission, Ask, Charge, Event, Key, Lease, NodeState, Or, Pool, Profile, Question, QuestionKind, Refusal,
+    Want,
 };
 use crate::config::{self, Balance, HttpVersion, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
@@ -111,7 +112,8 @@ impl Bench {
 
     /// A lease for a request that does not wait.
     fn lease_for(&self, want: Want) -> Option<Result<Lease, Refusal>> {
-        let ask = Ask { want, admission: Admission::Repeated, affinity: None, news: self.pool.news() };
+        let ask =
+            Ask { want, admission: Admission::Repeated, profile: Profile::default(), news: self.pool.news() };
         self.pool.wait(&mut None, ask, self.now)
     }
 

@@ -1,7 +1,7 @@
 //! The queue: who gets the slot that comes back, who is woken, and what happens to those who leave.
 
 use super::*;
-use crate::fleet::{Admission, Ask, Changed, Or, Waiter, Want};
+use crate::fleet::{Admission, Ask, Changed, Or, Profile, Waiter, Want};
 
 /// A request that waits, with the future that it sleeps on.
 pub(super) struct Waiting {
@@ -16,7 +16,7 @@ fn admission(is_repeated: bool) -> Admission {
 
 impl Bench {
     fn wish(&self, want: Want, admission: Admission) -> Ask {
-        Ask { want, admission, affinity: None, news: self.pool.news() }
+        Ask { want, admission, profile: Profile::default(), news: self.pool.news() }
     }
 
     /// It finds nothing now.

@@ -100,7 +100,7 @@ impl Request {
         let repeat = route::repeat(&member, &asked.method, &asked.path);
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
         journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
-        journey.set_affinity(caller.affinity(&journey.member().conf, &header.headers, Some((&place, &body))));
+        journey.set_profile(caller.profile(&journey.member().conf, &header.headers, Some((&place, &body))));
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
         let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };

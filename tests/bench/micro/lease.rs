@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use evenkeel::fleet::{Admission, Ask, Fleet, Pool, Refusal, Waiter, Want};
+use evenkeel::fleet::{Admission, Ask, Fleet, Pool, Profile, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 
 use crate::counts::Case;
@@ -57,7 +57,7 @@ fn anything() -> Ask {
     Ask {
         want: Want::other_than(Vec::new()),
         admission: Admission::Below(usize::MAX),
-        affinity: None,
+        profile: Profile::default(),
         news: 0,
     }
 }
