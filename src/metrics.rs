@@ -102,6 +102,8 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
 fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
     let in_flight =
         sheet.gauge("node_in_flight", "Requests that the node has in flight.", &["pool", "node"])?;
+    let help = "Tokens that the node has before it; with balance: least_work.";
+    let tokens = sheet.gauge("node_tokens_in_flight", help, &["pool", "node"])?;
     let help = "Weight of the node relative to the others; learned if set to auto.";
     let weight = sheet.number("node_weight", help, &["pool", "node"])?;
     let state =
@@ -113,6 +115,9 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
         for node in &pool.nodes {
             let labels = [&*pool.name, &*node.id.name];
             in_flight.with_label_values(&labels).set(node.in_flight.into());
+            if let Some(amount) = node.tokens {
+                tokens.with_label_values(&labels).set(i64::try_from(amount).unwrap_or(i64::MAX));
+            }
             weight.with_label_values(&labels).set(node.weight);
             ejections.with_label_values(&labels).inc_by(node.ejections);
             for one in NodeState::ALL {

@@ -1,4 +1,4 @@
-//! The balancing policies that do not look at the request: `least_in_flight`, `round_robin` and `random`.
+//! The balancing policies that do not look at the request: `least_in_flight` and `least_work`, `round_robin` and `random`.
 
 use super::{Candidate, Candidates, Tier};
 use crate::config::Balance;
@@ -34,7 +34,7 @@ pub fn choose(
 ) -> Option<usize> {
     let chosen = match policy {
         // without a key the hashing policies choose by load
-        Balance::LeastInFlight | Balance::Affinity | Balance::IpHash => {
+        Balance::LeastInFlight | Balance::LeastWork | Balance::Affinity | Balance::IpHash => {
             candidates.least_loaded(last, skip, turn.cursor)
         }
         Balance::RoundRobin => next_in_turn(candidates, last, skip, turn),
@@ -93,6 +93,7 @@ mod tests {
     fn node(in_flight: u32, weight: f64) -> Candidate {
         Candidate {
             in_flight,
+            tokens: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / weight,
             tier: Tier::Usable,

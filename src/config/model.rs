@@ -145,6 +145,8 @@ pub enum Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balance {
     LeastInFlight,
+    /// The fewest tokens in flight.
+    LeastWork,
     RoundRobin,
     Random,
     /// The node that has seen the request's session before.
@@ -181,7 +183,7 @@ pub struct Node {
 pub enum Weight {
     /// 0.000001 to 1000000.
     Fixed(f64),
-    /// Learned from the node's speed; only with [`Balance::LeastInFlight`].
+    /// Learned from the node's speed; only with [`Balance::LeastInFlight`] and [`Balance::LeastWork`].
     Auto,
 }
 

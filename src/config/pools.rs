@@ -30,8 +30,9 @@ const ENGINE: [(&str, Engine); 4] = [
     ("sglang", Engine::Sglang),
     ("llamacpp", Engine::Llamacpp),
 ];
-const BALANCE: [(&str, Balance); 5] = [
+const BALANCE: [(&str, Balance); 6] = [
     ("least_in_flight", Balance::LeastInFlight),
+    ("least_work", Balance::LeastWork),
     ("round_robin", Balance::RoundRobin),
     ("random", Balance::Random),
     ("affinity", Balance::Affinity),
@@ -96,8 +97,9 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
     let usual = s.get("weight", Weight::Fixed(1.0), weight);
     let nodes = nodes(s, listen, usual);
     let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
-    s.rule("balance", &["weight", "nodes"], !learns || balance == Balance::LeastInFlight, || {
-        "`weight: auto` needs `balance: least_in_flight`".to_owned()
+    let follows_weights = matches!(balance, Balance::LeastInFlight | Balance::LeastWork);
+    s.rule("balance", &["weight", "nodes"], !learns || follows_weights, || {
+        "`weight: auto` needs `balance: least_in_flight` or `least_work`".to_owned()
     });
     Pool {
         models: models(s, &name, served),

@@ -28,6 +28,15 @@ pub(super) struct Slot {
     pub activity: Arc<Activity>,
 }
 
+/// The work that a node did for an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// There was some.
+    pub is_any: bool,
+    /// The tokens of the answer, as far as they were told.
+    pub said: u32,
+}
+
 /// A failure that was counted against a node, so that it can be withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::key::{Key, Refusal, Slot};
+use super::key::{Done, Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
 use super::want::Profile;
@@ -24,6 +24,8 @@ pub struct Lease {
     /// The time up to which the node's work for this attempt has been counted.
     counted: Instant,
     has_worked: bool,
+    /// The tokens of its answer so far, as far as they were told.
+    said: u32,
     settled: bool,
 }
 
@@ -44,7 +46,7 @@ impl Pool {
     }
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
-        Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, settled: false }
+        Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, said: 0, settled: false }
     }
 }
 
@@ -77,15 +79,22 @@ impl Lease {
     /// The node produced this many more tokens for this attempt. Learned weights are based on this. Call it
     /// only for answers that are good so far, or a node that fails fast would earn weight.
     pub fn worked(&mut self, tokens: u64, now: Instant) {
-        self.slot.activity.worked(tokens, now.saturating_duration_since(self.counted));
-        self.counted = now;
-        self.has_worked = true;
+        self.said = self.said.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
+        self.count_work(tokens, now);
     }
 
     /// Counts a good answer that has ended without reporting its tokens.
     pub fn answered(&mut self, now: Instant) {
         if !self.has_worked {
-            self.worked(UNTOLD, now);
+            self.count_work(UNTOLD, now);
+        }
+    }
+
+    fn count_work(&mut self, tokens: u64, now: Instant) {
+        self.slot.activity.worked(tokens, now.saturating_duration_since(self.counted));
+        self.counted = now;
+        if !std::mem::replace(&mut self.has_worked, true) {
+            self.pool.begins_to_answer(&self.slot);
         }
     }
 
@@ -143,7 +152,8 @@ impl Lease {
         if outcome == Outcome::Ok {
             self.progress(now);
         }
-        self.pool.settle(&self.slot, outcome, self.has_worked, now)
+        let done = Done { is_any: self.has_worked, said: self.said };
+        self.pool.settle(&self.slot, outcome, done, now)
     }
 }
 

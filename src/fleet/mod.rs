@@ -17,6 +17,7 @@ mod lease;
 mod line;
 mod node;
 mod order;
+mod pending;
 mod pool;
 mod queue;
 mod skips;

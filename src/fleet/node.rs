@@ -11,6 +11,7 @@ use super::event::Reason;
 use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
+use super::pending::Pending;
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -43,6 +44,8 @@ pub(super) struct Node {
     /// The resolved address; `None` while the name has not been resolved.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
+    /// Empty unless the pool chooses by it.
+    pub pending: Pending,
     /// The start of each attempt in flight by its number, or the time when its client began to read again.
     /// Empty while `timeouts.stall` is off.
     pub at_work: BTreeMap<u64, Instant>,
@@ -72,6 +75,7 @@ impl Node {
             drain: Drain::default(),
             removed: false,
             in_flight: 0,
+            pending: Pending::default(),
             at_work: BTreeMap::new(),
             last_before: 0,
             activity: Arc::new(Activity::new(now)),

@@ -14,7 +14,7 @@ use super::checks::CheckAnswer;
 use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
-use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
+use super::key::{Charge, Done, Key, Question, QuestionKind, Refusal, Slot};
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
@@ -22,7 +22,7 @@ use super::snapshot::PoolSnapshot;
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
 use super::want::Profile;
-use crate::config;
+use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
 
@@ -33,6 +33,8 @@ pub struct Pool {
     pub(super) table: Mutex<Table>,
     /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
+    /// True if it chooses by work, readable without the lock.
+    weighs: AtomicBool,
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
 }
@@ -55,6 +57,7 @@ impl Pool {
             name: conf.name.as_str().into(),
             table: Mutex::new(Table::new(conf, now)),
             has_skips: AtomicBool::new(false),
+            weighs: AtomicBool::new(conf.balance == Balance::LeastWork),
             stored: Mutex::default(),
         }
     }
@@ -66,6 +69,7 @@ impl Pool {
     /// Applies a new configuration: nodes that stay keep their state, new ones join with slow start, removed
     /// ones finish their requests.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
+        self.weighs.store(conf.balance == Balance::LeastWork, Ordering::Relaxed);
         self.change_all(now, |table| table.configure(conf, now))
     }
 
@@ -84,7 +88,7 @@ impl Pool {
     pub(super) fn take(&self, tried: &[Key], profile: Profile, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
             let place = table.choose(tried, profile, now)?;
-            Ok(table.take(place, now))
+            Ok(table.take(place, profile, now))
         })
     }
 
@@ -239,21 +243,29 @@ impl Pool {
         self.change(key, now, change);
     }
 
-    /// Counts the outcome and gives the slot back. `has_worked`: the node did good work for this attempt.
-    pub(super) fn settle(&self, slot: &Slot, outcome: Outcome, has_worked: bool, now: Instant) -> Settled {
+    /// Counts the outcome and gives the slot back.
+    pub(super) fn settle(&self, slot: &Slot, outcome: Outcome, done: Done, now: Instant) -> Settled {
         let Slot { key, ticket, epoch, .. } = *slot;
         let report = Report { ticket, epoch, outcome };
         let mut table = self.table.lock();
         // read this before counting the report: if that ejects the node, this death would be merged with
         // earlier ones
         let died_at = table.died_at(key, now);
-        let event = table.end(key, report, has_worked, now);
+        let event = table.end(key, report, done, now);
         if outcome == Outcome::Ok {
             table.has_answered(key, 0);
         }
         Self::hand_over(table, event.is_some(), now);
         let charge = outcome.is_failure().then_some(Charge { key, ticket, epoch, outcome, at: now });
         Settled { died_at, event, charge }
+    }
+
+    /// The first of an attempt's answer has come.
+    pub(super) fn begins_to_answer(&self, slot: &Slot) {
+        if self.weighs.load(Ordering::Relaxed) {
+            let mut table = self.table.lock();
+            table.begins_to_answer(slot);
+        }
     }
 
     pub(super) fn died_at(&self, key: Key, now: Instant) -> Instant {

@@ -103,6 +103,8 @@ pub struct NodeSnapshot {
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
     pub ejected_for: Option<Duration>,
     pub in_flight: u32,
+    /// The work of those, where the pool chooses by it.
+    pub tokens: Option<u64>,
     /// `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// The weight that balancing uses.
@@ -139,6 +141,7 @@ impl NodeSnapshot {
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,
+            tokens: None,
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
             weight: node.weight(),
             weight_from: WeightFrom::of(node, policy, now),

@@ -1,6 +1,7 @@
 //! The nodes that a waiting request can use, as the pool must know them to hand it a slot.
 
 use super::key::Key;
+use crate::balance::tokens::Size;
 
 /// The nodes that a request can use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +72,8 @@ impl Want {
 pub struct Profile {
     /// The key by which its pool chooses, if it does.
     pub affinity: Option<u64>,
+    /// Zero where its pool does not choose by it.
+    pub size: Size,
 }
 
 /// The rule by which a request is let into the queue.

@@ -16,7 +16,7 @@ pub(super) fn affinity(
     body: Option<(&Place, &[u8])>,
 ) -> Option<u64> {
     match pool.balance {
-        Balance::LeastInFlight | Balance::RoundRobin | Balance::Random => None,
+        Balance::LeastInFlight | Balance::LeastWork | Balance::RoundRobin | Balance::Random => None,
         Balance::IpHash => Some(hash(0, client.as_bytes())),
         Balance::Affinity => {
             let mut values = pool.affinity.headers.iter().filter_map(|name| headers.get(name));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_the_hashing_policies_need_a_key() {
-        for balance in ["least_in_flight", "round_robin", "random"] {
+        for balance in ["least_in_flight", "least_work", "round_robin", "random"] {
             assert_eq!(key(&pool(balance), &[("x-session-id", "1")], r#"{"user":"u"}"#), None);
         }
         let address = key(&pool("ip_hash"), &[("x-session-id", "1")], "");

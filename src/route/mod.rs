@@ -7,6 +7,7 @@ mod json;
 mod packed;
 mod percent;
 mod place;
+mod size;
 mod stored;
 
 pub use conversation::conversation;
@@ -47,7 +48,7 @@ pub fn not_served() -> Failure {
 
 /// A request to this pool as it is to be placed. `client`: its address. `body`: if it was read whole.
 pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Place, &[u8])>) -> Profile {
-    Profile { affinity: affinity::affinity(pool, headers, client, body) }
+    Profile { affinity: affinity::affinity(pool, headers, client, body), size: size::size(pool, body) }
 }
 
 /// Permission to send a request to this pool's nodes more than once.

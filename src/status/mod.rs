@@ -113,6 +113,9 @@ struct NodeStatus {
     reason: Option<String>,
     ejected_for_seconds: Option<f64>,
     in_flight: u32,
+    /// Tokens in flight, with `balance: least_work`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_in_flight: Option<u64>,
     max_in_flight: Option<u32>,
     weight: f64,
     weight_from: String,
@@ -198,6 +201,7 @@ impl NodeStatus {
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,
+            tokens_in_flight: node.tokens,
             max_in_flight: node.max_in_flight,
             weight: node.weight,
             weight_from: node.weight_from.to_string(),

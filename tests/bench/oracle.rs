@@ -58,6 +58,7 @@ fn scene(args: &Args, seed: u64) -> Scene {
         step: StepTimes { base, per_seq, ..StepTimes::default() },
         limits: Limits { max_seqs: 1024, ..Limits::default() },
         prompts: None,
+        others: None,
         requests: args.requests,
         until: f64::MAX,
         at_once: args.at_once,

@@ -88,6 +88,27 @@ fn a_full_node_gets_no_further_requests() {
     });
 }
 
+#[test]
+fn a_long_prompt_counts_as_many_short_ones() {
+    run(async {
+        let nodes = endless(2);
+        let gateway = Gateway::start(&nodes, "balance: least_work").await;
+        let book = format!(r#"{{"model":"m","prompt":"{}","max_tokens":10}}"#, "word ".repeat(40_000));
+        let request = post(&gateway, "/v1/completions", book);
+        let address = gateway.address;
+        let _held = tokio::spawn(async move {
+            let mut client = Client::to(address, Version::HTTP_11).await;
+            let _ = client.begin_patiently(request).await;
+        });
+        eventually(LIMIT, "the book", || gateway.in_flight().iter().sum::<u32>() == 1).await;
+        let _chats = hold(&gateway, 40);
+        eventually(LIMIT, "41 in flight", || gateway.in_flight().iter().sum::<u32>() == 41).await;
+        let mut counts = gateway.in_flight();
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 40]);
+    });
+}
+
 /// A chat of these turns, as the client's next request has it.
 fn turns(count: usize, topic: usize) -> String {
     let turn = |number: usize| {

@@ -113,6 +113,7 @@ pub(super) mod testing {
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
+            tokens: None,
             max_in_flight: None,
             weight: 1.0,
             weight_from: WeightFrom::Config,

@@ -36,15 +36,28 @@ const POOL_KEYS: Cases = &[
     ("models: [m, m]", &["models: `m` is already in pool `a`; list each model once, in one pool"]),
     (
         "balance: least_conn",
-        &["balance: `least_conn` is not one of least_in_flight, round_robin, random, affinity, ip_hash"],
+        &[
+            "balance: `least_conn` is not one of least_in_flight, least_work, round_robin, random, affinity, ip_hash",
+        ],
     ),
     (
         "balance: randm",
-        &["balance: `randm` is not one of least_in_flight, round_robin, random, affinity, ip_hash"],
+        &[
+            "balance: `randm` is not one of least_in_flight, least_work, round_robin, random, affinity, ip_hash",
+        ],
     ),
-    ("balance: random, weight: auto", &["balance: `weight: auto` needs `balance: least_in_flight`"]),
-    ("balance: affinity, weight: auto", &["balance: `weight: auto` needs `balance: least_in_flight`"]),
-    ("balance: ip_hash, weight: auto", &["balance: `weight: auto` needs `balance: least_in_flight`"]),
+    (
+        "balance: random, weight: auto",
+        &["balance: `weight: auto` needs `balance: least_in_flight` or `least_work`"],
+    ),
+    (
+        "balance: affinity, weight: auto",
+        &["balance: `weight: auto` needs `balance: least_in_flight` or `least_work`"],
+    ),
+    (
+        "balance: ip_hash, weight: auto",
+        &["balance: `weight: auto` needs `balance: least_in_flight` or `least_work`"],
+    ),
     ("affinity: {bound: 0.9}", &["affinity.bound: 0.9 is not a number from 1 to 100"]),
     ("affinity: {bound: 101}", &["affinity.bound: 101 is not a number from 1 to 100"]),
     ("affinity: {bound: off}", &["affinity.bound: `off` is not a number from 1 to 100"]),

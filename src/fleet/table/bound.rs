@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
+use super::super::want::Profile;
 use super::Table;
 use crate::balance::Tier;
 
@@ -21,6 +22,7 @@ impl Table {
         key: Key,
         in_line: bool,
         is_last_chance: bool,
+        profile: Profile,
         now: Instant,
     ) -> Option<Result<Slot, Refusal>> {
         if self.retired {
@@ -39,7 +41,7 @@ impl Table {
         if is_closed || node.in_flight >= node.cap(&self.policy, now) {
             return Some(Err(Refusal::Full));
         }
-        let slot = self.take(key.place, now);
+        let slot = self.take(key.place, profile, now);
         if let Some(node) = self.node(key).filter(|_| in_line) {
             node.line = node.line.and_then(|line| line.ask(now));
         }

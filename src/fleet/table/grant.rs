@@ -59,7 +59,9 @@ impl Table {
             self.looks += 1;
         }
         match want {
-            Want::Home { key, in_line, is_last_chance } => self.take_on(*key, *in_line, *is_last_chance, now),
+            Want::Home { key, in_line, is_last_chance } => {
+                self.take_on(*key, *in_line, *is_last_chance, profile, now)
+            }
             Want::Any { avoid, or } => Some(self.take_any(avoid, or, profile, now)),
         }
     }
@@ -74,7 +76,7 @@ impl Table {
         let mut refusal = Refusal::AllTried;
         for avoid in avoid {
             match self.choose(avoid, profile, now) {
-                Ok(place) => return Ok(self.take(place, now)),
+                Ok(place) => return Ok(self.take(place, profile, now)),
                 Err(why) => refusal = why,
             }
         }
@@ -86,7 +88,7 @@ impl Table {
                 match found {
                     Err(_) if *is_last_chance => {
                         let place = self.choose(skipped, profile, now)?;
-                        Ok(self.take(place, now))
+                        Ok(self.take(place, profile, now))
                     }
                     found => found,
                 }
@@ -114,6 +116,6 @@ impl Table {
             }
             found => found?,
         };
-        Ok(self.take(place, now))
+        Ok(self.take(place, profile, now))
     }
 }

@@ -6,6 +6,7 @@ mod learning;
 mod orders;
 mod rounds;
 mod told;
+mod work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use super::addresses::Addresses;
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
-use super::key::{Key, Refusal, Slot};
+use super::key::{Done, Key, Refusal, Slot};
 use super::node::{Node, NodeId};
+use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
@@ -48,6 +50,8 @@ pub(super) struct Table {
     restless: Vec<usize>,
     /// The time of the last round of learning weights.
     learned: Instant,
+    /// There if the pool chooses by it.
+    weighing: Option<Box<Weighing>>,
     turn: Turn,
     random: fastrand::Rng,
     last_ticket: u64,
@@ -90,6 +94,7 @@ impl Table {
             candidates: Candidates::default(),
             restless: Vec::new(),
             learned: now,
+            weighing: None,
             turn: Turn::default(),
             random: fastrand::Rng::new(),
             last_ticket: 0,
@@ -105,6 +110,7 @@ impl Table {
             #[cfg(test)]
             looks: 0,
         };
+        table.weigh_if(conf.balance);
         for node in &conf.nodes {
             table.insert(node, Health::up(now), now);
         }
@@ -128,6 +134,7 @@ impl Table {
         let place = free.unwrap_or_else(|| {
             let nothing = Candidate {
                 in_flight: 0,
+                tokens: None,
                 limit: 0,
                 inverse_rate: 1.0,
                 tier: Tier::Never,
@@ -150,6 +157,7 @@ impl Table {
     pub(super) fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
         self.bound = conf.affinity.bound;
+        self.weigh_if(conf.balance);
         self.policy = conf.health.clone();
         self.stall = conf.timeouts.stall;
         self.retired = false;
@@ -223,7 +231,11 @@ impl Table {
 
     fn refresh(&mut self, place: usize, now: Instant) {
         let Some(node) = &self.nodes[place] else { return };
-        self.candidates.update(place, |candidate| node.refresh(candidate, &self.policy, now));
+        let tokens = self.weighing.as_ref().map(|weighing| weighing.tokens(&node.pending));
+        self.candidates.update(place, |candidate| {
+            node.refresh(candidate, &self.policy, now);
+            candidate.tokens = tokens;
+        });
         if node.health.is_restless(&self.policy, now) && !self.restless.contains(&place) {
             self.restless.push(place);
         }
@@ -293,13 +305,17 @@ impl Table {
     }
 
     /// Takes a slot on the node at this place.
-    pub(super) fn take(&mut self, place: usize, now: Instant) -> Slot {
+    pub(super) fn take(&mut self, place: usize, profile: Profile, now: Instant) -> Slot {
         self.now = self.now.max(now);
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place holds a node");
         node.in_flight += 1;
-        self.candidates.update(place, |candidate| candidate.in_flight = node.in_flight);
+        let tokens =
+            self.weighing.as_ref().map(|weighing| weighing.begin(&mut node.pending, ticket, profile.size));
+        self.candidates.update(place, |candidate| {
+            (candidate.in_flight, candidate.tokens) = (node.in_flight, tokens);
+        });
         if self.stall.is_some() {
             node.at_work.insert(ticket, now);
         }
@@ -323,16 +339,16 @@ impl Table {
         self.node(key).map_or(now, |node| node.health.died_at(now))
     }
 
-    /// Ends an attempt and gives its slot back. `has_worked`: the node did good work for it.
-    pub(super) fn end(&mut self, key: Key, report: Report, has_worked: bool, now: Instant) -> Option<Event> {
+    /// Ends an attempt and gives its slot back.
+    pub(super) fn end(&mut self, key: Key, report: Report, done: Done, now: Instant) -> Option<Event> {
         self.node(key)?.count(report.outcome);
         let change = self.report(key, report, now);
-        let is_answer = has_worked && report.outcome == Outcome::Ok;
+        let is_answer = done.is_any && report.outcome == Outcome::Ok;
         if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {
             node.health.showed(1.0, node.in_flight, &self.policy, now);
         }
         let event = self.note(key, change, now);
-        self.give_back(key, report.ticket);
+        self.give_back(key, report.ticket, Some(done.said).filter(|said| is_answer && *said > 0));
         event
     }
 
@@ -340,14 +356,14 @@ impl Table {
         let Some(node) = self.node(key) else { return };
         node.count(Outcome::ClientGone);
         node.health.abandoned(ticket);
-        self.give_back(key, ticket);
+        self.give_back(key, ticket, None);
     }
 
     /// A slot that was granted and not used.
     pub(super) fn abandon_unused(&mut self, key: Key, ticket: u64) {
         let Some(node) = self.node(key) else { return };
         node.health.abandoned(ticket);
-        self.give_back(key, ticket);
+        self.give_back(key, ticket, None);
     }
 
     /// The latest time that it was told.
@@ -355,12 +371,15 @@ impl Table {
         self.now
     }
 
-    fn give_back(&mut self, key: Key, ticket: u64) {
-        let Some(node) = self.node(key) else { return };
+    fn give_back(&mut self, key: Key, ticket: u64, said: Option<u32>) {
+        let found = self.nodes.get_mut(key.place).and_then(Option::as_mut);
+        let Some(node) = found.filter(|node| node.serial == key.serial) else { return };
         node.in_flight -= 1;
         node.at_work.remove(&ticket);
-        let in_flight = node.in_flight;
-        self.candidates.update(key.place, |candidate| candidate.in_flight = in_flight);
+        let tokens = self.weighing.as_mut().map(|weighing| weighing.end(&mut node.pending, ticket, said));
+        self.candidates.update(key.place, |candidate| {
+            (candidate.in_flight, candidate.tokens) = (node.in_flight, tokens);
+        });
         self.bury(key.place);
     }
 
@@ -432,7 +451,8 @@ impl Table {
         let mut skips = self.skips.snapshot(now);
         let snapshot = |(key, node): (Key, &Node)| {
             let skips = skips.remove(&key).unwrap_or_default();
-            NodeSnapshot { skips, ..NodeSnapshot::of(node, &self.policy, now) }
+            let tokens = self.weighing.is_some().then(|| node.pending.amount());
+            NodeSnapshot { skips, tokens, ..NodeSnapshot::of(node, &self.policy, now) }
         };
         let nodes = self.members().map(snapshot).collect();
         PoolSnapshot {

@@ -22,6 +22,7 @@ impl Table {
             events.extend(self.note(key, change, now));
         }
         self.learn(now);
+        self.weigh();
         events
     }
 

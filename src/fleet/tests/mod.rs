@@ -19,6 +19,7 @@ mod slow_start;
 mod stall;
 mod stress;
 mod told;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -39,6 +39,7 @@ fn candidate(number: u32) -> Candidate {
     let in_flight = number.wrapping_mul(2_654_435_761) % 200;
     Candidate {
         in_flight,
+        tokens: None,
         limit: 256,
         inverse_rate: 1.0,
         tier: Tier::Usable,

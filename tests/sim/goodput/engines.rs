@@ -34,6 +34,8 @@ pub(crate) struct Scene {
     pub limits: Limits,
     /// Tokens of the prompts, if they cost anything.
     pub prompts: Option<Sizes>,
+    /// A part of the requests is of another kind.
+    pub others: Option<Others>,
     /// The number of requests, if that is what ends it.
     pub requests: usize,
     pub until: f64,
@@ -45,10 +47,20 @@ pub(crate) struct Scene {
     pub seed: u64,
 }
 
+/// Requests of another kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Others {
+    pub part: f64,
+    pub prompts: Sizes,
+    pub sizes: Sizes,
+}
+
 /// Decides where each request goes, and hears what becomes of it.
 pub(crate) trait Dispatch {
     /// The node for this request; `None`: it waits until another one ends.
     fn place(&mut self, request: usize, nodes: &[Node], now: f64) -> Option<usize>;
+    /// A new request. Engines stop at the number of tokens that it allows.
+    fn asks(&mut self, _request: usize, _prompt: u32, _tokens: u32) {}
     /// Streams only.
     fn token(&mut self, _request: usize, _now: f64) {}
     fn done(&mut self, _request: usize, _tokens: u32, _now: f64) {}
@@ -72,6 +84,8 @@ pub(crate) struct Outcome {
     pub p99: f64,
     /// Of the time to the first token, from when the client asks.
     pub ttft_p99: f64,
+    /// The same without the requests of another kind.
+    pub usual_ttft_p99: f64,
     /// Times that a node's memory was full.
     pub preemptions: u64,
 }
@@ -83,6 +97,7 @@ struct Request {
     prompt: u32,
     tokens: u32,
     node: usize,
+    is_other: bool,
     /// It has its first token.
     has_begun: bool,
 }
@@ -97,6 +112,7 @@ struct Run<'a, D> {
     open: usize,
     took: Vec<f64>,
     ttft: Vec<f64>,
+    usual_ttft: Vec<f64>,
     changes: VecDeque<(f64, usize, Change)>,
     rng: Rng,
     now: f64,
@@ -120,13 +136,20 @@ pub(crate) fn run<D: Dispatch>(scene: &Scene, dispatch: &mut D) -> Outcome {
         open: 0,
         took: Vec::new(),
         ttft: Vec::new(),
+        usual_ttft: Vec::new(),
         changes: scene.changes.iter().copied().collect(),
         rng: Rng::with_seed(scene.seed),
         now: 0.0,
     };
     run.go();
     let preemptions = run.nodes.iter().map(|node| node.batch.preemptions()).sum();
-    Outcome { wall: run.now, p99: p99(&mut run.took), ttft_p99: p99(&mut run.ttft), preemptions }
+    Outcome {
+        wall: run.now,
+        p99: p99(&mut run.took),
+        ttft_p99: p99(&mut run.ttft),
+        usual_ttft_p99: p99(&mut run.usual_ttft),
+        preemptions,
+    }
 }
 
 fn p99(times: &mut [f64]) -> f64 {
@@ -188,10 +211,23 @@ impl<D: Dispatch> Run<'_, D> {
     fn ask(&mut self) {
         while self.open + self.waiting.len() < self.scene.at_once && self.requests.len() < self.scene.requests
         {
-            let tokens = self.scene.sizes.draw(&mut self.rng);
-            let prompt = self.scene.prompts.map_or(0, |sizes| sizes.draw(&mut self.rng));
+            let scene = self.scene;
+            let other = scene.others.filter(|others| self.rng.f64() < others.part);
+            let sizes = other.map_or(scene.sizes, |other| other.sizes);
+            let prompts = other.map(|other| other.prompts).or(scene.prompts);
+            let tokens = sizes.draw(&mut self.rng);
+            let prompt = prompts.map_or(0, |sizes| sizes.draw(&mut self.rng));
+            self.dispatch.asks(self.requests.len(), prompt, tokens);
             self.waiting.push_back(self.requests.len());
-            self.requests.push(Request { began: self.now, prompt, tokens, node: 0, has_begun: false });
+            let is_other = other.is_some();
+            self.requests.push(Request {
+                began: self.now,
+                prompt,
+                tokens,
+                node: 0,
+                is_other,
+                has_begun: false,
+            });
         }
     }
 
@@ -207,10 +243,12 @@ impl<D: Dispatch> Run<'_, D> {
         let now = self.now;
         let streams = self.scene.told == Told::Stream;
         let dispatch = &mut *self.dispatch;
-        let (requests, ttft) = (&mut self.requests, &mut self.ttft);
+        let (requests, ttft, usual) = (&mut self.requests, &mut self.ttft, &mut self.usual_ttft);
         self.nodes[place].batch.end_step(|request, token| {
             if !std::mem::replace(&mut requests[*request].has_begun, true) {
-                ttft.push(now - requests[*request].began);
+                let Request { began, is_other, .. } = requests[*request];
+                ttft.push(now - began);
+                usual.extend((!is_other).then_some(now - began));
             }
             if streams {
                 dispatch.token(*request, now);

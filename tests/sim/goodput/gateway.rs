@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel::config::{self, Weight};
-use evenkeel::fleet::{Lease, Pool};
+use evenkeel::balance::tokens::Size;
+use evenkeel::config::{self, Balance, Weight};
+use evenkeel::fleet::{Lease, Pool, Profile};
 use evenkeel::outcome::Outcome;
 
 use super::engines::{Dispatch, Node, Told};
@@ -22,9 +23,11 @@ pub(super) struct Sample {
 pub(super) struct Gateway {
     pub pool: Arc<Pool>,
     told: Told,
+    limits: bool,
     /// The beginning of the present scene.
     began: Instant,
     leases: HashMap<usize, Lease>,
+    profiles: HashMap<usize, Profile>,
     pub samples: Vec<Sample>,
 }
 
@@ -44,7 +47,24 @@ impl Gateway {
         change(&mut conf.health);
         let began = Instant::now();
         let pool = Arc::new(Pool::new(&conf, began));
-        Self { pool, told, began, leases: HashMap::new(), samples: Vec::new() }
+        Self {
+            pool,
+            told,
+            limits: false,
+            began,
+            leases: HashMap::new(),
+            profiles: HashMap::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// `least_work`. `limits`: requests tell how long their answers will be.
+    pub(super) fn by_work(nodes: usize, weight: Weight, told: Told, limits: bool) -> Self {
+        let gateway = Self::new(nodes, weight, told);
+        let mut conf = Plan::calm(nodes, 1).conf;
+        conf.balance = Balance::LeastWork;
+        conf.nodes.iter_mut().for_each(|node| node.weight = weight);
+        Self { pool: Arc::new(Pool::new(&conf, gateway.began)), limits, ..gateway }
     }
 
     pub(super) fn capped(nodes: usize, weight: Weight, told: Told, cap: Option<usize>) -> Self {
@@ -74,10 +94,16 @@ impl Gateway {
 
 impl Dispatch for Gateway {
     fn place(&mut self, request: usize, _nodes: &[Node], now: f64) -> Option<usize> {
-        let lease = self.pool.lease(&[], self.at(now)).ok()?;
+        let profile = self.profiles[&request];
+        let lease = self.pool.lease_by(profile, &[], self.at(now)).ok()?;
         let place = usize::from(lease.address().port()) - 1;
         self.leases.insert(request, lease);
         Some(place)
+    }
+
+    fn asks(&mut self, request: usize, prompt: u32, tokens: u32) {
+        let size = Size { prompt, limit: self.limits.then_some(tokens) };
+        self.profiles.insert(request, Profile { size, ..Profile::default() });
     }
 
     fn token(&mut self, request: usize, now: f64) {

@@ -6,6 +6,7 @@ mod engines;
 mod gateway;
 mod oracle;
 mod stability;
+mod work;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ fn batch(speeds: &[f64], seed: u64) -> Scene {
         },
         limits: Limits { max_seqs: 1024, ..Limits::default() },
         prompts: None,
+        others: None,
         requests: 1500 * speeds.len(),
         until: f64::MAX,
         at_once: 192 * speeds.len(),

@@ -26,6 +26,7 @@ fn steady(speeds: &[f64], sizes: Sizes, told: Told, until: f64) -> Scene {
         },
         limits: Limits::default(),
         prompts: None,
+        others: None,
         requests: usize::MAX,
         until,
         at_once: 48 * speeds.len(),
