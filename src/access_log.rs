@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Zoned;
 use serde::Serialize;
 
+use crate::balance::By;
 use crate::config::LogFormat;
 use crate::journey::Tried;
 
@@ -92,6 +93,9 @@ fn main(e: &Entry) -> String {
         None => line.push('-'),
     });
     each(&mut line, "outcome", &e.attempts, |line, attempt| line.push_str(attempt.outcome.as_str()));
+    if e.attempts.iter().any(|attempt| attempt.by != By::LeastInFlight) {
+        each(&mut line, "by", &e.attempts, |line, attempt| line.push_str(attempt.by.as_str()));
+    }
     line.push_str(" ttft=");
     match e.ttft {
         Some(ttft) => seconds(&mut line, ttft),
@@ -172,14 +176,19 @@ struct JsonLine<'a> {
 #[derive(Serialize)]
 struct JsonAttempt<'a> {
     node: &'a str,
+    by: &'a str,
     status: Option<u16>,
     outcome: &'a str,
 }
 
 impl<'a> From<&'a Entry> for JsonLine<'a> {
     fn from(e: &'a Entry) -> Self {
-        let attempt =
-            |a: &'a Tried| JsonAttempt { node: &a.node, status: a.status, outcome: a.outcome.as_str() };
+        let attempt = |a: &'a Tried| JsonAttempt {
+            node: &a.node,
+            by: a.by.as_str(),
+            status: a.status,
+            outcome: a.outcome.as_str(),
+        };
         let seconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e6;
         Self {
             time: format!("{}.{:03}{}", e.at.0.json[0], e.at.1, e.at.0.json[1]),
@@ -213,7 +222,8 @@ mod tests {
     use crate::outcome::Outcome;
 
     fn entry() -> Entry {
-        let attempt = |node: &str, status, outcome| Tried { node: node.into(), status, outcome };
+        let attempt =
+            |node: &str, status, outcome| Tried { node: node.into(), by: By::LeastInFlight, status, outcome };
         Entry {
             client: Some("192.0.2.7".into()),
             at: (Arc::new(Second::of(&"2026-11-22T08:48:10+00:00[+00:00]".parse().unwrap())), 500),
@@ -250,6 +260,14 @@ mod tests {
     }
 
     #[test]
+    fn other_reasons_for_a_node_are_told() {
+        let mut entry = entry();
+        (entry.attempts[0].by, entry.attempts[1].by) = (By::Affinity, By::AffinityOverflow);
+        let text = line(LogFormat::Main, &entry).unwrap();
+        assert!(text.contains("ok\" by=\"affinity, affinity_overflow, least_in_flight\" ttft="), "{text}");
+    }
+
+    #[test]
     fn json_has_the_same_facts() {
         let text = line(LogFormat::Json, &entry()).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -257,6 +275,7 @@ mod tests {
         assert_eq!(value["time"], "2026-11-22T08:48:10.500+00:00");
         assert_eq!(value["attempts"][1]["status"], serde_json::Value::Null);
         assert_eq!(value["attempts"][0]["outcome"], "http_5xx");
+        assert_eq!(value["attempts"][0]["by"], "least_in_flight");
         assert_eq!(value["ttft"], 0.213);
     }
 

@@ -8,6 +8,7 @@ use prometheus::{
     Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
+use crate::balance::By;
 use crate::fleet::{NodeState, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
@@ -82,9 +83,14 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         "Broken streams in pools with retry.resume, by result.",
         &["pool", "result"],
     )?;
+    let help = "Attempts, by the reason for their node.";
+    let choices = sheet.counter("choices_total", help, &["pool", "by"])?;
     let queue = sheet.gauge("queue_length", "Requests that wait for a slot or a node.", &["pool"])?;
     for pool in &s.pools {
         queue.with_label_values(&[&*pool.name]).set(i64::try_from(pool.queue).unwrap_or(i64::MAX));
+        for (by, count) in By::ALL.iter().zip(pool.counters.choices).filter(|(_, count)| *count > 0) {
+            choices.with_label_values(&[&pool.name, by.as_str()]).inc_by(count);
+        }
         for (result, count) in Resumed::ALL.iter().zip(pool.counters.resumes) {
             resumes.with_label_values(&[&pool.name, result.as_str()]).inc_by(count);
         }

@@ -21,6 +21,14 @@ pub struct Preference {
     pub bound: f64,
 }
 
+/// The candidate that gets a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preferred {
+    pub place: usize,
+    /// It is the first in the order of the request's key.
+    pub is_home: bool,
+}
+
 /// SipHash-1-3 of a node's name, the same in every gateway and version.
 pub fn name_hash(name: &str) -> u64 {
     SipHasher13::new().hash(name.as_bytes())
@@ -35,17 +43,17 @@ impl Preference {
         last: Tier,
         skip: &[usize],
         turn: &mut Turn,
-    ) -> Option<usize> {
+    ) -> Option<Preferred> {
         let pool = Load::of(candidates, last, skip)?;
-        if let Some(place) = self.first(candidates, &pool, skip) {
-            return Some(place);
+        if let Some(first) = self.first(candidates, &pool, skip) {
+            return Some(first);
         }
         let place = candidates.least_loaded(last, skip, turn.cursor)?;
         turn.cursor = place + 1;
-        Some(place)
+        Some(Preferred { place, is_home: false })
     }
 
-    fn first(self, candidates: &Candidates, pool: &Load, skip: &[usize]) -> Option<usize> {
+    fn first(self, candidates: &Candidates, pool: &Load, skip: &[usize]) -> Option<Preferred> {
         let (mut home, mut home_score) = (None, f64::INFINITY);
         let (mut next, mut next_score) = (None, f64::INFINITY);
         for (place, candidate) in candidates.iter().enumerate() {
@@ -67,7 +75,10 @@ impl Preference {
             let candidate = &candidates[*place];
             candidate.has_room() && pool.has_at_most(candidate, self.bound, 1.0)
         };
-        home.filter(takes_more).or(next)
+        match home.filter(takes_more) {
+            Some(place) => Some(Preferred { place, is_home: true }),
+            None => next.map(|place| Preferred { place, is_home: false }),
+        }
     }
 
     /// The number between 0 and 1 for this key and node.
@@ -139,7 +150,8 @@ mod tests {
 
     fn chosen(key: u64, candidates: &Candidates, skip: &[usize]) -> Option<usize> {
         let preference = Preference { key, bound: 1.25 };
-        preference.choose(&mut candidates.clone(), Tier::Busy, skip, &mut Turn::default())
+        let preferred = preference.choose(&mut candidates.clone(), Tier::Busy, skip, &mut Turn::default());
+        preferred.map(|preferred| preferred.place)
     }
 
     /// Old and new gateways must agree while a fleet of them is upgraded one by one.

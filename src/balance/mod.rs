@@ -5,13 +5,15 @@
 //! logarithm of the number of nodes.
 
 mod affinity;
+mod by;
 mod candidates;
 pub mod learned;
 mod policy;
 pub mod tokens;
 mod tournament;
 
-pub use affinity::{Preference, name_hash};
+pub use affinity::{Preference, Preferred, name_hash};
+pub use by::By;
 pub use candidates::Candidates;
 pub use policy::{Turn, choose};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::balance::By;
 use crate::retry::RetryReason;
 
 /// Counts since the process started; a reload does not reset them.
@@ -13,6 +14,8 @@ pub struct Counters {
     pub retries: [u64; RetryReason::ALL.len()],
     /// Requests that were sent only once because their body was too large to keep.
     pub unkept_bodies: u64,
+    /// Attempts by the reason for their node, in the order of [`By::ALL`].
+    pub choices: [u64; By::ALL.len()],
     /// Broken streams in pools with `retry.resume`, by result.
     pub resumes: [u64; Resumed::ALL.len()],
 }

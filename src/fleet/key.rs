@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::activity::Activity;
 use super::node::NodeId;
+use crate::balance::By;
 use crate::outcome::Outcome;
 
 /// Identifies a node of a pool; never reused while the process lives.
@@ -22,10 +23,12 @@ pub(super) struct Slot {
     /// The attempt's number, unique in the pool.
     pub ticket: u64,
     /// The node's epoch when the attempt began.
-    pub epoch: u64,
+    pub epoch: u32,
     pub id: Arc<NodeId>,
     pub address: SocketAddr,
     pub activity: Arc<Activity>,
+    /// The reason for this node.
+    pub by: By,
 }
 
 /// The work that a node did for an attempt.
@@ -42,7 +45,7 @@ pub(super) struct Done {
 pub struct Charge {
     pub(super) key: Key,
     pub(super) ticket: u64,
-    pub(super) epoch: u64,
+    pub(super) epoch: u32,
     pub(super) outcome: Outcome,
     pub(super) at: Instant,
 }
@@ -79,7 +82,7 @@ pub struct Question {
     /// The node has attempts, which can show that it is at work.
     pub has_work: bool,
     /// The node's epoch when it was asked.
-    pub(super) epoch: u64,
+    pub(super) epoch: u32,
     pub(super) sent: Instant,
 }
 

@@ -12,6 +12,7 @@ use super::key::{Done, Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
 use super::want::Profile;
+use crate::balance::By;
 use crate::balance::learned::UNTOLD;
 use crate::outcome::Outcome;
 
@@ -57,6 +58,11 @@ impl Lease {
 
     pub fn key(&self) -> Key {
         self.slot.key
+    }
+
+    /// The reason for this node.
+    pub fn by(&self) -> By {
+        self.slot.by
     }
 
     /// The address to connect to.

@@ -87,8 +87,8 @@ impl Pool {
     /// Chooses the best node that is not in `tried` and takes a slot on it, in one step.
     pub(super) fn take(&self, tried: &[Key], profile: Profile, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
-            let place = table.choose(tried, profile, now)?;
-            Ok(table.take(place, profile, now))
+            let chosen = table.choose(tried, profile, now)?;
+            Ok(table.take(chosen, profile, now))
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::conversation::Home;
 use super::denial::is_denial;
 use super::state::Journey;
+use crate::balance::By;
 use crate::classify;
 use crate::fleet::{Key, Lease, NodeId};
 use crate::outcome::Outcome;
@@ -70,6 +71,11 @@ impl Attempt {
 
     pub fn node(&self) -> &Arc<NodeId> {
         self.lease.node()
+    }
+
+    /// The reason for this node.
+    pub fn by(&self) -> By {
+        self.lease.by()
     }
 
     /// The address to connect to.

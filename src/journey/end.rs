@@ -162,7 +162,7 @@ impl<H> Journey<H> {
     fn stale(&mut self, mut attempt: Attempt) -> Step<H> {
         self.sent = self.sent.saturating_sub(1);
         attempt.lease.count(Outcome::Stale);
-        self.record(&attempt.lease.node().name, None, Outcome::Stale);
+        self.record(&attempt.lease, None, Outcome::Stale);
         attempt.stage = Stage::Leased;
         attempt.was_stale = true;
         self.member.pool.count_retry(RetryReason::Stale);
@@ -300,7 +300,7 @@ impl<H> Journey<H> {
             lease.answered(now);
         }
         let node = Arc::clone(&lease.node().name);
-        self.record(&node, status, outcome);
+        self.record(&lease, status, outcome);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
         self.note_line(lease.key(), outcome, is_denied);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::balance::By;
 use crate::outcome::Outcome;
 
 /// The end of a request.
@@ -42,6 +43,8 @@ impl Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     pub node: Arc<str>,
+    /// The reason for this node.
+    pub by: By,
     /// `None`: it got no response head.
     pub status: Option<u16>,
     pub outcome: Outcome,

@@ -9,7 +9,8 @@ use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
 use super::ending::{Ending, Tried};
-use crate::fleet::{Charge, Event, Key, Member, Profile, Subject, Suspects, Waiter};
+use crate::balance::By;
+use crate::fleet::{Charge, Event, Key, Lease, Member, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
@@ -231,6 +232,11 @@ impl<H> Journey<H> {
         std::mem::take(&mut self.records)
     }
 
+    /// The reason for a node that it has tried.
+    pub fn by(&self, node: &str) -> By {
+        self.records.iter().rfind(|tried| *tried.node == *node).map(|tried| tried.by).unwrap_or_default()
+    }
+
     /// The time it was without a node.
     pub fn queued(&self) -> Duration {
         self.search.queued
@@ -250,12 +256,12 @@ impl<H> Journey<H> {
         self.deaths.count()
     }
 
-    pub(super) fn record(&mut self, node: &Arc<str>, status: Option<u16>, outcome: Outcome) {
+    pub(super) fn record(&mut self, lease: &Lease, status: Option<u16>, outcome: Outcome) {
         // a request may ask in line for days
         if outcome == Outcome::Busy && self.records.len() >= RECORDS_MAX {
             return;
         }
-        self.records.push(Tried { node: Arc::clone(node), status, outcome });
+        self.records.push(Tried { node: Arc::clone(&lease.node().name), by: lease.by(), status, outcome });
     }
 
     /// Another node, or stop, as long as the client has nothing of this attempt.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::caller::Caller;
+use crate::balance::By;
 use crate::forwarded::X_REQUEST_ID;
 
 /// The request's id, and where the config says so the node and how many were asked.
@@ -10,21 +11,24 @@ pub(super) struct ServedBy<'a> {
     request_id: &'a str,
     node: &'a str,
     attempts: Cow<'static, str>,
+    /// The reason for the node, unless it is the usual one.
+    by: Option<By>,
     /// `server.response_headers`.
     tells_node: bool,
 }
 
 /// The fields for a response's head.
 pub(super) struct ServedFields<'a> {
-    all: [(&'a str, &'a str); 3],
+    all: [(&'a str, &'a str); 4],
     count: usize,
 }
 
 impl<'a> ServedBy<'a> {
-    pub(super) fn new(caller: &'a Caller, node: &'a str, attempts: usize) -> Self {
+    pub(super) fn new(caller: &'a Caller, node: &'a str, by: By, attempts: usize) -> Self {
         let attempts = if attempts == 1 { Cow::Borrowed("1") } else { Cow::Owned(attempts.to_string()) };
         let tells_node = caller.fleet.config.server.response_headers;
-        Self { request_id: &caller.request_id, node, attempts, tells_node }
+        let by = Some(by).filter(|by| *by != By::LeastInFlight);
+        Self { request_id: &caller.request_id, node, attempts, by, tells_node }
     }
 
     pub(super) fn fields(&self) -> ServedFields<'_> {
@@ -32,8 +36,14 @@ impl<'a> ServedBy<'a> {
             (X_REQUEST_ID, self.request_id),
             ("X-Evenkeel-Node", self.node),
             ("X-Evenkeel-Attempts", &self.attempts),
+            ("X-Evenkeel-By", self.by.map_or("", By::as_str)),
         ];
-        ServedFields { all, count: if self.tells_node { all.len() } else { 1 } }
+        let count = match (self.tells_node, self.by) {
+            (false, _) => 1,
+            (true, None) => 3,
+            (true, Some(_)) => 4,
+        };
+        ServedFields { all, count }
     }
 }
 

@@ -130,7 +130,9 @@ fn the_turns_of_a_chat_go_to_one_node() {
             let mut asked = Vec::new();
             for count in [1, 3, 5] {
                 let request = post(&gateway, "/v1/chat/completions", turns(count, topic));
-                asked.push(client.ask(request).await.field("x-evenkeel-node").map(str::to_owned));
+                let answer = client.ask(request).await;
+                assert_eq!(answer.field("x-evenkeel-by"), Some("affinity"));
+                asked.push(answer.field("x-evenkeel-node").map(str::to_owned));
             }
             assert!(asked.iter().all(|node| *node == asked[0]), "{asked:?}");
             homes.extend(asked.pop());

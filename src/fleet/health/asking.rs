@@ -18,7 +18,7 @@ impl Health {
 
     /// Takes the answer to [`Self::ask`]: whether the node accepted the connection and, if it has a check,
     /// passed it. Answers to questions from an earlier ejection are ignored.
-    pub(crate) fn answered(&mut self, epoch: u64, yes: bool, now: Instant) -> Option<Change> {
+    pub(crate) fn answered(&mut self, epoch: u32, yes: bool, now: Instant) -> Option<Change> {
         let State::Ejected(ejection) = &mut self.state else { return None };
         if epoch != self.epoch {
             return None;

@@ -43,7 +43,7 @@ pub(super) struct Report {
     /// The attempt's number, unique in the pool.
     pub ticket: u64,
     /// The node's epoch when the attempt began.
-    pub epoch: u64,
+    pub epoch: u32,
     pub outcome: Outcome,
 }
 
@@ -52,10 +52,10 @@ pub(super) struct Report {
 pub(super) struct Health {
     state: State,
     /// Incremented by each ejection.
-    epoch: u64,
+    epoch: u32,
     /// Reports of attempts that began before this epoch are ignored. It lags behind `epoch` after an ejection
     /// is withdrawn, because attempts that began before that ejection are believed again.
-    believed_from: u64,
+    believed_from: u32,
     /// Failures in this epoch, oldest first; at most `max_fails`.
     window: VecDeque<(Instant, u64)>,
     /// The times of the first and the last death in the latest burst, unless the node has given a good head
@@ -113,7 +113,7 @@ impl Health {
         &self.state
     }
 
-    pub(super) fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
 
@@ -169,7 +169,7 @@ impl Health {
         }
     }
 
-    fn believes(&self, epoch: u64) -> bool {
+    fn believes(&self, epoch: u32) -> bool {
         epoch >= self.believed_from
     }
 
@@ -179,7 +179,7 @@ impl Health {
 
     /// A good response head arrived. The node is up again if the head came from a probe, or from a last
     /// resort that began after the ejection.
-    pub(super) fn good_head(&mut self, ticket: u64, epoch: u64, now: Instant) -> Option<Change> {
+    pub(super) fn good_head(&mut self, ticket: u64, epoch: u32, now: Instant) -> Option<Change> {
         self.last_good = now;
         self.dying = None;
         if self.is_up() && self.believes(epoch) {

@@ -40,7 +40,7 @@ pub(crate) struct Ejection {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Before {
-    pub(super) believed_from: u64,
+    pub(super) believed_from: u32,
     pub(super) ramp: Option<Ramp>,
 }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
 use super::super::want::Profile;
-use super::Table;
-use crate::balance::Tier;
+use super::{Chosen, Table};
+use crate::balance::{By, Tier};
 
 impl Table {
     /// The node is in the pool, and the config has it still.
@@ -41,7 +41,7 @@ impl Table {
         if is_closed || node.in_flight >= node.cap(&self.policy, now) {
             return Some(Err(Refusal::Full));
         }
-        let slot = self.take(key.place, profile, now);
+        let slot = self.take(Chosen { place: key.place, by: By::Stored }, profile, now);
         if let Some(node) = self.node(key).filter(|_| in_line) {
             node.line = node.line.and_then(|line| line.ask(now));
         }

@@ -76,7 +76,7 @@ impl Table {
         let mut refusal = Refusal::AllTried;
         for avoid in avoid {
             match self.choose(avoid, profile, now) {
-                Ok(place) => return Ok(self.take(place, profile, now)),
+                Ok(chosen) => return Ok(self.take(chosen, profile, now)),
                 Err(why) => refusal = why,
             }
         }
@@ -87,8 +87,8 @@ impl Table {
                 let found = self.take_again(tried, skipped, profile, now);
                 match found {
                     Err(_) if *is_last_chance => {
-                        let place = self.choose(skipped, profile, now)?;
-                        Ok(self.take(place, profile, now))
+                        let chosen = self.choose(skipped, profile, now)?;
+                        Ok(self.take(chosen, profile, now))
                     }
                     found => found,
                 }
@@ -106,16 +106,16 @@ impl Table {
         now: Instant,
     ) -> Result<Slot, Refusal> {
         let mut choose_without = |tried: &[Key]| self.choose(&[tried, skipped].concat(), profile, now);
-        let place = match choose_without(tried) {
+        let chosen = match choose_without(tried) {
             Err(Refusal::AllTried) => {
                 let mut from_oldest = (1..tried.len()).map(|from| choose_without(&tried[from..]));
                 match from_oldest.find_map(Result::ok) {
-                    Some(place) => place,
+                    Some(chosen) => chosen,
                     None => choose_without(&[])?,
                 }
             }
             found => found?,
         };
-        Ok(self.take(place, profile, now))
+        Ok(self.take(chosen, profile, now))
     }
 }

@@ -23,7 +23,7 @@ use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
 use super::want::Profile;
-use crate::balance::{self, Candidate, Candidates, Preference, Tier, Turn};
+use crate::balance::{self, By, Candidate, Candidates, Preference, Preferred, Tier, Turn};
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 
@@ -68,6 +68,13 @@ pub(super) struct Table {
     /// Looks for a node on behalf of a waiting request.
     #[cfg(test)]
     pub looks: u64,
+}
+
+/// The node that gets a request, by its place, and why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
+    pub place: usize,
+    pub by: By,
 }
 
 /// The inputs and the result of the last choice.
@@ -248,7 +255,12 @@ impl Table {
     }
 
     /// The place of the best node. The cost does not depend on the number of requests in flight.
-    pub(super) fn choose(&mut self, tried: &[Key], profile: Profile, now: Instant) -> Result<usize, Refusal> {
+    pub(super) fn choose(
+        &mut self,
+        tried: &[Key],
+        profile: Profile,
+        now: Instant,
+    ) -> Result<Chosen, Refusal> {
         self.refresh_restless(now);
         let fresh = |key: &&Key| {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
@@ -260,20 +272,23 @@ impl Table {
         let choice = self.choose_among(last, &skip, profile);
         #[cfg(test)]
         {
-            self.last_choice = choice.map(|place| Choice { candidates, last, skip: skip.clone(), place });
+            self.last_choice =
+                choice.map(|Chosen { place, .. }| Choice { candidates, last, skip: skip.clone(), place });
         }
         choice.ok_or_else(|| self.refusal(&skip, last, now))
     }
 
-    fn choose_among(&mut self, last: Tier, skip: &[usize], profile: Profile) -> Option<usize> {
+    fn choose_among(&mut self, last: Tier, skip: &[usize], profile: Profile) -> Option<Chosen> {
         let (candidates, turn) = (&mut self.candidates, &mut self.turn);
         match (self.balance, profile.affinity) {
-            (Balance::Affinity | Balance::IpHash, Some(key)) => {
-                Preference { key, bound: self.bound }.choose(candidates, last, skip, turn)
+            (by_key @ (Balance::Affinity | Balance::IpHash), Some(key)) => {
+                let preferred = Preference { key, bound: self.bound }.choose(candidates, last, skip, turn);
+                preferred.map(|Preferred { place, is_home }| Chosen { place, by: By::key(by_key, is_home) })
             }
             (policy, _) => {
                 let random = if policy == Balance::Random { self.random.f64() } else { 0.0 };
-                balance::choose(policy, candidates, last, skip, turn, random)
+                let place = balance::choose(policy, candidates, last, skip, turn, random);
+                place.map(|place| Chosen { place, by: By::load(policy) })
             }
         }
     }
@@ -305,7 +320,9 @@ impl Table {
     }
 
     /// Takes a slot on the node at this place.
-    pub(super) fn take(&mut self, place: usize, profile: Profile, now: Instant) -> Slot {
+    pub(super) fn take(&mut self, chosen: Chosen, profile: Profile, now: Instant) -> Slot {
+        let Chosen { place, by } = chosen;
+        self.counters.choices[by as usize] += 1;
         self.now = self.now.max(now);
         self.last_ticket += 1;
         let ticket = self.last_ticket;
@@ -326,6 +343,7 @@ impl Table {
             id: Arc::clone(&node.id),
             address: node.resolved.expect("a node without an address is never chosen"),
             activity: Arc::clone(&node.activity),
+            by,
         };
         if !node.health.is_up() {
             node.health.begin(ticket, now);

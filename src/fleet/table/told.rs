@@ -40,8 +40,8 @@ impl Table {
         let mut avoid = skipped.to_vec();
         avoid.extend(failed.iter().filter(|key| !self.is_to_be_probed(**key, now)));
         avoid.extend(lines.iter().filter(|key| self.opens(**key, now).is_some()));
-        let place = self.choose(&avoid, profile, now)?;
-        let slot = self.take(place, profile, now);
+        let chosen = self.choose(&avoid, profile, now)?;
+        let slot = self.take(chosen, profile, now);
         if let Some(node) = self.node(slot.key).filter(|_| lines.contains(&slot.key)) {
             node.line = node.line.and_then(|line| line.ask(now));
         }

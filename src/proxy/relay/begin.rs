@@ -98,7 +98,7 @@ async fn write_start(
         }
     } else {
         let node = &attempt.node().name;
-        let served_by = ServedBy::new(&request.caller, node, request.journey.attempts());
+        let served_by = ServedBy::new(&request.caller, node, attempt.by(), request.journey.attempts());
         let ours = served_by.fields();
         let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
         write_pausing_stall(attempt, client.begin(head, start, ended)).await
@@ -159,7 +159,8 @@ pub(super) async fn give(
 ) -> Result<(), Unwritten> {
     let Fallback { node, head, body } = fallback;
     // none is under way
-    let served_by = ServedBy::new(&request.caller, &node, request.journey.attempts() - 1);
+    let served_by =
+        ServedBy::new(&request.caller, &node, request.journey.by(&node), request.journey.attempts() - 1);
     let seconds = request.journey.retry_after(Instant::now().into_std()).to_string();
     let is_busy = classify::status(head.status, false) == Outcome::Busy;
     let retry_after = (is_busy && !head.fields.contains("retry-after")).then_some(("Retry-After", &*seconds));
@@ -255,7 +256,7 @@ pub(super) async fn hold_back(
     client: &mut impl Presence,
     ended: impl FnOnce(Option<Fallback>) -> How<Fallback>,
 ) -> How<Fallback> {
-    let mut reading = Box::pin(Fallback::read(&attempt.node().name, answer, start));
+    let mut reading = Box::pin(Fallback::read(attempt, answer, start));
     match client.attend(First::Client, reading.as_mut()).await {
         Ok(fallback) => ended(fallback),
         Err(Left) => How::Left,
@@ -302,9 +303,6 @@ async fn read_whole(
             request.journey.first_event_failed(attempt, outcome, None, answer.retry_after(), now);
             Err(failed(outcome, None))
         }
-        outcome => {
-            let (node, head) = (std::sync::Arc::clone(&attempt.node().name), answer.head.clone());
-            Err(failed(outcome, Some(Fallback { node, head, body: whole })))
-        }
+        outcome => Err(failed(outcome, Some(Fallback::of(attempt, answer.head.clone(), whole)))),
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::answer::Answer;
 use crate::http1::ResponseHead;
-use crate::journey::Failure;
+use crate::journey::{Attempt, Failure};
 
 /// Largest body that is held back, in bytes.
 const HELD_MAX: usize = 256 * 1024;
@@ -38,8 +38,12 @@ impl Fallback {
         }
     }
 
+    pub(crate) fn of(attempt: &Attempt, head: ResponseHead, body: Bytes) -> Self {
+        Self { node: Arc::clone(&attempt.node().name), head, body }
+    }
+
     /// Reads a failed response to its end, within bounds; `start` of its body has been read.
-    pub(crate) async fn read(node: &Arc<str>, answer: &mut Answer, start: Bytes) -> Option<Self> {
+    pub(crate) async fn read(attempt: &Attempt, answer: &mut Answer, start: Bytes) -> Option<Self> {
         let read = async {
             let mut body = BytesMut::from(start);
             while !answer.ended {
@@ -52,6 +56,6 @@ impl Fallback {
             Some(body.freeze())
         };
         let body = timeout(HELD_WITHIN, read).await.ok().flatten()?;
-        Some(Self { node: Arc::clone(node), head: answer.head.clone(), body })
+        Some(Self::of(attempt, answer.head.clone(), body))
     }
 }

@@ -1,0 +1,70 @@
+//! The reason for which a node was chosen.
+
+use crate::config::Balance;
+
+/// See [`By::as_str`] for the words of log, header and metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// Also of requests without a key, in a pool that chooses by it.
+    #[default]
+    LeastInFlight,
+    LeastWork,
+    RoundRobin,
+    Random,
+    /// It is the node of the request's key.
+    Affinity,
+    /// That one has too much to do, or cannot be had.
+    AffinityOverflow,
+    IpHash,
+    IpHashOverflow,
+    /// It has the stored response that the request names.
+    Stored,
+}
+
+impl By {
+    pub const ALL: [Self; 9] = [
+        Self::LeastInFlight,
+        Self::LeastWork,
+        Self::RoundRobin,
+        Self::Random,
+        Self::Affinity,
+        Self::AffinityOverflow,
+        Self::IpHash,
+        Self::IpHashOverflow,
+        Self::Stored,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LeastInFlight => "least_in_flight",
+            Self::LeastWork => "least_work",
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+            Self::Affinity => "affinity",
+            Self::AffinityOverflow => "affinity_overflow",
+            Self::IpHash => "ip_hash",
+            Self::IpHashOverflow => "ip_hash_overflow",
+            Self::Stored => "stored",
+        }
+    }
+
+    /// A choice without a key.
+    pub fn load(balance: Balance) -> Self {
+        match balance {
+            Balance::LeastInFlight | Balance::Affinity | Balance::IpHash => Self::LeastInFlight,
+            Balance::LeastWork => Self::LeastWork,
+            Balance::RoundRobin => Self::RoundRobin,
+            Balance::Random => Self::Random,
+        }
+    }
+
+    /// A choice by a key. `is_home`: it is the key's own node.
+    pub fn key(balance: Balance, is_home: bool) -> Self {
+        match (balance, is_home) {
+            (Balance::IpHash, true) => Self::IpHash,
+            (Balance::IpHash, false) => Self::IpHashOverflow,
+            (_, true) => Self::Affinity,
+            (_, false) => Self::AffinityOverflow,
+        }
+    }
+}
