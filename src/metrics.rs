@@ -110,6 +110,10 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
         sheet.gauge("node_in_flight", "Requests that the node has in flight.", &["pool", "node"])?;
     let help = "Tokens that the node has before it; with balance: least_work.";
     let tokens = sheet.gauge("node_tokens_in_flight", help, &["pool", "node"])?;
+    let help = "Tokens of prompts whose cached part the node has told.";
+    let prompts = sheet.counter("node_prompt_tokens_total", help, &["pool", "node"])?;
+    let help = "Those of them that it had in its prefix cache.";
+    let cached = sheet.counter("node_cached_tokens_total", help, &["pool", "node"])?;
     let help = "Weight of the node relative to the others; learned if set to auto.";
     let weight = sheet.number("node_weight", help, &["pool", "node"])?;
     let state =
@@ -123,6 +127,9 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
             in_flight.with_label_values(&labels).set(node.in_flight.into());
             if let Some(amount) = node.tokens {
                 tokens.with_label_values(&labels).set(i64::try_from(amount).unwrap_or(i64::MAX));
+            }
+            for (counter, count) in [&prompts, &cached].into_iter().zip(node.prompts) {
+                counter.with_label_values(&labels).inc_by(count);
             }
             weight.with_label_values(&labels).set(node.weight);
             ejections.with_label_values(&labels).inc_by(node.ejections);

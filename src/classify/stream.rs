@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::choices::{Choices, Noted, is_broken};
 use super::dialect::{Dialect, End, Frames, Members, OTHER};
 use super::members::{anywhere, has_type, members, value};
+use super::prompt::Prompt;
 use super::silent::is_silent;
 use super::words::{self, Meaning, Told};
 use crate::outcome::Outcome;
@@ -70,6 +71,8 @@ pub struct Watcher {
     kind: Kind,
     /// The last `message_delta` of an answer told no `stop_reason`.
     lacks_reason: bool,
+    /// Told, and not yet taken.
+    prompt: Option<Prompt>,
     seen: Seen,
 }
 
@@ -95,7 +98,16 @@ impl Default for Watcher {
 impl Watcher {
     pub fn new(dialect: &'static Dialect) -> Self {
         let (kind, seen) = (Kind::None, Seen::default());
-        Self { dialect, line: Vec::new(), overlong: false, after_cr: false, kind, lacks_reason: false, seen }
+        Self {
+            dialect,
+            line: Vec::new(),
+            overlong: false,
+            after_cr: false,
+            kind,
+            lacks_reason: false,
+            prompt: None,
+            seen,
+        }
     }
 
     pub fn dialect(&self) -> &'static Dialect {
@@ -104,6 +116,11 @@ impl Watcher {
 
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// The size of the prompt, once, if the stream has told it.
+    pub fn take_prompt(&mut self) -> Option<Prompt> {
+        self.prompt.take()
     }
 
     /// Forgets what it has seen.
@@ -274,6 +291,9 @@ impl Watcher {
                     Kind::None => types.iter().any(|end| has_type(data, end)),
                     Kind::Ping | Kind::Error | Kind::Other => false,
                 };
+                if is_end || self.seen.events == 1 {
+                    self.note_prompt(data);
+                }
                 self.seen.ended |= is_end;
                 self.seen.unread &= is_end;
                 self.seen.aborted |= is_end && self.lacks_reason;
@@ -293,8 +313,14 @@ impl Watcher {
         match self.seen.choices.note(data) {
             Noted::Broken => self.seen.aborted = true,
             Noted::Open => self.seen.unread &= !self.seen.choices.is_single(),
-            Noted::Finished | Noted::Nothing => {}
+            Noted::Nothing => self.note_prompt(data),
+            Noted::Finished => {}
         }
+    }
+
+    /// Usage is in an event without a choice, in the last one, or in Anthropic's first.
+    fn note_prompt(&mut self, data: &[u8]) {
+        self.prompt = Prompt::told(data).or(self.prompt);
     }
 
     /// Anthropic's last `message_delta` says why the answer ended. vLLM 0.32 that is being stopped says `null`.

@@ -23,6 +23,8 @@ pub(super) struct Activity {
     gave_up: Event,
     /// Totals since the start: units, nanoseconds, pieces.
     work: [AtomicU64; 3],
+    /// Tokens of prompts whose cached part was told, and that part.
+    prompts: [AtomicU64; 2],
 }
 
 /// The total work of a node at one moment.
@@ -47,6 +49,7 @@ impl Activity {
             lost: AtomicU64::new(0),
             gave_up: Event::new(),
             work: [const { AtomicU64::new(0) }; 3],
+            prompts: [const { AtomicU64::new(0) }; 2],
         }
     }
 
@@ -64,6 +67,16 @@ impl Activity {
         for (sum, more) in self.work.iter().zip([units, nanos, 1]) {
             sum.fetch_add(more, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn read_prompt(&self, tokens: u64, cached: u64) {
+        self.prompts[0].fetch_add(tokens, Ordering::Relaxed);
+        self.prompts[1].fetch_add(cached, Ordering::Relaxed);
+    }
+
+    /// Tokens of prompts whose cached part was told, and that part.
+    pub(super) fn prompts(&self) -> [u64; 2] {
+        [0, 1].map(|i: usize| self.prompts[i].load(Ordering::Relaxed))
     }
 
     pub(super) fn done(&self) -> Done {

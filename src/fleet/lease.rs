@@ -89,6 +89,11 @@ impl Lease {
         self.count_work(tokens, now);
     }
 
+    /// The node has read a prompt of so many tokens, and had so many of them in its cache.
+    pub fn read_prompt(&self, tokens: u64, cached: u64) {
+        self.slot.activity.read_prompt(tokens, cached);
+    }
+
     /// Counts a good answer that has ended without reporting its tokens.
     pub fn answered(&mut self, now: Instant) {
         if !self.has_worked {

@@ -105,6 +105,8 @@ pub struct NodeSnapshot {
     pub in_flight: u32,
     /// The work of those, where the pool chooses by it.
     pub tokens: Option<u64>,
+    /// Tokens of prompts whose cached part the node told, and that part.
+    pub prompts: [u64; 2],
     /// `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// The weight that balancing uses.
@@ -142,6 +144,7 @@ impl NodeSnapshot {
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,
             tokens: None,
+            prompts: node.activity.prompts(),
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
             weight: node.weight(),
             weight_from: WeightFrom::of(node, policy, now),

@@ -8,7 +8,7 @@ use super::conversation::Home;
 use super::denial::is_denial;
 use super::state::Journey;
 use crate::balance::By;
-use crate::classify;
+use crate::classify::{self, Prompt};
 use crate::fleet::{Key, Lease, NodeId};
 use crate::outcome::Outcome;
 use crate::retry::Verdict;
@@ -120,6 +120,13 @@ impl Attempt {
     pub fn worked(&mut self, tokens: u64, now: Instant) {
         if tokens > 0 {
             self.lease.worked(tokens, now);
+        }
+    }
+
+    /// The node has told the size of the prompt.
+    pub fn read_prompt(&self, prompt: Option<Prompt>) {
+        if let Some(Prompt { tokens, cached }) = prompt {
+            self.lease.read_prompt(tokens, cached);
         }
     }
 

@@ -116,6 +116,9 @@ struct NodeStatus {
     /// Tokens in flight, with `balance: least_work`.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens_in_flight: Option<u64>,
+    /// The part of the prompts' tokens that the node had in its cache, where it tells that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_hit_rate: Option<f64>,
     max_in_flight: Option<u32>,
     weight: f64,
     weight_from: String,
@@ -202,6 +205,7 @@ impl NodeStatus {
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,
             tokens_in_flight: node.tokens,
+            cache_hit_rate: hit_rate(node.prompts),
             max_in_flight: node.max_in_flight,
             weight: node.weight,
             weight_from: node.weight_from.to_string(),
@@ -228,6 +232,10 @@ impl SkipStatus {
             },
         }
     }
+}
+
+fn hit_rate([tokens, cached]: [u64; 2]) -> Option<f64> {
+    (tokens > 0).then(|| (cached as f64 / tokens as f64 * 1000.0).round() / 1000.0)
 }
 
 impl EventStatus {

@@ -153,6 +153,41 @@ fn the_turns_of_a_chat_go_to_one_node() {
     });
 }
 
+/// As the nodes tell it, in whole answers and in streams.
+#[test]
+fn the_hit_rate_of_prefix_caches_is_shown() {
+    run(async {
+        let limits = Limits { kv_tokens: Some(100_000), prefix_cache: true, ..Limits::default() };
+        let nodes = nodes_like(3, &Options { limits, step: steps(1), ..Options::default() });
+        let gateway = Gateway::start(&nodes, "balance: affinity").await;
+        let mut client = Client::h1(&gateway).await;
+        for topic in 0..4 {
+            for count in (1..12).step_by(2) {
+                let whole = turns(count, topic);
+                let stream = r#","stream":true,"stream_options":{"include_usage":true}}"#;
+                let streamed = format!("{}{stream}", whole.trim_end_matches('}'));
+                for body in [whole, streamed] {
+                    let answer = client.ask(post(&gateway, "/v1/chat/completions", body)).await;
+                    assert_eq!(answer.status, 200);
+                }
+            }
+        }
+        gateway.at_rest().await;
+        let told = nodes.iter().map(|node| node.stats().cached_tokens).sum::<u64>();
+        let seen = gateway
+            .status()
+            .pools
+            .iter()
+            .flat_map(|pool| &pool.nodes)
+            .map(|node| node.prompts[1])
+            .sum::<u64>();
+        assert!(told > 0 && seen == told, "{seen} of {told}");
+        let status = gateway.status().to_json();
+        assert!(status.contains("\"cache_hit_rate\": 0."), "{status}");
+        assert!(gateway.metrics().contains("evenkeel_node_cached_tokens_total"));
+    });
+}
+
 #[test]
 fn the_requests_of_one_client_go_to_one_node_unless_that_is_above_its_bound() {
     run(async {

@@ -114,6 +114,7 @@ pub(super) mod testing {
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
             tokens: None,
+            prompts: [0; 2],
             max_in_flight: None,
             weight: 1.0,
             weight_from: WeightFrom::Config,

@@ -10,11 +10,11 @@ use super::super::gateway::{Gateway, tell};
 use super::super::served_by::ServedBy;
 use super::answer::{Answer, FirstEvent};
 use super::attempt::given_up;
-use super::events::{Failed, Passed};
+use super::events::{Failed, Passed, Watch};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
-use crate::classify::{self, completion_tokens, whole_answer};
+use crate::classify::{self, Prompt, completion_tokens, whole_answer};
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
@@ -229,6 +229,7 @@ async fn first_event(
                 request.journey.progress(attempt, now);
                 tell(&mut request.journey);
                 attempt.worked(events, now);
+                attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
             }
             Ok(start)
         }
@@ -296,6 +297,7 @@ async fn read_whole(
         Outcome::Ok => {
             let tokens = completion_tokens(&whole).unwrap_or(0);
             attempt.worked(tokens, now);
+            attempt.read_prompt(Prompt::told(&whole));
             Ok(whole)
         }
         // a client repeats a 503, but no 200

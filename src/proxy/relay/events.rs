@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::super::downstream::tail::Tail;
 use super::opening::{HELD_BACK_MAX, Opened, Opening};
+use crate::classify::Prompt;
 use crate::classify::dialect::{Dialect, Frames, OTHER};
 use crate::classify::own_errors;
 use crate::classify::stream::{First, Watcher};
@@ -201,6 +202,10 @@ impl Watch {
     }
 
     /// Events so far, comments not among them.
+    pub(crate) fn take_prompt(&mut self) -> Option<Prompt> {
+        self.watcher.take_prompt()
+    }
+
     pub(crate) fn events(&self) -> u64 {
         self.watcher.seen().events
     }

@@ -46,6 +46,7 @@ pub(super) async fn pass_rest(
         if failed.is_none() {
             attempt.worked(more.unwrap_or(0), now);
         }
+        attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
         if is_opening && !answer.watch.as_ref().is_some_and(Watch::is_opening) {
             request.journey.speaks();
         }

@@ -211,6 +211,7 @@ impl Stock {
                 *body = (!passed.is_empty()).then_some(passed);
                 let more = watched.events().saturating_sub(before);
                 attempt.worked(more, now);
+                attempt.read_prompt(watched.take_prompt());
                 more > 0
             }
         };

@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 
 use super::super::downstream::body::content_length;
 use super::super::relay::events::{Failed, Watch, is_identity};
+use crate::classify::Prompt;
 use crate::http1::Joined;
 use crate::outcome::Outcome;
 
@@ -33,6 +34,10 @@ impl Watched {
         let is_readable = head.status == 200 && coding.is_none_or(|coding| is_identity(coding.as_bytes()));
         let watch = Watch::of_kind(kind.as_bytes(), content_length(&head.headers), path)?;
         is_readable.then(|| Self { watch, unsent: VecDeque::new(), sent: 0, is_over: false, last: None })
+    }
+
+    pub(super) fn take_prompt(&mut self) -> Option<Prompt> {
+        self.watch.take_prompt()
     }
 
     /// Events so far.
