@@ -15,7 +15,7 @@ pub(super) fn affinity(s: &mut Section) -> Affinity {
         || vec![HeaderName::from_static("x-session-id"), HeaderName::from_static("x-correlation-id")];
     Affinity {
         headers: s.list("headers", 0..=HEADERS_MAX, header).unwrap_or_else(default),
-        bound: s.get("bound", 1.25, bound),
+        bound: s.get("bound", 1.2, bound),
     }
 }
 

@@ -160,7 +160,7 @@ pub enum Balance {
 pub struct Affinity {
     /// The fields that name a request's session, the first that it has; 0 to 16, default `X-Session-Id`, `X-Correlation-ID`.
     pub headers: Vec<HeaderName>,
-    /// The load, relative to the mean of the nodes, above which a node gets no further sessions; 1 to 100, default 1.25.
+    /// The load, relative to the mean of the nodes, above which a node gets no further sessions; 1 to 100, default 1.2.
     pub bound: f64,
 }
 

@@ -33,6 +33,8 @@ struct Scene {
     has_one_key: bool,
     /// Memory of each node.
     kv_tokens: u32,
+    /// Gateways that share nothing; each request comes by any of them.
+    gateways: usize,
 }
 
 /// The result of a job.
@@ -77,7 +79,8 @@ struct Chat {
 
 struct Run {
     scene: Scene,
-    pool: Arc<Pool>,
+    /// One for each gateway.
+    pools: Vec<Arc<Pool>>,
     began: Instant,
     engines: Vec<Engine>,
     chats: Vec<Chat>,
@@ -113,7 +116,7 @@ impl Run {
         let began = Instant::now();
         Self {
             scene,
-            pool: Arc::new(Pool::new(&conf, began)),
+            pools: (0..scene.gateways).map(|_| Arc::new(Pool::new(&conf, began))).collect(),
             began,
             engines: (0..scene.nodes).map(engine).collect(),
             chats: Vec::new(),
@@ -176,8 +179,8 @@ impl Run {
         let mut key = if self.scene.has_one_key { 1 } else { number as u64 + 1 };
         key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let work = Work { prompt: prompt(number, chat.tokens), ..Work::answer(answer) };
-        let lease = self
-            .pool
+        let gateway = if self.pools.len() > 1 { self.rng.usize(..self.pools.len()) } else { 0 };
+        let lease = self.pools[gateway]
             .lease_by(Profile { affinity: Some(key), ..Profile::default() }, &[], self.at())
             .expect("a node");
         let place = usize::from(lease.address().port()) - 1;
@@ -251,10 +254,13 @@ const CHATS: Scene = Scene {
     at_once: 200,
     has_one_key: false,
     kv_tokens: 80_000,
+    gateways: 1,
 };
 
 #[test]
 fn few_chats_at_a_time_find_what_they_share() {
+    let by_key = run("chats", Scene { at_once: 8, ..CHATS });
+    assert!(by_key.part_of_ideal() >= 0.95 && by_key.variation() <= 0.1, "{by_key:?}");
     let [by_key, by_load] = both("chats", Scene { nodes: 4, chats: 150, at_once: 8, ..CHATS });
     assert!(by_key.part_of_ideal() >= 0.95 && by_key.variation() <= 0.1, "{by_key:?}");
     assert!(
@@ -268,6 +274,20 @@ fn many_chats_at_a_time_find_what_they_share() {
     let [by_key, by_load] = both("chats", CHATS);
     assert!(by_key.part_of_ideal() >= 0.95 && by_key.variation() <= 0.1, "{by_key:?}");
     assert!(by_key.wall < by_load.wall * 0.8, "what is not computed again is time for others: {by_load:?}");
+}
+
+#[test]
+fn a_thousand_at_a_time_find_what_they_share() {
+    let by_key = run("chats", Scene { chats: 1200, at_once: 1000, kv_tokens: 400_000, ..CHATS });
+    assert!(by_key.part_of_ideal() >= 0.95 && by_key.variation() <= 0.1, "{by_key:?}");
+}
+
+#[test]
+fn eight_gateways_that_share_nothing_agree() {
+    let one = run("one gateway", CHATS);
+    let eight = run("eight gateways", Scene { gateways: 8, ..CHATS });
+    assert!(eight.hits / eight.ideal >= 0.97 * one.hits / one.ideal, "{eight:?}, {one:?}");
+    assert!(eight.variation() <= 0.1 && eight.wall <= 1.1 * one.wall, "{eight:?}, {one:?}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn pool_values_in_each_form() {
     let by_session = pool("balance: affinity, affinity: { headers: [X-Chat], bound: 2 }");
     assert_eq!((by_session.balance, by_session.affinity.bound), (Balance::Affinity, 2.0));
     assert_eq!(by_session.affinity.headers, ["x-chat"]);
-    assert_eq!(pool("affinity: { headers: off }").affinity, Affinity { headers: vec![], bound: 1.25 });
+    assert_eq!(pool("affinity: { headers: off }").affinity, Affinity { headers: vec![], bound: 1.2 });
     assert_eq!(pool("health: { max_fails: 0, slow_start: off }").health.slow_start, Duration::ZERO);
     assert_eq!(pool("health: { check: off }").health.check, None);
     let check = pool("health: { check: { path: /health } }").health.check.expect("a check");
