@@ -29,6 +29,12 @@ struct Args {
     /// ... and at most this
     #[arg(long, default_value_t = 1)]
     tokens_max: u32,
+    /// Words of a prompt besides: at least this
+    #[arg(long, default_value_t = 0)]
+    words_min: u32,
+    /// ... and at most this
+    #[arg(long, default_value_t = 0)]
+    words_max: u32,
     /// The part of the requests that ask for a stream, 0 to 1
     #[arg(long, default_value_t = 0.0)]
     stream: f64,
@@ -56,7 +62,9 @@ async fn main() {
         Some(length) => padded(length, args.tokens_min, args.stream > 0.0),
         None => {
             let tokens = Sizes::Uniform { min: args.tokens_min, max: args.tokens_max };
-            Ask::Chat { tokens, stream: args.stream }
+            let words = Sizes::Uniform { min: args.words_min, max: args.words_max };
+            let prompt = (args.words_max > 0).then_some(words);
+            Ask::Chat { prompt, tokens, stream: args.stream }
         }
     };
     let targets = args.target.into_iter().map(Target::chat).collect();
@@ -115,13 +123,14 @@ async fn watch(handle: &LoadHandle) {
 }
 
 fn report(seen: &Report) {
-    let latency = seen.latency();
+    let (latency, first) = (seen.latency(), seen.first_event());
     let failures: Vec<_> = seen.failures.iter().map(|(what, count)| format!("{what}: {count}")).collect();
     say(&json!({
         "sent": seen.sent, "ok": seen.succeeded, "failed": seen.failed, "failures": failures,
         "events": seen.events,
         "wall": seen.wall.as_secs_f64(),
         "p50": seconds(&latency, 0.5), "p99": seconds(&latency, 0.99),
+        "first_p50": seconds(&first, 0.5), "first_p99": seconds(&first, 0.99),
     }));
 }
 

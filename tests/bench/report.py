@@ -17,7 +17,7 @@ WORDS = ROOT / "README.md", "<!-- words: `tests/bench/run --readme` writes these
 # with fewer rounds, or a higher load on the machine, the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
 # Tables with fewer rounds: their numbers vary little between rounds, and they take long.
-FEWER = {"open": 2, "waiting": 2, "batch": 3}
+FEWER = {"open": 2, "waiting": 2, "batch": 3, "caps": 2}
 BASES = ["nginx-tuned", "floor"]
 
 # the columns of the figures, and the rows: table, key, form (ratio to tuned nginx, or the number itself), label

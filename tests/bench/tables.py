@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+from caps import caps
 from goodput import goodput
 from growth import growth
 from machine import cpu_seconds, pss_bytes
@@ -91,6 +92,7 @@ def tables(lab):
         ),
         *(Table(*each) for each in growth(lab)),
         *(Table(*each, rounds_max=FEWER["batch"]) for each in goodput(lab)),
+        *(Table(*each, rounds_max=FEWER["caps"]) for each in caps(lab)),
     ]
 
 

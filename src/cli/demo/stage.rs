@@ -54,7 +54,7 @@ impl Stage {
         let (live, stop, gateway) = start_gateway(setup, &nodes)?;
         let address = setup.reached_at();
         wait_for(address, &gateway)?;
-        let ask = Ask::Chat { tokens: setup.tokens, stream: 0.0 };
+        let ask = Ask::Chat { prompt: None, tokens: setup.tokens, stream: 0.0 };
         let load = Load {
             ramp: Duration::from_secs(1),
             ..Load::new(vec![Target::chat(address)], setup.clients, ask)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use evenkeel::access_log::{Entry, Second, line};
+use evenkeel::balance::By;
 use evenkeel::config::LogFormat;
 use evenkeel::journey::Tried;
 use evenkeel::outcome::Outcome;
@@ -34,7 +35,12 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn entry() -> Entry {
-    let attempt = |node: &str, status, outcome| Tried { node: node.into(), status: Some(status), outcome };
+    let attempt = |node: &str, status, outcome| Tried {
+        node: node.into(),
+        by: By::LeastInFlight,
+        status: Some(status),
+        outcome,
+    };
     Entry {
         client: Some("192.168.0.7".into()),
         at: (Arc::new(Second::of(&jiff::Zoned::now())), 500),
