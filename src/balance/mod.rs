@@ -1,8 +1,8 @@
 //! Balancing: chooses the node that gets the next request.
 //!
 //! The choice depends only on [`Candidates`], which the pool updates as leases come and go, and on the
-//! [`Turn`]. Its cost does not grow with the requests in flight, and for the default policy only with the
-//! logarithm of the number of nodes.
+//! [`Turn`]. Its cost does not grow with the requests in flight, and only with the logarithm of the number of nodes, but for
+//! the policies that hash: they look at each node.
 
 mod affinity;
 mod by;

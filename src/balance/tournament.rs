@@ -58,6 +58,11 @@ impl Tournament {
         self.matches.get(1).copied().filter(|rank| *rank != Self::OUT)
     }
 
+    /// The first position at or after `start`, or else from the beginning, whose rank is `rank` or less.
+    pub(super) fn first_from(&self, start: usize, rank: u64) -> Option<usize> {
+        self.first(start, rank).or_else(|| self.first(0, rank))
+    }
+
     /// The first position at or after `start` whose rank is `rank` or less.
     pub(super) fn first(&self, start: usize, rank: u64) -> Option<usize> {
         if start >= self.players {
