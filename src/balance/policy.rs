@@ -60,7 +60,7 @@ fn weighted(candidates: &mut Candidates, last: Tier, skip: &[usize], random: f64
     let count = candidates.len() as u64;
     for number in 0..DRAWS {
         let drawn = mix(random.to_bits() ^ mix(number));
-        let (place, part) = ((drawn >> 32) * count >> 32, (drawn & u64::from(u32::MAX)) as f64);
+        let (place, part) = (((drawn >> 32) * count) >> 32, (drawn & u64::from(u32::MAX)) as f64);
         let place = usize::try_from(place).unwrap_or(0);
         let candidate = &candidates[place];
         let is_eligible = candidate.tier == lowest && candidate.has_room() && !skip.contains(&place);
