@@ -84,6 +84,7 @@ impl Pool {
     pub(super) fn take(&self, tried: &[Key], profile: Profile, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
             let place = table.choose(tried, profile, now)?;
+            table.queue.passed(profile.class);
             Ok(table.take(place, now))
         })
     }
@@ -148,8 +149,8 @@ impl Pool {
     }
 
     /// There is a node that the request has not tried, and that has room for it now.
-    pub fn has_room(&self, tried: &[Key], now: Instant) -> bool {
-        self.table.lock().has_room(tried, now)
+    pub fn has_room(&self, tried: &[Key], profile: Profile, now: Instant) -> bool {
+        self.table.lock().has_room(tried, profile, now)
     }
 
     /// The node is out, and its check has lost it.

@@ -176,7 +176,10 @@ impl Run {
         let mut key = if self.scene.has_one_key { 1 } else { number as u64 + 1 };
         key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let work = Work { prompt: prompt(number, chat.tokens), ..Work::answer(answer) };
-        let lease = self.pool.lease_by(Profile { affinity: Some(key) }, &[], self.at()).expect("a node");
+        let lease = self
+            .pool
+            .lease_by(Profile { affinity: Some(key), ..Profile::default() }, &[], self.at())
+            .expect("a node");
         let place = usize::from(lease.address().port()) - 1;
         self.leases.insert(number, lease);
         self.engines[place].in_flight += 1.0;

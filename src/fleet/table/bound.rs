@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
+use super::super::views::Reach;
 use super::Table;
 use crate::balance::Tier;
 
@@ -21,6 +22,7 @@ impl Table {
         key: Key,
         in_line: bool,
         is_last_chance: bool,
+        reach: Reach,
         now: Instant,
     ) -> Option<Result<Slot, Refusal>> {
         if self.retired {
@@ -36,7 +38,7 @@ impl Table {
             return Some(Err(Refusal::Unreachable { until: node.health.refused_until(now) }));
         }
         let is_closed = in_line && node.line.is_some_and(|line| line.opens(now).is_some());
-        if is_closed || node.in_flight >= node.cap(&self.policy, now) {
+        if is_closed || node.in_flight >= self.candidates.limit(reach, node.cap(&self.policy, now)) {
             return Some(Err(Refusal::Full));
         }
         let slot = self.take(key.place, now);

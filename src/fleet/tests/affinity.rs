@@ -4,7 +4,7 @@ use super::*;
 use crate::fleet::{Admission, Ask, Profile, Want};
 
 fn by(key: u64) -> Profile {
-    Profile { affinity: Some(key) }
+    Profile { affinity: Some(key), ..Profile::default() }
 }
 
 impl Bench {

@@ -74,6 +74,7 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
             check: None,
         },
         queue: config::Queue::default(),
+        deadline: config::Deadline::default(),
         retry: config::Retry::default(),
         timeouts: config::Timeouts::default(),
     }
