@@ -102,8 +102,12 @@ impl Pool {
     /// Lets the waiting requests go first.
     pub(super) fn in_turn<T>(&self, now: Instant, look: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
-        let woken = table.grant(now);
+        let mut woken = table.grant(now);
         let found = look(&mut table);
+        if table.queue.due().is_some() {
+            // the request that has just come has made it so, and the reserve may have room
+            woken.extend(table.grant(now));
+        }
         drop(table);
         woken.into_iter().for_each(Waker::wake);
         found

@@ -177,6 +177,9 @@ impl Queue {
 
     /// The class whose share is due: the next slot is its own, if it can use that.
     pub(super) fn due(&self) -> Option<Class> {
+        if self.is_empty() {
+            return None;
+        }
         // a sum of tenths is a little less than 1
         const WHOLE: f64 = 1.0 - 1e-9;
         let due = |class: &Class| self.due[class.place()];

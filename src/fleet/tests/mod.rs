@@ -3,6 +3,7 @@
 mod affinity;
 mod bound;
 mod checked;
+mod classes;
 mod earned;
 mod ejection;
 mod last;
