@@ -6,6 +6,7 @@
 mod harness;
 
 mod bodies;
+mod classes;
 mod crash;
 mod denied;
 mod events;
