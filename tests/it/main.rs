@@ -8,6 +8,7 @@ mod harness;
 mod bodies;
 mod classes;
 mod crash;
+mod crowd;
 mod denied;
 mod events;
 mod framing;
