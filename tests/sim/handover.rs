@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use evenkeel::config::{self, Class};
@@ -179,11 +179,8 @@ fn sleep(changed: Changed) {
     let mut changed = pin!(changed);
     future::block_on(poll_fn(|context| {
         let waker = Waker::from(Arc::new(Late(context.waker().clone())));
-        let polled = changed.as_mut().poll(&mut Context::from_waker(&waker));
-        if polled == Poll::Pending {
-            thread::yield_now();
-        }
-        polled
+        // no turn ends here: one that ends by itself counts as woken
+        changed.as_mut().poll(&mut Context::from_waker(&waker))
     }));
 }
 
