@@ -10,7 +10,7 @@ use jiff::Zoned;
 use serde::Serialize;
 
 use crate::balance::By;
-use crate::config::LogFormat;
+use crate::config::{Class, LogFormat};
 use crate::journey::Tried;
 
 /// The longest part of a header that goes into a line, in bytes.
@@ -51,6 +51,8 @@ pub struct Entry {
     pub user_agent: String,
     pub forwarded_for: String,
     pub pool: Option<Arc<str>>,
+    /// In the JSON format only.
+    pub class: Option<Class>,
     pub attempts: Vec<Tried>,
     /// From the end of the request's header to the first byte of the response's body; on Pingora's own path to its head.
     pub ttft: Option<Duration>,
@@ -164,6 +166,7 @@ struct JsonLine<'a> {
     user_agent: &'a str,
     forwarded_for: &'a str,
     pool: Option<&'a str>,
+    class: Option<&'static str>,
     attempts: Vec<JsonAttempt<'a>>,
     ttft: Option<f64>,
     total: f64,
@@ -202,6 +205,7 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
             user_agent: cut(&e.user_agent),
             forwarded_for: cut(&e.forwarded_for),
             pool: e.pool.as_deref(),
+            class: e.class.map(Class::as_str),
             attempts: e.attempts.iter().map(attempt).collect(),
             ttft: e.ttft.map(seconds),
             total: seconds(e.total),
@@ -236,6 +240,7 @@ mod tests {
             user_agent: "python-httpx/0.27".into(),
             forwarded_for: String::new(),
             pool: Some("vllm".into()),
+            class: Some(Class::Batch),
             attempts: vec![
                 attempt("a", Some(500), Outcome::Http5xx),
                 attempt("b", None, Outcome::Reset),
@@ -277,6 +282,7 @@ mod tests {
         assert_eq!(value["attempts"][0]["outcome"], "http_5xx");
         assert_eq!(value["attempts"][0]["by"], "least_in_flight");
         assert_eq!(value["ttft"], 0.213);
+        assert_eq!(value["class"], "batch");
     }
 
     #[test]

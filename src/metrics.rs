@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::balance::By;
+use crate::config::Class;
 use crate::fleet::{NodeState, PoolSnapshot, Resumed};
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
@@ -86,7 +87,13 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
     let help = "Attempts, by the reason for their node.";
     let choices = sheet.counter("choices_total", help, &["pool", "by"])?;
     let queue = sheet.gauge("queue_length", "Requests that wait for a slot or a node.", &["pool"])?;
+    let help = "Requests that wait for a slot or a node, by class.";
+    let by_class = sheet.gauge("class_queue_length", help, &["pool", "class"])?;
     for pool in &s.pools {
+        for (class, waiting) in Class::ALL.iter().zip(pool.queue_by_class) {
+            let gauge = by_class.with_label_values(&[&*pool.name, class.as_str()]);
+            gauge.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
         queue.with_label_values(&[&*pool.name]).set(i64::try_from(pool.queue).unwrap_or(i64::MAX));
         for (by, count) in By::ALL.iter().zip(pool.counters.choices).filter(|(_, count)| *count > 0) {
             choices.with_label_values(&[&pool.name, by.as_str()]).inc_by(count);

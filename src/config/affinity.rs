@@ -5,7 +5,7 @@ use http::HeaderName;
 use super::model::Affinity;
 use super::raw::{Raw, Value};
 use super::section::Section;
-use super::values::{shown, text};
+use super::values::{header_name, shown};
 
 const HEADERS_MAX: usize = 16;
 const BOUND_MAX: f64 = 100.0;
@@ -14,15 +14,9 @@ pub(super) fn affinity(s: &mut Section) -> Affinity {
     let default =
         || vec![HeaderName::from_static("x-session-id"), HeaderName::from_static("x-correlation-id")];
     Affinity {
-        headers: s.list("headers", 0..=HEADERS_MAX, header).unwrap_or_else(default),
+        headers: s.list("headers", 0..=HEADERS_MAX, header_name).unwrap_or_else(default),
         bound: s.get("bound", 1.2, bound),
     }
-}
-
-fn header(raw: &Raw) -> Result<HeaderName, String> {
-    let name = text(raw)?;
-    name.parse()
-        .map_err(|_| format!("{} is not the name of a header field, such as X-Session-Id", shown(raw)))
 }
 
 fn bound(raw: &Raw) -> Result<f64, String> {

@@ -2,10 +2,11 @@
 //!
 //! Each is the schema applied to an empty section, so that a default is written in only one place.
 
+use super::class::Deadline;
 use super::model::{Affinity, Client, Engine, Health, Queue, Retry, Timeouts};
 use super::problems::Collector;
 use super::section::Section;
-use super::{affinity, pools, server};
+use super::{affinity, pools, queue, server};
 
 fn of_nothing<T>(read: impl FnOnce(&mut Section) -> T) -> T {
     read(&mut Section::empty("", 0, &Collector::default()))
@@ -31,7 +32,13 @@ impl Default for Retry {
 
 impl Default for Queue {
     fn default() -> Self {
-        of_nothing(pools::queue)
+        of_nothing(|s| queue::queue(s, Engine::Generic))
+    }
+}
+
+impl Default for Deadline {
+    fn default() -> Self {
+        of_nothing(queue::deadline)
     }
 }
 

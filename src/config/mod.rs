@@ -7,6 +7,7 @@
 
 mod address;
 mod affinity;
+mod class;
 mod defaults;
 mod environment;
 mod lines;
@@ -15,6 +16,7 @@ mod nodes;
 mod outline;
 mod pools;
 mod problems;
+mod queue;
 mod raw;
 mod reload;
 mod section;
@@ -26,10 +28,11 @@ pub mod units;
 mod values;
 
 pub use address::NodeAddress;
+pub use class::{Class, Classes, Deadline};
 pub use lines::line_of;
 pub use model::{
     AccessLog, Affinity, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat,
-    LogTarget, Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
+    LogTarget, Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Timeouts, Weight,
 };
 pub use problems::{Problem, Problems};
 pub use values::duration_of;

@@ -14,6 +14,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::NodeAddress;
+use super::class::{Classes, Deadline};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +116,7 @@ pub struct Pool {
     pub http_version: HttpVersion,
     pub health: Health,
     pub queue: Queue,
+    pub deadline: Deadline,
     pub retry: Retry,
     pub timeouts: Timeouts,
 }
@@ -258,12 +260,39 @@ pub struct Retry {
 }
 
 /// The queue of requests that wait while all nodes are at their `max_in_flight`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Queue {
-    /// The most requests that wait; 0 to 1000000, default 4096.
+    /// The most requests that wait before one of their class; 0 to 1000000, default 4096.
     pub size: usize,
     /// The longest time that one waits; default 10 minutes, zero: it does not wait.
     pub timeout: Duration,
+    pub class: Classes,
+    pub shares: Shares,
+    /// The part of each `max_in_flight` that is kept for [`super::Class::Interactive`]; 0 to 0.9, default 0.
+    pub reserve: f64,
+    pub pass_priority: PassPriority,
+}
+
+/// The parts of all grants that the lower classes are sure of while they wait.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shares {
+    /// 0.01 to 0.5, default 0.1.
+    pub normal: f64,
+    /// 0.01 to 0.5, default 0.1; both together at most 0.9.
+    pub batch: f64,
+}
+
+/// The way in which an engine that orders by itself is told a request's class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassPriority {
+    /// It is not, the default.
+    Off,
+    /// In the order that the engine has by default.
+    On,
+    /// The lower number goes first.
+    LowFirst,
+    /// The higher number goes first.
+    HighFirst,
 }
 
 /// Failures that trigger a retry on another node; empty: `off`.

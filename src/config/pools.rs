@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::affinity::affinity;
 use super::model::{
-    Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Queue, Retry, RetryOn, Timeouts,
-    Weight,
+    Balance, Check, Engine, Health, HttpVersion, Listener, Models, PassPriority, Pool, Retry, RetryOn,
+    Timeouts, Weight,
 };
-use super::nodes::{IN_FLIGHT_MAX, nodes};
+use super::nodes::nodes;
 use super::problems::Collector;
+use super::queue::{deadline, queue};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
@@ -93,6 +94,11 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
     s.rule("retry", &["http_version"], !retry.resume || http_version == HttpVersion::H1, || {
         "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
     });
+    let queue = s.section("queue", |s| queue(s, engine));
+    let is_read = queue.pass_priority == PassPriority::Off || http_version == HttpVersion::H1;
+    s.rule("queue", &["http_version"], is_read, || {
+        "`pass_priority` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
+    });
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
     let usual = s.get("weight", Weight::Fixed(1.0), weight);
     let nodes = nodes(s, listen, usual);
@@ -109,7 +115,8 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
         nodes,
         http_version,
         health: s.section("health", |s| health(s, engine)),
-        queue: s.section("queue", queue),
+        queue,
+        deadline: s.section("deadline", deadline),
         retry,
         timeouts: s.section("timeouts", timeouts),
         name,
@@ -213,13 +220,6 @@ fn check_path(raw: &Raw) -> Result<String, String> {
             "{} is not a path; use one that begins with `/` and has no spaces, such as /health",
             shown(raw)
         ))
-    }
-}
-
-pub(super) fn queue(s: &mut Section) -> Queue {
-    Queue {
-        size: s.get("size", 4096, integer(0..=IN_FLIGHT_MAX)),
-        timeout: s.get("timeout", Duration::from_secs(600), duration_or_zero),
     }
 }
 

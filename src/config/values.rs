@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::NodeAddress;
@@ -249,6 +250,13 @@ pub(super) fn admin_address(raw: &Raw) -> Result<SocketAddr, String> {
 pub(super) fn node_address(raw: &Raw) -> Result<NodeAddress, String> {
     let parsed = text(raw)?.parse::<NodeAddress>();
     parsed.map_err(|why| format!("{} is not the address of a node: {why}", shown(raw)))
+}
+
+/// The name of a header field.
+pub(super) fn header_name(raw: &Raw) -> Result<HeaderName, String> {
+    let name = text(raw)?;
+    name.parse()
+        .map_err(|_| format!("{} is not the name of a header field, such as X-Session-Id", shown(raw)))
 }
 
 /// A network in CIDR notation, or one IP address.

@@ -27,6 +27,7 @@ mod suspects;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 mod waiter;
 mod want;
 

@@ -88,6 +88,7 @@ impl Pool {
     pub(super) fn take(&self, tried: &[Key], profile: Profile, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
             let chosen = table.choose(tried, profile, now)?;
+            table.queue.passed(profile.class);
             Ok(table.take(chosen, profile, now))
         })
     }
@@ -105,8 +106,12 @@ impl Pool {
     /// Lets the waiting requests go first.
     pub(super) fn in_turn<T>(&self, now: Instant, look: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
-        let woken = table.grant(now);
+        let mut woken = table.grant(now);
         let found = look(&mut table);
+        if table.queue.due().is_some() {
+            // the request that has just come has made it so, and the reserve may have room
+            woken.extend(table.grant(now));
+        }
         drop(table);
         woken.into_iter().for_each(Waker::wake);
         found
@@ -152,8 +157,8 @@ impl Pool {
     }
 
     /// There is a node that the request has not tried, and that has room for it now.
-    pub fn has_room(&self, tried: &[Key], now: Instant) -> bool {
-        self.table.lock().has_room(tried, now)
+    pub fn has_room(&self, tried: &[Key], profile: Profile, now: Instant) -> bool {
+        self.table.lock().has_room(tried, profile, now)
     }
 
     /// The node is out, and its check has lost it.

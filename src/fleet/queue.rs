@@ -1,4 +1,8 @@
-//! The queue of a pool's waiting requests: first come, first served among those that can use a slot.
+//! The queue of a pool's waiting requests: the highest class first, and first come, first served within it, among those that can
+//! use a slot.
+//!
+//! A lower class is sure of its share: while it waits, each slot that is granted adds the share to what is due to it, and once that
+//! is a whole slot, the next goes to it before all others. It may then use what is reserved, too.
 //!
 //! A slot that comes back is handed over: it is taken for the request whose turn it is under the same lock under which it was
 //! given back. So the count of a node does not dip, nobody who has just come can take the slot, and only the one who has it
@@ -15,22 +19,40 @@ use parking_lot::Mutex;
 
 use super::key::Slot;
 use super::want::{Profile, Want};
+use crate::config::{Class, Shares};
 
-/// A request's place: a repeated one has waited before, and goes first.
+const CLASSES: usize = Class::ALL.len();
+/// The most that is due to a class: it gathers no more while it can use none of the slots.
+const DUE_MAX: f64 = 2.0;
+
+/// A request's place: a repeated one has waited before, and goes first in its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Turn {
+    class: Class,
     is_first_try: bool,
     number: u64,
 }
 
+impl Turn {
+    pub(super) fn class(self) -> Class {
+        self.class
+    }
+}
+
 /// The waiting requests: those that want the same in the order of their turns, so that a pass looks at one of each kind only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     kinds: HashMap<Arc<Want>, BTreeMap<Turn, Arc<Cell>>>,
     wants: HashMap<Turn, Arc<Want>>,
     last: u64,
-    /// Those that have not been sent before.
-    first_tries: usize,
+    /// Those of each class.
+    waiting: [usize; CLASSES],
+    /// Those of them that have not been sent before.
+    first_tries: [usize; CLASSES],
+    /// The parts of the grants that the lower classes are sure of.
+    pub shares: Shares,
+    /// Grants that are due to each class: below 2.
+    due: [f64; CLASSES],
     /// Times that what they can use may have changed.
     news: u64,
     pace: Pace,
@@ -58,23 +80,43 @@ impl Pace {
 }
 
 impl Queue {
+    pub(super) fn new(shares: Shares) -> Self {
+        Self {
+            kinds: HashMap::new(),
+            wants: HashMap::new(),
+            last: 0,
+            waiting: [0; CLASSES],
+            first_tries: [0; CLASSES],
+            shares,
+            due: [0.0; CLASSES],
+            news: 0,
+            pace: Pace::default(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.wants.len()
+    }
+
+    pub(super) fn by_class(&self) -> [usize; CLASSES] {
+        self.waiting
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.wants.is_empty()
     }
 
-    pub(super) fn first_tries(&self) -> usize {
-        self.first_tries
+    /// Those of this class and those above it that have not been sent before.
+    pub(super) fn first_tries(&self, class: Class) -> usize {
+        self.first_tries[..=class.place()].iter().sum()
     }
 
     pub(super) fn push(&mut self, is_repeated: bool, want: Want, profile: Profile) -> (Turn, Arc<Cell>) {
         self.last += 1;
-        let turn = Turn { is_first_try: !is_repeated, number: self.last };
+        let turn = Turn { class: profile.class, is_first_try: !is_repeated, number: self.last };
         let cell = Arc::new(Cell { profile, ..Cell::default() });
-        self.first_tries += usize::from(turn.is_first_try);
+        self.waiting[turn.class.place()] += 1;
+        self.first_tries[turn.class.place()] += usize::from(turn.is_first_try);
         self.put(turn, want, Arc::clone(&cell));
         (turn, cell)
     }
@@ -98,7 +140,12 @@ impl Queue {
 
     pub(super) fn remove(&mut self, turn: Turn) -> Option<Arc<Cell>> {
         let cell = self.take(turn)?;
-        self.first_tries -= usize::from(turn.is_first_try);
+        let class = turn.class.place();
+        self.waiting[class] -= 1;
+        self.first_tries[class] -= usize::from(turn.is_first_try);
+        if self.waiting[class] == 0 {
+            self.due[class] = 0.0;
+        }
         Some(cell)
     }
 
@@ -112,19 +159,46 @@ impl Queue {
         cell
     }
 
-    /// The first request of each kind, the one whose turn is last first.
+    /// The first request of each kind and class, the one whose turn is last first.
     pub(super) fn heads(&self) -> Vec<(Turn, Arc<Want>)> {
-        let first = |(want, alike): (&Arc<Want>, &BTreeMap<Turn, _>)| {
-            alike.first_key_value().map(|(turn, _)| (*turn, Arc::clone(want)))
-        };
-        let mut heads: Vec<_> = self.kinds.iter().filter_map(first).collect();
+        let mut heads = Vec::new();
+        for class in Class::ALL.into_iter().filter(|class| self.waiting[class.place()] > 0) {
+            let firsts = self.kinds.iter().filter_map(|(want, alike)| Some((first(alike, class)?, want)));
+            heads.extend(firsts.map(|(turn, want)| (turn, Arc::clone(want))));
+        }
         heads.sort_unstable_by_key(|(turn, _)| Reverse(*turn));
         heads
     }
 
-    /// The first one that wants this.
-    pub(super) fn first(&self, want: &Want) -> Option<Turn> {
-        self.kinds.get(want)?.first_key_value().map(|(turn, _)| *turn)
+    /// The first one of the same class that wants this.
+    pub(super) fn next(&self, want: &Want, turn: Turn) -> Option<Turn> {
+        first(self.kinds.get(want)?, turn.class)
+    }
+
+    /// The class whose share is due: the next slot is its own, if it can use that.
+    pub(super) fn due(&self) -> Option<Class> {
+        if self.is_empty() {
+            return None;
+        }
+        // a sum of tenths is a little less than 1
+        const WHOLE: f64 = 1.0 - 1e-9;
+        let due = |class: &Class| self.due[class.place()];
+        let most = Class::ALL.into_iter().max_by(|one, other| due(one).total_cmp(&due(other)));
+        most.filter(|class| due(class) >= WHOLE)
+    }
+
+    /// A request of this class has a slot, while others wait.
+    pub(super) fn passed(&mut self, class: Class) {
+        if self.is_empty() {
+            return;
+        }
+        for (lower, share) in [(Class::Normal, self.shares.normal), (Class::Batch, self.shares.batch)] {
+            let (is_it, place) = (lower == class, lower.place());
+            if self.waiting[place] > 0 {
+                let due = self.due[place] + share - f64::from(is_it);
+                self.due[place] = due.clamp(0.0, DUE_MAX);
+            }
+        }
     }
 
     /// The request with this turn, which wants this.
@@ -137,8 +211,9 @@ impl Queue {
         self.news
     }
 
-    /// A slot was handed over.
-    pub(super) fn granted(&mut self, now: Instant) {
+    /// A slot is handed over to the request with this turn, which waits still.
+    pub(super) fn granted(&mut self, turn: Turn, now: Instant) {
+        self.passed(turn.class);
         self.pace.note(now);
     }
 
@@ -164,6 +239,12 @@ impl Queue {
         let alike = self.kinds.get(want).into_iter().flat_map(BTreeMap::values);
         alike.filter_map(|cell| cell.tell()).collect()
     }
+}
+
+/// The first request of a class among those that want the same.
+fn first(alike: &BTreeMap<Turn, Arc<Cell>>, class: Class) -> Option<Turn> {
+    let least = Turn { class, is_first_try: false, number: 0 };
+    alike.range(least..).next().map(|(turn, _)| *turn).filter(|turn| turn.class == class)
 }
 
 /// The place in which a waiting request finds its slot.

@@ -20,6 +20,8 @@ pub struct PoolSnapshot {
     pub nodes: Vec<NodeSnapshot>,
     /// Requests that wait for a slot.
     pub queue: usize,
+    /// The same in the order of [`config::Class::ALL`].
+    pub queue_by_class: [usize; config::Class::ALL.len()],
     pub counters: Counters,
     /// The last hundred events, oldest first.
     pub events: Vec<Event>,

@@ -61,9 +61,9 @@ impl Pool {
     /// A slot for the request if it can have one now, else a place in the queue.
     fn join_queue(&self, ask: Ask, now: Instant) -> Joined {
         self.in_turn(now, |table| {
-            let found = table.take_for(&ask.want, ask.profile, now);
+            let (found, class) = (table.take_for(&ask.want, ask.profile, now), ask.profile.class);
             let is_full =
-                matches!(ask.admission, Admission::Below(limit) if table.queue.first_tries() >= limit);
+                matches!(ask.admission, Admission::Below(limit) if table.queue.first_tries(class) >= limit);
             match found {
                 Some(Err(Refusal::Full)) if is_full => {
                     Joined { found: Some(Err(Refusal::QueueFull)), place: None }
@@ -77,7 +77,11 @@ impl Pool {
                     }
                     Joined { found, place: Some(place) }
                 }
-                found => Joined { found, place: None },
+                Some(Ok(slot)) => {
+                    table.queue.passed(class);
+                    Joined { found: Some(Ok(slot)), place: None }
+                }
+                None => Joined { found: None, place: None },
             }
         })
     }
@@ -101,7 +105,10 @@ impl Pool {
             None => table.take_for(&ask.want, ask.profile, now),
         };
         if matches!(found, Some(Ok(_))) {
-            table.queue.remove(turn);
+            // what was granted has left the queue already
+            if table.queue.remove(turn).is_some() {
+                table.queue.passed(ask.profile.class);
+            }
         } else if table.queue.news() != ask.news {
             woken.extend(cell.tell());
         }

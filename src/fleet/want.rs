@@ -2,6 +2,7 @@
 
 use super::key::Key;
 use crate::balance::tokens::Size;
+use crate::config::Class;
 
 /// The nodes that a request can use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,14 +75,23 @@ pub struct Profile {
     pub affinity: Option<u64>,
     /// Zero where its pool does not choose by it.
     pub size: Size,
+    /// The order in which it gets a slot, and the part of a cap that it may use.
+    pub class: Class,
+}
+
+impl Profile {
+    /// The same once the share of its class is due: it may use what is reserved.
+    pub(super) fn due(self) -> Self {
+        Self { class: Class::Interactive, ..self }
+    }
 }
 
 /// The rule by which a request is let into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// If fewer than these wait for a slot.
+    /// If fewer than these of its class and those above it wait for a slot.
     Below(usize),
-    /// In any case and before those: it has been sent before.
+    /// In any case, and before those of its class: it has been sent before.
     Repeated,
 }
 

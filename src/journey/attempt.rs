@@ -151,7 +151,8 @@ impl<H> Journey<H> {
         let waits = matches!(attempt.stage, Stage::Sent { .. }) && attempt.lease.is_lost();
         let may_leave = || matches!(self.decide(Outcome::Stalled, None), Verdict::Retry(_));
         // where there is no room, it would give up its place for a wait that may be shorter
-        waits && may_leave() && self.is_free() && self.member.pool.has_room(&self.tried_with(attempt), now)
+        let has_room = || self.member.pool.has_room(&self.tried_with(attempt), self.profile, now);
+        waits && may_leave() && self.is_free() && has_room()
     }
 
     /// Other nodes may serve it.

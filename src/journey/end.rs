@@ -29,6 +29,8 @@ pub enum How<H> {
     Broken { outcome: Outcome, closing_event: Bytes },
     /// A kept connection had been closed, and the same node cannot be asked again.
     Missed,
+    /// The deadline of the request has passed before its node answered.
+    Late,
 }
 
 /// The next step.
@@ -77,6 +79,14 @@ impl<H> Journey<H> {
                 self.settle(attempt, Outcome::Stale, now);
                 self.member.pool.count_retry(RetryReason::Stale);
                 Step::Node(RetryReason::Stale)
+            }
+            How::Late => {
+                // the node is as little to blame as for a client that leaves
+                self.settle(attempt, Outcome::ClientGone, now);
+                match self.fallback.take() {
+                    Some(fallback) => Step::Give(fallback),
+                    None => Step::Stop(self.overdue()),
+                }
             }
         }
     }

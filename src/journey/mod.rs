@@ -21,6 +21,7 @@ mod denial;
 mod end;
 mod ending;
 mod home;
+mod overdue;
 mod seek;
 mod state;
 #[cfg(test)]

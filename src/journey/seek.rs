@@ -40,9 +40,10 @@ impl<H> Journey<H> {
     /// Leases the best node that this request has not tried. Where there is none, and the request has no answer yet or the
     /// others are only full, it waits: for a slot up to `queue.timeout` in all, for a node up to `retry.wait` from when it was
     /// first stranded until it reaches one. A node that failed it before is better than none, but only as long as there is no
-    /// answer. What a node says that is full is none: the request gets in line for it.
+    /// answer. What a node says that is full is none: the request gets in line for it. Once its deadline has passed, it goes to no
+    /// node.
     pub fn seek(&mut self, now: Instant) -> Seek<H> {
-        let found = self.look(now);
+        let found = if self.is_overdue(now) { self.seek_no_more() } else { self.look(now).until(self.due) };
         if matches!(found, Seek::Pause { .. } | Seek::Wait { .. }) {
             self.search.began.get_or_insert(now);
         } else {

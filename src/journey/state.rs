@@ -36,6 +36,8 @@ pub struct Journey<H> {
     pub(super) conversation: Conversation,
     pub(super) home: Home,
     pub(super) profile: Profile,
+    /// The time after which nobody needs the answer.
+    pub(super) due: Option<Instant>,
     /// Few requests have any.
     pub(super) denials: Option<Box<Denials<H>>>,
     /// Times that it was sent; each part of a resumed stream is counted anew.
@@ -99,6 +101,7 @@ impl<H> Journey<H> {
             conversation: Conversation::default(),
             home: Home::Anywhere,
             profile: Profile::default(),
+            due: None,
             denials: None,
             sent: 0,
             deaths: Deaths::default(),
@@ -203,6 +206,10 @@ impl<H> Journey<H> {
     /// The request as its pool is to place it. Call it before the first search.
     pub fn set_profile(&mut self, profile: Profile) {
         self.profile = profile;
+    }
+
+    pub fn profile(&self) -> Profile {
+        self.profile
     }
 
     /// Goes on in another generation's pool, where it has tried no node.

@@ -1,7 +1,7 @@
 //! A request on its arrival: who sent it, when, under which generation, and whether it was stopped.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::HeaderMap;
 
@@ -49,6 +49,17 @@ impl Caller {
     ) -> Profile {
         let client = self.sender.as_ref().map_or("", |sender| &sender.client);
         route::profile(pool, headers, client, body)
+    }
+
+    /// The time after which the request is of no use, if it says that.
+    pub(crate) fn due(&self, pool: &config::Pool, headers: &HeaderMap) -> Option<Instant> {
+        let route::Deadline { within, at } = route::deadline(pool, headers);
+        let within = within.and_then(|time| self.started.checked_add(time));
+        let at = at.and_then(|at| {
+            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+            Instant::now().checked_add(left)
+        });
+        within.into_iter().chain(at).min()
     }
 }
 

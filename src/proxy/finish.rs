@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::downstream::client::Sent;
 use super::gateway::Gateway;
 use crate::access_log::Entry;
+use crate::config::Class;
 use crate::fleet::Member;
 use crate::journal;
 use crate::journey::{Journey, Tried};
@@ -35,6 +36,8 @@ pub(super) struct Served<'a> {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub note: Option<&'static str>,
+    /// `None`: it had no pool.
+    pub class: Option<Class>,
     pub sent: Sent,
     pub client_left: bool,
 }
@@ -48,13 +51,14 @@ impl<'a> Served<'a> {
     ) -> Self {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
-        Self { pool: Some(journey.member()), tried, ttft, queued, note, sent, client_left }
+        let class = Some(journey.profile().class);
+        Self { pool: Some(journey.member()), tried, ttft, queued, note, class, sent, client_left }
     }
 
     /// Of a request that has not got as far as a pool.
     pub(super) fn unrouted(sent: Sent, client_left: bool) -> Self {
-        let tried = Vec::new();
-        Self { pool: None, tried, ttft: None, queued: Duration::ZERO, note: None, sent, client_left }
+        let (tried, queued) = (Vec::new(), Duration::ZERO);
+        Self { pool: None, tried, ttft: None, queued, note: None, class: None, sent, client_left }
     }
 }
 
@@ -106,6 +110,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         user_agent: asked.user_agent,
         forwarded_for: asked.forwarded_for,
         pool: way.pool.map(|member| Arc::clone(member.pool.name())),
+        class: way.class,
         attempts: way.tried,
         ttft: way.ttft,
         total: caller.started.elapsed(),

@@ -97,8 +97,10 @@ impl ProxyHttp for Gateway {
             Received::Unread { member, place, unkept, is_upgrade } => {
                 let header = session.req_header();
                 let profile = arrival.caller.profile(&member.conf, &header.headers, None);
+                let due = arrival.caller.due(&member.conf, &header.headers);
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST);
                 stock.journey.set_profile(profile);
+                stock.journey.set_due(due);
                 let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
                 let (method, path) = (header.method.as_str(), header.uri.path());
                 stock.journey.converse(route::conversation(&place, method, path, start));

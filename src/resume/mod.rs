@@ -21,6 +21,7 @@ mod kind;
 mod next;
 mod not_resumable;
 mod original;
+mod priority;
 mod rewrite;
 mod scan;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use kind::Kind;
 pub use next::NextRequest;
 pub use not_resumable::NotResumable;
 pub use original::Original;
+pub use priority::Priority;
 pub use vocabulary::{Vocabularies, Vocabulary};
 
 use std::sync::Arc;

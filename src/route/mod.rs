@@ -2,6 +2,7 @@
 
 mod affinity;
 mod conversation;
+mod deadline;
 mod form;
 mod json;
 mod packed;
@@ -11,10 +12,11 @@ mod size;
 mod stored;
 
 pub use conversation::conversation;
+pub use deadline::{Deadline, deadline};
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::classify;
 use crate::config::Pool;
@@ -48,7 +50,13 @@ pub fn not_served() -> Failure {
 
 /// A request to this pool as it is to be placed. `client`: its address. `body`: if it was read whole.
 pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Place, &[u8])>) -> Profile {
-    Profile { affinity: affinity::affinity(pool, headers, client, body), size: size::size(pool, body) }
+    let classes = &pool.queue.class;
+    let said = classes.header.as_ref().and_then(|name| headers.get(name));
+    Profile {
+        affinity: affinity::affinity(pool, headers, client, body),
+        size: size::size(pool, body),
+        class: classes.of(said.map(HeaderValue::as_bytes)),
+    }
 }
 
 /// Permission to send a request to this pool's nodes more than once.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;
 
@@ -96,6 +97,7 @@ struct PoolStatus {
     nodes: Vec<NodeStatus>,
     /// Requests that wait for a slot or a node.
     queue: usize,
+    queue_by_class: serde_json::Map<String, serde_json::Value>,
     requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
@@ -184,6 +186,7 @@ impl PoolStatus {
             name: pool.name.to_string(),
             nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
             queue: pool.queue,
+            queue_by_class: by_class(pool),
             requests_by_code: pool.counters.requests.clone(),
             retries: retries.map(|(why, count)| (why.as_str().to_owned(), count.into())).collect(),
             unkept_bodies: pool.counters.unkept_bodies,
@@ -191,6 +194,11 @@ impl PoolStatus {
             events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
         }
     }
+}
+
+fn by_class(pool: &PoolSnapshot) -> serde_json::Map<String, serde_json::Value> {
+    let classes = Class::ALL.iter().zip(pool.queue_by_class);
+    classes.map(|(class, waiting)| (class.as_str().to_owned(), waiting.into())).collect()
 }
 
 impl NodeStatus {

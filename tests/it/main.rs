@@ -6,7 +6,9 @@
 mod harness;
 
 mod bodies;
+mod classes;
 mod crash;
+mod crowd;
 mod denied;
 mod events;
 mod framing;

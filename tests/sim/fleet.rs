@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Affinity, Balance, Check, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Queue, Retry,
-    Timeouts, Weight,
+    Affinity, Balance, Check, Deadline, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Queue,
+    Retry, Timeouts, Weight,
 };
 use fastrand::Rng;
 
@@ -183,6 +183,7 @@ fn pool(nodes: Vec<Node>) -> Pool {
         http_version: HttpVersion::H1,
         health: Health::default(),
         queue: Queue::default(),
+        deadline: Deadline::default(),
         retry,
         timeouts: Timeouts::default(),
     }

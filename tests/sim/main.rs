@@ -10,6 +10,7 @@ mod chats;
 mod client;
 mod fleet;
 mod goodput;
+mod handover;
 mod herd;
 mod invariants;
 mod node;

@@ -131,6 +131,7 @@ pub(super) mod testing {
             name: "demo".into(),
             nodes,
             queue: 0,
+            queue_by_class: [0; 3],
             counters: Counters::default(),
             events: Vec::new(),
         }

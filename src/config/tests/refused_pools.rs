@@ -74,6 +74,50 @@ const POOL_KEYS: Cases = &[
     ("http_version: 3", &["http_version: 3 is not one of 1.1, 2"]),
     ("http_version: 1", &["http_version: 1 is not one of 1.1, 2"]),
     ("queue: {size: -1}", &["queue.size: -1 is not a whole number from 0 to 1000000"]),
+    ("queue: {reserve: 10}", &["queue.reserve: 10 is not a percentage from 0% to 90%, such as 10%"]),
+    ("queue: {reserve: 91%}", &["queue.reserve: `91%` is not a percentage from 0% to 90%, such as 10%"]),
+    (
+        "queue: {shares: {batch: 0%}}",
+        &["queue.shares.batch: `0%` is not a percentage from 1% to 50%, such as 10%"],
+    ),
+    (
+        "queue: {shares: {batch: 50%, normal: 45%}}",
+        &["queue.shares.batch: and `normal` are more than 90% together, and leave too little to interactive"],
+    ),
+    (
+        "queue: {pass_priority: on}",
+        &[
+            "queue.pass_priority: needs `engine: vllm` or `engine: sglang`: no other is known to read `priority`",
+        ],
+    ),
+    (
+        "engine: vllm, http_version: 2, queue: {pass_priority: true}",
+        &["queue: `pass_priority` cannot be combined with `http_version: 2` yet; use 1.1"],
+    ),
+    (
+        "engine: vllm, queue: {pass_priority: up}",
+        &["queue.pass_priority: `up` is not one of off, on, low_first, high_first"],
+    ),
+    (
+        "queue: {class: {header: a b, default: high}}",
+        &[
+            "queue.class.header: `a b` is not the name of a header field, such as X-Session-Id, or `off`",
+            "queue.class.default: `high` is not one of interactive, normal, batch",
+        ],
+    ),
+    (
+        r#"queue: {class: {values: {a: batch, A: normal, "b c": batch, d: urgent}}}"#,
+        &[
+            "queue.class.values.A: appears twice: letters of either case are the same",
+            "queue.class.values.b c: is not a word; use 1 to 64 visible ASCII characters",
+            "queue.class.values.d: `urgent` is not one of interactive, normal, batch",
+        ],
+    ),
+    (
+        "deadline: {timeout: 30s 5}",
+        &["deadline.timeout: `30s 5` is not the name of a header field, such as X-Session-Id, or `off`"],
+    ),
+    ("deadline: {ttft: x}", &["deadline.ttft: unknown key; the keys here are timeout, at, millis"]),
     ("engine: vlm", &["engine: `vlm` is not one of generic, vllm, sglang, llamacpp"]),
     (
         "http_version: 2, retry: { resume: on }",

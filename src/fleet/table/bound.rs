@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
+use super::super::views::Reach;
 use super::super::want::Profile;
 use super::{Chosen, Table};
 use crate::balance::{By, Tier};
@@ -38,7 +39,9 @@ impl Table {
             return Some(Err(Refusal::Unreachable { until: node.health.refused_until(now) }));
         }
         let is_closed = in_line && node.line.is_some_and(|line| line.opens(now).is_some());
-        if is_closed || node.in_flight >= node.cap(&self.policy, now) {
+        if is_closed
+            || node.in_flight >= self.candidates.limit(Reach::of(profile.class), node.cap(&self.policy, now))
+        {
             return Some(Err(Refusal::Full));
         }
         let slot = self.take(Chosen { place: key.place, by: By::Stored }, profile, now);

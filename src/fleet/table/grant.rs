@@ -1,15 +1,39 @@
 //! Slots for waiting requests: who gets one, and on which node.
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
+use super::super::queue::Turn;
+use super::super::views::Reach;
 use super::super::want::{Or, Profile, Want};
 use super::Table;
 
+/// A waiting request that may be the next to get a slot.
+struct Head {
+    turn: Turn,
+    want: Arc<Want>,
+    is_due: bool,
+}
+
+struct Room {
+    open: bool,
+    whole: bool,
+}
+
+impl Room {
+    fn has(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Open => self.open,
+            Reach::Whole => self.whole,
+        }
+    }
+}
+
 impl Table {
-    /// Hands out the slots that there are to waiting requests, in their order. Returns those to be woken. The cost depends on
-    /// the kinds of what they want, and not on their number.
+    /// Hands out the slots that there are to waiting requests, in their order, but first to a class whose share is due. Returns
+    /// those to be woken. The cost depends on the kinds of what they want, and not on their number.
     pub(crate) fn grant(&mut self, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         if self.queue.is_empty() {
@@ -17,18 +41,19 @@ impl Table {
             return woken;
         }
         let mut heads = self.queue.heads();
-        let mut has_room = self.has_any_room(now);
-        while let Some((turn, want)) = heads.pop() {
-            if !has_room && want.is_for_any() {
+        let mut room = self.room(now);
+        while let Some(Head { turn, want, is_due }) = self.next_head(&mut heads) {
+            let profile = self.queue.profile(&want, turn);
+            let profile = if is_due { profile.due() } else { profile };
+            if !room.has(Reach::of(profile.class)) && want.is_for_any() {
                 continue;
             }
-            let profile = self.queue.profile(&want, turn);
             match self.take_for(&want, profile, now) {
                 Some(Ok(slot)) => {
-                    self.queue.granted(now);
+                    self.queue.granted(turn, now);
                     woken.extend(self.queue.remove(turn).and_then(|cell| cell.grant(slot)));
-                    has_room = self.has_any_room(now);
-                    if let Some(next) = self.queue.first(&want) {
+                    room = self.room(now);
+                    if let Some(next) = self.queue.next(&want, turn) {
                         let place = heads.partition_point(|(other, _)| *other > next);
                         heads.insert(place, (next, want));
                     }
@@ -40,11 +65,24 @@ impl Table {
         woken
     }
 
-    /// There is a node that a request which has tried none could use now.
-    fn has_any_room(&mut self, now: Instant) -> bool {
+    /// The request whose turn is next: the first of a class whose share is due, else the first of all. `heads`: the first of each
+    /// kind, the one whose turn is last first.
+    fn next_head(&self, heads: &mut Vec<(Turn, Arc<Want>)>) -> Option<Head> {
+        let due = self.queue.due();
+        let of_due = due.and_then(|class| heads.iter().rposition(|(turn, _)| turn.class() == class));
+        let ((turn, want), is_due) = match of_due {
+            Some(place) => (heads.remove(place), true),
+            None => (heads.pop()?, false),
+        };
+        Some(Head { turn, want, is_due })
+    }
+
+    /// The room that a request which has tried no node would find now.
+    fn room(&mut self, now: Instant) -> Room {
         self.refresh_restless(now);
         let last = self.last_tier();
-        !self.retired && self.candidates.has_room(last)
+        let has = |reach| !self.retired && self.candidates.has_room(reach, last);
+        Room { open: has(Reach::Open), whole: has(Reach::Whole) }
     }
 
     /// Takes a slot that the request can use. `None`: the one node that it needs is no longer in the pool.

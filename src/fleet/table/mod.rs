@@ -22,8 +22,11 @@ use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
+use super::views::{Reach, Views};
 use super::want::Profile;
-use crate::balance::{self, By, Candidate, Candidates, Preference, Preferred, Tier, Turn};
+#[cfg(test)]
+use crate::balance::Candidates;
+use crate::balance::{self, By, Candidate, Preference, Preferred, Tier, Turn};
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 
@@ -45,7 +48,7 @@ pub(super) struct Table {
     /// A place is stable while a lease may refer to it, and is reused afterwards.
     nodes: Vec<Option<Node>>,
     /// The policy's view of each node, by place.
-    candidates: Candidates,
+    candidates: Views,
     /// Places whose candidate changes with time alone.
     restless: Vec<usize>,
     /// The time of the last round of learning weights.
@@ -98,7 +101,7 @@ impl Table {
             retired: false,
             retired_idle: false,
             nodes: Vec::new(),
-            candidates: Candidates::default(),
+            candidates: Views::with_reserve(conf.queue.reserve),
             restless: Vec::new(),
             learned: now,
             weighing: None,
@@ -109,7 +112,7 @@ impl Table {
             events: VecDeque::new(),
             last_event: 0,
             now,
-            queue: Queue::default(),
+            queue: Queue::new(conf.queue.shares),
             skips: Skips::default(),
             counters: Counters::default(),
             #[cfg(test)]
@@ -167,6 +170,8 @@ impl Table {
         self.weigh_if(conf.balance);
         self.policy = conf.health.clone();
         self.stall = conf.timeouts.stall;
+        self.queue.shares = conf.queue.shares;
+        self.candidates.set_reserve(conf.queue.reserve);
         self.retired = false;
         let mut events = Vec::new();
         let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
@@ -268,7 +273,7 @@ impl Table {
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
         let last = self.last_tier();
         #[cfg(test)]
-        let candidates = self.candidates.clone();
+        let candidates = self.candidates.of(Reach::of(profile.class)).clone();
         let choice = self.choose_among(last, &skip, profile);
         #[cfg(test)]
         {
@@ -279,8 +284,9 @@ impl Table {
     }
 
     fn choose_among(&mut self, last: Tier, skip: &[usize], profile: Profile) -> Option<Chosen> {
-        let (candidates, turn) = (&mut self.candidates, &mut self.turn);
-        match (self.balance, profile.affinity) {
+        let reach = Reach::of(profile.class);
+        let (candidates, turn) = (self.candidates.of(reach), &mut self.turn);
+        let chosen = match (self.balance, profile.affinity) {
             (by_key @ (Balance::Affinity | Balance::IpHash), Some(key)) => {
                 let preferred = Preference { key, bound: self.bound }.choose(candidates, last, skip, turn);
                 preferred.map(|Preferred { place, is_home }| Chosen { place, by: By::key(by_key, is_home) })
@@ -290,7 +296,9 @@ impl Table {
                 let place = balance::choose(policy, candidates, last, skip, turn, random);
                 place.map(|place| Chosen { place, by: By::load(policy) })
             }
-        }
+        }?;
+        self.candidates.chosen(chosen.place, reach);
+        Some(chosen)
     }
 
     /// The highest tier that may be chosen now.
@@ -304,7 +312,7 @@ impl Table {
         }
         let usable = || {
             (0..self.candidates.len())
-                .filter(|p| self.nodes[*p].is_some() && self.candidates[*p].tier <= last)
+                .filter(|p| self.nodes[*p].is_some() && self.candidates.tier(*p) <= last)
         };
         if usable().any(|place| !skip.contains(&place)) {
             return Refusal::Full;
@@ -477,6 +485,7 @@ impl Table {
             name: Arc::clone(name),
             nodes,
             queue: self.queue.len(),
+            queue_by_class: self.queue.by_class(),
             counters: self.counters.clone(),
             events: self.events.iter().cloned().collect(),
         }

@@ -8,6 +8,7 @@ use super::super::key::{Key, Refusal, Slot};
 use super::super::line::Line;
 use super::super::node::Node;
 use super::super::skips::Subject;
+use super::super::views::Reach;
 use super::super::want::Profile;
 use super::Table;
 
@@ -62,10 +63,11 @@ impl Table {
     }
 
     /// A node that a request has not tried could be leased now.
-    pub(crate) fn has_room(&mut self, tried: &[Key], now: Instant) -> bool {
-        let policy = &self.policy;
+    pub(crate) fn has_room(&mut self, tried: &[Key], profile: Profile, now: Instant) -> bool {
+        let limit =
+            |node: &Node| self.candidates.limit(Reach::of(profile.class), node.cap(&self.policy, now));
         let mut usable = self.members().filter(|(_, node)| node.is_usable(now));
-        usable.any(|(key, node)| node.in_flight < node.cap(policy, now) && !tried.contains(&key))
+        usable.any(|(key, node)| node.in_flight < limit(node) && !tried.contains(&key))
     }
 
     /// A node that is not among these is there or may come back. A retired pool's successor may have any.

@@ -3,6 +3,7 @@
 mod affinity;
 mod bound;
 mod checked;
+mod classes;
 mod earned;
 mod ejection;
 mod last;
@@ -75,6 +76,7 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
             check: None,
         },
         queue: config::Queue::default(),
+        deadline: config::Deadline::default(),
         retry: config::Retry::default(),
         timeouts: config::Timeouts::default(),
     }

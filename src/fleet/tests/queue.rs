@@ -7,7 +7,7 @@ use crate::fleet::{Admission, Ask, Changed, Or, Profile, Waiter, Want};
 pub(super) struct Waiting {
     waiter: Option<Box<Waiter>>,
     changed: Changed,
-    want: Want,
+    ask: Ask,
 }
 
 fn admission(is_repeated: bool) -> Admission {
@@ -21,12 +21,16 @@ impl Bench {
 
     /// It finds nothing now.
     pub(super) fn waits_for(&self, want: Want, is_repeated: bool) -> Waiting {
-        let admission = admission(is_repeated);
+        self.waits_with(self.wish(want, admission(is_repeated)))
+    }
+
+    /// It finds nothing now.
+    pub(super) fn waits_with(&self, ask: Ask) -> Waiting {
         let mut waiter = None;
-        let found = self.pool.wait(&mut waiter, self.wish(want.clone(), admission), self.now);
+        let found = self.pool.wait(&mut waiter, ask.clone(), self.now);
         assert!(!matches!(found, Some(Ok(_))), "it finds {found:?}");
         let changed = waiter.as_ref().expect("a place").changed();
-        Waiting { waiter, changed, want }
+        Waiting { waiter, changed, ask }
     }
 
     pub(super) fn waits(&self) -> Waiting {
@@ -47,8 +51,8 @@ impl Waiting {
 
     /// Looks again.
     pub(super) fn look(&mut self, bench: &Bench) -> Option<Lease> {
-        let want = self.want.clone();
-        bench.pool.wait(&mut self.waiter, bench.wish(want, admission(false)), bench.now)?.ok()
+        let ask = Ask { news: bench.pool.news(), ..self.ask.clone() };
+        bench.pool.wait(&mut self.waiter, ask, bench.now)?.ok()
     }
 }
 
@@ -118,9 +122,9 @@ fn one_that_hears_the_news_late_looks_again_at_once() {
     let old = bench.wish(Want::other_than(Vec::new()), admission(false));
     bench.pool.configure(&bench.conf, bench.now);
     for ask in [old.clone(), old] {
-        assert!(matches!(bench.pool.wait(&mut waiter, ask, bench.now), Some(Err(Refusal::Full))));
-        let (changed, want) = (waiter.as_ref().expect("a place").changed(), Want::other_than(Vec::new()));
-        assert!(Waiting { waiter: None, changed, want }.is_woken());
+        assert!(matches!(bench.pool.wait(&mut waiter, ask.clone(), bench.now), Some(Err(Refusal::Full))));
+        let changed = waiter.as_ref().expect("a place").changed();
+        assert!(Waiting { waiter: None, changed, ask }.is_woken());
     }
 }
 

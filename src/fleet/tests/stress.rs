@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
+use crate::fleet::Waiter;
 
 const THREADS: usize = 8;
 const LEASES: usize = 200_000;
@@ -109,4 +110,157 @@ fn panics_and_reloads_lose_no_lease() {
     });
     assert!(bench.pool.is_idle());
     assert_eq!(bench.keys().len(), 4, "no lease is left behind");
+}
+
+const CLIENTS: usize = 2000;
+const REQUESTS: u32 = 6;
+
+/// The most that each node may have, while a reload changes its cap: what was taken below a higher one may end in peace.
+struct Bounds(parking_lot::Mutex<Vec<Bound>>);
+
+#[derive(Clone, Copy)]
+struct Bound {
+    most: u32,
+    /// The cap that the file has, which holds now or any moment.
+    wanted: u32,
+}
+
+impl Bounds {
+    fn want(&self, caps: &[u32]) {
+        for (bound, cap) in self.0.lock().iter_mut().zip(caps) {
+            *bound = Bound { most: bound.most.max(*cap), wanted: *cap };
+        }
+    }
+
+    /// Nobody has been let in above a cap.
+    fn check(&self, bench: &Bench) {
+        let table = bench.pool.table();
+        for ((_, node), bound) in table.members().zip(self.0.lock().iter_mut()) {
+            assert!(node.in_flight <= bound.most, "{} of {}", node.in_flight, bound.most);
+            bound.most = bound.most.min(node.in_flight).max(node.limit).max(bound.wanted);
+        }
+    }
+}
+
+enum State {
+    Idle,
+    Waiting(Box<Waiter>),
+    /// For so many turns yet.
+    Held(Lease, u8),
+}
+
+struct Client {
+    state: State,
+    failed: Vec<Key>,
+    left: u32,
+}
+
+impl Client {
+    /// Asks for a slot, waits for it, leaves, or gives it back.
+    fn turn(&mut self, bench: &Bench, bounds: &Bounds, random: &mut fastrand::Rng) {
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => self.ask(None, bench, bounds, random),
+            State::Waiting(_) if random.u8(0..50) == 0 => {
+                self.end();
+                State::Idle
+            }
+            State::Waiting(waiter) => {
+                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                let changed = std::pin::pin!(waiter.changed()).poll(&mut context);
+                if changed.is_ready() {
+                    self.ask(Some(waiter), bench, bounds, random)
+                } else {
+                    State::Waiting(waiter)
+                }
+            }
+            State::Held(lease, 0) => {
+                self.give_back(lease, bench, random);
+                State::Idle
+            }
+            State::Held(lease, turns) => State::Held(lease, turns - 1),
+        };
+    }
+
+    fn ask(
+        &mut self,
+        mut waiter: Option<Box<Waiter>>,
+        bench: &Bench,
+        bounds: &Bounds,
+        random: &mut fastrand::Rng,
+    ) -> State {
+        let is_repeated = !self.failed.is_empty();
+        let ask = Ask {
+            want: Want::other_than(self.failed.clone()).sorted(),
+            admission: if is_repeated { Admission::Repeated } else { Admission::Below(usize::MAX) },
+            profile: Profile { class: config::Class::ALL[random.usize(0..3)], ..Profile::default() },
+            news: bench.pool.news(),
+        };
+        match bench.pool.wait(&mut waiter, ask, bench.now) {
+            Some(Ok(lease)) => {
+                bounds.check(bench);
+                State::Held(lease, random.u8(0..4))
+            }
+            _ => waiter.map_or(State::Idle, State::Waiting),
+        }
+    }
+
+    fn give_back(&mut self, lease: Lease, bench: &Bench, random: &mut fastrand::Rng) {
+        match random.u8(0..8) {
+            0 => drop(lease),
+            1 if self.failed.len() < 2 => {
+                // it is repeated elsewhere
+                self.failed.push(lease.key());
+                lease.settle(Outcome::Reset, bench.now);
+                return;
+            }
+            _ => drop(lease.settle(Outcome::Ok, bench.now)),
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.failed.clear();
+        self.left -= 1;
+    }
+}
+
+#[test]
+fn two_thousand_clients_never_exceed_a_cap_that_changes() {
+    let capped = |caps: &[u32]| {
+        let mut conf = conf(nodes(4));
+        conf.health.max_fails = 0;
+        conf.queue.reserve = 0.2;
+        for (node, cap) in conf.nodes.iter_mut().zip(caps) {
+            node.max_in_flight = Some(*cap as usize);
+        }
+        conf
+    };
+    let bench = Bench::of(capped(&[4; 4]));
+    let bounds = Bounds(parking_lot::Mutex::new(vec![Bound { most: 4, wanted: 4 }; 4]));
+    thread::scope(|scope| {
+        let (bench, bounds, capped) = (&bench, &bounds, &capped);
+        let work = |seed| {
+            move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let client = |_| Client { state: State::Idle, failed: Vec::new(), left: REQUESTS };
+                let mut clients: Vec<_> = (0..CLIENTS / THREADS).map(client).collect();
+                while !clients.is_empty() {
+                    clients.iter_mut().for_each(|client| client.turn(bench, bounds, &mut random));
+                    clients.retain(|client| client.left > 0);
+                    // one thread of them reloads: that is one at a time in the gateway too
+                    if seed == 0 {
+                        let caps: Vec<_> = (0..4).map(|_| random.u32(1..12)).collect();
+                        bounds.want(&caps);
+                        bench.pool.configure(&capped(&caps), bench.now);
+                        bounds.check(bench);
+                    }
+                }
+            }
+        };
+        let workers: Vec<_> = (0..THREADS as u64).map(|seed| scope.spawn(work(seed))).collect();
+        let ends: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        assert!(ends.iter().all(Result::is_ok));
+    });
+    assert!(bench.pool.is_idle());
+    assert_eq!(bench.queue(), 0);
 }

@@ -1,13 +1,15 @@
 //! One request sent to one node: connects, writes, and reads the response head.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
@@ -37,6 +39,8 @@ const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The reason for which there is no answer.
 pub(super) enum NoAnswer {
     ClientLeft,
+    /// The deadline of the request has passed.
+    Late,
     Failed(Outcome),
 }
 
@@ -76,6 +80,7 @@ pub(super) async fn run(
             return Err(NoAnswer::Failed(connect_outcome(&error)));
         }
     };
+    let is_head = request.is_head;
     if address != attempt.address() {
         request
             .journey
@@ -85,19 +90,26 @@ pub(super) async fn run(
             .iter()
             .for_each(announce);
     }
+    if request.journey.is_due(Instant::now()) {
+        return Err(NoAnswer::Late);
+    }
     request.journey.send(attempt, Instant::now());
-    let is_head = request.is_head;
     let exchanged = {
         let (wire, journey) = request.wire(address);
         let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
-        let exchanging = pin!(async {
-            tokio::select! {
-                biased;
-                exchanged = &mut exchanging => exchanged,
-                () = &mut lost => Err(Outcome::Stalled),
+        // few requests have a deadline, and all would hold its timer
+        let mut late = journey.due().map(|due| Box::pin(sleep_until(due.into())));
+        let exchanging = pin!(poll_fn(|cx| {
+            if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
+                return Poll::Ready(exchanged);
             }
-        });
+            let is_late = late.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready());
+            if is_late || lost.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Outcome::Stalled));
+            }
+            Poll::Pending
+        }));
         client.attend(First::Client, exchanging).await?
     };
     match exchanged {
@@ -107,6 +119,7 @@ pub(super) async fn run(
             Ok(Answer::new(node, head, watch))
         }
         Err(Outcome::Stale) if !reused => Err(NoAnswer::Failed(Outcome::Reset)),
+        Err(Outcome::Stalled) if request.journey.is_due(Instant::now()) => Err(NoAnswer::Late),
         Err(outcome) => Err(NoAnswer::Failed(outcome)),
     }
 }

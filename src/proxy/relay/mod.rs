@@ -44,7 +44,7 @@ pub(super) async fn serve_http1(gateway: Gateway, mut request: Box<Request>, cli
     let mut client = Accompanied::new(client, beat(&gateway, &request));
     let ending = serve(&gateway, &mut request, &mut client).await;
     let reads = ending != Ending::Left;
-    if end(&gateway, *request, &mut client, ending).await {
+    if end(&gateway, request, &mut client, ending).await {
         return client.into_inner().into_wire();
     }
     client.into_inner().break_off(reads).await;
@@ -77,7 +77,7 @@ pub(super) async fn serve_http2(
         Ending::Failed(_) => client.sent().status.is_some(),
         Ending::Whole | Ending::Left => false,
     };
-    if end(gateway, *request, &mut client, ending).await {
+    if end(gateway, request, &mut client, ending).await {
         return Ok(());
     }
     if has_closing_event {
@@ -161,6 +161,7 @@ async fn open(
     let mut answer = match attempt::run(gateway, request, attempt, fresh, client).await {
         Ok(answer) => Box::new(answer),
         Err(NoAnswer::ClientLeft) => return Err(How::Left),
+        Err(NoAnswer::Late) => return Err(How::Late),
         Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
     request.note_head(client.sent());
@@ -221,7 +222,7 @@ async fn last_bytes(client: &mut impl Client, rest: Bytes) -> Ending {
 
 /// Carries out the ending, and writes the request's line. Returns whether the client has a whole answer, after which
 /// the connection may go on.
-async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, ending: Ending) -> bool {
+async fn end(gateway: &Gateway, request: Box<Request>, client: &mut impl Client, ending: Ending) -> bool {
     let id = &request.caller.request_id;
     let mut client_left = false;
     let is_whole = ending == Ending::Whole;
@@ -245,7 +246,7 @@ async fn end(gateway: &Gateway, request: Request, client: &mut impl Client, endi
             client_left = !closing_event.is_empty() && client.write(closing_event, false).await.is_err();
         }
     }
-    let Request { caller, asked, mut journey, ttft, .. } = request;
+    let Request { caller, asked, mut journey, ttft, .. } = *request;
     let way = Served::of(&mut journey, ttft, client.sent(), client_left);
     finish(gateway, caller, asked, way);
     is_whole

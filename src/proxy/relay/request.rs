@@ -21,7 +21,7 @@ use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, put_field, request_fields, write_request};
 use crate::journey::Journey;
 use crate::live::Share;
-use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original};
+use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original, Priority};
 use crate::retry::Repeat;
 use crate::route::{self, Place};
 
@@ -101,6 +101,7 @@ impl Request {
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
         journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
         journey.set_profile(caller.profile(&journey.member().conf, &header.headers, Some((&place, &body))));
+        journey.set_due(caller.due(&journey.member().conf, &header.headers));
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
         let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };
@@ -128,12 +129,25 @@ impl Request {
         self.read_original();
         let original = self.original.as_ref().filter(|_| self.is_repeatable());
         let original = original.and_then(|reading| reading.original.as_ref().ok());
-        let body = match (&self.body, original) {
-            (KeptBody::Kept { bytes, .. }, Some(original)) => original.for_node(bytes),
-            (KeptBody::Kept { bytes, .. }, None) => NodeBody::as_it_came(bytes.clone()),
+        let with_wish = |bytes: &Bytes| match original {
+            Some(original) => original.for_node(bytes),
+            None => NodeBody::as_it_came(bytes.clone()),
+        };
+        let body = match (&self.body, self.priority()) {
+            (KeptBody::Kept { bytes, .. }, None) => with_wish(bytes),
+            (KeptBody::Kept { bytes, .. }, Some(priority)) => match priority.replaced(bytes) {
+                Some(replaced) => with_wish(&replaced),
+                None => priority.add_to(with_wish(bytes)),
+            },
             (KeptBody::Released, _) => NodeBody::default(),
         };
         ((self.head.wire(node, body.len()), body), &self.journey)
+    }
+
+    /// The number by which the node's engine orders its requests, if it is to get one.
+    fn priority(&self) -> Option<Priority> {
+        let (pool, class) = (&self.journey.member().conf, self.journey.profile().class);
+        if self.asked.method == "POST" { Priority::of(pool, class, &self.asked.path) } else { None }
     }
 
     /// Reads the request, as far as continuing its answer depends on it, before its first node gets it.

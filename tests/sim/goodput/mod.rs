@@ -1,6 +1,7 @@
 //! `weight: auto` against the best that is known: batch jobs on simulated engines, in virtual time.
 
 mod caps;
+mod classes;
 mod crash;
 mod engines;
 mod gateway;
