@@ -11,8 +11,10 @@ mod defaults;
 mod environment;
 mod lines;
 mod model;
+mod models;
 mod nodes;
 mod outline;
+mod pattern;
 mod pools;
 mod problems;
 mod raw;
@@ -31,6 +33,7 @@ pub use model::{
     AccessLog, Affinity, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat,
     LogTarget, Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
 };
+pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
 pub use values::duration_of;
 

@@ -14,6 +14,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::NodeAddress;
+use super::pattern::Pattern;
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,13 +120,22 @@ pub struct Pool {
     pub timeouts: Timeouts,
 }
 
-/// The models that a pool serves. No model is in two pools, and at most one pool has `any`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The models that a pool serves. No name and no pattern is in two pools, and at most one pool has `any`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Models {
     /// `*` is listed: the pool takes any model that no other pool names. This is the default.
     pub any: bool,
-    /// The names listed besides `*`.
+    /// The names listed.
     pub names: BTreeSet<String>,
+    /// The patterns listed besides `*`; at most 256 in all pools.
+    pub patterns: Vec<Pattern>,
+}
+
+impl Models {
+    /// The model of a request matters for its pool.
+    pub fn choose(&self) -> bool {
+        !self.names.is_empty() || !self.patterns.is_empty()
+    }
 }
 
 /// The inference engine on a pool's nodes: selects the active check, and the way a broken answer is

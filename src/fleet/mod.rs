@@ -19,6 +19,7 @@ mod node;
 mod order;
 mod pool;
 mod queue;
+mod routes;
 mod skips;
 mod snapshot;
 mod stored;
@@ -29,7 +30,6 @@ mod tests;
 mod waiter;
 mod want;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,6 +52,7 @@ pub use waiter::Waiter;
 pub use want::{Admission, Ask, Or, Want};
 
 use crate::config::{self, Config};
+use routes::Routes;
 
 /// One generation of the configuration, with its live pools.
 #[derive(Debug)]
@@ -63,8 +64,7 @@ pub struct Fleet {
     pub pools: Vec<Member>,
     /// Pools removed from the config that may still have requests.
     leaving: Vec<Arc<Pool>>,
-    by_model: HashMap<String, usize>,
-    any_model: Option<usize>,
+    routes: Routes,
 }
 
 /// A live pool with this generation's settings for it.
@@ -117,25 +117,20 @@ impl Fleet {
     }
 
     fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
-        let mut by_model = HashMap::new();
-        for (place, conf) in config.pools.iter().enumerate() {
-            by_model.extend(conf.models.names.iter().map(|model| (model.clone(), place)));
-        }
-        let any_model = config.pools.iter().position(|conf| conf.models.any);
+        let routes = Routes::of(&config);
         let member = |(conf, pool): (&config::Pool, Arc<Pool>)| Member { conf: Arc::new(conf.clone()), pool };
         let pools = config.pools.iter().zip(pools).map(member).collect();
-        Self { generation, config: Arc::new(config), pools, leaving, by_model, any_model }
+        Self { generation, config: Arc::new(config), pools, leaving, routes }
     }
 
     /// The pool of a request depends on the model that it names.
     pub fn routes_by_model(&self) -> bool {
-        !self.by_model.is_empty()
+        self.routes.depend_on_model()
     }
 
     /// The pool for a request that names this model, if any.
     pub fn route(&self, model: Option<&str>) -> Option<&Member> {
-        let named = model.and_then(|model| self.by_model.get(model)).copied();
-        self.pools.get(named.or(self.any_model)?)
+        self.pools.get(self.routes.by_model(model)?)
     }
 
     /// Pools that were removed from the config with requests in flight. They are listed until a reload finds

@@ -145,7 +145,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     match body::read(session, limits, live, client).await {
         Ok(Read::Kept { body, share }) => {
             let member = only.or_else(|| route::by_model(&fleet, &place, &body).cloned());
-            let member = member.ok_or_else(|| refuse(arrival, route::not_served()))?;
+            let member = member.ok_or_else(|| refuse(arrival, route::not_served(place.model(&body))))?;
             Ok(Received::Whole { member, place, body, share })
         }
         Ok(Read::Unkept { too_large, .. }) if only.is_none() && place.named().is_none() => {
@@ -182,9 +182,7 @@ fn unread(
     is_upgrade: bool,
 ) -> Result<Received> {
     let Some(member) = route::by_target(&arrival.caller.fleet, &place).cloned() else {
-        let message =
-            "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`";
-        return Err(refuse(arrival, Failure::new(404, message)));
+        return Err(refuse(arrival, route::not_served_by_target(&place)));
     };
     if unkept.is_some() {
         member.pool.count_unkept_body();

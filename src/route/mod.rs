@@ -15,6 +15,7 @@ pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
 
 use crate::classify;
+use crate::classify::own_errors::About;
 use crate::fleet::{Credential, Fleet, Member};
 use crate::http1::request_fields;
 use crate::journey::Failure;
@@ -38,9 +39,21 @@ fn by_response<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
     fleet.pools.iter().find(|member| member.pool.stored(id).is_some())
 }
 
-/// The error for a model that no pool serves.
-pub fn not_served() -> Failure {
-    Failure::new(404, "no pool serves this model; see `models` in the configuration")
+/// The error for a request whose model no pool serves.
+pub fn not_served(model: Option<String>) -> Failure {
+    let about = model.map_or(About::Request, About::Model);
+    Failure::new(404, "no pool serves this model; see `models` in the configuration").about(about)
+}
+
+/// The same for a request whose body is not read.
+pub fn not_served_by_target(place: &Place) -> Failure {
+    match place.named() {
+        Some(model) => not_served(Some(model.to_owned())),
+        None => Failure::new(
+            404,
+            "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`",
+        ),
+    }
 }
 
 /// Permission to send a request to this pool's nodes more than once.

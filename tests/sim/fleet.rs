@@ -175,7 +175,7 @@ fn pool(nodes: Vec<Node>) -> Pool {
     retry.on.statuses.extend([429, 500, 502, 503, 504]);
     Pool {
         name: "sim".into(),
-        models: Models { any: true, names: [].into() },
+        models: Models { any: true, ..Models::default() },
         engine: Engine::Generic,
         balance: Balance::LeastInFlight,
         affinity: Affinity::default(),

@@ -15,6 +15,10 @@ const POOLS: Cases = &[
         "{a: {nodes: [n:1]}, b: {nodes: [n:1]}}",
         &[".b.models: `*` is already in pool `a`; list each model once, in one pool"],
     ),
+    (
+        r#"{a: {nodes: [n:1], models: ["q*", m]}, b: {nodes: [n:1], models: ["q*"]}}"#,
+        &[".b.models: `q*` is already in pool `a`; list each model once, in one pool"],
+    ),
     ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
     ("{a: {}}", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
@@ -30,9 +34,13 @@ const POOL_KEYS: Cases = &[
     ("models: m", &["models: expected a list (`[a, b]`), found `m`"]),
     ("models: [1.5]", &["models[0]: 1.5 is not text; put it in quotes"]),
     (
-        r#"models: ["a*"]"#,
-        &[r#"models[0]: `a*` is not a model; use its name (at most 256 bytes), or "*" for any"#],
+        r#"models: [""]"#,
+        &[
+            r#"models[0]: `` is not a model; use its name or a pattern such as "Qwen/*" (at most 256 bytes), or "*" for any"#,
+        ],
     ),
+    (r#"models: ["a**"]"#, &["models[0]: `a**` has two `*` side by side; one stands for any characters"]),
+    (r#"models: ["a*", "a*"]"#, &["models: `a*` is already in pool `a`; list each model once, in one pool"]),
     ("models: [m, m]", &["models: `m` is already in pool `a`; list each model once, in one pool"]),
     (
         "balance: least_conn",

@@ -58,7 +58,7 @@ fn nodes(count: usize) -> Vec<config::Node> {
 fn conf(nodes: Vec<config::Node>) -> config::Pool {
     config::Pool {
         name: "p".into(),
-        models: Models { any: true, names: [].into() },
+        models: Models { any: true, ..Models::default() },
         engine: config::Engine::Generic,
         balance: Balance::LeastInFlight,
         affinity: config::Affinity::default(),

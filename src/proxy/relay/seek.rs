@@ -82,7 +82,8 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
     let fleet = gateway.live.fleet();
     let (member, repeat) = match routed {
         Routed::Whole { place, body, method, path, .. } => {
-            let member = route::by_model(&fleet, place, body).ok_or_else(route::not_served)?;
+            let member = route::by_model(&fleet, place, body);
+            let member = member.ok_or_else(|| route::not_served(place.model(body)))?;
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
                 return Err(Failure::new(503, message).retry_after(1));
@@ -90,7 +91,8 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
             (member.clone(), route::repeat(member, method, path))
         }
         Routed::Unread { place } => {
-            let member = route::by_target(&fleet, place).ok_or_else(route::not_served)?;
+            let member = route::by_target(&fleet, place);
+            let member = member.ok_or_else(|| route::not_served_by_target(place))?;
             (member.clone(), Repeat::Once)
         }
     };
