@@ -184,6 +184,8 @@ pub struct Node {
     pub max_in_flight: Option<usize>,
     /// The node gets no new requests and finishes those it has.
     pub drain: bool,
+    /// The node is used only while no other can be had.
+    pub backup: bool,
 }
 
 /// The weight of a node: its share of the requests.

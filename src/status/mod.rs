@@ -108,6 +108,8 @@ struct NodeStatus {
     name: String,
     address: String,
     state: &'static str,
+    /// It stands in while no other node can be had.
+    backup: bool,
     /// `config`, `operator` or both; empty if the node is not drained.
     drained_by: Vec<&'static str>,
     reason: Option<String>,
@@ -194,6 +196,7 @@ impl NodeStatus {
             name: node.id.name.to_string(),
             address: node.id.address.to_string(),
             state: node.state.as_str(),
+            backup: node.is_backup,
             drained_by: node.drain.names(),
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),

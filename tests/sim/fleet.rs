@@ -167,7 +167,14 @@ impl Plan {
 fn node(i: usize) -> Node {
     let port = u16::try_from(i + 1).expect("a few nodes");
     let address = NodeAddress { host: "10.0.0.1".into(), port };
-    Node { name: i.to_string(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
+    Node {
+        name: i.to_string(),
+        address,
+        weight: Weight::Fixed(1.0),
+        max_in_flight: None,
+        drain: false,
+        backup: false,
+    }
 }
 
 fn pool(nodes: Vec<Node>) -> Pool {

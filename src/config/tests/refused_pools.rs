@@ -21,6 +21,10 @@ const POOLS: Cases = &[
     ),
     ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
+    (
+        "{a: {nodes: [{address: n:1, backup: true}]}}",
+        &[".a.nodes: each of them is a `backup`; leave at least one without, for which the others stand in"],
+    ),
     ("{a: {}}", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
 ];
 
@@ -166,7 +170,7 @@ const NODES: Cases = &[
         "n1:",
         &[
             "[0].address: is missing; write the node's host:port",
-            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain",
+            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
         ],
     ),
     ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
@@ -256,10 +260,13 @@ const NODES: Cases = &[
         "{address: n:1, max_in_flight: 0}",
         &["[0].max_in_flight: 0 is not a whole number from 1 to 1000000, or `off`"],
     ),
+    ("{address: n:1, backup: yes}", &["[0].backup: `yes` is not a switch; use true or false"]),
     ("{address: n:1, drain: yes}", &["[0].drain: `yes` is not a switch; use true or false"]),
     (
         "{address: n:1, max_fails: 5}",
-        &["[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain"],
+        &[
+            "[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
+        ],
     ),
     ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is already that of nodes[0]"]),
     ("null", &["[0]: has no value; write one, or remove the key"]),

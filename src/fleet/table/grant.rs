@@ -43,7 +43,7 @@ impl Table {
     /// There is a node that a request which has tried none could use now.
     fn has_any_room(&mut self, now: Instant) -> bool {
         self.refresh_restless(now);
-        let last = self.last_tier();
+        let last = self.widest_tier();
         !self.retired && self.candidates.has_room(last)
     }
 

@@ -9,6 +9,7 @@ use super::super::line::Line;
 use super::super::node::Node;
 use super::super::skips::Subject;
 use super::Table;
+use crate::balance::Tier;
 
 impl Table {
     /// The node said it is full, and perhaps for how long.
@@ -63,7 +64,9 @@ impl Table {
     /// A node that a request has not tried could be leased now.
     pub(crate) fn has_room(&mut self, tried: &[Key], now: Instant) -> bool {
         let policy = &self.policy;
-        let mut usable = self.members().filter(|(_, node)| node.is_usable(now));
+        let skip: Vec<_> = tried.iter().map(|key| key.place).collect();
+        let last = self.last_tier(&skip, now).min(Tier::BusyBackup);
+        let mut usable = self.members().filter(|(_, node)| node.is_usable(last, now));
         usable.any(|(key, node)| node.in_flight < node.cap(policy, now) && !tried.contains(&key))
     }
 

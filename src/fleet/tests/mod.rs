@@ -1,6 +1,7 @@
 //! Tests of the fleet's rules at their limits, in virtual time.
 
 mod affinity;
+mod backup;
 mod bound;
 mod checked;
 mod earned;
@@ -44,7 +45,14 @@ fn seconds(seconds: f64) -> Duration {
 
 fn node(name: &str, host: &str, port: u16) -> config::Node {
     let address = NodeAddress { host: host.into(), port };
-    config::Node { name: name.into(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
+    config::Node {
+        name: name.into(),
+        address,
+        weight: Weight::Fixed(1.0),
+        max_in_flight: None,
+        drain: false,
+        backup: false,
+    }
 }
 
 fn nodes(count: usize) -> Vec<config::Node> {
