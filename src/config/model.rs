@@ -5,7 +5,7 @@
 //! Where `off` means "no limit", a field is an `Option`; where it means "none" (no slow start, no waiting),
 //! it is zero.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,12 +129,14 @@ pub struct Models {
     pub names: BTreeSet<String>,
     /// The patterns listed besides `*`; at most 256 in all pools.
     pub patterns: Vec<Pattern>,
+    /// Other names for models: the name that clients use, and the one that nodes get. At most 1024.
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Models {
     /// The model of a request matters for its pool.
     pub fn choose(&self) -> bool {
-        !self.names.is_empty() || !self.patterns.is_empty()
+        !self.names.is_empty() || !self.patterns.is_empty() || !self.aliases.is_empty()
     }
 }
 

@@ -1,13 +1,14 @@
 //! The schema of the models that a pool serves.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use super::model::Models;
 use super::pattern::Pattern;
+use super::problems::plain;
 use super::raw::Raw;
 use super::section::Section;
-use super::values::{shown, text};
+use super::values::{count, shown, text};
 
 const MODELS_MAX: usize = 1024;
 /// The most patterns of all pools: each name that is none of the exact ones is compared with all of them.
@@ -35,6 +36,7 @@ impl Served {
                 _ => _ = models.names.insert(model),
             }
         }
+        models.aliases = self.aliases(s, pool);
         let before = self.patterns;
         self.patterns += models.patterns.len();
         // once is enough
@@ -43,6 +45,33 @@ impl Served {
             format!("more than {PATTERNS_MAX} patterns in all pools; list models by name")
         });
         models
+    }
+
+    /// An alias is a name like those of `models`, and may stand there too.
+    fn aliases(&mut self, s: &mut Section, pool: &str) -> BTreeMap<String, String> {
+        let named = s.take("aliases").and_then(|place| {
+            let named = place.section()?.named();
+            count(named.len(), &(0..=MODELS_MAX), "aliases")
+                .map_err(|message| place.problem(message))
+                .ok()?;
+            Some(named)
+        });
+        let named = named.unwrap_or_default();
+        let mut aliases = BTreeMap::new();
+        for (alias, place) in &named {
+            let Some(model) = place.read(name) else { continue };
+            if let Err(message) = check_name(alias) {
+                place.problem(message);
+            } else if named.iter().any(|(other, _)| *other == model) {
+                place.problem(format!("`{model}` is an alias itself; name the model that the nodes serve"));
+            }
+            let owner = self.pools.entry(alias.clone()).or_insert_with(|| pool.to_owned());
+            if owner != pool {
+                place.problem(format!("`{alias}` is already in pool `{owner}`; give each name to one pool"));
+            }
+            aliases.insert(alias.clone(), model);
+        }
+        aliases
     }
 
     fn claim(&mut self, s: &Section, model: &str, pool: &str) {
@@ -56,6 +85,20 @@ impl Served {
             Entry::Vacant(free) => _ = free.insert(pool.to_owned()),
         }
     }
+}
+
+/// A name and no pattern.
+fn name(raw: &Raw) -> Result<String, String> {
+    let name = text(raw)?;
+    check_name(&name).map(|()| name)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let fits = (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
+    if fits && !name.contains('*') {
+        return Ok(());
+    }
+    Err(format!("`{}` is not the name of a model: 1 to 256 bytes, without `*`", plain(name, 60)))
 }
 
 /// A name, or a pattern.

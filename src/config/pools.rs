@@ -77,7 +77,9 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
     }
     let by_model = pools.iter().any(|pool: &Pool| pool.models.choose());
     if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
-        place.problem("`http_version: 2` cannot be combined with routing by `models` yet; use 1.1");
+        place.problem(
+            "`http_version: 2` cannot be combined with routing by `models` or with `aliases` yet; use 1.1",
+        );
     }
     pools
 }

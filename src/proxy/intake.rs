@@ -144,7 +144,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     let client = arrival.caller.sender.as_ref().map_or("", |sender| &sender.client);
     match body::read(session, limits, live, client).await {
         Ok(Read::Kept { body, share }) => {
-            let member = only.or_else(|| route::by_model(&fleet, &place, &body).cloned());
+            let member = only.or_else(|| route::by_model(&fleet, &place, &body, None).cloned());
             let member = member.ok_or_else(|| refuse(arrival, route::not_served(place.model(&body))))?;
             Ok(Received::Whole { member, place, body, share })
         }
@@ -184,6 +184,7 @@ fn unread(
     let Some(member) = route::by_target(&arrival.caller.fleet, &place).cloned() else {
         return Err(refuse(arrival, route::not_served_by_target(&place)));
     };
+    route::refuse_in_target(&member.conf.models, &place).map_err(|failure| refuse(arrival, failure))?;
     if unkept.is_some() {
         member.pool.count_unkept_body();
     }

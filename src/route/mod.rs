@@ -1,18 +1,22 @@
 //! Routing: the pool for a request, chosen by the model that it names.
 
 mod affinity;
+mod alias;
 mod conversation;
 mod form;
 mod json;
 mod packed;
 mod percent;
 mod place;
+mod renamer;
 mod stored;
 
 pub use affinity::affinity;
+pub use alias::{Alias, refuse_in_target};
 pub use conversation::conversation;
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
+pub use renamer::Renamer;
 
 use crate::classify;
 use crate::classify::own_errors::About;
@@ -21,12 +25,17 @@ use crate::http1::request_fields;
 use crate::journey::Failure;
 use crate::retry::Repeat;
 
-/// The pool that serves the request's model, if any does; or the one that has the stored response which its path names.
-pub fn by_model<'a>(fleet: &'a Fleet, place: &Place, body: &[u8]) -> Option<&'a Member> {
+/// The pool that serves the request's model, if any does; or the one that has the stored response which its path names. `asked`: the
+/// client's name for the model, where the body has another by now.
+pub fn by_model<'a>(fleet: &'a Fleet, place: &Place, body: &[u8], asked: Option<&str>) -> Option<&'a Member> {
     if !fleet.routes_by_model() {
         return fleet.route(None);
     }
-    by_response(fleet, place).or_else(|| fleet.route(place.model(body).as_deref()))
+    let by_name = || match asked {
+        Some(asked) => fleet.route(Some(asked)),
+        None => fleet.route(place.model(body).as_deref()),
+    };
+    by_response(fleet, place).or_else(by_name)
 }
 
 /// The same of a request whose body is not read.

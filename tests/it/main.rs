@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod aliases;
 mod bodies;
 mod crash;
 mod denied;

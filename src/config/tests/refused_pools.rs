@@ -19,6 +19,17 @@ const POOLS: Cases = &[
         r#"{a: {nodes: [n:1], models: ["q*", m]}, b: {nodes: [n:1], models: ["q*"]}}"#,
         &[".b.models: `q*` is already in pool `a`; list each model once, in one pool"],
     ),
+    (
+        "{a: {nodes: [n:1], models: [m]}, b: {nodes: [n:1], models: [n], aliases: {m: n, n: x}}}",
+        &[
+            ".b.aliases.m: `n` is an alias itself; name the model that the nodes serve",
+            ".b.aliases.m: `m` is already in pool `a`; give each name to one pool",
+        ],
+    ),
+    (
+        "{a: {nodes: [n:1], aliases: {m: x}}, b: {nodes: [n:1], models: [m]}}",
+        &[".b.models: `m` is already in pool `a`; list each model once, in one pool"],
+    ),
     ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
     (

@@ -26,7 +26,15 @@ pub(crate) enum Found<H> {
 /// The parts of a request that route it anew, if its pool is gone.
 pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
-    Whole { place: &'a Place, head: &'a [u8], body: &'a [u8], method: &'a str, path: &'a str },
+    Whole {
+        place: &'a Place,
+        head: &'a [u8],
+        body: &'a [u8],
+        /// The client's name for the model, where the body has another.
+        asked: Option<&'a str>,
+        method: &'a str,
+        path: &'a str,
+    },
     /// Pingora's own path has not, and knows only what the target names.
     Unread { place: &'a Place },
 }
@@ -81,9 +89,10 @@ pub(crate) async fn seek<H>(
 fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Result<(Member, Repeat), Failure> {
     let fleet = gateway.live.fleet();
     let (member, repeat) = match routed {
-        Routed::Whole { place, body, method, path, .. } => {
-            let member = route::by_model(&fleet, place, body);
-            let member = member.ok_or_else(|| route::not_served(place.model(body)))?;
+        Routed::Whole { place, body, asked, method, path, .. } => {
+            let member = route::by_model(&fleet, place, body, *asked);
+            let member = member
+                .ok_or_else(|| route::not_served(asked.map(str::to_owned).or_else(|| place.model(body))))?;
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
                 return Err(Failure::new(503, message).retry_after(1));
