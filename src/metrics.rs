@@ -62,7 +62,7 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
 }
 
 fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
-    let help = "Requests answered, by status code; an empty pool label: refused before a pool was chosen.";
+    let help = "Requests answered, by status code; an empty pool label: answered without a pool, or refused before there was one.";
     let requests = sheet.counter("requests_total", help, &["pool", "code"])?;
     for (code, count) in &s.unrouted.requests {
         requests.with_label_values(&["", &code.to_string()]).inc_by(*count);

@@ -15,6 +15,7 @@ mod health;
 mod key;
 mod lease;
 mod line;
+mod listed;
 mod node;
 mod order;
 mod pool;
@@ -38,8 +39,9 @@ pub use checks::CheckAnswer;
 pub use counters::{Counters, Resumed};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
-pub use key::{Charge, Key, Question, QuestionKind, Refusal};
+pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
 pub use lease::Lease;
+pub use listed::Listed;
 pub use node::NodeId;
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
@@ -126,6 +128,11 @@ impl Fleet {
     /// The pool of a request depends on the model that it names.
     pub fn routes_by_model(&self) -> bool {
         self.routes.depend_on_model()
+    }
+
+    /// The gateway lists models itself: no node knows of the others, or of other names.
+    pub fn lists_models(&self) -> bool {
+        self.pools.len() > 1 || self.pools.iter().any(|member| !member.conf.models.aliases.is_empty())
     }
 
     /// The pool for a request that names this model, if any.

@@ -14,7 +14,8 @@ use super::checks::CheckAnswer;
 use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
-use super::key::{Charge, Key, Question, QuestionKind, Refusal, Slot};
+use super::key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal, Slot};
+use super::listed::{Listed, Lists};
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
@@ -34,6 +35,7 @@ pub struct Pool {
     has_skips: AtomicBool,
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
+    lists: Mutex<Lists>,
 }
 
 /// The results of settling an attempt.
@@ -55,6 +57,7 @@ impl Pool {
             table: Mutex::new(Table::new(conf, now)),
             has_skips: AtomicBool::new(false),
             stored: Mutex::default(),
+            lists: Mutex::default(),
         }
     }
 
@@ -134,6 +137,27 @@ impl Pool {
     pub fn stored(&self, id: StoredId) -> Option<Key> {
         let key = self.stored.lock().find(id)?;
         self.table.lock().is_member(key).then_some(key)
+    }
+
+    /// The nodes that are to be asked now for the models that they serve.
+    pub fn lists_due(&self, now: Instant) -> Vec<ListQuestion> {
+        let questions = self.table.lock().list_questions();
+        let members: Vec<_> = questions.iter().map(|question| question.key).collect();
+        let due = self.lists.lock().due(&members, now);
+        questions.into_iter().filter(|question| due.contains(&question.key)).collect()
+    }
+
+    /// The models that a node serves; `None`: it does not say.
+    pub fn set_list(&self, key: Key, list: Option<Vec<Listed>>) {
+        self.lists.lock().set(key, list);
+    }
+
+    /// The models of each node that has said which it serves.
+    pub fn lists(&self) -> Vec<Arc<[Listed]>> {
+        let members: Vec<_> =
+            self.table.lock().list_questions().into_iter().map(|question| question.key).collect();
+        let lists = self.lists.lock();
+        members.into_iter().filter_map(|key| lists.of(key)).collect()
     }
 
     /// The name of a node.

@@ -22,8 +22,10 @@ use crate::journey::Failure;
 use crate::live::{Live, Share};
 use crate::route::{self, Place};
 
-/// The two ways that a request may go.
+/// The ways that a request may go.
 pub(super) enum Received {
+    /// The gateway answers it itself, with this JSON.
+    Own(String),
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
     /// Pingora's own path serves it. The start of a body that is not kept is sent first.
@@ -129,6 +131,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
     let only = if fleet.routes_by_model() { None } else { fleet.route(None).cloned() };
     let place = place(session.req_header());
+    let header = session.req_header();
+    if let Some(own) = route::own_list(&fleet, &place, header.method.as_str(), header.uri.path()) {
+        return own.map(Received::Own).map_err(|failure| refuse(arrival, failure));
+    }
     let is_upgrade = is_upgrade(session);
     if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
         return unread(arrival, place, None, is_upgrade);

@@ -5,6 +5,7 @@ mod alias;
 mod conversation;
 mod form;
 mod json;
+mod listing;
 mod packed;
 mod percent;
 mod place;
@@ -63,6 +64,23 @@ pub fn not_served_by_target(place: &Place) -> Failure {
             "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`",
         ),
     }
+}
+
+/// The gateway's own answer to a request for the list of models, or for one of them; `None`: it goes to a node like any other.
+pub fn own_list(fleet: &Fleet, place: &Place, method: &str, path: &str) -> Option<Result<String, Failure>> {
+    let path = path.trim_end_matches('/');
+    let is_list = path == "/v1/models";
+    let is_asked = matches!(method, "GET" | "HEAD") && (is_list || path.starts_with("/v1/models/"));
+    if !is_asked || !fleet.lists_models() {
+        return None;
+    }
+    let models = listing::models(fleet, None);
+    if is_list {
+        return Some(Ok(listing::list(&models)));
+    }
+    let model = place.named()?;
+    let found = models.into_iter().find(|listed| listed.id == model);
+    Some(found.map(|listed| listed.json).ok_or_else(|| not_served(Some(model.to_owned()))))
 }
 
 /// Permission to send a request to this pool's nodes more than once.

@@ -161,7 +161,13 @@ impl Status {
                 error: s.reload.error.clone(),
             },
             stopping: s.stopping,
-            refused_by_code: s.unrouted.requests.clone(),
+            refused_by_code: s
+                .unrouted
+                .requests
+                .clone()
+                .into_iter()
+                .filter(|(code, _)| *code >= 400)
+                .collect(),
             requests: s.requests,
             connections: s.connections,
             refused_connections: s.refused_connections,

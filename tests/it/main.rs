@@ -19,6 +19,7 @@ mod leaving;
 mod limits;
 mod line;
 mod logs;
+mod models;
 mod orders;
 mod persistence;
 mod prefill;

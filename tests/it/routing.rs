@@ -139,7 +139,7 @@ fn a_model_that_no_pool_names_goes_to_the_pool_with_a_star() {
             (of_model(&gateway, "other"), "b"),
             (of_model(&gateway, "tiny"), "a"),
             (post(&gateway, "/v1/completions", r#"{"prompt":"x"}"#), "b"),
-            (get(&gateway, "/v1/models"), "b"),
+            (get(&gateway, "/echo-headers"), "b"),
         ];
         for (request, want) in requests {
             let answer = ask(&gateway, request).await;
