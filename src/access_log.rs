@@ -50,6 +50,8 @@ pub struct Entry {
     pub user_agent: String,
     pub forwarded_for: String,
     pub pool: Option<Arc<str>>,
+    /// The reason for which it is in another pool than its own: `spill`.
+    pub by: Option<&'static str>,
     pub attempts: Vec<Tried>,
     /// From the end of the request's header to the first byte of the response's body; on Pingora's own path to its head.
     pub ttft: Option<Duration>,
@@ -103,6 +105,9 @@ fn main(e: &Entry) -> String {
     seconds(&mut line, e.queue);
     line.push_str(" rid=");
     escape(&mut line, &e.request_id);
+    if let Some(by) = e.by {
+        let _ = write!(line, " by={by}");
+    }
     if let Some(note) = e.note {
         let _ = write!(line, " note=\"{note}\"");
     }
@@ -160,6 +165,8 @@ struct JsonLine<'a> {
     user_agent: &'a str,
     forwarded_for: &'a str,
     pool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
     attempts: Vec<JsonAttempt<'a>>,
     ttft: Option<f64>,
     total: f64,
@@ -193,6 +200,7 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
             user_agent: cut(&e.user_agent),
             forwarded_for: cut(&e.forwarded_for),
             pool: e.pool.as_deref(),
+            by: e.by,
             attempts: e.attempts.iter().map(attempt).collect(),
             ttft: e.ttft.map(seconds),
             total: seconds(e.total),
@@ -226,6 +234,7 @@ mod tests {
             user_agent: "python-httpx/0.27".into(),
             forwarded_for: String::new(),
             pool: Some("vllm".into()),
+            by: None,
             attempts: vec![
                 attempt("a", Some(500), Outcome::Http5xx),
                 attempt("b", None, Outcome::Reset),

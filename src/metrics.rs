@@ -82,6 +82,11 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         "Broken streams in pools with retry.resume, by result.",
         &["pool", "result"],
     )?;
+    let spills = sheet.counter(
+        "spills_total",
+        "Requests that went to another pool because they would have had to wait.",
+        &["pool"],
+    )?;
     let queue = sheet.gauge("queue_length", "Requests that wait for a slot or a node.", &["pool"])?;
     for pool in &s.pools {
         queue.with_label_values(&[&*pool.name]).set(i64::try_from(pool.queue).unwrap_or(i64::MAX));
@@ -94,6 +99,7 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         for (why, count) in RetryReason::ALL.iter().zip(pool.counters.retries) {
             retries.with_label_values(&[&pool.name, why.as_str()]).inc_by(count);
         }
+        spills.with_label_values(&[&pool.name]).inc_by(pool.counters.spills);
         unkept.with_label_values(&[&pool.name]).inc_by(pool.counters.unkept_bodies);
     }
     Ok(())

@@ -36,7 +36,7 @@ pub enum About {
     #[default]
     Request,
     /// The model of this name is not served.
-    Model(String),
+    Model(Box<str>),
 }
 
 /// The longest part of a client's own words in an error, in characters.
@@ -193,10 +193,10 @@ mod tests {
             (Shape::Ollama, r#"{"error":"MESSAGE"}"#),
             (Shape::Tgi, r#"{"error":"MESSAGE","error_type":"validation"}"#),
         ] {
-            let told = body(shape, 404, "for the log", &About::Model("m".to_owned()));
+            let told = body(shape, 404, "for the log", &About::Model("m".into()));
             assert_eq!(told, want.replace("MESSAGE", message), "{shape:?}");
         }
-        let long = body(Shape::OpenAi, 404, "", &About::Model("\u{e4}\n".repeat(1000)));
+        let long = body(Shape::OpenAi, 404, "", &About::Model("\u{e4}\n".repeat(1000).into()));
         assert!(long.len() < 1000 && long.contains("...` does"), "{long}");
     }
 

@@ -22,6 +22,8 @@ pub struct Config {
     pub server: Server,
     /// In the order of the file; 1 to 64, with distinct names.
     pub pools: Vec<Pool>,
+    /// At most 1024, of distinct models; default none.
+    pub splits: Vec<Split>,
     /// Notices on what is valid, and yet does less than one may expect: a line of text each, with file, line and path.
     pub notices: Vec<String>,
 }
@@ -108,6 +110,9 @@ pub struct Client {
 pub struct Pool {
     pub name: String,
     pub models: Models,
+    pub chosen_by: ChosenBy,
+    /// The pool to which a request goes that would wait here; default none.
+    pub spill: Option<String>,
     pub engine: Engine,
     pub balance: Balance,
     pub affinity: Affinity,
@@ -118,6 +123,30 @@ pub struct Pool {
     pub queue: Queue,
     pub retry: Retry,
     pub timeouts: Timeouts,
+}
+
+/// What makes requests a pool's, whatever their model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChosenBy {
+    /// The beginning of their paths, which the nodes do not get; default none. No two overlap.
+    pub path_prefix: Option<String>,
+    /// A field of their headers; default none. No two are the same.
+    pub header: Option<HeaderChoice>,
+}
+
+/// A field of the header with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderChoice {
+    pub name: HeaderName,
+    pub value: String,
+}
+
+/// A model whose requests are shared between pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    pub model: String,
+    /// Pools by their places, each with its percentage; they make 100.
+    pub shares: Vec<(usize, u32)>,
 }
 
 /// The models that a pool serves. No name and no pattern is in two pools, and at most one pool has `any`.

@@ -24,9 +24,10 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// The models of the next pool. No name and no pattern may be in two pools.
-    pub(super) fn models(&mut self, s: &mut Section, pool: &str) -> Models {
-        let listed = s.list("models", 1..=MODELS_MAX, model).unwrap_or_else(|| vec!["*".to_owned()]);
+    /// The models of the next pool. No name and no pattern may be in two pools. `takes_any`: any, if it lists none.
+    pub(super) fn models(&mut self, s: &mut Section, pool: &str, takes_any: bool) -> Models {
+        let usual = || takes_any.then(|| "*".to_owned()).into_iter().collect();
+        let listed = s.list_or_off("models", 1..=MODELS_MAX, model).unwrap_or_else(usual);
         let mut models = Models::default();
         for model in listed {
             self.claim(s, &model, pool);
@@ -93,7 +94,7 @@ fn name(raw: &Raw) -> Result<String, String> {
     check_name(&name).map(|()| name)
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<(), String> {
     let fits = (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
     if fits && !name.contains('*') {
         return Ok(());

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::affinity::affinity;
+use super::choice;
 use super::model::{
-    Balance, Check, Engine, Health, HttpVersion, Listener, Pool, Queue, Retry, RetryOn, Timeouts, Weight,
+    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, Pool, Queue, Retry, RetryOn, Timeouts,
+    Weight,
 };
 use super::models::Served;
 use super::nodes::{IN_FLIGHT_MAX, nodes};
@@ -66,15 +68,17 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
         place.problem(message);
     }
     let mut served = Served::default();
-    let mut pools = Vec::new();
+    let (mut pools, mut places) = (Vec::new(), Vec::new());
     for (name, place) in named.into_iter().take(POOLS_MAX) {
         if let Err(message) = check_name(&name) {
             place.problem(message);
         }
         if let Some(section) = place.section() {
             pools.push(section.finish(|s| pool(s, name, listen, &mut served)));
+            places.push(place);
         }
     }
+    choice::check(&pools, &places);
     let by_model = pools.iter().any(|pool: &Pool| pool.models.choose());
     if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
         place.problem(
@@ -98,8 +102,11 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut Served)
     s.rule("balance", &["weight", "nodes"], !learns || balance == Balance::LeastInFlight, || {
         "`weight: auto` needs `balance: least_in_flight`".to_owned()
     });
+    let chosen_by = choice::chosen_by(s);
     Pool {
-        models: served.models(s, &name),
+        models: served.models(s, &name, chosen_by == ChosenBy::default()),
+        chosen_by,
+        spill: choice::spill(s),
         engine,
         balance,
         affinity: s.section("affinity", affinity),

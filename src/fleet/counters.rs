@@ -13,6 +13,8 @@ pub struct Counters {
     pub retries: [u64; RetryReason::ALL.len()],
     /// Requests that were sent only once because their body was too large to keep.
     pub unkept_bodies: u64,
+    /// Requests that went to another pool because they would have had to wait (`spill`).
+    pub spills: u64,
     /// Broken streams in pools with `retry.resume`, by result.
     pub resumes: [u64; Resumed::ALL.len()],
 }

@@ -7,6 +7,7 @@
 mod activity;
 mod addresses;
 mod checks;
+mod choice;
 mod counters;
 mod digest;
 mod doubts;
@@ -36,6 +37,7 @@ use std::time::Instant;
 
 pub use addresses::Addresses;
 pub use checks::CheckAnswer;
+pub use choice::Choice;
 pub use counters::{Counters, Resumed};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
@@ -53,7 +55,10 @@ pub use suspects::Suspects;
 pub use waiter::Waiter;
 pub use want::{Admission, Ask, Or, Want};
 
+use http::HeaderMap;
+
 use crate::config::{self, Config};
+use choice::Choices;
 use routes::Routes;
 
 /// One generation of the configuration, with its live pools.
@@ -67,6 +72,7 @@ pub struct Fleet {
     /// Pools removed from the config that may still have requests.
     leaving: Vec<Arc<Pool>>,
     routes: Routes,
+    choices: Choices,
 }
 
 /// A live pool with this generation's settings for it.
@@ -119,15 +125,31 @@ impl Fleet {
     }
 
     fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
-        let routes = Routes::of(&config);
+        let (routes, choices) = (Routes::of(&config), Choices::of(&config));
         let member = |(conf, pool): (&config::Pool, Arc<Pool>)| Member { conf: Arc::new(conf.clone()), pool };
         let pools = config.pools.iter().zip(pools).map(member).collect();
-        Self { generation, config: Arc::new(config), pools, leaving, routes }
+        Self { generation, config: Arc::new(config), pools, leaving, routes, choices }
     }
 
     /// The pool of a request depends on the model that it names.
     pub fn routes_by_model(&self) -> bool {
         self.routes.depend_on_model()
+    }
+
+    /// The pool that a path or a header chooses, if it does.
+    pub fn chosen(&self, path: &str, headers: &HeaderMap) -> Option<(Choice, &Member)> {
+        let (choice, place) = self.choices.find(path, headers)?;
+        Some((choice.clone(), self.pools.get(place)?))
+    }
+
+    /// The pool that the same chooses in this generation.
+    pub fn chosen_by(&self, choice: &Choice) -> Option<&Member> {
+        self.pools.get(self.choices.pool(choice)?)
+    }
+
+    /// The pools between which requests for this model are shared, each with its percentage.
+    pub fn split(&self, model: &str) -> Option<&[(usize, u32)]> {
+        self.routes.split(model)
     }
 
     /// The gateway lists models itself: no node knows of the others, or of other names.

@@ -170,6 +170,11 @@ impl Pool {
         self.table.lock().line_opens(lines, now)
     }
 
+    /// A node is up, be it full.
+    pub fn is_up(&self, now: Instant) -> bool {
+        self.table.lock().is_up(now)
+    }
+
     /// There is a node that the request has not tried, and that has room for it now.
     pub fn has_room(&self, tried: &[Key], now: Instant) -> bool {
         self.table.lock().has_room(tried, now)
@@ -380,6 +385,10 @@ impl Pool {
 
     pub fn count_retry(&self, why: RetryReason) {
         self.table.lock().counters.count_retry(why);
+    }
+
+    pub fn count_spill(&self) {
+        self.table.lock().counters.spills += 1;
     }
 
     pub fn count_resume(&self, resumed: Resumed) {

@@ -9,6 +9,8 @@ use crate::config::{Config, Pattern};
 #[derive(Debug)]
 pub(super) struct Routes {
     names: HashMap<String, usize>,
+    /// Models that are shared between pools, which goes before anything else.
+    splits: HashMap<String, Vec<(usize, u32)>>,
     /// In the order in which they are compared.
     patterns: Vec<(Pattern, usize)>,
     any: Option<usize>,
@@ -24,12 +26,17 @@ impl Routes {
             patterns.extend(conf.models.patterns.iter().map(|pattern| (pattern.clone(), place)));
         }
         patterns.sort_by_key(|(pattern, _)| Reverse(pattern.literals()));
-        Self { names, patterns, any: config.pools.iter().position(|conf| conf.models.any) }
+        let splits = config.splits.iter().map(|split| (split.model.clone(), split.shares.clone())).collect();
+        Self { names, splits, patterns, any: config.pools.iter().position(|conf| conf.models.any) }
     }
 
     /// The model that a request names makes a difference.
     pub(super) fn depend_on_model(&self) -> bool {
-        !self.names.is_empty() || !self.patterns.is_empty()
+        !self.names.is_empty() || !self.patterns.is_empty() || !self.splits.is_empty()
+    }
+
+    pub(super) fn split(&self, model: &str) -> Option<&[(usize, u32)]> {
+        self.splits.get(model).map(Vec::as_slice)
     }
 
     /// The pool for a request that names this model, if any.

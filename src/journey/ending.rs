@@ -25,15 +25,15 @@ pub enum Ending {
 pub struct Failure {
     pub status: u16,
     /// For the log, and for the client unless there is more to say to that.
-    pub message: String,
+    pub message: Box<str>,
     pub about: About,
     /// Seconds after which another try makes sense.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
     pub fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), about: About::Request, retry_after: None }
+        Self { status, message: message.into().into(), about: About::Request, retry_after: None }
     }
 
     pub fn about(self, about: About) -> Self {
@@ -41,7 +41,7 @@ impl Failure {
     }
 
     pub fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+        Self { retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }
 }
 

@@ -22,6 +22,7 @@ mod end;
 mod ending;
 mod home;
 mod seek;
+mod spill;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
 use super::ending::{Ending, Tried};
+use super::spill::Spill;
 use crate::fleet::{Charge, Event, Key, Member, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
@@ -44,6 +45,8 @@ pub struct Journey<H> {
     /// Failures charged to nodes that may be the request's own fault.
     pub(super) suspects: Suspects,
     pub(super) search: Search,
+    /// Few pools have one.
+    pub(super) spill: Option<Box<Spill>>,
     /// The last failed response, in case no better one comes.
     pub(super) fallback: Option<H>,
     pub(super) client: ClientHas,
@@ -104,6 +107,7 @@ impl<H> Journey<H> {
             deaths: Deaths::default(),
             suspects: Suspects::default(),
             search: Search::default(),
+            spill: None,
             fallback: None,
             client: ClientHas::Nothing,
             records: Vec::new(),
@@ -215,6 +219,7 @@ impl<H> Journey<H> {
         self.home = Home::of(self.conversation.named, &self.member.pool);
         self.denials = None;
         self.suspects.clear();
+        self.spill = None;
     }
 
     /// The number of nodes asked, with the one under way.

@@ -31,6 +31,8 @@ pub(super) struct LoggedRequest {
 /// The log's fields from a request's journey.
 pub(super) struct Served<'a> {
     pub pool: Option<&'a Member>,
+    /// It is not its own pool: how it got there.
+    pub by: Option<&'static str>,
     pub tried: Vec<Tried>,
     pub ttft: Option<Duration>,
     pub queued: Duration,
@@ -48,13 +50,23 @@ impl<'a> Served<'a> {
     ) -> Self {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
-        Self { pool: Some(journey.member()), tried, ttft, queued, note, sent, client_left }
+        let by = journey.has_spilled().then_some("spill");
+        Self { pool: Some(journey.member()), by, tried, ttft, queued, note, sent, client_left }
     }
 
     /// Of a request that has not got as far as a pool.
     pub(super) fn unrouted(sent: Sent, client_left: bool) -> Self {
         let tried = Vec::new();
-        Self { pool: None, tried, ttft: None, queued: Duration::ZERO, note: None, sent, client_left }
+        Self {
+            pool: None,
+            by: None,
+            tried,
+            ttft: None,
+            queued: Duration::ZERO,
+            note: None,
+            sent,
+            client_left,
+        }
     }
 }
 
@@ -106,6 +118,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         user_agent: asked.user_agent,
         forwarded_for: asked.forwarded_for,
         pool: way.pool.map(|member| Arc::clone(member.pool.name())),
+        by: way.by,
         attempts: way.tried,
         ttft: way.ttft,
         total: caller.started.elapsed(),

@@ -13,16 +13,20 @@ pub(super) fn models(fleet: &Fleet, only: Option<&Member>) -> Vec<Listed> {
     let mut seen = BTreeSet::new();
     let pools = fleet.pools.iter().filter(|member| only.is_none_or(|only| is_same(member, only)));
     for member in pools {
-        let is_served =
-            |id: &str| only.is_some() || fleet.route(Some(id)).is_some_and(|served| is_same(served, member));
+        let is_served = |id: &str| match fleet.split(id) {
+            Some(shares) => shares.iter().any(|(place, _)| is_same(&fleet.pools[*place], member)),
+            None => fleet.route(Some(id)).is_some_and(|served| is_same(served, member)),
+        };
         let models = &member.conf.models;
         let lists = member.pool.lists();
         let named = models.names.iter().filter(|_| lists.is_empty()).map(|name| own(name));
         let served = lists.iter().flat_map(|list| list.iter().cloned());
         let aliases = models.aliases.keys().map(|alias| own(alias));
-        let all = served.chain(named).filter(|entry| is_served(&entry.id)).chain(aliases);
+        let all = served.chain(named).filter(|entry| only.is_some() || is_served(&entry.id)).chain(aliases);
         listed.extend(all.filter(|entry| seen.insert(entry.id.clone())));
     }
+    let splits = fleet.config.splits.iter().filter(|_| only.is_none()).map(|split| own(&split.model));
+    listed.extend(splits.filter(|entry| seen.insert(entry.id.clone())));
     listed.truncate(ENTRIES_MAX);
     listed
 }
@@ -52,8 +56,8 @@ mod tests {
 
     fn fleet() -> Fleet {
         let text = "server: { listen: 127.0.0.1:1 }\npools:\n  \
-                    a: { nodes: [n:1, n:2], models: [m, 'q/*'], aliases: { z: m } }\n  \
-                    b: { nodes: [n:3], models: ['*', x], aliases: { y: x } }\n";
+                    a: { nodes: [10.0.0.1:1, 10.0.0.1:2], models: [m, 'q/*'], aliases: { z: m } }\n  \
+                    b: { nodes: [10.0.0.1:3], models: ['*', x], aliases: { y: x } }\n";
         Fleet::first(Config::parse(text, "t").expect("a config"), Instant::now())
     }
 

@@ -99,6 +99,8 @@ struct PoolStatus {
     requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
+    /// Requests that went to another pool because they would have had to wait.
+    spills: u64,
     resumes: serde_json::Map<String, serde_json::Value>,
     events: Vec<EventStatus>,
 }
@@ -189,6 +191,7 @@ impl PoolStatus {
             requests_by_code: pool.counters.requests.clone(),
             retries: retries.map(|(why, count)| (why.as_str().to_owned(), count.into())).collect(),
             unkept_bodies: pool.counters.unkept_bodies,
+            spills: pool.counters.spills,
             resumes: resumes.map(|(what, count)| (what.as_str().to_owned(), count.into())).collect(),
             events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
         }

@@ -183,6 +183,8 @@ fn pool(nodes: Vec<Node>) -> Pool {
     Pool {
         name: "sim".into(),
         models: Models { any: true, ..Models::default() },
+        chosen_by: evenkeel::config::ChosenBy::default(),
+        spill: None,
         engine: Engine::Generic,
         balance: Balance::LeastInFlight,
         affinity: Affinity::default(),

@@ -20,6 +20,11 @@ impl Table {
         if self.restless.is_empty() || self.serving() > 0 { usual } else { Tier::BusyLastResort }
     }
 
+    /// A node may be chosen that is no last resort, as soon as it has room.
+    pub(crate) fn is_up(&self, now: Instant) -> bool {
+        self.members().any(|(_, node)| node.is_usable(Tier::BusyBackup, now))
+    }
+
     fn needs_backups(&self, skip: &[usize], now: Instant) -> bool {
         let mut primaries = self.nodes.iter().enumerate().filter_map(|(place, node)| {
             let node = node.as_ref().filter(|node| !node.is_backup)?;

@@ -67,6 +67,8 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
     config::Pool {
         name: "p".into(),
         models: Models { any: true, ..Models::default() },
+        chosen_by: config::ChosenBy::default(),
+        spill: None,
         engine: config::Engine::Generic,
         balance: Balance::LeastInFlight,
         affinity: config::Affinity::default(),

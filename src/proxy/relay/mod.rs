@@ -99,14 +99,14 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
             Some(attempt) => (attempt, true),
             None => match find(gateway, request, client).await {
                 // a node must not see twice what may not be repeated, not even because its connection was stale
-                Found::Attempt(attempt) => match request.fit() {
-                    Ok(()) => (attempt, !request.is_repeatable()),
-                    Err(failure) => return Ending::Failed(failure),
-                },
+                Found::Attempt(attempt) => (attempt, !request.is_repeatable()),
                 Found::Give(fallback) => return give(gateway, request, fallback, client).await,
                 Found::Stop(ending) => return ending,
             },
         };
+        if let Err(failure) = request.fit() {
+            return Ending::Failed(failure);
+        }
         let how = match open(gateway, request, &mut attempt, fresh, client).await {
             Ok(mut answer) => {
                 let how = pass_rest(request, &mut attempt, &mut answer, client).await;

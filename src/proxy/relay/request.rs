@@ -107,6 +107,7 @@ impl Request {
         let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
+        journey.may_spill_to(route::spill(&caller.fleet, journey.member(), &asked.method, &asked.path));
         journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
         journey.set_affinity(caller.affinity(&journey.member().conf, &header.headers, Some((&place, &body))));
         let head = NodeHead::of(&caller, header, raw);
@@ -155,7 +156,7 @@ impl Request {
         if self.original.as_ref().map(|reading| reading.engine) == engine {
             return;
         }
-        let path = &self.asked.path;
+        let path = &*self.caller.node_path(&self.asked.path);
         self.original = match (engine, Kind::of(path), &self.body) {
             (Some(engine), Some(kind), KeptBody::Kept { bytes, .. }) => {
                 let original = Original::read(kind, path, engine, &conf.retry, bytes);
@@ -280,7 +281,8 @@ impl NodeHead {
         let ours = caller.sender.as_ref().map(|sender| introduction(sender, &caller.request_id));
         let has_id = ours.is_some();
         let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);
-        let (method, target) = (header.method.as_str(), path(header));
+        let target = caller.node_target(path(header));
+        let (method, target) = (header.method.as_str(), &*target);
         let wire = match raw {
             Some(raw) => write_request(method, target, request_fields(raw), None, ours, APPENDED),
             None => {

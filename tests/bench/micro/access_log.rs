@@ -47,6 +47,7 @@ fn entry() -> Entry {
         user_agent: "OpenAI/Python 1.55.0".to_owned(),
         forwarded_for: String::new(),
         pool: Some("vllm".into()),
+        by: None,
         attempts: vec![attempt("a", 500, Outcome::Http5xx), attempt("b", 200, Outcome::Ok)],
         ttft: Some(Duration::from_millis(87)),
         total: Duration::from_secs(12),
