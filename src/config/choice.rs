@@ -82,7 +82,7 @@ pub(super) fn check_reached(place: &Place, pools: &[Pool], splits: &[Split]) {
         let is_spilled_to = pools.iter().any(|other| other.spill.as_ref() == Some(&pool.name));
         let has_share = splits.iter().any(|split| split.shares.iter().any(|(place, _)| *place == at));
         let is_chosen = pool.chosen_by != ChosenBy::default();
-        if !(pool.models.any || pool.models.choose() || is_chosen || is_spilled_to || has_share) {
+        if !(pool.models.takes_some() || is_chosen || is_spilled_to || has_share) {
             let message =
                 "no request comes here: list models, or name it in a path_prefix, header, spill or split";
             place.problem_at(&pool.name, message);

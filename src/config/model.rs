@@ -158,11 +158,17 @@ pub struct Models {
     pub names: BTreeSet<String>,
     /// The patterns listed besides `*`; at most 256 in all pools.
     pub patterns: Vec<Pattern>,
-    /// Other names for models: the name that clients use, and the one that nodes get. At most 1024.
+    /// Other names for models: the name that clients use, and the one that nodes get. At most 1024. They are names like the others,
+    /// unless there are none.
     pub aliases: BTreeMap<String, String>,
 }
 
 impl Models {
+    /// Requests come here by their models.
+    pub fn takes_some(&self) -> bool {
+        self.any || !self.names.is_empty() || !self.patterns.is_empty()
+    }
+
     /// The model of a request matters for its pool.
     pub fn choose(&self) -> bool {
         !self.names.is_empty() || !self.patterns.is_empty() || !self.aliases.is_empty()

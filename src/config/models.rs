@@ -37,7 +37,7 @@ impl Served {
                 _ => _ = models.names.insert(model),
             }
         }
-        models.aliases = self.aliases(s, pool);
+        models.aliases = self.aliases(s, models.takes_some().then_some(pool));
         let before = self.patterns;
         self.patterns += models.patterns.len();
         // once is enough
@@ -48,8 +48,8 @@ impl Served {
         models
     }
 
-    /// An alias is a name like those of `models`, and may stand there too.
-    fn aliases(&mut self, s: &mut Section, pool: &str) -> BTreeMap<String, String> {
+    /// An alias is a name like those of `models`, and may stand there too. `pool`: that to which they bring requests.
+    fn aliases(&mut self, s: &mut Section, pool: Option<&str>) -> BTreeMap<String, String> {
         let named = s.take("aliases").and_then(|place| {
             let named = place.section()?.named();
             count(named.len(), &(0..=MODELS_MAX), "aliases")
@@ -66,8 +66,10 @@ impl Served {
             } else if named.iter().any(|(other, _)| *other == model) {
                 place.problem(format!("`{model}` is an alias itself; name the model that the nodes serve"));
             }
-            let owner = self.pools.entry(alias.clone()).or_insert_with(|| pool.to_owned());
-            if owner != pool {
+            if let Some(pool) = pool
+                && let owner = self.pools.entry(alias.clone()).or_insert_with(|| pool.to_owned())
+                && owner != pool
+            {
                 place.problem(format!("`{alias}` is already in pool `{owner}`; give each name to one pool"));
             }
             aliases.insert(alias.clone(), model);

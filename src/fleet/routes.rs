@@ -22,7 +22,8 @@ impl Routes {
         let mut patterns = Vec::new();
         for (place, conf) in config.pools.iter().enumerate() {
             names.extend(conf.models.names.iter().map(|model| (model.clone(), place)));
-            names.extend(conf.models.aliases.keys().map(|alias| (alias.clone(), place)));
+            let aliases = conf.models.aliases.keys().filter(|_| conf.models.takes_some());
+            names.extend(aliases.map(|alias| (alias.clone(), place)));
             patterns.extend(conf.models.patterns.iter().map(|pattern| (pattern.clone(), place)));
         }
         patterns.sort_by_key(|(pattern, _)| Reverse(pattern.literals()));

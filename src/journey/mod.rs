@@ -21,6 +21,7 @@ mod denial;
 mod end;
 mod ending;
 mod home;
+mod overflow;
 mod seek;
 mod spill;
 mod state;

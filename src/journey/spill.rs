@@ -3,38 +3,31 @@
 use std::time::Instant;
 
 use super::conversation::Home;
+use super::overflow::Overflow;
 use super::state::Journey;
 use crate::fleet::{Lease, Member};
 use crate::retry::Repeat;
 
-/// The pool that takes what spills over.
-#[derive(Debug)]
-pub(super) enum Spill {
-    To(Member, Repeat),
-    /// It has done so. It does not go on from there: one step is all.
-    Done,
-}
-
 impl<H> Journey<H> {
     /// The request goes to this pool if it would have to wait in its own. Call it before the first search.
     pub fn may_spill_to(&mut self, to: Option<(Member, Repeat)>) {
-        self.spill = to.map(|(member, repeat)| Box::new(Spill::To(member, repeat)));
+        self.spill = to.map(|(member, repeat)| Box::new(Overflow::To(member, repeat)));
     }
 
     /// It is in another pool than its own.
     pub fn has_spilled(&self) -> bool {
-        matches!(self.spill.as_deref(), Some(Spill::Done))
+        matches!(self.spill.as_deref(), Some(Overflow::Done))
     }
 
     /// A node of the other pool, if nothing of its own is up but the last resort.
     pub(super) fn spill_from_ruins(&mut self, now: Instant) -> Option<Lease> {
-        let is_gone = matches!(self.spill.as_deref(), Some(Spill::To(..))) && !self.member.pool.is_up(now);
+        let is_gone = matches!(self.spill.as_deref(), Some(Overflow::To(..))) && !self.member.pool.is_up(now);
         if is_gone { self.spill(now) } else { None }
     }
 
     /// A node of the other pool, if that has one at once. What a stored response or a begun stream binds stays.
     pub(super) fn spill(&mut self, now: Instant) -> Option<Lease> {
-        let Some(Spill::To(to, repeat)) = self.spill.as_deref() else { return None };
+        let Some(Overflow::To(to, repeat)) = self.spill.as_deref() else { return None };
         if self.has_begun() || self.conversation.named.is_some() || !matches!(self.home, Home::Anywhere) {
             return None;
         }
@@ -48,7 +41,7 @@ impl<H> Journey<H> {
         let member = to.clone();
         self.member.pool.count_spill();
         self.reroute(member, repeat);
-        self.spill = Some(Box::new(Spill::Done));
+        self.spill = Some(Box::new(Overflow::Done));
         Some(lease)
     }
 }

@@ -9,7 +9,7 @@ use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
 use super::ending::{Ending, Tried};
-use super::spill::Spill;
+use super::overflow::Overflow;
 use crate::fleet::{Charge, Event, Key, Member, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
@@ -46,7 +46,7 @@ pub struct Journey<H> {
     pub(super) suspects: Suspects,
     pub(super) search: Search,
     /// Few pools have one.
-    pub(super) spill: Option<Box<Spill>>,
+    pub(super) spill: Option<Box<Overflow>>,
     /// The last failed response, in case no better one comes.
     pub(super) fallback: Option<H>,
     pub(super) client: ClientHas,

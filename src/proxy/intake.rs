@@ -160,7 +160,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
             let member = member.ok_or_else(|| refuse(arrival, route::not_served(place.model(&body))))?;
             Ok(Received::Whole { member, place, body, share })
         }
-        Ok(Read::Unkept { too_large, .. }) if only.is_none() && place.named().is_none() => {
+        Ok(Read::Unkept { too_large, .. }) if needs_body(only.as_ref()) && place.named().is_none() => {
             Err(refuse(arrival, unroutable(too_large)))
         }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
@@ -170,6 +170,11 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         Err(BodyError::ClientGone) => Err(client_gone(arrival)),
         Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
+}
+
+/// The model is in the body, and decides the pool, or may have another name there.
+fn needs_body(only: Option<&Member>) -> bool {
+    only.is_none_or(|member| !member.conf.models.aliases.is_empty())
 }
 
 /// The place of the request's model.

@@ -22,7 +22,7 @@ pub(super) fn models(fleet: &Fleet, only: Option<&Member>) -> Vec<Listed> {
         let named = models.names.iter().filter(|_| lists.is_empty()).map(|name| own(name));
         let served = lists.iter().flat_map(|list| list.iter().cloned());
         let aliases = models.aliases.keys().map(|alias| own(alias));
-        let all = served.chain(named).filter(|entry| only.is_some() || is_served(&entry.id)).chain(aliases);
+        let all = served.chain(named).chain(aliases).filter(|entry| only.is_some() || is_served(&entry.id));
         listed.extend(all.filter(|entry| seen.insert(entry.id.clone())));
     }
     let splits = fleet.config.splits.iter().filter(|_| only.is_none()).map(|split| own(&split.model));

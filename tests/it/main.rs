@@ -22,6 +22,7 @@ mod logs;
 mod models;
 mod orders;
 mod persistence;
+mod pools;
 mod prefill;
 mod probing;
 mod queue;
