@@ -1,7 +1,10 @@
-//! The fleet's tick, every 100 ms: changes that time alone brings, the questions to ejected nodes, and the active checks.
+//! The fleet's tick, every 100 ms: changes that time alone brings, the questions to ejected nodes, the active checks, and the
+//! lists of models.
 //!
 //! The fleet decides which nodes to ask and interprets the answers. This part only asks, each node in a
 //! separate task, so that a node that hangs delays no other.
+
+mod models;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 
-use crate::config::Check;
+use crate::config::{Check, HttpVersion};
 use crate::fleet::{CheckAnswer, Pool, Question, QuestionKind};
 use crate::journal::announce;
 use crate::live::Live;
@@ -41,6 +44,11 @@ impl HealthChecker {
                 let health = &member.conf.health;
                 let limit = health.check.as_ref().map_or(member.conf.timeouts.connect, |check| check.timeout);
                 tokio::spawn(ask_and_report(Arc::clone(&member.pool), question, health.check.clone(), limit));
+            }
+            if fleet.lists_models() && member.conf.http_version == HttpVersion::H1 {
+                for question in member.pool.lists_due(now) {
+                    tokio::spawn(models::ask_and_tell(Arc::clone(&member.pool), question));
+                }
             }
         }
     }

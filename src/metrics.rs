@@ -64,7 +64,7 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
 }
 
 fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
-    let help = "Requests answered, by status code; an empty pool label: refused before a pool was chosen.";
+    let help = "Requests answered, by status code; an empty pool label: answered without a pool, or refused before there was one.";
     let requests = sheet.counter("requests_total", help, &["pool", "code"])?;
     for (code, count) in &s.unrouted.requests {
         requests.with_label_values(&["", &code.to_string()]).inc_by(*count);
@@ -86,6 +86,11 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
     )?;
     let help = "Attempts, by the reason for their node.";
     let choices = sheet.counter("choices_total", help, &["pool", "by"])?;
+    let spills = sheet.counter(
+        "spills_total",
+        "Requests that went to another pool because they would have had to wait.",
+        &["pool"],
+    )?;
     let queue = sheet.gauge("queue_length", "Requests that wait for a slot or a node.", &["pool"])?;
     let help = "Requests that wait for a slot or a node, by class.";
     let by_class = sheet.gauge("class_queue_length", help, &["pool", "class"])?;
@@ -107,6 +112,7 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
         for (why, count) in RetryReason::ALL.iter().zip(pool.counters.retries) {
             retries.with_label_values(&[&pool.name, why.as_str()]).inc_by(count);
         }
+        spills.with_label_values(&[&pool.name]).inc_by(pool.counters.spills);
         unkept.with_label_values(&[&pool.name]).inc_by(pool.counters.unkept_bodies);
     }
     Ok(())

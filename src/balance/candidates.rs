@@ -136,7 +136,7 @@ impl FromIterator<Candidate> for Candidates {
     }
 }
 
-/// Bits for the tier, above those of the score. The score loses its last digits to them, which are below its
+/// Bits for the tier, of which there are eight, above those of the score. The score loses its last digits to them, which are below its
 /// rounding error.
 const TIER_BITS: u32 = 3;
 

@@ -27,6 +27,10 @@ pub enum Tier {
     Usable,
     /// Usable, but it said recently that it is full.
     Busy,
+    /// A backup that is up: it stands in while no other node can be had.
+    Backup,
+    /// A backup that said recently that it is full.
+    BusyBackup,
     /// Ejected, but accepting connections: better than nothing while no node is up.
     LastResort,
     /// A last resort that said recently that it is full.

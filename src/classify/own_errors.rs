@@ -19,8 +19,48 @@ enum Error<'a> {
 struct OpenAi<'a> {
     message: &'a str,
     r#type: &'static str,
-    param: (),
-    code: u16,
+    param: Option<&'static str>,
+    code: Code,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Code {
+    Status(u16),
+    Word(&'static str),
+}
+
+/// The part of a request that an error is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    #[default]
+    Request,
+    /// The model of this name is not served.
+    Model(Box<str>),
+}
+
+/// The longest part of a client's own words in an error, in characters.
+const WORDS_MAX: usize = 128;
+
+impl About {
+    /// A message for the client alone: its own words have no place in a log.
+    fn message(&self) -> Option<String> {
+        let Self::Model(name) = self else { return None };
+        let shown: String = name.chars().take(WORDS_MAX).collect();
+        let more = if shown.len() < name.len() { "..." } else { "" };
+        Some(format!("the model `{shown}{more}` does not exist here; GET /v1/models lists those that do"))
+    }
+
+    fn param(&self) -> Option<&'static str> {
+        matches!(self, Self::Model(_)).then_some("model")
+    }
+
+    fn code(&self, status: u16) -> Code {
+        match self {
+            Self::Request => Code::Status(status),
+            Self::Model(_) => Code::Word("model_not_found"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -30,10 +70,11 @@ struct Anthropic<'a> {
 }
 
 impl<'a> Error<'a> {
-    fn of(shape: Shape, status: u16, message: &'a str) -> Self {
+    fn of(shape: Shape, status: u16, message: &'a str, about: &About) -> Self {
         match shape {
             Shape::OpenAi | Shape::Responses => {
-                Self::OpenAi { error: OpenAi { message, r#type: openai(status), param: (), code: status } }
+                let (param, code) = (about.param(), about.code(status));
+                Self::OpenAi { error: OpenAi { message, r#type: openai(status), param, code } }
             }
             Shape::Anthropic => {
                 Self::Anthropic { r#type: "error", error: Anthropic { r#type: anthropic(status), message } }
@@ -48,23 +89,26 @@ impl<'a> Error<'a> {
     }
 }
 
-/// The body of an answer with this status.
-pub fn body(shape: Shape, status: u16, message: &str) -> String {
-    Error::of(shape, status, message).written()
+/// The body of an answer with this status. An error about a model names it in place of the message.
+pub fn body(shape: Shape, status: u16, message: &str, about: &About) -> String {
+    let own = about.message();
+    Error::of(shape, status, own.as_deref().unwrap_or(message), about).written()
 }
 
 /// The event that ends a stream which broke off; the status is that of a node that failed.
 pub fn closing_event(shape: Shape, frames: Frames, message: &str) -> String {
     const STATUS: u16 = 502;
-    event(shape, frames, STATUS, message)
+    event(shape, frames, STATUS, message, &About::Request)
 }
 
 /// The event that ends a stream under whose head nothing was said, in place of an answer with this status.
-pub fn event(shape: Shape, frames: Frames, status: u16, message: &str) -> String {
+pub fn event(shape: Shape, frames: Frames, status: u16, message: &str, about: &About) -> String {
+    let own = about.message();
+    let message = own.as_deref().unwrap_or(message);
     let error = match shape {
         // flat in a stream
         Shape::Responses => Error::Responses { r#type: "error", code: openai(status), message, param: () },
-        _ => Error::of(shape, status, message),
+        _ => Error::of(shape, status, message, about),
     };
     let error = error.written();
     match (frames, shape) {
@@ -131,11 +175,29 @@ mod tests {
         ];
         for (shape, status, want) in table {
             let (body, want): (Value, Value) = (
-                serde_json::from_str(&body(shape, status, "no")).unwrap(),
+                serde_json::from_str(&body(shape, status, "no", &About::Request)).unwrap(),
                 serde_json::from_str(want).unwrap(),
             );
             assert_eq!(body, want, "{shape:?} {status}");
         }
+    }
+
+    #[test]
+    fn an_unknown_model_in_each_dialect() {
+        let message = "the model `m` does not exist here; GET /v1/models lists those that do";
+        let openai = r#"{"error":{"message":"MESSAGE","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#;
+        for (shape, want) in [
+            (Shape::OpenAi, openai),
+            (Shape::Responses, openai),
+            (Shape::Anthropic, r#"{"type":"error","error":{"type":"not_found_error","message":"MESSAGE"}}"#),
+            (Shape::Ollama, r#"{"error":"MESSAGE"}"#),
+            (Shape::Tgi, r#"{"error":"MESSAGE","error_type":"validation"}"#),
+        ] {
+            let told = body(shape, 404, "for the log", &About::Model("m".into()));
+            assert_eq!(told, want.replace("MESSAGE", message), "{shape:?}");
+        }
+        let long = body(Shape::OpenAi, 404, "", &About::Model("\u{e4}\n".repeat(1000).into()));
+        assert!(long.len() < 1000 && long.contains("...` does"), "{long}");
     }
 
     #[test]
@@ -145,9 +207,9 @@ mod tests {
         assert!(event(Shape::Responses, Frames::Events).starts_with("event: error\ndata: {\"type\""));
         assert!(event(Shape::Anthropic, Frames::Events).starts_with("event: error\ndata: {\"type\""));
         assert_eq!(event(Shape::Ollama, Frames::Lines), "{\"error\":\"no\"}\n");
-        let full = super::event(Shape::Anthropic, Frames::Events, 503, "no");
+        let full = super::event(Shape::Anthropic, Frames::Events, 503, "no", &About::Request);
         assert!(full.contains("overloaded_error"), "{full}");
-        let mistake = super::event(Shape::Responses, Frames::Events, 400, "no");
+        let mistake = super::event(Shape::Responses, Frames::Events, 400, "no", &About::Request);
         assert!(mistake.contains("\"code\":\"invalid_request_error\""), "{mistake}");
     }
 }

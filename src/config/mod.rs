@@ -7,13 +7,16 @@
 
 mod address;
 mod affinity;
+mod choice;
 mod class;
 mod defaults;
 mod environment;
 mod lines;
 mod model;
+mod models;
 mod nodes;
 mod outline;
+mod pattern;
 mod pools;
 mod problems;
 mod queue;
@@ -21,6 +24,7 @@ mod raw;
 mod reload;
 mod section;
 mod server;
+mod splits;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -31,9 +35,11 @@ pub use address::NodeAddress;
 pub use class::{Class, Classes, Deadline};
 pub use lines::line_of;
 pub use model::{
-    AccessLog, Affinity, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat,
-    LogTarget, Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Timeouts, Weight,
+    AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
+    Listener, LogFormat, LogTarget, Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares,
+    Split, Timeouts, Weight,
 };
+pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
 pub use values::duration_of;
 
@@ -98,9 +104,13 @@ fn read(text: &str, variables: Lookup, problems: &Collector) -> Option<Config> {
 
 fn config(s: &mut Section) -> Config {
     let server = s.section("server", server::server);
-    let pools = s.required("pools", "name at least one pool with its nodes");
-    let pools = pools.map(|place| pools::pools(&place, &server.listen)).unwrap_or_default();
-    Config { server, pools, notices: Vec::new() }
+    let place = s.required("pools", "name at least one pool with its nodes");
+    let pools = place.as_ref().map(|place| pools::pools(place, &server.listen)).unwrap_or_default();
+    let splits = splits::splits(s, &pools);
+    if let Some(place) = &place {
+        choice::check_reached(place, &pools, &splits);
+    }
+    Config { server, pools, splits, notices: Vec::new() }
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {

@@ -5,7 +5,7 @@
 //! Where `off` means "no limit", a field is an `Option`; where it means "none" (no slow start, no waiting),
 //! it is zero.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::NodeAddress;
 use super::class::{Classes, Deadline};
+use super::pattern::Pattern;
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Config {
     pub server: Server,
     /// In the order of the file; 1 to 64, with distinct names.
     pub pools: Vec<Pool>,
+    /// At most 1024, of distinct models; default none.
+    pub splits: Vec<Split>,
     /// Notices on what is valid, and yet does less than one may expect: a line of text each, with file, line and path.
     pub notices: Vec<String>,
 }
@@ -108,6 +111,9 @@ pub struct Client {
 pub struct Pool {
     pub name: String,
     pub models: Models,
+    pub chosen_by: ChosenBy,
+    /// The pool to which a request goes that would wait here; default none.
+    pub spill: Option<String>,
     pub engine: Engine,
     pub balance: Balance,
     pub affinity: Affinity,
@@ -121,13 +127,54 @@ pub struct Pool {
     pub timeouts: Timeouts,
 }
 
-/// The models that a pool serves. No model is in two pools, and at most one pool has `any`.
+/// What makes requests a pool's, whatever their model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChosenBy {
+    /// The beginning of their paths, which the nodes do not get; default none. No two overlap.
+    pub path_prefix: Option<String>,
+    /// A field of their headers; default none. No two are the same.
+    pub header: Option<HeaderChoice>,
+}
+
+/// A field of the header with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderChoice {
+    pub name: HeaderName,
+    pub value: String,
+}
+
+/// A model whose requests are shared between pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    pub model: String,
+    /// Pools by their places, each with its percentage; they make 100.
+    pub shares: Vec<(usize, u32)>,
+}
+
+/// The models that a pool serves. No name and no pattern is in two pools, and at most one pool has `any`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Models {
     /// `*` is listed: the pool takes any model that no other pool names. This is the default.
     pub any: bool,
-    /// The names listed besides `*`.
+    /// The names listed.
     pub names: BTreeSet<String>,
+    /// The patterns listed besides `*`; at most 256 in all pools.
+    pub patterns: Vec<Pattern>,
+    /// Other names for models: the name that clients use, and the one that nodes get. At most 1024. They are names like the others,
+    /// unless there are none.
+    pub aliases: BTreeMap<String, String>,
+}
+
+impl Models {
+    /// Requests come here by their models.
+    pub fn takes_some(&self) -> bool {
+        self.any || !self.names.is_empty() || !self.patterns.is_empty()
+    }
+
+    /// The model of a request matters for its pool.
+    pub fn choose(&self) -> bool {
+        !self.names.is_empty() || !self.patterns.is_empty() || !self.aliases.is_empty()
+    }
 }
 
 /// The inference engine on a pool's nodes: selects the active check, and the way a broken answer is
@@ -178,6 +225,8 @@ pub struct Node {
     pub max_in_flight: Option<usize>,
     /// The node gets no new requests and finishes those it has.
     pub drain: bool,
+    /// The node is used only while no other can be had.
+    pub backup: bool,
 }
 
 /// The weight of a node: its share of the requests.

@@ -34,6 +34,10 @@ pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Weight) -> Vec<
         }
         nodes.push(node);
     }
+    let has_primary = nodes.is_empty() || nodes.iter().any(|node| !node.backup);
+    s.rule("nodes", &[], has_primary, || {
+        "each of them is a `backup`; leave at least one without, for which the others stand in".to_owned()
+    });
     nodes
 }
 
@@ -54,7 +58,7 @@ fn node(place: &Place, usual: Weight) -> Option<Node> {
     }
     let address = place.read(node_address)?;
     let name = place.read(|_| default_name(&address))?;
-    Some(Node { name, address, weight: usual, max_in_flight: None, drain: false })
+    Some(Node { name, address, weight: usual, max_in_flight: None, drain: false, backup: false })
 }
 
 fn mapped_node(s: &mut Section, usual: Weight) -> Option<Node> {
@@ -64,10 +68,11 @@ fn mapped_node(s: &mut Section, usual: Weight) -> Option<Node> {
     let weight = s.get("weight", usual, weight);
     let max_in_flight = s.get("max_in_flight", None, or_word("off", integer(1..=IN_FLIGHT_MAX)));
     let drain = s.get("drain", false, switch);
+    let backup = s.get("backup", false, switch);
     let address = address?;
     let default = default_name(&address);
     s.rule("name", &[], name.is_some() || default.is_ok(), || default.clone().err().unwrap_or_default());
-    Some(Node { name: name.or(default.ok())?, address, weight, max_in_flight, drain })
+    Some(Node { name: name.or(default.ok())?, address, weight, max_in_flight, drain, backup })
 }
 
 fn default_name(address: &NodeAddress) -> Result<String, String> {

@@ -1,14 +1,15 @@
 //! The schema of `pools`: one line per key, with its default and its parser.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::affinity::affinity;
+use super::choice;
 use super::model::{
-    Balance, Check, Engine, Health, HttpVersion, Listener, Models, PassPriority, Pool, Retry, RetryOn,
+    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, PassPriority, Pool, Retry, RetryOn,
     Timeouts, Weight,
 };
+use super::models::Served;
 use super::nodes::nodes;
 use super::problems::Collector;
 use super::queue::{deadline, queue};
@@ -21,8 +22,6 @@ use super::values::{
 };
 
 const POOLS_MAX: usize = 64;
-const MODELS_MAX: usize = 1024;
-const MODEL_BYTES_MAX: usize = 256;
 const FAILURES_MAX: u32 = 1_000_000;
 
 const ENGINE: [(&str, Engine); 4] = [
@@ -70,24 +69,28 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
     if let Err(message) = count(named.len(), &(1..=POOLS_MAX), "pools") {
         place.problem(message);
     }
-    let mut served = HashMap::new();
-    let mut pools = Vec::new();
+    let mut served = Served::default();
+    let (mut pools, mut places) = (Vec::new(), Vec::new());
     for (name, place) in named.into_iter().take(POOLS_MAX) {
         if let Err(message) = check_name(&name) {
             place.problem(message);
         }
         if let Some(section) = place.section() {
             pools.push(section.finish(|s| pool(s, name, listen, &mut served)));
+            places.push(place);
         }
     }
-    let by_model = pools.iter().any(|pool: &Pool| !pool.models.names.is_empty());
+    choice::check(&pools, &places);
+    let by_model = pools.iter().any(|pool: &Pool| pool.models.choose());
     if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
-        place.problem("`http_version: 2` cannot be combined with routing by `models` yet; use 1.1");
+        place.problem(
+            "`http_version: 2` cannot be combined with routing by `models` or with `aliases` yet; use 1.1",
+        );
     }
     pools
 }
 
-fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap<String, String>) -> Pool {
+fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut Served) -> Pool {
     let engine = s.get("engine", Engine::Generic, choice(&ENGINE));
     let http_version = s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION));
     let retry = s.section("retry", |s| retry(s, engine));
@@ -107,8 +110,11 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
     s.rule("balance", &["weight", "nodes"], !learns || follows_weights, || {
         "`weight: auto` needs `balance: least_in_flight` or `least_work`".to_owned()
     });
+    let chosen_by = choice::chosen_by(s);
     Pool {
-        models: models(s, &name, served),
+        models: served.models(s, &name, chosen_by == ChosenBy::default()),
+        chosen_by,
+        spill: choice::spill(s),
         engine,
         balance,
         affinity: s.section("affinity", affinity),
@@ -120,37 +126,6 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
         retry,
         timeouts: s.section("timeouts", timeouts),
         name,
-    }
-}
-
-/// The pool's models. No model may be in two pools.
-fn models(s: &mut Section, pool: &str, served: &mut HashMap<String, String>) -> Models {
-    let listed = s.list("models", 1..=MODELS_MAX, model).unwrap_or_else(|| vec!["*".to_owned()]);
-    let mut models = Models { any: false, names: BTreeSet::new() };
-    for model in listed {
-        let owner = served.entry(model.clone());
-        if let Entry::Occupied(other) = &owner {
-            let other = other.get();
-            let message =
-                || format!("`{model}` is already in pool `{other}`; list each model once, in one pool");
-            s.rule("models", &[], false, message);
-        }
-        owner.or_insert_with(|| pool.to_owned());
-        match model.as_str() {
-            "*" => models.any = true,
-            _ => _ = models.names.insert(model),
-        }
-    }
-    models
-}
-
-fn model(raw: &Raw) -> Result<String, String> {
-    let name = text(raw)?;
-    let fits = (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
-    if fits && (name == "*" || !name.contains('*')) {
-        Ok(name)
-    } else {
-        Err(format!("{} is not a model; use its name (at most 256 bytes), or \"*\" for any", shown(raw)))
     }
 }
 

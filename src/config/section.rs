@@ -28,8 +28,21 @@ impl<'a> Place<'a> {
         Self { raw, path: String::new(), line: raw.line, problems }
     }
 
+    /// No problem has been found so far, anywhere.
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     pub(super) fn problem(&self, message: impl Into<String>) {
         self.problems.add(&self.path, self.line, message);
+    }
+
+    /// A problem with the value under this key of the mapping.
+    pub(super) fn problem_at(&self, key: &str, message: impl Into<String>) {
+        let Value::Mapping(entries) = &self.raw.value else { return self.problem(message) };
+        let is_it = |(name, _): &&(Raw, Raw)| name.as_key().is_some_and(|name| name == key);
+        let line = entries.iter().find(is_it).map_or(self.line, |(name, _)| name.line);
+        self.problems.add(&(self.path.clone() + &step(&self.path, key)), line, message);
     }
 
     /// The value, or `None` and a problem.
@@ -172,6 +185,17 @@ impl<'a> Section<'a> {
             self.bad.push(key);
         }
         Some(values.into_iter().flatten().collect())
+    }
+
+    /// The same, where `off` is an empty list whatever the range.
+    pub(super) fn list_or_off<T>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<usize>,
+        read: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let is_off = self.entries.iter().any(|(name, place)| name == key && is_off(place.raw));
+        self.list(key, if is_off { 0..=0 } else { range }, read)
     }
 
     /// Reads the section under this key; if it is absent, all of its keys have their defaults.

@@ -16,6 +16,8 @@ pub struct Counters {
     pub unkept_bodies: u64,
     /// Attempts by the reason for their node, in the order of [`By::ALL`].
     pub choices: [u64; By::ALL.len()],
+    /// Requests that went to another pool because they would have had to wait (`spill`).
+    pub spills: u64,
     /// Broken streams in pools with `retry.resume`, by result.
     pub resumes: [u64; Resumed::ALL.len()],
 }

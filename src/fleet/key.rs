@@ -86,6 +86,14 @@ pub struct Question {
     pub(super) sent: Instant,
 }
 
+/// A node to be asked for the models that it serves. Answer it with [`super::Pool::set_list`].
+#[derive(Clone, Debug)]
+pub struct ListQuestion {
+    pub key: Key,
+    pub node: Arc<NodeId>,
+    pub address: SocketAddr,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuestionKind {
     /// Ejected: does it accept connections (and pass its check, if it has one)?

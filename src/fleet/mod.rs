@@ -7,6 +7,7 @@
 mod activity;
 mod addresses;
 mod checks;
+mod choice;
 mod counters;
 mod digest;
 mod doubts;
@@ -15,11 +16,13 @@ mod health;
 mod key;
 mod lease;
 mod line;
+mod listed;
 mod node;
 mod order;
 mod pending;
 mod pool;
 mod queue;
+mod routes;
 mod skips;
 mod snapshot;
 mod stored;
@@ -31,17 +34,18 @@ mod views;
 mod waiter;
 mod want;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use addresses::Addresses;
 pub use checks::CheckAnswer;
+pub use choice::Choice;
 pub use counters::{Counters, Resumed};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
-pub use key::{Charge, Key, Question, QuestionKind, Refusal};
+pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
 pub use lease::Lease;
+pub use listed::Listed;
 pub use node::NodeId;
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
@@ -53,7 +57,11 @@ pub use suspects::Suspects;
 pub use waiter::Waiter;
 pub use want::{Admission, Ask, Or, Profile, Want};
 
+use http::HeaderMap;
+
 use crate::config::{self, Config};
+use choice::Choices;
+use routes::Routes;
 
 /// One generation of the configuration, with its live pools.
 #[derive(Debug)]
@@ -65,8 +73,8 @@ pub struct Fleet {
     pub pools: Vec<Member>,
     /// Pools removed from the config that may still have requests.
     leaving: Vec<Arc<Pool>>,
-    by_model: HashMap<String, usize>,
-    any_model: Option<usize>,
+    routes: Routes,
+    choices: Choices,
 }
 
 /// A live pool with this generation's settings for it.
@@ -119,25 +127,41 @@ impl Fleet {
     }
 
     fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
-        let mut by_model = HashMap::new();
-        for (place, conf) in config.pools.iter().enumerate() {
-            by_model.extend(conf.models.names.iter().map(|model| (model.clone(), place)));
-        }
-        let any_model = config.pools.iter().position(|conf| conf.models.any);
+        let (routes, choices) = (Routes::of(&config), Choices::of(&config));
         let member = |(conf, pool): (&config::Pool, Arc<Pool>)| Member { conf: Arc::new(conf.clone()), pool };
         let pools = config.pools.iter().zip(pools).map(member).collect();
-        Self { generation, config: Arc::new(config), pools, leaving, by_model, any_model }
+        Self { generation, config: Arc::new(config), pools, leaving, routes, choices }
     }
 
     /// The pool of a request depends on the model that it names.
     pub fn routes_by_model(&self) -> bool {
-        !self.by_model.is_empty()
+        self.routes.depend_on_model()
+    }
+
+    /// The pool that a path or a header chooses, if it does.
+    pub fn chosen(&self, path: &str, headers: &HeaderMap) -> Option<(Choice, &Member)> {
+        let (choice, place) = self.choices.find(path, headers)?;
+        Some((choice.clone(), self.pools.get(place)?))
+    }
+
+    /// The pool that the same chooses in this generation.
+    pub fn chosen_by(&self, choice: &Choice) -> Option<&Member> {
+        self.pools.get(self.choices.pool(choice)?)
+    }
+
+    /// The pools between which requests for this model are shared, each with its percentage.
+    pub fn split(&self, model: &str) -> Option<&[(usize, u32)]> {
+        self.routes.split(model)
+    }
+
+    /// The gateway lists models itself: no node knows of the others, or of other names.
+    pub fn lists_models(&self) -> bool {
+        self.pools.len() > 1 || self.pools.iter().any(|member| !member.conf.models.aliases.is_empty())
     }
 
     /// The pool for a request that names this model, if any.
     pub fn route(&self, model: Option<&str>) -> Option<&Member> {
-        let named = model.and_then(|model| self.by_model.get(model)).copied();
-        self.pools.get(named.or(self.any_model)?)
+        self.pools.get(self.routes.by_model(model)?)
     }
 
     /// Pools that were removed from the config with requests in flight. They are listed until a reload finds

@@ -39,6 +39,8 @@ pub(super) struct Node {
     pub speed: Speed,
     pub limit: u32,
     pub drain: Drain,
+    /// It stands in while no other node can be had.
+    pub is_backup: bool,
     /// No longer in the config.
     pub removed: bool,
     /// The resolved address; `None` while the name has not been resolved.
@@ -73,6 +75,7 @@ impl Node {
             speed: Speed::default(),
             limit: u32::MAX,
             drain: Drain::default(),
+            is_backup: false,
             removed: false,
             in_flight: 0,
             pending: Pending::default(),
@@ -103,6 +106,7 @@ impl Node {
         self.wanted = conf.weight;
         self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
         self.drain.by_config = conf.drain;
+        self.is_backup = conf.backup;
         self.removed = false;
     }
 
@@ -163,7 +167,14 @@ impl Node {
     }
 
     fn tier(&self, now: Instant) -> Tier {
-        if self.drains() { Tier::Never } else { self.bound_tier(now) }
+        if self.drains() {
+            return Tier::Never;
+        }
+        match self.bound_tier(now) {
+            Tier::Probe | Tier::Usable if self.is_backup => Tier::Backup,
+            Tier::Busy if self.is_backup => Tier::BusyBackup,
+            tier => tier,
+        }
     }
 
     /// For a request that no other node can serve, and that a drained one still does.
@@ -187,9 +198,14 @@ impl Node {
         self.tier(now) == Tier::Probe
     }
 
-    /// The node may be chosen while another is up, as soon as it has room.
-    pub(super) fn is_usable(&self, now: Instant) -> bool {
-        self.tier(now) <= Tier::Busy
+    /// The node may be chosen as soon as it has room, where tiers up to `last` may.
+    pub(super) fn is_usable(&self, last: Tier, now: Instant) -> bool {
+        self.tier(now) <= last
+    }
+
+    /// Backups stay out of use while it is there, full or not. One that has just come back has no room for all.
+    pub(super) fn keeps_backups_out(&self, policy: &config::Health, now: Instant) -> bool {
+        self.tier(now) <= Tier::Busy && self.health.share(policy, now) >= 1.0
     }
 
     /// Updates the policy's view of this node.

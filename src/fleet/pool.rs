@@ -14,7 +14,8 @@ use super::checks::CheckAnswer;
 use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
-use super::key::{Charge, Done, Key, Question, QuestionKind, Refusal, Slot};
+use super::key::{Charge, Done, Key, ListQuestion, Question, QuestionKind, Refusal, Slot};
+use super::listed::{Listed, Lists};
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
@@ -37,6 +38,7 @@ pub struct Pool {
     weighs: AtomicBool,
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
+    lists: Mutex<Lists>,
 }
 
 /// The results of settling an attempt.
@@ -59,6 +61,7 @@ impl Pool {
             has_skips: AtomicBool::new(false),
             weighs: AtomicBool::new(conf.balance == Balance::LeastWork),
             stored: Mutex::default(),
+            lists: Mutex::default(),
         }
     }
 
@@ -146,6 +149,27 @@ impl Pool {
         self.table.lock().is_member(key).then_some(key)
     }
 
+    /// The nodes that are to be asked now for the models that they serve.
+    pub fn lists_due(&self, now: Instant) -> Vec<ListQuestion> {
+        let questions = self.table.lock().list_questions();
+        let members: Vec<_> = questions.iter().map(|question| question.key).collect();
+        let due = self.lists.lock().due(&members, now);
+        questions.into_iter().filter(|question| due.contains(&question.key)).collect()
+    }
+
+    /// The models that a node serves; `None`: it does not say.
+    pub fn set_list(&self, key: Key, list: Option<Vec<Listed>>) {
+        self.lists.lock().set(key, list);
+    }
+
+    /// The models of each node that has said which it serves.
+    pub fn lists(&self) -> Vec<Arc<[Listed]>> {
+        let members: Vec<_> =
+            self.table.lock().list_questions().into_iter().map(|question| question.key).collect();
+        let lists = self.lists.lock();
+        members.into_iter().filter_map(|key| lists.of(key)).collect()
+    }
+
     /// The name of a node.
     pub fn node_name(&self, key: Key) -> Option<Arc<str>> {
         self.table.lock().node(key).map(|node| Arc::clone(&node.id.name))
@@ -154,6 +178,11 @@ impl Pool {
     /// The earliest time at which one of these nodes, which said they are full, may be asked again.
     pub fn line_opens(&self, lines: &[Key], now: Instant) -> Option<Instant> {
         self.table.lock().line_opens(lines, now)
+    }
+
+    /// A node is up, be it full.
+    pub fn is_up(&self, now: Instant) -> bool {
+        self.table.lock().is_up(now)
     }
 
     /// There is a node that the request has not tried, and that has room for it now.
@@ -374,6 +403,10 @@ impl Pool {
 
     pub fn count_retry(&self, why: RetryReason) {
         self.table.lock().counters.count_retry(why);
+    }
+
+    pub fn count_spill(&self) {
+        self.table.lock().counters.spills += 1;
     }
 
     pub fn count_resume(&self, resumed: Resumed) {

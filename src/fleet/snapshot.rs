@@ -98,6 +98,7 @@ pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
     pub state: NodeState,
     pub drain: Drain,
+    pub is_backup: bool,
     /// The node is no longer in the config.
     pub is_removed: bool,
     /// The reason for the ejection.
@@ -141,6 +142,7 @@ impl NodeSnapshot {
             id: Arc::clone(&node.id),
             state,
             drain: node.drain,
+            is_backup: node.is_backup,
             is_removed: node.removed,
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),

@@ -50,6 +50,23 @@ impl Fields {
         self.places.iter().map(|place| (self.slice(place.name), self.slice(place.value)))
     }
 
+    /// Removes all fields with this name, and adds one with this value.
+    pub(crate) fn replace(&mut self, name: &str, value: Option<&str>) {
+        let head = std::mem::take(&mut self.head);
+        let is = |place: &Place| {
+            head[place.name.0 as usize..place.name.1 as usize].eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.places.retain(|place| !is(place));
+        self.head = head;
+        if let Some(value) = value {
+            let start = self.head.len();
+            let (named, end) = (start + name.len(), start + name.len() + value.len());
+            self.head = [&self.head[..], name.as_bytes(), value.as_bytes()].concat().into();
+            let place = |from: usize, to: usize| (from as u32, to as u32);
+            self.places.push(Place { name: place(start, named), value: place(named, end) });
+        }
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -97,6 +114,15 @@ mod tests {
     fn fields(lines: &str) -> Fields {
         let mut wire = Bytes::from(format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
         parse_response(&mut wire).unwrap().unwrap().fields
+    }
+
+    #[test]
+    fn a_field_is_replaced() {
+        let mut fields = fields("Content-length: 7\r\nA: b\r\ncontent-length: 7\r\n");
+        fields.replace("Content-Length", Some("12"));
+        assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"A"[..], &b"b"[..]), (b"Content-Length", b"12")]);
+        fields.replace("Content-Length", None);
+        assert_eq!(fields.len(), 1);
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl ResponseHead {
         Ok(Framing { body, keeps_alive })
     }
 
+    /// Announces another length of the body, or none.
+    pub fn set_length(&mut self, length: Option<usize>) {
+        self.fields.replace("Content-Length", length.map(|length| length.to_string()).as_deref());
+    }
+
     /// The announced length, if [`Self::framing`] has found no fault with it.
     pub fn content_length(&self) -> Option<u64> {
         self.fields.get("content-length").and_then(line::number)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::balance::By;
+use crate::classify::own_errors::About;
 use crate::outcome::Outcome;
 
 /// The end of a request.
@@ -24,18 +25,24 @@ pub enum Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub status: u16,
-    pub message: String,
+    /// For the log, and for the client unless there is more to say to that.
+    pub message: Box<str>,
+    pub about: About,
     /// Seconds after which another try makes sense.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
     pub fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
+        Self { status, message: message.into().into(), about: About::Request, retry_after: None }
+    }
+
+    pub fn about(self, about: About) -> Self {
+        Self { about, ..self }
     }
 
     pub fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+        Self { retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }
 }
 

@@ -22,7 +22,9 @@ mod end;
 mod ending;
 mod home;
 mod overdue;
+mod overflow;
 mod seek;
+mod spill;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -80,6 +80,9 @@ impl<H> Journey<H> {
         if waits {
             return self.look_again(now);
         }
+        if let Some(lease) = self.spill_from_ruins(now) {
+            return leased(lease);
+        }
         let refusal = match self.lease_untried(&self.skipped(now).nodes, now) {
             Ok(lease) => return leased(lease),
             Err(refusal) => refusal,
@@ -87,6 +90,9 @@ impl<H> Journey<H> {
         let waits_on = refusal == Refusal::Full || self.is_in_line();
         if let Some(answer) = self.fallback_unless(waits_on).or_else(|| self.agreed_denial(now)) {
             return self.give(answer);
+        }
+        if let Some(lease) = self.spill(now) {
+            return leased(lease);
         }
         // nodes that take their time to refuse would otherwise keep it for ever, without its ever waiting here
         if now > self.deadline(refusal, now) {
@@ -119,6 +125,12 @@ impl<H> Journey<H> {
         }
         if refusal == Refusal::QueueFull {
             return Seek::Stop(self.queue_is_full());
+        }
+        // it waited for a slot, and now there is no node
+        if matches!(refusal, Refusal::Unreachable { .. })
+            && let Some(lease) = self.spill(now)
+        {
+            return leased(lease);
         }
         let deadline = self.deadline(refusal, now);
         if is_late || now >= deadline {

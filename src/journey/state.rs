@@ -9,6 +9,7 @@ use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
 use super::ending::{Ending, Tried};
+use super::overflow::Overflow;
 use crate::balance::By;
 use crate::fleet::{Charge, Event, Key, Lease, Member, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
@@ -46,6 +47,8 @@ pub struct Journey<H> {
     /// Failures charged to nodes that may be the request's own fault.
     pub(super) suspects: Suspects,
     pub(super) search: Search,
+    /// Few pools have one.
+    pub(super) spill: Option<Box<Overflow>>,
     /// The last failed response, in case no better one comes.
     pub(super) fallback: Option<H>,
     pub(super) client: ClientHas,
@@ -107,6 +110,7 @@ impl<H> Journey<H> {
             deaths: Deaths::default(),
             suspects: Suspects::default(),
             search: Search::default(),
+            spill: None,
             fallback: None,
             client: ClientHas::Nothing,
             records: Vec::new(),
@@ -222,6 +226,7 @@ impl<H> Journey<H> {
         self.home = Home::of(self.conversation.named, &self.member.pool);
         self.denials = None;
         self.suspects.clear();
+        self.spill = None;
     }
 
     /// The number of nodes asked, with the one under way.

@@ -1,16 +1,17 @@
 //! A request on its arrival: who sent it, when, under which generation, and whether it was stopped.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::HeaderMap;
 
 use crate::config;
-use crate::fleet::{Fleet, Profile};
+use crate::fleet::{Choice, Fleet, Member, Profile};
 use crate::forwarded::Sender;
 use crate::journey::Failure;
 use crate::live::Share;
-use crate::route::{self, Place};
+use crate::route::{self, Draw, Place};
 
 /// A request that has come.
 pub struct Arrival {
@@ -37,6 +38,15 @@ pub struct Caller {
     pub fleet: Arc<Fleet>,
     pub sender: Option<Sender>,
     pub request_id: String,
+    /// What has chosen its pool, where that was not the name of its model alone.
+    pub chosen: Option<Box<Chosen>>,
+}
+
+/// What has chosen a request's pool: to be kept if a reload routes it anew.
+pub enum Chosen {
+    By(Choice),
+    /// Its model is shared between pools, and this is its lot.
+    Lot(u64),
 }
 
 impl Caller {
@@ -63,6 +73,44 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// The target as nodes get it.
+    pub(crate) fn node_target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
+        match self.chosen.as_deref() {
+            Some(Chosen::By(choice)) => choice.stripped(target),
+            Some(Chosen::Lot(_)) | None => target.into(),
+        }
+    }
+
+    /// The path as nodes get it.
+    pub(crate) fn node_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match self.node_target(path.as_bytes()) {
+            Cow::Borrowed(rest) => path[path.len() - rest.len()..].into(),
+            Cow::Owned(path) => String::from_utf8_lossy(&path).into_owned().into(),
+        }
+    }
+
+    /// The request's pool in this generation, for one that was routed before: by what chose it, or by its model.
+    pub(crate) fn pool_again<'a>(
+        &self,
+        fleet: &'a Fleet,
+        place: &Place,
+        body: Option<(&[u8], Option<&str>)>,
+    ) -> Result<&'a Member, Failure> {
+        let lot = match self.chosen.as_deref() {
+            Some(Chosen::By(choice)) => return fleet.chosen_by(choice).ok_or_else(route::not_chosen),
+            Some(Chosen::Lot(lot)) => Some(*lot),
+            None => None,
+        };
+        let draw = || Draw { key: lot.unwrap_or_else(|| fastrand::u64(..)), now: Instant::now() };
+        match body {
+            Some((body, asked)) => route::by_model(fleet, place, body, asked, draw)
+                .ok_or_else(|| route::not_served(asked.map(str::to_owned).or_else(|| place.model(body)))),
+            None => route::by_target(fleet, place, draw).ok_or_else(|| route::not_served_by_target(place)),
+        }
+    }
+}
+
 impl Arrival {
     pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
         let caller = Caller {
@@ -71,6 +119,7 @@ impl Arrival {
             fleet,
             sender: None,
             request_id: String::new(),
+            chosen: None,
         };
         Self { caller, stopped: Stopped::No }
     }

@@ -17,7 +17,7 @@ use super::downstream::client::{Presence, Sent};
 use super::downstream::http1::Http1;
 use super::downstream::http2::Http2;
 use super::downstream::lent::Connection;
-use super::downstream::linger;
+use super::downstream::{linger, own_answer};
 use super::finish::{LoggedRequest, Served, finish};
 use super::gateway::Gateway;
 use super::intake::{self, Received};
@@ -26,6 +26,7 @@ use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
 use super::upstream::switch::Tunnel;
+use crate::retry::Repeat;
 use crate::route;
 
 impl Gateway {
@@ -85,8 +86,13 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let received = intake::receive(&self.live, session, arrival(ctx)?).await?;
+        if let Received::Own(body) = received {
+            own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
+            return Ok(true);
+        }
         let Ctx::Arriving(arrival) = ctx.take() else { return Err(Error::new(ErrorType::InternalError)) };
         match received {
+            Received::Own(_) => Ok(true),
             Received::Whole { member, place, body, share } => {
                 let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
                 let header = session.req_header();
@@ -101,6 +107,9 @@ impl ProxyHttp for Gateway {
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST);
                 stock.journey.set_profile(profile);
                 stock.journey.set_due(due);
+                let (fleet, member) = (&stock.arrival.caller.fleet, stock.journey.member());
+                let spill = route::spill(fleet, member, "", "").map(|(to, _)| (to, Repeat::Once));
+                stock.journey.may_spill_to(spill);
                 let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
                 let (method, path) = (header.method.as_str(), header.uri.path());
                 stock.journey.converse(route::conversation(&place, method, path, start));

@@ -1,29 +1,31 @@
 //! The beginning of every request: its limits, its body, its pool; or why it is refused.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::caller::{Arrival, Stopped};
+use super::caller::{Arrival, Chosen, Stopped};
 use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, UNFRAMED, content_length};
 use super::downstream::gate::is_malformed;
 use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
 use crate::config::{Client, HttpVersion};
-use crate::fleet::Member;
+use crate::fleet::{Fleet, Member};
 use crate::forwarded::{Sender, request_id};
 use crate::http1::{BAD_HOST, CONNECT, LARGE_HEAD, Rejection, is_host};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
-use crate::route::{self, Place};
+use crate::route::{self, Draw, Place};
 
-/// The two ways that a request may go.
+/// The ways that a request may go.
 pub(super) enum Received {
+    /// The gateway answers it itself, with this JSON.
+    Own(String),
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
     /// Pingora's own path serves it. The start of a body that is not kept is sent first.
@@ -127,11 +129,18 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         return Err(client_gone(arrival));
     }
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
-    let only = if fleet.routes_by_model() { None } else { fleet.route(None).cloned() };
-    let place = place(session.req_header());
+    let header = session.req_header();
+    let (choice, chosen) = fleet.chosen(header.uri.path(), &header.headers).unzip();
+    arrival.caller.chosen = choice.map(|choice| Box::new(Chosen::By(choice)));
+    let place = place(header);
+    let path = arrival.caller.node_path(header.uri.path());
+    if let Some(own) = route::own_list(&fleet, chosen, &place, (header.method.as_str(), &path)) {
+        return own.map(Received::Own).map_err(|failure| refuse(arrival, failure));
+    }
+    let only = chosen.or_else(|| if fleet.routes_by_model() { None } else { fleet.route(None) }).cloned();
     let is_upgrade = is_upgrade(session);
     if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
-        return unread(arrival, place, None, is_upgrade);
+        return unread(session, arrival, only, place, None, is_upgrade);
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -144,18 +153,28 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     let client = arrival.caller.sender.as_ref().map_or("", |sender| &sender.client);
     match body::read(session, limits, live, client).await {
         Ok(Read::Kept { body, share }) => {
-            let member = only.or_else(|| route::by_model(&fleet, &place, &body).cloned());
-            let member = member.ok_or_else(|| refuse(arrival, route::not_served()))?;
+            let headers = &session.req_header().headers;
+            let lot = &mut arrival.caller.chosen;
+            let draw = || draw(&fleet, headers, Some((&place, &body)), lot);
+            let member = only.or_else(|| route::by_model(&fleet, &place, &body, None, draw).cloned());
+            let member = member.ok_or_else(|| refuse(arrival, route::not_served(place.model(&body))))?;
             Ok(Received::Whole { member, place, body, share })
         }
-        Ok(Read::Unkept { too_large, .. }) if only.is_none() && place.named().is_none() => {
+        Ok(Read::Unkept { too_large, .. }) if needs_body(only.as_ref()) && place.named().is_none() => {
             Err(refuse(arrival, unroutable(too_large)))
         }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
-        Ok(Read::Unkept { start, share, .. }) => unread(arrival, place, Some((start, share)), false),
+        Ok(Read::Unkept { start, share, .. }) => {
+            unread(session, arrival, only, place, Some((start, share)), false)
+        }
         Err(BodyError::ClientGone) => Err(client_gone(arrival)),
         Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
+}
+
+/// The model is in the body, and decides the pool, or may have another name there.
+fn needs_body(only: Option<&Member>) -> bool {
+    only.is_none_or(|member| !member.conf.models.aliases.is_empty())
 }
 
 /// The place of the request's model.
@@ -163,6 +182,19 @@ fn place(header: &RequestHeader) -> Place {
     let field = |name| header.headers.get(name).and_then(|value| value.to_str().ok());
     let (path, query) = (header.uri.path(), header.uri.query());
     Place::of(path, query, field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
+}
+
+/// The lot of a request whose model is shared between pools: that of its session, if it has one.
+fn draw(
+    fleet: &Fleet,
+    headers: &HeaderMap,
+    body: Option<(&Place, &[u8])>,
+    lot: &mut Option<Box<Chosen>>,
+) -> Draw {
+    let session = fleet.pools.first().and_then(|member| route::session(&member.conf, headers, body));
+    let key = session.unwrap_or_else(|| fastrand::u64(..));
+    *lot = Some(Box::new(Chosen::Lot(key)));
+    Draw { key, now: Instant::now() }
 }
 
 /// A body that cannot be read whole does not tell its model: to guess the pool would be worse than to say so.
@@ -176,16 +208,20 @@ fn unroutable(too_large: bool) -> Failure {
 
 /// Pingora's own path, for requests that cannot be routed by their model.
 fn unread(
+    session: &Session,
     arrival: &mut Arrival,
+    only: Option<Member>,
     place: Place,
     unkept: Option<(Bytes, Option<Share>)>,
     is_upgrade: bool,
 ) -> Result<Received> {
-    let Some(member) = route::by_target(&arrival.caller.fleet, &place).cloned() else {
-        let message =
-            "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`";
-        return Err(refuse(arrival, Failure::new(404, message)));
+    let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
+    let lot = &mut arrival.caller.chosen;
+    let draw = || draw(&fleet, &session.req_header().headers, None, lot);
+    let Some(member) = only.or_else(|| route::by_target(&fleet, &place, draw).cloned()) else {
+        return Err(refuse(arrival, route::not_served_by_target(&place)));
     };
+    route::refuse_in_target(&member.conf.models, &place).map_err(|failure| refuse(arrival, failure))?;
     if unkept.is_some() {
         member.pool.count_unkept_body();
     }

@@ -18,14 +18,17 @@ pub(super) fn affinity(
     match pool.balance {
         Balance::LeastInFlight | Balance::LeastWork | Balance::RoundRobin | Balance::Random => None,
         Balance::IpHash => Some(hash(0, client.as_bytes())),
-        Balance::Affinity => {
-            let mut values = pool.affinity.headers.iter().filter_map(|name| headers.get(name));
-            let session =
-                values.find_map(|value| Some(value.as_bytes().trim_ascii()).filter(|name| !name.is_empty()));
-            let in_body = || body.and_then(|(place, body)| in_body(&place.text(body)));
-            session.map(|session| hash(0, session)).or_else(in_body)
-        }
+        Balance::Affinity => session(pool, headers, body),
     }
+}
+
+/// The key of a request's session, whatever the pool's policy.
+pub fn session(pool: &Pool, headers: &HeaderMap, body: Option<(&Place, &[u8])>) -> Option<u64> {
+    let mut values = pool.affinity.headers.iter().filter_map(|name| headers.get(name));
+    let session =
+        values.find_map(|value| Some(value.as_bytes().trim_ascii()).filter(|name| !name.is_empty()));
+    let in_body = || body.and_then(|(place, body)| in_body(&place.text(body)));
+    session.map(|session| hash(0, session)).or_else(in_body)
 }
 
 /// Chained by the seed: a second part goes on from the hash of the first.

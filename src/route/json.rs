@@ -1,26 +1,41 @@
 //! The model in a JSON body.
 
-use crate::classify::members::members;
+use std::ops::Range;
+use std::sync::LazyLock;
 
-/// The `model` of a JSON object, read without building the rest of the document.
+use memchr::memmem::Finder;
+
+use crate::classify::members::all_members;
+
+/// Built once: building a finder costs more than searching a short body.
+static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"model\""));
+
+/// The `model` of a JSON object.
 pub(super) fn model(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        model: Option<String>,
-    }
-    match serde_json::from_slice::<Named>(body) {
-        Ok(named) => named.model,
-        Err(_) => scanned(body),
-    }
+    serde_json::from_slice(&body[place(body)?]).ok()
 }
 
-/// The same of what is no strict JSON. As in Python, the last one counts.
-fn scanned(body: &[u8]) -> Option<String> {
-    serde_json::from_slice(members(body, "model").last()?).ok()
+/// The value of `model`, with its quotes if it is a text. As in Python, the last one counts. Nothing is read behind the last place
+/// where the name stands at all: most bodies are long, and begin or end with it.
+pub(super) fn place(body: &[u8]) -> Option<Range<usize>> {
+    let last = MODEL.find_iter(body).last()?;
+    let offset = |part: &[u8]| part.as_ptr() as usize - body.as_ptr() as usize;
+    let mut found = None;
+    for (name, value) in all_members(body) {
+        if name == b"model" {
+            found = Some(offset(value)..offset(value) + value.len());
+        }
+        if offset(name) > last {
+            break;
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -42,6 +57,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(model(body.as_bytes()).as_deref(), want, "{body}");
+        }
+    }
+
+    proptest! {
+        /// The search for the last place of the name changes nothing.
+        #[test]
+        fn as_if_all_were_read(parts in prop::collection::vec(prop::sample::select(&["\"model\":\"a\"", "\"model\":\"b\"", "\"x\":{\"model\":\"c\"}", "\"model\":{\"model\":\"d\"}", "\"y\":\"model\"", "\"model\":7"][..]), 0..5), cut in 0_usize..80) {
+            let body = format!("{{{}}}", parts.join(","));
+            let body = &body.as_bytes()[..body.len() - cut.min(body.len())];
+            let all = all_members(body).filter(|(name, _)| name == b"model").last();
+            let want = all.and_then(|(_, value)| serde_json::from_slice::<String>(value).ok());
+            prop_assert_eq!(model(body), want);
         }
     }
 }

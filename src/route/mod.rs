@@ -1,41 +1,73 @@
 //! Routing: the pool for a request, chosen by the model that it names.
 
 mod affinity;
+mod alias;
 mod conversation;
 mod deadline;
 mod form;
 mod json;
+mod listing;
 mod packed;
 mod percent;
 mod place;
+mod renamer;
 mod size;
+mod split;
 mod stored;
 
+pub use affinity::session;
+pub use alias::{Alias, refuse_in_target};
 pub use conversation::conversation;
 pub use deadline::{Deadline, deadline};
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
+pub use renamer::Renamer;
+pub use split::Draw;
 
 use http::{HeaderMap, HeaderValue};
 
 use crate::classify;
+use crate::classify::own_errors::About;
 use crate::config::Pool;
 use crate::fleet::{Credential, Fleet, Member, Profile};
 use crate::http1::request_fields;
 use crate::journey::Failure;
 use crate::retry::Repeat;
 
-/// The pool that serves the request's model, if any does; or the one that has the stored response which its path names.
-pub fn by_model<'a>(fleet: &'a Fleet, place: &Place, body: &[u8]) -> Option<&'a Member> {
+/// The pool that serves the request's model, if any does; or the one that has the stored response which its path names. `asked`: the
+/// client's name for the model, where the body has another by now. `draw`: for a model that is shared between pools.
+pub fn by_model<'a>(
+    fleet: &'a Fleet,
+    place: &Place,
+    body: &[u8],
+    asked: Option<&str>,
+    draw: impl FnOnce() -> Draw,
+) -> Option<&'a Member> {
     if !fleet.routes_by_model() {
         return fleet.route(None);
     }
-    by_response(fleet, place).or_else(|| fleet.route(place.model(body).as_deref()))
+    let by_name = || match asked {
+        Some(asked) => by_name(fleet, Some(asked), draw),
+        None => by_name(fleet, place.model(body).as_deref(), draw),
+    };
+    by_response(fleet, place).or_else(by_name)
 }
 
 /// The same of a request whose body is not read.
-pub fn by_target<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
-    by_response(fleet, place).or_else(|| fleet.route(place.named()))
+pub fn by_target<'a>(fleet: &'a Fleet, place: &Place, draw: impl FnOnce() -> Draw) -> Option<&'a Member> {
+    by_response(fleet, place).or_else(|| by_name(fleet, place.named(), draw))
+}
+
+fn by_name<'a>(fleet: &'a Fleet, model: Option<&str>, draw: impl FnOnce() -> Draw) -> Option<&'a Member> {
+    match model.and_then(|model| fleet.split(model)) {
+        Some(shares) => split::pool(fleet, shares, draw()),
+        None => fleet.route(model),
+    }
+}
+
+/// The error for a request that the choice of its pool no longer leads anywhere.
+pub fn not_chosen() -> Failure {
+    Failure::new(404, "no pool has this path_prefix or header any more")
 }
 
 fn by_response<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
@@ -43,9 +75,44 @@ fn by_response<'a>(fleet: &'a Fleet, place: &Place) -> Option<&'a Member> {
     fleet.pools.iter().find(|member| member.pool.stored(id).is_some())
 }
 
-/// The error for a model that no pool serves.
-pub fn not_served() -> Failure {
-    Failure::new(404, "no pool serves this model; see `models` in the configuration")
+/// The error for a request whose model no pool serves.
+pub fn not_served(model: Option<String>) -> Failure {
+    let about = model.map_or(About::Request, |model| About::Model(model.into()));
+    Failure::new(404, "no pool serves this model; see `models` in the configuration").about(about)
+}
+
+/// The same for a request whose body is not read.
+pub fn not_served_by_target(place: &Place) -> Failure {
+    match place.named() {
+        Some(model) => not_served(Some(model.to_owned())),
+        None => Failure::new(
+            404,
+            "a request of this kind is routed by `?model=` alone, and no pool has that model or `*`",
+        ),
+    }
+}
+
+/// The gateway's own answer to a request for the list of models, or for one of them; `None`: it goes to a node like any other.
+/// `only`: the request's pool, if something else than the model chooses it. The path is that for nodes.
+pub fn own_list(
+    fleet: &Fleet,
+    only: Option<&Member>,
+    place: &Place,
+    (method, path): (&str, &str),
+) -> Option<Result<String, Failure>> {
+    let path = path.trim_end_matches('/');
+    let is_list = path == "/v1/models";
+    let is_asked = matches!(method, "GET" | "HEAD") && (is_list || path.starts_with("/v1/models/"));
+    if !is_asked || !fleet.lists_models() {
+        return None;
+    }
+    let models = listing::models(fleet, only);
+    if is_list {
+        return Some(Ok(listing::list(&models)));
+    }
+    let model = place.named()?;
+    let found = models.into_iter().find(|listed| listed.id == model);
+    Some(found.map(|listed| listed.json).ok_or_else(|| not_served(Some(model.to_owned()))))
 }
 
 /// A request to this pool as it is to be placed. `client`: its address. `body`: if it was read whole.
@@ -66,6 +133,13 @@ pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     let retry = &member.conf.retry;
     let is_allowed = !is_lost && classify::is_repeatable(method, path, &retry.methods, &retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
+}
+
+/// The pool to which a request goes that would have to wait in its own.
+pub fn spill(fleet: &Fleet, member: &Member, method: &str, path: &str) -> Option<(Member, Repeat)> {
+    let name = member.conf.spill.as_ref()?;
+    let to = fleet.pools.iter().find(|to| to.conf.name == *name)?;
+    Some((to.clone(), repeat(to, method, path)))
 }
 
 /// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.

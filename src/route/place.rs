@@ -1,6 +1,7 @@
 //! The place of a request's model: its body, or else its target.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memmem;
 
@@ -61,10 +62,32 @@ impl Place {
     fn in_body(&self, body: &[u8]) -> Option<String> {
         let body = &*self.text(body);
         let Some(boundary) = &self.boundary else { return json::model(body) };
-        let start = &body[..body.len().min(FORM_MAX)];
-        let value = form::field(start, boundary, "model")?;
+        let value = &body[in_form(body, boundary)?];
         String::from_utf8(value.to_vec()).ok()
     }
+
+    /// The place of the model's name in a body that is not packed; in JSON, with its quotes.
+    pub(super) fn in_unpacked(&self, body: &[u8]) -> Option<Range<usize>> {
+        match &self.boundary {
+            Some(boundary) => in_form(body, boundary),
+            None => json::place(body),
+        }
+    }
+
+    pub(super) fn is_packed(&self) -> bool {
+        self.packing != Packing::None
+    }
+
+    pub(super) fn is_form(&self) -> bool {
+        self.boundary.is_some()
+    }
+}
+
+fn in_form(body: &[u8], boundary: &str) -> Option<Range<usize>> {
+    let start = &body[..body.len().min(FORM_MAX)];
+    let value = form::field(start, boundary, "model")?;
+    let at = value.as_ptr() as usize - body.as_ptr() as usize;
+    Some(at..at + value.len())
 }
 
 /// `?model=`, as `/v1/realtime` has it.

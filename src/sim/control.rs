@@ -9,13 +9,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::USER_AGENT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::answer::{Answer, error_answer, json_answer, never, typed_answer};
-use super::api::ApiError;
+use super::api::{ApiError, models};
 use super::body::Content;
 use super::fault::{Fault, Health};
 use super::shared::{Shared, State};
@@ -28,9 +29,19 @@ pub(super) fn is_control(path: &str) -> bool {
     path == "/health" || path == "/metrics" || path.starts_with("/sim/")
 }
 
+/// A gateway asks for the list of models by itself, as it asks for the health: no client's request, which tests count.
+pub(super) fn is_background(request: &Request<Incoming>) -> bool {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    request.uri().path() == "/v1/models" && agent.starts_with("evenkeel/")
+}
+
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
     match (&parts.method, parts.uri.path()) {
+        (_, "/v1/models") if *shared.state.borrow() == State::Loading => {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "Loading model"))
+        }
+        (_, "/v1/models") => Ok(models(&shared.options.model)),
         (_, "/health") => Ok(health(shared).await),
         (_, "/metrics") => Ok(metrics(shared)),
         (&Method::GET, "/sim/stats") => to_json(&shared.stats()),

@@ -28,7 +28,7 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Response<SimBody> {
     let path = request.uri().path();
-    let is_control = control::is_control(path);
+    let is_control = control::is_control(path) || control::is_background(&request);
     if !is_control && conn.is_reused() && shared.faults.strike(true).is_some() {
         conn.cut(Cut::Fin);
         return never().await;

@@ -101,6 +101,8 @@ struct PoolStatus {
     requests_by_code: BTreeMap<u16, u64>,
     retries: serde_json::Map<String, serde_json::Value>,
     unkept_bodies: u64,
+    /// Requests that went to another pool because they would have had to wait.
+    spills: u64,
     resumes: serde_json::Map<String, serde_json::Value>,
     events: Vec<EventStatus>,
 }
@@ -110,6 +112,8 @@ struct NodeStatus {
     name: String,
     address: String,
     state: &'static str,
+    /// It stands in while no other node can be had.
+    backup: bool,
     /// `config`, `operator` or both; empty if the node is not drained.
     drained_by: Vec<&'static str>,
     reason: Option<String>,
@@ -167,7 +171,13 @@ impl Status {
                 error: s.reload.error.clone(),
             },
             stopping: s.stopping,
-            refused_by_code: s.unrouted.requests.clone(),
+            refused_by_code: s
+                .unrouted
+                .requests
+                .clone()
+                .into_iter()
+                .filter(|(code, _)| *code >= 400)
+                .collect(),
             requests: s.requests,
             connections: s.connections,
             refused_connections: s.refused_connections,
@@ -190,6 +200,7 @@ impl PoolStatus {
             requests_by_code: pool.counters.requests.clone(),
             retries: retries.map(|(why, count)| (why.as_str().to_owned(), count.into())).collect(),
             unkept_bodies: pool.counters.unkept_bodies,
+            spills: pool.counters.spills,
             resumes: resumes.map(|(what, count)| (what.as_str().to_owned(), count.into())).collect(),
             events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
         }
@@ -208,6 +219,7 @@ impl NodeStatus {
             name: node.id.name.to_string(),
             address: node.id.address.to_string(),
             state: node.state.as_str(),
+            backup: node.is_backup,
             drained_by: node.drain.names(),
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),

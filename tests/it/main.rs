@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod aliases;
 mod bodies;
 mod classes;
 mod crash;
@@ -20,8 +21,10 @@ mod leaving;
 mod limits;
 mod line;
 mod logs;
+mod models;
 mod orders;
 mod persistence;
+mod pools;
 mod prefill;
 mod probing;
 mod queue;

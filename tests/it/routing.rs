@@ -80,16 +80,26 @@ fn a_body_too_large_to_be_read_goes_where_its_target_says() {
 }
 
 #[test]
-fn an_unknown_model_is_404_in_openai_shape() {
+fn an_unknown_model_is_404_in_the_dialects_shape() {
     run(async {
         let (nodes, gateway) = two_pools("", "huge").await;
-        let requests = [
-            of_model(&gateway, "other"),
+        let body = r#"{"prompt":"x","max_tokens":1,"model":"other"}"#;
+        for (path, kind, more) in [
+            ("/v1/completions", "invalid_request_error", r#""param":"model","code":"model_not_found""#),
+            ("/v1/responses", "invalid_request_error", r#""param":"model","code":"model_not_found""#),
+            ("/v1/messages", "not_found_error", r#""type":"error""#),
+            ("/api/chat", "", r#"{"error":"the model `other`"#),
+        ] {
+            let answer = ask(&gateway, post(&gateway, path, body)).await;
+            assert_eq!(answer.status, 404, "{path}");
+            let text = answer.text();
+            assert!(text.contains("`other`") && text.contains(kind) && text.contains(more), "{path}: {text}");
+        }
+        for request in [
             post(&gateway, "/v1/completions", r#"{"prompt":"x"}"#),
             post(&gateway, "/v1/completions", "no JSON"),
-            get(&gateway, "/v1/models"),
-        ];
-        for request in requests {
+            get(&gateway, "/v1/other"),
+        ] {
             let answer = ask(&gateway, request).await;
             assert_eq!(answer.status, 404);
             let error = &answer.json()["error"];
@@ -102,6 +112,26 @@ fn an_unknown_model_is_404_in_openai_shape() {
 }
 
 #[test]
+fn names_go_before_patterns_and_long_patterns_before_short_ones() {
+    run(async {
+        let nodes = named(&["a", "b", "c", "d"]);
+        let pools = [
+            pool("any", &nodes[..1], "models: ['*']"),
+            pool("qwen", &nodes[1..2], "models: ['Qwen/*']"),
+            pool("lora", &nodes[2..3], "models: ['Qwen/*-lora', 'gpt-*']"),
+            pool("one", &nodes[3..], "models: [Qwen/one-lora]"),
+        ];
+        let gateway = Gateway::with("", &pools.concat()).await;
+        for (model, want) in
+            [("Qwen/8B", "b"), ("Qwen/x-lora", "c"), ("Qwen/one-lora", "d"), ("gpt-4o", "c"), ("other", "a")]
+        {
+            let answer = ask(&gateway, of_model(&gateway, model)).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some(want)), "{model}");
+        }
+    });
+}
+
+#[test]
 fn a_model_that_no_pool_names_goes_to_the_pool_with_a_star() {
     run(async {
         let (_nodes, gateway) = two_pools("", "huge, \"*\"").await;
@@ -109,7 +139,7 @@ fn a_model_that_no_pool_names_goes_to_the_pool_with_a_star() {
             (of_model(&gateway, "other"), "b"),
             (of_model(&gateway, "tiny"), "a"),
             (post(&gateway, "/v1/completions", r#"{"prompt":"x"}"#), "b"),
-            (get(&gateway, "/v1/models"), "b"),
+            (get(&gateway, "/echo-headers"), "b"),
         ];
         for (request, want) in requests {
             let answer = ask(&gateway, request).await;

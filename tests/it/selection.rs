@@ -1,9 +1,14 @@
 //! Tests of selection: the choice of the node for the next request.
 
+use std::time::Instant;
+
 use evenkeel::sim::{Limits, Node, Options};
 use http::Version;
 
-use crate::harness::{Client, Gateway, LIMIT, chat, eventually, nodes_like, pool, pool_of, post, run, steps};
+use crate::harness::{
+    Client, Gateway, LIMIT, ask, chat, eventually, free_port, nodes, nodes_like, pool, pool_of, post, run,
+    steps,
+};
 
 /// Nodes that never finish an answer, so that every request stays in flight.
 fn endless(count: usize) -> Vec<Node> {
@@ -216,5 +221,28 @@ fn the_requests_of_one_client_go_to_one_node_unless_that_is_above_its_bound() {
         let most = counts.iter().max().copied().unwrap_or_default();
         assert!((30..=33).contains(&most) && counts.iter().all(|count| *count >= 15), "{counts:?}");
         first.abort();
+    });
+}
+
+/// The primary dies under the requests that it has: a backup serves them, and no longer once the primary is back.
+#[test]
+fn a_backup_stands_in_for_a_dead_node() {
+    run(async {
+        let nodes = nodes(2);
+        let dead = format!("{{ name: a, address: \"127.0.0.1:{}\" }}", free_port());
+        let backup = format!("{{ name: b, address: \"{}\", backup: true }}", nodes[1].addr());
+        let gateway = Gateway::with("", &pool_of("p", &format!("{dead}, {backup}"), "")).await;
+        for _ in 0..3 {
+            let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+            assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        }
+        let there = format!("{{ name: a, address: \"{}\" }}", nodes[0].addr());
+        gateway.reload(&pool_of("p", &format!("{there}, {backup}"), ""));
+        let answer = ask(&gateway, chat(&gateway, 1, false)).await;
+        assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("a")));
+        assert!(
+            gateway.node("b").is_backup
+                && gateway.live.snapshot(Instant::now()).to_json().contains("\"backup\": true")
+        );
     });
 }

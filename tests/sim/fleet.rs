@@ -167,7 +167,14 @@ impl Plan {
 fn node(i: usize) -> Node {
     let port = u16::try_from(i + 1).expect("a few nodes");
     let address = NodeAddress { host: "10.0.0.1".into(), port };
-    Node { name: i.to_string(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
+    Node {
+        name: i.to_string(),
+        address,
+        weight: Weight::Fixed(1.0),
+        max_in_flight: None,
+        drain: false,
+        backup: false,
+    }
 }
 
 fn pool(nodes: Vec<Node>) -> Pool {
@@ -175,7 +182,9 @@ fn pool(nodes: Vec<Node>) -> Pool {
     retry.on.statuses.extend([429, 500, 502, 503, 504]);
     Pool {
         name: "sim".into(),
-        models: Models { any: true, names: [].into() },
+        models: Models { any: true, ..Models::default() },
+        chosen_by: evenkeel::config::ChosenBy::default(),
+        spill: None,
         engine: Engine::Generic,
         balance: Balance::LeastInFlight,
         affinity: Affinity::default(),

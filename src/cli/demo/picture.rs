@@ -109,6 +109,7 @@ pub(super) mod testing {
             }),
             state,
             drain: Drain::default(),
+            is_backup: false,
             is_removed: false,
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),

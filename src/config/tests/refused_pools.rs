@@ -15,8 +15,52 @@ const POOLS: Cases = &[
         "{a: {nodes: [n:1]}, b: {nodes: [n:1]}}",
         &[".b.models: `*` is already in pool `a`; list each model once, in one pool"],
     ),
+    (
+        r#"{a: {nodes: [n:1], models: ["q*", m]}, b: {nodes: [n:1], models: ["q*"]}}"#,
+        &[".b.models: `q*` is already in pool `a`; list each model once, in one pool"],
+    ),
+    (
+        "{a: {nodes: [n:1], models: [m]}, b: {nodes: [n:1], models: [n], aliases: {m: n, n: x}}}",
+        &[
+            ".b.aliases.m: `n` is an alias itself; name the model that the nodes serve",
+            ".b.aliases.m: `m` is already in pool `a`; give each name to one pool",
+        ],
+    ),
+    (
+        "{a: {nodes: [n:1], aliases: {m: x}}, b: {nodes: [n:1], models: [m]}}",
+        &[".b.models: `m` is already in pool `a`; list each model once, in one pool"],
+    ),
+    (
+        "{a: {nodes: [n:1], path_prefix: /t/a}, b: {nodes: [n:1], path_prefix: /t}, c: {nodes: [n:1], path_prefix: /ta}}",
+        &[".b.path_prefix: `/t` overlaps with `/t/a` of pool `a`; use prefixes of which none begins another"],
+    ),
+    (
+        "{a: {nodes: [n:1], header: {name: X-P, value: v}}, b: {nodes: [n:1], header: {name: x-p, value: v}}}",
+        &[".b.header: is already that of pool `a`; give each pool a value of its own"],
+    ),
+    (
+        "{a: {nodes: [n:1], spill: b}, b: {nodes: [n:1], models: off, spill: a}, c: {nodes: [n:1], models: [c], spill: d}}",
+        &[
+            ".a.spill: leads in a circle: a, b, a",
+            ".b.spill: leads in a circle: b, a, b",
+            ".c.spill: there is no pool `d`",
+        ],
+    ),
+    ("{a: {nodes: [n:1], spill: a}}", &[".a.spill: leads in a circle: a, a"]),
+    (
+        "{a: {nodes: [n:1], spill: b}, b: {nodes: [n:1], models: off}, c: {nodes: [n:1], models: off}}",
+        &[".c: no request comes here: list models, or name it in a path_prefix, header, spill or split"],
+    ),
+    (
+        "{a: {nodes: [n:1], spill: b, http_version: 2}, b: {nodes: [n:1], models: off}}",
+        &[".a.spill: pool `b` has another http_version; a request cannot change it"],
+    ),
     ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
+    (
+        "{a: {nodes: [{address: n:1, backup: true}]}}",
+        &[".a.nodes: each of them is a `backup`; leave at least one without, for which the others stand in"],
+    ),
     ("{a: {}}", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
 ];
 
@@ -30,9 +74,35 @@ const POOL_KEYS: Cases = &[
     ("models: m", &["models: expected a list (`[a, b]`), found `m`"]),
     ("models: [1.5]", &["models[0]: 1.5 is not text; put it in quotes"]),
     (
-        r#"models: ["a*"]"#,
-        &[r#"models[0]: `a*` is not a model; use its name (at most 256 bytes), or "*" for any"#],
+        r#"models: [""]"#,
+        &[
+            r#"models[0]: `` is not a model; use its name or a pattern such as "Qwen/*" (at most 256 bytes), or "*" for any"#,
+        ],
     ),
+    (
+        "path_prefix: team",
+        &[
+            "path_prefix: `team` is not the beginning of paths; use one such as /team-a, without `/` at its end, or `off`",
+        ],
+    ),
+    ("header: X-Pool", &["header: expected a mapping (`key: value`), found `X-Pool`"]),
+    ("header: {name: X-Pool}", &["header.value: is missing; write the value that it has for this pool"]),
+    (
+        "header: {name: 'X Pool', value: a}",
+        &["header.name: `X Pool` is not the name of a header field, such as X-Pool"],
+    ),
+    (
+        "header: {name: X-Pool, value: 'a b'}",
+        &["header.value: `a b` is not a value; use 1 to 256 letters, digits and signs, without blanks"],
+    ),
+    ("aliases: [a]", &["aliases: expected a mapping (`key: value`), found a list"]),
+    ("aliases: {a: }", &["aliases.a: has no value; write one, or remove the key"]),
+    ("aliases: {a: 'b*'}", &["aliases.a: `b*` is not the name of a model: 1 to 256 bytes, without `*`"]),
+    ("aliases: {'a*': b}", &["aliases.a*: `a*` is not the name of a model: 1 to 256 bytes, without `*`"]),
+    ("aliases: {a: b, b: c}", &["aliases.a: `b` is an alias itself; name the model that the nodes serve"]),
+    ("aliases: {a: a}", &["aliases.a: `a` is an alias itself; name the model that the nodes serve"]),
+    (r#"models: ["a**"]"#, &["models[0]: `a**` has two `*` side by side; one stands for any characters"]),
+    (r#"models: ["a*", "a*"]"#, &["models: `a*` is already in pool `a`; list each model once, in one pool"]),
     ("models: [m, m]", &["models: `m` is already in pool `a`; list each model once, in one pool"]),
     (
         "balance: least_conn",
@@ -202,6 +272,36 @@ const POOL_KEYS: Cases = &[
     ("timeouts: {red: 1h}", &["timeouts.red: unknown key; did you mean `read`?"]),
 ];
 
+const SPLITS: Cases = &[
+    ("[a]", &[": expected a mapping (`key: value`), found a list"]),
+    ("{m: {a: 95, b: 6}}", &[".m: the parts are percent and make 101; they must make 100"]),
+    (
+        "{m: {a: 95, c: 5}}",
+        &[".m.c: there is no pool `c`", ".m: the parts are percent and make 95; they must make 100"],
+    ),
+    (
+        "{m: {a: 0.5, b: 100}, 'x*': {a: 100}}",
+        &[
+            ".m.a: 0.5 is not a whole number from 0 to 100",
+            ".x*: `x*` is not the name of a model: 1 to 256 bytes, without `*`",
+        ],
+    ),
+    (
+        "{m: a}",
+        &[
+            ".m: expected a mapping (`key: value`), found `a`",
+            ".m: the parts are percent and make 0; they must make 100",
+        ],
+    ),
+];
+
+#[test]
+fn splits() {
+    assert_refused(SPLITS, "3: splits", |keys| {
+        format!("{SERVER}pools: {{a: {{nodes: [n:1]}}, b: {{nodes: [n:1], models: [b]}}}}\nsplits: {keys}\n")
+    });
+}
+
 #[test]
 fn pool_keys() {
     assert_refused(POOL_KEYS, "4: pools.a.", |keys| {
@@ -215,7 +315,7 @@ const NODES: Cases = &[
         "n1:",
         &[
             "[0].address: is missing; write the node's host:port",
-            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain",
+            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
         ],
     ),
     ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
@@ -305,10 +405,13 @@ const NODES: Cases = &[
         "{address: n:1, max_in_flight: 0}",
         &["[0].max_in_flight: 0 is not a whole number from 1 to 1000000, or `off`"],
     ),
+    ("{address: n:1, backup: yes}", &["[0].backup: `yes` is not a switch; use true or false"]),
     ("{address: n:1, drain: yes}", &["[0].drain: `yes` is not a switch; use true or false"]),
     (
         "{address: n:1, max_fails: 5}",
-        &["[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain"],
+        &[
+            "[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
+        ],
     ),
     ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is already that of nodes[0]"]),
     ("null", &["[0]: has no value; write one, or remove the key"]),

@@ -80,7 +80,7 @@ impl Table {
     /// The room that a request which has tried no node would find now.
     fn room(&mut self, now: Instant) -> Room {
         self.refresh_restless(now);
-        let last = self.last_tier();
+        let last = self.widest_tier();
         let has = |reach| !self.retired && self.candidates.has_room(reach, last);
         Room { open: has(Reach::Open), whole: has(Reach::Whole) }
     }

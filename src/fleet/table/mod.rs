@@ -1,5 +1,6 @@
 //! The table behind a pool's lock: its nodes, the balancing policy's view of them, events and counters.
 
+mod backup;
 mod bound;
 mod grant;
 mod learning;
@@ -37,6 +38,8 @@ const EVENTS_MAX: usize = 100;
 pub(super) struct Table {
     pool: Arc<str>,
     balance: Balance,
+    /// Some of the nodes are backups.
+    has_backups: bool,
     /// `affinity.bound`.
     bound: f64,
     policy: config::Health,
@@ -95,6 +98,7 @@ impl Table {
         let mut table = Self {
             pool: conf.name.as_str().into(),
             balance: conf.balance,
+            has_backups: conf.nodes.iter().any(|node| node.backup),
             bound: conf.affinity.bound,
             policy: conf.health.clone(),
             stall: conf.timeouts.stall,
@@ -166,6 +170,7 @@ impl Table {
     /// See [`super::Pool::configure`].
     pub(super) fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.balance = conf.balance;
+        self.has_backups = conf.nodes.iter().any(|node| node.backup);
         self.bound = conf.affinity.bound;
         self.weigh_if(conf.balance);
         self.policy = conf.health.clone();
@@ -271,7 +276,7 @@ impl Table {
             self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
         };
         let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
-        let last = self.last_tier();
+        let last = self.last_tier(&skip, now);
         #[cfg(test)]
         let candidates = self.candidates.of(Reach::of(profile.class)).clone();
         let choice = self.choose_among(last, &skip, profile);
@@ -299,11 +304,6 @@ impl Table {
         }?;
         self.candidates.chosen(chosen.place, reach);
         Some(chosen)
-    }
-
-    /// The highest tier that may be chosen now.
-    fn last_tier(&self) -> Tier {
-        if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort }
     }
 
     fn refusal(&self, skip: &[usize], last: Tier, now: Instant) -> Refusal {

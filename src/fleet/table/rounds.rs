@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::super::checks::{CheckAnswer, Checked};
 use super::super::event::{Change, Event};
-use super::super::key::{Key, Question, QuestionKind, Slot};
+use super::super::key::{Key, ListQuestion, Question, QuestionKind, Slot};
+use super::super::node::Node;
 use super::Table;
 use crate::config::Check;
 
@@ -88,6 +89,15 @@ impl Table {
             }
         }
         questions
+    }
+
+    /// The nodes that the config has and that can be asked.
+    pub(crate) fn list_questions(&self) -> Vec<ListQuestion> {
+        let question = |(key, node): (Key, &Node)| {
+            let address = node.resolved.filter(|_| !node.removed)?;
+            Some(ListQuestion { key, node: Arc::clone(&node.id), address })
+        };
+        self.members().filter_map(question).collect()
     }
 
     /// See [`super::super::health::Health::checked`]. What waits without an answer at a node that is out and lost goes

@@ -11,6 +11,7 @@ use super::super::skips::Subject;
 use super::super::views::Reach;
 use super::super::want::Profile;
 use super::Table;
+use crate::balance::Tier;
 
 impl Table {
     /// The node said it is full, and perhaps for how long.
@@ -66,7 +67,9 @@ impl Table {
     pub(crate) fn has_room(&mut self, tried: &[Key], profile: Profile, now: Instant) -> bool {
         let limit =
             |node: &Node| self.candidates.limit(Reach::of(profile.class), node.cap(&self.policy, now));
-        let mut usable = self.members().filter(|(_, node)| node.is_usable(now));
+        let skip: Vec<_> = tried.iter().map(|key| key.place).collect();
+        let last = self.last_tier(&skip, now).min(Tier::BusyBackup);
+        let mut usable = self.members().filter(|(_, node)| node.is_usable(last, now));
         usable.any(|(key, node)| node.in_flight < limit(node) && !tried.contains(&key))
     }
 

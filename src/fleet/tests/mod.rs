@@ -1,6 +1,7 @@
 //! Tests of the fleet's rules at their limits, in virtual time.
 
 mod affinity;
+mod backup;
 mod bound;
 mod checked;
 mod classes;
@@ -47,7 +48,14 @@ fn seconds(seconds: f64) -> Duration {
 
 fn node(name: &str, host: &str, port: u16) -> config::Node {
     let address = NodeAddress { host: host.into(), port };
-    config::Node { name: name.into(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
+    config::Node {
+        name: name.into(),
+        address,
+        weight: Weight::Fixed(1.0),
+        max_in_flight: None,
+        drain: false,
+        backup: false,
+    }
 }
 
 fn nodes(count: usize) -> Vec<config::Node> {
@@ -61,7 +69,9 @@ fn nodes(count: usize) -> Vec<config::Node> {
 fn conf(nodes: Vec<config::Node>) -> config::Pool {
     config::Pool {
         name: "p".into(),
-        models: Models { any: true, names: [].into() },
+        models: Models { any: true, ..Models::default() },
+        chosen_by: config::ChosenBy::default(),
+        spill: None,
         engine: config::Engine::Generic,
         balance: Balance::LeastInFlight,
         affinity: config::Affinity::default(),

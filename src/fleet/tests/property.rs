@@ -67,6 +67,7 @@ fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
         node.weight = config::Weight::Fixed([1.0, 1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0][i]);
         node.max_in_flight = [None, Some(1), Some(3), None, Some(2), Some(4), None, Some(2)][i];
         node.drain = drained >> i & 0x101 == 0x101;
+        node.backup = present >> 13 & 1 == 1 && [2, 3, 6].contains(&i);
     }
     all[7].address.host = "somewhere".into();
     let keep = |(i, node): (usize, config::Node)| (present >> i & 1 == 1).then_some(node);
@@ -241,6 +242,14 @@ impl World {
     fn eligible_but_for_room(&self, tried: &[Key], none_up: bool) -> Vec<Key> {
         let now = self.bench.now;
         let table = self.bench.pool.table();
+        let is_kept_out = table.members().any(|(key, node)| {
+            let is_usable = matches!(node.health.state(), State::Up | State::Probing { probe: None })
+                && !node.drains()
+                && node.resolved.is_some()
+                && node.health.refused_until(now).is_none();
+            let is_whole = node.health.share(table.policy(), now) >= 1.0;
+            !node.is_backup && !tried.contains(&key) && is_usable && is_whole
+        });
         let eligible = |(key, node): (Key, &Node)| {
             let closed = node.drain.is_on()
                 || node.removed
@@ -252,7 +261,7 @@ impl World {
                 State::Probing { probe: Some(_) } => none_up,
                 State::Ejected(ejection) => none_up && ejection.accepts,
             };
-            (open && !closed).then_some(key)
+            (open && !closed && !(node.is_backup && is_kept_out)).then_some(key)
         };
         table.members().filter_map(eligible).collect()
     }
@@ -351,14 +360,22 @@ proptest! {
 
     #[test]
     fn choose_is_brute_force(
-        seen in vec((0_u32..20, 0_u32..25, 0.1_f64..10.0, 0_usize..6), 0..12),
+        seen in vec((0_u32..20, 0_u32..25, 0.1_f64..10.0, 0_usize..8), 0..12),
         skip in vec(0_usize..12, 0..4),
-        last in 0_usize..5,
+        last in 0_usize..7,
         cursor in 0_usize..12,
         random in 0.0_f64..1.0,
     ) {
-        const TIERS: [Tier; 6] =
-            [Tier::Probe, Tier::Usable, Tier::Busy, Tier::LastResort, Tier::BusyLastResort, Tier::Never];
+        const TIERS: [Tier; 8] = [
+            Tier::Probe,
+            Tier::Usable,
+            Tier::Busy,
+            Tier::Backup,
+            Tier::BusyBackup,
+            Tier::LastResort,
+            Tier::BusyLastResort,
+            Tier::Never,
+        ];
         let candidate = |(in_flight, limit, inverse_rate, tier): (u32, u32, f64, usize)| {
             Candidate { in_flight, tokens: None, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN, name: 0 }
         };

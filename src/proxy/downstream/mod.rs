@@ -8,6 +8,7 @@ pub(super) mod http2;
 pub(super) mod keepalive;
 pub(super) mod lent;
 pub(super) mod linger;
+pub(super) mod own_answer;
 pub(super) mod own_error;
 pub(super) mod preface;
 pub(super) mod tail;

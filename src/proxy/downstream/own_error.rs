@@ -47,13 +47,14 @@ impl Form {
 }
 
 pub(crate) fn body(error: &OwnError<'_>) -> Bytes {
-    own_errors::body(error.form.shape, error.failure.status, &error.failure.message).into()
+    let OwnError { failure, form, .. } = error;
+    own_errors::body(form.shape, failure.status, &failure.message, &failure.about).into()
 }
 
 /// The same as an event, for a stream whose head is out.
 pub(crate) fn event(error: &OwnError<'_>) -> Bytes {
     let OwnError { failure, form, .. } = error;
-    own_errors::event(form.shape, form.frames, failure.status, &failure.message).into()
+    own_errors::event(form.shape, form.frames, failure.status, &failure.message, &failure.about).into()
 }
 
 /// The head for an HTTP/1 client, whose connection is closed afterwards.

@@ -113,7 +113,11 @@ pub(super) async fn run(
         client.attend(First::Client, exchanging).await?
     };
     match exchanged {
-        Ok((node, head)) => {
+        Ok((node, mut head)) => {
+            request.answers_with(&head);
+            if request.renames_stream() {
+                head.set_length(None);
+            }
             // there are no events in the answer to HEAD
             let watch = if is_head { None } else { Watch::of(&head, &request.asked.path) };
             Ok(Answer::new(node, head, watch))

@@ -94,9 +94,10 @@ async fn write_start(
         if start.is_empty() && !ended {
             Ok(false)
         } else {
-            write_pausing_stall(attempt, client.write(start, ended)).await
+            write_pausing_stall(attempt, client.write(request.rename(start), ended)).await
         }
     } else {
+        let start = request.rename_start(&mut answer.head, start, ended);
         let node = &attempt.node().name;
         let served_by = ServedBy::new(&request.caller, node, attempt.by(), request.journey.attempts());
         let ours = served_by.fields();
@@ -153,11 +154,13 @@ fn may_begin_again(request: &Request, answer: &Answer) -> bool {
 /// Gives the client the response that was held back, unchanged; one that says the node is full tells it when to come back.
 pub(super) async fn give(
     gateway: &Gateway,
-    request: &Request,
+    request: &mut Request,
     fallback: Fallback,
     client: &mut impl Client,
 ) -> Result<(), Unwritten> {
-    let Fallback { node, head, body } = fallback;
+    let Fallback { node, mut head, body } = fallback;
+    request.answers_with(&head);
+    let body = request.rename_start(&mut head, body, true);
     // none is under way
     let served_by =
         ServedBy::new(&request.caller, &node, request.journey.by(&node), request.journey.attempts() - 1);

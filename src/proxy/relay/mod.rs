@@ -90,6 +90,9 @@ pub(super) async fn serve_http2(
 /// One attempt after the other, until the client has an answer or there can be none. The rest of a response, which may take
 /// a day, is passed on here: each event of a stream is polled through as few futures as can be.
 async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Client) -> Ending {
+    if let Err(failure) = request.fit() {
+        return Ending::Failed(failure);
+    }
     let mut same_node = None;
     loop {
         let (mut attempt, fresh) = match same_node.take() {
@@ -101,6 +104,9 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
                 Found::Stop(ending) => return ending,
             },
         };
+        if let Err(failure) = request.fit() {
+            return Ending::Failed(failure);
+        }
         let how = match open(gateway, request, &mut attempt, fresh, client).await {
             Ok(mut answer) => {
                 let how = pass_rest(request, &mut attempt, &mut answer, client).await;
@@ -114,7 +120,7 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
             Step::Continue(next) => request.go_on_with(next),
-            Step::Finish(rest) => return last_bytes(client, rest).await,
+            Step::Finish(rest) => return last_bytes(client, request.rename(rest)).await,
             Step::Give(fallback) => return give(gateway, request, fallback, client).await,
             Step::Stop(ending) => return ending,
         }
@@ -130,6 +136,7 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
         place: &request.place,
         head: request.head.as_sent(),
         body: &bytes,
+        asked: request.renamed.as_deref().map(|renamed| renamed.alias.asked()),
         method: &request.asked.method,
         path: &request.asked.path,
     };
@@ -203,7 +210,12 @@ fn keep(gateway: &Gateway, request: &Request, how: &How<Fallback>, answer: Box<A
 }
 
 /// Gives a response that was held back; under a head that is out it can only be told as an event.
-async fn give(gateway: &Gateway, request: &Request, fallback: Fallback, client: &mut impl Client) -> Ending {
+async fn give(
+    gateway: &Gateway,
+    request: &mut Request,
+    fallback: Fallback,
+    client: &mut impl Client,
+) -> Ending {
     if request.journey.has_head() {
         return Ending::Failed(fallback.failure());
     }

@@ -55,6 +55,7 @@ pub(super) async fn pass_rest(
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {
+            let chunk = request.rename(chunk);
             match write_pausing_stall(attempt, client.write(chunk, ended)).await {
                 Ok(true) => answer.watch.iter_mut().for_each(Watch::restart_stall_clock),
                 Ok(false) => {}

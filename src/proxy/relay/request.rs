@@ -18,12 +18,12 @@ use crate::classify::asks_for_events;
 use crate::config::Engine;
 use crate::fleet::Member;
 use crate::forwarded::{id_suffix, introduction};
-use crate::http1::{self, put_field, request_fields, write_request};
-use crate::journey::Journey;
+use crate::http1::{self, ResponseHead, put_field, request_fields, write_request};
+use crate::journey::{Failure, Journey};
 use crate::live::Share;
 use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original, Priority};
 use crate::retry::Repeat;
-use crate::route::{self, Place};
+use crate::route::{self, Alias, Place, Renamer};
 
 /// Room for what each attempt appends to the head, in bytes.
 const APPENDED: usize = 128;
@@ -43,6 +43,8 @@ pub(crate) struct Request {
     /// The traits of the request that the answer's head depends on.
     pub spoken: http1::ReplyTo,
     original: Option<Box<Reading>>,
+    /// Its model has another name for its pool.
+    pub(super) renamed: Option<Box<Renamed>>,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
 }
@@ -52,6 +54,12 @@ struct Reading {
     /// For an engine: a reload may move the request to another pool.
     engine: Engine,
     original: Result<Original, NotResumable>,
+}
+
+/// The client's name for the model, and what puts it into the answers.
+pub(super) struct Renamed {
+    pub alias: Alias,
+    renamer: Renamer,
 }
 
 /// The request's body.
@@ -99,6 +107,7 @@ impl Request {
         let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
+        journey.may_spill_to(route::spill(&caller.fleet, journey.member(), &asked.method, &asked.path));
         journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
         journey.set_profile(caller.profile(&journey.member().conf, &header.headers, Some((&place, &body))));
         journey.set_due(caller.due(&journey.member().conf, &header.headers));
@@ -116,6 +125,7 @@ impl Request {
             form: Form::of(header),
             spoken,
             original: None,
+            renamed: None,
             ttft: None,
         }
     }
@@ -160,7 +170,7 @@ impl Request {
         if self.original.as_ref().map(|reading| reading.engine) == engine {
             return;
         }
-        let path = &self.asked.path;
+        let path = &*self.caller.node_path(&self.asked.path);
         self.original = match (engine, Kind::of(path), &self.body) {
             (Some(engine), Some(kind), KeptBody::Kept { bytes, .. }) => {
                 let original = Original::read(kind, path, engine, &conf.retry, bytes);
@@ -194,6 +204,59 @@ impl Request {
     pub(crate) fn asks_for_events(&self) -> bool {
         let KeptBody::Kept { bytes, .. } = &self.body else { return false };
         self.asked.method == "POST" && asks_for_events(&self.asked.path, bytes)
+    }
+
+    /// Gives the model the name that it has in the request's pool. An error: it cannot be replaced.
+    pub(super) fn fit(&mut self) -> Result<(), Failure> {
+        let conf = &self.journey.member().conf;
+        let KeptBody::Kept { bytes, .. } = &mut self.body else { return Ok(()) };
+        // a continuation has a body of its own
+        if conf.models.aliases.is_empty() && self.renamed.is_none() || self.journey.has_begun() {
+            return Ok(());
+        }
+        if self.renamed.is_none() {
+            let Some(alias) = Alias::of(&conf.models, &self.place, bytes)? else { return Ok(()) };
+            // an answer that is packed could not be changed
+            self.head.remove(b"accept-encoding");
+            let renamer = alias.renamer();
+            self.renamed = Some(Box::new(Renamed { alias, renamer }));
+        }
+        if let Some(renamed) = &mut self.renamed {
+            *bytes = renamed.alias.replaced(bytes, &conf.models);
+            self.original = None;
+        }
+        Ok(())
+    }
+
+    /// A response with this head begins.
+    pub(super) fn answers_with(&mut self, head: &ResponseHead) {
+        if let Some(renamed) = &mut self.renamed {
+            let kind = head.fields.get("content-type").filter(|_| !self.is_head);
+            renamed.renamer.begin(kind, head.fields.get("content-encoding"));
+        }
+    }
+
+    /// It is a stream whose length may change.
+    pub(super) fn renames_stream(&self) -> bool {
+        self.renamed.as_ref().is_some_and(|renamed| renamed.renamer.is_in_lines())
+    }
+
+    /// The bytes for the client, with its own name for the model.
+    pub(super) fn rename(&mut self, chunk: Bytes) -> Bytes {
+        match &mut self.renamed {
+            Some(renamed) => renamed.renamer.push(chunk),
+            None => chunk,
+        }
+    }
+
+    /// The same of the first bytes, with a head that fits them. `ended`: they are all.
+    pub(super) fn rename_start(&mut self, head: &mut ResponseHead, start: Bytes, ended: bool) -> Bytes {
+        let Some(renamed) = &mut self.renamed else { return start };
+        let start = renamed.renamer.push(start);
+        if renamed.renamer.changes() && head.content_length().is_some() {
+            head.set_length(ended.then_some(start.len()));
+        }
+        start
     }
 
     /// Another node goes on with the client's stream, when it gets this request.
@@ -232,7 +295,8 @@ impl NodeHead {
         let ours = caller.sender.as_ref().map(|sender| introduction(sender, &caller.request_id));
         let has_id = ours.is_some();
         let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);
-        let (method, target) = (header.method.as_str(), path(header));
+        let target = caller.node_target(path(header));
+        let (method, target) = (header.method.as_str(), &*target);
         let wire = match raw {
             Some(raw) => write_request(method, target, request_fields(raw), None, ours, APPENDED),
             None => {
@@ -256,6 +320,19 @@ impl NodeHead {
             has_length: !header.method.is_safe(),
             own_target: Vec::new(),
         }
+    }
+
+    /// Drops all fields with this name.
+    fn remove(&mut self, name: &[u8]) {
+        let shared = self.wire[..self.shared].split_inclusive(|byte| *byte == b'\n').enumerate();
+        let is_other = |line: &[u8]| {
+            let found = line.iter().position(|byte| *byte == b':');
+            !found.is_some_and(|end| line[..end].eq_ignore_ascii_case(name))
+        };
+        let kept: Vec<_> =
+            shared.filter(|(at, line)| *at == 0 || is_other(line)).map(|(_, line)| line).collect();
+        self.wire = kept.concat();
+        self.shared = self.wire.len();
     }
 
     /// Aims at another path, or at the client's own again. The query stays.

@@ -10,7 +10,7 @@ use super::super::caller::Caller;
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::{Gateway, tell};
 use crate::config::HttpVersion;
-use crate::fleet::Member;
+use crate::fleet::{Fleet, Member};
 use crate::journey::{Attempt, Ending, Failure, Journey, Seek};
 use crate::retry::Repeat;
 use crate::route::{self, Place};
@@ -26,9 +26,28 @@ pub(crate) enum Found<H> {
 /// The parts of a request that route it anew, if its pool is gone.
 pub(crate) enum Routed<'a> {
     /// The attempt loop has its body.
-    Whole { place: &'a Place, head: &'a [u8], body: &'a [u8], method: &'a str, path: &'a str },
+    Whole {
+        place: &'a Place,
+        head: &'a [u8],
+        body: &'a [u8],
+        /// The client's name for the model, where the body has another.
+        asked: Option<&'a str>,
+        method: &'a str,
+        path: &'a str,
+    },
     /// Pingora's own path has not, and knows only what the target names.
     Unread { place: &'a Place },
+}
+
+impl Routed<'_> {
+    fn spill(&self, fleet: &Fleet, member: &Member) -> Option<(Member, Repeat)> {
+        match self {
+            Self::Whole { method, path, .. } => route::spill(fleet, member, method, path),
+            Self::Unread { .. } => {
+                route::spill(fleet, member, "", "").map(|(member, _)| (member, Repeat::Once))
+            }
+        }
+    }
 }
 
 /// Leases a node for the next attempt, for both paths: the one place where a node is chosen.
@@ -53,7 +72,11 @@ pub(crate) async fn seek<H>(
             Seek::Give(fallback) => return Found::Give(fallback),
             Seek::Stop(ending) => return Found::Stop(ending),
             Seek::Reroute => match reroute(gateway, caller, routed) {
-                Ok((member, repeat)) => journey.reroute(member, repeat),
+                Ok((member, repeat)) => {
+                    let spill = routed.spill(&caller.fleet, &member);
+                    journey.reroute(member, repeat);
+                    journey.may_spill_to(spill);
+                }
                 Err(failure) => return Found::Stop(journey.unrouted(failure)),
             },
             Seek::Pause { until } => {
@@ -81,18 +104,15 @@ pub(crate) async fn seek<H>(
 fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Result<(Member, Repeat), Failure> {
     let fleet = gateway.live.fleet();
     let (member, repeat) = match routed {
-        Routed::Whole { place, body, method, path, .. } => {
-            let member = route::by_model(&fleet, place, body).ok_or_else(route::not_served)?;
+        Routed::Whole { place, body, asked, method, path, .. } => {
+            let member = caller.pool_again(&fleet, place, Some((body, *asked)))?;
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
                 return Err(Failure::new(503, message).retry_after(1));
             }
             (member.clone(), route::repeat(member, method, path))
         }
-        Routed::Unread { place } => {
-            let member = route::by_target(&fleet, place).ok_or_else(route::not_served)?;
-            (member.clone(), Repeat::Once)
-        }
+        Routed::Unread { place } => (caller.pool_again(&fleet, place, None)?.clone(), Repeat::Once),
     };
     caller.fleet = Arc::clone(&fleet);
     Ok((member, repeat))

@@ -25,6 +25,7 @@ use super::gateway::tell;
 use super::served_by::ServedBy;
 use super::upstream::connections::{connect_outcome, tcp_keepalive};
 use super::upstream::switch::{Connector, Tunnel};
+use super::upstream::target::path;
 use crate::classify;
 use crate::config::HttpVersion;
 use crate::fleet::Member;
@@ -133,6 +134,10 @@ impl Stock {
         fields::strip_for_node(header, self.tunnel.is_some())?;
         fields::give_host(header, attempt.address())?;
         let caller = &self.arrival.caller;
+        if caller.chosen.is_some() {
+            let target = caller.node_target(path(header)).into_owned();
+            header.set_raw_path(&target)?;
+        }
         let id = format!("{}{}", caller.request_id, id_suffix(self.written));
         fields::introduce(header, caller.sender.as_ref(), &id)
     }

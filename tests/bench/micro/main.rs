@@ -7,6 +7,7 @@ mod counts;
 mod http1;
 mod lease;
 mod metrics;
+mod model;
 mod resume;
 mod selection;
 mod watcher;
@@ -29,7 +30,8 @@ criterion_group!(
     config::bench,
     access_log::bench,
     metrics::bench,
-    http1::bench
+    http1::bench,
+    model::bench
 );
 
 fn main() {
@@ -43,6 +45,7 @@ fn main() {
         access_log::cases,
         metrics::cases,
         http1::cases,
+        model::cases,
     ];
     if counts::run(&arguments, cases.into_iter().flat_map(|cases| cases())) {
         return;

@@ -28,6 +28,18 @@ impl Script {
 
     /// The next connection, with its first request header.
     pub(crate) async fn request(&self) -> (Raw, String) {
+        loop {
+            let (mut node, head) = self.first().await;
+            if !head.starts_with("GET /v1/models ") || head.contains("X-Request-Id:") {
+                return (node, head);
+            }
+            // the gateway itself asks
+            node.write("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    }
+
+    /// The same, be it the gateway's own question for the list of models.
+    pub(crate) async fn first(&self) -> (Raw, String) {
         let mut node = self.accept().await;
         let head = node.read_to("\r\n\r\n").await;
         (node, head)
