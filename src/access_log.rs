@@ -53,8 +53,6 @@ pub struct Entry {
     pub pool: Option<Arc<str>>,
     /// In the JSON format only.
     pub class: Option<Class>,
-    /// The reason for which it is in another pool than its own: `spill`.
-    pub by: Option<&'static str>,
     pub attempts: Vec<Tried>,
     /// From the end of the request's header to the first byte of the response's body; on Pingora's own path to its head.
     pub ttft: Option<Duration>,
@@ -111,9 +109,6 @@ fn main(e: &Entry) -> String {
     seconds(&mut line, e.queue);
     line.push_str(" rid=");
     escape(&mut line, &e.request_id);
-    if let Some(by) = e.by {
-        let _ = write!(line, " by={by}");
-    }
     if let Some(note) = e.note {
         let _ = write!(line, " note=\"{note}\"");
     }
@@ -172,8 +167,6 @@ struct JsonLine<'a> {
     forwarded_for: &'a str,
     pool: Option<&'a str>,
     class: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<&'a str>,
     attempts: Vec<JsonAttempt<'a>>,
     ttft: Option<f64>,
     total: f64,
@@ -213,7 +206,6 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
             forwarded_for: cut(&e.forwarded_for),
             pool: e.pool.as_deref(),
             class: e.class.map(Class::as_str),
-            by: e.by,
             attempts: e.attempts.iter().map(attempt).collect(),
             ttft: e.ttft.map(seconds),
             total: seconds(e.total),
@@ -249,7 +241,6 @@ mod tests {
             forwarded_for: String::new(),
             pool: Some("vllm".into()),
             class: Some(Class::Batch),
-            by: None,
             attempts: vec![
                 attempt("a", Some(500), Outcome::Http5xx),
                 attempt("b", None, Outcome::Reset),

@@ -19,10 +19,12 @@ pub enum By {
     IpHashOverflow,
     /// It has the stored response that the request names.
     Stored,
+    /// Its pool has the request because another would have made it wait.
+    Spill,
 }
 
 impl By {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LeastInFlight,
         Self::LeastWork,
         Self::RoundRobin,
@@ -32,6 +34,7 @@ impl By {
         Self::IpHash,
         Self::IpHashOverflow,
         Self::Stored,
+        Self::Spill,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl By {
             Self::IpHash => "ip_hash",
             Self::IpHashOverflow => "ip_hash_overflow",
             Self::Stored => "stored",
+            Self::Spill => "spill",
         }
     }
 

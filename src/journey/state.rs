@@ -244,6 +244,11 @@ impl<H> Journey<H> {
         std::mem::take(&mut self.records)
     }
 
+    /// The reason for a node that was chosen in this way in the pool where it is now.
+    pub fn reason(&self, by: By) -> By {
+        if self.has_spilled() { By::Spill } else { by }
+    }
+
     /// The reason for a node that it has tried.
     pub fn by(&self, node: &str) -> By {
         self.records.iter().rfind(|tried| *tried.node == *node).map(|tried| tried.by).unwrap_or_default()
@@ -273,7 +278,8 @@ impl<H> Journey<H> {
         if outcome == Outcome::Busy && self.records.len() >= RECORDS_MAX {
             return;
         }
-        self.records.push(Tried { node: Arc::clone(&lease.node().name), by: lease.by(), status, outcome });
+        let by = self.reason(lease.by());
+        self.records.push(Tried { node: Arc::clone(&lease.node().name), by, status, outcome });
     }
 
     /// Another node, or stop, as long as the client has nothing of this attempt.

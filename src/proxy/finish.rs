@@ -32,8 +32,6 @@ pub(super) struct LoggedRequest {
 /// The log's fields from a request's journey.
 pub(super) struct Served<'a> {
     pub pool: Option<&'a Member>,
-    /// It is not its own pool: how it got there.
-    pub by: Option<&'static str>,
     pub tried: Vec<Tried>,
     pub ttft: Option<Duration>,
     pub queued: Duration,
@@ -54,14 +52,13 @@ impl<'a> Served<'a> {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
         let class = Some(journey.profile().class);
-        let by = journey.has_spilled().then_some("spill");
-        Self { pool: Some(journey.member()), by, tried, ttft, queued, note, class, sent, client_left }
+        Self { pool: Some(journey.member()), tried, ttft, queued, note, class, sent, client_left }
     }
 
     /// Of a request that has not got as far as a pool.
     pub(super) fn unrouted(sent: Sent, client_left: bool) -> Self {
         let (tried, queued) = (Vec::new(), Duration::ZERO);
-        Self { pool: None, by: None, tried, ttft: None, queued, note: None, class: None, sent, client_left }
+        Self { pool: None, tried, ttft: None, queued, note: None, class: None, sent, client_left }
     }
 }
 
@@ -114,7 +111,6 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         forwarded_for: asked.forwarded_for,
         pool: way.pool.map(|member| Arc::clone(member.pool.name())),
         class: way.class,
-        by: way.by,
         attempts: way.tried,
         ttft: way.ttft,
         total: caller.started.elapsed(),

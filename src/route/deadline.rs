@@ -53,7 +53,7 @@ fn time_of(text: &str) -> Option<SystemTime> {
         return text.parse::<Timestamp>().ok().map(SystemTime::from);
     };
     let seconds = if number < MILLIS_FROM { number } else { number / 1000.0 };
-    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+    Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok().map(SystemTime::from)
 }
 
 #[cfg(test)]

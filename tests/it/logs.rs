@@ -69,9 +69,9 @@ fn json_lines_have_the_same_contents() {
         assert_eq!(
             attempts,
             [
-                r#"{"node":"a","outcome":"http_5xx","status":500}"#,
-                r#"{"node":"b","outcome":"reset","status":null}"#,
-                r#"{"node":"c","outcome":"ok","status":200}"#,
+                r#"{"by":"least_in_flight","node":"a","outcome":"http_5xx","status":500}"#,
+                r#"{"by":"least_in_flight","node":"b","outcome":"reset","status":null}"#,
+                r#"{"by":"least_in_flight","node":"c","outcome":"ok","status":200}"#,
             ]
         );
         assert!(line["ttft"].as_f64().is_some_and(|ttft| ttft > 0.0));

@@ -129,6 +129,7 @@ fn what_would_wait_goes_to_the_other_pool() {
         eventually(LIMIT, "it is under way", || gateway.in_flight() == [1, 0]).await;
         let answer = ask(&gateway, post(&gateway, "/v1/chat/completions", body)).await;
         assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")));
+        assert_eq!(answer.field("x-evenkeel-by"), Some("spill"));
         assert_eq!(answer.json()["model"], "gpt");
         let there = CHAT.replace("\"m\"", "\"large-model\"");
         assert_eq!(nodes[1].requests().pop().unwrap().body_hash, body_hash(there.as_bytes()));
@@ -136,7 +137,10 @@ fn what_would_wait_goes_to_the_other_pool() {
         held.abort();
         gateway.at_rest().await;
         let lines = gateway.log_lines("access");
-        let spilled = lines.iter().filter(|line| line.contains(r#""pool":"other","by":"spill""#)).count();
+        let spilled = lines
+            .iter()
+            .filter(|line| line.contains(r#""pool":"other""#) && line.contains(r#""by":"spill""#))
+            .count();
         assert_eq!((spilled, lines.len()), (1, 2), "{lines:?}");
     });
 }

@@ -111,7 +111,7 @@ impl World {
                     }
                     return Some(lease);
                 }
-                Some(Err(Refusal::Full)) if !was_waiting => self.line.lock().unwrap().push(client),
+                Some(Err(Refusal::Full)) if !was_waiting => self.line.lock().expect("no panic").push(client),
                 Some(Err(Refusal::Full)) => {}
                 refused => panic!("{refused:?}"),
             }
@@ -127,7 +127,7 @@ impl World {
     }
 
     fn leave_line(&self, client: usize, has_slot: bool) {
-        let mut line = self.line.lock().unwrap();
+        let mut line = self.line.lock().expect("no panic");
         let place = line.iter().position(|other| *other == client).expect("it waits");
         if has_slot && self.model.is_fifo {
             let granted = line.len() - self.pool.snapshot(self.now).queue;
@@ -197,7 +197,7 @@ fn explore(model: Model) {
             let world = Arc::clone(&world);
             threads.push(thread::spawn(move || world.reload()));
         }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         assert!(world.pool.is_idle() && world.pool.snapshot(world.now).queue == 0);
     };
     shuttle::check_random(life, 1500);

@@ -99,7 +99,12 @@ async fn write_start(
     } else {
         let start = request.rename_start(&mut answer.head, start, ended);
         let node = &attempt.node().name;
-        let served_by = ServedBy::new(&request.caller, node, attempt.by(), request.journey.attempts());
+        let served_by = ServedBy::new(
+            &request.caller,
+            node,
+            request.journey.reason(attempt.by()),
+            request.journey.attempts(),
+        );
         let ours = served_by.fields();
         let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
         write_pausing_stall(attempt, client.begin(head, start, ended)).await

@@ -252,7 +252,7 @@ impl Stock {
     /// Adds what the gateway tells the client about how it was served.
     pub fn dress(&mut self, head: &mut ResponseHeader) -> Result<()> {
         let node = self.node();
-        let by = self.attempt.as_ref().map(Attempt::by).unwrap_or_default();
+        let by = self.journey.reason(self.attempt.as_ref().map(Attempt::by).unwrap_or_default());
         let served_by = ServedBy::new(&self.arrival.caller, &node, by, self.journey.attempts());
         let fields = served_by.fields();
         fields

@@ -54,7 +54,6 @@ fn entry() -> Entry {
         forwarded_for: String::new(),
         pool: Some("vllm".into()),
         class: None,
-        by: None,
         attempts: vec![attempt("a", 500, Outcome::Http5xx), attempt("b", 200, Outcome::Ok)],
         ttft: Some(Duration::from_millis(87)),
         total: Duration::from_secs(12),

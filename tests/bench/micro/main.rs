@@ -2,6 +2,7 @@
 //! in their name. `tests/bench/counts` counts their instructions.
 
 mod access_log;
+mod class;
 mod config;
 mod counts;
 mod http1;
@@ -27,6 +28,7 @@ criterion_group!(
     resume::bench,
     selection::bench,
     lease::bench,
+    class::bench,
     config::bench,
     access_log::bench,
     metrics::bench,
@@ -41,6 +43,7 @@ fn main() {
         resume::cases,
         selection::cases,
         lease::cases,
+        class::cases,
         config::cases,
         access_log::cases,
         metrics::cases,
