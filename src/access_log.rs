@@ -50,7 +50,7 @@ pub struct Entry {
     pub user_agent: String,
     pub forwarded_for: String,
     pub pool: Option<Arc<str>>,
-    /// The reason for which it is in another pool than its own: `spill`.
+    /// The reason for which it is in another pool than its own: `spill` or `split`.
     pub by: Option<&'static str>,
     pub attempts: Vec<Tried>,
     /// From the end of the request's header to the first byte of the response's body; on Pingora's own path to its head.

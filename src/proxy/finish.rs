@@ -12,7 +12,7 @@ use super::gateway::Gateway;
 use crate::access_log::Entry;
 use crate::fleet::Member;
 use crate::journal;
-use crate::journey::{Journey, Tried};
+use crate::journey::{Journey, Tried, Why};
 
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -50,7 +50,7 @@ impl<'a> Served<'a> {
     ) -> Self {
         let tried = journey.take_records();
         let (queued, note) = (journey.queued(), journey.note());
-        let by = journey.has_spilled().then_some("spill");
+        let by = journey.spilled().map(Why::as_str);
         Self { pool: Some(journey.member()), by, tried, ttft, queued, note, sent, client_left }
     }
 
