@@ -21,10 +21,12 @@ pub enum By {
     Stored,
     /// Its pool has the request because another would have made it wait.
     Spill,
+    /// Its pool has the request because none of the nodes was up in that which its share of a split gave it to.
+    Split,
 }
 
 impl By {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LeastInFlight,
         Self::LeastWork,
         Self::RoundRobin,
@@ -35,6 +37,7 @@ impl By {
         Self::IpHashOverflow,
         Self::Stored,
         Self::Spill,
+        Self::Split,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl By {
             Self::IpHashOverflow => "ip_hash_overflow",
             Self::Stored => "stored",
             Self::Spill => "spill",
+            Self::Split => "split",
         }
     }
 

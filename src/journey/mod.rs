@@ -34,5 +34,6 @@ pub use continuity::Continuity;
 pub use conversation::{Conversation, Recorder};
 pub use end::{How, Step};
 pub use ending::{Ending, Failure, Tried};
+pub use overflow::Other;
 pub use seek::Seek;
 pub use state::Journey;

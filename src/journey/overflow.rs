@@ -1,12 +1,22 @@
 //! The other pool of a request that would have to wait in its own.
 
+use crate::balance::By;
 use crate::fleet::Member;
 use crate::retry::Repeat;
 
 /// The pool that takes what spills over.
 #[derive(Debug)]
 pub(super) enum Overflow {
-    To(Member, Repeat),
+    To(Other),
     /// It has done so. It does not go on from there: one step is all.
-    Done,
+    Done(By),
+}
+
+/// Another pool for a request, and its rules there.
+#[derive(Clone, Debug)]
+pub struct Other {
+    pub member: Member,
+    pub repeat: Repeat,
+    /// A split takes over when no node of the request's own pool can be had, but not for a slot.
+    pub why: By,
 }

@@ -91,7 +91,7 @@ impl<H> Journey<H> {
         if let Some(answer) = self.fallback_unless(waits_on).or_else(|| self.agreed_denial(now)) {
             return self.give(answer);
         }
-        if let Some(lease) = self.spill(now) {
+        if let Some(lease) = self.spill(waits_on, now) {
             return leased(lease);
         }
         // nodes that take their time to refuse would otherwise keep it for ever, without its ever waiting here
@@ -128,7 +128,7 @@ impl<H> Journey<H> {
         }
         // it waited for a slot, and now there is no node
         if matches!(refusal, Refusal::Unreachable { .. })
-            && let Some(lease) = self.spill(now)
+            && let Some(lease) = self.spill(false, now)
         {
             return leased(lease);
         }

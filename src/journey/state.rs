@@ -246,7 +246,7 @@ impl<H> Journey<H> {
 
     /// The reason for a node that was chosen in this way in the pool where it is now.
     pub fn reason(&self, by: By) -> By {
-        if self.has_spilled() { By::Spill } else { by }
+        self.spilled().unwrap_or(by)
     }
 
     /// The reason for a node that it has tried.

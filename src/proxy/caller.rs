@@ -90,6 +90,11 @@ impl Caller {
         }
     }
 
+    /// Its model, if that is shared between pools.
+    pub(crate) fn split_model(&self, place: &Place, body: &[u8]) -> Option<String> {
+        matches!(self.chosen.as_deref(), Some(Chosen::Lot(_))).then(|| place.model(body)).flatten()
+    }
+
     /// The request's pool in this generation, for one that was routed before: by what chose it, or by its model.
     pub(crate) fn pool_again<'a>(
         &self,

@@ -26,7 +26,6 @@ use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
 use super::upstream::switch::Tunnel;
-use crate::retry::Repeat;
 use crate::route;
 
 impl Gateway {
@@ -108,8 +107,8 @@ impl ProxyHttp for Gateway {
                 stock.journey.set_profile(profile);
                 stock.journey.set_due(due);
                 let (fleet, member) = (&stock.arrival.caller.fleet, stock.journey.member());
-                let spill = route::spill(fleet, member, "", "").map(|(to, _)| (to, Repeat::Once));
-                stock.journey.may_spill_to(spill);
+                let other = route::other_once(fleet, member, &place);
+                stock.journey.may_spill_to(other);
                 let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
                 let (method, path) = (header.method.as_str(), header.uri.path());
                 stock.journey.converse(route::conversation(&place, method, path, start));

@@ -26,12 +26,13 @@ pub use split::Draw;
 
 use http::{HeaderMap, HeaderValue};
 
+use crate::balance::By;
 use crate::classify;
 use crate::classify::own_errors::About;
 use crate::config::Pool;
 use crate::fleet::{Credential, Fleet, Member, Profile};
 use crate::http1::request_fields;
-use crate::journey::Failure;
+use crate::journey::{Failure, Other};
 use crate::retry::Repeat;
 
 /// The pool that serves the request's model, if any does; or the one that has the stored response which its path names. `asked`: the
@@ -135,11 +136,25 @@ pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
 }
 
-/// The pool to which a request goes that would have to wait in its own.
-pub fn spill(fleet: &Fleet, member: &Member, method: &str, path: &str) -> Option<(Member, Repeat)> {
-    let name = member.conf.spill.as_ref()?;
-    let to = fleet.pools.iter().find(|to| to.conf.name == *name)?;
-    Some((to.clone(), repeat(to, method, path)))
+/// The pool to which a request goes that would have to wait in its own; `model`: that by which it was shared between pools.
+pub fn other(
+    fleet: &Fleet,
+    member: &Member,
+    model: Option<&str>,
+    (method, path): (&str, &str),
+) -> Option<Other> {
+    let of = |to: &Member, why| Other { member: to.clone(), repeat: repeat(to, method, path), why };
+    if let Some(name) = &member.conf.spill {
+        return fleet.pools.iter().find(|to| to.conf.name == *name).map(|to| of(to, By::Spill));
+    }
+    let shares = fleet.split(model?)?.iter().filter_map(|(place, _)| fleet.pools.get(*place));
+    { shares }.find(|to| to.conf.name != member.conf.name).map(|to| of(to, By::Split))
+}
+
+/// The same for a request that is sent once.
+pub fn other_once(fleet: &Fleet, member: &Member, place: &Place) -> Option<Other> {
+    let other = other(fleet, member, place.named(), ("", ""))?;
+    Some(Other { repeat: Repeat::Once, ..other })
 }
 
 /// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.

@@ -185,6 +185,17 @@ fn sessions_of_a_split_model_stay_on_their_side() {
         let other = CHAT.replace("\"m\"", "\"n\"");
         let answer = ask(&gateway, post(&gateway, "/v1/chat/completions", other)).await;
         assert_eq!(answer.field("x-evenkeel-node"), Some("a"), "other models are not split");
+        let gone = pool_of("a", &format!("\"127.0.0.1:{}\"", free_port()), "");
+        let again = Gateway::with("", &(gone + &pools[1] + splits)).await;
+        for session in 0..10 {
+            let mut request = post(&again, "/v1/chat/completions", CHAT);
+            request.headers_mut().insert("x-session-id", session.to_string().parse().unwrap());
+            assert_eq!(
+                ask(&again, request).await.field("x-evenkeel-node"),
+                Some("b"),
+                "nobody knew: {session}"
+            );
+        }
         let dead = pool_of("a", &format!("{{ address: \"127.0.0.1:{}\", drain: true }}", free_port()), "");
         gateway.reload(&(dead + &pools[1] + splits));
         for session in 0..10 {

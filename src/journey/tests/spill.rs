@@ -1,13 +1,15 @@
 //! Requests that go to another pool, where they would have to wait in their own.
 
 use super::*;
+use crate::balance::By;
 use crate::fleet::{Member, Order};
-use crate::journey::Conversation;
+use crate::journey::{Conversation, Other};
 
 /// Two pools of a node each, of which the first spills over into the second.
 struct Pools {
     own: Member,
     other: Member,
+    why: By,
     now: Instant,
 }
 
@@ -21,12 +23,16 @@ impl Pools {
         let now = Instant::now();
         let mut pools = Fleet::first(Config::parse(&text, "a test").expect("a valid config"), now).pools;
         let other = pools.pop().expect("two pools");
-        Self { own: pools.remove(0), other, now }
+        Self { own: pools.remove(0), other, why: By::Spill, now }
     }
 
     fn trip(&self) -> Trip {
         let mut journey = Journey::new(self.own.clone(), true, Repeat::Allowed);
-        journey.may_spill_to(Some((self.other.clone(), Repeat::Allowed)));
+        journey.may_spill_to(Some(Other {
+            member: self.other.clone(),
+            repeat: Repeat::Allowed,
+            why: self.why,
+        }));
         Trip { journey, now: self.now }
     }
 
@@ -51,7 +57,7 @@ fn what_would_wait_for_a_slot_spills_over_if_the_other_pool_has_one() {
     assert_eq!(name, "own");
     let mut second = pools.trip();
     let (name, _lease) = pool_of(&mut second).expect("a node");
-    assert_eq!((&*name, second.journey.has_spilled()), ("other", true));
+    assert_eq!((&*name, second.journey.spilled()), ("other", Some(By::Spill)));
     let mut third = pools.trip();
     assert!(matches!(third.seek(), Seek::Wait { .. }), "both are full: it waits in its own");
     let counts = [&pools.own, &pools.other].map(|member| member.pool.snapshot(pools.now));
@@ -102,6 +108,20 @@ fn what_is_bound_or_has_begun_stays() {
     let mut begun = pools.trip();
     begun.journey.open_early();
     assert!(matches!(begun.seek(), Seek::Leased(_)), "a head of the gateway's own binds nothing");
+}
+
+/// A share of a model is no overflow: its requests wait for a slot, but not for a node.
+#[test]
+fn a_split_model_has_another_pool_for_ruins_alone() {
+    let pools = Pools { why: By::Split, ..Pools::new("", "") };
+    let first = pool_of(&mut pools.trip()).expect("a node");
+    assert!(matches!(pools.trip().seek(), Seek::Wait { .. }));
+    drop(first);
+    let mut trip = pools.trip();
+    let attempt = trip.sent();
+    assert!(matches!(trip.fails(attempt, Outcome::Connect), Step::Node(_)));
+    let (name, _lease) = pool_of(&mut trip).expect("a node");
+    assert_eq!((&*name, trip.journey.spilled()), ("other", Some(By::Split)));
 }
 
 /// One step is all: a request of a pool to which others have spilled goes no further with them.

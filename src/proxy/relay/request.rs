@@ -107,7 +107,9 @@ impl Request {
         let asked = LoggedRequest::of(header);
         let repeat = route::repeat(&member, &asked.method, &asked.path);
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
-        journey.may_spill_to(route::spill(&caller.fleet, journey.member(), &asked.method, &asked.path));
+        let model = caller.split_model(&place, &body);
+        let way = (&*asked.method, &*asked.path);
+        journey.may_spill_to(route::other(&caller.fleet, journey.member(), model.as_deref(), way));
         journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
         journey.set_profile(caller.profile(&journey.member().conf, &header.headers, Some((&place, &body))));
         journey.set_due(caller.due(&journey.member().conf, &header.headers));

@@ -10,8 +10,8 @@ use super::super::caller::Caller;
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::{Gateway, tell};
 use crate::config::HttpVersion;
-use crate::fleet::{Fleet, Member};
-use crate::journey::{Attempt, Ending, Failure, Journey, Seek};
+use crate::fleet::Member;
+use crate::journey::{Attempt, Ending, Failure, Journey, Other, Seek};
 use crate::retry::Repeat;
 use crate::route::{self, Place};
 
@@ -40,12 +40,15 @@ pub(crate) enum Routed<'a> {
 }
 
 impl Routed<'_> {
-    fn spill(&self, fleet: &Fleet, member: &Member) -> Option<(Member, Repeat)> {
+    /// The other pool in a generation to which a reload has moved the request.
+    fn other(&self, caller: &Caller, member: &Member) -> Option<Other> {
         match self {
-            Self::Whole { method, path, .. } => route::spill(fleet, member, method, path),
-            Self::Unread { .. } => {
-                route::spill(fleet, member, "", "").map(|(member, _)| (member, Repeat::Once))
+            Self::Whole { place, body, asked, method, path, .. } => {
+                let named = || caller.split_model(place, body);
+                let model = asked.map(str::to_owned).or_else(named);
+                route::other(&caller.fleet, member, model.as_deref(), (method, path))
             }
+            Self::Unread { place } => route::other_once(&caller.fleet, member, place),
         }
     }
 }
@@ -73,9 +76,9 @@ pub(crate) async fn seek<H>(
             Seek::Stop(ending) => return Found::Stop(ending),
             Seek::Reroute => match reroute(gateway, caller, routed) {
                 Ok((member, repeat)) => {
-                    let spill = routed.spill(&caller.fleet, &member);
+                    let other = routed.other(caller, &member);
                     journey.reroute(member, repeat);
-                    journey.may_spill_to(spill);
+                    journey.may_spill_to(other);
                 }
                 Err(failure) => return Found::Stop(journey.unrouted(failure)),
             },
