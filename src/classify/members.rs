@@ -124,14 +124,16 @@ impl<'a> Scan<'a> {
 
 /// The length of the string at the start, with its quotes.
 fn string_length(bytes: &[u8]) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+    let mut escaped = 0;
+    // one pass, because each search has a price, and texts may have an escape every few words
+    for at in memchr::memchr2_iter(b'"', b'\\', bytes.get(1..)?).map(|at| at + 1) {
         match bytes[at] {
+            _ if at == escaped => {}
             b'"' => return Some(at + 1),
-            _ => at += 2,
+            _ => escaped = at + 1,
         }
     }
+    None
 }
 
 #[cfg(test)]
