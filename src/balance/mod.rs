@@ -6,6 +6,7 @@
 
 mod affinity;
 mod candidates;
+pub mod cap;
 pub mod learned;
 mod policy;
 mod tournament;

@@ -29,7 +29,7 @@ pub use address::NodeAddress;
 pub use lines::line_of;
 pub use model::{
     AccessLog, Affinity, Balance, Check, Client, Config, Engine, Health, HttpVersion, Listener, LogFormat,
-    LogTarget, Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
+    LogTarget, MaxInFlight, Models, Node, Pool, Queue, Retry, RetryOn, Server, Timeouts, Weight,
 };
 pub use problems::{Problem, Problems};
 pub use values::duration_of;

@@ -9,14 +9,14 @@ use super::model::{
     Balance, Check, Engine, Health, HttpVersion, Listener, Models, Pool, Queue, Retry, RetryOn, Timeouts,
     Weight,
 };
-use super::nodes::{IN_FLIGHT_MAX, nodes};
+use super::nodes::{IN_FLIGHT_MAX, Usual, nodes};
 use super::problems::Collector;
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
     check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, switch,
-    text, weight,
+    text,
 };
 
 const POOLS_MAX: usize = 64;
@@ -93,7 +93,7 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut HashMap
         "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
     });
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
-    let usual = s.get("weight", Weight::Fixed(1.0), weight);
+    let usual = Usual::of(s);
     let nodes = nodes(s, listen, usual);
     let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
     s.rule("balance", &["weight", "nodes"], !learns || balance == Balance::LeastInFlight, || {

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{POOLS, SERVER, parse};
 use crate::config::{
-    Affinity, Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, NodeAddress, Pool, Retry,
-    Timeouts, Weight,
+    Affinity, Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, MaxInFlight, NodeAddress,
+    Pool, Retry, Timeouts, Weight,
 };
 
 fn pool(keys: &str) -> Pool {
@@ -79,7 +79,7 @@ fn nodes_in_each_form() {
     assert_eq!((nodes[0].address.ip(), nodes[2].address.ip()), (None, "::1".parse().ok()));
     assert_eq!(
         (nodes[4].name.as_str(), nodes[4].weight, nodes[4].max_in_flight),
-        ("7", Weight::Fixed(0.5), Some(8))
+        ("7", Weight::Fixed(0.5), MaxInFlight::Fixed(8))
     );
     assert!(nodes[4].drain && !nodes[0].drain);
 }

@@ -27,7 +27,7 @@ use super::health::State;
 use super::{
     Admission, Ask, Charge, Event, Key, Lease, NodeState, Or, Pool, Question, QuestionKind, Refusal, Want,
 };
-use crate::config::{self, Balance, HttpVersion, Models, NodeAddress, Weight};
+use crate::config::{self, Balance, HttpVersion, MaxInFlight, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
 
 /// A test bench: a pool of nodes `a`, `b`, `c` ..., and its clock.
@@ -44,7 +44,13 @@ fn seconds(seconds: f64) -> Duration {
 
 fn node(name: &str, host: &str, port: u16) -> config::Node {
     let address = NodeAddress { host: host.into(), port };
-    config::Node { name: name.into(), address, weight: Weight::Fixed(1.0), max_in_flight: None, drain: false }
+    config::Node {
+        name: name.into(),
+        address,
+        weight: Weight::Fixed(1.0),
+        max_in_flight: MaxInFlight::Off,
+        drain: false,
+    }
 }
 
 fn nodes(count: usize) -> Vec<config::Node> {

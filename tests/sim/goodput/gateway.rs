@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel::config::{self, Weight};
+use evenkeel::config::{self, MaxInFlight, Weight};
 use evenkeel::fleet::{Lease, Pool};
 use evenkeel::outcome::Outcome;
 
@@ -17,6 +17,8 @@ pub(super) struct Sample {
     pub at: f64,
     pub in_flight: Vec<usize>,
     pub weights: Vec<f64>,
+    /// 0: none.
+    pub caps: Vec<u32>,
 }
 
 pub(super) struct Gateway {
@@ -47,7 +49,7 @@ impl Gateway {
         Self { pool, told, began, leases: HashMap::new(), samples: Vec::new() }
     }
 
-    pub(super) fn capped(nodes: usize, weight: Weight, told: Told, cap: Option<usize>) -> Self {
+    pub(super) fn capped(nodes: usize, weight: Weight, told: Told, cap: MaxInFlight) -> Self {
         let gateway = Self::new(nodes, weight, told);
         let mut conf = Plan::calm(nodes, 1).conf;
         conf.nodes.iter_mut().for_each(|node| {
@@ -115,6 +117,7 @@ impl Dispatch for Gateway {
             at: now,
             in_flight: nodes.iter().map(|node| node.in_flight).collect(),
             weights: seen.iter().map(|node| node.weight).collect(),
+            caps: seen.iter().map(|node| node.max_in_flight.unwrap_or(0)).collect(),
         });
     }
 }
