@@ -224,10 +224,10 @@ pub(super) fn weight(raw: &Raw) -> Result<Weight, String> {
 pub(super) fn max_in_flight(most: usize) -> impl Fn(&Raw) -> Result<MaxInFlight, String> {
     move |raw| match &raw.value {
         Value::Text(text) if text == "auto" => Ok(MaxInFlight::Auto),
-        _ => match or_word("off", integer(1..=most))(raw) {
-            Ok(limit) => Ok(limit.map_or(MaxInFlight::Off, MaxInFlight::Fixed)),
-            Err(message) => Err(format!("{message}, or `auto`")),
-        },
+        _ if is_off(raw) => Ok(MaxInFlight::Off),
+        _ => integer(1..=most)(raw)
+            .map(MaxInFlight::Fixed)
+            .map_err(|message| format!("{message}, `off` or `auto`")),
     }
 }
 

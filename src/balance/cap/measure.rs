@@ -27,10 +27,12 @@ impl Batch {
         self.time += more.time;
     }
 
+    const LEAST: f64 = 1e-9;
+
     /// There is a rate, whichever way it is measured.
     pub(super) fn is_complete(&self) -> bool {
         let all = [self.work.units, self.work.seconds, self.ended, self.area, self.time];
-        all.iter().all(|part| *part > 0.0)
+        all.iter().all(|part| *part > Self::LEAST)
     }
 
     /// The logarithm of the rate of work, each way: tokens by the clock, tokens by the requests' own time (Little's law),

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use super::learned::Work;
 use belief::Belief;
-use measure::{Batch, Estimate, Measurement, Noise};
+use measure::{Batch, Estimate, Gain, Measurement, Noise};
 
 /// The range of the cap.
 pub const CAP_MIN: u32 = 1;
@@ -56,7 +56,7 @@ const BETTER_ABOVE: f64 = 0.05;
 /// The same for the very first trial, because a node's first measurement shows less than its steady rate.
 const FIRST_BETTER_ABOVE: f64 = 0.15;
 /// A wide trial above that shows nothing against it, with a deviation above the second, is better.
-const UNCLEAR: (f64, f64) = (0.15, 0.2);
+const UNCLEAR: (f64, f64) = (0.15, 0.15);
 /// Below the base fewer in flight do clearly less work.
 const KNEE: f64 = 0.25;
 
@@ -75,7 +75,7 @@ const ANSWERS_MIN: f64 = 24.0;
 /// needs to fill; and the turnovers besides.
 const SETTLE_ABOVE: f64 = 1.0;
 const SETTLE_BELOW: f64 = 1.4;
-const SETTLE_TURNS_MIN: f64 = 0.6;
+const SETTLE_TURNS_MIN: f64 = 1.0;
 const SETTLE_TURNS: f64 = 0.25;
 /// Turnovers that a trial above waits for requests that fill it.
 const UNFILLED: f64 = 0.5;
@@ -85,6 +85,8 @@ const SLOWER_MAX: f64 = 0.4;
 /// The doubt of a belief after each turnover of rest, and of one that the base has moved past.
 const AGING: f64 = 0.001;
 const PASSED: f64 = 0.02;
+/// More work in a round than this says nothing.
+const PART_MAX: f64 = 1e18;
 /// A longer round than this says nothing, in seconds.
 const ROUND_MAX: f64 = 1.0;
 
@@ -268,7 +270,7 @@ impl Cap {
         let passed = round.passed.as_secs_f64();
         let more = Batch { work: round.work, ended: round.ended, area: load * passed, time: passed };
         let parts = [more.work.units, more.work.seconds, more.work.pieces, more.ended];
-        if passed > ROUND_MAX || parts.iter().any(|part| !part.is_finite() || *part < 0.0) {
+        if passed > ROUND_MAX || parts.iter().any(|part| !(0.0..=PART_MAX).contains(part)) {
             return;
         }
         if more.work.pieces > 0.0 {
@@ -465,7 +467,11 @@ impl Cap {
     }
 
     fn again(&mut self, estimate: Estimate, above: Option<Estimate>) {
+        let is_steady = !is_beyond(self.noise.slowdown(&estimate, &self.at_base), SLOWER_MAX);
         self.at_base = estimate;
+        if above.is_none() && !is_steady {
+            return self.go(self.base, Mode::Again { above });
+        }
         self.above.belief = Belief::ABOVE;
         if let Some(above) = above
             && let Some((belief, gain)) = self.belief_after(Side::Above, &above)
@@ -516,7 +522,6 @@ impl Cap {
     fn rest_on(&mut self, seen: &Measurement, estimate: Estimate, rested: f64) {
         let off = self.noise.gain(&estimate, &self.at_base);
         let slower = self.noise.slowdown(&estimate, &self.at_base);
-        let is_beyond = |gain: measure::Gain, most: f64| gain.mean.abs() > (4.0 * gain.deviation).max(most);
         if is_beyond(off, OFF_MAX) || is_beyond(slower, SLOWER_MAX) {
             return self.search_anew(seen, slower.mean > 0.0);
         }
@@ -537,14 +542,15 @@ impl Cap {
         self.try_next();
     }
 
-    /// The workload is another one. If it is slower, it may be too much: fewer are tried first.
+    /// The workload is another one: first the base is measured once more, when requests of the one before have ended. If it is
+    /// slower, it may be too much: fewer are tried first.
     fn search_anew(&mut self, seen: &Measurement, is_slower: bool) {
         self.per_answer = seen.per_answer();
         self.at_base = seen.estimate(self.per_answer);
         self.above = Known { is_tried: is_slower, ..Known::nothing(Belief::ABOVE) };
         self.below = Known::nothing(Belief::BELOW);
         (self.step, self.rest, self.has_looked) = (WIDE, REST_MIN, false);
-        self.try_next();
+        self.go(self.base, Mode::Again { above: None });
     }
 }
 
@@ -563,6 +569,10 @@ fn is_better(trial: Trial, belief: Belief, gain: f64) -> bool {
         Side::Above if trial.is_first => belief.mean > FIRST_BETTER_ABOVE && gain > 2.0,
         Side::Above => belief.mean > BETTER_ABOVE && gain > 1.0,
     }
+}
+
+fn is_beyond(gain: Gain, most: f64) -> bool {
+    gain.mean.abs() > (4.0 * gain.deviation).max(most)
 }
 
 fn is_flat(belief: Belief) -> bool {

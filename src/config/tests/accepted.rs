@@ -98,6 +98,19 @@ fn a_pool_has_a_weight_for_the_nodes_that_have_none() {
 }
 
 #[test]
+fn a_pool_has_a_cap_for_the_nodes_that_have_none() {
+    let nodes = "[n:1, { address: n:2 }, { address: n:3, max_in_flight: off }, { address: n:4, max_in_flight: auto }]";
+    let caps = |more: &str| {
+        let text = format!("{SERVER}pools: {{ a: {{ {more} nodes: {nodes} }} }}");
+        parse(&text).pools.remove(0).nodes.into_iter().map(|node| node.max_in_flight).collect::<Vec<_>>()
+    };
+    let (off, auto) = (MaxInFlight::Off, MaxInFlight::Auto);
+    assert_eq!(caps(""), [off, off, off, auto]);
+    assert_eq!(caps("max_in_flight: auto,"), [auto, auto, off, auto]);
+    assert_eq!(caps("max_in_flight: 8,")[..2], [MaxInFlight::Fixed(8); 2]);
+}
+
+#[test]
 fn pool_values_in_each_form() {
     assert_eq!(pool("http_version: 1.1").http_version, HttpVersion::H1);
     assert_eq!(pool("http_version: 2").http_version, HttpVersion::H2);

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod bound;
+mod capped;
 mod checked;
 mod earned;
 mod ejection;

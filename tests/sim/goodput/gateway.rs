@@ -65,6 +65,12 @@ impl Gateway {
         self.samples.clear();
     }
 
+    /// The same, and the clients of the last scene have left.
+    pub(super) fn go_on_lost(&mut self, after: f64) {
+        self.leases.clear();
+        self.go_on(after);
+    }
+
     fn at(&self, now: f64) -> Instant {
         self.began + Duration::from_secs_f64(now)
     }

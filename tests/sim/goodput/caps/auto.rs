@@ -1,4 +1,4 @@
-//! `max_in_flight: auto` against the best fixed cap of a sweep, and against none.
+//! `max_in_flight: auto` against the best fixed cap of a sweep, and against none: makespans of jobs in virtual time.
 
 use evenkeel::config::MaxInFlight;
 
@@ -6,61 +6,96 @@ use super::scenes::{Job, gateway, scene, with_cap};
 use crate::goodput::engines::{Told, run};
 use crate::goodput::{ALL_TOLD, SLOW};
 
-const SEEDS: [u64; 2] = [1, 2];
+const EQUAL: [f64; 2] = [1.0, 1.0];
+const UNEQUAL: [f64; 2] = [SLOW, 1.0];
 
-/// Makespans, relative to the best fixed cap's.
+/// Makespans, relative to the best that is known: a fixed cap, or none.
 #[derive(Debug)]
 struct Got {
+    none: f64,
     /// The first job of a process.
     first: f64,
     /// The third.
     learned: f64,
 }
 
-fn auto(job: Job, speeds: &[f64], told: Told, best: f64) -> Got {
-    let (mut first, mut learned) = (0.0, 0.0);
-    let mut caps = Vec::new();
-    for seed in SEEDS {
-        let scene = |seed| scene(job, speeds, told, seed);
-        let mut gateway = gateway(&scene(seed), MaxInFlight::Auto);
-        let mut after = |seed| {
-            let wall = run(&scene(seed), &mut gateway).wall;
-            caps = gateway.samples.last().map(|sample| sample.caps.clone()).unwrap_or_default();
-            gateway.go_on(wall);
-            wall
-        };
-        first += after(seed) / best;
-        after(seed + 10);
-        learned += after(seed) / best;
-    }
-    println!("  {told:?}: first {first:.3}, learned {learned:.3}, caps {caps:?}");
-    Got { first, learned }
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    sum / count
 }
 
-/// The best cap, its makespans together, and those without a cap, relative to it.
-fn sweep(job: Job, speeds: &[f64], caps: &[usize]) -> (usize, f64, f64) {
-    let wall = |cap: MaxInFlight| -> f64 {
-        SEEDS.iter().map(|seed| with_cap(&scene(job, speeds, Told::Nothing, *seed), cap).wall).sum()
+/// Runs a job on two nodes of these speeds: with these caps, with none, and with one that is learned, however the answers tell
+/// of their work.
+fn compare(job: Job, speeds: [f64; 2], caps: &[usize], seeds: &[u64]) -> Vec<Got> {
+    let with =
+        |cap| mean(seeds.iter().map(|seed| with_cap(&scene(job, &speeds, Told::Nothing, *seed), cap).wall));
+    let all = caps.iter().map(|cap| (*cap, with(MaxInFlight::Fixed(*cap))));
+    let (cap, fixed) = all.min_by(|a, b| a.1.total_cmp(&b.1)).expect("caps");
+    let none = with(MaxInFlight::Off);
+    let best = fixed.min(none);
+    println!(
+        "{job:?} on {speeds:.1?}: {fixed:.1} s with {cap}, {none:.1} s with none, {:.3} times the best",
+        none / best
+    );
+    let auto = |told| {
+        let (first, learned) = seeds
+            .iter()
+            .map(|seed| auto(job, speeds, told, *seed))
+            .fold((0.0, 0.0), |sum, got| (sum.0 + got.0, sum.1 + got.1));
+        let whole = best * seeds.len() as f64;
+        let got = Got { none: none / best, first: first / whole, learned: learned / whole };
+        println!("  {told:?}: first {:.3}, learned {:.3}", got.first, got.learned);
+        got
     };
-    let all = caps.iter().map(|cap| (*cap, wall(MaxInFlight::Fixed(*cap))));
-    let (cap, best) = all.min_by(|a, b| a.1.total_cmp(&b.1)).expect("caps");
-    let none = wall(MaxInFlight::Off) / best;
-    println!("{job:?} on {speeds:.1?}: best {cap} with {best:.1} s, none {none:.3}");
-    (cap, best, none)
+    ALL_TOLD.into_iter().map(auto).collect()
+}
+
+/// The makespan of the first and of the third job of one process.
+fn auto(job: Job, speeds: [f64; 2], told: Told, seed: u64) -> (f64, f64) {
+    let scene = |seed| scene(job, &speeds, told, seed);
+    let mut gateway = gateway(&scene(seed), MaxInFlight::Auto);
+    let walls = [seed, seed + 10, seed].map(|seed| {
+        let wall = run(&scene(seed), &mut gateway).wall;
+        gateway.go_on(wall);
+        wall
+    });
+    (walls[0], walls[2])
 }
 
 #[test]
-fn print_all() {
-    for job in Job::ALL {
-        for speeds in [[1.0, 1.0], [SLOW, 1.0]] {
-            let began = std::time::Instant::now();
-            let (_, best, none) = sweep(job, &speeds, &[16, 24, 40, 56, 60, 64, 96, 128, 160]);
-            println!("  took {:?}", began.elapsed());
-            let best = best.min(best * none);
-            for told in ALL_TOLD {
-                auto(job, &speeds, told, best);
-            }
-            println!("  took {:?}", began.elapsed());
+fn where_no_cap_helps_it_finds_that_out() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Short, speeds, &[128, 160], &[1, 2, 3]) {
+            assert!(got.none <= 1.0 && got.first <= 1.07 && got.learned <= 1.03, "{speeds:?}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn where_memory_is_full_it_finds_the_peak() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Answers, speeds, &[56, 60, 64], &[1]) {
+            assert!(got.none >= 1.2, "there is something to be won: {got:?}");
+            assert!(got.first <= 1.07 && got.learned <= 1.03, "{speeds:?}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn where_prompts_take_the_time_it_loses_nothing() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Prompts, speeds, &[16, 24, 40], &[1, 2]) {
+            assert!(got.first <= 1.05 && got.learned <= 1.03, "{speeds:?}: {got:?}");
+        }
+    }
+}
+
+/// Rates that wander by a tenth from one turnover to the next take longer to compare.
+#[test]
+fn where_sizes_are_heavy_tailed_it_comes_near() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Mixed, speeds, &[96, 128, 160], &[1, 2, 3, 4]) {
+            assert!(got.first <= 1.07 && got.learned <= 1.05, "{speeds:?}: {got:?}");
         }
     }
 }

@@ -23,8 +23,6 @@ pub(super) enum Job {
 }
 
 impl Job {
-    pub(super) const ALL: [Self; 4] = [Self::Short, Self::Prompts, Self::Answers, Self::Mixed];
-
     pub(super) fn sizes(self) -> (Sizes, Sizes) {
         let even = |min, max| Sizes::Uniform { min, max };
         let heavy = |min, max| Sizes::HeavyTailed { min, max, alpha: 1.2 };
