@@ -129,6 +129,8 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
     let cached = sheet.counter("node_cached_tokens_total", help, &["pool", "node"])?;
     let help = "Weight of the node relative to the others; learned if set to auto.";
     let weight = sheet.number("node_weight", help, &["pool", "node"])?;
+    let help = "Most requests that the node may have in flight, if there is a limit; learned if set to auto.";
+    let limit = sheet.gauge("node_max_in_flight", help, &["pool", "node"])?;
     let state =
         sheet.gauge("node_state", "1 for the current state of the node.", &["pool", "node", "state"])?;
     let attempts =
@@ -145,6 +147,9 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
                 counter.with_label_values(&labels).inc_by(count);
             }
             weight.with_label_values(&labels).set(node.weight);
+            if let Some(max) = node.max_in_flight {
+                limit.with_label_values(&labels).set(max.into());
+            }
             ejections.with_label_values(&labels).inc_by(node.ejections);
             for one in NodeState::ALL {
                 state

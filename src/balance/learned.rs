@@ -63,7 +63,7 @@ impl Work {
         self.pieces *= by;
     }
 
-    fn add(&mut self, more: Self) {
+    pub(super) fn add(&mut self, more: Self) {
         self.units += more.units;
         self.seconds += more.seconds;
         self.pieces += more.pieces;

@@ -7,6 +7,7 @@
 mod affinity;
 mod by;
 mod candidates;
+pub mod cap;
 pub mod learned;
 mod policy;
 pub mod tokens;

@@ -221,8 +221,8 @@ pub struct Node {
     pub address: NodeAddress,
     /// The share of requests relative to the other nodes; default: the pool's `weight`, whose default is 1.
     pub weight: Weight,
-    /// The most requests at one time; 1 to 1000000, `None`: no limit, the default.
-    pub max_in_flight: Option<usize>,
+    /// The most requests at one time; default: the pool's `max_in_flight`, whose default is off.
+    pub max_in_flight: MaxInFlight,
     /// The node gets no new requests and finishes those it has.
     pub drain: bool,
     /// The node is used only while no other can be had.
@@ -235,6 +235,17 @@ pub enum Weight {
     /// 0.000001 to 1000000.
     Fixed(f64),
     /// Learned from the node's speed; only with [`Balance::LeastInFlight`] and [`Balance::LeastWork`].
+    Auto,
+}
+
+/// The cap of a node: the most requests that it has at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MaxInFlight {
+    #[default]
+    Off,
+    /// 1 to 1000000.
+    Fixed(usize),
+    /// Learned from the work that the node does.
     Auto,
 }
 

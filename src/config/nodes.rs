@@ -4,18 +4,37 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::NodeAddress;
-use super::model::{Listener, Node, Weight};
+use super::model::{Listener, MaxInFlight, Node, Weight};
 use super::raw::Value;
 use super::section::{Place, Section};
 use super::server::leads_back;
-use super::values::{check_name, integer, name, node_address, or_word, switch, weight};
+use super::values::{check_name, max_in_flight, name, node_address, switch, weight};
 
 const NODES_MAX: usize = 4096;
 pub(super) const IN_FLIGHT_MAX: usize = 1_000_000;
 
-/// The nodes under the key `nodes`, with distinct names and addresses. `usual`: the weight of nodes that have
-/// none of their own.
-pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Weight) -> Vec<Node> {
+/// The settings of nodes that have none of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Usual {
+    pub weight: Weight,
+    pub max_in_flight: MaxInFlight,
+}
+
+impl Usual {
+    fn or(s: &mut Section, usual: Self) -> Self {
+        Self {
+            weight: s.get("weight", usual.weight, weight),
+            max_in_flight: s.get("max_in_flight", usual.max_in_flight, max_in_flight(IN_FLIGHT_MAX)),
+        }
+    }
+
+    pub(super) fn of(s: &mut Section) -> Self {
+        Self::or(s, Self { weight: Weight::Fixed(1.0), max_in_flight: MaxInFlight::Off })
+    }
+}
+
+/// The nodes under the key `nodes`, with distinct names and addresses.
+pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Usual) -> Vec<Node> {
     let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
     let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
     let mut nodes = Vec::new();
@@ -52,21 +71,21 @@ fn claim<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: K, index: 
     }
 }
 
-fn node(place: &Place, usual: Weight) -> Option<Node> {
+fn node(place: &Place, usual: Usual) -> Option<Node> {
     if matches!(place.raw.value, Value::Mapping(_)) {
         return place.section()?.finish(|s| mapped_node(s, usual));
     }
     let address = place.read(node_address)?;
     let name = place.read(|_| default_name(&address))?;
-    Some(Node { name, address, weight: usual, max_in_flight: None, drain: false, backup: false })
+    let Usual { weight, max_in_flight } = usual;
+    Some(Node { name, address, weight, max_in_flight, drain: false, backup: false })
 }
 
-fn mapped_node(s: &mut Section, usual: Weight) -> Option<Node> {
+fn mapped_node(s: &mut Section, usual: Usual) -> Option<Node> {
     let address =
         s.required("address", "write the node's host:port").and_then(|place| place.read(node_address));
     let name = s.option("name", name);
-    let weight = s.get("weight", usual, weight);
-    let max_in_flight = s.get("max_in_flight", None, or_word("off", integer(1..=IN_FLIGHT_MAX)));
+    let Usual { weight, max_in_flight } = Usual::or(s, usual);
     let drain = s.get("drain", false, switch);
     let backup = s.get("backup", false, switch);
     let address = address?;

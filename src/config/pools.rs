@@ -10,7 +10,7 @@ use super::model::{
     Timeouts, Weight,
 };
 use super::models::Served;
-use super::nodes::nodes;
+use super::nodes::{Usual, nodes};
 use super::problems::Collector;
 use super::queue::{deadline, queue};
 use super::raw::{Raw, Value};
@@ -18,7 +18,7 @@ use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
     check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, switch,
-    text, weight,
+    text,
 };
 
 const POOLS_MAX: usize = 64;
@@ -103,7 +103,7 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut Served)
         "`pass_priority` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
     });
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
-    let usual = s.get("weight", Weight::Fixed(1.0), weight);
+    let usual = Usual::of(s);
     let nodes = nodes(s, listen, usual);
     let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
     let follows_weights = matches!(balance, Balance::LeastInFlight | Balance::LeastWork);

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::NodeAddress;
 use super::address::split_port;
-use super::model::Weight;
+use super::model::{MaxInFlight, Weight};
 use super::problems::plain;
 use super::raw::{Raw, Value};
 use super::suggest::unknown_word;
@@ -218,6 +218,17 @@ pub(super) fn weight(raw: &Raw) -> Result<Weight, String> {
         0.0 => Err("0 is not a weight; use a number above 0, or `drain: true` to stop traffic".to_owned()),
         0.000_001..=1_000_000.0 => Ok(Weight::Fixed(number)),
         _ => Err(format!("{} is not a weight; use a number from 0.000001 to 1000000", shown(raw))),
+    }
+}
+
+/// 1 to `most`, `off` or `auto`.
+pub(super) fn max_in_flight(most: usize) -> impl Fn(&Raw) -> Result<MaxInFlight, String> {
+    move |raw| match &raw.value {
+        Value::Text(text) if text == "auto" => Ok(MaxInFlight::Auto),
+        _ if is_off(raw) => Ok(MaxInFlight::Off),
+        _ => integer(1..=most)(raw)
+            .map(MaxInFlight::Fixed)
+            .map_err(|message| format!("{message}, `off` or `auto`")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::activity::{Activity, Done};
 use super::addresses::Addresses;
@@ -12,6 +12,7 @@ use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
+use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -28,6 +29,14 @@ pub struct NodeId {
     pub addresses: Addresses,
 }
 
+/// A learned cap, and the work that it has accounted for.
+#[derive(Debug, Default)]
+pub(super) struct Capped {
+    pub cap: Cap,
+    seen: Done,
+    answers: u64,
+}
+
 /// A node in its pool's table.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -38,6 +47,8 @@ pub(super) struct Node {
     pub wanted: config::Weight,
     pub speed: Speed,
     pub limit: u32,
+    /// With `max_in_flight: auto`: the limit comes from here.
+    pub capped: Option<Box<Capped>>,
     pub drain: Drain,
     /// It stands in while no other node can be had.
     pub is_backup: bool,
@@ -74,6 +85,7 @@ impl Node {
             wanted: config::Weight::Fixed(1.0),
             speed: Speed::default(),
             limit: u32::MAX,
+            capped: None,
             drain: Drain::default(),
             is_backup: false,
             removed: false,
@@ -91,7 +103,7 @@ impl Node {
         };
         node.configure(conf);
         if node.resolved.is_none() {
-            node.health.take_out(Reason::Unresolved, std::time::Duration::ZERO, now);
+            node.health.take_out(Reason::Unresolved, Duration::ZERO, now);
         }
         node
     }
@@ -104,10 +116,38 @@ impl Node {
         self.learned = self.activity.done();
         self.speed.doubt();
         self.wanted = conf.weight;
-        self.limit = conf.max_in_flight.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
+        self.configure_limit(conf.max_in_flight);
         self.drain.by_config = conf.drain;
         self.is_backup = conf.backup;
         self.removed = false;
+    }
+
+    /// A cap that has been learned is kept.
+    fn configure_limit(&mut self, conf: config::MaxInFlight) {
+        self.limit = match conf {
+            config::MaxInFlight::Off => u32::MAX,
+            config::MaxInFlight::Fixed(max) => u32::try_from(max).unwrap_or(u32::MAX),
+            config::MaxInFlight::Auto => self.capped.get_or_insert_default().cap.now(),
+        };
+        if conf == config::MaxInFlight::Auto {
+            self.learn_cap(false, Duration::ZERO);
+        } else {
+            self.capped = None;
+        }
+    }
+
+    /// Learns the cap from the time that has passed. `is_comparable`: see [`Self::is_comparable`].
+    pub(super) fn learn_cap(&mut self, is_comparable: bool, passed: Duration) {
+        let answers = self.answers();
+        let Some(capped) = &mut self.capped else { return };
+        let ended = answers.wrapping_sub(std::mem::replace(&mut capped.answers, answers));
+        let work = capped.seen.catch_up(self.activity.done());
+        if is_comparable {
+            capped.cap.round(Round { work, ended: ended as f64, in_flight: self.in_flight, passed });
+        } else {
+            capped.cap.interrupt();
+        }
+        self.limit = capped.cap.now();
     }
 
     pub(super) fn weight(&self) -> f64 {
@@ -164,6 +204,16 @@ impl Node {
         }
         // subtract a little: 0.11 x 100 is slightly above 11 and would round up to 12
         ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
+    }
+
+    /// The number of attempts that ended well.
+    fn answers(&self) -> u64 {
+        Outcome::ALL
+            .iter()
+            .zip(self.attempts)
+            .filter(|(outcome, _)| **outcome == Outcome::Ok)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     fn tier(&self, now: Instant) -> Tier {

@@ -10,6 +10,7 @@ use super::health::State;
 use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
+use crate::balance::cap;
 use crate::balance::learned::ENOUGH;
 use crate::config;
 use crate::outcome::Outcome;
@@ -93,6 +94,34 @@ impl fmt::Display for WeightFrom {
     }
 }
 
+/// The origin of a node's `max_in_flight`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitFrom {
+    /// Set in the config, or off.
+    Config,
+    /// Learned. While fewer are in flight it does not bind, and nothing is learned.
+    Auto { reason: cap::Reason, binds: bool },
+}
+
+impl LimitFrom {
+    fn of(node: &Node) -> Self {
+        match &node.capped {
+            None => Self::Config,
+            Some(capped) => Self::Auto { reason: capped.cap.reason(), binds: node.in_flight >= node.limit },
+        }
+    }
+}
+
+impl fmt::Display for LimitFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config => write!(f, "set in the config"),
+            Self::Auto { reason, binds: true } => write!(f, "{reason}"),
+            Self::Auto { reason, binds: false } => write!(f, "{reason}; it does not bind now"),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
@@ -112,6 +141,7 @@ pub struct NodeSnapshot {
     pub prompts: [u64; 2],
     /// `None`: no limit.
     pub max_in_flight: Option<u32>,
+    pub max_in_flight_from: LimitFrom,
     /// The weight that balancing uses.
     pub weight: f64,
     pub weight_from: WeightFrom,
@@ -150,6 +180,7 @@ impl NodeSnapshot {
             tokens: None,
             prompts: node.activity.prompts(),
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
+            max_in_flight_from: LimitFrom::of(node),
             weight: node.weight(),
             weight_from: WeightFrom::of(node, policy, now),
             share: node.health.share(policy, now),

@@ -126,6 +126,7 @@ struct NodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_hit_rate: Option<f64>,
     max_in_flight: Option<u32>,
+    max_in_flight_from: String,
     weight: f64,
     weight_from: String,
     slow_start_share: f64,
@@ -227,6 +228,7 @@ impl NodeStatus {
             tokens_in_flight: node.tokens,
             cache_hit_rate: hit_rate(node.prompts),
             max_in_flight: node.max_in_flight,
+            max_in_flight_from: node.max_in_flight_from.to_string(),
             weight: node.weight,
             weight_from: node.weight_from.to_string(),
             slow_start_share: node.share,

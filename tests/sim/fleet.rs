@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Affinity, Balance, Check, Deadline, Engine, Health, HttpVersion, Models, Node, NodeAddress, Pool, Queue,
-    Retry, Timeouts, Weight,
+    Affinity, Balance, Check, Deadline, Engine, Health, HttpVersion, MaxInFlight, Models, Node, NodeAddress,
+    Pool, Queue, Retry, Timeouts, Weight,
 };
 use fastrand::Rng;
 
@@ -66,7 +66,7 @@ pub(crate) fn spread(rng: &mut Rng, from: f64, to: f64) -> f64 {
 impl Plan {
     /// The longest time that a request waits at once: for a slot, and for a node, in seconds.
     pub(crate) fn wait_max(&self) -> f64 {
-        let is_limited = self.conf.nodes.iter().any(|node| node.max_in_flight.is_some());
+        let is_limited = self.conf.nodes.iter().any(|node| node.max_in_flight != MaxInFlight::Off);
         let queue = if is_limited { self.conf.queue.timeout.as_secs_f64() } else { 0.0 };
         self.conf.retry.wait.as_secs_f64() + queue
     }
@@ -112,7 +112,11 @@ impl Plan {
         let limited = rng.u8(0..3) == 0;
         let node = |rng: &mut Rng, i: usize| Node {
             weight: Weight::Fixed(if weighted { [0.5, 1.0, 2.0, 3.0][rng.usize(0..4)] } else { 1.0 }),
-            max_in_flight: limited.then(|| clients / count + rng.usize(1..10)),
+            max_in_flight: if limited {
+                MaxInFlight::Fixed(clients / count + rng.usize(1..10))
+            } else {
+                MaxInFlight::Off
+            },
             ..node(i)
         };
         let nodes = (0..count).map(|i| node(rng, i)).collect();
@@ -171,7 +175,7 @@ fn node(i: usize) -> Node {
         name: i.to_string(),
         address,
         weight: Weight::Fixed(1.0),
-        max_in_flight: None,
+        max_in_flight: MaxInFlight::Off,
         drain: false,
         backup: false,
     }

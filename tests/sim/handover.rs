@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
-use evenkeel::config::{self, Class};
+use evenkeel::config::{self, Class, MaxInFlight};
 use evenkeel::fleet::{Admission, Ask, Changed, Key, Lease, Pool, Profile, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 use shuttle::rand::{Rng, thread_rng};
@@ -60,7 +60,7 @@ fn conf(model: Model, cap: usize) -> config::Pool {
     let mut conf = Plan::calm(2, 1).conf;
     conf.health.max_fails = 0;
     conf.queue.reserve = model.reserve;
-    conf.nodes.iter_mut().for_each(|node| node.max_in_flight = Some(cap));
+    conf.nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(cap));
     conf
 }
 

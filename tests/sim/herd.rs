@@ -1,5 +1,6 @@
 //! The share of a node that returns empty among busy ones, or as the first of all: measured at every moment.
 
+use evenkeel::config::MaxInFlight;
 use evenkeel::fleet::NodeState;
 
 use crate::fleet::{Plan, seconds};
@@ -16,7 +17,9 @@ fn plan(limited: bool) -> Plan {
     plan.conf.health.slow_start = seconds(SLOW_START);
     plan.conf.retry.wait = seconds(600.0);
     for node in &mut plan.conf.nodes {
-        node.max_in_flight = limited.then_some(CLIENTS / NODES);
+        if limited {
+            node.max_in_flight = MaxInFlight::Fixed(CLIENTS / NODES);
+        }
     }
     plan
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use evenkeel::balance::learned::WEIGHT_MAX;
-use evenkeel::config::{self, Node, Weight};
+use evenkeel::config::{self, MaxInFlight, Node, Weight};
 use evenkeel::fleet::{Change, Event, NodeState, PoolSnapshot, Reason};
 use evenkeel::outcome::Outcome;
 
@@ -53,7 +53,10 @@ impl Watch {
             state: NodeState::Up,
             since: 0.0,
             in_flight: 0,
-            limit: node.max_in_flight.map_or(u32::MAX, |max| max as u32),
+            limit: match node.max_in_flight {
+                MaxInFlight::Fixed(max) => max as u32,
+                MaxInFlight::Off | MaxInFlight::Auto => u32::MAX,
+            },
             ramp: None,
             ramp_before: None,
             probes: Vec::new(),

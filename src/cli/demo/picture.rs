@@ -96,7 +96,7 @@ pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::{Addresses, Counters, Drain, NodeId, WeightFrom};
+    use crate::fleet::{Addresses, Counters, Drain, LimitFrom, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
@@ -117,6 +117,7 @@ pub(super) mod testing {
             tokens: None,
             prompts: [0; 2],
             max_in_flight: None,
+            max_in_flight_from: LimitFrom::Config,
             weight: 1.0,
             weight_from: WeightFrom::Config,
             share: 1.0,

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{POOLS, SERVER, parse};
 use crate::config::{
-    Affinity, Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, NodeAddress, Pool, Retry,
-    Timeouts, Weight,
+    Affinity, Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, MaxInFlight, NodeAddress,
+    Pool, Retry, Timeouts, Weight,
 };
 
 fn pool(keys: &str) -> Pool {
@@ -79,7 +79,7 @@ fn nodes_in_each_form() {
     assert_eq!((nodes[0].address.ip(), nodes[2].address.ip()), (None, "::1".parse().ok()));
     assert_eq!(
         (nodes[4].name.as_str(), nodes[4].weight, nodes[4].max_in_flight),
-        ("7", Weight::Fixed(0.5), Some(8))
+        ("7", Weight::Fixed(0.5), MaxInFlight::Fixed(8))
     );
     assert!(nodes[4].drain && !nodes[0].drain);
 }
@@ -95,6 +95,19 @@ fn a_pool_has_a_weight_for_the_nodes_that_have_none() {
     assert_eq!(weights(""), [one, one, two, auto]);
     assert_eq!(weights("weight: auto,"), [auto, auto, two, auto]);
     assert_eq!(weights("weight: 0.5,")[..2], [Weight::Fixed(0.5); 2]);
+}
+
+#[test]
+fn a_pool_has_a_cap_for_the_nodes_that_have_none() {
+    let nodes = "[n:1, { address: n:2 }, { address: n:3, max_in_flight: off }, { address: n:4, max_in_flight: auto }]";
+    let caps = |more: &str| {
+        let text = format!("{SERVER}pools: {{ a: {{ {more} nodes: {nodes} }} }}");
+        parse(&text).pools.remove(0).nodes.into_iter().map(|node| node.max_in_flight).collect::<Vec<_>>()
+    };
+    let (off, auto) = (MaxInFlight::Off, MaxInFlight::Auto);
+    assert_eq!(caps(""), [off, off, off, auto]);
+    assert_eq!(caps("max_in_flight: auto,"), [auto, auto, off, auto]);
+    assert_eq!(caps("max_in_flight: 8,")[..2], [MaxInFlight::Fixed(8); 2]);
 }
 
 #[test]

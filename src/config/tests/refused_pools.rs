@@ -140,6 +140,10 @@ const POOL_KEYS: Cases = &[
         ],
     ),
     ("affinity: {header: X-A}", &["affinity.header: unknown key; did you mean `headers`?"]),
+    (
+        "max_in_flight: much",
+        &["max_in_flight: `much` is not a whole number from 1 to 1000000, `off` or `auto`"],
+    ),
     ("weight: much", &["weight: `much` is not a weight; use a number above 0, or `auto`"]),
     ("http_version: 3", &["http_version: 3 is not one of 1.1, 2"]),
     ("http_version: 1", &["http_version: 1 is not one of 1.1, 2"]),
@@ -403,7 +407,7 @@ const NODES: Cases = &[
     ),
     (
         "{address: n:1, max_in_flight: 0}",
-        &["[0].max_in_flight: 0 is not a whole number from 1 to 1000000, or `off`"],
+        &["[0].max_in_flight: 0 is not a whole number from 1 to 1000000, `off` or `auto`"],
     ),
     ("{address: n:1, backup: yes}", &["[0].backup: `yes` is not a switch; use true or false"]),
     ("{address: n:1, drain: yes}", &["[0].drain: `yes` is not a switch; use true or false"]),

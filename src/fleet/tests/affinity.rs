@@ -58,7 +58,9 @@ fn a_node_that_leaves_and_comes_back_moves_its_own_sessions_alone() {
 
 #[test]
 fn a_retry_and_a_full_node_lead_to_the_next_by_hash() {
-    let bench = Bench::by_hash(4, |conf| conf.nodes.iter_mut().for_each(|node| node.max_in_flight = Some(1)));
+    let bench = Bench::by_hash(4, |conf| {
+        conf.nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(1))
+    });
     for key in 0..50 {
         let home = bench.by_key(key, &[]);
         let next = bench.by_key(key, &[]).node().name.clone();
@@ -71,7 +73,9 @@ fn a_retry_and_a_full_node_lead_to_the_next_by_hash() {
 /// No slot is left unused because it is on the wrong node.
 #[test]
 fn a_slot_that_comes_back_goes_to_the_first_in_line_wherever_its_home_is() {
-    let bench = Bench::by_hash(2, |conf| conf.nodes.iter_mut().for_each(|node| node.max_in_flight = Some(1)));
+    let bench = Bench::by_hash(2, |conf| {
+        conf.nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(1))
+    });
     let of_b = (0..).find(|key| &*bench.by_key(*key, &[]).node().name == "b");
     let (on_a, _on_b) = (bench.on("a"), bench.on("b"));
     let ask = || Ask {
@@ -90,7 +94,9 @@ fn a_slot_that_comes_back_goes_to_the_first_in_line_wherever_its_home_is() {
 /// A pass looks at one request of each kind: a thousand sessions that wait are one kind.
 #[test]
 fn waiting_requests_are_of_one_kind_whatever_their_keys() {
-    let bench = Bench::by_hash(2, |conf| conf.nodes.iter_mut().for_each(|node| node.max_in_flight = Some(1)));
+    let bench = Bench::by_hash(2, |conf| {
+        conf.nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(1))
+    });
     let held = [bench.on("a"), bench.on("b")];
     let mut waiters: Vec<_> = (0..20).map(|_| None).collect();
     for (key, waiter) in (0..).zip(&mut waiters) {

@@ -63,7 +63,8 @@ fn every_policy_keeps_them_out() {
 /// A full node is no failed one: what is to be done with too many requests is the queue's business.
 #[test]
 fn requests_wait_for_a_node_that_is_full() {
-    let bench = bench(|conf| conf.nodes[..2].iter_mut().for_each(|node| node.max_in_flight = Some(1)));
+    let bench =
+        bench(|conf| conf.nodes[..2].iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(1)));
     let _both = (bench.on("a"), bench.on("b"));
     assert_eq!(bench.lease().err(), Some(Refusal::Full));
 }
@@ -82,7 +83,7 @@ fn what_failed_a_request_keeps_no_backup_from_it() {
 #[test]
 fn those_that_wait_for_a_full_node_go_to_a_backup_when_it_fails() {
     let bench = bench(|conf| {
-        conf.nodes[..2].iter_mut().for_each(|node| node.max_in_flight = Some(1));
+        conf.nodes[..2].iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(1));
         conf.nodes[1].drain = true;
     });
     let _busy = bench.on("a");
@@ -107,7 +108,7 @@ fn those_that_wait_for_a_full_node_go_to_a_backup_when_it_fails() {
 #[test]
 fn a_node_in_slow_start_is_helped_out() {
     let mut bench = bench(|conf| {
-        conf.nodes[..2].iter_mut().for_each(|node| node.max_in_flight = Some(40));
+        conf.nodes[..2].iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(40));
         conf.nodes[1].drain = true;
     });
     bench.fail("a", 5);

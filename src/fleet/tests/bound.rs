@@ -68,7 +68,7 @@ fn a_bound_request_goes_to_its_node_whatever_the_load_and_though_it_drains() {
 #[test]
 fn a_bound_request_waits_for_a_slot_and_for_a_return() {
     let mut conf = conf(nodes(2));
-    conf.nodes[0].max_in_flight = Some(1);
+    conf.nodes[0].max_in_flight = MaxInFlight::Fixed(1);
     let mut bench = Bench::of(conf);
     let key = bench.key("a");
     let lease = bench.bound(key).expect("a node").expect("a slot");

@@ -16,7 +16,7 @@ fn of(class: Class) -> Profile {
 
 /// One node with this cap, and a pool with this reserve.
 fn capped(cap: usize, reserve: f64) -> Bench {
-    let one = |node| config::Node { max_in_flight: Some(cap), ..node };
+    let one = |node| config::Node { max_in_flight: MaxInFlight::Fixed(cap), ..node };
     let mut conf = conf(nodes(1).into_iter().map(one).collect());
     conf.queue.reserve = reserve;
     Bench::of(conf)

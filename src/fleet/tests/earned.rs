@@ -143,7 +143,7 @@ fn failures_of_attempts_older_than_the_ejection_do_not_lower_the_share() {
 #[test]
 fn waiting_requests_get_the_room_that_answers_earn() {
     let mut conf = conf(nodes(1));
-    conf.nodes[0].max_in_flight = Some(40);
+    conf.nodes[0].max_in_flight = MaxInFlight::Fixed(40);
     let mut bench = Bench::of(conf);
     bench.bring_to_probing("a");
     bench.serve("a").expect("back");

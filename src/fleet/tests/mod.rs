@@ -3,6 +3,7 @@
 mod affinity;
 mod backup;
 mod bound;
+mod capped;
 mod checked;
 mod classes;
 mod earned;
@@ -31,7 +32,7 @@ use super::{
     Admission, Ask, Charge, Event, Key, Lease, NodeState, Or, Pool, Profile, Question, QuestionKind, Refusal,
     Want,
 };
-use crate::config::{self, Balance, HttpVersion, Models, NodeAddress, Weight};
+use crate::config::{self, Balance, HttpVersion, MaxInFlight, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
 
 /// A test bench: a pool of nodes `a`, `b`, `c` ..., and its clock.
@@ -52,7 +53,7 @@ fn node(name: &str, host: &str, port: u16) -> config::Node {
         name: name.into(),
         address,
         weight: Weight::Fixed(1.0),
-        max_in_flight: None,
+        max_in_flight: MaxInFlight::Off,
         drain: false,
         backup: false,
     }

@@ -51,7 +51,7 @@ fn an_undrained_node_starts_slowly() {
 
 #[test]
 fn an_order_wakes_those_who_wait() {
-    let one = |node| config::Node { max_in_flight: Some(1), ..node };
+    let one = |node| config::Node { max_in_flight: MaxInFlight::Fixed(1), ..node };
     let bench = Bench::of(conf(nodes(1).into_iter().map(one).collect()));
     for (order, end) in [(Order::Drain, Order::Undrain), (Order::Eject(None), Order::Restore)] {
         bench.order("a", order);

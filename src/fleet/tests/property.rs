@@ -65,7 +65,10 @@ fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
     let mut all = nodes(8);
     for (i, node) in all.iter_mut().enumerate() {
         node.weight = config::Weight::Fixed([1.0, 1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0][i]);
-        node.max_in_flight = [None, Some(1), Some(3), None, Some(2), Some(4), None, Some(2)][i];
+        node.max_in_flight = match [0, 1, 3, 0, 2, 4, 0, 2][i] {
+            0 => MaxInFlight::Off,
+            max => MaxInFlight::Fixed(max),
+        };
         node.drain = drained >> i & 0x101 == 0x101;
         node.backup = present >> 13 & 1 == 1 && [2, 3, 6].contains(&i);
     }

@@ -38,7 +38,7 @@ impl Bench {
     }
 
     fn one_slot_each(count: usize) -> Self {
-        let one = |node| config::Node { max_in_flight: Some(1), ..node };
+        let one = |node| config::Node { max_in_flight: MaxInFlight::Fixed(1), ..node };
         Self::of(conf(nodes(count).into_iter().map(one).collect()))
     }
 }
@@ -201,7 +201,7 @@ fn a_change_lets_all_look_again() {
 /// They may have been asleep since before the refusal.
 #[test]
 fn a_node_usable_again_after_a_refusal_takes_as_many_as_it_has_room_for() {
-    let two = config::Node { max_in_flight: Some(2), ..node("a", "10.0.0.1", 1) };
+    let two = config::Node { max_in_flight: MaxInFlight::Fixed(2), ..node("a", "10.0.0.1", 1) };
     let mut bench = Bench::of(conf(vec![two]));
     bench.on("a").settle(Outcome::Connect, bench.now);
     let mut waiting: Vec<_> = (0..3).map(|_| bench.waits()).collect();
@@ -217,7 +217,7 @@ fn a_reload_that_raises_the_cap_lets_more_in_and_keeps_the_rest_in_line() {
     let mut bench = Bench::one_slot_each(1);
     let _held = bench.on("a");
     let mut waiting: Vec<_> = (0..5).map(|_| bench.waits()).collect();
-    bench.conf.nodes[0].max_in_flight = Some(3);
+    bench.conf.nodes[0].max_in_flight = MaxInFlight::Fixed(3);
     bench.pool.configure(&bench.conf, bench.now);
     let got: Vec<_> = waiting.iter_mut().map(|one| one.look(&bench)).collect();
     let has_lease = got.iter().map(Option::is_some).collect::<Vec<_>>();
@@ -247,7 +247,7 @@ fn the_cost_of_a_slot_does_not_depend_on_the_number_of_those_who_wait() {
 #[test]
 fn among_nodes_already_tried_one_with_room_beats_a_full_one() {
     let mut bench = Bench::one_slot_each(2);
-    bench.conf.nodes[1].max_in_flight = Some(2);
+    bench.conf.nodes[1].max_in_flight = MaxInFlight::Fixed(2);
     bench.pool.configure(&bench.conf, bench.now);
     let (on_a, on_b) = (bench.on("a"), bench.on("b"));
     let tried = vec![on_a.key(), on_b.key()];
@@ -275,7 +275,10 @@ fn with_many_threads_no_cap_is_exceeded_and_nobody_is_forgotten() {
     const THREADS: usize = 16;
     const ROUNDS: usize = 400;
     let bench = Bench::of(conf(
-        nodes(2).into_iter().map(|node| config::Node { max_in_flight: Some(CAP as usize), ..node }).collect(),
+        nodes(2)
+            .into_iter()
+            .map(|node| config::Node { max_in_flight: MaxInFlight::Fixed(CAP as usize), ..node })
+            .collect(),
     ));
     let [held, most] = [const { AtomicI64::new(0) }; 2];
     let served = AtomicUsize::new(0);
@@ -317,7 +320,7 @@ fn with_many_threads_no_cap_is_exceeded_and_nobody_is_forgotten() {
             let mut conf = bench.conf.clone();
             while !done.load(Ordering::Relaxed) {
                 for cap in [1, CAP as usize] {
-                    conf.nodes[0].max_in_flight = Some(cap);
+                    conf.nodes[0].max_in_flight = MaxInFlight::Fixed(cap);
                     bench.pool.configure(&conf, bench.now);
                     let counts = bench.pool.table().members().map(|(_, node)| node.in_flight).max();
                     assert!(counts <= Some(CAP as u32));

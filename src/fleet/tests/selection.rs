@@ -53,8 +53,8 @@ fn retry_after_is_honoured_up_to_a_bound() {
 #[test]
 fn limits_hold_and_the_refusal_says_full() {
     let mut conf = conf(nodes(2));
-    conf.nodes[0].max_in_flight = Some(3);
-    conf.nodes[1].max_in_flight = Some(2);
+    conf.nodes[0].max_in_flight = MaxInFlight::Fixed(3);
+    conf.nodes[1].max_in_flight = MaxInFlight::Fixed(2);
     let bench = Bench::of(conf);
     let mut held: Vec<_> = (0..5).map(|_| bench.lease().expect("room")).collect();
     assert_eq!((held_by(&bench, "a"), held_by(&bench, "b")), (3, 2));

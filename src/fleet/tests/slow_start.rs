@@ -7,7 +7,7 @@ const LIMIT: usize = 48;
 
 fn limited(count: usize) -> Bench {
     let mut conf = conf(nodes(count));
-    conf.nodes.iter_mut().for_each(|node| node.max_in_flight = Some(LIMIT));
+    conf.nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(LIMIT));
     Bench::of(conf)
 }
 
@@ -45,7 +45,7 @@ fn the_cap_rises_with_the_share() {
 #[test]
 fn a_share_that_is_a_whole_number_is_not_rounded_up() {
     let mut bench = limited(1);
-    bench.conf.nodes[0].max_in_flight = Some(100);
+    bench.conf.nodes[0].max_in_flight = MaxInFlight::Fixed(100);
     bench.pool.configure(&bench.conf, bench.now);
     bench.bring_to_probing("a");
     bench.serve("a").expect("back");
@@ -173,7 +173,7 @@ fn waiting_requests_are_woken_as_the_cap_rises() {
 fn the_first_round_after_a_return_wakes_too() {
     let joins = |bench: &mut Bench| {
         let mut all = bench.conf.nodes.clone();
-        all.push(config::Node { max_in_flight: Some(LIMIT), ..node("c", "10.0.0.9", 80) });
+        all.push(config::Node { max_in_flight: MaxInFlight::Fixed(LIMIT), ..node("c", "10.0.0.9", 80) });
         bench.conf.nodes = all;
         bench.pool.configure(&bench.conf, bench.now);
     };

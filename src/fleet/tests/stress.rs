@@ -231,7 +231,7 @@ fn two_thousand_clients_never_exceed_a_cap_that_changes() {
         conf.health.max_fails = 0;
         conf.queue.reserve = 0.2;
         for (node, cap) in conf.nodes.iter_mut().zip(caps) {
-            node.max_in_flight = Some(*cap as usize);
+            node.max_in_flight = MaxInFlight::Fixed(*cap as usize);
         }
         conf
     };

@@ -114,7 +114,7 @@ proptest! {
         steps in vec((0_u32..5000, any::<Option<u16>>(), 0_u8..6, any::<usize>()), 1..120),
     ) {
         let mut conf = by_work(3);
-        conf.nodes.iter_mut().for_each(|node| node.max_in_flight = Some(4));
+        conf.nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(4));
         let bench = Bench::of(conf);
         let mut held: Vec<Lease> = Vec::new();
         let mut waiting: Vec<Option<Box<crate::fleet::Waiter>>> = Vec::new();

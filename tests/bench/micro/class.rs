@@ -30,7 +30,10 @@ pub(crate) fn cases() -> Vec<Case> {
 fn once(class: Option<&'static str>, deadline: Option<&'static str>, reserve: f64) -> impl FnMut() {
     let mut config = super::config_of(NODES);
     config.pools[0].queue.reserve = reserve;
-    config.pools[0].nodes.iter_mut().for_each(|node| node.max_in_flight = Some(64));
+    config.pools[0]
+        .nodes
+        .iter_mut()
+        .for_each(|node| node.max_in_flight = evenkeel::config::MaxInFlight::Fixed(64));
     let fleet = Fleet::first(config, Instant::now());
     let mut headers: HeaderMap = ["host", "user-agent", "accept", "authorization", "content-type"]
         .map(|name| (http::HeaderName::from_static(name), HeaderValue::from_static("x")))

@@ -6,6 +6,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use evenkeel::config::MaxInFlight;
 use evenkeel::fleet::{Admission, Ask, Fleet, Pool, Profile, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 
@@ -38,7 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
 /// Among so many requests that wait one ends, the next gets its slot, and another joins them.
 fn queue() -> impl FnMut() {
     let mut config = super::config_of(NODES);
-    config.pools[0].nodes.iter_mut().for_each(|node| node.max_in_flight = Some(1));
+    config.pools[0].nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(1));
     let fleet = Fleet::first(config, Instant::now());
     let now = Instant::now();
     let mut held: VecDeque<_> = std::iter::from_fn(|| fleet.pools[0].pool.lease(&[], now).ok()).collect();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use evenkeel::config::{Class, Weight};
+use evenkeel::config::{Class, MaxInFlight, Weight};
 use evenkeel::fleet::{Admission, Ask, Lease, Pool, Profile, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::load::Sizes;
@@ -91,7 +91,7 @@ fn run(scene: Scene, idle_for: f64) -> Outcomes {
     let mut conf = Plan::calm(scene.nodes, 1).conf;
     conf.nodes.iter_mut().for_each(|node| {
         node.weight = Weight::Fixed(1.0);
-        node.max_in_flight = scene.cap;
+        node.max_in_flight = scene.cap.map_or(MaxInFlight::Off, MaxInFlight::Fixed);
     });
     conf.queue.reserve = scene.reserve;
     let start = Instant::now();

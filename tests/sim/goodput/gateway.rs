@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evenkeel::balance::tokens::Size;
-use evenkeel::config::{self, Balance, Weight};
+use evenkeel::config::{self, Balance, MaxInFlight, Weight};
 use evenkeel::fleet::{Lease, Pool, Profile};
 use evenkeel::outcome::Outcome;
 
@@ -18,6 +18,8 @@ pub(super) struct Sample {
     pub at: f64,
     pub in_flight: Vec<usize>,
     pub weights: Vec<f64>,
+    /// 0: none.
+    pub caps: Vec<u32>,
 }
 
 pub(super) struct Gateway {
@@ -67,7 +69,7 @@ impl Gateway {
         Self { pool: Arc::new(Pool::new(&conf, gateway.began)), limits, ..gateway }
     }
 
-    pub(super) fn capped(nodes: usize, weight: Weight, told: Told, cap: Option<usize>) -> Self {
+    pub(super) fn capped(nodes: usize, weight: Weight, told: Told, cap: MaxInFlight) -> Self {
         let gateway = Self::new(nodes, weight, told);
         let mut conf = Plan::calm(nodes, 1).conf;
         conf.nodes.iter_mut().for_each(|node| {
@@ -81,6 +83,12 @@ impl Gateway {
     pub(super) fn go_on(&mut self, after: f64) {
         self.began += Duration::from_secs_f64(after);
         self.samples.clear();
+    }
+
+    /// The same, and the clients of the last scene have left.
+    pub(super) fn go_on_lost(&mut self, after: f64) {
+        self.leases.clear();
+        self.go_on(after);
     }
 
     fn at(&self, now: f64) -> Instant {
@@ -141,6 +149,7 @@ impl Dispatch for Gateway {
             at: now,
             in_flight: nodes.iter().map(|node| node.in_flight).collect(),
             weights: seen.iter().map(|node| node.weight).collect(),
+            caps: seen.iter().map(|node| node.max_in_flight.unwrap_or(0)).collect(),
         });
     }
 }

@@ -1,8 +1,12 @@
 //! A cap on each node, `max_in_flight`, against none: engines whose memory holds fewer sequences than come at once.
 
+mod auto;
+mod rest;
+mod scenes;
+
 use std::time::Duration;
 
-use evenkeel::config::Weight;
+use evenkeel::config::{MaxInFlight, Weight};
 use evenkeel::sim::load::Sizes;
 use evenkeel::sim::{Limits, StepTimes};
 
@@ -27,7 +31,7 @@ fn scene(nodes: usize, clients: usize, seed: u64) -> Scene {
     }
 }
 
-fn with_cap(scene: &Scene, cap: Option<usize>) -> Outcome {
+fn with_cap(scene: &Scene, cap: MaxInFlight) -> Outcome {
     let nodes = scene.speeds.len();
     let mut gateway = Gateway::capped(nodes, Weight::Fixed(1.0), Told::Stream, cap);
     run(scene, &mut gateway)
@@ -37,9 +41,9 @@ fn with_cap(scene: &Scene, cap: Option<usize>) -> Outcome {
 fn at_the_best_cap_nothing_is_lost_and_the_first_token_comes_sooner() {
     for (nodes, clients) in [(2, 384), (8, 384), (8, 2000)] {
         let scene = scene(nodes, clients, 1);
-        let without = with_cap(&scene, None);
+        let without = with_cap(&scene, MaxInFlight::Off);
         let caps = [40, 48, 64];
-        let all = caps.map(|cap| (cap, with_cap(&scene, Some(cap))));
+        let all = caps.map(|cap| (cap, with_cap(&scene, MaxInFlight::Fixed(cap))));
         let (cap, best) = all.iter().min_by(|a, b| a.1.wall.total_cmp(&b.1.wall)).expect("caps");
         println!(
             "{nodes} nodes, {clients} clients: without a cap {:.1} s, first token p99 {:.1} s, {} preempted; with {cap}: {:.1} s, \

@@ -1,0 +1,101 @@
+//! `max_in_flight: auto` against the best fixed cap of a sweep, and against none: makespans of jobs in virtual time.
+
+use evenkeel::config::MaxInFlight;
+
+use super::scenes::{Job, gateway, scene, with_cap};
+use crate::goodput::engines::{Told, run};
+use crate::goodput::{ALL_TOLD, SLOW};
+
+const EQUAL: [f64; 2] = [1.0, 1.0];
+const UNEQUAL: [f64; 2] = [SLOW, 1.0];
+
+/// Makespans, relative to the best that is known: a fixed cap, or none.
+#[derive(Debug)]
+struct Got {
+    none: f64,
+    /// The first job of a process.
+    first: f64,
+    /// The third.
+    learned: f64,
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    sum / count
+}
+
+/// Runs a job on two nodes of these speeds: with these caps, with none, and with one that is learned, however the answers tell
+/// of their work.
+fn compare(job: Job, speeds: [f64; 2], caps: &[usize], seeds: &[u64]) -> Vec<Got> {
+    let with =
+        |cap| mean(seeds.iter().map(|seed| with_cap(&scene(job, &speeds, Told::Nothing, *seed), cap).wall));
+    let all = caps.iter().map(|cap| (*cap, with(MaxInFlight::Fixed(*cap))));
+    let (cap, fixed) = all.min_by(|a, b| a.1.total_cmp(&b.1)).expect("caps");
+    let none = with(MaxInFlight::Off);
+    let best = fixed.min(none);
+    println!(
+        "{job:?} on {speeds:.1?}: {fixed:.1} s with {cap}, {none:.1} s with none, {:.3} times the best",
+        none / best
+    );
+    let auto = |told| {
+        let (first, learned) = seeds
+            .iter()
+            .map(|seed| auto(job, speeds, told, *seed))
+            .fold((0.0, 0.0), |sum, got| (sum.0 + got.0, sum.1 + got.1));
+        let whole = best * seeds.len() as f64;
+        let got = Got { none: none / best, first: first / whole, learned: learned / whole };
+        println!("  {told:?}: first {:.3}, learned {:.3}", got.first, got.learned);
+        got
+    };
+    ALL_TOLD.into_iter().map(auto).collect()
+}
+
+/// The makespan of the first and of the third job of one process.
+fn auto(job: Job, speeds: [f64; 2], told: Told, seed: u64) -> (f64, f64) {
+    let scene = |seed| scene(job, &speeds, told, seed);
+    let mut gateway = gateway(&scene(seed), MaxInFlight::Auto);
+    let walls = [seed, seed + 10, seed].map(|seed| {
+        let wall = run(&scene(seed), &mut gateway).wall;
+        gateway.go_on(wall);
+        wall
+    });
+    (walls[0], walls[2])
+}
+
+#[test]
+fn where_no_cap_helps_it_finds_that_out() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Short, speeds, &[128, 160], &[1, 2, 3]) {
+            assert!(got.none <= 1.0 && got.first <= 1.07 && got.learned <= 1.03, "{speeds:?}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn where_memory_is_full_it_finds_the_peak() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Answers, speeds, &[56, 60, 64], &[1]) {
+            assert!(got.none >= 1.2, "there is something to be won: {got:?}");
+            assert!(got.first <= 1.07 && got.learned <= 1.03, "{speeds:?}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn where_prompts_take_the_time_it_loses_nothing() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Prompts, speeds, &[16, 24, 40], &[1, 2]) {
+            assert!(got.first <= 1.05 && got.learned <= 1.03, "{speeds:?}: {got:?}");
+        }
+    }
+}
+
+/// Rates that wander by a tenth from one turnover to the next take longer to compare.
+#[test]
+fn where_sizes_are_heavy_tailed_it_comes_near() {
+    for speeds in [EQUAL, UNEQUAL] {
+        for got in compare(Job::Mixed, speeds, &[96, 128, 160], &[1, 2, 3, 4]) {
+            assert!(got.first <= 1.07 && got.learned <= 1.05, "{speeds:?}: {got:?}");
+        }
+    }
+}
