@@ -63,6 +63,12 @@ pub(super) fn value(rest: &[u8]) -> Option<&[u8]> {
     rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
 }
 
+/// The whole number at the start of a value.
+pub fn number(value: &[u8]) -> Option<u64> {
+    let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
+    std::str::from_utf8(&value[..end]).ok()?.parse().ok()
+}
+
 /// True if the `type` of an event is this.
 pub(super) fn has_type(event: &[u8], kind: &str) -> bool {
     let is_kind = |value: &[u8]| {

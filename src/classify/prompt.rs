@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::members::anywhere;
+use super::members::{anywhere, number};
 
 /// OpenAI's, which vLLM sends with `--enable-prompt-tokens-details`, SGLang with `--enable-cache-report`, and llama.cpp always.
 const CACHED: &str = "cached_tokens";
@@ -40,11 +40,6 @@ impl Prompt {
         };
         Some(Self { tokens, cached: cached.min(tokens) })
     }
-}
-
-fn number(value: &[u8]) -> Option<u64> {
-    let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
-    std::str::from_utf8(&value[..end]).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -318,7 +318,7 @@ impl Watcher {
         }
     }
 
-    /// Usage is in an event without a choice, in the last one, or in Anthropic's first.
+    /// Usage stands in an event without a choice; where events have types, in the last one, or in Anthropic's first.
     fn note_prompt(&mut self, data: &[u8]) {
         self.prompt = Prompt::told(data).or(self.prompt);
     }

@@ -7,6 +7,7 @@ use memchr::memmem::{Finder, FinderRev};
 
 use super::choices;
 use super::dialect::{Dialect, End};
+use super::members::number;
 use super::words;
 use crate::outcome::Outcome;
 
@@ -65,9 +66,7 @@ fn is_stopped(body: &[u8]) -> bool {
 pub fn completion_tokens(body: &[u8]) -> Option<u64> {
     let told = |name: &FinderRev<'_>| {
         let value = body[name.rfind(body)? + name.needle().len()..].trim_ascii_start();
-        let value = value.strip_prefix(b":")?.trim_ascii_start();
-        let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+        number(value.strip_prefix(b":")?.trim_ascii_start())
     };
     TOKENS.iter().find_map(told)
 }

@@ -1,11 +1,9 @@
-//! The schema of what chooses a pool besides the model: a prefix of the path, a field of the header, another pool that is full.
-
-use http::HeaderName;
+//! The schema of the ways to a pool besides the model: a prefix of the path, a field of the header, another pool that is full.
 
 use super::model::{ChosenBy, HeaderChoice, Pool, Split};
 use super::raw::Raw;
 use super::section::{Place, Section};
-use super::values::{is_off, name, or_word, shown, text};
+use super::values::{header_name, is_off, name, or_word, shown, text};
 
 const PREFIX_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 256;
@@ -19,7 +17,7 @@ pub(super) fn chosen_by(s: &mut Section) -> ChosenBy {
 
 fn header(place: &Place) -> Option<HeaderChoice> {
     place.section()?.finish(|s| {
-        let name = s.required("name", "write the name of a header field, such as X-Pool")?.read(field_name);
+        let name = s.required("name", "write the name of a header field, such as X-Pool")?.read(header_name);
         let value = s.required("value", "write the value that it has for this pool")?.read(field_value);
         Some(HeaderChoice { name: name?, value: value? })
     })
@@ -36,11 +34,6 @@ fn path_prefix(raw: &Raw) -> Result<String, String> {
         "{} is not the beginning of paths; use one such as /team-a, without `/` at its end",
         shown(raw)
     ))
-}
-
-fn field_name(raw: &Raw) -> Result<HeaderName, String> {
-    let name = text(raw)?;
-    name.parse().map_err(|_| format!("{} is not the name of a header field, such as X-Pool", shown(raw)))
 }
 
 fn field_value(raw: &Raw) -> Result<String, String> {
@@ -78,7 +71,10 @@ pub(super) fn check(pools: &[Pool], places: &[Place]) {
 /// A pool that gets no requests is a mistake. `place`: that of all pools.
 pub(super) fn check_reached(place: &Place, pools: &[Pool], splits: &[Split]) {
     // one that is wrong would only look so
-    for (at, pool) in pools.iter().enumerate().filter(|_| place.is_clean()) {
+    if !place.is_clean() {
+        return;
+    }
+    for (at, pool) in pools.iter().enumerate() {
         let is_spilled_to = pools.iter().any(|other| other.spill.as_ref() == Some(&pool.name));
         let has_share = splits.iter().any(|split| split.shares.iter().any(|(place, _)| *place == at));
         let is_chosen = pool.chosen_by != ChosenBy::default();
@@ -90,7 +86,7 @@ pub(super) fn check_reached(place: &Place, pools: &[Pool], splits: &[Split]) {
     }
 }
 
-/// Which of two such prefixes counts would depend on their order.
+/// Two such prefixes would count by their order.
 fn check_prefix(pool: &Pool, before: &[Pool], place: &Place) {
     let Some(prefix) = &pool.chosen_by.path_prefix else { return };
     for other in before {

@@ -38,7 +38,7 @@ pub struct Classes {
     pub header: Option<HeaderName>,
     /// Further words beside the names of the classes, in lower case; at most 64, default `high` and `low`.
     pub values: Vec<(String, Class)>,
-    /// The class of a request that says none, or a word that is not known.
+    /// The class of a request that says none, or a word that is not known; default [`Class::Normal`].
     pub default: Class,
 }
 

@@ -111,6 +111,7 @@ pub struct Client {
 pub struct Pool {
     pub name: String,
     pub models: Models,
+    /// Default: its models alone.
     pub chosen_by: ChosenBy,
     /// The pool to which a request goes that would wait here; default none.
     pub spill: Option<String>,
@@ -122,15 +123,16 @@ pub struct Pool {
     pub http_version: HttpVersion,
     pub health: Health,
     pub queue: Queue,
+    /// Default: `X-Request-Timeout` and `X-Request-Deadline`.
     pub deadline: Deadline,
     pub retry: Retry,
     pub timeouts: Timeouts,
 }
 
-/// What makes requests a pool's, whatever their model.
+/// The ways to a pool besides the model of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChosenBy {
-    /// The beginning of their paths, which the nodes do not get; default none. No two overlap.
+    /// The beginning of their paths, which the nodes do not get: 2 to 256 bytes, default none. No two overlap.
     pub path_prefix: Option<String>,
     /// A field of their headers; default none. No two are the same.
     pub header: Option<HeaderChoice>,
@@ -140,6 +142,7 @@ pub struct ChosenBy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderChoice {
     pub name: HeaderName,
+    /// 1 to 256 visible characters of ASCII.
     pub value: String,
 }
 
@@ -171,8 +174,8 @@ impl Models {
         self.any || !self.names.is_empty() || !self.patterns.is_empty()
     }
 
-    /// The model of a request matters for its pool.
-    pub fn choose(&self) -> bool {
+    /// The bodies of requests are read for their models: those decide the pool, or have other names here.
+    pub fn reads_body(&self) -> bool {
         !self.names.is_empty() || !self.patterns.is_empty() || !self.aliases.is_empty()
     }
 }
@@ -326,10 +329,13 @@ pub struct Queue {
     pub size: usize,
     /// The longest time that one waits; default 10 minutes, zero: it does not wait.
     pub timeout: Duration,
+    /// The field and words of a request's class; default `X-Priority` with `high` and `low`.
     pub class: Classes,
+    /// Default 0.1 for each.
     pub shares: Shares,
     /// The part of each `max_in_flight` that is kept for [`super::Class::Interactive`]; 0 to 0.9, default 0.
     pub reserve: f64,
+    /// Default [`PassPriority::Off`].
     pub pass_priority: PassPriority,
 }
 

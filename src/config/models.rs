@@ -60,8 +60,8 @@ impl Served {
         let named = named.unwrap_or_default();
         let mut aliases = BTreeMap::new();
         for (alias, place) in &named {
-            let Some(model) = place.read(name) else { continue };
-            if let Err(message) = check_name(alias) {
+            let Some(model) = place.read(model_name) else { continue };
+            if let Err(message) = check_model(alias) {
                 place.problem(message);
             } else if named.iter().any(|(other, _)| *other == model) {
                 place.problem(format!("`{model}` is an alias itself; name the model that the nodes serve"));
@@ -91,12 +91,12 @@ impl Served {
 }
 
 /// A name and no pattern.
-fn name(raw: &Raw) -> Result<String, String> {
+fn model_name(raw: &Raw) -> Result<String, String> {
     let name = text(raw)?;
-    check_name(&name).map(|()| name)
+    check_model(&name).map(|()| name)
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_model(name: &str) -> Result<(), String> {
     let fits = (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control);
     if fits && !name.contains('*') {
         return Ok(());

@@ -12,6 +12,7 @@ impl Pattern {
         Self(text)
     }
 
+    /// True of a name of at most 4096 bytes that it covers; letters of either case differ.
     pub fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
         let (middle, last) =

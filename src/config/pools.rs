@@ -81,7 +81,7 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
         }
     }
     choice::check(&pools, &places);
-    let by_model = pools.iter().any(|pool: &Pool| pool.models.choose());
+    let by_model = pools.iter().any(|pool: &Pool| pool.models.reads_body());
     if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
         place.problem(
             "`http_version: 2` cannot be combined with routing by `models` or with `aliases` yet; use 1.1",

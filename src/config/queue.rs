@@ -11,8 +11,6 @@ use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::values::{choice, count, duration_or_zero, header_name, integer, or_word, shown};
 
-const CLASS: [(&str, Class); 3] =
-    [("interactive", Class::Interactive), ("normal", Class::Normal), ("batch", Class::Batch)];
 const PASS_PRIORITY: [(&str, PassPriority); 4] = [
     ("off", PassPriority::Off),
     ("on", PassPriority::On),
@@ -44,12 +42,16 @@ fn pass_priority(raw: &Raw) -> Result<PassPriority, String> {
     if raw.value == Value::Bool(true) { Ok(PassPriority::On) } else { choice(&PASS_PRIORITY)(raw) }
 }
 
+fn class(raw: &Raw) -> Result<Class, String> {
+    choice(&Class::ALL.map(|class| (class.as_str(), class)))(raw)
+}
+
 fn classes(s: &mut Section) -> Classes {
     let header = HeaderName::from_static("x-priority");
     Classes {
         header: s.get("header", Some(header), or_word("off", header_name)),
         values: s.take("values").map_or_else(usual_words, |place| words(&place)),
-        default: s.get("default", Class::Normal, choice(&CLASS)),
+        default: s.get("default", Class::Normal, class),
     }
 }
 
@@ -73,7 +75,7 @@ fn words(place: &Place) -> Vec<(String, Class)> {
         } else if words.iter().any(|(other, _)| *other == word) {
             place.problem("appears twice: letters of either case are the same");
         }
-        words.extend(place.read(choice(&CLASS)).map(|class| (word, class)));
+        words.extend(place.read(class).map(|class| (word, class)));
     }
     words
 }

@@ -1,7 +1,7 @@
 //! The schema of `splits`: models whose requests are shared between pools.
 
 use super::model::{HttpVersion, Pool, Split};
-use super::models::check_name;
+use super::models::check_model;
 use super::section::Section;
 use super::values::{count, integer};
 
@@ -18,7 +18,7 @@ pub(super) fn splits(s: &mut Section, pools: &[Pool]) -> Vec<Split> {
     }
     let mut splits = Vec::new();
     for (model, place) in named {
-        if let Err(message) = check_name(&model) {
+        if let Err(message) = check_model(&model) {
             place.problem(message);
         }
         let parts = place.section().map(Section::named).unwrap_or_default();

@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::part::range_in;
+
 /// A shared slice of the received bytes, with the places of names and values in it. Not a map: a head has
 /// about ten fields, and most of them are only copied.
 #[derive(Clone, Default)]
@@ -20,11 +22,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// `name` and `value` must be parts of `head`.
+    /// Of `name` and `value`, which are parts of `head`; one that is not counts as empty.
     pub(crate) fn of(name: &[u8], value: &[u8], head: &[u8]) -> Self {
         let place = |part: &[u8]| {
-            let start = part.as_ptr() as usize - head.as_ptr() as usize;
-            (start as u32, (start + part.len()) as u32)
+            let range = range_in(head, part).unwrap_or_default();
+            (range.start as u32, range.end as u32)
         };
         Self { name: place(name), value: place(value) }
     }
@@ -50,7 +52,7 @@ impl Fields {
         self.places.iter().map(|place| (self.slice(place.name), self.slice(place.value)))
     }
 
-    /// Removes all fields with this name, and adds one with this value.
+    /// Removes all fields with this name, and adds one with this value, if there is one.
     pub(crate) fn replace(&mut self, name: &str, value: Option<&str>) {
         let head = std::mem::take(&mut self.head);
         let is = |place: &Place| {

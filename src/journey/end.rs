@@ -83,10 +83,7 @@ impl<H> Journey<H> {
             How::Late => {
                 // the node is as little to blame as for a client that leaves
                 self.settle(attempt, Outcome::ClientGone, now);
-                match self.fallback.take() {
-                    Some(fallback) => Step::Give(fallback),
-                    None => Step::Stop(self.overdue()),
-                }
+                self.too_late().map_or_else(Step::Stop, Step::Give)
             }
         }
     }

@@ -6,6 +6,8 @@ use super::ending::{Ending, Failure};
 use super::seek::Seek;
 use super::state::Journey;
 
+const PASSED: &str = "the deadline of the request has passed";
+
 impl<H> Journey<H> {
     /// The time after which nobody needs the answer, unless that has begun by then. Call it before the first search.
     pub fn set_due(&mut self, due: Option<Instant>) {
@@ -26,20 +28,20 @@ impl<H> Journey<H> {
         self.due.is_some_and(|due| now >= due)
     }
 
-    /// No search: the client gets the response that was held back, or 504.
-    pub(super) fn seek_no_more(&mut self) -> Seek<H> {
-        match self.fallback.take() {
-            Some(fallback) => self.give(fallback),
-            None => Seek::Stop(self.overdue()),
-        }
+    /// No better response will come in time: the client gets the one that was held back, or else 504.
+    pub(super) fn too_late(&mut self) -> Result<H, Ending> {
+        let Some(fallback) = self.fallback.take() else { return Err(self.overdue()) };
+        self.denials.iter_mut().for_each(|denials| denials.doubts.withdraw());
+        self.note = Some(PASSED);
+        Ok(fallback)
     }
 
-    pub(super) fn overdue(&mut self) -> Ending {
+    fn overdue(&mut self) -> Ending {
         let ending = self.broken("not resumed: the deadline of the request has passed");
         ending.unwrap_or_else(|| {
-            self.note = Some("the deadline of the request has passed");
+            self.note = Some(PASSED);
             let pool = self.member.pool.name();
-            Ending::Failed(Failure::new(504, format!("pool {pool}: the deadline of the request has passed")))
+            Ending::Failed(Failure::new(504, format!("pool {pool}: {PASSED}")))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The other pool of a request that would have to wait in its own.
 
 use crate::balance::By;
-use crate::fleet::Member;
+use crate::fleet::{Member, Profile};
 use crate::retry::Repeat;
 
 /// The pool that takes what spills over.
@@ -19,4 +19,14 @@ pub struct Other {
     pub repeat: Repeat,
     /// A split takes over when no node of the request's own pool can be had, but not for a slot.
     pub why: By,
+    /// The request as that pool is to place it; `None`: as its own does.
+    pub profile: Option<Profile>,
+}
+
+impl Other {
+    /// The pool places requests by the same rules as this one.
+    pub fn places_like(&self, own: &Member) -> bool {
+        let (other, own) = (&self.member.conf, &own.conf);
+        other.balance == own.balance && other.affinity == own.affinity && other.queue.class == own.queue.class
+    }
 }

@@ -43,7 +43,11 @@ impl<H> Journey<H> {
     /// answer. What a node says that is full is none: the request gets in line for it. Once its deadline has passed, it goes to no
     /// node.
     pub fn seek(&mut self, now: Instant) -> Seek<H> {
-        let found = if self.is_overdue(now) { self.seek_no_more() } else { self.look(now).until(self.due) };
+        let found = if self.is_overdue(now) {
+            self.too_late().map_or_else(Seek::Stop, Seek::Give)
+        } else {
+            self.look(now).until(self.due)
+        };
         if matches!(found, Seek::Pause { .. } | Seek::Wait { .. }) {
             self.search.began.get_or_insert(now);
         } else {

@@ -31,20 +31,26 @@ impl<H> Journey<H> {
     /// A node of the other pool, if that has one at once. `is_full`: in its own it waits for a slot. What a stored response or a
     /// begun stream binds stays.
     pub(super) fn spill(&mut self, is_full: bool, now: Instant) -> Option<Lease> {
-        let Some(Overflow::To(Other { member, repeat, why })) = self.spill.as_deref() else { return None };
+        let Some(Overflow::To(Other { member, repeat, why, profile })) = self.spill.as_deref() else {
+            return None;
+        };
         if self.has_begun() || self.conversation.named.is_some() || !matches!(self.home, Home::Anywhere) {
             return None;
         }
         let (pool, repeat, why) = (&member.pool, *repeat, *why);
+        let profile = profile.unwrap_or(self.profile);
         if is_full && why == By::Split || !pool.is_up(now) {
             return None;
         }
         let subject = self.subject.as_ref().filter(|_| pool.has_skips());
         let skipped = subject.map(|subject| pool.skipped(subject, now)).unwrap_or_default();
-        let lease = pool.lease_by(self.profile, &skipped.nodes, now).ok()?;
+        let lease = pool.lease_by(profile, &skipped.nodes, now).ok()?;
         let member = member.clone();
-        self.member.pool.count_spill();
+        if why == By::Spill {
+            self.member.pool.count_spill();
+        }
         self.reroute(member, repeat);
+        self.profile = profile;
         self.spill = Some(Box::new(Overflow::Done(why)));
         Some(lease)
     }

@@ -216,7 +216,7 @@ impl<H> Journey<H> {
         self.profile
     }
 
-    /// Goes on in another generation's pool, where it has tried no node.
+    /// Goes on in another pool, or in another generation's, where it has tried no node. It keeps its profile.
     pub fn reroute(&mut self, member: Member, repeat: Repeat) {
         self.member = member;
         self.repeat = repeat;

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use crate::config;
 use crate::fleet::{Choice, Fleet, Member, Profile};
 use crate::forwarded::Sender;
-use crate::journey::Failure;
+use crate::journey::{Failure, Other};
 use crate::live::Share;
 use crate::route::{self, Draw, Place};
 
@@ -38,11 +38,11 @@ pub struct Caller {
     pub fleet: Arc<Fleet>,
     pub sender: Option<Sender>,
     pub request_id: String,
-    /// What has chosen its pool, where that was not the name of its model alone.
+    /// The way to its pool, where that was not the name of its model alone.
     pub chosen: Option<Box<Chosen>>,
 }
 
-/// What has chosen a request's pool: to be kept if a reload routes it anew.
+/// The way to a request's pool: to be kept if a reload routes it anew.
 pub enum Chosen {
     By(Choice),
     /// Its model is shared between pools, and this is its lot.
@@ -71,9 +71,7 @@ impl Caller {
         });
         within.into_iter().chain(at).min()
     }
-}
 
-impl Caller {
     /// The target as nodes get it.
     pub(crate) fn node_target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
         match self.chosen.as_deref() {
@@ -82,17 +80,52 @@ impl Caller {
         }
     }
 
-    /// The path as nodes get it.
-    pub(crate) fn node_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+    /// The path as nodes get it: what is read in it means the same with a prefix and without.
+    pub(crate) fn node_path<'a>(&self, path: &'a str) -> &'a str {
         match self.node_target(path.as_bytes()) {
-            Cow::Borrowed(rest) => path[path.len() - rest.len()..].into(),
-            Cow::Owned(path) => String::from_utf8_lossy(&path).into_owned().into(),
+            Cow::Borrowed(rest) => &path[path.len() - rest.len()..],
+            // nothing but the prefix
+            Cow::Owned(_) => "/",
         }
     }
 
-    /// Its model, if that is shared between pools.
-    pub(crate) fn split_model(&self, place: &Place, body: &[u8]) -> Option<String> {
-        matches!(self.chosen.as_deref(), Some(Chosen::Lot(_))).then(|| place.model(body)).flatten()
+    /// The pool to which it goes if it would have to wait in this one. `asked`: the client's name for the model, where the body has
+    /// another. `way`: method and path.
+    pub(crate) fn other(
+        &self,
+        member: &Member,
+        place: &Place,
+        (body, asked): (&[u8], Option<&str>),
+        way: (&str, &str),
+    ) -> Option<Other> {
+        let named = || asked.map(str::to_owned).or_else(|| place.model(body));
+        let model = self.is_by_lot().then(named).flatten();
+        route::other(&self.fleet, member, model.as_deref(), way)
+    }
+
+    /// The same of a request whose body is not read.
+    pub(crate) fn other_once(&self, member: &Member, place: &Place) -> Option<Other> {
+        route::other_once(&self.fleet, member, place.named().filter(|_| self.is_by_lot()))
+    }
+
+    /// The other pool with the request's profile there, where that pool places by rules of its own.
+    pub(crate) fn placed(
+        &self,
+        other: Option<Other>,
+        own: &Member,
+        headers: &HeaderMap,
+        body: Option<(&Place, &[u8])>,
+    ) -> Option<Other> {
+        let mut other = other?;
+        if !other.places_like(own) {
+            other.profile = Some(self.profile(&other.member.conf, headers, body));
+        }
+        Some(other)
+    }
+
+    /// Its model is shared between pools, and nothing else has chosen its pool.
+    fn is_by_lot(&self) -> bool {
+        matches!(self.chosen.as_deref(), Some(Chosen::Lot(_)))
     }
 
     /// The request's pool in this generation, for one that was routed before: by what chose it, or by its model.
@@ -127,5 +160,48 @@ impl Arrival {
             chosen: None,
         };
         Self { caller, stopped: Stopped::No }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn caller(chosen: Option<Chosen>) -> Caller {
+        let text = "server: { listen: 127.0.0.1:1 }\nsplits: { m: { a: 50, b: 50 } }\npools:\n  \
+                    a: { nodes: [n:1], path_prefix: /files }\n  b: { nodes: [n:2], models: off }\n";
+        let fleet = Fleet::first(Config::parse(text, "t").expect("a config"), Instant::now());
+        let mut caller = Arrival::new(Arc::new(fleet)).caller;
+        caller.chosen = chosen.map(Box::new);
+        caller
+    }
+
+    fn prefix() -> Option<Chosen> {
+        Some(Chosen::By(Choice::Prefix("/files".into())))
+    }
+
+    /// A model that is shared between pools matters only if it has chosen the request's.
+    #[test]
+    fn what_chose_the_pool_says_whether_there_is_another() {
+        let body = br#"{"model":"m"}"#;
+        let named = Place::of("/v1/realtime", Some("model=m"), None, None);
+        for (chosen, want) in [(Some(Chosen::Lot(1)), Some("b")), (prefix(), None), (None, None)] {
+            let caller = caller(chosen);
+            let own = &caller.fleet.pools[0];
+            let whole = |asked| caller.other(own, &Place::default(), (body, asked), ("POST", "/"));
+            for other in [whole(None), whole(Some("m")), caller.other_once(own, &named)] {
+                assert_eq!(other.as_ref().map(|other| &*other.member.conf.name), want);
+            }
+            assert!(whole(Some("other")).is_none());
+        }
+    }
+
+    #[test]
+    fn nodes_get_the_path_without_its_prefix() {
+        for (path, node) in [("/files/v1/x", "/v1/x"), ("/files/", "/"), ("/files", "/")] {
+            assert_eq!(caller(prefix()).node_path(path), node);
+            assert_eq!(caller(None).node_path(path), path);
+        }
     }
 }

@@ -58,6 +58,13 @@ fn arrival(ctx: &mut Ctx) -> Result<&mut Arrival> {
     ctx.arrival().ok_or_else(|| Error::new(ErrorType::InternalError))
 }
 
+fn take_arrival(ctx: &mut Ctx) -> Result<Arrival> {
+    match ctx.take() {
+        Ctx::Arriving(arrival) => Ok(arrival),
+        Ctx::Stock(_) | Ctx::Gone => Err(Error::new(ErrorType::InternalError)),
+    }
+}
+
 fn stock(ctx: &mut Ctx) -> Result<&mut Stock> {
     match ctx {
         Ctx::Stock(stock) => Ok(stock),
@@ -84,15 +91,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let received = intake::receive(&self.live, session, arrival(ctx)?).await?;
-        if let Received::Own(body) = received {
-            own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
-            return Ok(true);
-        }
-        let Ctx::Arriving(arrival) = ctx.take() else { return Err(Error::new(ErrorType::InternalError)) };
-        match received {
-            Received::Own(_) => Ok(true),
+        match intake::receive(&self.live, session, arrival(ctx)?).await? {
+            Received::Own(body) => {
+                own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
+                Ok(true)
+            }
             Received::Whole { member, place, body, share } => {
+                let arrival = take_arrival(ctx)?;
                 let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
                 let header = session.req_header();
                 let body = (body, share);
@@ -100,17 +105,20 @@ impl ProxyHttp for Gateway {
                 self.relay(session, Box::new(request)).await.map(|()| true)
             }
             Received::Unread { member, place, unkept, is_upgrade } => {
+                let arrival = take_arrival(ctx)?;
                 let header = session.req_header();
                 let profile = arrival.caller.profile(&member.conf, &header.headers, None);
                 let due = arrival.caller.due(&member.conf, &header.headers);
                 let mut stock = Stock::new(arrival, member, header.method == Method::POST);
                 stock.journey.set_profile(profile);
                 stock.journey.set_due(due);
-                let (fleet, member) = (&stock.arrival.caller.fleet, stock.journey.member());
-                let other = route::other_once(fleet, member, &place);
+                let (caller, member) = (&stock.arrival.caller, stock.journey.member());
+                let other = caller.other_once(member, &place);
+                let other = caller.placed(other, member, &header.headers, None);
                 stock.journey.may_spill_to(other);
                 let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
-                let (method, path) = (header.method.as_str(), header.uri.path());
+                let path = stock.arrival.caller.node_path(header.uri.path());
+                let method = header.method.as_str();
                 stock.journey.converse(route::conversation(&place, method, path, start));
                 (stock.place, stock.unkept) = (place, unkept);
                 let silence = stock.journey.member().conf.timeouts.tunnel;
@@ -134,7 +142,8 @@ impl ProxyHttp for Gateway {
                 let (member, header) = (stock.journey.member(), session.req_header());
                 let peer = peer(member, attempt.address(), stock.tunnel.as_ref());
                 // a reload may have brought another pool
-                stock.repeat = route::repeat(member, header.method.as_str(), header.uri.path());
+                let path = caller.node_path(header.uri.path());
+                stock.repeat = route::repeat(member, header.method.as_str(), path);
                 stock.attempt = Some(attempt);
                 Ok(Box::new(peer))
             }

@@ -132,9 +132,9 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     let header = session.req_header();
     let (choice, chosen) = fleet.chosen(header.uri.path(), &header.headers).unzip();
     arrival.caller.chosen = choice.map(|choice| Box::new(Chosen::By(choice)));
-    let place = place(header);
     let path = arrival.caller.node_path(header.uri.path());
-    if let Some(own) = route::own_list(&fleet, chosen, &place, (header.method.as_str(), &path)) {
+    let place = place(header, path);
+    if let Some(own) = route::own_list(&fleet, chosen, &place, (header.method.as_str(), path)) {
         return own.map(Received::Own).map_err(|failure| refuse(arrival, failure));
     }
     let only = chosen.or_else(|| if fleet.routes_by_model() { None } else { fleet.route(None) }).cloned();
@@ -177,11 +177,10 @@ fn needs_body(only: Option<&Member>) -> bool {
     only.is_none_or(|member| !member.conf.models.aliases.is_empty())
 }
 
-/// The place of the request's model.
-fn place(header: &RequestHeader) -> Place {
+/// The place of the request's model. `path`: as nodes get it.
+fn place(header: &RequestHeader, path: &str) -> Place {
     let field = |name| header.headers.get(name).and_then(|value| value.to_str().ok());
-    let (path, query) = (header.uri.path(), header.uri.query());
-    Place::of(path, query, field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
+    Place::of(path, header.uri.query(), field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
 }
 
 /// The lot of a request whose model is shared between pools: that of its session, if it has one.
@@ -269,7 +268,8 @@ pub(super) async fn answer_failure(
         break_off(session, arrival.caller.fleet.config.server.client.send_timeout).await;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
-    let form = Form::of(session.req_header());
+    let header = session.req_header();
+    let form = Form::of(header, arrival.caller.node_path(header.uri.path()));
     let error = OwnError { failure: &failure, request_id: &arrival.caller.request_id, form };
     if own_error::send(session, &error).await.is_err() {
         arrival.stopped = Stopped::ClientGone;

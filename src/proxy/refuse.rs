@@ -74,7 +74,7 @@ impl Refused {
             is_head: header.method == http::Method::HEAD,
             is_http10: header.version == http::Version::HTTP_10,
         };
-        Self { caller, asked, form: Form::of(&header), spoken }
+        Self { caller, asked, form: Form::of(&header, header.uri.path()), spoken }
     }
 }
 

@@ -11,6 +11,7 @@ use memchr::memmem;
 use super::ask::NodeBody;
 use crate::classify::members::{length, members};
 use crate::config::{Class, Engine, PassPriority, Pool};
+use crate::http1::range_in;
 
 const NAME: &str = "priority";
 
@@ -104,13 +105,13 @@ impl Priority {
         // a name that is written in escapes is not found, and ours is the last then
         memmem::find(body, b"\"priority\"")?;
         let value = members(body, NAME).last()?;
-        let start = value.as_ptr().addr() - body.as_ptr().addr();
+        let start = range_in(body, value)?.start;
         let end = start + length(&body[start..])?;
         Some([&body[..start], self.number.text().as_bytes(), &body[end..]].concat().into())
     }
 }
 
-/// What a tail has beside the end of the object.
+/// A tail, or the end of the object that stands for none.
 fn unopened(tail: &'static [u8]) -> &'static [u8] {
     if tail.is_empty() { b"}" } else { tail }
 }

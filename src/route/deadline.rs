@@ -14,8 +14,9 @@ const MILLIS_FROM: f64 = 1e11;
 /// The time up to which a request is of use to its client. What cannot be read is as if it were not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Deadline {
-    /// From its arrival.
+    /// From its arrival; 0 or longer.
     pub within: Option<Duration>,
+    /// A point in time, perhaps one that has passed; up to the year 9999.
     pub at: Option<SystemTime>,
 }
 

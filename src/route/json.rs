@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::classify::members::all_members;
+use crate::http1::range_in;
 
 /// Built once: building a finder costs more than searching a short body.
 static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"model\""));
@@ -19,13 +20,12 @@ pub(super) fn model(body: &[u8]) -> Option<String> {
 /// where the name stands at all: most bodies are long, and begin or end with it.
 pub(super) fn place(body: &[u8]) -> Option<Range<usize>> {
     let last = MODEL.find_iter(body).last()?;
-    let offset = |part: &[u8]| part.as_ptr() as usize - body.as_ptr() as usize;
     let mut found = None;
     for (name, value) in all_members(body) {
         if name == b"model" {
-            found = Some(offset(value)..offset(value) + value.len());
+            found = range_in(body, value);
         }
-        if offset(name) > last {
+        if range_in(body, name)?.start > last {
             break;
         }
     }

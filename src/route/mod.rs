@@ -7,6 +7,7 @@ mod deadline;
 mod form;
 mod json;
 mod listing;
+mod other;
 mod packed;
 mod percent;
 mod place;
@@ -19,6 +20,8 @@ pub use affinity::session;
 pub use alias::{Alias, refuse_in_target};
 pub use conversation::conversation;
 pub use deadline::{Deadline, deadline};
+pub use listing::own_list;
+pub use other::{other, other_once};
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
 pub use renamer::Renamer;
@@ -26,13 +29,12 @@ pub use split::Draw;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::balance::By;
 use crate::classify;
 use crate::classify::own_errors::About;
 use crate::config::Pool;
 use crate::fleet::{Credential, Fleet, Member, Profile};
 use crate::http1::request_fields;
-use crate::journey::{Failure, Other};
+use crate::journey::Failure;
 use crate::retry::Repeat;
 
 /// The pool that serves the request's model, if any does; or the one that has the stored response which its path names. `asked`: the
@@ -93,29 +95,6 @@ pub fn not_served_by_target(place: &Place) -> Failure {
     }
 }
 
-/// The gateway's own answer to a request for the list of models, or for one of them; `None`: it goes to a node like any other.
-/// `only`: the request's pool, if something else than the model chooses it. The path is that for nodes.
-pub fn own_list(
-    fleet: &Fleet,
-    only: Option<&Member>,
-    place: &Place,
-    (method, path): (&str, &str),
-) -> Option<Result<String, Failure>> {
-    let path = path.trim_end_matches('/');
-    let is_list = path == "/v1/models";
-    let is_asked = matches!(method, "GET" | "HEAD") && (is_list || path.starts_with("/v1/models/"));
-    if !is_asked || !fleet.lists_models() {
-        return None;
-    }
-    let models = listing::models(fleet, only);
-    if is_list {
-        return Some(Ok(listing::list(&models)));
-    }
-    let model = place.named()?;
-    let found = models.into_iter().find(|listed| listed.id == model);
-    Some(found.map(|listed| listed.json).ok_or_else(|| not_served(Some(model.to_owned()))))
-}
-
 /// A request to this pool as it is to be placed. `client`: its address. `body`: if it was read whole.
 pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Place, &[u8])>) -> Profile {
     let classes = &pool.queue.class;
@@ -134,27 +113,6 @@ pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     let retry = &member.conf.retry;
     let is_allowed = !is_lost && classify::is_repeatable(method, path, &retry.methods, &retry.paths);
     if is_allowed { Repeat::Allowed } else { Repeat::Method }
-}
-
-/// The pool to which a request goes that would have to wait in its own; `model`: that by which it was shared between pools.
-pub fn other(
-    fleet: &Fleet,
-    member: &Member,
-    model: Option<&str>,
-    (method, path): (&str, &str),
-) -> Option<Other> {
-    let of = |to: &Member, why| Other { member: to.clone(), repeat: repeat(to, method, path), why };
-    if let Some(name) = &member.conf.spill {
-        return fleet.pools.iter().find(|to| to.conf.name == *name).map(|to| of(to, By::Spill));
-    }
-    let shares = fleet.split(model?)?.iter().filter_map(|(place, _)| fleet.pools.get(*place));
-    { shares }.find(|to| to.conf.name != member.conf.name).map(|to| of(to, By::Split))
-}
-
-/// The same for a request that is sent once.
-pub fn other_once(fleet: &Fleet, member: &Member, place: &Place) -> Option<Other> {
-    let other = other(fleet, member, place.named(), ("", ""))?;
-    Some(Other { repeat: Repeat::Once, ..other })
 }
 
 /// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.

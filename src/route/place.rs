@@ -9,6 +9,7 @@ use super::packed::Packing;
 use super::percent::decoded;
 use super::{form, json, stored};
 use crate::fleet::StoredId;
+use crate::http1::range_in;
 
 /// Most bytes of a form that are searched.
 const FORM_MAX: usize = 64 * 1024;
@@ -74,7 +75,8 @@ impl Place {
         }
     }
 
-    pub(super) fn is_packed(&self) -> bool {
+    /// The body is packed (Content-Encoding): it can be searched, but not changed.
+    pub fn is_packed(&self) -> bool {
         self.packing != Packing::None
     }
 
@@ -85,9 +87,7 @@ impl Place {
 
 fn in_form(body: &[u8], boundary: &str) -> Option<Range<usize>> {
     let start = &body[..body.len().min(FORM_MAX)];
-    let value = form::field(start, boundary, "model")?;
-    let at = value.as_ptr() as usize - body.as_ptr() as usize;
-    Some(at..at + value.len())
+    range_in(body, form::field(start, boundary, "model")?)
 }
 
 /// `?model=`, as `/v1/realtime` has it.

@@ -249,6 +249,25 @@ mod tests {
         "data: [DONE]\n\n"
     );
 
+    /// Parts of bodies in no order.
+    const PARTS: [&str; 15] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ",",
+        ":",
+        "\\",
+        "model",
+        "\"model\"",
+        " ",
+        "\n",
+        "x",
+        "\"response\":{",
+        "data: ",
+    ];
+
     fn node_and_client(text: &str) -> (String, String) {
         let said = text.replace('~', "x\\\\y").replace("{\"model\":\"cut", "{\"model\":\"cu");
         (
@@ -305,12 +324,15 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(prop::sample::select(&b"{}[]\",:\\model \n"[..]), 0..200)) {
+        fn any_bytes_are_survived(parts in prop::collection::vec(prop::sample::select(&PARTS[..]), 0..60), cut in 0_usize..400) {
+            let bytes = parts.concat().into_bytes();
+            let (start, rest) = bytes.split_at(cut.min(bytes.len()));
             for kind in ["application/json", "text/event-stream"] {
-                let mut renamer = Renamer::new("a");
-                renamer.begin(Some(kind.as_bytes()), None);
-                let out = renamer.push(Bytes::from(bytes.clone()));
-                prop_assert!(out.len() <= bytes.len() + 2 * bytes.len());
+                let whole = renamed(kind, &[&bytes]);
+                prop_assert_eq!(&renamed(kind, &[start, rest]), &whole);
+                if memchr::memmem::find(&bytes, b"\"model\"").is_none() {
+                    prop_assert_eq!(whole.as_bytes(), &bytes);
+                }
             }
         }
     }

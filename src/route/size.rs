@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::place::Place;
 use crate::balance::tokens::Size;
-use crate::classify::members::all_members;
+use crate::classify::members::{all_members, number};
 use crate::config::{Balance, Pool};
 
 /// Bytes of text in a token: about four of English; JSON's own signs are few beside it.
@@ -22,8 +22,8 @@ pub(super) fn size(pool: &Pool, body: Option<(&Place, &[u8])>) -> Size {
 }
 
 fn of(body: &[u8]) -> Size {
-    let packed = in_base64(body);
-    let tokens = (body.len() - packed.bytes) / BYTES_A_TOKEN + packed.count * IMAGE;
+    let texts = in_base64(body);
+    let tokens = (body.len() - texts.bytes) / BYTES_A_TOKEN + texts.count * IMAGE;
     Size { prompt: u32::try_from(tokens).unwrap_or(u32::MAX), limit: limit(body) }
 }
 
@@ -32,23 +32,19 @@ fn limit(body: &[u8]) -> Option<u32> {
     const NAMES: [&[u8]; 5] =
         [b"max_tokens", b"max_completion_tokens", b"max_output_tokens", b"n_predict", b"max_new_tokens"];
     let named = all_members(body).filter(|(name, _)| NAMES.contains(name));
-    let numbers = named.filter_map(|(_, value)| {
-        let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
-        std::str::from_utf8(&value[..end]).ok()?.parse().ok()
-    });
-    numbers.last()
+    named.filter_map(|(_, value)| number(value)?.try_into().ok()).last()
 }
 
 /// Texts in base64 within a body, such as images.
 #[derive(Default)]
-struct Packed {
+struct InBase64 {
     count: usize,
     bytes: usize,
 }
 
-fn in_base64(body: &[u8]) -> Packed {
+fn in_base64(body: &[u8]) -> InBase64 {
     const MARK: &[u8] = b";base64,";
-    let mut found = Packed::default();
+    let mut found = InBase64::default();
     let mut rest = body;
     while let Some(at) = memmem::find(rest, MARK) {
         rest = &rest[at + MARK.len()..];

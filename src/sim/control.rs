@@ -37,6 +37,9 @@ pub(super) fn is_background(request: &Request<Incoming>) -> bool {
 
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/v1/models" {
+        add(&shared.counters.lists, 1);
+    }
     match (&parts.method, parts.uri.path()) {
         (_, "/v1/models") if *shared.state.borrow() == State::Loading => {
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "Loading model"))

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// A snapshot. Requests to `/health`, `/metrics` and `/sim/...` are not counted; when nothing is in flight,
+/// A snapshot. Requests to `/health`, `/metrics` and `/sim/...`, and a gateway's own for the models, are not counted; when nothing is in flight,
 /// `received = completed + aborted + lost`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
@@ -38,6 +38,8 @@ pub struct Stats {
     pub cached_tokens: u64,
     /// `GET /health` requests.
     pub health_checks: u64,
+    /// `GET /v1/models` requests of a gateway's own.
+    pub lists: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections open now.
@@ -61,6 +63,7 @@ pub(super) struct Counters {
     pub prompt_tokens: AtomicU64,
     pub cached_tokens: AtomicU64,
     pub health_checks: AtomicU64,
+    pub lists: AtomicU64,
     pub accepted: AtomicU64,
     pub open: AtomicU64,
     pub bytes_in: AtomicU64,
@@ -82,6 +85,7 @@ impl Counters {
             prompt_tokens: read(&self.prompt_tokens),
             cached_tokens: read(&self.cached_tokens),
             health_checks: read(&self.health_checks),
+            lists: read(&self.lists),
             accepted: read(&self.accepted),
             open: read(&self.open),
             bytes_in: read(&self.bytes_in),

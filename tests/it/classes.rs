@@ -9,8 +9,8 @@ use http::Request;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, ask, chat, eventually, fault, free_port, nodes_like, pool, pool_of,
-    post, run, steps,
+    Client, Gateway, LIMIT, Outgoing, Script, ask, chat, eventually, fault, free_port, nodes_like, pool,
+    pool_of, post, run, steps,
 };
 
 const LOG: &str = "access_log: { path: access.json, format: json }";
@@ -194,6 +194,28 @@ fn the_wait_for_a_node_ends_with_the_deadline_too() {
         let answer = ask(&gateway, request).await;
         assert_eq!(answer.status, 504, "{}", answer.text());
         assert!(began.elapsed() < Duration::from_secs(10), "it does not wait for retry.wait");
+    });
+}
+
+/// A head alone is no answer: not that of a stream without an event, nor that of one which is read whole first.
+#[test]
+fn a_node_that_has_sent_its_head_alone_by_the_deadline_is_stopped() {
+    run(async {
+        let node = Script::listen().await;
+        let pool = pool_of("p", &format!("\"{}\"", node.address), "timeouts: { first_event: 1h }");
+        let gateway = Gateway::with("", &pool).await;
+        for kind in ["text/event-stream", "application/json"] {
+            let request = with_field(chat(&gateway, 1, false), "x-request-timeout", "300ms");
+            let mut client = Client::h1(&gateway).await;
+            let asked = tokio::spawn(async move { client.ask(request).await });
+            let (mut stream, _) = node.first().await;
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            stream.write(&head).await;
+            let answer = asked.await.unwrap();
+            assert_eq!(answer.status, 504, "{kind}: {}", answer.text());
+            assert!(answer.text().contains("the deadline of the request has passed"), "{}", answer.text());
+        }
     });
 }
 

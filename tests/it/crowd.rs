@@ -10,7 +10,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Client, Gateway, LIMIT, chat, eventually, fault, nodes_like, pool_of, run_within, steps,
+    Client, Gateway, LIMIT, chat, eventually, eventually_async, fault, nodes_like, pool_of, run_within, steps,
 };
 
 const CLIENTS: usize = 2000;
@@ -128,10 +128,12 @@ fn the_prompts_of_a_long_queue_keep_to_their_memory() {
         // one that gets less than 32 KiB/s through gives way, and so many at once would
         while waiters.len() < WAITERS {
             (0..64).for_each(|_| drop(waiters.spawn(writes(Arc::clone(&gateway), Arc::clone(&prompt)))));
-            while gateway.status().pools[0].queue < waiters.len() {
+            eventually_async(3 * LIMIT, "all wait", async || {
                 most = most.max(gateway.live.kept_bytes.value());
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
+                let waiting = gateway.status().pools[0].queue;
+                if waiting < waiters.len() { Err(waiting) } else { Ok(()) }
+            })
+            .await;
         }
         most = most.max(gateway.live.kept_bytes.value());
         let grown = resident().saturating_sub(before);

@@ -6,7 +6,8 @@ use evenkeel::sim::{Node, Options};
 use http::Version;
 
 use crate::harness::{
-    Answer, Client, Gateway, LIMIT, Raw, Script, ask, get, node, nodes, pool, pool_of, run,
+    Answer, Client, Gateway, LIMIT, Raw, Script, ask, eventually, eventually_async, get, node, nodes, pool,
+    pool_of, run,
 };
 
 fn serving(model: &str) -> Node {
@@ -22,15 +23,11 @@ fn ids(answer: &Answer) -> BTreeSet<String> {
 /// Asks until the list is this.
 async fn lists(gateway: &Gateway, want: &[&str]) -> Answer {
     let want: BTreeSet<_> = want.iter().map(|id| (*id).to_owned()).collect();
-    let began = std::time::Instant::now();
-    loop {
+    eventually_async(LIMIT, "the list is this", async || {
         let answer = ask(gateway, get(gateway, "/v1/models")).await;
-        if ids(&answer) == want {
-            return answer;
-        }
-        assert!(began.elapsed() < LIMIT, "{}", answer.text());
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    }
+        if ids(&answer) == want { Ok(answer) } else { Err(answer.text()) }
+    })
+    .await
 }
 
 #[test]
@@ -43,6 +40,10 @@ fn the_list_is_what_all_nodes_serve() {
         ];
         let gateway = Gateway::with("", &pools.concat()).await;
         let answer = lists(&gateway, &["org/one", "two", "gpt", "three"]).await;
+        assert!(
+            nodes.iter().all(|node| (node.stats().received, node.stats().lists) == (0, 1)),
+            "in the background"
+        );
         assert!(
             answer.text().contains(r#""owned_by":"evenkeel-sim""#),
             "as the node gave it: {}",
@@ -92,10 +93,12 @@ fn a_connection_goes_on_after_the_list() {
 fn one_pool_without_aliases_answers_by_itself() {
     run(async {
         let nodes = [serving("one")];
-        let gateway = Gateway::start(&nodes, "").await;
+        let gateway = Gateway::start(&nodes, "health: { check: { path: /health, interval: 10ms } }").await;
         let answer = ask(&gateway, get(&gateway, "/v1/models")).await;
         assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("one")));
-        assert_eq!(nodes[0].stats().received, 1, "nobody else has asked");
+        // it would have been asked for its list together with these
+        eventually(LIMIT, "it is checked", || nodes[0].stats().health_checks > 2).await;
+        assert_eq!((nodes[0].stats().received, nodes[0].stats().lists), (1, 0), "nobody else has asked");
     });
 }
 

@@ -4,8 +4,8 @@ use evenkeel::sim::{Node, Options, body_hash};
 use http::{Request, Version};
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Outgoing, Raw, ask, eventually, free_port, get, node, pool, pool_of, post, run,
-    steps,
+    Client, Gateway, LIMIT, Outgoing, Raw, ask, eventually, fault, free_port, get, node, pool, pool_of, post,
+    run, steps,
 };
 
 fn named(names: &[&str]) -> Vec<Node> {
@@ -46,6 +46,24 @@ fn a_prefix_of_the_path_chooses_and_is_stripped() {
         .await;
         let answer = ask(&gateway, get(&gateway, "/team-a/v1/models")).await;
         assert_eq!((answer.status, answer.json()["data"].as_array().map(Vec::len)), (200, Some(1)));
+    });
+}
+
+/// `/files` and `/responses` mean much in a path, but nothing as a prefix.
+#[test]
+fn a_prefix_changes_nothing_of_what_a_path_means() {
+    run(async {
+        for prefix in ["/files", "/mcp", "/responses"] {
+            let nodes = named(&["a", "b"]);
+            let gateway = Gateway::with("", &pool("p", &nodes, &format!("path_prefix: {prefix}"))).await;
+            nodes[0].set_fault(fault("status:500"));
+            for _ in 0..4 {
+                let path = format!("{prefix}/v1/chat/completions");
+                let answer = ask(&gateway, post(&gateway, &path, CHAT)).await;
+                assert_eq!((answer.status, answer.field("x-evenkeel-node")), (200, Some("b")), "{prefix}");
+            }
+            assert!(nodes[0].stats().struck > 0, "{prefix}: some were repeated");
+        }
     });
 }
 

@@ -52,6 +52,13 @@ const POOLS: Cases = &[
         &[".c: no request comes here: list models, or name it in a path_prefix, header, spill or split"],
     ),
     (
+        "{a: {nodes: [n:1]}, b: {nodes: [n:1], models: off}, c: {nodes: [n:1], models: off}}",
+        &[
+            ".b: no request comes here: list models, or name it in a path_prefix, header, spill or split",
+            ".c: no request comes here: list models, or name it in a path_prefix, header, spill or split",
+        ],
+    ),
+    (
         "{a: {nodes: [n:1], spill: b, http_version: 2}, b: {nodes: [n:1], models: off}}",
         &[".a.spill: pool `b` has another http_version; a request cannot change it"],
     ),
@@ -89,7 +96,7 @@ const POOL_KEYS: Cases = &[
     ("header: {name: X-Pool}", &["header.value: is missing; write the value that it has for this pool"]),
     (
         "header: {name: 'X Pool', value: a}",
-        &["header.name: `X Pool` is not the name of a header field, such as X-Pool"],
+        &["header.name: `X Pool` is not the name of a header field, such as X-Session-Id"],
     ),
     (
         "header: {name: X-Pool, value: 'a b'}",

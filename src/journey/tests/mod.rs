@@ -5,6 +5,7 @@ mod home;
 mod line;
 mod moved;
 mod opened;
+mod overdue;
 mod spill;
 
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::balance::By;
-use crate::fleet::{Member, Order};
+use crate::config::Class;
+use crate::fleet::{Member, Order, Profile};
 use crate::journey::{Conversation, Other};
 
 /// Two pools of a node each, of which the first spills over into the second.
@@ -32,6 +33,7 @@ impl Pools {
             member: self.other.clone(),
             repeat: Repeat::Allowed,
             why: self.why,
+            profile: None,
         }));
         Trip { journey, now: self.now }
     }
@@ -105,9 +107,30 @@ fn what_is_bound_or_has_begun_stays() {
     let mut bound = pools.trip();
     bound.journey.converse(Conversation { named: Some(crate::fleet::StoredId::of("r")), is_stored: false });
     assert!(matches!(bound.seek(), Seek::Wait { .. }));
+    let mut opened = pools.trip();
+    opened.journey.open_early();
+    assert!(matches!(opened.seek(), Seek::Leased(_)), "a head of the gateway's own binds nothing");
     let mut begun = pools.trip();
-    begun.journey.open_early();
-    assert!(matches!(begun.seek(), Seek::Leased(_)), "a head of the gateway's own binds nothing");
+    begun.journey.begin(Continuity::Never);
+    assert!(matches!(begun.seek(), Seek::Wait { .. }), "the client has a part of a stream");
+}
+
+/// Each pool has its own rules for classes, sizes and sessions.
+#[test]
+fn the_other_pool_places_it_by_its_own_rules() {
+    let pools = Pools::new("", ", balance: least_work");
+    pools.order(&pools.own, Order::Drain);
+    let mut trip = pools.trip();
+    let other = Other {
+        member: pools.other.clone(),
+        repeat: Repeat::Allowed,
+        why: By::Spill,
+        profile: Some(Profile { class: Class::Batch, ..Profile::default() }),
+    };
+    assert!(!other.places_like(&pools.own) && other.places_like(&pools.other));
+    trip.journey.may_spill_to(Some(other));
+    let (name, _lease) = pool_of(&mut trip).expect("a node");
+    assert_eq!((&*name, trip.journey.profile().class), ("other", Class::Batch));
 }
 
 /// A share of a model is no overflow: its requests wait for a slot, but not for a node.
@@ -122,6 +145,7 @@ fn a_split_model_has_another_pool_for_ruins_alone() {
     assert!(matches!(trip.fails(attempt, Outcome::Connect), Step::Node(_)));
     let (name, _lease) = pool_of(&mut trip).expect("a node");
     assert_eq!((&*name, trip.journey.spilled()), ("other", Some(By::Split)));
+    assert_eq!(pools.own.pool.snapshot(pools.now).counters.spills, 0, "it did not spill over");
 }
 
 /// One step is all: a request of a pool to which others have spilled goes no further with them.

@@ -40,8 +40,9 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    pub(crate) fn of(request: &RequestHeader) -> Self {
-        let Dialect { shape, frames, .. } = *Dialect::of(request.uri.path()).unwrap_or(&OTHER);
+    /// `path`: as nodes get it.
+    pub(crate) fn of(request: &RequestHeader, path: &str) -> Self {
+        let Dialect { shape, frames, .. } = *Dialect::of(path).unwrap_or(&OTHER);
         Self { shape, frames, is_cross_origin: request.headers.contains_key(header::ORIGIN) }
     }
 }

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,8 @@ pub(super) async fn run(
     let timeouts = &conf.timeouts;
     let connected = {
         let connecting = pin!(connect(&gateway.connections, attempt, timeouts, fresh));
-        client.attend(First::Client, connecting).await?
+        let connecting = pin!(before(request.journey.due(), connecting));
+        client.attend(First::Client, connecting).await?.ok_or(NoAnswer::Late)?
     };
     let Connected { stream, address, reused } = match connected {
         Ok(connected) => connected,
@@ -98,19 +99,14 @@ pub(super) async fn run(
         let (wire, journey) = request.wire(address);
         let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
-        // few requests have a deadline, and all would hold its timer
-        let mut late = journey.due().map(|due| Box::pin(sleep_until(due.into())));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
                 return Poll::Ready(exchanged);
             }
-            let is_late = late.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready());
-            if is_late || lost.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Outcome::Stalled));
-            }
-            Poll::Pending
+            lost.as_mut().poll(cx).map(|()| Err(Outcome::Stalled))
         }));
-        client.attend(First::Client, exchanging).await?
+        let exchanging = pin!(before(journey.due(), exchanging));
+        client.attend(First::Client, exchanging).await?.ok_or(NoAnswer::Late)?
     };
     match exchanged {
         Ok((node, mut head)) => {
@@ -119,13 +115,27 @@ pub(super) async fn run(
                 head.set_length(None);
             }
             // there are no events in the answer to HEAD
-            let watch = if is_head { None } else { Watch::of(&head, &request.asked.path) };
+            let watch = if is_head { None } else { Watch::of(&head, request.node_path()) };
             Ok(Answer::new(node, head, watch))
         }
         Err(Outcome::Stale) if !reused => Err(NoAnswer::Failed(Outcome::Reset)),
-        Err(Outcome::Stalled) if request.journey.is_due(Instant::now()) => Err(NoAnswer::Late),
         Err(outcome) => Err(NoAnswer::Failed(outcome)),
     }
+}
+
+/// The result of the work, or `None` if the request's deadline passes before.
+pub(super) fn before<T>(
+    due: Option<Instant>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Option<T>> {
+    // few requests have a deadline, and all would hold its timer
+    let mut late = due.map(|due| Box::pin(sleep_until(due.into())));
+    poll_fn(move |cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        late.as_mut().map_or(Poll::Pending, |late| late.as_mut().poll(cx).map(|()| None))
+    })
 }
 
 /// Resolves when the node is found stalled; never without `timeouts.stall`.

@@ -9,7 +9,7 @@ use super::super::downstream::client::{Client, First, Left, Presence, Start, Unw
 use super::super::gateway::{Gateway, tell};
 use super::super::served_by::ServedBy;
 use super::answer::{Answer, FirstEvent};
-use super::attempt::given_up;
+use super::attempt::{before, given_up};
 use super::events::{Failed, Passed, Watch};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
@@ -223,7 +223,8 @@ async fn first_event(
                 () = given_up(attempt, &conf.timeouts) => None,
             }
         });
-        client.attend(First::Client, reading).await.map_err(|_| How::Left)?
+        let reading = pin!(before(request.journey.due(), reading));
+        client.attend(First::Client, reading).await.map_err(|_| How::Left)?.ok_or(How::Late)?
     };
     match begun {
         None => Err(failed(Outcome::Stalled, None)),
@@ -282,11 +283,16 @@ async fn read_whole(
     let conf = std::sync::Arc::clone(&request.journey.member().conf);
     let mut whole = Joined::default();
     while !answer.ended {
-        let chunk = tokio::select! {
-            biased;
-            chunk = answer.next() => chunk.map_err(|outcome| failed(outcome, None))?,
-            () = client.gone() => return Err(How::Left),
-            () = given_up(attempt, &conf.timeouts) => return Err(failed(Outcome::Stalled, None)),
+        let chunk = {
+            let reading = pin!(async {
+                tokio::select! {
+                    biased;
+                    chunk = answer.next() => chunk.map_err(|outcome| failed(outcome, None)),
+                    () = client.gone() => Err(How::Left),
+                    () = given_up(attempt, &conf.timeouts) => Err(failed(Outcome::Stalled, None)),
+                }
+            });
+            before(request.journey.due(), reading).await.ok_or(How::Late)??
         };
         request.journey.progress(attempt, Instant::now().into_std());
         request.note_first_byte();
@@ -301,7 +307,7 @@ async fn read_whole(
         return Ok(whole);
     }
     let now = Instant::now().into_std();
-    match whole_answer(&request.asked.path, &whole) {
+    match whole_answer(request.node_path(), &whole) {
         Outcome::Ok => {
             let tokens = completion_tokens(&whole).unwrap_or(0);
             attempt.worked(tokens, now);

@@ -201,11 +201,12 @@ impl Watch {
         passed
     }
 
-    /// Events so far, comments not among them.
+    /// The tokens of the prompt, once the stream has told them.
     pub(crate) fn take_prompt(&mut self) -> Option<Prompt> {
         self.watcher.take_prompt()
     }
 
+    /// Events so far, comments not among them.
     pub(crate) fn events(&self) -> u64 {
         self.watcher.seen().events
     }

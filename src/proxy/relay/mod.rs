@@ -138,7 +138,7 @@ async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client
         body: &bytes,
         asked: request.renamed.as_deref().map(|renamed| renamed.alias.asked()),
         method: &request.asked.method,
-        path: &request.asked.path,
+        path: request.caller.node_path(&request.asked.path),
     };
     let found = seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await;
     request.note_head(client.sent());

@@ -105,13 +105,15 @@ impl Request {
         (body, share): (Bytes, Option<Share>),
     ) -> Self {
         let asked = LoggedRequest::of(header);
-        let repeat = route::repeat(&member, &asked.method, &asked.path);
+        let path = caller.node_path(&asked.path);
+        let form = Form::of(header, path);
+        let repeat = route::repeat(&member, &asked.method, path);
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
-        let model = caller.split_model(&place, &body);
-        let way = (&*asked.method, &*asked.path);
-        journey.may_spill_to(route::other(&caller.fleet, journey.member(), model.as_deref(), way));
-        journey.converse(route::conversation(&place, &asked.method, &asked.path, &body));
-        journey.set_profile(caller.profile(&journey.member().conf, &header.headers, Some((&place, &body))));
+        let whole = Some((&place, &*body));
+        let other = caller.other(journey.member(), &place, (&body, None), (&asked.method, path));
+        journey.may_spill_to(caller.placed(other, journey.member(), &header.headers, whole));
+        journey.converse(route::conversation(&place, &asked.method, path, &body));
+        journey.set_profile(caller.profile(&journey.member().conf, &header.headers, whole));
         journey.set_due(caller.due(&journey.member().conf, &header.headers));
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
@@ -124,7 +126,7 @@ impl Request {
             head,
             place,
             is_head,
-            form: Form::of(header),
+            form,
             spoken,
             original: None,
             renamed: None,
@@ -134,6 +136,11 @@ impl Request {
 
     pub(crate) fn is_repeatable(&self) -> bool {
         self.journey.repeat() == Repeat::Allowed
+    }
+
+    /// Its path as nodes get it; the log has the client's.
+    pub(super) fn node_path(&self) -> &str {
+        self.caller.node_path(&self.asked.path)
     }
 
     /// Head and body for the next node, with the journey that they are sent on.
@@ -159,7 +166,8 @@ impl Request {
     /// The number by which the node's engine orders its requests, if it is to get one.
     fn priority(&self) -> Option<Priority> {
         let (pool, class) = (&self.journey.member().conf, self.journey.profile().class);
-        if self.asked.method == "POST" { Priority::of(pool, class, &self.asked.path) } else { None }
+        let takes_one = self.asked.method == "POST" && !self.place.is_packed();
+        if takes_one { Priority::of(pool, class, self.node_path()) } else { None }
     }
 
     /// Reads the request, as far as continuing its answer depends on it, before its first node gets it.
@@ -172,7 +180,7 @@ impl Request {
         if self.original.as_ref().map(|reading| reading.engine) == engine {
             return;
         }
-        let path = &*self.caller.node_path(&self.asked.path);
+        let path = self.node_path();
         self.original = match (engine, Kind::of(path), &self.body) {
             (Some(engine), Some(kind), KeptBody::Kept { bytes, .. }) => {
                 let original = Original::read(kind, path, engine, &conf.retry, bytes);
@@ -190,7 +198,7 @@ impl Request {
     /// Names what it asks for: a node has refused it.
     pub(crate) fn name_subject(&mut self) {
         if let KeptBody::Kept { bytes, .. } = &self.body {
-            let model = route::subject(&self.place, bytes, &self.asked.path);
+            let model = route::subject(&self.place, bytes, self.node_path());
             self.journey.set_subject(&model, route::credential(self.head.as_sent()));
         }
     }
@@ -205,7 +213,7 @@ impl Request {
     /// The client wants a stream of server-sent events.
     pub(crate) fn asks_for_events(&self) -> bool {
         let KeptBody::Kept { bytes, .. } = &self.body else { return false };
-        self.asked.method == "POST" && asks_for_events(&self.asked.path, bytes)
+        self.asked.method == "POST" && asks_for_events(self.node_path(), bytes)
     }
 
     /// Gives the model the name that it has in the request's pool. An error: it cannot be replaced.
@@ -224,8 +232,11 @@ impl Request {
             self.renamed = Some(Box::new(Renamed { alias, renamer }));
         }
         if let Some(renamed) = &mut self.renamed {
-            *bytes = renamed.alias.replaced(bytes, &conf.models);
-            self.original = None;
+            let replaced = renamed.alias.replaced(bytes, &conf.models);
+            if replaced.as_ptr() != bytes.as_ptr() {
+                *bytes = replaced;
+                self.original = None;
+            }
         }
         Ok(())
     }

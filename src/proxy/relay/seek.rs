@@ -33,6 +33,7 @@ pub(crate) enum Routed<'a> {
         /// The client's name for the model, where the body has another.
         asked: Option<&'a str>,
         method: &'a str,
+        /// As nodes get it.
         path: &'a str,
     },
     /// Pingora's own path has not, and knows only what the target names.
@@ -44,11 +45,9 @@ impl Routed<'_> {
     fn other(&self, caller: &Caller, member: &Member) -> Option<Other> {
         match self {
             Self::Whole { place, body, asked, method, path, .. } => {
-                let named = || caller.split_model(place, body);
-                let model = asked.map(str::to_owned).or_else(named);
-                route::other(&caller.fleet, member, model.as_deref(), (method, path))
+                caller.other(member, place, (body, *asked), (method, path))
             }
-            Self::Unread { place } => route::other_once(&caller.fleet, member, place),
+            Self::Unread { place } => caller.other_once(member, place),
         }
     }
 }

@@ -181,7 +181,7 @@ impl Stock {
             return Ok(());
         }
         self.note_first_byte();
-        self.watched = Watched::of(head, path);
+        self.watched = Watched::of(head, self.arrival.caller.node_path(path));
         let is_stream = self.watched.is_some();
         let Some(attempt) = &mut self.attempt else { return Ok(()) };
         if status == 101 {

@@ -47,6 +47,22 @@ pub(crate) async fn eventually(limit: Duration, what: &str, condition: impl Fn()
     began.elapsed()
 }
 
+/// Asks until the answer is a good one, and returns that; an error is the state so far.
+pub(crate) async fn eventually_async<T, E: std::fmt::Debug>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(state) => assert!(began.elapsed() < limit, "not within {limit:?}: {what}: {state:?}"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Waits for a future, and fails the test if it takes longer.
 pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
