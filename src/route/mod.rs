@@ -124,6 +124,7 @@ pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Pl
         affinity: affinity::affinity(pool, headers, client, body),
         size: size::size(pool, body),
         class: classes.of(said.map(HeaderValue::as_bytes)),
+        is_due: false,
     }
 }
 

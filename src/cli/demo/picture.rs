@@ -114,7 +114,7 @@ pub(super) mod testing {
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
-            tokens: None,
+            work: None,
             prompts: [0; 2],
             max_in_flight: None,
             max_in_flight_from: LimitFrom::Config,
