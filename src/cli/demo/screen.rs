@@ -47,10 +47,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     let totals_height = u16::try_from(totals.len()).unwrap_or(1);
     let foot = foot(scene, area.width, height);
     let foot_height = u16::try_from(foot.len()).unwrap_or(0);
-    let [head, nodes_area, classes_area, totals_area, curves, events, foot_area] = Layout::vertical([
+    let table_height = nodes + gap * nodes.saturating_sub(1) + 1 + space;
+    let [head, tables, totals_area, curves, events, foot_area] = Layout::vertical([
         Constraint::Length(1 + space),
-        Constraint::Length(nodes + gap * nodes.saturating_sub(1) + 1 + space),
-        Constraint::Length(if classes > 0 { classes + space } else { 0 }),
+        Constraint::Length(table_height + if classes > 0 { classes + space } else { 0 }),
         Constraint::Length(totals_height + space),
         Constraint::Length(history),
         Constraint::Fill(1),
@@ -58,9 +58,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     ])
     .areas(area);
     frame.render_widget(title_line(scene, area.width), head);
+    let nodes_area = Rect { height: table_height.min(tables.height), ..tables };
     table::draw(frame, nodes_area, scene.rows, scene.about.cast.full(), gap);
     if classes > 0 {
-        class_table::draw(frame, classes_area, &scene.picture.classes);
+        let (y, height) = (nodes_area.bottom(), tables.height - nodes_area.height);
+        class_table::draw(frame, Rect { y, height, ..tables }, &scene.picture.classes);
     }
     frame.render_widget(Paragraph::new(totals), totals_area);
     if curve > 0 {
