@@ -143,8 +143,9 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
             if let Some(amount) = node.work {
                 work.with_label_values(&labels).set(i64::try_from(amount).unwrap_or(i64::MAX));
             }
-            for (counter, count) in [&prompts, &cached].into_iter().zip(node.prompts) {
-                counter.with_label_values(&labels).inc_by(count);
+            if node.prompts[0] > 0 {
+                prompts.with_label_values(&labels).inc_by(node.prompts[0]);
+                cached.with_label_values(&labels).inc_by(node.prompts[1]);
             }
             weight.with_label_values(&labels).set(node.weight);
             if let Some(max) = node.max_in_flight {
