@@ -175,10 +175,11 @@ pub fn other(
     { shares }.find(|to| to.conf.name != member.conf.name).map(|to| of(to, By::Split))
 }
 
-/// The same for a request that is sent once.
+/// The same for a request that is sent once, whose body is not read: an alias could not be replaced there.
 pub fn other_once(fleet: &Fleet, member: &Member, place: &Place) -> Option<Other> {
     let other = other(fleet, member, place.named(), ("", ""))?;
-    Some(Other { repeat: Repeat::Once, ..other })
+    let fits = other.member.conf.models.aliases.is_empty();
+    fits.then_some(Other { repeat: Repeat::Once, ..other })
 }
 
 /// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.
@@ -199,6 +200,20 @@ pub fn credential(head: &[u8]) -> Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_read_goes_to_no_pool_with_other_names_for_models() {
+        for (aliases, want) in [("{}", Some("q")), ("{ gpt: real }", None)] {
+            let text = format!(
+                "server: {{ listen: 127.0.0.1:1 }}\npools:\n  p: {{ nodes: [n:1], spill: q }}\n  \
+                 q: {{ nodes: [n:1], models: off, aliases: {aliases} }}\n"
+            );
+            let config = crate::config::Config::parse(&text, "t").expect("a config");
+            let fleet = Fleet::first(config, std::time::Instant::now());
+            let other = other_once(&fleet, &fleet.pools[0], &Place::default());
+            assert_eq!(other.as_ref().map(|other| &*other.member.conf.name), want, "{aliases}");
+        }
+    }
 
     #[test]
     fn whose_a_request_is() {
