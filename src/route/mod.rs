@@ -30,7 +30,7 @@ use crate::balance::By;
 use crate::classify;
 use crate::classify::own_errors::About;
 use crate::config::Pool;
-use crate::fleet::{Credential, Fleet, Member, Profile};
+use crate::fleet::{Credential, Fleet, Member, Profile, StoredId};
 use crate::http1::request_fields;
 use crate::journey::{Failure, Other};
 use crate::retry::Repeat;
@@ -64,6 +64,30 @@ fn by_name<'a>(fleet: &'a Fleet, model: Option<&str>, draw: impl FnOnce() -> Dra
         Some(shares) => split::pool(fleet, shares, draw()),
         None => fleet.route(model),
     }
+}
+
+/// The pool of a request that was given to this one: another one to which this one's requests go, if that has the stored response that
+/// the request names. `model`: that by which it was shared between pools.
+pub fn at_home<'a>(
+    fleet: &'a Fleet,
+    member: &'a Member,
+    model: Option<&str>,
+    named: impl FnOnce() -> Option<StoredId>,
+) -> &'a Member {
+    if member.conf.spill.is_none() && model.is_none() {
+        return member;
+    }
+    let Some(id) = named() else { return member };
+    let split = model.and_then(|model| fleet.split(model)).unwrap_or_default();
+    let shared = split.iter().filter_map(|(place, _)| fleet.pools.get(*place));
+    let with_spill = |own: &'a Member| std::iter::once(own).chain(spill(fleet, own));
+    let mut all = std::iter::once(member).chain(shared).flat_map(with_spill);
+    all.find(|other| other.pool.stored(id).is_some()).unwrap_or(member)
+}
+
+fn spill<'a>(fleet: &'a Fleet, member: &Member) -> Option<&'a Member> {
+    let name = member.conf.spill.as_ref()?;
+    fleet.pools.iter().find(|to| to.conf.name == *name)
 }
 
 /// The error for a request that the choice of its pool no longer leads anywhere.
@@ -145,17 +169,18 @@ pub fn other(
     (method, path): (&str, &str),
 ) -> Option<Other> {
     let of = |to: &Member, why| Other { member: to.clone(), repeat: repeat(to, method, path), why };
-    if let Some(name) = &member.conf.spill {
-        return fleet.pools.iter().find(|to| to.conf.name == *name).map(|to| of(to, By::Spill));
+    if member.conf.spill.is_some() {
+        return spill(fleet, member).map(|to| of(to, By::Spill));
     }
     let shares = fleet.split(model?)?.iter().filter_map(|(place, _)| fleet.pools.get(*place));
     { shares }.find(|to| to.conf.name != member.conf.name).map(|to| of(to, By::Split))
 }
 
-/// The same for a request that is sent once.
+/// The same for a request that is sent once, whose body is not read: an alias could not be replaced there.
 pub fn other_once(fleet: &Fleet, member: &Member, place: &Place) -> Option<Other> {
     let other = other(fleet, member, place.named(), ("", ""))?;
-    Some(Other { repeat: Repeat::Once, ..other })
+    let fits = other.member.conf.models.aliases.is_empty();
+    fits.then_some(Other { repeat: Repeat::Once, ..other })
 }
 
 /// The subject of a request, where nodes differ in what they serve: the model, or the path if nothing names one.
@@ -176,6 +201,20 @@ pub fn credential(head: &[u8]) -> Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_read_goes_to_no_pool_with_other_names_for_models() {
+        for (aliases, want) in [("{}", Some("q")), ("{ gpt: real }", None)] {
+            let text = format!(
+                "server: {{ listen: 127.0.0.1:1 }}\npools:\n  p: {{ nodes: [n:1], spill: q }}\n  \
+                 q: {{ nodes: [n:1], models: off, aliases: {aliases} }}\n"
+            );
+            let config = crate::config::Config::parse(&text, "t").expect("a config");
+            let fleet = Fleet::first(config, std::time::Instant::now());
+            let other = other_once(&fleet, &fleet.pools[0], &Place::default());
+            assert_eq!(other.as_ref().map(|other| &*other.member.conf.name), want, "{aliases}");
+        }
+    }
 
     #[test]
     fn whose_a_request_is() {

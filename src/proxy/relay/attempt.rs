@@ -3,13 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
@@ -31,6 +31,8 @@ use crate::resume::NodeBody;
 const ONE_WRITE_MAX: usize = 64 * 1024;
 /// The most bytes written under one `timeouts.send`.
 const WRITE_STEP: usize = 256 * 1024;
+/// A node that is well takes a connection sooner, wherever it is.
+const SLOW_CONNECT: Duration = Duration::from_millis(250);
 /// Interval at which a request whose node is lost looks for another one to go to.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time in which a node that stopped reading may say why.
@@ -69,13 +71,16 @@ pub(super) async fn run(
 ) -> Result<Answer, NoAnswer> {
     let conf = std::sync::Arc::clone(&request.journey.member().conf);
     let timeouts = &conf.timeouts;
+    // few requests have a deadline, and all would hold its timer
+    let mut late = request.journey.due().map(|due| Box::pin(sleep_until(due.into())));
     let connected = {
-        let connecting = pin!(connect(&gateway.connections, attempt, timeouts, fresh));
+        let connecting = pin!(connect_in_time(&gateway.connections, attempt, timeouts, fresh, &mut late));
         client.attend(First::Client, connecting).await?
     };
     let Connected { stream, address, reused } = match connected {
-        Ok(connected) => connected,
-        Err(error) => {
+        Some(Ok(connected)) => connected,
+        None => return Err(NoAnswer::Late),
+        Some(Err(error)) => {
             log::debug!("node {}: cannot connect: {error}", attempt.node().name);
             return Err(NoAnswer::Failed(connect_outcome(&error)));
         }
@@ -98,8 +103,6 @@ pub(super) async fn run(
         let (wire, journey) = request.wire(address);
         let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
-        // few requests have a deadline, and all would hold its timer
-        let mut late = journey.due().map(|due| Box::pin(sleep_until(due.into())));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
                 return Poll::Ready(exchanged);
@@ -153,6 +156,30 @@ struct Connected {
     address: SocketAddr,
     /// It has served a request before.
     reused: bool,
+}
+
+/// The same until the request is late; `None`: the node is not to blame for that.
+async fn connect_in_time(
+    connections: &Connections,
+    attempt: &Attempt,
+    timeouts: &Timeouts,
+    fresh: bool,
+    late: &mut Option<Pin<Box<Sleep>>>,
+) -> Option<io::Result<Connected>> {
+    let began = Instant::now();
+    let mut connecting = pin!(connect(connections, attempt, timeouts, fresh));
+    poll_fn(|cx| {
+        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(Some(connected));
+        }
+        if !late.as_mut().is_some_and(|late| late.as_mut().poll(cx).is_ready()) {
+            return Poll::Pending;
+        }
+        // or else a node that takes none would be given one such request after the other
+        let is_slow = began.elapsed() >= SLOW_CONNECT;
+        Poll::Ready(is_slow.then(|| Err(io::ErrorKind::TimedOut.into())))
+    })
+    .await
 }
 
 /// A connection to the address in use, or to another one of the node's name.

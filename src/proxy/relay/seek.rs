@@ -40,13 +40,21 @@ pub(crate) enum Routed<'a> {
 }
 
 impl Routed<'_> {
+    /// The client's name for the model, where that may be shared between pools.
+    fn shared(&self, caller: &Caller) -> Option<String> {
+        match self {
+            Self::Whole { place, body, asked, .. } => {
+                asked.map(str::to_owned).or_else(|| caller.split_model(place, body))
+            }
+            Self::Unread { place } => place.named().map(str::to_owned),
+        }
+    }
+
     /// The other pool in a generation to which a reload has moved the request.
     fn other(&self, caller: &Caller, member: &Member) -> Option<Other> {
         match self {
-            Self::Whole { place, body, asked, method, path, .. } => {
-                let named = || caller.split_model(place, body);
-                let model = asked.map(str::to_owned).or_else(named);
-                route::other(&caller.fleet, member, model.as_deref(), (method, path))
+            Self::Whole { method, path, .. } => {
+                route::other(&caller.fleet, member, self.shared(caller).as_deref(), (method, path))
             }
             Self::Unread { place } => route::other_once(&caller.fleet, member, place),
         }
@@ -109,6 +117,8 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
     let (member, repeat) = match routed {
         Routed::Whole { place, body, asked, method, path, .. } => {
             let member = caller.pool_again(&fleet, place, Some((body, *asked)))?;
+            let named = || route::conversation(place, method, path, body).named;
+            let member = route::at_home(&fleet, member, routed.shared(caller).as_deref(), named);
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
                 return Err(Failure::new(503, message).retry_after(1));
