@@ -121,8 +121,8 @@ fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
 fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
     let in_flight =
         sheet.gauge("node_in_flight", "Requests that the node has in flight.", &["pool", "node"])?;
-    let help = "Tokens that the node has before it; with balance: least_work.";
-    let tokens = sheet.gauge("node_tokens_in_flight", help, &["pool", "node"])?;
+    let help = "Estimated work that the node has before it, in tokens of a prompt; with balance: least_work.";
+    let work = sheet.gauge("node_work_in_flight", help, &["pool", "node"])?;
     let help = "Tokens of prompts whose cached part the node has told.";
     let prompts = sheet.counter("node_prompt_tokens_total", help, &["pool", "node"])?;
     let help = "Those of them that it had in its prefix cache.";
@@ -140,11 +140,12 @@ fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
         for node in &pool.nodes {
             let labels = [&*pool.name, &*node.id.name];
             in_flight.with_label_values(&labels).set(node.in_flight.into());
-            if let Some(amount) = node.tokens {
-                tokens.with_label_values(&labels).set(i64::try_from(amount).unwrap_or(i64::MAX));
+            if let Some(amount) = node.work {
+                work.with_label_values(&labels).set(i64::try_from(amount).unwrap_or(i64::MAX));
             }
-            for (counter, count) in [&prompts, &cached].into_iter().zip(node.prompts) {
-                counter.with_label_values(&labels).inc_by(count);
+            if node.prompts[0] > 0 {
+                prompts.with_label_values(&labels).inc_by(node.prompts[0]);
+                cached.with_label_values(&labels).inc_by(node.prompts[1]);
             }
             weight.with_label_values(&labels).set(node.weight);
             if let Some(max) = node.max_in_flight {

@@ -135,7 +135,7 @@ mod tests {
     fn node(number: usize, in_flight: u32, weight: f64) -> Candidate {
         Candidate {
             in_flight,
-            tokens: None,
+            work: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / weight,
             tier: Tier::Usable,

@@ -5,15 +5,15 @@ use crate::config::Balance;
 /// See [`By::as_str`] for the words of log, header and metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum By {
-    /// Also of requests without a key, in a pool that chooses by it.
+    /// The fewest in flight; also for a request without a key under affinity or ip_hash.
     #[default]
     LeastInFlight,
     LeastWork,
     RoundRobin,
     Random,
-    /// It is the node of the request's key.
+    /// The first node in the key's order of those that may be chosen.
     Affinity,
-    /// That one has too much to do, or cannot be had.
+    /// That one is above its bound, or has no slot.
     AffinityOverflow,
     IpHash,
     IpHashOverflow,
@@ -21,7 +21,7 @@ pub enum By {
     Stored,
     /// Its pool has the request because another would have made it wait.
     Spill,
-    /// Its pool has the request because none of the nodes was up in that which its share of a split gave it to.
+    /// A split drew another pool, none of whose nodes was up.
     Split,
 }
 
@@ -74,5 +74,16 @@ impl By {
             (_, true) => Self::Affinity,
             (_, false) => Self::AffinityOverflow,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counters are kept by it.
+    #[test]
+    fn each_has_its_place() {
+        assert!(By::ALL.iter().enumerate().all(|(place, by)| *by as usize == place));
     }
 }

@@ -11,7 +11,7 @@ pub struct Candidates {
     all: Vec<Candidate>,
     ranking: Tournament,
     order: Order,
-    /// No candidate's `inverse_rate` is or was below this.
+    /// No candidate's `inverse_rate` is below this.
     fastest: Option<f64>,
 }
 
@@ -43,6 +43,11 @@ impl Candidates {
 
     fn note_rate(&mut self, inverse: f64) {
         self.fastest = Some(self.fastest.map_or(inverse, |fastest| fastest.min(inverse)));
+    }
+
+    /// Finds the fastest again: one that was faster may have left.
+    pub(super) fn find_fastest(&mut self) {
+        self.fastest = self.all.iter().map(|candidate| candidate.inverse_rate).reduce(f64::min);
     }
 
     /// The part of the fastest candidate's rate that this one has, at most: from 0 to 1.

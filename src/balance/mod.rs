@@ -47,8 +47,8 @@ pub struct Candidate {
     pub in_flight: u32,
     /// The most requests that the node may have.
     pub limit: u32,
-    /// The work of those and of one more, where the policy counts that: `least_work`.
-    pub tokens: Option<f64>,
+    /// The estimated work of those and of one more, in tokens of a prompt, where the policy counts that: `least_work`.
+    pub work: Option<f64>,
     /// `1 / (weight x slow-start share)`, above 0.
     pub inverse_rate: f64,
     pub tier: Tier,
@@ -62,7 +62,7 @@ impl Candidate {
     /// The load that the node would have with one more request, relative to its rate. The smallest score
     /// wins.
     pub fn score(&self) -> f64 {
-        self.tokens.unwrap_or_else(|| f64::from(self.in_flight) + 1.0) * self.inverse_rate
+        self.work.unwrap_or_else(|| f64::from(self.in_flight) + 1.0) * self.inverse_rate
     }
 
     /// The value of `turn` before the first turn.

@@ -54,7 +54,7 @@ pub fn choose(
 /// The place of a random candidate of the lowest tier, with a probability in proportion to its rate. Places are drawn until one
 /// is taken, each with the part of the fastest rate that it has.
 fn weighted(candidates: &mut Candidates, last: Tier, skip: &[usize], random: f64) -> Option<usize> {
-    /// In a pool with nodes of which few can be had a scan is cheaper than more.
+    /// After so many misses one scan is cheaper.
     const DRAWS: u64 = 32;
     let lowest = candidates.lowest_tier(last, skip)?;
     let count = candidates.len() as u64;
@@ -68,6 +68,7 @@ fn weighted(candidates: &mut Candidates, last: Tier, skip: &[usize], random: f64
             return Some(place);
         }
     }
+    candidates.find_fastest();
     scanned(candidates, lowest, skip, random)
 }
 
@@ -101,7 +102,7 @@ mod tests {
     fn node(in_flight: u32, weight: f64) -> Candidate {
         Candidate {
             in_flight,
-            tokens: None,
+            work: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / weight,
             tier: Tier::Usable,

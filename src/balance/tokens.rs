@@ -54,7 +54,7 @@ struct Mean {
 }
 
 impl Mean {
-    /// So many say something.
+    /// Answers seen before the mean is used.
     const ENOUGH: u32 = 4;
 
     fn add(&mut self, value: f64) {
@@ -80,7 +80,7 @@ impl Answers {
     }
 
     /// The length of an answer to come.
-    pub fn expect(&self, limit: Option<u32>) -> u32 {
+    pub fn expected(&self, limit: Option<u32>) -> u32 {
         let usual = || self.all.get().unwrap_or_else(|| f64::from(UNKNOWN));
         let tokens = match limit {
             None => self.unlimited.get().unwrap_or_else(usual),
@@ -96,7 +96,7 @@ impl Answers {
 
     /// The work of a request to come.
     pub fn work(&self, size: Size) -> Work {
-        Work { prompt: size.prompt, answer: self.expect(size.limit) }
+        Work { prompt: size.prompt, answer: self.expected(size.limit) }
     }
 }
 
@@ -110,23 +110,23 @@ mod tests {
     fn answers_to_come_are_as_those_that_came() {
         let mut answers = Answers::default();
         assert_eq!(
-            [None, Some(100), Some(4096), Some(0)].map(|limit| answers.expect(limit)),
+            [None, Some(100), Some(4096), Some(0)].map(|limit| answers.expected(limit)),
             [256, 100, 256, 0]
         );
         for _ in 0..100 {
             answers.learn(Some(1000), 100);
         }
-        assert_eq!(answers.expect(Some(1000)), 100);
-        assert_eq!(answers.expect(Some(600)), 60, "the same part of a limit like it");
+        assert_eq!(answers.expected(Some(1000)), 100);
+        assert_eq!(answers.expected(Some(600)), 60, "the same part of a limit like it");
         assert_eq!(
-            [Some(4096), Some(50), None].map(|limit| answers.expect(limit)),
+            [Some(4096), Some(50), None].map(|limit| answers.expected(limit)),
             [100, 50, 100],
             "no more is known"
         );
         (0..100).for_each(|_| answers.learn(None, 7));
-        assert_eq!([None, Some(1000)].map(|limit| answers.expect(limit)), [7, 100]);
+        assert_eq!([None, Some(1000)].map(|limit| answers.expected(limit)), [7, 100]);
         (0..500).for_each(|_| answers.learn(Some(1000), 900));
-        assert!((890..=900).contains(&answers.expect(Some(1000))), "the newest count most");
+        assert!((890..=900).contains(&answers.expected(Some(1000))), "the newest count most");
     }
 
     proptest! {
@@ -134,7 +134,7 @@ mod tests {
         fn an_expectation_is_within_the_limit(seen in vec((any::<Option<u32>>(), any::<u32>()), 0..40), limit: u32) {
             let mut answers = Answers::default();
             seen.into_iter().for_each(|(limit, tokens)| answers.learn(limit, tokens));
-            prop_assert!(answers.expect(Some(limit)) <= limit);
+            prop_assert!(answers.expected(Some(limit)) <= limit);
         }
     }
 }

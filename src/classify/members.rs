@@ -10,8 +10,14 @@ pub fn members<'a>(object: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a 
 /// The names and values of all members, in their order: a text with its quotes, a number or a word as it is written, and
 /// an object or an array with everything behind it. A text or a word that is cut off is left out.
 pub fn all_members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut scan = Scan { bytes: object, at: 0, depth: 0, name: None };
+    let at = object.len() - without_mark(object).len();
+    let mut scan = Scan { bytes: object, at, depth: 0, name: None };
     std::iter::from_fn(move || scan.next_member())
+}
+
+/// JSON without the mark that some writers put before it, and Python and others skip (RFC 8259 section 8.1).
+pub fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json)
 }
 
 /// The elements of an array, up to one that is cut off.
@@ -157,8 +163,9 @@ mod tests {
     #[test]
     fn values_by_their_name() {
         type Row<'a> = (&'a str, &'a [&'a str]);
-        let table: [Row; 14] = [
+        let table: [Row; 15] = [
             (r#"{"a":"x"}"#, &["\"x\""]),
+            ("\u{feff} {\"a\":\"x\"}", &["\"x\""]),
             (r#"{"b":NaN,"a" : "x"} "a":2"#, &["\"x\""]),
             (r#"{"b":{"a":1},"c":[{"a":2},"a",3],"a":-Infinity}"#, &["-Infinity"]),
             (r#"{"b":"\"a\":","c":"a","a":"y\"}"}"#, &[r#""y\"}""#]),

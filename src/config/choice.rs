@@ -27,6 +27,12 @@ fn path_prefix(raw: &Raw) -> Result<String, String> {
     let prefix = text(raw)?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     let fits = prefix.starts_with('/') && prefix.len() <= PREFIX_BYTES_MAX && prefix.bytes().all(is_plain);
+    if prefix.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(format!(
+            "{} has a segment `.` or `..`, which clients resolve before they send; use one such as /team-a",
+            shown(raw)
+        ));
+    }
     if fits && prefix.len() > 1 && !prefix.ends_with('/') && !prefix.contains("//") {
         return Ok(prefix);
     }

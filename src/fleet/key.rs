@@ -16,6 +16,13 @@ pub struct Key {
     pub(super) serial: u64,
 }
 
+/// The node that gets a request, by its place, and why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
+    pub place: usize,
+    pub by: By,
+}
+
 /// A slot taken on a node. A plain value: [`super::Lease`] is the guard that gives it back.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -33,11 +40,11 @@ pub(super) struct Slot {
 
 /// The work that a node did for an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct Delivered {
     /// There was some.
     pub is_any: bool,
     /// The tokens of the answer, as far as they were told.
-    pub said: u32,
+    pub tokens: u32,
 }
 
 /// A failure that was counted against a node, so that it can be withdrawn.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::key::{Done, Key, Refusal, Slot};
+use super::key::{Delivered, Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
 use super::want::Profile;
@@ -163,7 +163,7 @@ impl Lease {
         if outcome == Outcome::Ok {
             self.progress(now);
         }
-        let done = Done { is_any: self.has_worked, said: self.said };
+        let done = Delivered { is_any: self.has_worked, tokens: self.said };
         self.pool.settle(&self.slot, outcome, done, now)
     }
 }

@@ -17,6 +17,7 @@ mod key;
 mod lease;
 mod line;
 mod listed;
+mod models;
 mod node;
 mod order;
 mod pending;

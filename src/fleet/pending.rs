@@ -63,14 +63,14 @@ impl Weighing {
     }
 
     /// A node's work and that of one more request.
-    pub(super) fn tokens(&self, node: &Pending) -> f64 {
+    pub(super) fn work(&self, node: &Pending) -> f64 {
         node.amount() as f64 + self.usual
     }
 
     /// An attempt begins.
     pub(super) fn begin(&self, node: &mut Pending, attempt: u64, size: Size) -> f64 {
         node.begin(attempt, size, self.answers.work(size));
-        self.tokens(node)
+        self.work(node)
     }
 
     /// An attempt ends. `said`: the tokens of its answer, if that was whole and told them.
@@ -78,6 +78,6 @@ impl Weighing {
         if let Some((size, said)) = node.end(attempt).zip(said) {
             self.answers.learn(size.limit, said);
         }
-        self.tokens(node)
+        self.work(node)
     }
 }

@@ -14,8 +14,8 @@ use super::checks::CheckAnswer;
 use super::counters::Resumed;
 use super::event::{Change, Event};
 use super::health::Report;
-use super::key::{Charge, Done, Key, ListQuestion, Question, QuestionKind, Refusal, Slot};
-use super::listed::{Listed, Lists};
+use super::key::{Charge, Delivered, Key, Question, QuestionKind, Refusal, Slot};
+use super::listed::Lists;
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
@@ -38,7 +38,7 @@ pub struct Pool {
     weighs: AtomicBool,
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
-    lists: Mutex<Lists>,
+    pub(super) lists: Mutex<Lists>,
 }
 
 /// The results of settling an attempt.
@@ -91,7 +91,6 @@ impl Pool {
     pub(super) fn take(&self, tried: &[Key], profile: Profile, now: Instant) -> Result<Slot, Refusal> {
         self.in_turn(now, |table| {
             let chosen = table.choose(tried, profile, now)?;
-            table.queue.passed(profile.class);
             Ok(table.take(chosen, profile, now))
         })
     }
@@ -147,27 +146,6 @@ impl Pool {
     pub fn stored(&self, id: StoredId) -> Option<Key> {
         let key = self.stored.lock().find(id)?;
         self.table.lock().is_member(key).then_some(key)
-    }
-
-    /// The nodes that are to be asked now for the models that they serve.
-    pub fn lists_due(&self, now: Instant) -> Vec<ListQuestion> {
-        let questions = self.table.lock().list_questions();
-        let members: Vec<_> = questions.iter().map(|question| question.key).collect();
-        let due = self.lists.lock().due(&members, now);
-        questions.into_iter().filter(|question| due.contains(&question.key)).collect()
-    }
-
-    /// The models that a node serves; `None`: it does not say.
-    pub fn set_list(&self, key: Key, list: Option<Vec<Listed>>) {
-        self.lists.lock().set(key, list);
-    }
-
-    /// The models of each node that has said which it serves.
-    pub fn lists(&self) -> Vec<Arc<[Listed]>> {
-        let members: Vec<_> =
-            self.table.lock().list_questions().into_iter().map(|question| question.key).collect();
-        let lists = self.lists.lock();
-        members.into_iter().filter_map(|key| lists.of(key)).collect()
     }
 
     /// The name of a node.
@@ -278,7 +256,7 @@ impl Pool {
     }
 
     /// Counts the outcome and gives the slot back.
-    pub(super) fn settle(&self, slot: &Slot, outcome: Outcome, done: Done, now: Instant) -> Settled {
+    pub(super) fn settle(&self, slot: &Slot, outcome: Outcome, done: Delivered, now: Instant) -> Settled {
         let Slot { key, ticket, epoch, .. } = *slot;
         let report = Report { ticket, epoch, outcome };
         let mut table = self.table.lock();

@@ -21,7 +21,7 @@ use super::key::Slot;
 use super::want::{Profile, Want};
 use crate::config::{Class, Shares};
 
-const CLASSES: usize = Class::ALL.len();
+pub(super) const CLASSES: usize = Class::ALL.len();
 /// The most that is due to a class: it gathers no more while it can use none of the slots.
 const DUE_MAX: f64 = 2.0;
 
@@ -159,14 +159,15 @@ impl Queue {
         cell
     }
 
-    /// The first request of each kind and class, the one whose turn is last first.
-    pub(super) fn heads(&self) -> Vec<(Turn, Arc<Want>)> {
-        let mut heads = Vec::new();
+    /// The first request of each kind, by class, the one whose turn is last first.
+    pub(super) fn heads(&self) -> [Vec<(Turn, Arc<Want>)>; CLASSES] {
+        let mut heads = [const { Vec::new() }; CLASSES];
         for class in Class::ALL.into_iter().filter(|class| self.waiting[class.place()] > 0) {
             let firsts = self.kinds.iter().filter_map(|(want, alike)| Some((first(alike, class)?, want)));
-            heads.extend(firsts.map(|(turn, want)| (turn, Arc::clone(want))));
+            let of_class = &mut heads[class.place()];
+            of_class.extend(firsts.map(|(turn, want)| (turn, Arc::clone(want))));
+            of_class.sort_unstable_by_key(|(turn, _)| Reverse(*turn));
         }
-        heads.sort_unstable_by_key(|(turn, _)| Reverse(*turn));
         heads
     }
 
@@ -187,7 +188,7 @@ impl Queue {
         most.filter(|class| due(class) >= WHOLE)
     }
 
-    /// A request of this class has a slot, while others wait.
+    /// A request of this class has a slot; it waits still, if it does.
     pub(super) fn passed(&mut self, class: Class) {
         if self.is_empty() {
             return;
@@ -211,9 +212,8 @@ impl Queue {
         self.news
     }
 
-    /// A slot is handed over to the request with this turn, which waits still.
-    pub(super) fn granted(&mut self, turn: Turn, now: Instant) {
-        self.passed(turn.class);
+    /// A slot is handed over.
+    pub(super) fn granted(&mut self, now: Instant) {
         self.pace.note(now);
     }
 

@@ -135,8 +135,8 @@ pub struct NodeSnapshot {
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
     pub ejected_for: Option<Duration>,
     pub in_flight: u32,
-    /// The work of those, where the pool chooses by it.
-    pub tokens: Option<u64>,
+    /// Their estimated work, in tokens of a prompt, where the pool chooses by it.
+    pub work: Option<u64>,
     /// Tokens of prompts whose cached part the node told, and that part.
     pub prompts: [u64; 2],
     /// `None`: no limit.
@@ -177,7 +177,7 @@ impl NodeSnapshot {
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,
-            tokens: None,
+            work: None,
             prompts: node.activity.prompts(),
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
             max_in_flight_from: LimitFrom::of(node),

@@ -3,6 +3,7 @@
 //! A pool without a reserve has one view, and pays a branch. With one there is a second ranking, and a choice among either costs
 //! the same: nothing is searched for room that only some may use.
 
+use super::want::Profile;
 use crate::balance::{Candidate, Candidates, Tier};
 use crate::config::Class;
 
@@ -15,8 +16,8 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    pub(super) fn of(class: Class) -> Self {
-        if class == Class::Interactive { Self::Whole } else { Self::Open }
+    pub(super) fn of(profile: Profile) -> Self {
+        if profile.class == Class::Interactive || profile.is_due { Self::Whole } else { Self::Open }
     }
 }
 

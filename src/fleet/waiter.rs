@@ -77,11 +77,7 @@ impl Pool {
                     }
                     Joined { found, place: Some(place) }
                 }
-                Some(Ok(slot)) => {
-                    table.queue.passed(class);
-                    Joined { found: Some(Ok(slot)), place: None }
-                }
-                None => Joined { found: None, place: None },
+                found => Joined { found, place: None },
             }
         })
     }
@@ -105,10 +101,7 @@ impl Pool {
             None => table.take_for(&ask.want, ask.profile, now),
         };
         if matches!(found, Some(Ok(_))) {
-            // what was granted has left the queue already
-            if table.queue.remove(turn).is_some() {
-                table.queue.passed(ask.profile.class);
-            }
+            table.queue.remove(turn);
         } else if table.queue.news() != ask.news {
             woken.extend(cell.tell());
         }

@@ -77,13 +77,8 @@ pub struct Profile {
     pub size: Size,
     /// The order in which it gets a slot, and the part of a cap that it may use.
     pub class: Class,
-}
-
-impl Profile {
-    /// The same once the share of its class is due: it may use what is reserved.
-    pub(super) fn due(self) -> Self {
-        Self { class: Class::Interactive, ..self }
-    }
+    /// The share of its class is due: it may use what is reserved.
+    pub is_due: bool,
 }
 
 /// The rule by which a request is let into the queue.

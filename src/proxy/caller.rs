@@ -89,6 +89,12 @@ impl Caller {
         }
     }
 
+    /// The client's name for its model, if that is shared between pools. `asked`: that name, where the body has another.
+    pub(crate) fn split_model(&self, place: &Place, body: &[u8], asked: Option<&str>) -> Option<String> {
+        let named = || asked.map(str::to_owned).or_else(|| place.model(body));
+        self.is_by_lot().then(named).flatten()
+    }
+
     /// The pool to which it goes if it would have to wait in this one. `asked`: the client's name for the model, where the body has
     /// another. `way`: method and path.
     pub(crate) fn other(
@@ -98,8 +104,7 @@ impl Caller {
         (body, asked): (&[u8], Option<&str>),
         way: (&str, &str),
     ) -> Option<Other> {
-        let named = || asked.map(str::to_owned).or_else(|| place.model(body));
-        let model = self.is_by_lot().then(named).flatten();
+        let model = self.split_model(place, body, asked);
         route::other(&self.fleet, member, model.as_deref(), way)
     }
 

@@ -158,6 +158,11 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
             let draw = || draw(&fleet, headers, Some((&place, &body)), lot);
             let member = only.or_else(|| route::by_model(&fleet, &place, &body, None, draw).cloned());
             let member = member.ok_or_else(|| refuse(arrival, route::not_served(place.model(&body))))?;
+            let header = session.req_header();
+            let model = arrival.caller.split_model(&place, &body, None);
+            let path = arrival.caller.node_path(header.uri.path());
+            let named = || route::conversation(&place, header.method.as_str(), path, &body).named;
+            let member = route::at_home(&fleet, &member, model.as_deref(), named).clone();
             Ok(Received::Whole { member, place, body, share })
         }
         Ok(Read::Unkept { too_large, .. }) if needs_body(only.as_ref()) && place.named().is_none() => {

@@ -51,7 +51,7 @@ impl BackendSelection for LeastInFlight {
     fn iter(self: &Arc<Self>, _key: &[u8]) -> ByLoad {
         let candidate = |backend: &Backend| Candidate {
             in_flight: backend.ext.get::<InFlight>().map_or(0, |count| count.0.load(Ordering::Acquire)),
-            tokens: None,
+            work: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / backend.weight.max(1) as f64,
             tier: Tier::Usable,

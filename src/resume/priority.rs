@@ -9,7 +9,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::ask::NodeBody;
-use crate::classify::members::{length, members};
+use crate::classify::members::{all_members, length, without_mark};
 use crate::config::{Class, Engine, PassPriority, Pool};
 use crate::http1::range_in;
 
@@ -90,7 +90,8 @@ impl Priority {
             Some(body.start.clone())
         };
         let has_members = |start: &Bytes| {
-            start.trim_ascii_start().starts_with(b"{") && !start.trim_ascii_end().ends_with(b"{")
+            without_mark(start).trim_ascii_start().starts_with(b"{")
+                && !start.trim_ascii_end().ends_with(b"{")
         };
         // those with a wish are longer
         let tail = self.number.tails().into_iter().find(|tail| tail.ends_with(unopened(body.tail)));
@@ -102,9 +103,10 @@ impl Priority {
 
     /// A client's body with the number in place of its own, if it names one. As in Python, the last one counts.
     pub fn replaced(self, body: &Bytes) -> Option<Bytes> {
-        // a name that is written in escapes is not found, and ours is the last then
-        memmem::find(body, b"\"priority\"")?;
-        let value = members(body, NAME).last()?;
+        if memmem::find(body, b"\"priority\"").is_none() && !has_escaped_letter(body) {
+            return None;
+        }
+        let (_, value) = all_members(body).filter(|(name, _)| is_named(name)).last()?;
         let start = range_in(body, value)?.start;
         let end = start + length(&body[start..])?;
         Some([&body[..start], self.number.text().as_bytes(), &body[end..]].concat().into())
@@ -114,6 +116,21 @@ impl Priority {
 /// A tail, or the end of the object that stands for none.
 fn unopened(tail: &'static [u8]) -> &'static [u8] {
     if tail.is_empty() { b"}" } else { tail }
+}
+
+/// A letter of the name may be written as an escape: nobody does that who means well.
+fn has_escaped_letter(body: &[u8]) -> bool {
+    let start: &[u8] = br"\u00";
+    memmem::find_iter(body, start).any(|at| matches!(body.get(at + start.len()), Some(b'6' | b'7')))
+}
+
+/// `name`: as it is written, without its quotes.
+fn is_named(name: &[u8]) -> bool {
+    const LONGEST: usize = NAME.len() * r"\u0000".len();
+    if name.len() > LONGEST || !name.contains(&b'\\') {
+        return name == NAME.as_bytes();
+    }
+    serde_json::from_slice::<String>(&[b"\"", name, b"\""].concat()).is_ok_and(|name| name == NAME)
 }
 
 /// The API knows the member.
@@ -160,6 +177,15 @@ mod tests {
             ),
             (r#"{"priority": -3 ,"a":1}"#, b"", r#"{"priority": 10 ,"a":1}"#),
             (r#"{"priority":1,"priority":[2,3],"a":1}"#, b"", r#"{"priority":1,"priority":10,"a":1}"#),
+            (r#"{"priorit\u0079":-99,"a":"\u00e9"}"#, b"", r#"{"priorit\u0079":10,"a":"\u00e9"}"#),
+            (r#"{"priority":1,"\u0070riorit\u0079":-99}"#, b"", r#"{"priority":1,"\u0070riorit\u0079":10}"#),
+            (
+                r#"{"a":"\u0079","\\u0070riority":-99}"#,
+                b"",
+                r#"{"a":"\u0079","\\u0070riority":-99,"priority":10}"#,
+            ),
+            ("\u{feff}{\"priority\":1}", b"", "\u{feff}{\"priority\":10}"),
+            ("\u{feff}{\"a\":1}", b"", "\u{feff}{\"a\":1,\"priority\":10}"),
             (r#"{"priority":null}"#, IDS, r#"{"priority":10,"return_token_ids":true}"#),
             (
                 r#"{"a":{"priority":1},"b":"\"priority\":2"}"#,
@@ -178,6 +204,7 @@ mod tests {
         assert_eq!(added(usual, r#"{"a":1}"#, b""), r#"{"a":1}"#, "it is the engine's own");
         assert_eq!(added(usual, r#"{"a":1}"#, IDS), r#"{"a":1,"return_token_ids":true}"#);
         assert_eq!(added(usual, r#"{"priority":-5,"a":1}"#, b""), r#"{"priority":0,"a":1}"#);
+        assert_eq!(added(usual, r#"{"priorit\u0079":-5,"a":1}"#, b""), r#"{"priorit\u0079":0,"a":1}"#);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use alias::{Alias, refuse_in_target};
 pub use conversation::conversation;
 pub use deadline::{Deadline, deadline};
 pub use listing::own_list;
-pub use overflow::{other, other_once};
+pub use overflow::{at_home, other, other_once};
 pub use percent::{decoded as percent_decoded, encoded as percent_encoded};
 pub use place::Place;
 pub use renamer::Renamer;
@@ -103,6 +103,7 @@ pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Pl
         affinity: affinity::affinity(pool, headers, client, body),
         size: size::size(pool, body),
         class: classes.of(said.map(HeaderValue::as_bytes)),
+        is_due: false,
     }
 }
 

@@ -119,9 +119,9 @@ struct NodeStatus {
     reason: Option<String>,
     ejected_for_seconds: Option<f64>,
     in_flight: u32,
-    /// Tokens in flight, with `balance: least_work`.
+    /// Estimated work in flight, in tokens of a prompt; a token of an answer counts as 4. With `balance: least_work`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tokens_in_flight: Option<u64>,
+    work_in_flight: Option<u64>,
     /// The part of the prompts' tokens that the node had in its cache, where it tells that.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_hit_rate: Option<f64>,
@@ -225,7 +225,7 @@ impl NodeStatus {
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,
-            tokens_in_flight: node.tokens,
+            work_in_flight: node.work,
             cache_hit_rate: hit_rate(node.prompts),
             max_in_flight: node.max_in_flight,
             max_in_flight_from: node.max_in_flight_from.to_string(),

@@ -1,12 +1,15 @@
 //! Classes and deadlines of requests, through the whole gateway.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel::config::Engine;
+use evenkeel::fleet::NodeState;
 use evenkeel::outcome::Outcome;
 use evenkeel::sim::{Node, Options};
 use http::Request;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
     Client, Gateway, LIMIT, Outgoing, Script, ask, chat, eventually, fault, free_port, nodes_like, pool,
@@ -217,6 +220,50 @@ fn a_node_that_has_sent_its_head_alone_by_the_deadline_is_stopped() {
             assert!(answer.text().contains("the deadline of the request has passed"), "{}", answer.text());
         }
     });
+}
+
+#[test]
+fn a_connection_that_is_not_taken_ends_with_the_deadline_too() {
+    run(async {
+        let full = FullListener::new();
+        let list = format!("\"{}\"", full.address);
+        let more = "timeouts: { connect: 60s }, health: { max_fails: 2 }, retry: { wait: 60s }";
+        let gateway = Gateway::with(LOG, &pool_of("p", &list, more)).await;
+        let is_up = || gateway.status().pools[0].nodes[0].state == NodeState::Up;
+        for time in ["100ms"].into_iter().chain(["400ms"; 10]) {
+            let began = Instant::now();
+            let request = with_field(chat(&gateway, 1, false), "x-request-timeout", time);
+            let answer = ask(&gateway, request).await;
+            assert_eq!(answer.status, 504, "{}", answer.text());
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not wait for timeouts.connect");
+        }
+        assert!(!is_up(), "such a node is found out all the same");
+    });
+}
+
+/// Takes no connection: its queue of one is full.
+struct FullListener {
+    address: SocketAddr,
+    _sockets: Vec<Socket>,
+}
+
+impl FullListener {
+    fn new() -> Self {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut sockets = vec![listener];
+        for _ in 0..3 {
+            let client = socket();
+            client.set_nonblocking(true).unwrap();
+            // the last of them are never taken
+            let _ = client.connect(&address.into());
+            sockets.push(client);
+        }
+        Self { address, _sockets: sockets }
+    }
 }
 
 #[test]

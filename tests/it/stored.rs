@@ -171,6 +171,39 @@ fn second_turns_reach_the_node_that_has_the_first() {
     });
 }
 
+/// A model that is shared, or a pool that is full, may have put the first turn anywhere.
+#[test]
+fn second_turns_reach_the_pool_that_has_the_first() {
+    run(async {
+        let stores = [Store::start("a").await, Store::start("b").await, Store::start("c").await];
+        let pool_with = |name: &str, store: usize, more: &str| pool_of(name, &stores[store].entry(), more);
+        let splits = "splits: { m: { p: 50, r: 50 } }\n";
+        let pools = [
+            pool_with("p", 0, "spill: q"),
+            pool_with("q", 1, "models: off, path_prefix: /q"),
+            pool_with("r", 2, "models: off"),
+        ];
+        let gateway = Gateway::with("", &(pools.concat() + splits)).await;
+        let mut client = Client::h1(&gateway).await;
+        for turns in 0..20 {
+            let first = client.ask(turn(&gateway, &json!({"model": "m", "input": turns}))).await;
+            let body = json!({"model": "m", "input": "more", "previous_response_id": id_of(&first)});
+            let second = client.ask(turn(&gateway, &body)).await;
+            assert_eq!(second.field("x-evenkeel-node"), first.field("x-evenkeel-node"), "{second:?}");
+        }
+        // as if it had spilled over
+        let first = client.ask(post(&gateway, "/q/v1/responses", json!({"model": "n"}).to_string())).await;
+        let id = id_of(&first);
+        let body = json!({"model": "n", "previous_response_id": id});
+        for _ in 0..2 {
+            assert_eq!(client.ask(turn(&gateway, &body)).await.field("x-evenkeel-node"), Some("b"));
+            let path = format!("/v1/responses/{id}");
+            assert_eq!(client.ask(on(&gateway, Method::GET, &path)).await.status, 200);
+            gateway.reload(&pools[..2].concat());
+        }
+    });
+}
+
 #[test]
 fn requests_that_name_a_response_in_their_path_reach_its_node() {
     run(async {

@@ -56,15 +56,15 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// Half of the newer one from now on.
+    /// A part of the newer one from now on.
     pub(super) fn follow(&mut self, newer: &Self) {
-        let half = |old: &mut f64, new: f64| *old += 0.5 * (new - *old);
+        let move_on = |old: &mut f64, new: f64| *old += 0.3 * (new - *old);
         for (old, new) in self.rates.iter_mut().zip(newer.rates) {
-            half(old, new);
+            move_on(old, new);
         }
-        half(&mut self.log_turnover, newer.log_turnover);
-        half(&mut self.log_load, newer.log_load);
-        self.ended = (self.ended + newer.ended).min(2.0 * newer.ended);
+        move_on(&mut self.log_turnover, newer.log_turnover);
+        move_on(&mut self.log_load, newer.log_load);
+        self.ended = (self.ended + newer.ended).min(5.0 * newer.ended);
     }
 }
 

@@ -57,8 +57,6 @@ const BETTER_ABOVE: f64 = 0.05;
 const FIRST_BETTER_ABOVE: f64 = 0.15;
 /// A wide trial above that shows nothing against it, with a deviation above the second, is better.
 const UNCLEAR: (f64, f64) = (0.15, 0.15);
-/// Below the base fewer in flight do clearly less work.
-const KNEE: f64 = 0.25;
 
 /// Turnovers of rest until the next trial, the first time and at the most.
 const REST_MIN: f64 = 6.0;
@@ -69,6 +67,9 @@ const TRIAL_TURNS: f64 = 0.7;
 const BAD_TURNS: f64 = 0.3;
 const WIDE_TURNS_MAX: f64 = 1.5;
 const SMALL_TURNS_MAX: f64 = 3.0;
+/// Answers of a wide trial below that shows a gain so far: a few turnovers of a small cap, which may be the way out of a full
+/// memory.
+const HOPEFUL_ANSWERS: f64 = 160.0;
 /// Fewer answers than this are never a turnover.
 const ANSWERS_MIN: f64 = 24.0;
 /// Durations of a piece of work that a measurement waits, above and below the base, at least so many turnovers, which memory
@@ -393,7 +394,11 @@ impl Cap {
         let is_sure = belief.mean.abs() > 2.0 * belief.deviation();
         let loss = if trial.side == Side::Above { -belief.mean } else { belief.mean };
         let is_bad = loss > 0.05 + 2.5 * belief.deviation();
-        let most = if trial.is_wide() { WIDE_TURNS_MAX } else { SMALL_TURNS_MAX };
+        let most = match trial.side {
+            _ if !trial.is_wide() => SMALL_TURNS_MAX,
+            Side::Below if gain > 0.0 => WIDE_TURNS_MAX.max(HOPEFUL_ANSWERS / self.now),
+            _ => WIDE_TURNS_MAX,
+        };
         if turns < if is_bad { BAD_TURNS } else { TRIAL_TURNS } || (!is_sure && turns < most) {
             return;
         }
@@ -401,7 +406,7 @@ impl Cap {
         if is_better(trial, belief, gain) {
             self.accept(trial, estimate);
         } else {
-            self.refuse(trial, is_flat(belief), Some(estimate));
+            self.refuse(trial, may_be_flat(trial, belief), Some(estimate));
         }
     }
 
@@ -501,16 +506,17 @@ impl Cap {
             self.try_at(Side::Above, self.step, false);
         } else if !self.below.is_tried && self.base > f64::from(CAP_MIN) {
             self.try_at(Side::Below, self.step, false);
-        } else if self.may_hide_more() && !self.has_looked {
+        } else if self.below.is_flat && self.may_hide_more() && !self.has_looked {
             self.look_down();
         } else {
             self.go(self.base, Mode::Rest { turns: 0.0 });
         }
     }
 
-    /// Fewer did as much work: the base may lie where the engine throws out what it has computed.
+    /// Fewer did as much work, or it is not clear: the base may lie where the engine throws out what it has computed.
     fn may_hide_more(&self) -> bool {
-        self.below.is_flat && self.below.belief.mean < KNEE && self.base > f64::from(CAP_MIN)
+        let below = self.below.belief;
+        below.mean < 1.5 * below.deviation() && self.base > f64::from(CAP_MIN)
     }
 
     fn look_down(&mut self) {
@@ -564,15 +570,23 @@ enum Settled {
 /// `gain` in deviations.
 fn is_better(trial: Trial, belief: Belief, gain: f64) -> bool {
     match trial.side {
+        // as much work with far fewer is better already
+        Side::Below if trial.is_wide() => belief.mean < FLAT && gain > 0.5,
         Side::Below => belief.mean < -FLAT && gain > 1.0,
         Side::Above if trial.is_wide() && belief.mean > UNCLEAR.0 && belief.deviation() > UNCLEAR.1 => true,
-        Side::Above if trial.is_first => belief.mean > FIRST_BETTER_ABOVE && gain > 2.0,
+        Side::Above if trial.is_first => belief.mean > FIRST_BETTER_ABOVE && gain > 3.0,
         Side::Above => belief.mean > BETTER_ABOVE && gain > 1.0,
     }
 }
 
 fn is_beyond(gain: Gain, most: f64) -> bool {
     gain.mean.abs() > (4.0 * gain.deviation).max(most)
+}
+
+/// Far below, what is not clearly worse may be flat: it is cheap to look further.
+fn may_be_flat(trial: Trial, belief: Belief) -> bool {
+    let looks = trial.side == Side::Below && trial.is_wide();
+    is_flat(belief) || looks && belief.mean < 1.5 * belief.deviation()
 }
 
 fn is_flat(belief: Belief) -> bool {

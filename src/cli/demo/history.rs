@@ -59,6 +59,7 @@ mod tests {
                 state: String::new(),
                 mood: Mood::Well,
                 in_flight: tick / 10,
+                max_in_flight: None,
                 done: 0,
                 failed: 0,
             };

@@ -6,6 +6,9 @@
 
 mod about;
 mod bar;
+mod cast;
+mod class_table;
+mod classes;
 mod history;
 mod journal;
 mod picture;
@@ -49,6 +52,7 @@ const EXIT_INTERRUPTED: i32 = 130;
 const AFTER_HELP: &str = "\
 Examples:
   evenkeel demo
+  evenkeel demo --classes
   evenkeel demo --plain --seconds 60
 
 q, Ctrl-C or SIGTERM ends it; a second signal ends it at once.
@@ -62,6 +66,9 @@ pub struct DemoArgs {
     /// Listen on this address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
     listen: SocketAddr,
+    /// Show the line and two classes: a batch of 40 clients waits for nodes that take 8 requests at a time, 3 people do not
+    #[arg(long)]
+    classes: bool,
     /// Print lines instead of the live table (the default where there is no terminal)
     #[arg(long)]
     plain: bool,
@@ -87,7 +94,7 @@ pub fn run(args: &DemoArgs, registered: signals::Registered) -> ExitCode {
 }
 
 fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Result<ExitCode, Trouble> {
-    let setup = Setup::demo(args.listen)?;
+    let setup = if args.classes { Setup::classes(args.listen)? } else { Setup::demo(args.listen)? };
     let mut stage = Stage::start(&setup)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
@@ -101,7 +108,10 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     let limit = args.seconds.map(Duration::from_secs);
     let mut story = Story::new(setup.times);
     let mut face = match &args.record {
-        Some(_) => Face::Recorder(Recorder::new(limit.unwrap_or(Duration::MAX)).map_err(not_recorded)?),
+        Some(_) => {
+            let recorder = Recorder::new(limit.unwrap_or(Duration::MAX), setup.cast);
+            Face::Recorder(recorder.map_err(not_recorded)?)
+        }
         None if table => Face::Table(Terminal::open()?),
         None => Face::Plain(Plain::new(Box::new(io::stdout()))),
     };

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::classes::ClassRow;
 use super::words;
 use crate::fleet::{NodeSnapshot, NodeState, PoolSnapshot};
 use crate::outcome::Outcome;
@@ -14,6 +15,8 @@ pub(super) struct Picture {
     pub elapsed: Duration,
     /// The clients' results so far.
     pub counts: Counts,
+    /// The classes that the clients say, the highest first; empty if they say none.
+    pub classes: Vec<ClassRow>,
     /// True for each node whose process serves; the gateway has to find that out by itself.
     pub running: Vec<bool>,
     /// The gateway's own view.
@@ -28,6 +31,8 @@ pub(super) struct Row {
     pub state: String,
     pub mood: Mood,
     pub in_flight: u32,
+    /// Most of them; `None`: no limit.
+    pub max_in_flight: Option<u32>,
     pub done: u64,
     pub failed: u64,
 }
@@ -71,6 +76,7 @@ impl Row {
             state: words::state(node),
             mood,
             in_flight: node.in_flight,
+            max_in_flight: node.max_in_flight,
             done: node.attempts_with(Outcome::Ok),
             failed: failures(node),
         }
@@ -114,7 +120,7 @@ pub(super) mod testing {
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
-            tokens: None,
+            work: None,
             prompts: [0; 2],
             max_in_flight: None,
             max_in_flight_from: LimitFrom::Config,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Zoned;
 
 use super::about::About;
+use super::classes;
 use super::journal::Journal;
 use super::picture::{Picture, Row};
 
@@ -44,9 +45,17 @@ impl Plain {
 }
 
 fn line(picture: &Picture) -> String {
-    let node = |row: &Row| format!("{}: {:<15} {:>3} in flight   ", row.name, row.state, row.in_flight);
     let nodes: String = picture.rows().iter().map(node).collect();
     let counts = picture.counts;
     let retried = picture.retried();
+    if !picture.classes.is_empty() {
+        let classes: String = picture.classes.iter().map(classes::plain).collect();
+        return format!("{nodes}{classes}{} failed   retried: {retried}", counts.failed);
+    }
     format!("{nodes}clients: {} answered, {} failed   retried: {retried}", counts.done, counts.failed)
+}
+
+fn node(row: &Row) -> String {
+    let limit = row.max_in_flight.map_or_else(String::new, |limit| format!("/{limit}"));
+    format!("{}: {:<15} {:>3}{limit} in flight   ", row.name, row.state, row.in_flight)
 }

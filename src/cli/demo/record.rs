@@ -9,6 +9,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::about::About;
+use super::cast::Cast;
 use super::history::History;
 use super::journal::Journal;
 use super::picture::Picture;
@@ -25,6 +26,7 @@ const PLAYBACK: Playback = Playback {
     hold: Duration::from_secs(5),
     title: "make demo (4x speed)",
 };
+const WITH_CLASSES: Playback = Playback { title: "evenkeel demo --classes (4x speed)", ..PLAYBACK };
 /// Longest recording: more than anyone would watch.
 const FRAMES_MAX: usize = 600;
 
@@ -35,12 +37,15 @@ pub(super) struct Recorder {
     /// End of the load; afterwards only the last answers are awaited.
     until: Duration,
     frames: Vec<Buffer>,
+    playback: &'static Playback,
 }
 
 impl Recorder {
-    pub(super) fn new(until: Duration) -> io::Result<Self> {
+    pub(super) fn new(until: Duration, cast: Cast) -> io::Result<Self> {
         let screen = Terminal::new(TestBackend::new(WIDTH, HEIGHT)).map_err(io::Error::other)?;
-        Ok(Self { screen, history: History::default(), next: Duration::ZERO, until, frames: Vec::new() })
+        let playback = if cast.line().is_some() { &WITH_CLASSES } else { &PLAYBACK };
+        let history = History::default();
+        Ok(Self { screen, history, next: Duration::ZERO, until, frames: Vec::new(), playback })
     }
 
     /// Keeps a frame if one is due.
@@ -59,7 +64,7 @@ impl Recorder {
     }
 
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
-        std::fs::write(path, svg::animation(&self.frames, &PLAYBACK))
+        std::fs::write(path, svg::animation(&self.frames, self.playback))
     }
 }
 
@@ -74,14 +79,18 @@ mod tests {
 
     #[test]
     fn a_frame_is_kept_each_half_second_until_the_end() {
-        let mut recorder = Recorder::new(Duration::from_secs(3)).expect("a screen");
-        let about =
-            About { clients: 24, address: "127.0.0.1:9999".parse().expect("an address"), admin: None };
+        let mut recorder = Recorder::new(Duration::from_secs(3), Cast::Alike(24)).expect("a screen");
+        let about = About {
+            cast: Cast::Alike(24),
+            address: "127.0.0.1:9999".parse().expect("an address"),
+            admin: None,
+        };
         for tick in 0..60_u64 {
             let picture = Picture {
                 at: Instant::now(),
                 elapsed: Duration::from_millis(tick * 100),
                 counts: Counts { sent: tick, in_flight: 24, done: 0, failed: 0, cut: 0 },
+                classes: Vec::new(),
                 running: vec![true],
                 pool: Some(pool(vec![node("a", NodeState::Up, 24)])),
             };

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline, SparklineBar};
 
 use super::about::About;
+use super::class_table;
 use super::history::History;
 use super::journal::{Entry, Journal, Who};
 use super::picture::{Mood, Picture, Row};
@@ -35,17 +36,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     let margin = u16::from(area.width >= ROOM_FOR_MARGIN);
     let area = Rect { x: margin, width: area.width.saturating_sub(2 * margin), ..area };
     let nodes = u16::try_from(scene.rows.len()).unwrap_or(u16::MAX);
-    let space = u16::from(area.height >= ROOM_FOR_SPACE);
-    let gap = u16::from(area.height >= ROOM_FOR_ALL);
-    let curve = if area.height >= ROOM_FOR_HISTORY { curve_height(area.height) } else { 0 };
+    let classes = classes_height(scene);
+    // the height without the classes, which come before all that needs room
+    let height = area.height.saturating_sub(classes);
+    let space = u16::from(height >= ROOM_FOR_SPACE);
+    let gap = u16::from(height >= ROOM_FOR_ALL);
+    let curve = if height >= ROOM_FOR_HISTORY { curve_height(height) } else { 0 };
     let history = if curve > 0 { nodes * curve + 2 } else { 0 };
     let totals = totals(scene, area.width);
     let totals_height = u16::try_from(totals.len()).unwrap_or(1);
-    let foot = foot(scene, area);
+    let foot = foot(scene, area.width, height);
     let foot_height = u16::try_from(foot.len()).unwrap_or(0);
-    let [head, nodes_area, totals_area, curves, events, foot_area] = Layout::vertical([
+    let table_height = nodes + gap * nodes.saturating_sub(1) + 1 + space;
+    let [head, tables, totals_area, curves, events, foot_area] = Layout::vertical([
         Constraint::Length(1 + space),
-        Constraint::Length(nodes + gap * nodes.saturating_sub(1) + 1 + space),
+        Constraint::Length(table_height + if classes > 0 { classes + space } else { 0 }),
         Constraint::Length(totals_height + space),
         Constraint::Length(history),
         Constraint::Fill(1),
@@ -53,13 +58,26 @@ pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     ])
     .areas(area);
     frame.render_widget(title_line(scene, area.width), head);
-    table::draw(frame, nodes_area, scene.rows, scene.about.clients as u64, gap);
+    let nodes_area = Rect { height: table_height.min(tables.height), ..tables };
+    table::draw(frame, nodes_area, scene.rows, scene.about.cast.full(), gap);
+    if classes > 0 {
+        let (y, height) = (nodes_area.bottom(), tables.height - nodes_area.height);
+        class_table::draw(frame, Rect { y, height, ..tables }, &scene.picture.classes);
+    }
     frame.render_widget(Paragraph::new(totals), totals_area);
     if curve > 0 {
         draw_curves(frame, scene, curves, curve);
     }
     draw_events(frame, scene, events);
     frame.render_widget(Paragraph::new(foot), foot_area);
+}
+
+/// Lines of the table of classes; 0 without classes.
+fn classes_height(scene: &Scene<'_>) -> u16 {
+    match u16::try_from(scene.picture.classes.len()).unwrap_or(u16::MAX) {
+        0 => 0,
+        rows => rows.saturating_add(1),
+    }
 }
 
 /// Lines of each node's curve.
@@ -77,11 +95,16 @@ fn title_line(scene: &Scene<'_>, width: u16) -> Line<'static> {
 /// The totals, on one line if the screen is wide enough, otherwise on two.
 fn totals(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let counts = scene.picture.counts;
+    // the table of classes says for what they wait
+    let waiting = match &scene.picture.classes[..] {
+        [] => format!(", {} waiting", counts.in_flight),
+        _ => String::new(),
+    };
     let mood = if counts.failed == 0 { Mood::Well } else { Mood::Away };
     let clients = vec![
         Span::from("clients  ").dim(),
         Span::styled(format!("{} failed", counts.failed), colour(mood).bold()),
-        Span::from(format!(", {} answered, {} waiting", counts.done, counts.in_flight)),
+        Span::from(format!(", {} answered{waiting}", counts.done)),
     ];
     let ejections = words::counted(scene.picture.ejections(), "ejection");
     let retried = scene.picture.retried();
@@ -100,7 +123,7 @@ fn draw_curves(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, height: u16
         let label = Rect { y: name.y + height - 1, height: 1, ..name };
         frame.render_widget(Line::from(row.name.clone()).bold(), label);
         // an eighth of headroom even when one node has all requests, or the curves would touch
-        let full = scene.about.clients as u64 * 9 / 8;
+        let full = scene.about.cast.full() * 9 / 8;
         let samples = scene.history.last(place, usize::from(curve.width));
         let bars = samples
             .into_iter()
@@ -131,12 +154,10 @@ fn heading(text: &'static str, width: u16) -> Line<'static> {
 }
 
 /// A command to try; empty where there is room only for the table.
-fn foot(scene: &Scene<'_>, area: Rect) -> Vec<Line<'static>> {
-    let curl = scene.about.curl(area.width.into()).into_iter().map(Line::from);
-    match area.height {
-        ROOM_FOR_SPACE.. => {
-            std::iter::once(heading("ask something yourself", area.width)).chain(curl).collect()
-        }
+fn foot(scene: &Scene<'_>, width: u16, height: u16) -> Vec<Line<'static>> {
+    let curl = scene.about.curl(width.into()).into_iter().map(Line::from);
+    match height {
+        ROOM_FOR_SPACE.. => std::iter::once(heading("ask something yourself", width)).chain(curl).collect(),
         10.. => curl.collect(),
         _ => Vec::new(),
     }
@@ -147,12 +168,23 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
+    use super::super::cast::{Cast, Line};
+    use super::super::classes::testing;
     use super::super::picture::testing::{node, pool};
     use super::*;
     use crate::fleet::NodeState;
     use crate::sim::load::Counts;
 
     fn drawn(width: u16, height: u16) -> String {
+        drawn_with(Cast::Alike(24), width, height)
+    }
+
+    fn drawn_with_classes(width: u16, height: u16) -> String {
+        let line = Line { slots: 24, reserve: 25 };
+        drawn_with(Cast::Classes { people: 3, batch: 40, line }, width, height)
+    }
+
+    fn drawn_with(cast: Cast, width: u16, height: u16) -> String {
         let mut journal = Journal::new(std::time::Duration::ZERO);
         (0..50).for_each(|number| journal.say(format!("line {number}")));
         let nodes = vec![node("a", NodeState::Up, 24), node("b", NodeState::Ejected, 0)];
@@ -160,13 +192,14 @@ mod tests {
             at: std::time::Instant::now(),
             elapsed: std::time::Duration::from_secs(71),
             counts: Counts { sent: 31, in_flight: 24, done: 7, failed: 0, cut: 0 },
+            classes: if cast.line().is_some() { testing::rows() } else { Vec::new() },
             running: vec![true, false],
             pool: Some(pool(nodes)),
         };
         let rows = picture.rows();
         let mut history = History::default();
         history.note(picture.elapsed, &rows);
-        let about = About { clients: 24, address: "127.0.0.1:9999".parse().unwrap(), admin: None };
+        let about = About { cast, address: "127.0.0.1:9999".parse().unwrap(), admin: None };
         let scene =
             Scene { about: &about, picture: &picture, rows: &rows, journal: &journal, history: &history };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -179,6 +212,7 @@ mod tests {
         for width in [1, 2, 3, 5, 9, 20, 45, 46, 47, 76, 80, 300] {
             for height in (0..24).chain([32, 33, 60]) {
                 let _ = drawn(width, height);
+                let _ = drawn_with_classes(width, height);
             }
         }
     }
@@ -194,5 +228,30 @@ mod tests {
         assert!(screen.contains(&"█".repeat(22)), "{screen}");
         let small = drawn(40, 6);
         assert!(small.contains("ejected 4 s") && small.contains("0 failed"), "{small}");
+    }
+
+    #[test]
+    fn the_line_and_the_classes_are_on_a_usual_screen() {
+        let screen = drawn_with_classes(80, 24);
+        let wanted = [
+            "3 people and a batch of 40",
+            "waiting in line",
+            "ejected 4 s",
+            "0 failed",
+            "line 49",
+            "X-Priority",
+        ];
+        for wanted in wanted {
+            assert!(screen.contains(wanted), "{wanted:?} is missing in\n{screen}");
+        }
+        let row = |class: &str| screen.lines().find(|line| line.contains(class)).expect("a row").to_owned();
+        let (people, batch) = (row(" interactive   "), row(" batch   "));
+        assert!(!people.contains('█') && people.contains("3.0 s") && people.contains("5.6 s"), "{screen}");
+        assert!(
+            batch.contains("██████████") && batch.contains("  28 ") && batch.contains("9.8 s"),
+            "{screen}"
+        );
+        let small = drawn_with_classes(40, 10);
+        assert!(small.contains("batch") && small.contains("0 failed"), "{small}");
     }
 }

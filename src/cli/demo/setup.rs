@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use super::cast::{Cast, Line};
 use super::story::Times;
 use crate::sim::StepTimes;
 use crate::sim::load::Sizes;
@@ -32,7 +33,7 @@ impl Trouble {
 pub(super) struct Setup {
     pub listen: SocketAddr,
     pub admin: Option<SocketAddr>,
-    pub clients: usize,
+    pub cast: Cast,
     pub tokens: Sizes,
     pub step: StepTimes,
     pub fail_timeout: Duration,
@@ -49,7 +50,7 @@ impl Setup {
         Ok(Self {
             listen,
             admin,
-            clients: 24,
+            cast: Cast::Alike(24),
             tokens: Sizes::Uniform { min: 40, max: 220 },
             step: StepTimes {
                 base: Duration::from_millis(20),
@@ -67,26 +68,36 @@ impl Setup {
         })
     }
 
+    /// The settings of `evenkeel demo --classes`: the same with nodes that take 8 requests at a time, and 43 clients.
+    pub(super) fn classes(listen: SocketAddr) -> Result<Self, Trouble> {
+        let line = Line { slots: 8, reserve: 25 };
+        Ok(Self { cast: Cast::Classes { people: 3, batch: 40, line }, ..Self::demo(listen)? })
+    }
+
     /// The gateway's configuration file.
     pub(super) fn config(&self, nodes: &[(String, SocketAddr)]) -> String {
         let admin = self.admin.map_or_else(|| "off".to_owned(), |admin| format!("\"{admin}\""));
         let ms = |time: Duration| format!("{}ms", time.as_millis());
         let mut list = String::new();
+        let line = self.cast.line();
+        let limit = line.map_or_else(String::new, |line| format!(", max_in_flight: {}", line.slots));
         for (name, address) in nodes {
             // writing to a String cannot fail
-            let _ = write!(list, "\n      - {{ name: {name}, address: \"{address}\" }}");
+            let _ = write!(list, "\n      - {{ name: {name}, address: \"{address}\"{limit} }}");
         }
+        let queue = line.map(|line| format!("\n    queue: {{ reserve: {}% }}", line.reserve));
         format!(
             r#"server: {{ listen: "{listen}", admin: {admin}, threads: 2, access_log: {{ format: off }} }}
 pools:
   demo:
     nodes:{list}
-    health: {{ fail_timeout: {fail_timeout}, probe_pass: {probe_pass}, slow_start: {slow_start} }}
+    health: {{ fail_timeout: {fail_timeout}, probe_pass: {probe_pass}, slow_start: {slow_start} }}{queue}
 "#,
             listen = self.listen,
             fail_timeout = ms(self.fail_timeout),
             probe_pass = ms(self.probe_pass),
             slow_start = ms(self.slow_start),
+            queue = queue.unwrap_or_default(),
         )
     }
 
@@ -149,6 +160,10 @@ mod tests {
             assert_eq!(config.pools[0].health.fail_timeout, Duration::from_secs(5));
             assert_eq!(config.pools[0].nodes.len(), 2);
         }
+        let classes = Setup::classes("127.0.0.1:0".parse().unwrap()).unwrap();
+        let config =
+            Config::parse(&classes.config(&nodes), "demo").unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.pools[0].nodes[1].max_in_flight, crate::config::MaxInFlight::Fixed(8));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) fn show(
 ) -> Ended {
     let mut journal = Journal::new(stage.slow_start);
     journal.say(story.begin());
+    stage.about.cast.rules().into_iter().for_each(|rules| journal.say(rules));
     let mut ending = false;
     if face.greet(stage).is_err() {
         return Ended::Asked;
@@ -51,7 +52,7 @@ pub(super) fn show(
         }
         if !ending && limit.is_some_and(|limit| picture.elapsed >= limit) {
             ending = true;
-            stage.load.stop();
+            stage.ask_no_more();
             journal.say("ends: no new requests, those in flight are finished".to_owned());
         }
         let cues = if ending { Vec::new() } else { story.step(&picture) };

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use super::about::About;
+use super::cast::Crowd;
+use super::classes::{ClassRow, Spread};
 use super::picture::Picture;
 use super::setup::{Setup, Trouble};
-use super::summary::Summary;
+use super::summary::{Part, Summary};
 use crate::config::Config;
 use crate::live::Live;
 use crate::server::{Options, Server, Stop, StopHandle, stop_handle};
@@ -29,7 +31,7 @@ pub(super) struct Stage {
     nodes: Vec<Node>,
     startup: Duration,
     pub slow_start: Duration,
-    pub load: LoadHandle,
+    crowds: Vec<(Crowd, LoadHandle)>,
     pub about: About,
     began: Instant,
     stop: StopHandle,
@@ -54,20 +56,16 @@ impl Stage {
         let (live, stop, gateway) = start_gateway(setup, &nodes)?;
         let address = setup.reached_at();
         wait_for(address, &gateway)?;
-        let ask = Ask::Chat { prompt: None, tokens: setup.tokens, stream: 0.0 };
-        let load = Load {
-            ramp: Duration::from_secs(1),
-            ..Load::new(vec![Target::chat(address)], setup.clients, ask)
-        };
-        let load = load.start();
+        let crowds = setup.cast.crowds().into_iter().zip(0..);
+        let crowds = crowds.map(|(crowd, seed)| (crowd, load(setup, crowd, seed).start())).collect();
         drop(_entered);
         Ok(Self {
             live,
             nodes,
             startup: setup.times.startup,
             slow_start: setup.slow_start,
-            load,
-            about: About { clients: setup.clients, address, admin: setup.admin },
+            crowds,
+            about: About { cast: setup.cast, address, admin: setup.admin },
             began: Instant::now(),
             stop,
             gateway,
@@ -80,13 +78,30 @@ impl Stage {
         let now = Instant::now();
         let running = self.nodes.iter().map(|node| node.state() == State::Serving).collect();
         let pool = self.live.fleet().pools.first().map(|member| member.pool.snapshot(now));
+        let waiting = pool.as_ref().map(|pool| pool.queue_by_class).unwrap_or_default();
+        let classes = self.crowds.iter().filter_map(|(crowd, load)| {
+            let class = crowd.class?;
+            Some(ClassRow {
+                class,
+                clients: crowd.clients,
+                waiting: waiting[class.place()],
+                counts: load.counts(),
+                times: Spread::of(load.tally().latencies()),
+            })
+        });
         Picture {
             at: now,
             elapsed: now.saturating_duration_since(self.began),
-            counts: self.load.counts(),
+            counts: self.crowds.iter().map(|(_, load)| load.counts()).sum(),
+            classes: classes.collect(),
             running,
             pool,
         }
+    }
+
+    /// Starts no more requests; those in flight are finished.
+    pub(super) fn ask_no_more(&self) {
+        self.crowds.iter().for_each(|(_, load)| load.stop());
     }
 
     /// True while the gateway runs.
@@ -112,16 +127,20 @@ impl Stage {
             ));
         }
         if cut {
-            self.load.cut();
+            self.crowds.iter().for_each(|(_, load)| load.cut());
         } else {
-            self.load.stop();
+            self.ask_no_more();
         }
-        let report = self.runtime.block_on(self.load.finish());
+        let finished = self.crowds.into_iter().map(|(crowd, load)| {
+            let report = self.runtime.block_on(load.finish());
+            Part { class: crowd.class, report }
+        });
+        let parts = finished.collect();
         self.stop.stop(Stop::Now);
         let ended = self.gateway.join();
         self.runtime.shutdown_background();
         match ended {
-            Ok(()) => Ok(Summary { elapsed: last.elapsed, report, pool: last.pool }),
+            Ok(()) => Ok(Summary { elapsed: last.elapsed, parts, pool: last.pool }),
             Err(_) => Err(Trouble::failure("the gateway has ended", "it panicked")),
         }
     }
@@ -131,6 +150,18 @@ fn options(setup: &Setup, name: &str) -> sim::Options {
     // uvicorn's default
     let keepalive = Some(Duration::from_secs(5));
     sim::Options { name: name.to_owned(), step: setup.step, keepalive, ..sim::Options::default() }
+}
+
+/// The requests of a crowd; they are the same in every run.
+fn load(setup: &Setup, crowd: Crowd, seed: u64) -> Load {
+    let ask = Ask::Chat { prompt: None, tokens: setup.tokens, stream: 0.0 };
+    let said = crowd.class.map(|class| ("x-priority".to_owned(), class.as_str().to_owned()));
+    Load {
+        ramp: Duration::from_secs(1),
+        headers: said.into_iter().collect(),
+        seed,
+        ..Load::new(vec![Target::chat(setup.reached_at())], crowd.clients, ask)
+    }
 }
 
 fn start_gateway(setup: &Setup, nodes: &[Node]) -> Result<(Arc<Live>, StopHandle, JoinHandle<()>), Trouble> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::classes::in_line;
 use super::picture::{Mood, Picture, Row};
 use super::words::counted;
 
@@ -79,7 +80,16 @@ impl Story {
                 self.act = Act::Away;
                 let moved = counted(picture.retried() - retried, "request");
                 let failed = picture.counts.failed - failed;
-                vec![Cue::Say(format!("sees {moved} retried elsewhere, {failed} failed at clients"))]
+                match &picture.classes[..] {
+                    [] => {
+                        vec![Cue::Say(format!("sees {moved} retried elsewhere, {failed} failed at clients"))]
+                    }
+                    // a retry that finds no slot is counted too
+                    classes => vec![
+                        Cue::Say(format!("sees {moved} retried or in line for it, {failed} failed")),
+                        Cue::Say(format!("sees {} in line", in_line(classes))),
+                    ],
+                }
             }
             Act::Away if victim.running => {
                 self.act = Act::Running;
@@ -117,6 +127,7 @@ fn is_even(rows: &[Row]) -> bool {
 mod tests {
     use std::time::Instant;
 
+    use super::super::classes::testing;
     use super::super::picture::testing::{node, pool};
     use super::*;
     use crate::fleet::NodeState;
@@ -135,6 +146,7 @@ mod tests {
             at: Instant::now(),
             elapsed: Duration::from_secs(seconds),
             counts: Counts::default(),
+            classes: Vec::new(),
             running: nodes.iter().map(|(.., running)| *running).collect(),
             pool: Some(pool(names.map(|(name, (state, load, _))| node(name, state, load)).collect())),
         }
@@ -159,5 +171,20 @@ mod tests {
         assert_eq!(step(59, [well, well]), [even]);
         assert_eq!(step(66, [well, well]), []);
         assert_eq!(step(67, [well, well])[0], Cue::Crash(1));
+    }
+
+    #[test]
+    fn those_in_line_are_named_after_a_crash() {
+        let mut story = Story::new(TIMES);
+        let mut step = |seconds| {
+            let nodes = [(NodeState::Up, 8, true), (NodeState::Up, 8, true)];
+            story.step(&Picture { classes: testing::rows(), ..picture(seconds, nodes) })
+        };
+        assert_eq!(step(20)[0], Cue::Crash(0));
+        let seen = [
+            "sees 0 requests retried or in line for it, 0 failed",
+            "sees 0 interactive and 28 batch in line",
+        ];
+        assert_eq!(step(22), seen.map(|what| Cue::Say(what.to_owned())));
     }
 }

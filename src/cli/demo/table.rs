@@ -46,12 +46,18 @@ fn columns<'a>(width: u16) -> Vec<Column<'a>> {
     }
     columns.push(("gateway says", 16, Box::new(|row| Cell::from(row.state.clone()).style(colour(row.mood)))));
     columns.push(("in flight", 0, Box::new(|_| Cell::default())));
-    columns.push(("", 4, Box::new(|row| Cell::from(format!("{:>4}", row.in_flight)).bold())));
+    columns.push(("", 4, Box::new(|row| Cell::from(in_flight(row)).bold())));
     if width >= ROOM_FOR_COUNTS {
         columns.push(("   done", 7, Box::new(|row| Cell::from(format!("{:>7}", row.done)))));
         columns.push((" failed", 7, Box::new(|row| Cell::from(format!("{:>7}", row.failed)))));
     }
     columns
+}
+
+/// The number, with the limit if there is one.
+fn in_flight(row: &Row) -> String {
+    let limit = row.max_in_flight.map_or_else(String::new, |limit| format!("/{limit}"));
+    format!("{:>4}", format!("{}{limit}", row.in_flight))
 }
 
 fn process(row: &Row) -> Cell<'static> {

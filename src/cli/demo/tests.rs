@@ -12,6 +12,7 @@ use super::setup::Setup;
 use super::show::{Ended, Face, show};
 use super::stage::Stage;
 use super::story::{Story, Times};
+use super::summary::Part;
 use crate::sim::StepTimes;
 use crate::sim::load::Sizes;
 
@@ -34,7 +35,10 @@ fn ms(time: u64) -> Duration {
 }
 
 fn fast() -> Setup {
-    let listen = "127.0.0.1:0".parse().expect("an address");
+    fast_as(Setup::demo("127.0.0.1:0".parse().expect("an address")).expect("a free port"))
+}
+
+fn fast_as(setup: Setup) -> Setup {
     Setup {
         admin: None,
         tokens: Sizes::Uniform { min: 5, max: 30 },
@@ -43,7 +47,7 @@ fn fast() -> Setup {
         probe_pass: ms(200),
         slow_start: ms(300),
         times: Times { first: ms(600), every: ms(60_000), startup: ms(400) },
-        ..Setup::demo(listen).expect("a free port")
+        ..setup
     }
 }
 
@@ -61,8 +65,9 @@ fn a_node_crashes_and_comes_back_and_no_client_notices() {
     let story = format!("{text}{summary}");
 
     assert!(summary.is_clean(), "{story}");
-    assert_eq!(summary.report.sent, summary.report.succeeded, "{story}");
-    assert!(summary.report.succeeded > 200, "{story}");
+    let [Part { class: None, report }] = &summary.parts[..] else { panic!("{story}") };
+    assert_eq!(report.sent, report.succeeded, "{story}");
+    assert!(report.succeeded > 200, "{story}");
     let pool = summary.pool.as_ref().expect("a pool");
     assert_eq!(pool.nodes.iter().map(|node| node.ejections).collect::<Vec<_>>(), [1, 0], "{story}");
     assert!(pool.nodes.iter().all(|node| node.in_flight == 0), "{story}");
@@ -77,6 +82,37 @@ fn a_node_crashes_and_comes_back_and_no_client_notices() {
         "curl -i http://127.0.0.1:",
     ] {
         assert!(text.contains(what), "{what:?} is missing in\n{story}");
+    }
+}
+
+#[test]
+fn a_batch_waits_and_people_do_not_while_a_node_crashes() {
+    let setup = fast_as(Setup::classes("127.0.0.1:0".parse().expect("an address")).expect("a free port"));
+    let mut stage = Stage::start(&setup).expect("the demo starts");
+    let said = Shared::default();
+    let mut face = Face::Plain(Plain::new(Box::new(said.clone())));
+    let mut story = Story::new(setup.times);
+    let ended = show(&mut stage, &mut story, &mut face, Some(ms(3000)), &AtomicBool::new(false));
+    assert_eq!(ended, Ended::InTime);
+    let summary = stage.end(false).expect("the gateway ends");
+    let text = String::from_utf8(said.0.lock().clone()).expect("UTF-8");
+    let story = format!("{text}{summary}");
+
+    assert!(summary.is_clean(), "{story}");
+    let [people, batch] = &summary.parts[..] else { panic!("{story}") };
+    assert!(people.report.succeeded > 10 && batch.report.succeeded > 50, "{story}");
+    assert!(people.report.latency().at(0.5) < batch.report.latency().at(0.5) / 2, "{story}");
+    for what in [
+        "3 people and a batch of 40 ask",
+        "lets nodes take 8 at a time, the last 2 only from people",
+        "/8 in flight",
+        " requests retried or in line for it, 0 failed",
+        " batch in line",
+        "demo sees a with its share again",
+        "requests of class interactive in",
+        "requests of class batch in",
+    ] {
+        assert!(story.contains(what), "{what:?} is missing in\n{story}");
     }
 }
 

@@ -92,6 +92,12 @@ const POOL_KEYS: Cases = &[
             "path_prefix: `team` is not the beginning of paths; use one such as /team-a, without `/` at its end, or `off`",
         ],
     ),
+    (
+        "path_prefix: /team/../b",
+        &[
+            "path_prefix: `/team/../b` has a segment `.` or `..`, which clients resolve before they send; use one such as /team-a, or `off`",
+        ],
+    ),
     ("header: X-Pool", &["header: expected a mapping (`key: value`), found `X-Pool`"]),
     ("header: {name: X-Pool}", &["header.value: is missing; write the value that it has for this pool"]),
     (

@@ -8,15 +8,16 @@ use crate::balance::Tier;
 impl Table {
     /// The highest tier that may be chosen now, for a request that avoids the nodes at these places.
     pub(super) fn last_tier(&self, skip: &[usize], now: Instant) -> Tier {
-        if self.has_backups && self.needs_backups(skip, now) {
-            return self.widest_tier();
-        }
-        if self.restless.is_empty() || self.serving() > 0 { Tier::Busy } else { Tier::BusyLastResort }
+        let needs_backups = self.has_backups && self.needs_backups(skip, now);
+        self.usual_or_last(if needs_backups { Tier::BusyBackup } else { Tier::Busy })
     }
 
     /// The highest tier that may be chosen now by any request, whatever it avoids.
     pub(super) fn widest_tier(&self) -> Tier {
-        let usual = if self.has_backups { Tier::BusyBackup } else { Tier::Busy };
+        self.usual_or_last(if self.has_backups { Tier::BusyBackup } else { Tier::Busy })
+    }
+
+    fn usual_or_last(&self, usual: Tier) -> Tier {
         if self.restless.is_empty() || self.serving() > 0 { usual } else { Tier::BusyLastResort }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::super::key::{Key, Refusal, Slot};
+use super::super::key::{Chosen, Key, Refusal, Slot};
 use super::super::views::Reach;
 use super::super::want::Profile;
-use super::{Chosen, Table};
+use super::Table;
 use crate::balance::{By, Tier};
 
 impl Table {
@@ -40,7 +40,7 @@ impl Table {
         }
         let is_closed = in_line && node.line.is_some_and(|line| line.opens(now).is_some());
         if is_closed
-            || node.in_flight >= self.candidates.limit(Reach::of(profile.class), node.cap(&self.policy, now))
+            || node.in_flight >= self.candidates.limit(Reach::of(profile), node.cap(&self.policy, now))
         {
             return Some(Err(Refusal::Full));
         }

@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::super::key::{Key, Refusal, Slot};
-use super::super::queue::Turn;
+use super::super::queue::{CLASSES, Turn};
 use super::super::views::Reach;
 use super::super::want::{Or, Profile, Want};
 use super::Table;
@@ -43,19 +43,19 @@ impl Table {
         let mut heads = self.queue.heads();
         let mut room = self.room(now);
         while let Some(Head { turn, want, is_due }) = self.next_head(&mut heads) {
-            let profile = self.queue.profile(&want, turn);
-            let profile = if is_due { profile.due() } else { profile };
-            if !room.has(Reach::of(profile.class)) && want.is_for_any() {
+            let profile = Profile { is_due, ..self.queue.profile(&want, turn) };
+            if !room.has(Reach::of(profile)) && want.is_for_any() {
                 continue;
             }
             match self.take_for(&want, profile, now) {
                 Some(Ok(slot)) => {
-                    self.queue.granted(turn, now);
+                    self.queue.granted(now);
                     woken.extend(self.queue.remove(turn).and_then(|cell| cell.grant(slot)));
                     room = self.room(now);
                     if let Some(next) = self.queue.next(&want, turn) {
-                        let place = heads.partition_point(|(other, _)| *other > next);
-                        heads.insert(place, (next, want));
+                        let of_class = &mut heads[next.class().place()];
+                        let place = of_class.partition_point(|(other, _)| *other > next);
+                        of_class.insert(place, (next, want));
                     }
                 }
                 Some(Err(_)) => {}
@@ -66,14 +66,11 @@ impl Table {
     }
 
     /// The request whose turn is next: the first of a class whose share is due, else the first of all. `heads`: the first of each
-    /// kind, the one whose turn is last first.
-    fn next_head(&self, heads: &mut Vec<(Turn, Arc<Want>)>) -> Option<Head> {
-        let due = self.queue.due();
-        let of_due = due.and_then(|class| heads.iter().rposition(|(turn, _)| turn.class() == class));
-        let ((turn, want), is_due) = match of_due {
-            Some(place) => (heads.remove(place), true),
-            None => (heads.pop()?, false),
-        };
+    /// kind, by class, the one whose turn is last first.
+    fn next_head(&self, heads: &mut [Vec<(Turn, Arc<Want>)>; CLASSES]) -> Option<Head> {
+        let due = self.queue.due().and_then(|class| heads[class.place()].pop());
+        let is_due = due.is_some();
+        let (turn, want) = due.or_else(|| heads.iter_mut().find_map(Vec::pop))?;
         Some(Head { turn, want, is_due })
     }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bound;
+mod choose;
 mod grant;
 mod learning;
 mod orders;
@@ -17,17 +18,17 @@ use super::addresses::Addresses;
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::health::{Health, Report};
-use super::key::{Done, Key, Refusal, Slot};
+use super::key::{Chosen, Delivered, Key, Slot};
 use super::node::{Node, NodeId};
 use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
 use super::snapshot::{NodeSnapshot, PoolSnapshot};
-use super::views::{Reach, Views};
+use super::views::Views;
 use super::want::Profile;
 #[cfg(test)]
 use crate::balance::Candidates;
-use crate::balance::{self, By, Candidate, Preference, Preferred, Tier, Turn};
+use crate::balance::{self, Candidate, Tier, Turn};
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 
@@ -74,13 +75,6 @@ pub(super) struct Table {
     /// Looks for a node on behalf of a waiting request.
     #[cfg(test)]
     pub looks: u64,
-}
-
-/// The node that gets a request, by its place, and why.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Chosen {
-    pub place: usize,
-    pub by: By,
 }
 
 /// The inputs and the result of the last choice.
@@ -148,7 +142,7 @@ impl Table {
         let place = free.unwrap_or_else(|| {
             let nothing = Candidate {
                 in_flight: 0,
-                tokens: None,
+                work: None,
                 limit: 0,
                 inverse_rate: 1.0,
                 tier: Tier::Never,
@@ -227,7 +221,10 @@ impl Table {
     fn bury(&mut self, place: usize) {
         if self.nodes[place].as_ref().is_some_and(|n| n.removed && n.in_flight == 0) {
             self.nodes[place] = None;
-            self.candidates.update(place, |candidate| candidate.tier = Tier::Never);
+            // at no rate, or it would count as the fastest for ever
+            self.candidates.update(place, |candidate| {
+                (candidate.tier, candidate.inverse_rate) = (Tier::Never, f64::INFINITY);
+            });
         }
     }
 
@@ -248,10 +245,10 @@ impl Table {
 
     fn refresh(&mut self, place: usize, now: Instant) {
         let Some(node) = &self.nodes[place] else { return };
-        let tokens = self.weighing.as_ref().map(|weighing| weighing.tokens(&node.pending));
+        let work = self.weighing.as_ref().map(|weighing| weighing.work(&node.pending));
         self.candidates.update(place, |candidate| {
             node.refresh(candidate, &self.policy, now);
-            candidate.tokens = tokens;
+            candidate.work = work;
         });
         if node.health.is_restless(&self.policy, now) && !self.restless.contains(&place) {
             self.restless.push(place);
@@ -264,65 +261,6 @@ impl Table {
         }
     }
 
-    /// The place of the best node. The cost does not depend on the number of requests in flight.
-    pub(super) fn choose(
-        &mut self,
-        tried: &[Key],
-        profile: Profile,
-        now: Instant,
-    ) -> Result<Chosen, Refusal> {
-        self.refresh_restless(now);
-        let fresh = |key: &&Key| {
-            self.nodes.get(key.place).and_then(Option::as_ref).is_some_and(|n| n.serial == key.serial)
-        };
-        let skip: Vec<usize> = tried.iter().filter(fresh).map(|key| key.place).collect();
-        let last = self.last_tier(&skip, now);
-        #[cfg(test)]
-        let candidates = self.candidates.of(Reach::of(profile.class)).clone();
-        let choice = self.choose_among(last, &skip, profile);
-        #[cfg(test)]
-        {
-            self.last_choice =
-                choice.map(|Chosen { place, .. }| Choice { candidates, last, skip: skip.clone(), place });
-        }
-        choice.ok_or_else(|| self.refusal(&skip, last, now))
-    }
-
-    fn choose_among(&mut self, last: Tier, skip: &[usize], profile: Profile) -> Option<Chosen> {
-        let reach = Reach::of(profile.class);
-        let (candidates, turn) = (self.candidates.of(reach), &mut self.turn);
-        let chosen = match (self.balance, profile.affinity) {
-            (by_key @ (Balance::Affinity | Balance::IpHash), Some(key)) => {
-                let preferred = Preference { key, bound: self.bound }.choose(candidates, last, skip, turn);
-                preferred.map(|Preferred { place, is_home }| Chosen { place, by: By::key(by_key, is_home) })
-            }
-            (policy, _) => {
-                let random = if policy == Balance::Random { self.random.f64() } else { 0.0 };
-                let place = balance::choose(policy, candidates, last, skip, turn, random);
-                place.map(|place| Chosen { place, by: By::load(policy) })
-            }
-        }?;
-        self.candidates.chosen(chosen.place, reach);
-        Some(chosen)
-    }
-
-    fn refusal(&self, skip: &[usize], last: Tier, now: Instant) -> Refusal {
-        if self.retired {
-            return Refusal::Retired;
-        }
-        let usable = || {
-            (0..self.candidates.len())
-                .filter(|p| self.nodes[*p].is_some() && self.candidates.tier(*p) <= last)
-        };
-        if usable().any(|place| !skip.contains(&place)) {
-            return Refusal::Full;
-        }
-        if usable().next().is_some() {
-            return Refusal::AllTried;
-        }
-        Refusal::Unreachable { until: self.hold_ends(now) }
-    }
-
     pub(super) fn hold_ends(&self, now: Instant) -> Option<Instant> {
         self.members().filter_map(|(_, node)| node.health.refused_until(now)).min()
     }
@@ -331,15 +269,16 @@ impl Table {
     pub(super) fn take(&mut self, chosen: Chosen, profile: Profile, now: Instant) -> Slot {
         let Chosen { place, by } = chosen;
         self.counters.choices[by as usize] += 1;
+        self.queue.passed(profile.class);
         self.now = self.now.max(now);
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let node = self.nodes[place].as_mut().expect("a chosen place holds a node");
         node.in_flight += 1;
-        let tokens =
+        let work =
             self.weighing.as_ref().map(|weighing| weighing.begin(&mut node.pending, ticket, profile.size));
         self.candidates.update(place, |candidate| {
-            (candidate.in_flight, candidate.tokens) = (node.in_flight, tokens);
+            (candidate.in_flight, candidate.work) = (node.in_flight, work);
         });
         if self.stall.is_some() {
             node.at_work.insert(ticket, now);
@@ -366,7 +305,7 @@ impl Table {
     }
 
     /// Ends an attempt and gives its slot back.
-    pub(super) fn end(&mut self, key: Key, report: Report, done: Done, now: Instant) -> Option<Event> {
+    pub(super) fn end(&mut self, key: Key, report: Report, done: Delivered, now: Instant) -> Option<Event> {
         self.node(key)?.count(report.outcome);
         let change = self.report(key, report, now);
         let is_answer = done.is_any && report.outcome == Outcome::Ok;
@@ -374,7 +313,7 @@ impl Table {
             node.health.showed(1.0, node.in_flight, &self.policy, now);
         }
         let event = self.note(key, change, now);
-        self.give_back(key, report.ticket, Some(done.said).filter(|said| is_answer && *said > 0));
+        self.give_back(key, report.ticket, Some(done.tokens).filter(|said| is_answer && *said > 0));
         event
     }
 
@@ -402,9 +341,9 @@ impl Table {
         let Some(node) = found.filter(|node| node.serial == key.serial) else { return };
         node.in_flight -= 1;
         node.at_work.remove(&ticket);
-        let tokens = self.weighing.as_mut().map(|weighing| weighing.end(&mut node.pending, ticket, said));
+        let work = self.weighing.as_mut().map(|weighing| weighing.end(&mut node.pending, ticket, said));
         self.candidates.update(key.place, |candidate| {
-            (candidate.in_flight, candidate.tokens) = (node.in_flight, tokens);
+            (candidate.in_flight, candidate.work) = (node.in_flight, work);
         });
         self.bury(key.place);
     }
@@ -477,8 +416,8 @@ impl Table {
         let mut skips = self.skips.snapshot(now);
         let snapshot = |(key, node): (Key, &Node)| {
             let skips = skips.remove(&key).unwrap_or_default();
-            let tokens = self.weighing.is_some().then(|| node.pending.amount());
-            NodeSnapshot { skips, tokens, ..NodeSnapshot::of(node, &self.policy, now) }
+            let work = self.weighing.is_some().then(|| node.pending.amount());
+            NodeSnapshot { skips, work, ..NodeSnapshot::of(node, &self.policy, now) }
         };
         let nodes = self.members().map(snapshot).collect();
         PoolSnapshot {

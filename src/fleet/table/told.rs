@@ -65,9 +65,8 @@ impl Table {
 
     /// A node that a request has not tried could be leased now.
     pub(crate) fn has_room(&mut self, tried: &[Key], profile: Profile, now: Instant) -> bool {
-        let limit =
-            |node: &Node| self.candidates.limit(Reach::of(profile.class), node.cap(&self.policy, now));
-        let skip: Vec<_> = tried.iter().map(|key| key.place).collect();
+        let limit = |node: &Node| self.candidates.limit(Reach::of(profile), node.cap(&self.policy, now));
+        let skip = self.places(tried);
         let last = self.last_tier(&skip, now).min(Tier::BusyBackup);
         let mut usable = self.members().filter(|(_, node)| node.is_usable(last, now));
         usable.any(|(key, node)| node.in_flight < limit(node) && !tried.contains(&key))

@@ -39,7 +39,7 @@ impl Table {
 
     fn show_work(&mut self, place: usize) {
         let Some((weighing, node)) = self.weighing.as_ref().zip(self.nodes[place].as_ref()) else { return };
-        let tokens = weighing.tokens(&node.pending);
-        self.candidates.update(place, |candidate| candidate.tokens = Some(tokens));
+        let work = weighing.work(&node.pending);
+        self.candidates.update(place, |candidate| candidate.work = Some(work));
     }
 }

@@ -104,7 +104,7 @@ fn waiting_requests_are_of_one_kind_whatever_their_keys() {
         let ask = Ask { want, admission: Admission::Below(99), profile: by(key), news: bench.pool.news() };
         assert!(matches!(bench.pool.wait(waiter, ask, bench.now), Some(Err(Refusal::Full))));
     }
-    assert_eq!((bench.queue(), bench.pool.table().queue.heads().len()), (20, 1));
+    assert_eq!((bench.queue(), bench.pool.table().queue.heads().concat().len()), (20, 1));
     drop(held);
     assert_eq!(bench.queue(), 18);
 }

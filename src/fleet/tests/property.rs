@@ -14,7 +14,7 @@ use crate::fleet::node::Node;
 
 const NOBODY: Candidate = Candidate {
     in_flight: 0,
-    tokens: None,
+    work: None,
     limit: 0,
     inverse_rate: 1.0,
     tier: Tier::Never,
@@ -380,7 +380,7 @@ proptest! {
             Tier::Never,
         ];
         let candidate = |(in_flight, limit, inverse_rate, tier): (u32, u32, f64, usize)| {
-            Candidate { in_flight, tokens: None, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN, name: 0 }
+            Candidate { in_flight, work: None, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN, name: 0 }
         };
         let candidates: Candidates = seen.into_iter().map(candidate).collect();
         let may = |p: &usize| {

@@ -20,8 +20,8 @@ impl Bench {
         self.pool.lease_by(of(prompt, limit), &[], self.now).expect("a node")
     }
 
-    fn tokens(&self, name: &str) -> Option<u64> {
-        self.snapshot(name).tokens
+    fn work(&self, name: &str) -> Option<u64> {
+        self.snapshot(name).work
     }
 }
 
@@ -32,10 +32,10 @@ fn a_long_prompt_counts_until_its_answer_begins() {
     let name = book.node().name.to_string();
     let chats: Vec<_> = (0..50).map(|_| bench.sized(250, Some(100))).collect();
     assert!(chats.iter().all(|chat| *chat.node().name != *name), "48,400 tokens are more than 50 of 650");
-    assert_eq!(bench.tokens(&name), Some(48_400));
+    assert_eq!(bench.work(&name), Some(48_400));
     book.worked(1, bench.now);
     book.worked(1, bench.now);
-    assert_eq!(bench.tokens(&name), Some(400));
+    assert_eq!(bench.work(&name), Some(400));
     assert_eq!(*bench.sized(250, Some(100)).node().name, *name);
 }
 
@@ -54,28 +54,28 @@ fn answers_to_come_count_as_those_that_came() {
         untold.settle(Outcome::Ok, bench.now);
     }
     let lease = bench.sized(10, Some(1000));
-    assert_eq!(bench.tokens("a"), Some(10 + 4 * 50));
+    assert_eq!(bench.work("a"), Some(10 + 4 * 50));
     drop(lease);
-    assert_eq!(bench.tokens("a"), Some(0));
+    assert_eq!(bench.work("a"), Some(0));
 }
 
 #[test]
 fn a_reload_may_turn_it_on_and_off_under_load() {
     let mut bench = Bench::new(2);
     let mut before = vec![bench.sized(100, None), bench.sized(100, None)];
-    assert_eq!(bench.tokens("a"), None);
+    assert_eq!(bench.work("a"), None);
     bench.pool.configure(&by_work(2), bench.now);
     let during = vec![bench.sized(100, Some(0)), bench.sized(100, Some(0))];
-    assert_eq!([bench.tokens("a"), bench.tokens("b")], [Some(100), Some(100)]);
+    assert_eq!([bench.work("a"), bench.work("b")], [Some(100), Some(100)]);
     before.iter_mut().for_each(|lease| lease.worked(5, bench.now));
     drop(before);
-    assert_eq!([bench.tokens("a"), bench.tokens("b")], [Some(100), Some(100)], "those before have no part");
+    assert_eq!([bench.work("a"), bench.work("b")], [Some(100), Some(100)], "those before have no part");
     bench.pool.configure(&bench.conf, bench.now);
     bench.pass(1.0);
     bench.pool.tick(bench.now);
     bench.pool.configure(&by_work(2), bench.now);
     drop(during);
-    assert_eq!([bench.tokens("a"), bench.tokens("b")], [Some(0), Some(0)]);
+    assert_eq!([bench.work("a"), bench.work("b")], [Some(0), Some(0)]);
 }
 
 proptest! {
@@ -141,6 +141,6 @@ proptest! {
         }
         drop((held, waiting));
         prop_assert!(bench.pool.is_idle());
-        prop_assert!(bench.pool.snapshot(bench.now).nodes.iter().all(|node| node.tokens == Some(0)));
+        prop_assert!(bench.pool.snapshot(bench.now).nodes.iter().all(|node| node.work == Some(0)));
     }
 }

@@ -31,6 +31,8 @@ use crate::resume::NodeBody;
 const ONE_WRITE_MAX: usize = 64 * 1024;
 /// The most bytes written under one `timeouts.send`.
 const WRITE_STEP: usize = 256 * 1024;
+/// A node that is well takes a connection sooner, wherever it is.
+const SLOW_CONNECT: Duration = Duration::from_millis(250);
 /// Interval at which a request whose node is lost looks for another one to go to.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time in which a node that stopped reading may say why.
@@ -70,13 +72,14 @@ pub(super) async fn run(
     let conf = std::sync::Arc::clone(&request.journey.member().conf);
     let timeouts = &conf.timeouts;
     let connected = {
-        let connecting = pin!(connect(&gateway.connections, attempt, timeouts, fresh));
-        let connecting = pin!(before(request.journey.due(), connecting));
-        client.attend(First::Client, connecting).await?.ok_or(NoAnswer::Late)?
+        let due = request.journey.due();
+        let connecting = pin!(connect_in_time(&gateway.connections, attempt, timeouts, fresh, due));
+        client.attend(First::Client, connecting).await?
     };
     let Connected { stream, address, reused } = match connected {
-        Ok(connected) => connected,
-        Err(error) => {
+        Some(Ok(connected)) => connected,
+        None => return Err(NoAnswer::Late),
+        Some(Err(error)) => {
             log::debug!("node {}: cannot connect: {error}", attempt.node().name);
             return Err(NoAnswer::Failed(connect_outcome(&error)));
         }
@@ -163,6 +166,22 @@ struct Connected {
     address: SocketAddr,
     /// It has served a request before.
     reused: bool,
+}
+
+/// The same until the request is late; `None`: the node is not to blame for that.
+async fn connect_in_time(
+    connections: &Connections,
+    attempt: &Attempt,
+    timeouts: &Timeouts,
+    fresh: bool,
+    due: Option<Instant>,
+) -> Option<io::Result<Connected>> {
+    let began = Instant::now();
+    let connecting = pin!(connect(connections, attempt, timeouts, fresh));
+    let connected = before(due, connecting).await;
+    // or else a node that takes none would be given one such request after the other
+    let is_slow = connected.is_none() && began.elapsed() >= SLOW_CONNECT;
+    if is_slow { Some(Err(io::ErrorKind::TimedOut.into())) } else { connected }
 }
 
 /// A connection to the address in use, or to another one of the node's name.

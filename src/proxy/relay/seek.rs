@@ -108,6 +108,9 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
     let (member, repeat) = match routed {
         Routed::Whole { place, body, asked, method, path, .. } => {
             let member = caller.pool_again(&fleet, place, Some((body, *asked)))?;
+            let model = caller.split_model(place, body, *asked);
+            let named = || route::conversation(place, method, path, body).named;
+            let member = route::at_home(&fleet, member, model.as_deref(), named);
             if member.conf.http_version == HttpVersion::H2 {
                 let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
                 return Err(Failure::new(503, message).retry_after(1));

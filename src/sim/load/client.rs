@@ -46,6 +46,9 @@ pub(super) async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Rec
             }
         };
         let record = client.record(number, began, shared.began, asked.err());
+        if record.is_success() {
+            tally.answered(record.latency);
+        }
         shared.count.ended(record.is_success());
         report.note(record, records_max);
         if !record.is_success() {

@@ -42,7 +42,7 @@ impl LoadHandle {
         self.shared.count.now()
     }
 
-    /// The tally of its streams so far.
+    /// The tally of its answers so far.
     pub fn tally(&self) -> &Tally {
         &self.shared.tally
     }

@@ -12,6 +12,7 @@ mod client;
 mod conn;
 mod framing;
 mod handle;
+mod latencies;
 mod options;
 mod progress;
 mod record;
@@ -23,6 +24,7 @@ mod tally;
 mod tests;
 
 pub use handle::LoadHandle;
+pub use latencies::Latencies;
 pub use options::{Ask, Load, Target};
 pub use progress::Counts;
 pub use record::{Failure, Record};

@@ -1,5 +1,6 @@
 //! The progress of a load: counters and limits shared by its clients.
 
+use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -17,6 +18,18 @@ pub struct Counts {
     pub failed: u64,
     /// Requests in flight when the load was cut off.
     pub cut: u64,
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            sent: sum.sent + one.sent,
+            in_flight: sum.in_flight + one.in_flight,
+            done: sum.done + one.done,
+            failed: sum.failed + one.failed,
+            cut: sum.cut + one.cut,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,23 @@
-//! A running count of the streams and events of a load.
+//! A running count of the streams and events of a load, and the times of its answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::latencies::Latencies;
 use super::report::Percentiles;
 
 /// Most times kept, some 128 MB.
 const LAGS_MAX: usize = 8 << 20;
 
-/// Counts of the streams of all clients together.
+/// Counts of the answers of all clients together.
 #[derive(Debug, Default)]
 pub struct Tally {
     streams: AtomicU64,
     events: AtomicU64,
     lags: Mutex<Vec<Duration>>,
+    latencies: Latencies,
 }
 
 impl Tally {
@@ -29,9 +31,18 @@ impl Tally {
         self.events.load(Ordering::Relaxed)
     }
 
+    /// Latencies of the successes so far, as [`Report::latency`](super::Report::latency) has them at the end.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
     /// Takes the transit times of the events that carried their send time, since the last call.
     pub fn take_lags(&self) -> Percentiles {
         Percentiles::of(std::mem::take(&mut *self.lags.lock()))
+    }
+
+    pub(super) fn answered(&self, latency: Duration) {
+        self.latencies.note(latency);
     }
 
     pub(super) fn stream_began(&self) {
