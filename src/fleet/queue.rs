@@ -25,17 +25,26 @@ pub(super) const CLASSES: usize = Class::ALL.len();
 /// The most that is due to a class: it gathers no more while it can use none of the slots.
 const DUE_MAX: f64 = 2.0;
 
-/// A request's place: a repeated one has waited before, and goes first in its class.
+/// A request's place: by class, then those that have been sent before, then by number. In one word, because a long queue compares
+/// many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Turn {
-    class: Class,
-    is_first_try: bool,
-    number: u64,
-}
+pub(super) struct Turn(u64);
 
 impl Turn {
+    const NUMBER_BITS: u32 = 60;
+
+    fn new(class: Class, is_first_try: bool, number: u64) -> Self {
+        let above = (class.place() as u64) << 1 | u64::from(is_first_try);
+        Self(above << Self::NUMBER_BITS | number)
+    }
+
     pub(super) fn class(self) -> Class {
-        self.class
+        let place = usize::try_from(self.0 >> (Self::NUMBER_BITS + 1)).unwrap_or(0);
+        Class::ALL.get(place).copied().unwrap_or_default()
+    }
+
+    fn is_first_try(self) -> bool {
+        self.0 >> Self::NUMBER_BITS & 1 == 1
     }
 }
 
@@ -113,10 +122,10 @@ impl Queue {
 
     pub(super) fn push(&mut self, is_repeated: bool, want: Want, profile: Profile) -> (Turn, Arc<Cell>) {
         self.last += 1;
-        let turn = Turn { class: profile.class, is_first_try: !is_repeated, number: self.last };
+        let turn = Turn::new(profile.class, !is_repeated, self.last);
         let cell = Arc::new(Cell { profile, ..Cell::default() });
-        self.waiting[turn.class.place()] += 1;
-        self.first_tries[turn.class.place()] += usize::from(turn.is_first_try);
+        self.waiting[turn.class().place()] += 1;
+        self.first_tries[turn.class().place()] += usize::from(turn.is_first_try());
         self.put(turn, want, Arc::clone(&cell));
         (turn, cell)
     }
@@ -140,9 +149,9 @@ impl Queue {
 
     pub(super) fn remove(&mut self, turn: Turn) -> Option<Arc<Cell>> {
         let cell = self.take(turn)?;
-        let class = turn.class.place();
+        let class = turn.class().place();
         self.waiting[class] -= 1;
-        self.first_tries[class] -= usize::from(turn.is_first_try);
+        self.first_tries[class] -= usize::from(turn.is_first_try());
         if self.waiting[class] == 0 {
             self.due[class] = 0.0;
         }
@@ -173,7 +182,7 @@ impl Queue {
 
     /// The first one of the same class that wants this.
     pub(super) fn next(&self, want: &Want, turn: Turn) -> Option<Turn> {
-        first(self.kinds.get(want)?, turn.class)
+        first(self.kinds.get(want)?, turn.class())
     }
 
     /// The class whose share is due: the next slot is its own, if it can use that.
@@ -243,8 +252,8 @@ impl Queue {
 
 /// The first request of a class among those that want the same.
 fn first(alike: &BTreeMap<Turn, Arc<Cell>>, class: Class) -> Option<Turn> {
-    let least = Turn { class, is_first_try: false, number: 0 };
-    alike.range(least..).next().map(|(turn, _)| *turn).filter(|turn| turn.class == class)
+    let least = Turn::new(class, false, 0);
+    alike.range(least..).next().map(|(turn, _)| *turn).filter(|turn| turn.class() == class)
 }
 
 /// The place in which a waiting request finds its slot.
@@ -302,5 +311,24 @@ impl Future for Changed {
             none => *none = Some(context.waker().clone()),
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn turns_are_in_the_order_of_their_parts(
+            one in (0..CLASSES, any::<bool>(), 0..1_u64 << Turn::NUMBER_BITS),
+            other in (0..CLASSES, any::<bool>(), 0..1_u64 << Turn::NUMBER_BITS),
+        ) {
+            let turn = |(class, is_first_try, number)| Turn::new(Class::ALL[class], is_first_try, number);
+            prop_assert_eq!(turn(one).cmp(&turn(other)), one.cmp(&other));
+            prop_assert_eq!((turn(one).class(), turn(one).is_first_try()), (Class::ALL[one.0], one.1));
+        }
     }
 }

@@ -264,7 +264,7 @@ impl World {
                 State::Probing { probe: Some(_) } => none_up,
                 State::Ejected(ejection) => none_up && ejection.accepts,
             };
-            (open && !closed && !(node.is_backup && is_kept_out)).then_some(key)
+            (open && !closed && (none_up || !(node.is_backup && is_kept_out))).then_some(key)
         };
         table.members().filter_map(eligible).collect()
     }
