@@ -17,7 +17,7 @@
 //! - A belief about the elasticity on either side of the base (`belief.rs`) keeps what trials have shown: an unclear trial counts a
 //!   little, and several of them decide. It begins with what is usual, so that where all is noise the cap errs on the high side.
 //! - The curve may be flat where it is too high: an engine that throws out does the same work with twice as many in line. So
-//!   if there is no gain on either side, it looks further down, by half each time, until the work falls.
+//!   if there is no gain on either side, it looks further down, by a third each time, until the work falls.
 //! - If rate or turnover change at rest by more than noise, the workload is another one, and the search begins anew.
 //!
 //! The loop cannot swing: only one trial is under way, the base moves only by a trial that was better, never further than where
