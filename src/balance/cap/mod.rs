@@ -17,7 +17,7 @@
 //! - A belief about the elasticity on either side of the base (`belief.rs`) keeps what trials have shown: an unclear trial counts a
 //!   little, and several of them decide. It begins with what is usual, so that where all is noise the cap errs on the high side.
 //! - The curve may be flat where it is too high: an engine that throws out does the same work with twice as many in line. So
-//!   if there is no gain on either side, it looks further down, by half each time, until the work falls.
+//!   if there is no gain on either side, it looks further down, by a third each time, until the work falls.
 //! - If rate or turnover change at rest by more than noise, the workload is another one, and the search begins anew.
 //!
 //! The loop cannot swing: only one trial is under way, the base moves only by a trial that was better, never further than where
@@ -26,50 +26,37 @@
 
 mod belief;
 mod measure;
+mod reason;
 #[cfg(test)]
 mod tests;
+mod trial;
 
-use std::fmt;
 use std::time::Duration;
 
 use super::learned::Work;
 use belief::Belief;
 use measure::{Batch, Estimate, Gain, Measurement, Noise};
+pub use reason::{Reason, Side};
+use trial::{Known, Trial, WIDE};
 
 /// The range of the cap.
 pub const CAP_MIN: u32 = 1;
 pub const CAP_MAX: u32 = 4096;
-/// The cap while nothing is known: more than memory holds of long answers on most engines, and not much less than it holds of
-/// short ones. Each doubling costs a short job about a turnover, and each halving about a third of one.
+/// The cap while nothing is known: a compromise. From a lower one it takes longer to climb where many do more work; from a
+/// higher one, which fills memory, it takes longer to find down, see `tests/sim/goodput/caps`.
 pub const CAP_START: u32 = 64;
 
-/// Steps of the cap, as logarithms: a wide one is 1.5 times, a far one twice, a small one a tenth.
-const WIDE: f64 = 0.405;
+/// Steps of the cap, as logarithms: a far one is twice, a small one a tenth.
 const FAR: f64 = 0.693;
 const SMALL: f64 = 0.095;
 /// The mean elasticity above which the next wide step up is a far one.
 const STEEP: f64 = 0.4;
-/// An elasticity below this is none.
-const FLAT: f64 = 0.03;
-/// The mean elasticity from which a trial above is better, if there is a gain beyond noise.
-const BETTER_ABOVE: f64 = 0.05;
-/// The same for the very first trial, because a node's first measurement shows less than its steady rate.
-const FIRST_BETTER_ABOVE: f64 = 0.15;
-/// A wide trial above that shows nothing against it, with a deviation above the second, is better.
-const UNCLEAR: (f64, f64) = (0.15, 0.15);
 
 /// Turnovers of rest until the next trial, the first time and at the most.
 const REST_MIN: f64 = 6.0;
 const REST_MAX: f64 = 32.0;
-/// Turnovers of a measurement, without noise and with it.
+/// Turnovers of the first measurement: of streams, and of whole answers.
 const FIRST_TURNS: (f64, f64) = (0.5, 0.75);
-const TRIAL_TURNS: f64 = 0.7;
-const BAD_TURNS: f64 = 0.3;
-const WIDE_TURNS_MAX: f64 = 1.5;
-const SMALL_TURNS_MAX: f64 = 3.0;
-/// Answers of a wide trial below that shows a gain so far: a few turnovers of a small cap, which may be the way out of a full
-/// memory.
-const HOPEFUL_ANSWERS: f64 = 160.0;
 /// Fewer answers than this are never a turnover.
 const ANSWERS_MIN: f64 = 24.0;
 /// Durations of a piece of work that a measurement waits, above and below the base, at least so many turnovers, which memory
@@ -100,53 +87,6 @@ pub struct Round {
     /// Requests in flight now.
     pub in_flight: u32,
     pub passed: Duration,
-}
-
-/// The side of the base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Above,
-    Below,
-}
-
-/// The reason for the present cap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Nothing is known yet.
-    Start,
-    /// Another cap than the best one known is tried.
-    Trial { base: u32, side: Side },
-    /// The best one known.
-    Best,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start => write!(f, "the start: nothing is known yet"),
-            Self::Trial { base, side: Side::Above } => {
-                write!(f, "a trial: do more than {base} do more work?")
-            }
-            Self::Trial { base, side: Side::Below } => {
-                write!(f, "a trial: do fewer than {base} do as much work?")
-            }
-            Self::Best => write!(f, "the best one known: neither more nor fewer did more work"),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    side: Side,
-    step: f64,
-    /// The base has its first measurement only.
-    is_first: bool,
-}
-
-impl Trial {
-    fn is_wide(&self) -> bool {
-        self.step >= WIDE
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -180,22 +120,6 @@ enum Stage {
 
 impl Stage {
     const NEW: Self = Self::Settling { seconds: 0.0, ended: 0.0, unfilled: 0.0 };
-}
-
-/// What trials have shown of one side of the base.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    belief: Belief,
-    /// Tried since the base or the step last changed.
-    is_tried: bool,
-    /// The last trial showed no difference.
-    is_flat: bool,
-}
-
-impl Known {
-    const fn nothing(belief: Belief) -> Self {
-        Self { belief, is_tried: false, is_flat: false }
-    }
 }
 
 /// The cap of one node as far as it is known.
@@ -391,22 +315,14 @@ impl Cap {
 
     fn judge_trial(&mut self, trial: Trial, estimate: Estimate, turns: f64) {
         let Some((belief, gain)) = self.belief_after(trial.side, &estimate) else { return };
-        let is_sure = belief.mean.abs() > 2.0 * belief.deviation();
-        let loss = if trial.side == Side::Above { -belief.mean } else { belief.mean };
-        let is_bad = loss > 0.05 + 2.5 * belief.deviation();
-        let most = match trial.side {
-            _ if !trial.is_wide() => SMALL_TURNS_MAX,
-            Side::Below if gain > 0.0 => WIDE_TURNS_MAX.max(HOPEFUL_ANSWERS / self.now),
-            _ => WIDE_TURNS_MAX,
-        };
-        if turns < if is_bad { BAD_TURNS } else { TRIAL_TURNS } || (!is_sure && turns < most) {
+        if !trial.is_over(belief, gain, turns, self.now) {
             return;
         }
         self.side(trial.side).belief = belief;
-        if is_better(trial, belief, gain) {
+        if trial.is_better(belief, gain) {
             self.accept(trial, estimate);
         } else {
-            self.refuse(trial, may_be_flat(trial, belief), Some(estimate));
+            self.refuse(trial, trial.may_be_flat(belief), Some(estimate));
         }
     }
 
@@ -481,10 +397,10 @@ impl Cap {
         if let Some(above) = above
             && let Some((belief, gain)) = self.belief_after(Side::Above, &above)
         {
-            self.above.belief = belief;
-            self.above.is_flat = is_flat(belief);
             let trial = Trial { side: Side::Above, step: WIDE, is_first: false };
-            if is_better(trial, belief, gain) {
+            self.above.belief = belief;
+            self.above.is_flat = trial.may_be_flat(belief);
+            if trial.is_better(belief, gain) {
                 self.now = above.log_load.exp();
                 return self.accept(trial, above);
             }
@@ -567,30 +483,8 @@ enum Settled {
     Seconds(f64),
 }
 
-/// `gain` in deviations.
-fn is_better(trial: Trial, belief: Belief, gain: f64) -> bool {
-    match trial.side {
-        // as much work with far fewer is better already
-        Side::Below if trial.is_wide() => belief.mean < FLAT && gain > 0.5,
-        Side::Below => belief.mean < -FLAT && gain > 1.0,
-        Side::Above if trial.is_wide() && belief.mean > UNCLEAR.0 && belief.deviation() > UNCLEAR.1 => true,
-        Side::Above if trial.is_first => belief.mean > FIRST_BETTER_ABOVE && gain > 3.0,
-        Side::Above => belief.mean > BETTER_ABOVE && gain > 1.0,
-    }
-}
-
 fn is_beyond(gain: Gain, most: f64) -> bool {
     gain.mean.abs() > (4.0 * gain.deviation).max(most)
-}
-
-/// Far below, what is not clearly worse may be flat: it is cheap to look further.
-fn may_be_flat(trial: Trial, belief: Belief) -> bool {
-    let looks = trial.side == Side::Below && trial.is_wide();
-    is_flat(belief) || looks && belief.mean < 1.5 * belief.deviation()
-}
-
-fn is_flat(belief: Belief) -> bool {
-    belief.mean.abs() < FLAT.max(belief.deviation())
 }
 
 fn whole(cap: f64) -> u32 {
