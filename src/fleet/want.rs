@@ -84,7 +84,7 @@ pub struct Profile {
 /// The rule by which a request is let into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// If fewer than these of its class and those above it wait for a slot.
+    /// Only while fewer than these of its class and those above it wait for a slot.
     Below(usize),
     /// In any case, and before those of its class: it has been sent before.
     Repeated,

@@ -3,12 +3,11 @@
 import dataclasses
 import functools
 
-# a node's memory, in tokens of prompts and answers: about 45 of the requests below, though it would take in 256
-MEMORY, SEQUENCES = 32 * 1024, 256
-WORDS, TOKENS = (300, 700), (100, 500)
-ENGINE = ["--step-base", "20ms", "--step-per-seq", "0.1ms", "--step-per-prompt-token", "0.025ms", "--prefill-tokens", "2048"]
-# the best of 24 to 96 in virtual time
-CAP = 48
+# a node's memory, in tokens of prompts and answers: about 60 of the requests below, though it would take in 256
+MEMORY, SEQUENCES = 8 * 1024, 256
+TOKENS = 100, 300
+ENGINE = ["--step-base", "20ms", "--step-per-seq", "0.1ms", "--step-per-prompt-token", "0.2ms", "--prefill-tokens", "512"]
+CAP = 64
 COLUMNS = [
     ("wall", "wall s", "{:.1f}"),
     ("first_p99", "first token p99 s", "{:.1f}"),
@@ -25,12 +24,12 @@ class Scene:
 
     @property
     def requests(self):
-        return 2 * self.at_once
+        return 4 * self.at_once
 
     @property
     def title(self):
         return (
-            f"{self.requests} streams, {self.at_once} at a time, over {self.nodes} nodes whose memory holds about 45 each; "
+            f"{self.requests} streams, {self.at_once} at a time, over {self.nodes} nodes whose memory holds about 60 each; "
             f"capped: {CAP} in flight on each node"
         )
 
@@ -52,6 +51,6 @@ def batch(lab, scene, kind):
     program = kind.removesuffix(CAPPED).removesuffix(AUTO)
     limit = CAP if kind.endswith(CAPPED) else "auto" if kind.endswith(AUTO) else None
     job = {"count": scene.requests, "concurrency": scene.at_once, "stream": 1}
-    sizes = {"words_min": WORDS[0], "words_max": WORDS[1], "tokens_min": TOKENS[0], "tokens_max": TOKENS[1]}
+    sizes = {"tokens_min": TOKENS[0], "tokens_max": TOKENS[1]}
     with lab.nodes([node] * scene.nodes) as nodes, lab.gateway(program, nodes, limit=limit) as (listen, _):
         return lab.load([listen], **job, **sizes)

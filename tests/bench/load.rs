@@ -29,12 +29,6 @@ struct Args {
     /// ... and at most this
     #[arg(long, default_value_t = 1)]
     tokens_max: u32,
-    /// Words of a prompt besides: at least this
-    #[arg(long, default_value_t = 0)]
-    words_min: u32,
-    /// ... and at most this
-    #[arg(long, default_value_t = 0)]
-    words_max: u32,
     /// The part of the requests that ask for a stream, 0 to 1
     #[arg(long, default_value_t = 0.0)]
     stream: f64,
@@ -62,9 +56,7 @@ async fn main() {
         Some(length) => padded(length, args.tokens_min, args.stream > 0.0),
         None => {
             let tokens = Sizes::Uniform { min: args.tokens_min, max: args.tokens_max };
-            let words = Sizes::Uniform { min: args.words_min, max: args.words_max };
-            let prompt = (args.words_max > 0).then_some(words);
-            Ask::Chat { prompt, tokens, stream: args.stream }
+            Ask::Chat { tokens, stream: args.stream }
         }
     };
     let targets = args.target.into_iter().map(Target::chat).collect();

@@ -152,7 +152,7 @@ fn a_failed_answer_that_was_held_back_has_the_name_too() {
     });
 }
 
-/// What is said under one head comes from two nodes, each with its own words.
+/// The words under one head come from two nodes.
 #[test]
 fn a_stream_that_is_continued_says_one_name() {
     run(async {

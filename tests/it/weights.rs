@@ -16,7 +16,7 @@ fn fast_and_slow() -> Vec<Node> {
 }
 
 fn load(gateway: &Gateway, stream: f64) -> LoadHandle {
-    let ask = Ask::Chat { prompt: None, tokens: Sizes::Uniform { min: 5, max: 15 }, stream };
+    let ask = Ask::Chat { tokens: Sizes::Uniform { min: 5, max: 15 }, stream };
     let pause_after_failure = Duration::ZERO;
     Load { pause_after_failure, ..Load::new(vec![Target::chat(gateway.address)], 16, ask) }.start()
 }

@@ -71,7 +71,7 @@ impl World {
         Self { model, pool, now, line: Mutex::new(Vec::new()), repeated: AtomicUsize::new(0) }
     }
 
-    /// What holds between any two turns.
+    /// The rules that hold between any two turns.
     fn check(&self) {
         let seen = self.pool.snapshot(self.now);
         for node in &seen.nodes {

@@ -67,7 +67,7 @@ const SETTLE_TURNS_MIN: f64 = 1.0;
 const SETTLE_TURNS: f64 = 0.25;
 /// Turnovers that a trial above waits for requests that fill it.
 const UNFILLED: f64 = 0.5;
-/// What the rate and the turnover may be off at rest, as logarithms, besides four deviations.
+/// The most by which rate and turnover may be off at rest, as logarithms, besides four deviations.
 const OFF_MAX: f64 = 0.2;
 const SLOWER_MAX: f64 = 0.4;
 /// The doubt of a belief after each turnover of rest, and of one that the base has moved past.

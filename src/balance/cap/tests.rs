@@ -33,7 +33,7 @@ fn memory(count: f64) -> impl Fn(f64) -> f64 {
     move |load| 50.0 * if load <= count { load } else { (count - 3.0 * (load - count)).max(0.75 * count) }
 }
 
-/// What it settles at, and everything that it tried in the last part.
+/// The cap at which it settles, and all that it tried in the last part.
 fn settled(cap: &mut Cap, rounds: usize, curve: impl Fn(f64) -> f64) -> (u32, Vec<u32>) {
     live(cap, rounds, 10_000, &curve);
     let tried = live(cap, rounds, 10_000, curve);

@@ -1,4 +1,4 @@
-//! Who asks in the demo, and how many requests the nodes take at a time.
+//! The demo's clients, and the number of requests that the nodes take at a time.
 
 use crate::config::Class;
 

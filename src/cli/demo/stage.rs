@@ -154,7 +154,7 @@ fn options(setup: &Setup, name: &str) -> sim::Options {
 
 /// The requests of a crowd; they are the same in every run.
 fn load(setup: &Setup, crowd: Crowd, seed: u64) -> Load {
-    let ask = Ask::Chat { prompt: None, tokens: setup.tokens, stream: 0.0 };
+    let ask = Ask::Chat { tokens: setup.tokens, stream: 0.0 };
     let said = crowd.class.map(|class| ("x-priority".to_owned(), class.as_str().to_owned()));
     Load {
         ramp: Duration::from_secs(1),

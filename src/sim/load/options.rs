@@ -43,8 +43,8 @@ pub struct Load {
 pub enum Ask {
     /// The same bytes each time; `stream` says that they ask for a stream.
     Body { body: Bytes, stream: bool },
-    /// A chat with so many words more, if any, and `max_tokens` drawn from `tokens`; the share `stream` (0 to 1) of them are streams.
-    Chat { prompt: Option<Sizes>, tokens: Sizes, stream: f64 },
+    /// A chat with `max_tokens` drawn from `tokens`; the share `stream` (0 to 1) of them are streams.
+    Chat { tokens: Sizes, stream: f64 },
 }
 
 /// The destination of requests.
@@ -78,14 +78,12 @@ impl Ask {
     pub(super) fn body(&self, number: u64, seed: u64) -> (Bytes, bool) {
         match self {
             Self::Body { body, stream } => (body.clone(), *stream),
-            Self::Chat { prompt, tokens, stream } => {
+            Self::Chat { tokens, stream } => {
                 let mut random = Rng::with_seed(mix(seed) ^ number);
                 let streams = random.f64() < *stream;
                 let tokens = tokens.draw(&mut random);
-                let words = prompt.map_or(0, |prompt| prompt.draw(&mut random));
-                let more = " wave".repeat(usize::try_from(words).unwrap_or(0));
                 let body = format!(
-                    r#"{{"model":"sim","messages":[{{"role":"user","content":"Tell me of the sea, part {number}{more}"}}],"max_tokens":{tokens},"stream":{streams}}}"#
+                    r#"{{"model":"sim","messages":[{{"role":"user","content":"Tell me of the sea, part {number}"}}],"max_tokens":{tokens},"stream":{streams}}}"#
                 );
                 (body.into(), streams)
             }
@@ -136,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_request_depends_only_on_its_number_and_the_seed() {
-        let ask = Ask::Chat { prompt: None, tokens: Sizes::Uniform { min: 1, max: 1_000_000 }, stream: 0.5 };
+        let ask = Ask::Chat { tokens: Sizes::Uniform { min: 1, max: 1_000_000 }, stream: 0.5 };
         assert_eq!(ask.body(3, 1), ask.body(3, 1));
         assert_ne!(ask.body(3, 1), ask.body(3, 2));
         let streams = (0..1000).filter(|number| ask.body(*number, 1).1).count();

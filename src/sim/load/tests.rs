@@ -13,7 +13,7 @@ const WHOLE: f64 = 0.0;
 
 fn load(nodes: &[&Node], count: u64, stream: f64) -> Load {
     let targets = nodes.iter().map(|node| Target::chat(node.addr())).collect();
-    let ask = Ask::Chat { prompt: None, tokens: Sizes::Uniform { min: 1, max: 8 }, stream };
+    let ask = Ask::Chat { tokens: Sizes::Uniform { min: 1, max: 8 }, stream };
     Load { count: Some(count), timeout: Some(LIMIT), ..Load::new(targets, 4, ask) }
 }
 
@@ -99,7 +99,7 @@ async fn a_stale_connection_is_a_failure_unless_the_client_may_resend() {
 #[tokio::test]
 async fn a_tally_counts_while_streams_are_open() {
     let node = node(Options { step: steps(5), stamp: true, ..Options::default() });
-    let endless = Ask::Chat { prompt: None, tokens: Sizes::Fixed(1_000_000), stream: STREAM };
+    let endless = Ask::Chat { tokens: Sizes::Fixed(1_000_000), stream: STREAM };
     let handle = Load { ask: endless, ..load(&[&node], 4, STREAM) }.start();
     while handle.tally().events() < 40 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -123,7 +123,7 @@ async fn stop_finishes_requests_in_flight_and_cut_does_not() {
     let report = handle.finish().await;
     assert_eq!((report.failed, report.cut, report.sent), (0, 0, report.succeeded));
 
-    let slow = Ask::Chat { prompt: None, tokens: Sizes::Fixed(1_000_000), stream: 0.5 };
+    let slow = Ask::Chat { tokens: Sizes::Fixed(1_000_000), stream: 0.5 };
     let handle = Load { ask: slow, ..forever.clone() }.start();
     until(&node, |stats| stats.in_flight == 4).await;
     handle.cut();

@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![Case::new("class", || once(Some("interactive"), None, 0.0))]
 }
 
-/// What is asked of a request, and its lease.
+/// The parts of a request that its class costs, and its lease.
 fn once(class: Option<&'static str>, deadline: Option<&'static str>, reserve: f64) -> impl FnMut() {
     let mut config = super::config_of(NODES);
     config.pools[0].queue.reserve = reserve;
