@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
-use evenkeel::route::Place;
+use evenkeel::config::{Config, Pool};
+use evenkeel::route::{Place, profile};
+use http::HeaderMap;
 
 use crate::counts::Case;
 
@@ -22,6 +24,24 @@ pub(crate) fn bench(c: &mut Criterion) {
         });
     }
     group.finish();
+    let pool = pool();
+    let body = chat(400 * 1024);
+    c.bench_function("profile/400 KiB chat", |b| {
+        b.iter(|| profile(&pool, &HeaderMap::new(), "", Some((&place, black_box(body.as_bytes())))).affinity);
+    });
+}
+
+/// One that needs the key of each request.
+fn pool() -> Pool {
+    let text = "server: { listen: 127.0.0.1:1 }\npools: { a: { nodes: [n:1], balance: affinity } }";
+    Config::parse(text, "micro").expect("a config").pools.remove(0)
+}
+
+/// A chat of two messages, the second of them so long.
+fn chat(size: usize) -> String {
+    let text = "tell me more ".repeat(size / 13);
+    let system = r#"{"role":"system","content":"You are brief."}"#;
+    format!(r#"{{"model":"m","messages":[{system},{{"role":"user","content":"{text}"}}],"max_tokens":9}}"#)
 }
 
 pub(crate) fn cases() -> Vec<Case> {
