@@ -275,8 +275,7 @@ impl Pool {
     /// The first of an attempt's answer has come.
     pub(super) fn begins_to_answer(&self, slot: &Slot) {
         if self.weighs.load(Ordering::Relaxed) {
-            let mut table = self.table.lock();
-            table.begins_to_answer(slot);
+            self.table.lock().begins_to_answer(slot);
         }
     }
 

@@ -42,8 +42,8 @@ impl NodeBody {
     }
 }
 
-const IDS: &[u8] = b",\"return_token_ids\":true}";
-const USAGE: &[u8] = b",\"stream_options\":{\"continuous_usage_stats\":true}}";
+pub(super) const IDS: &[u8] = b",\"return_token_ids\":true}";
+pub(super) const USAGE: &[u8] = b",\"stream_options\":{\"continuous_usage_stats\":true}}";
 
 impl Wish {
     /// The wish for an engine.

@@ -64,7 +64,7 @@ impl Number {
 }
 
 impl Priority {
-    /// For a request of this class to this pool. `path`: the client's, without its query.
+    /// For a request of this class to this pool. `path`: as nodes get it, without its query.
     pub fn of(pool: &Pool, class: Class, path: &str) -> Option<Self> {
         let engine = pool.engine;
         let is_low_first = match pool.queue.pass_priority {
@@ -142,12 +142,11 @@ fn is_read(engine: Engine, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ask::{IDS, USAGE};
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    const IDS: &[u8] = b",\"return_token_ids\":true}";
-    const USAGE: &[u8] = b",\"stream_options\":{\"continuous_usage_stats\":true}}";
     const HIGH: Priority = Priority { number: Number::High, is_default: false };
 
     /// `tail`: a wish that is added beside.

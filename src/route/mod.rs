@@ -1,4 +1,4 @@
-//! Routing: the pool for a request, chosen by the model that it names.
+//! Routing: a request's pool, by its path, a field or its model, and all that the pool needs to know of it.
 
 mod affinity;
 mod alias;

@@ -12,7 +12,7 @@ use super::setup::Setup;
 use super::show::{Ended, Face, show};
 use super::stage::Stage;
 use super::story::{Story, Times};
-use super::summary::Part;
+use super::summary::{Part, Summary};
 use crate::sim::StepTimes;
 use crate::sim::load::Sizes;
 
@@ -51,10 +51,9 @@ fn fast_as(setup: Setup) -> Setup {
     }
 }
 
-#[test]
-fn a_node_crashes_and_comes_back_and_no_client_notices() {
-    let setup = fast();
-    let mut stage = Stage::start(&setup).expect("the demo starts");
+/// Plays the demo to its end: all that it says, and its summary. No client has met a failure.
+fn played(setup: &Setup) -> (String, Summary) {
+    let mut stage = Stage::start(setup).expect("the demo starts");
     let said = Shared::default();
     let mut face = Face::Plain(Plain::new(Box::new(said.clone())));
     let mut story = Story::new(setup.times);
@@ -62,9 +61,16 @@ fn a_node_crashes_and_comes_back_and_no_client_notices() {
     assert_eq!(ended, Ended::InTime);
     let summary = stage.end(false).expect("the gateway ends");
     let text = String::from_utf8(said.0.lock().clone()).expect("UTF-8");
+    assert!(summary.is_clean(), "{text}{summary}");
+    (text, summary)
+}
+
+#[test]
+fn a_node_crashes_and_comes_back_and_no_client_notices() {
+    let setup = fast();
+    let (text, summary) = played(&setup);
     let story = format!("{text}{summary}");
 
-    assert!(summary.is_clean(), "{story}");
     let [Part { class: None, report }] = &summary.parts[..] else { panic!("{story}") };
     assert_eq!(report.sent, report.succeeded, "{story}");
     assert!(report.succeeded > 200, "{story}");
@@ -88,17 +94,9 @@ fn a_node_crashes_and_comes_back_and_no_client_notices() {
 #[test]
 fn a_batch_waits_and_people_do_not_while_a_node_crashes() {
     let setup = fast_as(Setup::classes("127.0.0.1:0".parse().expect("an address")).expect("a free port"));
-    let mut stage = Stage::start(&setup).expect("the demo starts");
-    let said = Shared::default();
-    let mut face = Face::Plain(Plain::new(Box::new(said.clone())));
-    let mut story = Story::new(setup.times);
-    let ended = show(&mut stage, &mut story, &mut face, Some(ms(3000)), &AtomicBool::new(false));
-    assert_eq!(ended, Ended::InTime);
-    let summary = stage.end(false).expect("the gateway ends");
-    let text = String::from_utf8(said.0.lock().clone()).expect("UTF-8");
+    let (text, summary) = played(&setup);
     let story = format!("{text}{summary}");
 
-    assert!(summary.is_clean(), "{story}");
     let [people, batch] = &summary.parts[..] else { panic!("{story}") };
     assert!(people.report.succeeded > 10 && batch.report.succeeded > 50, "{story}");
     assert!(people.report.latency().at(0.5) < batch.report.latency().at(0.5) / 2, "{story}");
