@@ -153,7 +153,7 @@ fn rank(candidate: &Candidate, order: Order) -> u64 {
     }
     let score = match order {
         Order::Load => candidate.score(),
-        // before time 0 there is none that is earlier
+        // no turn is before time 0, so all that are due tie
         Order::Turn => candidate.next_turn(0.0),
     };
     lowest_of(candidate.tier) | score.to_bits() >> TIER_BITS

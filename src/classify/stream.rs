@@ -71,7 +71,7 @@ pub struct Watcher {
     kind: Kind,
     /// The last `message_delta` of an answer told no `stop_reason`.
     lacks_reason: bool,
-    /// Told, and not yet taken.
+    /// The size of the prompt, told and not yet taken.
     prompt: Option<Prompt>,
     seen: Seen,
 }

@@ -76,7 +76,7 @@ pub(super) fn check(pools: &[Pool], places: &[Place]) {
 
 /// A pool that gets no requests is a mistake. `place`: that of all pools.
 pub(super) fn check_reached(place: &Place, pools: &[Pool], splits: &[Split]) {
-    // one that is wrong would only look so
+    // an earlier problem may be the reason
     if !place.is_clean() {
         return;
     }
@@ -92,7 +92,7 @@ pub(super) fn check_reached(place: &Place, pools: &[Pool], splits: &[Split]) {
     }
 }
 
-/// Two such prefixes would count by their order.
+/// Refuses prefixes of which one begins the other: the order of the pools would decide between them.
 fn check_prefix(pool: &Pool, before: &[Pool], place: &Place) {
     let Some(prefix) = &pool.chosen_by.path_prefix else { return };
     for other in before {

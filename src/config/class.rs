@@ -5,11 +5,11 @@ use http::HeaderName;
 /// The urgency of a request: of those that wait for a slot, one of the highest class goes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Somebody sits and waits for it.
+    /// A person waits for it.
     Interactive,
     #[default]
     Normal,
-    /// Nobody waits for this one alone.
+    /// One of many in a job.
     Batch,
 }
 

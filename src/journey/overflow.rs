@@ -17,7 +17,7 @@ pub(super) enum Overflow {
 pub struct Other {
     pub member: Member,
     pub repeat: Repeat,
-    /// A split takes over when no node of the request's own pool can be had, but not for a slot.
+    /// [`By::Spill`], or [`By::Split`]: then it takes over when no node of the request's own pool can be had, but not for a slot.
     pub why: By,
     /// The request as that pool is to place it; `None`: as its own does.
     pub profile: Option<Profile>,
