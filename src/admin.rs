@@ -4,6 +4,7 @@
 mod answer;
 mod nodes;
 mod origin;
+mod requests;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +27,7 @@ pub struct Admin {
 }
 
 const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
-const ALL: [&str; 5] = ["/livez", "/readyz", "/api/status", "/metrics", NODES];
+const ALL: [&str; 6] = ["/livez", "/readyz", "/api/status", "/metrics", NODES, requests::PATH];
 const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 impl Admin {
@@ -43,6 +44,9 @@ impl Admin {
         let path = uri.path();
         if path.starts_with(nodes::PREFIX) && self.paths.contains(&NODES) {
             return nodes::answer(&self.live, method, uri, headers);
+        }
+        if path.starts_with(requests::PATH) && self.paths.contains(&requests::PATH) {
+            return requests::answer(&self.live, method, uri, headers);
         }
         if *method != Method::GET && *method != Method::HEAD {
             return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n").allowing("GET, HEAD");

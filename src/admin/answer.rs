@@ -5,6 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use crate::status;
 
 const JSON: &str = "application/json";
+const CSV: &str = "text/csv; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -24,6 +25,10 @@ impl Answer {
 
     pub(super) fn json(body: String) -> Self {
         Self { status: StatusCode::OK, kind: JSON, body, allow: None }
+    }
+
+    pub(super) fn csv(body: String) -> Self {
+        Self { status: StatusCode::OK, kind: CSV, body, allow: None }
     }
 
     pub(super) fn metrics(body: String) -> Self {

@@ -1,5 +1,8 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
+pub mod csv;
+pub mod requests;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
