@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod reload;
 
 pub mod access_log;
+pub mod causes;
 pub mod metrics;
 pub mod status;
 

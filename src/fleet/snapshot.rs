@@ -11,7 +11,7 @@ use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
 use crate::balance::cap;
-use crate::balance::learned::ENOUGH;
+use crate::balance::learned::{ENOUGH, Work};
 use crate::config;
 use crate::outcome::Outcome;
 
@@ -152,6 +152,10 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    /// The last active check has passed; `None`: there is none, or no result of it yet.
+    pub check: Option<bool>,
+    /// The work done since the start.
+    pub work_done: Work,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -187,6 +191,8 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
+            check: node.health.last_check(),
+            work_done: node.activity.done().total(),
             skips: Vec::new(),
         }
     }

@@ -1,7 +1,10 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
 pub mod csv;
+mod open;
 pub mod requests;
+
+pub use open::{Asked, OpenRequest, Stage};
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};

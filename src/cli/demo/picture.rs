@@ -102,6 +102,7 @@ pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
+    use crate::balance::learned::Work;
     use crate::fleet::{Addresses, Counters, Drain, LimitFrom, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
@@ -130,6 +131,8 @@ pub(super) mod testing {
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
+            check: None,
+            work_done: Work::default(),
             skips: Vec::new(),
         }
     }
