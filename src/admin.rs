@@ -1,19 +1,22 @@
-//! The admin address: `/livez`, `/readyz`, `/api/status` in JSON, `/metrics` for Prometheus, and orders about nodes; and the
-//! address of the probes, which may be reached from outside and has neither the status nor the orders.
+//! The admin address: the page, `/livez`, `/readyz`, `/api/status` and its history in JSON, live data for open pages, `/metrics`
+//! for Prometheus, and orders about nodes; and the address of the probes, which may be reached from outside and has neither the
+//! status nor the orders.
 
 mod answer;
+mod feed;
 mod nodes;
 mod origin;
+mod page;
+mod serve;
+mod views;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use async_trait::async_trait;
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use pingora::apps::http_app::ServeHttp;
-use pingora::protocols::http::ServerSession;
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use self::answer::Answer;
+use self::feed::Feed;
 use crate::fleet::Member;
 use crate::live::Live;
 use crate::metrics;
@@ -21,22 +24,34 @@ use crate::metrics;
 /// The application behind `server.admin`.
 pub struct Admin {
     live: Arc<Live>,
+    feed: Arc<Feed>,
     /// The paths served in addition to `/`.
     paths: &'static [&'static str],
 }
 
 const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
-const ALL: [&str; 5] = ["/livez", "/readyz", "/api/status", "/metrics", NODES];
+const LIVE: &str = "/api/live";
+const ALL: [&str; 9] = [
+    "/livez",
+    "/readyz",
+    "/api/status",
+    LIVE,
+    views::HISTORY,
+    views::EVENTS,
+    views::NODES,
+    "/metrics",
+    NODES,
+];
 const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 impl Admin {
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, paths: &ALL }
+        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &ALL }
     }
 
     /// For an address that may be reached from outside.
     pub fn probes(live: Arc<Live>) -> Self {
-        Self { live, paths: &FOR_ALL }
+        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &FOR_ALL }
     }
 
     fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
@@ -50,14 +65,23 @@ impl Admin {
         let snapshot = || self.live.snapshot(Instant::now());
         let paths = || self.paths.join(" ");
         match path {
-            "/" => Answer::plain(StatusCode::OK, format!("evenkeel: {}\n", paths())),
+            "/" if self.paths.contains(&LIVE) && page::is_wanted(headers) => self.page(uri, headers),
+            "/" | "/api" => Answer::plain(StatusCode::OK, format!("evenkeel: {}\n", paths())),
             _ if !self.paths.contains(&path) => {
                 Answer::plain(StatusCode::NOT_FOUND, format!("try {}\n", paths()))
             }
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/api/status" => Answer::json(snapshot().to_json()),
-            _ => Answer::metrics(metrics::text(&snapshot())),
+            "/metrics" => Answer::metrics(metrics::text(&snapshot())),
+            _ => views::answer(&self.live, uri, headers),
+        }
+    }
+
+    fn page(&self, uri: &Uri, headers: &HeaderMap) -> Answer {
+        match origin::page_refusal(uri, headers) {
+            Some(why) => Answer::plain(StatusCode::FORBIDDEN, why),
+            None => page::answer(headers),
         }
     }
 
@@ -76,14 +100,6 @@ impl Admin {
             ),
             None => Answer::plain(StatusCode::OK, "ok\n"),
         }
-    }
-}
-
-#[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let request = session.req_header();
-        self.answer(&request.method, &request.uri, &request.headers).into_response(&request.method)
     }
 }
 

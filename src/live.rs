@@ -14,6 +14,7 @@ pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
+use crate::history::History;
 use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
 
@@ -21,6 +22,8 @@ use crate::status::{Reload, Snapshot};
 #[derive(Debug)]
 pub struct Live {
     fleet: ArcSwap<Fleet>,
+    /// Curves and marks of the last 24 hours.
+    pub history: Mutex<History>,
     /// The result of the last reload.
     pub reload: Mutex<Reload>,
     /// Requests accepted but not yet logged.
@@ -48,8 +51,10 @@ pub struct Live {
 impl Live {
     pub fn new(config: Config) -> Self {
         let now = SystemTime::now();
+        let started = Instant::now();
         Self {
-            fleet: ArcSwap::from_pointee(Fleet::first(config, Instant::now())),
+            fleet: ArcSwap::from_pointee(Fleet::first(config, started)),
+            history: Mutex::new(History::new(started)),
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
             requests: Gauge::default(),
             connections: Gauge::default(),
@@ -61,7 +66,7 @@ impl Live {
             vocabularies: Vocabularies::default(),
             stopping: AtomicBool::new(false),
             linger_ms: AtomicU64::new(0),
-            started: Instant::now(),
+            started,
             started_at: now,
         }
     }

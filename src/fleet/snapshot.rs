@@ -28,6 +28,17 @@ pub struct PoolSnapshot {
     pub events: Vec<Event>,
 }
 
+/// The little that is read every second, whoever looks.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Requests that wait for a slot or a node.
+    pub waiting: usize,
+    /// The nodes' names, each with its requests in flight.
+    pub nodes: Vec<(Arc<str>, u32)>,
+    /// The events after the one that was asked for, oldest first; of those before the last hundred none is left.
+    pub events: Vec<Event>,
+}
+
 /// The state of a node, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
@@ -152,6 +163,8 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    /// The last attempt that counted against the node, and its end.
+    pub last_failure: Option<(Outcome, Instant)>,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -187,6 +200,7 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
+            last_failure: node.last_failure,
             skips: Vec::new(),
         }
     }

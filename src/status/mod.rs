@@ -1,11 +1,18 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
+mod csv;
+mod document;
+mod history;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::csv::{events_csv, nodes_csv};
+pub use self::document::Document;
+pub use self::history::{Moment, events_json, history_json};
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;
@@ -39,6 +46,11 @@ pub struct Reload {
 }
 
 impl Snapshot {
+    /// The instant at which it was taken.
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.at, wall: self.wall }
+    }
+
     /// The body of `GET /api/status`.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&Status::of(self)).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))
@@ -46,7 +58,7 @@ impl Snapshot {
 }
 
 /// One node alone, as `/api/nodes/{pool}/{node}` shows it.
-pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
+pub fn node_json(node: &NodeSnapshot, warning: Option<String>, moment: Moment) -> String {
     #[derive(Serialize)]
     struct Answer<'a> {
         pool: &'a str,
@@ -55,7 +67,7 @@ pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     }
-    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node), warning };
+    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node, moment), warning };
     serde_json::to_string_pretty(&answer).unwrap_or_else(|e| error_json(&e.to_string()))
 }
 
@@ -132,9 +144,27 @@ struct NodeStatus {
     slow_start_share: f64,
     recent_failures: usize,
     ejections: u64,
+    /// The last attempt that counted against the node.
+    last_failure: Option<LastFailure>,
     attempts: serde_json::Map<String, serde_json::Value>,
     /// Models for which the node is skipped, because it refuses them and another node serves them.
     skips: Vec<SkipStatus>,
+}
+
+#[derive(Serialize)]
+struct LastFailure {
+    outcome: &'static str,
+    /// To the second.
+    time: String,
+}
+
+impl LastFailure {
+    fn of(outcome: Outcome, at: Instant, moment: Moment) -> Self {
+        let ago = moment.at.saturating_duration_since(at);
+        let time = Timestamp::try_from(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
+        let time = time.map_or_else(|_| String::new(), |time| format!("{time:.0}"));
+        Self { outcome: outcome.as_str(), time }
+    }
 }
 
 #[derive(Serialize)]
@@ -195,7 +225,7 @@ impl PoolStatus {
         let resumes = Resumed::ALL.iter().zip(pool.counters.resumes);
         Self {
             name: pool.name.to_string(),
-            nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
+            nodes: pool.nodes.iter().map(|node| NodeStatus::of(node, s.moment())).collect(),
             queue: pool.queue,
             queue_by_class: by_class(pool),
             requests_by_code: pool.counters.requests.clone(),
@@ -214,7 +244,7 @@ fn by_class(pool: &PoolSnapshot) -> serde_json::Map<String, serde_json::Value> {
 }
 
 impl NodeStatus {
-    fn of(node: &NodeSnapshot) -> Self {
+    fn of(node: &NodeSnapshot, moment: Moment) -> Self {
         let attempts = Outcome::ALL.iter().zip(node.attempts);
         Self {
             name: node.id.name.to_string(),
@@ -234,6 +264,7 @@ impl NodeStatus {
             slow_start_share: node.share,
             recent_failures: node.recent_failures,
             ejections: node.ejections,
+            last_failure: node.last_failure.map(|(outcome, at)| LastFailure::of(outcome, at, moment)),
             attempts: attempts.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect(),
             skips: node.skips.iter().map(SkipStatus::of).collect(),
         }

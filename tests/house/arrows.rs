@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "adapters",
-        modules: &["proxy", "admin", "check", "discovery", "reload", "cluster"],
+        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster"],
         instead: "an adapter does I/O: translate there, and hand plain values to what lies below; what two adapters share \
                   belongs into live (state), journal (what is written down) or a decision",
     },
@@ -53,6 +53,7 @@ const LAYERS: &[Layer] = &[
             "classify",
             "fleet",
             "forwarded",
+            "history",
             "http1",
             "journey",
             "resume",
