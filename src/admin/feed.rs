@@ -181,7 +181,10 @@ mod tests {
         merge(&mut copied, &copy);
         assert_eq!(copied, bare);
         let node = |name: &str| &copied["pools"]["x"]["nodes"][name];
-        assert_eq!((&node("127.0.0.1:2")["in_flight"], &node("127.0.0.1:3")["state"]), (&1.into(), &"draining".into()));
+        assert_eq!(
+            (&node("127.0.0.1:2")["in_flight"], &node("127.0.0.1:3")["state"]),
+            (&1.into(), &"draining".into())
+        );
         let nodes = patch["pools"]["x"]["nodes"]["127.0.0.1:2"].as_object().expect("a node");
         assert_eq!(nodes.keys().collect::<Vec<_>>(), ["in_flight"], "only what has changed");
     }

@@ -48,7 +48,9 @@ pub(super) fn read_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static st
 /// The reason why the page is refused. A link on another site may lead to it.
 pub(super) fn page_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
     if host(uri, headers).is_none() {
-        return Some("open the page by the IP address of this machine or as localhost: no other name is trusted\n");
+        return Some(
+            "open the page by the IP address of this machine or as localhost: no other name is trusted\n",
+        );
     }
     None
 }

@@ -71,7 +71,8 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 
 impl Page {
     fn join() -> Self {
-        let (style, curves, script) = (STYLES.concat(), CURVES.concat(), SCRIPTS.concat());
+        let (style, curves) = (bare(STYLES), CURVES.concat());
+        let script = format!("(() => {{\n{}}})();", bare(SCRIPTS));
         let plain = FRAME
             .replace("<!-- style -->", &format!("<style>{style}</style>"))
             .replace("<!-- script -->", &format!("<script>{curves}</script>\n<script>{script}</script>"));
@@ -89,6 +90,13 @@ impl Page {
             policy: HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
         }
     }
+}
+
+/// The files without indentation and lines that are comments; no text in them spans lines. Lines keep their numbers.
+fn bare(files: &[&str]) -> String {
+    let lines = files.iter().flat_map(|file| file.lines()).map(str::trim_start);
+    let lines = lines.map(|line| if line.starts_with("//") { "" } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The hash of an element's text, as a policy names it.

@@ -36,7 +36,9 @@ fn history(live: &Live, uri: &Uri, moment: Moment) -> Answer {
     let span = Span::named(parameter(uri, "span").unwrap_or("5m"));
     let from = parameter(uri, "from").map(str::parse::<u64>).transpose();
     match (span, from) {
-        (Some(span), Ok(from)) => Answer::json(status::history_json(&live.history.lock(), span, from, moment)),
+        (Some(span), Ok(from)) => {
+            Answer::json(status::history_json(&live.history.lock(), span, from, moment))
+        }
         _ => Answer::error(StatusCode::BAD_REQUEST, HISTORY_USAGE),
     }
 }

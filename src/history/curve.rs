@@ -105,7 +105,15 @@ struct Bins {
 impl Bins {
     fn new(span: Span) -> Self {
         let bins = span.bins() as usize;
-        Self { span, open: None, sum: 0, count: 0, max: 0, means: vec![0; bins].into(), maxima: vec![NONE; bins].into() }
+        Self {
+            span,
+            open: None,
+            sum: 0,
+            count: 0,
+            max: 0,
+            means: vec![0; bins].into(),
+            maxima: vec![NONE; bins].into(),
+        }
     }
 
     fn record(&mut self, second: u64, value: u16) {
@@ -166,7 +174,11 @@ mod tests {
         assert_eq!(curve.point(Span::Minutes, 10), Some(Point { mean: 655_340, max: 65_534 }));
         assert_eq!(curve.point(Span::Minutes, 11), None);
         assert_eq!(curve.point(Span::Hour, 0), Some(Point { mean: 21, max: 9 }));
-        assert_eq!(curve.point(Span::Hour, 1), Some(Point { mean: 655_340, max: 65_534 }), "it is being filled");
+        assert_eq!(
+            curve.point(Span::Hour, 1),
+            Some(Point { mean: 655_340, max: 65_534 }),
+            "it is being filled"
+        );
         assert_eq!(curve.point(Span::Day, 0).map(|point| point.max), Some(65_534));
     }
 

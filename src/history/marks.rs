@@ -89,7 +89,9 @@ impl Mark {
     pub fn reload(result: Result<u64, &str>, at: Duration) -> Self {
         let (kind, text) = match result {
             Ok(generation) => (Kind::Reloaded, format!("config reloaded: generation {generation}")),
-            Err(problems) => (Kind::ReloadRefused, format!("reload refused, the config before it stays: {problems}")),
+            Err(problems) => {
+                (Kind::ReloadRefused, format!("reload refused, the config before it stays: {problems}"))
+            }
         };
         Self { number: 0, at, kind, node: None, text: cut(text), in_flight: 0 }
     }

@@ -205,7 +205,9 @@ mod tests {
         let started = Instant::now();
         let mut history = History::new(started);
         let many: Vec<_> = (0..CURVES_MAX + 2).map(|n| n.to_string()).collect();
-        let some = |range: std::ops::Range<usize>| many[range].iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>();
+        let some = |range: std::ops::Range<usize>| {
+            many[range].iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()
+        };
         history.sample(&load(&some(0..1)), started);
         history.sample(&load(&some(1..CURVES_MAX)), started + Duration::from_secs(1));
         assert_eq!(names(&history).len(), CURVES_MAX);

@@ -11,7 +11,9 @@ pub fn nodes_csv(snapshot: &Snapshot) -> String {
     let outcomes = Outcome::ALL.map(Outcome::as_str).map(|name| format!("attempts_{name}"));
     let mut csv = format!("{fixed},{}\r\n", outcomes.join(","));
     for pool in &snapshot.pools {
-        for (node, taken) in pool.nodes.iter().zip(pool.nodes.iter().map(|node| NodeStatus::of(node, snapshot.moment()))) {
+        for (node, taken) in
+            pool.nodes.iter().zip(pool.nodes.iter().map(|node| NodeStatus::of(node, snapshot.moment())))
+        {
             let or_empty = |value: Option<String>| value.unwrap_or_default();
             let mut fields = vec![
                 pool.name.to_string(),

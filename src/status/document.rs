@@ -168,11 +168,17 @@ fn node_patch(old: &str, new: &str) -> String {
     Value::Object(changes(&read(old), &read(new))).to_string()
 }
 
-/// The members of `new` that differ, and `null` for those that it lacks. Members are compared as a whole.
+/// The members of `new` that differ, and `null` for those that it lacks.
 fn changes(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Value> {
-    let changed = new.iter().filter(|(name, value)| old.get(*name) != Some(value));
+    let changed = new.iter().filter_map(|(name, value)| match (old.get(name), value) {
+        (Some(before), value) if before == value => None,
+        (Some(Value::Object(before)), Value::Object(members)) => {
+            Some((name.clone(), Value::Object(changes(before, members))))
+        }
+        (_, value) => Some((name.clone(), value.clone())),
+    });
     let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| (name.clone(), Value::Null));
-    changed.map(|(name, value)| (name.clone(), value.clone())).chain(gone).collect()
+    changed.chain(gone).collect()
 }
 
 fn value(of: &impl Serialize) -> Value {

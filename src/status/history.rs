@@ -136,7 +136,8 @@ pub(super) fn marks(history: &History, after: u64, moment: Moment) -> Vec<MarkSt
 
 /// `GET /api/events`: what happened in the last 24 hours, oldest first.
 pub fn events_json(history: &History, moment: Moment) -> String {
-    serde_json::to_string_pretty(&marks(history, 0, moment)).unwrap_or_else(|e| super::error_json(&e.to_string()))
+    serde_json::to_string_pretty(&marks(history, 0, moment))
+        .unwrap_or_else(|e| super::error_json(&e.to_string()))
 }
 
 #[cfg(test)]
@@ -166,7 +167,10 @@ mod tests {
             curves(Span::Hour, None),
             r#"{"span":"1h","step":10,"origin":1000000000,"first":0,"bins":1,"pools":[{"name":"p","waiting":{"mean":0,"max":0},"nodes":[{"name":"a\"","mean":3.7,"max":4},{"name":"b","mean":2,"max":2}]}]}"#
         );
-        assert!(curves(Span::Minutes, Some(3)).contains(r#""first":3,"bins":1,"pools":[{"name":"p","waiting":{"mean":0}"#));
+        assert!(
+            curves(Span::Minutes, Some(3))
+                .contains(r#""first":3,"bins":1,"pools":[{"name":"p","waiting":{"mean":0}"#)
+        );
         for from in [Some(4), Some(u64::MAX)] {
             assert!(curves(Span::Minutes, from).contains(r#""first":4,"bins":0,"#));
         }
