@@ -130,6 +130,7 @@ pub(super) mod testing {
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
+            last_failure: None,
             skips: Vec::new(),
         }
     }
