@@ -78,9 +78,10 @@ class PoolBox {
     } else {
       for (const [name, curve] of others) lines.push({ name, values: curve.mean, stroke: 'faint', width: 1 });
     }
-    for (const name of strong) {
+    // lines of few nodes that lie on each other show as one within the other
+    for (const [place, name] of strong.entries()) {
       const shade = this.shade(name);
-      lines.push({ name, values: curves.nodes.get(name).mean, stroke: `c${shade % SHADES}`, width: 1.75, dash: DASHES[Math.floor(shade / 6) % DASHES.length] });
+      lines.push({ name, values: curves.nodes.get(name).mean, stroke: `c${shade % SHADES}`, width: 1.75 + (strong.length <= 4 ? strong.length - 1 - place : 0), dash: DASHES[Math.floor(shade / 6) % DASHES.length] });
     }
     const caps = new Set(nodesOf(this.pool).map((node) => node.max_in_flight ?? null));
     const cap = caps.size === 1 ? [...caps][0] : null;
