@@ -7,6 +7,7 @@ mod feed;
 mod nodes;
 mod origin;
 mod page;
+mod requests;
 mod serve;
 mod views;
 
@@ -31,7 +32,7 @@ pub struct Admin {
 
 const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
 const LIVE: &str = "/api/live";
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "/livez",
     "/readyz",
     "/api/status",
@@ -41,6 +42,7 @@ const ALL: [&str; 9] = [
     views::NODES,
     "/metrics",
     NODES,
+    requests::PATH,
 ];
 const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
@@ -58,6 +60,9 @@ impl Admin {
         let path = uri.path();
         if path.starts_with(nodes::PREFIX) && self.paths.contains(&NODES) {
             return nodes::answer(&self.live, method, uri, headers);
+        }
+        if path.starts_with(requests::PATH) && self.paths.contains(&requests::PATH) {
+            return requests::answer(&self.live, method, uri, headers);
         }
         if *method != Method::GET && *method != Method::HEAD {
             return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n").allowing("GET, HEAD");

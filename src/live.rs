@@ -2,6 +2,8 @@
 
 mod arriving;
 mod gauge;
+mod requests;
+mod under_way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +14,8 @@ use parking_lot::Mutex;
 
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
+pub use self::requests::{Registered, Requests};
+pub use self::under_way::{Asked, Goes, NotCancelled, OpenRequest, Stage, UnderWay};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
 use crate::history::History;
@@ -27,7 +31,7 @@ pub struct Live {
     /// The result of the last reload.
     pub reload: Mutex<Reload>,
     /// Requests accepted but not yet logged.
-    pub requests: Gauge,
+    pub requests: Arc<Requests>,
     /// Open client connections.
     pub connections: Gauge,
     /// Bytes of request bodies kept for another attempt.
@@ -56,7 +60,7 @@ impl Live {
             fleet: ArcSwap::from_pointee(Fleet::first(config, started)),
             history: Mutex::new(History::new(started)),
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
-            requests: Gauge::default(),
+            requests: Arc::default(),
             connections: Gauge::default(),
             kept_bytes: Gauge::default(),
             arriving: Arrivals::default(),
@@ -89,7 +93,7 @@ impl Live {
             uptime: now.saturating_duration_since(self.started),
             generation: fleet.generation,
             reload,
-            requests: self.requests.value(),
+            requests: self.requests.count(),
             connections: self.connections.value(),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
             kept_bytes: self.kept_bytes.value(),

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use crate::status;
 
 const JSON: &str = "application/json";
+const CSV: &str = "text/csv; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
-const CSV: &str = "text/csv; charset=utf-8; header=present";
 const HTML: &str = "text/html; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
-use super::ending::{Ending, Tried};
+use super::ending::{CANCELLED, Ending, Failure, Tried};
 use super::overflow::Overflow;
 use crate::balance::By;
 use crate::fleet::{Charge, Event, Key, Lease, Member, Profile, Subject, Suspects, Waiter};
@@ -287,6 +287,15 @@ impl<H> Journey<H> {
         let (sent, deaths) = (self.sent, self.deaths.count());
         let facts = Facts { outcome, status, sent, deaths, repeat: self.repeat };
         retry::decide(&self.member.conf.retry, &facts)
+    }
+
+    /// An operator has ended it. `closing_event`: of the answer that was under way, if there was one.
+    pub fn cancelled(&mut self, closing_event: Option<Bytes>) -> Ending {
+        self.note = Some(CANCELLED);
+        match closing_event {
+            Some(closing_event) => Ending::Broken { closing_event },
+            None => Ending::Failed(Failure::cancelled()),
+        }
     }
 
     /// The ending of a stream that broke off and that nobody continues.

@@ -1,8 +1,10 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
-mod csv;
+pub mod csv;
 mod document;
 mod history;
+pub mod requests;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use self::csv::{events_csv, nodes_csv};
 pub use self::document::Document;
 pub use self::history::{Moment, events_json, history_json};
+pub use self::tables::{events_csv, nodes_csv};
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;

@@ -94,7 +94,10 @@ async fn write_start(
         if start.is_empty() && !ended {
             Ok(false)
         } else {
-            write_pausing_stall(attempt, client.write(request.rename(start), ended)).await
+            {
+                let start = request.rename(start);
+                write_pausing_stall(&request.caller, attempt, client.write(start, ended)).await
+            }
         }
     } else {
         let start = request.rename_start(&mut answer.head, start, ended);
@@ -107,8 +110,11 @@ async fn write_start(
         );
         let ours = served_by.fields();
         let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
-        write_pausing_stall(attempt, client.begin(head, start, ended)).await
+        write_pausing_stall(&request.caller, attempt, client.begin(head, start, ended)).await
     };
+    if written.is_err() {
+        request.say_nothing();
+    }
     let waited = written.map_err(client_error)?;
     if let Some(watch) = answer.watch.as_mut().filter(|_| waited) {
         watch.restart_stall_clock();
@@ -229,15 +235,16 @@ async fn first_event(
     match begun {
         None => Err(failed(Outcome::Stalled, None)),
         Some(FirstEvent::Good(start)) => {
+            let now = Instant::now().into_std();
             if !start.is_empty() {
-                request.note_first_byte();
+                request.note_first_byte(now);
             }
             let events = answer.events();
             if events > 0 {
-                let now = Instant::now().into_std();
                 request.journey.progress(attempt, now);
                 tell(&mut request.journey);
                 attempt.worked(events, now);
+                request.hears(events, now);
                 attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
             }
             Ok(start)
@@ -294,8 +301,9 @@ async fn read_whole(
             });
             before(request.journey.due(), reading).await.ok_or(How::Late)??
         };
-        request.journey.progress(attempt, Instant::now().into_std());
-        request.note_first_byte();
+        let now = Instant::now().into_std();
+        request.journey.progress(attempt, now);
+        request.note_first_byte(now);
         let before = whole.len();
         whole.push(chunk);
         if !may_wait(whole.bytes(), before) && answer.head.content_length().is_none() {
@@ -311,6 +319,7 @@ async fn read_whole(
         Outcome::Ok => {
             let tokens = completion_tokens(&whole).unwrap_or(0);
             attempt.worked(tokens, now);
+            request.hears(tokens, now);
             attempt.read_prompt(Prompt::told(&whole));
             Ok(whole)
         }

@@ -18,6 +18,7 @@ use crate::classify::own_errors;
 use crate::classify::stream::{First, Watcher};
 use crate::classify::words::Meaning;
 use crate::http1::{Joined, ResponseHead};
+use crate::journey::CANCELLED;
 use crate::outcome::Outcome;
 use crate::resume::{NotResumable, Splitter, Transcript};
 
@@ -335,6 +336,7 @@ impl Watch {
         let message = match outcome {
             Outcome::Aborted => "the node was stopped before the answer was complete",
             Outcome::Stalled => "the node went silent before the answer was complete",
+            Outcome::ClientGone => CANCELLED,
             _ => "the node broke off before the answer was complete",
         };
         let dialect = self.watcher.dialect();
