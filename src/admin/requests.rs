@@ -17,6 +17,9 @@ pub(super) fn answer(live: &Live, method: &Method, uri: &Uri, headers: &HeaderMa
     let rest = uri.path().strip_prefix(PATH).unwrap_or_default();
     if rest.is_empty() {
         return match *method {
+            Method::GET | Method::HEAD if let Some(why) = origin::read_refusal(uri, headers) => {
+                Answer::error(StatusCode::FORBIDDEN, why)
+            }
             Method::GET | Method::HEAD => list(live, uri.query().unwrap_or_default()),
             _ => Answer::error(StatusCode::METHOD_NOT_ALLOWED, USAGE).allowing("GET, HEAD"),
         };

@@ -52,7 +52,7 @@ pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
 pub use queue::Changed;
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
-pub use snapshot::{LimitFrom, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
 pub use waiter::Waiter;

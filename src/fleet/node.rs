@@ -73,6 +73,8 @@ pub(super) struct Node {
     /// The line in front of it, since it said it is full.
     pub line: Option<Line>,
     pub attempts: [u64; Outcome::ALL.len()],
+    /// The last attempt that counted against it, and its end.
+    pub last_failure: Option<(Outcome, Instant)>,
     pub ejections: u64,
 }
 
@@ -99,6 +101,7 @@ impl Node {
             health,
             line: None,
             attempts: [0; Outcome::ALL.len()],
+            last_failure: None,
             ejections: 0,
         };
         node.configure(conf);

@@ -19,7 +19,7 @@ use super::listed::Lists;
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
-use super::snapshot::PoolSnapshot;
+use super::snapshot::{Load, PoolSnapshot};
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
 use super::want::Profile;
@@ -397,6 +397,11 @@ impl Pool {
 
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
         self.table.lock().snapshot(&self.name, now)
+    }
+
+    /// The present load, and the events after the one of this number.
+    pub fn load(&self, after: u64) -> Load {
+        self.table.lock().load(after)
     }
 
     #[cfg(test)]

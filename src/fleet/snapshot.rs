@@ -28,6 +28,17 @@ pub struct PoolSnapshot {
     pub events: Vec<Event>,
 }
 
+/// The little that is read every second, whoever looks.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Requests that wait for a slot or a node.
+    pub waiting: usize,
+    /// The nodes' names, each with its requests in flight.
+    pub nodes: Vec<(Arc<str>, u32)>,
+    /// The events after the one that was asked for, oldest first; of those before the last hundred none is left.
+    pub events: Vec<Event>,
+}
+
 /// The state of a node, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
@@ -156,6 +167,8 @@ pub struct NodeSnapshot {
     pub check: Option<bool>,
     /// The work done since the start.
     pub work_done: Work,
+    /// The last attempt that counted against the node, and its end.
+    pub last_failure: Option<(Outcome, Instant)>,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -193,6 +206,7 @@ impl NodeSnapshot {
             ejections: node.ejections,
             check: node.health.last_check(),
             work_done: node.activity.done().total(),
+            last_failure: node.last_failure,
             skips: Vec::new(),
         }
     }

@@ -1,10 +1,14 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
-pub mod csv;
+mod cause;
+mod csv;
+mod document;
+mod error;
+mod history;
 mod open;
 pub mod requests;
-
-pub use open::{Asked, OpenRequest, Stage};
+mod tables;
+mod time;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::cause::{Cause, Severity};
+pub use self::document::Document;
+pub use self::error::error_json;
+pub use self::history::{Moment, events_json, history_json};
+pub use self::open::{Asked, OpenRequest, Stage};
+pub use self::tables::{events_csv, nodes_csv};
+use self::time::text;
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;
@@ -33,6 +44,8 @@ pub struct Snapshot {
     /// Refused before they had a pool.
     pub unrouted: Counters,
     pub pools: Vec<PoolSnapshot>,
+    /// The worst first; only in snapshots that are to be looked at.
+    pub causes: Vec<Cause>,
 }
 
 /// The result of the last reload; the first load counts as one.
@@ -45,6 +58,11 @@ pub struct Reload {
 }
 
 impl Snapshot {
+    /// The instant at which it was taken.
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.at, wall: self.wall }
+    }
+
     /// The body of `GET /api/status`.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&Status::of(self)).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))
@@ -52,7 +70,7 @@ impl Snapshot {
 }
 
 /// One node alone, as `/api/nodes/{pool}/{node}` shows it.
-pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
+pub fn node_json(node: &NodeSnapshot, warning: Option<String>, moment: Moment) -> String {
     #[derive(Serialize)]
     struct Answer<'a> {
         pool: &'a str,
@@ -61,13 +79,8 @@ pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     }
-    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node), warning };
+    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node, moment), warning };
     serde_json::to_string_pretty(&answer).unwrap_or_else(|e| error_json(&e.to_string()))
-}
-
-/// The thing that could not be done, and why.
-pub fn error_json(message: &str) -> String {
-    serde_json::json!({ "error": message }).to_string()
 }
 
 #[derive(Serialize)]
@@ -86,6 +99,8 @@ struct Status {
     refused_connections: u64,
     kept_body_bytes: u64,
     lost_log_lines: u64,
+    /// What stands out, in words; empty in a calm fleet.
+    causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
 }
 
@@ -138,9 +153,27 @@ struct NodeStatus {
     slow_start_share: f64,
     recent_failures: usize,
     ejections: u64,
+    /// The last attempt that counted against the node.
+    last_failure: Option<LastFailure>,
     attempts: serde_json::Map<String, serde_json::Value>,
     /// Models for which the node is skipped, because it refuses them and another node serves them.
     skips: Vec<SkipStatus>,
+}
+
+#[derive(Serialize)]
+struct LastFailure {
+    outcome: &'static str,
+    /// To the second.
+    time: String,
+}
+
+impl LastFailure {
+    fn of(outcome: Outcome, at: Instant, moment: Moment) -> Self {
+        let ago = moment.at.saturating_duration_since(at);
+        let time = Timestamp::try_from(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
+        let time = time.map_or_else(|_| String::new(), |time| format!("{time:.0}"));
+        Self { outcome: outcome.as_str(), time }
+    }
 }
 
 #[derive(Serialize)]
@@ -190,6 +223,7 @@ impl Status {
             refused_connections: s.refused_connections,
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
+            causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }
     }
@@ -201,7 +235,7 @@ impl PoolStatus {
         let resumes = Resumed::ALL.iter().zip(pool.counters.resumes);
         Self {
             name: pool.name.to_string(),
-            nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
+            nodes: pool.nodes.iter().map(|node| NodeStatus::of(node, s.moment())).collect(),
             queue: pool.queue,
             queue_by_class: by_class(pool),
             requests_by_code: pool.counters.requests.clone(),
@@ -220,7 +254,7 @@ fn by_class(pool: &PoolSnapshot) -> serde_json::Map<String, serde_json::Value> {
 }
 
 impl NodeStatus {
-    fn of(node: &NodeSnapshot) -> Self {
+    fn of(node: &NodeSnapshot, moment: Moment) -> Self {
         let attempts = Outcome::ALL.iter().zip(node.attempts);
         Self {
             name: node.id.name.to_string(),
@@ -240,6 +274,7 @@ impl NodeStatus {
             slow_start_share: node.share,
             recent_failures: node.recent_failures,
             ejections: node.ejections,
+            last_failure: node.last_failure.map(|(outcome, at)| LastFailure::of(outcome, at, moment)),
             attempts: attempts.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect(),
             skips: node.skips.iter().map(SkipStatus::of).collect(),
         }
@@ -276,8 +311,4 @@ impl EventStatus {
             in_flight: event.in_flight,
         }
     }
-}
-
-fn text(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }

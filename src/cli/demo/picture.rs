@@ -133,6 +133,7 @@ pub(super) mod testing {
             ejections: 0,
             check: None,
             work_done: Work::default(),
+            last_failure: None,
             skips: Vec::new(),
         }
     }
