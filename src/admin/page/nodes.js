@@ -25,10 +25,10 @@ const COLUMNS = [
   { id: 'share', title: 'Share', n: true, down: true, value: (node) => node.in_flight, note: 'Part of the pool’s requests in flight' },
   { id: 'weight', title: 'Weight', n: true, down: true, value: (node) => node.weight },
   { id: 'attempts', title: 'Attempts', n: true, down: true, value: (node) => failed(node), note: 'Ended well, and failed, since the start; sorted by failures' },
-  { id: 'ttft', title: 'First token', n: true, down: true, value: (node) => quantile(node.ttft, 'p99'), note: 'Time to first token: p50 and p99' },
-  { id: 'itl', title: 'Inter-token', n: true, down: true, value: (node) => quantile(node.inter_token, 'p99'), note: 'Time between tokens: p50 and p99' },
-  { id: 'speed', title: 'Tokens/s', n: true, down: true, value: (node) => node.tokens_per_second },
-  { id: 'cache', title: 'Cache hits', n: true, down: true, value: (node) => node.cache_hit_rate, note: 'Part of the prompts’ tokens that was in its cache' },
+  { id: 'ttft', title: 'First token', n: true, down: true, rare: true, value: (node) => quantile(node.ttft, 'p99'), note: 'Time to first token: p50 and p99' },
+  { id: 'itl', title: 'Inter-token', n: true, down: true, rare: true, value: (node) => quantile(node.inter_token, 'p99'), note: 'Time between tokens: p50 and p99' },
+  { id: 'speed', title: 'Tokens/s', n: true, down: true, rare: true, value: (node) => node.tokens_per_second },
+  { id: 'cache', title: 'Cache hits', n: true, down: true, rare: true, value: (node) => node.cache_hit_rate, note: 'Part of the prompts’ tokens that was in its cache' },
   { id: 'error', title: 'Last error', value: (node) => (node.last_failure ? node.last_failure.time : ''), down: true },
   { id: 'orders', title: 'Orders', hidden: true },
 ];
@@ -40,12 +40,12 @@ class NodeTable {
     this.open = new Set();
     this.unfolded = false;
     this.body = h('tbody', { role: 'rowgroup' });
-    this.heads = COLUMNS.map((column) => h('th', { role: 'columnheader', scope: 'col', class: column.n ? 'n' : '', title: column.note },
+    this.heads = COLUMNS.map((column) => h('th', { role: 'columnheader', scope: 'col', class: `${column.n ? 'n' : ''} is-${column.id}`, title: column.note },
       column.hidden ? h('span', { class: 'quiet' }, column.title)
         : h('button', { type: 'button', class: 'plain', onclick: () => this.sortBy(column) }, column.title, h('i', { class: 'arrow', 'aria-hidden': 'true' }))));
     this.fold = h('button', { type: 'button', class: 'fold', onclick: () => { this.unfolded = !this.unfolded; this.render(); } });
-    this.element = h('div', { class: 'nodes' }, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Nodes of pool ${box.name}` },
-      h('table', { role: 'table', class: 'grid' }, h('caption', { class: 'quiet' }, `Nodes of pool ${box.name}`),
+    this.element = h('div', { class: 'nodes' }, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Table of nodes, pool ${box.name}` },
+      this.grid = h('table', { role: 'table', class: 'grid' }, h('caption', { class: 'quiet' }, `Nodes of pool ${box.name}`),
         h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...this.heads)), this.body)), this.fold);
   }
 
@@ -97,6 +97,8 @@ class NodeTable {
     if (!this.nodes) return;
     const { rows, folded } = this.rows();
     const shown = rows.slice(0, this.sort.id && !view.filter && !this.unfolded ? FEW * 2 : ROWS_MAX);
+    // a column that no node has a value for takes no room
+    for (const column of COLUMNS) if (column.rare) this.grid.classList.toggle(`no-${column.id}`, !this.nodes.some((node) => known(column.value(node))));
     const total = this.nodes.reduce((sum, node) => sum + node.in_flight, 0);
     const most = this.nodes.reduce((most, node) => Math.max(most, node.in_flight, node.max_in_flight ?? 0), 1);
     const items = shown.flatMap((row) => (this.open.has(row.key) ? [row, { ...row, detail: true }] : [row]));
@@ -116,7 +118,7 @@ class NodeTable {
       this.render();
     };
     const name = h('button', { type: 'button', class: 'plain name', title: 'All about this node', onclick: toggle });
-    const cell = (column, ...children) => h('td', { role: 'cell', class: column.n ? 'n' : '', 'data-label': column.title }, ...children);
+    const cell = (column, ...children) => h('td', { role: 'cell', class: `${column.n ? 'n' : ''} is-${column.id}`, 'data-label': column.title }, ...children);
     const cells = COLUMNS.slice(1).map((column) => cell(column));
     cells[1].append(h('span', { class: 'load' }, h('span', { class: 'num' }), h('span', { class: 'track' }, h('i'))));
     const row = h('tr', { role: 'row', onmouseenter: () => this.box.flight.focus(row.node), onmouseleave: () => this.box.flight.focus(null) },
