@@ -48,7 +48,7 @@ const axis = (more) => ({
   stroke: () => colour('muted'), font: FONT, grid: { stroke: () => colour('grid'), width: 1 }, ticks: { show: false }, ...more,
 });
 const timeLabels = (u, splits) => {
-  const long = u.scales.x.max - u.scales.x.min > 1200;
+  const long = splits.every((at) => at % 60 === 0);
   return splits.map((at) => {
     const time = new Date(at * 1000);
     return two(time.getHours()) + ':' + two(time.getMinutes()) + (long ? '' : ':' + two(time.getSeconds()));
@@ -87,7 +87,7 @@ class Plot {
     const options = {
       width: Math.max(this.host.clientWidth, 200),
       height: this.height,
-      padding: [14, 8, 0, 0],
+      padding: [14, 22, 0, 0],
       legend: { show: false },
       focus: { alpha: 0.18 },
       cursor: {
@@ -103,7 +103,7 @@ class Plot {
       }))],
       bands: bands.map((series) => ({ series, fill: () => colour('band') })),
       axes: [
-        axis({ size: 24, space: 90, values: timeLabels, gap: 6 }),
+        axis({ size: 24, space: this.host.clientWidth < 500 ? 64 : 90, values: timeLabels, gap: 6 }),
         axis({ size: 46, space: this.height > 120 ? 34 : 24, gap: 6, incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000, 20000] }),
       ],
       hooks: {
@@ -136,7 +136,12 @@ class Plot {
     u.ctx.stroke();
     u.ctx.font = `${10.5 * devicePixelRatio}px ui-sans-serif, system-ui, sans-serif`;
     u.ctx.textAlign = 'right';
-    u.ctx.fillText(`cap ${this.cap}`, left + width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+    const text = `cap ${this.cap}`;
+    const [right, wide] = [left + width - 4 * devicePixelRatio, u.ctx.measureText(text).width];
+    u.ctx.fillStyle = colour('panel');
+    u.ctx.fillRect(right - wide - 4 * devicePixelRatio, y - 8 * devicePixelRatio, wide + 8 * devicePixelRatio, 16 * devicePixelRatio);
+    u.ctx.fillStyle = colour('muted');
+    u.ctx.fillText(text, right, y + 4 * devicePixelRatio);
     u.ctx.restore();
   }
 

@@ -66,6 +66,8 @@ function outWords(nodes) {
 }
 
 function drawCauses(causes) {
+  // a gateway that names no causes has not looked for any
+  $('causes').hidden = !causes;
   const items = causes && causes.length ? causes.slice(0, 50) : [{ calm: true }];
   const keyOf = (cause) => (cause.calm ? 'calm' : `${cause.severity}|${cause.pool}|${cause.node}|${cause.text.replace(/\d+/g, '#')}`);
   const unique = new Map(items.map((cause) => [keyOf(cause), cause]));

@@ -1,6 +1,7 @@
 // The table of a pool's nodes: sorted by any column, trouble first, calm nodes of large fleets folded away.
 
 const FEW = 20; // nodes that are always shown
+const LEAST = 6; // rows of a table that is folded
 const ROWS_MAX = 300; // rows of a filtered or unfolded table
 
 const failed = (node) => FAILURES.reduce((sum, name) => sum + (node.attempts[name] || 0), 0);
@@ -72,6 +73,10 @@ class NodeTable {
     if (!view.filter && rows.length > FEW) {
       const calm = new Set(rows.filter(({ node }) => isCalm(node, median)).map(({ key }) => key));
       folded = calm.size;
+      // a few with the most to do, where hardly any node is not calm
+      const busiest = rows.filter(({ key }) => calm.has(key)).sort((a, b) => b.node.in_flight - a.node.in_flight || a.place - b.place);
+      for (const { key } of busiest.slice(0, Math.max(0, LEAST - (rows.length - folded)))) calm.delete(key);
+      folded = calm.size;
       if (!this.unfolded && !column) rows = rows.filter(({ key }) => !calm.has(key));
       else if (!column) rows.sort((a, b) => calm.has(a.key) - calm.has(b.key) || a.place - b.place);
     }
@@ -106,7 +111,7 @@ class NodeTable {
       (element, row) => (row.detail ? fillDetail(element, row.node) : this.fillRow(element, row, total, most)));
     const left = rows.length - shown.length;
     this.fold.hidden = !folded && !left && !(this.unfolded && this.nodes.length > FEW);
-    const fold = this.unfolded ? 'Fold calm nodes' : left ? `Show ${count(left)} more` : `Show ${plural(folded, 'calm node')}`;
+    const fold = this.unfolded ? 'Fold calm nodes' : left ? `Show ${count(left)} more` : `Show ${plural(folded, 'calm node', 'calm nodes')}`;
     say(this.fold, this.unfolded && left ? `${count(left)} more: filter to see them` : fold);
     if (!rows.length && view.filter) this.body.dataset.empty = 'no node matches the filter';
     else delete this.body.dataset.empty;
@@ -152,6 +157,7 @@ class NodeTable {
     say(cache, percent(node.cache_hit_rate));
     const last = node.last_failure;
     say2(error, last ? OUTCOMES[last.outcome] || last.outcome : NONE, last ? clock(Date.parse(last.time)) : '', 'muted');
+    mark(error, 'data-none', !last);
     fillOrders(orders, this.pool.name, node);
   }
 }
