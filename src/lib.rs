@@ -14,6 +14,7 @@ pub mod reload;
 pub mod sampler;
 
 pub mod access_log;
+pub mod causes;
 pub mod metrics;
 pub mod status;
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
 pub use self::requests::{Registered, Requests};
-pub use self::under_way::{Asked, Goes, NotCancelled, OpenRequest, Stage, UnderWay};
+pub use self::under_way::{Goes, NotCancelled, UnderWay};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
 use crate::history::History;

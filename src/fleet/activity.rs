@@ -32,6 +32,11 @@ pub(super) struct Activity {
 pub(super) struct Done([u64; 3]);
 
 impl Done {
+    /// Since the start.
+    pub(super) fn total(self) -> Work {
+        Self::default().catch_up(self)
+    }
+
     /// The work done since the previous call (or since the start).
     pub(super) fn catch_up(&mut self, now: Self) -> Work {
         let then = std::mem::replace(self, now);

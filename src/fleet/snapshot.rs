@@ -11,7 +11,7 @@ use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
 use crate::balance::cap;
-use crate::balance::learned::ENOUGH;
+use crate::balance::learned::{ENOUGH, Work};
 use crate::config;
 use crate::outcome::Outcome;
 
@@ -165,6 +165,10 @@ pub struct NodeSnapshot {
     pub ejections: u64,
     /// The last attempt that counted against the node, and its end.
     pub last_failure: Option<(Outcome, Instant)>,
+    /// The last active check has passed; `None`: there is none, or no result of it yet.
+    pub check: Option<bool>,
+    /// The work done since the start.
+    pub work_done: Work,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -201,6 +205,8 @@ impl NodeSnapshot {
             attempts: node.attempts,
             ejections: node.ejections,
             last_failure: node.last_failure,
+            check: node.health.last_check(),
+            work_done: node.activity.done().total(),
             skips: Vec::new(),
         }
     }

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::under_way::{Asked, NotCancelled, OpenRequest, UnderWay};
+use super::under_way::{NotCancelled, UnderWay};
+use crate::status::{Asked, OpenRequest};
 
 /// Requests are kept in so many parts, so that threads seldom meet at one.
 const PARTS: u64 = 16;

@@ -12,8 +12,9 @@ use crate::config::{self, Class, HttpVersion};
 use crate::fleet::{Choice, Fleet, Member, NodeId, Profile};
 use crate::forwarded::Sender;
 use crate::journey::{Failure, Other};
-use crate::live::{Asked, Goes, Live, Registered, UnderWay};
+use crate::live::{Goes, Live, Registered, UnderWay};
 use crate::route::{self, Draw, Place};
+use crate::status::Asked;
 
 /// A request that has come.
 pub struct Arrival {

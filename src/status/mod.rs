@@ -3,8 +3,11 @@
 pub mod csv;
 mod document;
 mod history;
+mod open;
 pub mod requests;
 mod tables;
+
+pub use open::{Asked, OpenRequest, Stage};
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{csv, error_json};
-use crate::live::OpenRequest;
+use super::csv;
+use super::open::OpenRequest;
 
 /// The most rows of one answer.
 pub const ROWS_MAX: usize = 10_000;
@@ -170,7 +170,7 @@ pub fn text(list: Vec<OpenRequest>, query: &Query) -> String {
     match query.format {
         Format::Json => {
             let table = Table { open, total, requests };
-            serde_json::to_string(&table).unwrap_or_else(|e| error_json(&e.to_string()))
+            serde_json::to_string(&table).unwrap_or_default()
         }
         Format::Csv => {
             let mut text = csv::line(COLUMNS);
@@ -292,7 +292,7 @@ fn speed(one: &OpenRequest) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::config::Class;
-    use crate::live::{Asked, Stage};
+    use crate::status::{Asked, Stage};
 
     fn open(number: u64, age: u64, tokens: u32) -> OpenRequest {
         OpenRequest {

@@ -102,6 +102,7 @@ pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
+    use crate::balance::learned::Work;
     use crate::fleet::{Addresses, Counters, Drain, LimitFrom, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
@@ -131,6 +132,8 @@ pub(super) mod testing {
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
             last_failure: None,
+            check: None,
+            work_done: Work::default(),
             skips: Vec::new(),
         }
     }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
-use super::downstream::client::{Client, Presence};
+use super::downstream::client::Client;
 use super::downstream::http1::Http1;
 use super::downstream::keepalive::{Accompanied, Beat};
 use super::downstream::own_error::{self, Form, OwnError};
