@@ -1,6 +1,7 @@
 // The curves of a pool, drawn by uPlot: requests in flight of each node, and the requests that wait.
 
 const STRONG_MAX = 12; // lines with a colour of their own
+const STRONG_LEAST = 4;
 const FAINT_MAX = 24; // more others than that are a band with its median
 const DASHES = [[], [7, 4], [2, 3]];
 const SHADES = 12;
@@ -26,7 +27,10 @@ function strongNodes(pool, curves, chosen) {
   const names = [...curves.nodes.keys()];
   if (names.length <= STRONG_MAX) return names;
   const ranks = new Map(names.map((name) => [name, rank(name)]));
-  return names.sort((a, b) => ranks.get(b) - ranks.get(a)).slice(0, STRONG_MAX).sort(byName);
+  names.sort((a, b) => ranks.get(b) - ranks.get(a) || byName(a, b));
+  // where all are alike, a few will do
+  const far = names.filter((name) => ranks.get(name) > Math.max(1.5, median * 0.2)).length;
+  return names.slice(0, Math.min(STRONG_MAX, Math.max(far, STRONG_LEAST))).sort(byName);
 }
 
 // Lowest, middle and highest of many curves at each time.

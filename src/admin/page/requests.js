@@ -28,7 +28,7 @@ function buildRequests() {
   requests.body = h('tbody', { role: 'rowgroup' });
   requests.above = h('div');
   requests.below = h('div');
-  requests.box = h('div', { class: 'scroll window', tabindex: '0', role: 'region', 'aria-label': 'Open requests' }, requests.above,
+  requests.box = h('div', { class: 'scroll window', tabindex: '0', role: 'region', 'aria-label': 'Rows of open requests' }, requests.above,
     h('table', { class: 'grid lines', role: 'table' }, h('caption', { class: 'quiet' }, 'Open requests'), h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...heads)), requests.body), requests.below);
   requests.note = h('span', { class: 'muted' });
   const states = h('select', { 'aria-label': 'State of the requests', onchange: (event) => { requests.state = event.target.value; requests.box.scrollTop = 0; pollRequests(); } },
