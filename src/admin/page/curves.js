@@ -112,7 +112,7 @@ class Plot {
       ],
       hooks: {
         draw: [(u) => this.drawCap(u), (u) => this.onDraw && this.onDraw(u)],
-        setCursor: [(u) => this.onCursor && this.onCursor(u.cursor.idx, u)],
+        setCursor: [(u) => this.onCursor && this.onCursor(this.placeAt(u))],
         setSelect: [(u) => {
           if (u.select.width < 8) return;
           const [from, to] = [u.select.left, u.select.left + u.select.width].map((left) => u.posToVal(left, 'x') * 1000);
@@ -124,6 +124,15 @@ class Plot {
     this.u = new uPlot(options, data, this.host);
     this.u.root.setAttribute('role', 'img');
     this.u.root.setAttribute('aria-label', this.label);
+  }
+
+  // The place in the data under the cursor; null: none, or the nearest is far.
+  placeAt(u) {
+    const { idx, left } = u.cursor;
+    if (!known(idx) || left < 0) return null;
+    const times = u.data[0];
+    const step = times.length > 1 ? times[1] - times[0] : 1;
+    return Math.abs(u.posToVal(left, 'x') - times[idx]) <= Math.max(step, 4 * (this.window[1] - this.window[0]) / u.over.clientWidth) ? idx : null;
   }
 
   drawCap(u) {
@@ -139,13 +148,14 @@ class Plot {
     u.ctx.lineTo(left + width, y);
     u.ctx.stroke();
     u.ctx.font = `${10.5 * devicePixelRatio}px ui-sans-serif, system-ui, sans-serif`;
-    u.ctx.textAlign = 'right';
+    u.ctx.textAlign = 'left';
     const text = `cap ${this.cap}`;
-    const [right, wide] = [left + width - 4 * devicePixelRatio, u.ctx.measureText(text).width];
+    // at the old end of the curves, not over the news
+    const [from, wide] = [left + 8 * devicePixelRatio, u.ctx.measureText(text).width];
     u.ctx.fillStyle = colour('panel');
-    u.ctx.fillRect(right - wide - 4 * devicePixelRatio, y - 8 * devicePixelRatio, wide + 8 * devicePixelRatio, 16 * devicePixelRatio);
+    u.ctx.fillRect(from - 4 * devicePixelRatio, y - 8 * devicePixelRatio, wide + 8 * devicePixelRatio, 16 * devicePixelRatio);
     u.ctx.fillStyle = colour('muted');
-    u.ctx.fillText(text, right, y + 4 * devicePixelRatio);
+    u.ctx.fillText(text, from, y + 4 * devicePixelRatio);
     u.ctx.restore();
   }
 
