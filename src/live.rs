@@ -5,6 +5,7 @@ mod gauge;
 mod requests;
 mod under_way;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,11 +17,16 @@ pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
 pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Goes, NotCancelled, UnderWay};
+use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
 use crate::history::History;
 use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
+
+/// The counters are kept so often, and so many times: what is told as recent is of the last 10 to 20 s.
+const PAST_EVERY: Duration = Duration::from_secs(5);
+const PASTS: usize = 4;
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
@@ -46,6 +52,8 @@ pub struct Live {
     pub unrouted: Mutex<Counters>,
     /// Learned from streams that may have to be continued.
     pub vocabularies: Vocabularies,
+    /// Earlier counters, the oldest first.
+    pasts: Mutex<VecDeque<Past>>,
     stopping: AtomicBool,
     linger_ms: AtomicU64,
     pub started: Instant,
@@ -68,6 +76,7 @@ impl Live {
             lost_log_lines: AtomicU64::new(0),
             unrouted: Mutex::default(),
             vocabularies: Vocabularies::default(),
+            pasts: Mutex::default(),
             stopping: AtomicBool::new(false),
             linger_ms: AtomicU64::new(0),
             started,
@@ -101,6 +110,28 @@ impl Live {
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+            causes: Vec::new(),
+        }
+    }
+
+    /// The same with the causes of what it shows.
+    pub fn explained(&self, now: Instant) -> Snapshot {
+        let mut snapshot = self.snapshot(now);
+        let open = self.requests.list(now);
+        snapshot.causes = causes(&Scene::of(&snapshot, self.pasts.lock().front(), &open));
+        snapshot
+    }
+
+    /// Keeps the counters of now, if it is time to: causes are read from their rise.
+    pub fn remember(&self, now: Instant) {
+        let is_due = self.pasts.lock().back().is_none_or(|past| now >= past.at + PAST_EVERY);
+        if is_due {
+            let past = Past::of(&self.snapshot(now));
+            let mut pasts = self.pasts.lock();
+            if pasts.len() >= PASTS {
+                pasts.pop_front();
+            }
+            pasts.push_back(past);
         }
     }
 

@@ -30,6 +30,7 @@ impl Sampler {
     /// Reads each pool under its lock for as long as that takes, and nothing else: no text, no snapshot.
     fn tick(&self) {
         let now = Instant::now();
+        self.live.remember(now);
         let fleet = self.live.fleet();
         let mut noted = self.noted.lock();
         let mut loads = Vec::new();

@@ -56,7 +56,7 @@ impl Feed {
             return None;
         }
         state.readers += 1;
-        let snapshot = self.live.snapshot(Instant::now());
+        let snapshot = self.live.explained(Instant::now());
         let moment = snapshot.moment();
         let history = self.live.history.lock();
         let document = state.document.get_or_insert_with(|| Document::new(snapshot, &history));
@@ -76,7 +76,7 @@ impl Feed {
             state.is_ticking = false;
             return false;
         };
-        let snapshot = self.live.snapshot(Instant::now());
+        let snapshot = self.live.explained(Instant::now());
         let patch = event("patch", &document.advance(snapshot, &self.live.history.lock()));
         // an error says that the last reader has just left
         let _ = self.patches.send(patch);

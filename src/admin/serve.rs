@@ -12,8 +12,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::answer::Answer;
+use super::app::{Admin, LIVE};
 use super::feed::{READERS_MAX, Reader, event};
-use super::{Admin, LIVE, origin};
+use super::origin;
 
 /// The time that a connection may stay open between two requests.
 const KEEPALIVE: u64 = 60;

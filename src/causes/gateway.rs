@@ -2,7 +2,7 @@
 
 use super::scene::GatewayScene;
 use super::words::count;
-use super::{Cause, Severity};
+use crate::status::{Cause, Severity};
 
 pub(super) fn causes(gateway: &GatewayScene) -> Vec<Cause> {
     let mut all = Vec::new();

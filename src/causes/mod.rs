@@ -14,46 +14,13 @@ mod scene;
 mod tests;
 mod words;
 
-use std::sync::Arc;
-
 pub use past::Past;
 pub use scene::Scene;
 
+use crate::status::{Cause, Severity};
+
 /// The most causes that are told.
 const CAUSES_MAX: usize = 50;
-
-/// A cause in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    pub severity: Severity,
-    /// `None`: it is one of the gateway as a whole.
-    pub pool: Option<Arc<str>>,
-    /// `None`: it is one of the pool as a whole.
-    pub node: Option<Arc<str>>,
-    /// A sentence that names the node, without the pool.
-    pub text: String,
-}
-
-/// The worst comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Requests fail or wait, or a node is out.
-    Bad,
-    /// It costs speed, or will not go on for long.
-    Warn,
-    /// On its way to be well, or ordered so.
-    Info,
-}
-
-impl Severity {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-            Self::Warn => "warn",
-            Self::Info => "info",
-        }
-    }
-}
 
 /// All causes, the worst first; none where nothing stands out.
 pub fn causes(scene: &Scene) -> Vec<Cause> {

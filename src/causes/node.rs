@@ -1,12 +1,12 @@
 //! Causes that lie with one node.
 
+use crate::status::{Cause, Severity};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::out;
 use super::scene::{NodeScene, PoolScene};
 use super::words::{count, failure, time};
-use super::{Cause, Severity};
 use crate::outcome::Outcome;
 
 /// All streams of a node are silent for so long: no engine is between two tokens for that time.

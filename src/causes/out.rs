@@ -1,9 +1,9 @@
 //! A node that is out, on its way back, or drained.
 
-use super::Severity;
 use super::scene::NodeScene;
 use super::words::{count, out, time};
 use crate::fleet::{NodeState, Reason};
+use crate::status::Severity;
 
 /// The cause that the node's own state says; `None`: it is up, with its full share.
 pub(super) fn state(node: &NodeScene) -> Option<(Severity, String)> {

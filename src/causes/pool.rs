@@ -1,10 +1,10 @@
 //! Causes that lie with a pool as a whole: its queue, and a key that is too hot.
 
+use crate::status::{Cause, Severity};
 use std::sync::Arc;
 
 use super::scene::{NodeScene, PoolScene};
 use super::words::{count, time};
-use super::{Cause, Severity};
 use crate::config::Class;
 use crate::outcome::Outcome;
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::past::Happened;
 use super::scene::{GatewayScene, NodeScene, OpenAt, PoolScene};
-use super::{CAUSES_MAX, Scene, Severity, causes};
+use super::{CAUSES_MAX, Scene, causes};
 use crate::balance::learned::Work;
 use crate::fleet::{Drain, NodeState, Reason};
 use crate::outcome::Outcome;
+use crate::status::Severity;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

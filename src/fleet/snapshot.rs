@@ -163,12 +163,12 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
-    /// The last attempt that counted against the node, and its end.
-    pub last_failure: Option<(Outcome, Instant)>,
     /// The last active check has passed; `None`: there is none, or no result of it yet.
     pub check: Option<bool>,
     /// The work done since the start.
     pub work_done: Work,
+    /// The last attempt that counted against the node, and its end.
+    pub last_failure: Option<(Outcome, Instant)>,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -204,9 +204,9 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
-            last_failure: node.last_failure,
             check: node.health.last_check(),
             work_done: node.activity.done().total(),
+            last_failure: node.last_failure,
             skips: Vec::new(),
         }
     }

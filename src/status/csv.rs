@@ -1,7 +1,7 @@
 //! Tables as CSV (RFC 4180), for spreadsheets.
 
 /// One line. A field that a spreadsheet would take for a formula gets an apostrophe: some fields are a client's own words.
-pub fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
     let fields: Vec<String> = fields.into_iter().map(field).collect();
     fields.join(",") + "\r\n"
 }

@@ -5,7 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
-use super::text;
+use jiff::Timestamp;
+
+use super::time::text;
 use crate::history::{Curve, History, Mark, Span};
 
 /// An instant, in both kinds of time.
@@ -19,8 +21,7 @@ impl Moment {
     /// Milliseconds since 1970 at second 0 of the history.
     pub fn origin(self, history: &History) -> u64 {
         let start = self.wall.checked_sub(history.since_start(self.at)).unwrap_or(self.wall);
-        let since = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        Timestamp::try_from(start).map_or(0, |start| u64::try_from(start.as_millisecond()).unwrap_or(0))
     }
 
     fn of(self, mark: &Mark, history: &History) -> SystemTime {
@@ -137,7 +138,7 @@ pub(super) fn marks(history: &History, after: u64, moment: Moment) -> Vec<MarkSt
 /// `GET /api/events`: what happened in the last 24 hours, oldest first.
 pub fn events_json(history: &History, moment: Moment) -> String {
     serde_json::to_string_pretty(&marks(history, 0, moment))
-        .unwrap_or_else(|e| super::error_json(&e.to_string()))
+        .unwrap_or_else(|e| super::error::error_json(&e.to_string()))
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
-pub mod csv;
+mod cause;
+mod csv;
 mod document;
+mod error;
 mod history;
 mod open;
 pub mod requests;
 mod tables;
-
-pub use open::{Asked, OpenRequest, Stage};
+mod time;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,9 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::cause::{Cause, Severity};
 pub use self::document::Document;
+pub use self::error::error_json;
 pub use self::history::{Moment, events_json, history_json};
+pub use self::open::{Asked, OpenRequest, Stage};
 pub use self::tables::{events_csv, nodes_csv};
+use self::time::text;
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;
@@ -39,6 +44,8 @@ pub struct Snapshot {
     /// Refused before they had a pool.
     pub unrouted: Counters,
     pub pools: Vec<PoolSnapshot>,
+    /// The worst first; only in snapshots that are to be looked at.
+    pub causes: Vec<Cause>,
 }
 
 /// The result of the last reload; the first load counts as one.
@@ -76,11 +83,6 @@ pub fn node_json(node: &NodeSnapshot, warning: Option<String>, moment: Moment) -
     serde_json::to_string_pretty(&answer).unwrap_or_else(|e| error_json(&e.to_string()))
 }
 
-/// The thing that could not be done, and why.
-pub fn error_json(message: &str) -> String {
-    serde_json::json!({ "error": message }).to_string()
-}
-
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
@@ -97,6 +99,8 @@ struct Status {
     refused_connections: u64,
     kept_body_bytes: u64,
     lost_log_lines: u64,
+    /// What stands out, in words; empty in a calm fleet.
+    causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
 }
 
@@ -219,6 +223,7 @@ impl Status {
             refused_connections: s.refused_connections,
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
+            causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }
     }
@@ -306,8 +311,4 @@ impl EventStatus {
             in_flight: event.in_flight,
         }
     }
-}
-
-fn text(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }

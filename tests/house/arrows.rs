@@ -41,6 +41,11 @@ const LAYERS: &[Layer] = &[
         instead: "let an adapter take what is needed out of live, and pass a plain value",
     },
     Layer {
+        name: "causes",
+        modules: &["causes"],
+        instead: "causes are read from a snapshot: a view shows those that it is given",
+    },
+    Layer {
         name: "views",
         modules: &["access_log", "metrics", "status"],
         instead: "a decision returns values; how they are shown is a view's business",

@@ -131,9 +131,9 @@ pub(super) mod testing {
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
-            last_failure: None,
             check: None,
             work_done: Work::default(),
+            last_failure: None,
             skips: Vec::new(),
         }
     }
