@@ -126,6 +126,17 @@ const steps = {
     await until('an undrained node', async () => (await state()) === 'up');
   },
 
+  async 'causes are told in words'() {
+    const told = async () => (await page.locator('#causes-list li p').allTextContents()).join('|');
+    await fleet.order('small', 'a', 'eject');
+    const causes = async () => (await fleet.status()).causes.map((cause) => cause.text).join('|') || 'Nothing stands out.';
+    await until('a cause', async () => /\ba\b/.test(await causes()));
+    // some count seconds
+    const still = (text) => text.replace(/\d+/g, '#');
+    await until('the same on the page', async () => still(await told()) === still(await causes()));
+    await fleet.order('small', 'a', 'restore');
+  },
+
   async 'open requests are listed, and one is cancelled'() {
     await page.locator('#requests').scrollIntoViewIfNeeded();
     const open = () => fleet.status().then((status) => status.requests);
@@ -173,11 +184,12 @@ const steps = {
     page.mayFail = true;
     const { pid } = await fleet.status();
     await fleet.killGateway();
-    await until('a word about it', async () => /does not answer/.test(await text('#away')));
+    await until('a word about it', async () => /does not answer/.test(await text('#away-text')));
     assert.equal(await text('#link-text'), 'away');
     await fleet.startGateway();
     await until('the new one', async () => (await text('#link-text')) === 'live' && (await page.locator('#away').isHidden()));
     page.mayFail = false;
+    assert.equal(await text('#away-text'), '');
     const status = await fleet.status();
     assert.notEqual(status.pid, pid);
     await until('its generation', async () => /config generation 1 · /.test(await text('#facts')));

@@ -36,13 +36,14 @@ function strongNodes(pool, curves, chosen) {
 // Lowest, middle and highest of many curves at each time.
 function band(curves, length) {
   const low = [], mid = [], high = [];
+  const room = new Float64Array(curves.length);
   for (let place = 0; place < length; place += 1) {
-    const values = [];
-    for (const curve of curves) if (known(curve[place])) values.push(curve[place]);
-    values.sort((a, b) => a - b);
-    low.push(values.length ? values[0] : null);
-    mid.push(values.length ? values[values.length >> 1] : null);
-    high.push(values.length ? values[values.length - 1] : null);
+    let count = 0;
+    for (const curve of curves) if (known(curve[place])) room[count++] = curve[place];
+    const values = room.subarray(0, count).sort();
+    low.push(count ? values[0] : null);
+    mid.push(count ? values[count >> 1] : null);
+    high.push(count ? values[count - 1] : null);
   }
   return [low, mid, high];
 }

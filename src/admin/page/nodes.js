@@ -145,7 +145,7 @@ class NodeTable {
     mark(track, 'class', known(cap) ? (node.in_flight >= cap ? 'track full' : 'track') : 'track open');
     mark(load, 'title', known(cap) ? `cap: ${node.max_in_flight_from}` : 'no cap');
     say(share, total ? percent(node.in_flight / total) : NONE);
-    say(weight, DECIMAL.format(node.weight));
+    say2(weight, DECIMAL.format(node.weight), originOf(node.weight_from), 'muted');
     mark(weight, 'title', node.weight_from);
     const bad = failed(node);
     say2(attempts, short(node.attempts.ok), bad ? `${short(bad)} failed` : '', 'bad');
@@ -163,6 +163,9 @@ class NodeTable {
 }
 
 const pool_key = (pool, place) => pool.order[place];
+
+// In a word; the whole is in the row's details.
+const originOf = (from) => (/^set in/.test(from) ? '' : from.split(/[ ;:,]/)[0]);
 
 // Two values of one cell, the second below.
 function say2(element, first, second, tone) {
