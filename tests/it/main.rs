@@ -20,6 +20,7 @@ mod leases;
 mod leaving;
 mod limits;
 mod line;
+mod live;
 mod logs;
 mod models;
 mod open;

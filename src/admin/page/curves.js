@@ -1,6 +1,7 @@
 // The curves of a pool, drawn by uPlot: requests in flight of each node, and the requests that wait.
 
 const STRONG_MAX = 12; // lines with a colour of their own
+const STRONG_LEAST = 4;
 const FAINT_MAX = 24; // more others than that are a band with its median
 const DASHES = [[], [7, 4], [2, 3]];
 const SHADES = 12;
@@ -26,19 +27,23 @@ function strongNodes(pool, curves, chosen) {
   const names = [...curves.nodes.keys()];
   if (names.length <= STRONG_MAX) return names;
   const ranks = new Map(names.map((name) => [name, rank(name)]));
-  return names.sort((a, b) => ranks.get(b) - ranks.get(a)).slice(0, STRONG_MAX).sort(byName);
+  names.sort((a, b) => ranks.get(b) - ranks.get(a) || byName(a, b));
+  // where all are alike, a few will do
+  const far = names.filter((name) => ranks.get(name) > Math.max(1.5, median * 0.2)).length;
+  return names.slice(0, Math.min(STRONG_MAX, Math.max(far, STRONG_LEAST))).sort(byName);
 }
 
 // Lowest, middle and highest of many curves at each time.
 function band(curves, length) {
   const low = [], mid = [], high = [];
+  const room = new Float64Array(curves.length);
   for (let place = 0; place < length; place += 1) {
-    const values = [];
-    for (const curve of curves) if (known(curve[place])) values.push(curve[place]);
-    values.sort((a, b) => a - b);
-    low.push(values.length ? values[0] : null);
-    mid.push(values.length ? values[values.length >> 1] : null);
-    high.push(values.length ? values[values.length - 1] : null);
+    let count = 0;
+    for (const curve of curves) if (known(curve[place])) room[count++] = curve[place];
+    const values = room.subarray(0, count).sort();
+    low.push(count ? values[0] : null);
+    mid.push(count ? values[count >> 1] : null);
+    high.push(count ? values[count - 1] : null);
   }
   return [low, mid, high];
 }
@@ -48,7 +53,7 @@ const axis = (more) => ({
   stroke: () => colour('muted'), font: FONT, grid: { stroke: () => colour('grid'), width: 1 }, ticks: { show: false }, ...more,
 });
 const timeLabels = (u, splits) => {
-  const long = u.scales.x.max - u.scales.x.min > 1200;
+  const long = splits.every((at) => at % 60 === 0);
   return splits.map((at) => {
     const time = new Date(at * 1000);
     return two(time.getHours()) + ':' + two(time.getMinutes()) + (long ? '' : ':' + two(time.getSeconds()));
@@ -87,7 +92,7 @@ class Plot {
     const options = {
       width: Math.max(this.host.clientWidth, 200),
       height: this.height,
-      padding: [14, 8, 0, 0],
+      padding: [14, 22, 0, 0],
       legend: { show: false },
       focus: { alpha: 0.18 },
       cursor: {
@@ -103,12 +108,12 @@ class Plot {
       }))],
       bands: bands.map((series) => ({ series, fill: () => colour('band') })),
       axes: [
-        axis({ size: 24, space: 90, values: timeLabels, gap: 6 }),
+        axis({ size: 24, space: this.host.clientWidth < 500 ? 64 : 90, values: timeLabels, gap: 6 }),
         axis({ size: 46, space: this.height > 120 ? 34 : 24, gap: 6, incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000, 20000] }),
       ],
       hooks: {
         draw: [(u) => this.drawCap(u), (u) => this.onDraw && this.onDraw(u)],
-        setCursor: [(u) => this.onCursor && this.onCursor(u.cursor.idx, u)],
+        setCursor: [(u) => this.onCursor && this.onCursor(this.placeAt(u))],
         setSelect: [(u) => {
           if (u.select.width < 8) return;
           const [from, to] = [u.select.left, u.select.left + u.select.width].map((left) => u.posToVal(left, 'x') * 1000);
@@ -120,6 +125,15 @@ class Plot {
     this.u = new uPlot(options, data, this.host);
     this.u.root.setAttribute('role', 'img');
     this.u.root.setAttribute('aria-label', this.label);
+  }
+
+  // The place in the data under the cursor; null: none, or the nearest is far.
+  placeAt(u) {
+    const { idx, left } = u.cursor;
+    if (!known(idx) || left < 0) return null;
+    const times = u.data[0];
+    const step = times.length > 1 ? times[1] - times[0] : 1;
+    return Math.abs(u.posToVal(left, 'x') - times[idx]) <= Math.max(step, 4 * (this.window[1] - this.window[0]) / u.over.clientWidth) ? idx : null;
   }
 
   drawCap(u) {
@@ -135,8 +149,14 @@ class Plot {
     u.ctx.lineTo(left + width, y);
     u.ctx.stroke();
     u.ctx.font = `${10.5 * devicePixelRatio}px ui-sans-serif, system-ui, sans-serif`;
-    u.ctx.textAlign = 'right';
-    u.ctx.fillText(`cap ${this.cap}`, left + width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+    u.ctx.textAlign = 'left';
+    const text = `cap ${this.cap}`;
+    // at the old end of the curves, not over the news
+    const [from, wide] = [left + 8 * devicePixelRatio, u.ctx.measureText(text).width];
+    u.ctx.fillStyle = colour('panel');
+    u.ctx.fillRect(from - 4 * devicePixelRatio, y - 8 * devicePixelRatio, wide + 8 * devicePixelRatio, 16 * devicePixelRatio);
+    u.ctx.fillStyle = colour('muted');
+    u.ctx.fillText(text, from, y + 4 * devicePixelRatio);
     u.ctx.restore();
   }
 

@@ -90,10 +90,10 @@ async function follow() {
         became('refused', (await answer.json().catch(() => ({}))).error || `it answers ${answer.status}`);
       } else {
         await read(answer);
-        became('away', 'it closed the connection');
+        became('away', 'it has closed the connection');
       }
     } catch {
-      became('away', 'it does not answer');
+      became(document.hidden ? 'connecting' : 'away', 'no connection');
     }
     connected = null;
     await new Promise((again) => setTimeout(again, 1000));

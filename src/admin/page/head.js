@@ -66,6 +66,8 @@ function outWords(nodes) {
 }
 
 function drawCauses(causes) {
+  // a gateway that names no causes has not looked for any
+  $('causes').hidden = !causes;
   const items = causes && causes.length ? causes.slice(0, 50) : [{ calm: true }];
   const keyOf = (cause) => (cause.calm ? 'calm' : `${cause.severity}|${cause.pool}|${cause.node}|${cause.text.replace(/\d+/g, '#')}`);
   const unique = new Map(items.map((cause) => [keyOf(cause), cause]));
@@ -110,21 +112,20 @@ function drawEvents(status) {
 }
 
 function drawConnection() {
-  const { connection, seen } = live;
+  const { connection } = live;
   const words = { connecting: 'connecting', live: 'live', away: 'away', stopping: 'stopping', refused: 'refused' };
   mark($('link'), 'class', `link ${connection}`);
   say($('link-text'), words[connection]);
   document.body.classList.toggle('stale', connection === 'away' || connection === 'refused');
-  const ago = live.status ? lasting((Date.now() - live.behind * 0 - lastLive) / 1000) : '';
   const text = {
-    away: `The gateway does not answer${ago ? `: what you see is ${ago} old` : ''}. Trying again.`,
+    away: `The gateway does not answer: ${live.why}. Trying again.`,
     stopping: 'The gateway is stopping: it finishes its requests and takes no new ones.',
     refused: `The gateway shows this page nothing: ${live.why}. Trying again.`,
   }[connection];
   $('away').hidden = !text;
-  // the age alone is no news to a screen reader
-  if (text) say($('away'), text);
-  return seen;
+  say($('away-text'), text || '');
+  // no part of the alert, for it changes every second
+  say($('away-age'), text && connection !== 'stopping' && live.status ? `What you see is ${lasting((Date.now() - lastLive) / 1000)} old.` : '');
 }
 
 let lastLive = Date.now();
@@ -133,6 +134,9 @@ on.state.push((isWhole, before) => {
   const status = live.status;
   lastLive = Date.now();
   if (isWhole && before && before.pid !== status.pid) announce(`The gateway was restarted: it has been up for ${lasting(status.uptime_seconds)}`);
+  const flight = pools().flatMap(nodesOf).reduce((sum, node) => sum + node.in_flight, 0);
+  const bad = (status.causes || []).filter((cause) => cause.severity === 'bad').length;
+  document.title = `${bad ? `(${bad}) ` : ''}Evenkeel: ${count(flight)} in flight`;
   drawFacts(status);
   drawTotals(status);
   drawCauses(status.causes);

@@ -101,7 +101,7 @@ function nextTheme() {
 function showHelp() {
   const keys = [['/', 'filter nodes'], ['1 2 3', 'curves of 5 minutes, 1 hour, 24 hours'], ['n', 'back to now'], ['c', 'copy a link to this moment'], ['t', 'light, dark, or as the system'], ['?', 'this help'], ['Esc', 'close, or clear the filter']];
   const signs = [...Object.values(STATES), ...Object.values(KINDS).filter((kind) => !Object.values(STATES).some((state) => state.word === kind.word) && kind.word !== 'page')];
-  tell('Help', h('p', {}, 'Drag over a curve to look closer. Point at a symbol above it, or reach it with Tab, to read what happened. A name in the legend keeps its line strong; a name in the table shows all about the node.'),
+  tell('Help', h('p', {}, 'Drag over a curve to look closer. Point at a symbol above it, or reach it with Tab and the arrows, to read what happened. A name in the legend keeps its line strong; a name in the table shows all about the node.'),
     h('dl', { class: 'keys' }, ...keys.map(([key, text]) => h('div', {}, h('dt', {}, ...key.split(' ').map((one) => h('kbd', {}, one))), h('dd', {}, text)))),
     h('p', { class: 'signs' }, ...signs.map(sign)));
 }

@@ -42,6 +42,8 @@ class MarkLayer {
     const groups = clusters(marksOf(pool, window), positionOf);
     const keyOf = (group) => group.marks[0].number;
     keep(this.layer, groups, keyOf, () => this.make(), (element, group) => this.place(element, group));
+    // one stop for Tab; the arrows lead to the others
+    for (const element of this.layer.children) element.firstChild.tabIndex = element === this.layer.lastChild ? 0 : -1;
   }
 
   make() {
@@ -50,6 +52,9 @@ class MarkLayer {
     const button = h('button', { type: 'button', onmouseenter: show, onfocus: show, onmouseleave: hide, onblur: hide, onclick: show });
     button.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') hide();
+      const step = { ArrowLeft: 'previousSibling', ArrowRight: 'nextSibling' }[event.key];
+      const next = step && button.parentElement[step];
+      if (next) next.firstChild.focus();
     });
     return h('div', { class: 'mark' }, button);
   }

@@ -1,6 +1,7 @@
 // The table of a pool's nodes: sorted by any column, trouble first, calm nodes of large fleets folded away.
 
 const FEW = 20; // nodes that are always shown
+const LEAST = 6; // rows of a table that is folded
 const ROWS_MAX = 300; // rows of a filtered or unfolded table
 
 const failed = (node) => FAILURES.reduce((sum, name) => sum + (node.attempts[name] || 0), 0);
@@ -25,10 +26,10 @@ const COLUMNS = [
   { id: 'share', title: 'Share', n: true, down: true, value: (node) => node.in_flight, note: 'Part of the pool’s requests in flight' },
   { id: 'weight', title: 'Weight', n: true, down: true, value: (node) => node.weight },
   { id: 'attempts', title: 'Attempts', n: true, down: true, value: (node) => failed(node), note: 'Ended well, and failed, since the start; sorted by failures' },
-  { id: 'ttft', title: 'First token', n: true, down: true, value: (node) => quantile(node.ttft, 'p99'), note: 'Time to first token: p50 and p99' },
-  { id: 'itl', title: 'Inter-token', n: true, down: true, value: (node) => quantile(node.inter_token, 'p99'), note: 'Time between tokens: p50 and p99' },
-  { id: 'speed', title: 'Tokens/s', n: true, down: true, value: (node) => node.tokens_per_second },
-  { id: 'cache', title: 'Cache hits', n: true, down: true, value: (node) => node.cache_hit_rate, note: 'Part of the prompts’ tokens that was in its cache' },
+  { id: 'ttft', title: 'First token', n: true, down: true, rare: true, value: (node) => quantile(node.ttft, 'p99'), note: 'Time to first token: p50 and p99' },
+  { id: 'itl', title: 'Inter-token', n: true, down: true, rare: true, value: (node) => quantile(node.inter_token, 'p99'), note: 'Time between tokens: p50 and p99' },
+  { id: 'speed', title: 'Tokens/s', n: true, down: true, rare: true, value: (node) => node.tokens_per_second },
+  { id: 'cache', title: 'Cache hits', n: true, down: true, rare: true, value: (node) => node.cache_hit_rate, note: 'Part of the prompts’ tokens that was in its cache' },
   { id: 'error', title: 'Last error', value: (node) => (node.last_failure ? node.last_failure.time : ''), down: true },
   { id: 'orders', title: 'Orders', hidden: true },
 ];
@@ -40,12 +41,12 @@ class NodeTable {
     this.open = new Set();
     this.unfolded = false;
     this.body = h('tbody', { role: 'rowgroup' });
-    this.heads = COLUMNS.map((column) => h('th', { role: 'columnheader', scope: 'col', class: column.n ? 'n' : '', title: column.note },
+    this.heads = COLUMNS.map((column) => h('th', { role: 'columnheader', scope: 'col', class: `${column.n ? 'n' : ''} is-${column.id}`, title: column.note },
       column.hidden ? h('span', { class: 'quiet' }, column.title)
         : h('button', { type: 'button', class: 'plain', onclick: () => this.sortBy(column) }, column.title, h('i', { class: 'arrow', 'aria-hidden': 'true' }))));
     this.fold = h('button', { type: 'button', class: 'fold', onclick: () => { this.unfolded = !this.unfolded; this.render(); } });
-    this.element = h('div', { class: 'nodes' }, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Nodes of pool ${box.name}` },
-      h('table', { role: 'table', class: 'grid' }, h('caption', { class: 'quiet' }, `Nodes of pool ${box.name}`),
+    this.element = h('div', { class: 'nodes' }, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Table of nodes, pool ${box.name}` },
+      this.grid = h('table', { role: 'table', class: 'grid' }, h('caption', { class: 'quiet' }, `Nodes of pool ${box.name}`),
         h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...this.heads)), this.body)), this.fold);
   }
 
@@ -72,6 +73,10 @@ class NodeTable {
     if (!view.filter && rows.length > FEW) {
       const calm = new Set(rows.filter(({ node }) => isCalm(node, median)).map(({ key }) => key));
       folded = calm.size;
+      // a few with the most to do, where hardly any node is not calm
+      const busiest = rows.filter(({ key }) => calm.has(key)).sort((a, b) => b.node.in_flight - a.node.in_flight || a.place - b.place);
+      for (const { key } of busiest.slice(0, Math.max(0, LEAST - (rows.length - folded)))) calm.delete(key);
+      folded = calm.size;
       if (!this.unfolded && !column) rows = rows.filter(({ key }) => !calm.has(key));
       else if (!column) rows.sort((a, b) => calm.has(a.key) - calm.has(b.key) || a.place - b.place);
     }
@@ -97,6 +102,8 @@ class NodeTable {
     if (!this.nodes) return;
     const { rows, folded } = this.rows();
     const shown = rows.slice(0, this.sort.id && !view.filter && !this.unfolded ? FEW * 2 : ROWS_MAX);
+    // a column that no node has a value for takes no room
+    for (const column of COLUMNS) if (column.rare) this.grid.classList.toggle(`no-${column.id}`, !this.nodes.some((node) => known(column.value(node))));
     const total = this.nodes.reduce((sum, node) => sum + node.in_flight, 0);
     const most = this.nodes.reduce((most, node) => Math.max(most, node.in_flight, node.max_in_flight ?? 0), 1);
     const items = shown.flatMap((row) => (this.open.has(row.key) ? [row, { ...row, detail: true }] : [row]));
@@ -104,7 +111,7 @@ class NodeTable {
       (element, row) => (row.detail ? fillDetail(element, row.node) : this.fillRow(element, row, total, most)));
     const left = rows.length - shown.length;
     this.fold.hidden = !folded && !left && !(this.unfolded && this.nodes.length > FEW);
-    const fold = this.unfolded ? 'Fold calm nodes' : left ? `Show ${count(left)} more` : `Show ${plural(folded, 'calm node')}`;
+    const fold = this.unfolded ? 'Fold calm nodes' : left ? `Show ${count(left)} more` : `Show ${plural(folded, 'calm node', 'calm nodes')}`;
     say(this.fold, this.unfolded && left ? `${count(left)} more: filter to see them` : fold);
     if (!rows.length && view.filter) this.body.dataset.empty = 'no node matches the filter';
     else delete this.body.dataset.empty;
@@ -116,7 +123,7 @@ class NodeTable {
       this.render();
     };
     const name = h('button', { type: 'button', class: 'plain name', title: 'All about this node', onclick: toggle });
-    const cell = (column, ...children) => h('td', { role: 'cell', class: column.n ? 'n' : '', 'data-label': column.title }, ...children);
+    const cell = (column, ...children) => h('td', { role: 'cell', class: `${column.n ? 'n' : ''} is-${column.id}`, 'data-label': column.title }, ...children);
     const cells = COLUMNS.slice(1).map((column) => cell(column));
     cells[1].append(h('span', { class: 'load' }, h('span', { class: 'num' }), h('span', { class: 'track' }, h('i'))));
     const row = h('tr', { role: 'row', onmouseenter: () => this.box.flight.focus(row.node), onmouseleave: () => this.box.flight.focus(null) },
@@ -138,7 +145,7 @@ class NodeTable {
     mark(track, 'class', known(cap) ? (node.in_flight >= cap ? 'track full' : 'track') : 'track open');
     mark(load, 'title', known(cap) ? `cap: ${node.max_in_flight_from}` : 'no cap');
     say(share, total ? percent(node.in_flight / total) : NONE);
-    say(weight, DECIMAL.format(node.weight));
+    say2(weight, DECIMAL.format(node.weight), originOf(node.weight_from), 'muted');
     mark(weight, 'title', node.weight_from);
     const bad = failed(node);
     say2(attempts, short(node.attempts.ok), bad ? `${short(bad)} failed` : '', 'bad');
@@ -150,11 +157,15 @@ class NodeTable {
     say(cache, percent(node.cache_hit_rate));
     const last = node.last_failure;
     say2(error, last ? OUTCOMES[last.outcome] || last.outcome : NONE, last ? clock(Date.parse(last.time)) : '', 'muted');
+    mark(error, 'data-none', !last);
     fillOrders(orders, this.pool.name, node);
   }
 }
 
 const pool_key = (pool, place) => pool.order[place];
+
+// In a word; the whole is in the row's details.
+const originOf = (from) => (/^set in/.test(from) ? '' : from.split(/[ ;:,]/)[0]);
 
 // Two values of one cell, the second below.
 function say2(element, first, second, tone) {

@@ -72,7 +72,7 @@ class PoolBox {
     const lines = [];
     let bands = [];
     if (others.length > FAINT_MAX) {
-      const [low, mid, high] = band(others.map(([, curve]) => curve.mean), curves.times.length);
+      const [low, mid, high] = this.band = band(others.map(([, curve]) => curve.mean), curves.times.length);
       lines.push({ name: ' high', values: high, stroke: 'band', width: 1 }, { name: ' low', values: low, stroke: 'band', width: 1 }, { name: ' median', values: mid, stroke: 'faint-strong', width: 1.25 });
       bands = [[1, 2]];
     } else {
@@ -108,7 +108,7 @@ class PoolBox {
       return { mean, max: most.length ? most.reduce((a, b) => Math.max(a, b)) : null };
     };
     const rows = strong.map((name) => ({ name, curve: nodes.get(name), ...numbers(nodes.get(name)) }));
-    if (others.length > FAINT_MAX) rows.push({ name: `${others.length} others: median`, rest: true, curve: { mean: band(others.map(([, curve]) => curve.mean), times.length)[1] }, mean: null, max: null });
+    if (others.length > FAINT_MAX) rows.push({ name: `${others.length} others: median`, rest: true, curve: { mean: this.band[1] }, mean: null, max: null });
     else for (const [name, curve] of others) rows.push({ name, curve, faint: true, ...numbers(curve) });
     this.rows = rows;
     keep(this.legendBody, rows, (row) => row.name, (row) => this.legendRow(row), (element, row) => this.fillLegend(element, row));

@@ -57,7 +57,8 @@ function short(value) {
 }
 
 function percent(part) {
-  return known(part) && Number.isFinite(part) ? Math.round(part * 100) + ' %' : NONE;
+  if (!known(part) || !Number.isFinite(part)) return NONE;
+  return (part > 0 && part < 0.1 ? DECIMAL.format(part * 100) : Math.round(part * 100)) + ' %';
 }
 
 // A measured time: 0.0123 is "12 ms".
