@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use http::header::ACCEPT;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
@@ -16,7 +17,7 @@ use pingora::protocols::http::ServerSession;
 use self::answer::Answer;
 use crate::fleet::Member;
 use crate::live::Live;
-use crate::metrics;
+use crate::metrics::{self, Format};
 
 /// The application behind `server.admin`.
 pub struct Admin {
@@ -57,7 +58,11 @@ impl Admin {
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/api/status" => Answer::json(snapshot().to_json()),
-            _ => Answer::metrics(metrics::text(&snapshot())),
+            _ => {
+                let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+                let format = Format::of(accept);
+                Answer::metrics(metrics::text(snapshot(), format), format)
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
+use crate::metrics::Format;
 use crate::status;
 
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -26,8 +26,8 @@ impl Answer {
         Self { status: StatusCode::OK, kind: JSON, body, allow: None }
     }
 
-    pub(super) fn metrics(body: String) -> Self {
-        Self { status: StatusCode::OK, kind: PROMETHEUS, body, allow: None }
+    pub(super) fn metrics(body: String, format: Format) -> Self {
+        Self { status: StatusCode::OK, kind: format.content_type(), body, allow: None }
     }
 
     /// An error in JSON.

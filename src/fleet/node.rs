@@ -12,6 +12,7 @@ use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
+use super::timing::Recent;
 use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
@@ -74,6 +75,7 @@ pub(super) struct Node {
     pub line: Option<Line>,
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    pub recent: Box<Recent>,
 }
 
 impl Node {
@@ -100,6 +102,7 @@ impl Node {
             line: None,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
+            recent: Box::new(Recent::new(now)),
         };
         node.configure(conf);
         if node.resolved.is_none() {

@@ -10,6 +10,7 @@ use super::health::State;
 use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
+use super::timing::{Lately, Timings};
 use crate::balance::cap;
 use crate::balance::learned::ENOUGH;
 use crate::config;
@@ -26,6 +27,14 @@ pub struct PoolSnapshot {
     pub counters: Counters,
     /// The last hundred events, oldest first.
     pub events: Vec<Event>,
+}
+
+impl PoolSnapshot {
+    /// Of each class of which requests have ended.
+    pub fn timings(&self) -> impl Iterator<Item = (config::Class, &Timings)> {
+        let all = config::Class::ALL.into_iter().zip(&self.counters.timings);
+        all.filter_map(|(class, timings)| Some((class, &**timings.as_ref()?)))
+    }
 }
 
 /// The state of a node, in one word.
@@ -152,6 +161,9 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    /// Tokens of all answers.
+    pub answer_tokens: u64,
+    pub lately: Lately,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -187,6 +199,8 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
+            answer_tokens: node.activity.tokens(),
+            lately: node.recent.lately(node.activity.tokens(), now),
             skips: Vec::new(),
         }
     }

@@ -306,7 +306,11 @@ impl Table {
 
     /// Ends an attempt and gives its slot back.
     pub(super) fn end(&mut self, key: Key, report: Report, done: Delivered, now: Instant) -> Option<Event> {
-        self.node(key)?.count(report.outcome);
+        let node = self.node(key)?;
+        node.count(report.outcome);
+        if let Some(time) = done.inter_token {
+            node.recent.inter_token(time, now);
+        }
         let change = self.report(key, report, now);
         let is_answer = done.is_any && report.outcome == Outcome::Ok;
         if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {

@@ -46,12 +46,15 @@ pub(super) async fn pass_rest(
         if failed.is_none() {
             attempt.worked(more.unwrap_or(0), now);
         }
-        attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
+        request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
         if is_opening && !answer.watch.as_ref().is_some_and(Watch::is_opening) {
             request.journey.speaks();
         }
         if !chunk.is_empty() && request.journey.has_begun() {
             request.note_first_byte();
+            if answer.watch.is_some() {
+                attempt.spoke(now);
+            }
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {

@@ -216,7 +216,10 @@ impl Stock {
                 *body = (!passed.is_empty()).then_some(passed);
                 let more = watched.events().saturating_sub(before);
                 attempt.worked(more, now);
-                attempt.read_prompt(watched.take_prompt());
+                self.journey.read_usage(attempt, watched.take_usage());
+                if more > 0 {
+                    attempt.spoke(now);
+                }
                 more > 0
             }
         };
