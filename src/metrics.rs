@@ -16,11 +16,8 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
-use self::sheet::Sheet;
+use self::sheet::{PREFIX, Sheet};
 use crate::status::Snapshot;
-
-/// In front of every name.
-const PREFIX: &str = "evenkeel";
 
 /// The body of `GET /metrics`.
 pub fn text(snapshot: Snapshot, format: Format) -> String {

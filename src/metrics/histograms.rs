@@ -2,9 +2,11 @@
 //! had as a snapshot; both formats write a histogram alike.
 
 use std::fmt::{self, Write};
-use std::time::UNIX_EPOCH;
 
-use super::{Format, PREFIX};
+use jiff::Timestamp;
+
+use super::format::Format;
+use super::sheet::PREFIX;
 use crate::fleet::{Exemplar, Histogram, Timings, Trail};
 use crate::status::Snapshot;
 
@@ -72,8 +74,8 @@ fn write_exemplar(out: &mut String, s: &Snapshot, exemplar: &Exemplar) -> fmt::R
     };
     write!(out, " # {{{label}=\"{}\"}} {:?}", escaped(id), exemplar.seconds)?;
     let ago = s.at.saturating_duration_since(exemplar.at);
-    let at = s.wall.checked_sub(ago).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    at.map_or(Ok(()), |at| write!(out, " {:.3}", at.as_secs_f64()))
+    let at = s.wall.checked_sub(ago).and_then(|at| Timestamp::try_from(at).ok());
+    at.map_or(Ok(()), |at| write!(out, " {:.3}", at.as_millisecond() as f64 / 1e3))
 }
 
 /// A bound as OpenMetrics has it: always with a point.

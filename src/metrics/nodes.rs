@@ -52,8 +52,8 @@ fn tokens(sheet: &mut Sheet<'_>, pools: &[PoolSnapshot]) -> fmt::Result {
 /// Of the last minutes, for a histogram a node would be too much.
 fn speed(sheet: &mut Sheet<'_>, pools: &[PoolSnapshot]) -> fmt::Result {
     let of = |labels, times: Option<[Duration; 2]>| {
-        let times = times.into_iter().flat_map(|times| ["0.5", "0.99"].into_iter().zip(times));
-        times.map(move |(part, time)| (with(labels, "quantile", part), time.as_secs_f64()))
+        let times = times.into_iter().flat_map(|times| ["50", "99"].into_iter().zip(times));
+        times.map(move |(part, time)| (with(labels, "percentile", part), time.as_secs_f64()))
     };
     let help = "Time from sending a stream's request to the node to its first words, of the last 3 to 6 minutes: half of them, and 99 of 100, took \
                 no longer.";

@@ -7,6 +7,9 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
+/// In front of every name.
+pub(super) const PREFIX: &str = "evenkeel";
+
 pub(super) struct Sheet<'a> {
     encoder: DescriptorEncoder<'a>,
 }

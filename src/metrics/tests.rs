@@ -119,11 +119,11 @@ fn a_histogram_is_written_in_both_formats_and_has_exemplars_in_one() {
 fn a_node_tells_how_fast_it_has_been() {
     let text = shown(Format::Prometheus);
     let value = |name: &str, part: &str| -> f64 {
-        let labels = format!("evenkeel_node_{name}_seconds{{node=\"a\",pool=\"x\",quantile=\"{part}\"}} ");
+        let labels = format!("evenkeel_node_{name}_seconds{{node=\"a\",percentile=\"{part}\",pool=\"x\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&*labels));
         line.unwrap_or_else(|| panic!("{labels} in {text}")).parse().expect("a number")
     };
-    for part in ["0.5", "0.99"] {
+    for part in ["50", "99"] {
         assert!((0.066..0.15).contains(&value("time_to_first_token", part)));
         assert!((0.066..0.15).contains(&value("inter_token", part)));
     }
