@@ -118,6 +118,23 @@ mod tests {
     }
 
     #[test]
+    fn metrics_come_in_the_format_that_is_asked_for() {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { x: { nodes: [127.0.0.1:2] } }\n";
+        let admin = Admin::new(Arc::new(Live::new(Config::parse(text, "a test").expect("a valid config"))));
+        let kind = |accept: &'static str| {
+            let headers = HeaderMap::from_iter([(ACCEPT, http::HeaderValue::from_static(accept))]);
+            let answer = admin.answer(&Method::GET, &Uri::from_static("/metrics"), &headers);
+            let ends = answer.body.ends_with("\n# EOF\n");
+            let response = answer.into_response(&Method::GET);
+            let kind = response.headers()[http::header::CONTENT_TYPE].to_str().expect("text").to_owned();
+            (kind, ends)
+        };
+        assert_eq!(kind("*/*"), ("text/plain; version=0.0.4; charset=utf-8".to_owned(), false));
+        let open = ("application/openmetrics-text; version=1.0.0; charset=utf-8".to_owned(), true);
+        assert_eq!(kind("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"), open);
+    }
+
+    #[test]
     fn a_pool_that_is_leaving_does_not_make_the_gateway_unready() {
         let config = |second: &str| {
             let text = format!(

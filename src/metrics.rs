@@ -4,9 +4,11 @@
 //! extra. Labels are bounded: pools, nodes and classes come from the config, outcomes and reasons from enums, codes from HTTP.
 
 mod format;
+mod genai;
 mod histograms;
 mod nodes;
 mod pools;
+mod series;
 mod sheet;
 
 use std::fmt::{self, Write as _};
@@ -21,7 +23,7 @@ use crate::status::Snapshot;
 
 /// The body of `GET /metrics`.
 pub fn text(snapshot: Snapshot, format: Format) -> String {
-    let histograms = histograms::text(&snapshot, format);
+    let histograms = histograms::text(&snapshot, format) + &genai::text(&snapshot);
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Families(snapshot)));
     let mut body = String::with_capacity(64 * 1024);

@@ -64,8 +64,9 @@ impl Activity {
 
     /// A time in 8 bytes, which is never 0.
     pub(super) fn mark(&self, at: Instant) -> u64 {
-        let after = at.saturating_duration_since(self.base).as_nanos();
-        u64::try_from(after).unwrap_or(u64::MAX - 1) + 1
+        let after = at.saturating_duration_since(self.base);
+        // in 64 bits: they last for 584 years
+        after.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(after.subsec_nanos()) + 1)
     }
 
     /// The time of a mark.

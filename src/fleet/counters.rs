@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::timing::{Finished, Timings};
+use super::timing::{Finished, GenAi, Timings};
 use crate::balance::By;
 use crate::config::Class;
 use crate::retry::RetryReason;
@@ -24,6 +24,8 @@ pub struct Counters {
     pub resumes: [u64; Resumed::ALL.len()],
     /// In the order of [`Class::ALL`]. `None`: none of this class has ended.
     pub timings: [Option<Box<Timings>>; Class::ALL.len()],
+    /// `None`: nothing has been counted by OpenTelemetry's names.
+    pub genai: Option<Box<GenAi>>,
 }
 
 /// The result of trying to resume a broken stream.
@@ -59,6 +61,9 @@ impl Counters {
     pub fn count_finished(&mut self, ended: &Finished<'_>) {
         self.count_request(ended.status);
         self.timings[ended.class.place()].get_or_insert_default().count(ended);
+        if let Some(call) = ended.call {
+            self.genai.get_or_insert_default().count(call, ended);
+        }
     }
 
     pub fn count_resume(&mut self, resumed: Resumed) {

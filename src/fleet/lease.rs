@@ -242,12 +242,9 @@ impl Lease {
         if outcome == Outcome::Ok {
             self.progress(now);
         }
-        let Spoken { span, gaps, .. } = self.spoken();
-        let done = Delivered {
-            is_any: self.work != Work::None,
-            tokens: self.said,
-            inter_token: inter_token(span, gaps),
-        };
+        let spoken = self.has_spoken().then(|| self.spoken());
+        let inter_token = spoken.and_then(|Spoken { span, gaps, .. }| inter_token(span, gaps));
+        let done = Delivered { is_any: self.work != Work::None, tokens: self.said, inter_token };
         self.pool.settle(&self.slot, outcome, done, now)
     }
 }

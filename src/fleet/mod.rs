@@ -56,7 +56,10 @@ pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
 pub use snapshot::{LimitFrom, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
-pub use timing::{Exemplar, Finished, Histogram, Lately, Timings, Trail, inter_token};
+pub use timing::{
+    Call, CallError, CallKey, Calls, Counts, Exemplar, Finished, GenAi, Histogram, Lately, Timings, Trail,
+    inter_token,
+};
 pub use waiter::Waiter;
 pub use want::{Admission, Ask, Or, Profile, Want};
 

@@ -32,6 +32,11 @@ impl Tally {
         self.gaps += gaps;
     }
 
+    /// The tokens of streams that have come after their first ones.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
     /// The mean time from one token to the next, without the time that passed between two nodes.
     pub fn inter_token(&self) -> Option<Duration> {
         inter_token(self.span, self.gaps)

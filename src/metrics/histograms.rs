@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use jiff::Timestamp;
 
 use super::format::Format;
+use super::series::{self, escaped};
 use super::sheet::PREFIX;
 use crate::fleet::{Exemplar, Histogram, Timings, Trail};
 use crate::status::Snapshot;
@@ -49,19 +50,14 @@ fn write_family(out: &mut String, s: &Snapshot, family: &Family, format: Format)
         return Ok(());
     }
     let name = format!("{PREFIX}_{name}");
-    write!(out, "# HELP {name} {help}\n# TYPE {name} histogram\n")?;
+    series::family(out, &name, help)?;
     for (pool, class, histogram) in all {
         let labels = format!("class=\"{}\",pool=\"{}\"", class.as_str(), escaped(&pool.name));
-        let mut count = 0;
-        for (bound, more, exemplar) in histogram.buckets() {
-            count += more;
-            write!(out, "{name}_bucket{{{labels},le=\"{}\"}} {count}", Bound(bound))?;
-            if let Some(exemplar) = exemplar.filter(|_| format == Format::OpenMetrics) {
-                write_exemplar(out, s, exemplar)?;
-            }
-            out.push('\n');
-        }
-        write!(out, "{name}_sum{{{labels}}} {:?}\n{name}_count{{{labels}}} {count}\n", histogram.sum())?;
+        let mut exemplars = histogram.exemplars();
+        series::histogram(out, &name, &labels, histogram.counts(), |out| {
+            let exemplar = exemplars.next().flatten().filter(|_| format == Format::OpenMetrics);
+            exemplar.map_or(Ok(()), |exemplar| write_exemplar(out, s, exemplar))
+        })?;
     }
     Ok(())
 }
@@ -76,17 +72,4 @@ fn write_exemplar(out: &mut String, s: &Snapshot, exemplar: &Exemplar) -> fmt::R
     let ago = s.at.saturating_duration_since(exemplar.at);
     let at = s.wall.checked_sub(ago).and_then(|at| Timestamp::try_from(at).ok());
     at.map_or(Ok(()), |at| write!(out, " {:.3}", at.as_millisecond() as f64 / 1e3))
-}
-
-/// A bound as OpenMetrics has it: always with a point.
-struct Bound(f64);
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_infinite() { f.write_str("+Inf") } else { write!(f, "{:?}", self.0) }
-    }
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{Class, Config};
-use crate::fleet::{Finished, Profile};
+use crate::fleet::{Call, Finished, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
 
@@ -20,21 +21,29 @@ fn live() -> Live {
     for (class, trace, request_id) in
         [(Class::Normal, Some("4bf92f3577b34da6a3ce929d0e0e4736"), "r1"), (Class::Batch, None, "r\"2")]
     {
-        pool.count_finished(&Finished {
-            at: now,
-            status: 200,
-            class,
-            duration: Duration::from_secs(2),
-            queued: Duration::ZERO,
-            first_token: Some(Duration::from_millis(250)),
-            inter_token: None,
-            prompt_tokens: 100,
-            answer_tokens: 10,
-            trace,
-            request_id,
-        });
+        pool.count_finished(&Finished { class, ..ended(request_id, trace) });
     }
     live
+}
+
+fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
+    Finished {
+        at: Instant::now(),
+        status: 200,
+        class: Class::Normal,
+        duration: Duration::from_secs(2),
+        queued: Duration::ZERO,
+        first_token: Some(Duration::from_millis(250)),
+        inter_token: Some(Duration::from_millis(20)),
+        gaps: 9,
+        prompt_tokens: 100,
+        answer_tokens: 10,
+        trace,
+        request_id,
+        node: None,
+        last: None,
+        call: None,
+    }
 }
 
 fn shown(format: Format) -> String {
@@ -106,7 +115,7 @@ fn a_histogram_is_written_in_both_formats_and_has_exemplars_in_one() {
     assert!(!plain.contains(" # ") && !plain.contains("# EOF"), "{plain}");
     let is_exemplar = |line: &&str| line.contains(" # {");
     let exemplars: Vec<_> = open.lines().filter(is_exemplar).collect();
-    assert_eq!(exemplars.len(), 6, "of three histograms, two classes: {exemplars:?}");
+    assert_eq!(exemplars.len(), 8, "of four histograms, two classes: {exemplars:?}");
     for want in
         [" # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.25 1", " # {request_id=\"r\\\"2\"} 2.0 1"]
     {
@@ -127,4 +136,126 @@ fn a_node_tells_how_fast_it_has_been() {
         assert!((0.066..0.15).contains(&value("time_to_first_token", part)));
         assert!((0.066..0.15).contains(&value("inter_token", part)));
     }
+}
+
+/// The tables of the conventions, version 1.41.1: name and unit in Prometheus' spelling, boundaries, attributes. Required ones and those
+/// that are recommended; `evenkeel_pool` is the gateway's own.
+const GENAI: [(&str, &str, &[&str]); 4] = [
+    (
+        "gen_ai_client_operation_duration_seconds",
+        "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92 +Inf",
+        &["error_type"],
+    ),
+    (
+        "gen_ai_client_operation_time_to_first_chunk_seconds",
+        "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92 +Inf",
+        &[],
+    ),
+    (
+        "gen_ai_client_operation_time_per_output_chunk_seconds",
+        "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92 +Inf",
+        &[],
+    ),
+    (
+        "gen_ai_client_token_usage",
+        "1.0 4.0 16.0 64.0 256.0 1024.0 4096.0 16384.0 65536.0 262144.0 1048576.0 4194304.0 16777216.0 67108864.0 +Inf",
+        &["gen_ai_token_type"],
+    ),
+];
+const ATTRIBUTES: [&str; 7] = [
+    "evenkeel_pool",
+    "gen_ai_operation_name",
+    "gen_ai_provider_name",
+    "gen_ai_request_model",
+    "gen_ai_response_model",
+    "server_address",
+    "server_port",
+];
+
+/// The value of a label on a line.
+fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let start = line.find(&format!("{name}=\""))? + name.len() + 2;
+    line[start..].split('"').next()
+}
+
+#[test]
+fn generative_ai_is_told_as_the_conventions_have_it() {
+    let live = live();
+    let pool = live.fleet().pools[0].pool.clone();
+    assert!(!text(live.snapshot(Instant::now()), Format::Prometheus).contains("gen_ai"), "off by default");
+    let call = Call {
+        operation: "chat",
+        provider: "openai",
+        models: Some(["gpt-4o".into(), "Qwen/Qwen3-8B".into()]),
+    };
+    for (status, last) in [(200, Outcome::Ok), (503, Outcome::Busy), (200, Outcome::Truncated)] {
+        pool.count_finished(&Finished {
+            status,
+            last: Some(last),
+            node: Some(&"a".into()),
+            call: Some(&call),
+            ..ended("r", None)
+        });
+    }
+    let text = text(live.snapshot(Instant::now()), Format::Prometheus);
+    for (name, bounds, own) in GENAI {
+        assert!(text.contains(&format!("# TYPE {name} histogram\n")), "{name} in {text}");
+        let start = format!("{name}_bucket{{");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with(&*start)).collect();
+        let series = lines.len() / 15;
+        let told: Vec<_> = lines.iter().take(15).filter_map(|line| label(line, "le")).collect();
+        assert_eq!(told.join(" "), bounds, "{name}");
+        for line in &lines {
+            let names = line[start.len()..].split('}').next().unwrap_or_default().split(',');
+            let names: Vec<_> = names.filter_map(|pair| pair.split('=').next()).collect();
+            let of_all: Vec<_> = names.iter().copied().filter(|name| ATTRIBUTES.contains(name)).collect();
+            assert_eq!(of_all, ATTRIBUTES, "{line}");
+            let others = names.iter().filter(|name| !ATTRIBUTES.contains(name));
+            assert!(others.into_iter().all(|name| *name == "le" || own.contains(name)), "{line}");
+        }
+        let values = |name| lines.iter().filter_map(|line| label(line, name)).collect::<BTreeSet<_>>();
+        match own {
+            ["error_type"] => {
+                assert_eq!((series, values("error_type")), (3, BTreeSet::from(["503", "truncated"])));
+            }
+            ["gen_ai_token_type"] => {
+                assert_eq!((series, values("gen_ai_token_type")), (2, BTreeSet::from(["input", "output"])));
+            }
+            _ => assert_eq!(series, 1, "{name}"),
+        }
+        for (label, want) in [
+            ("gen_ai_operation_name", "chat"),
+            ("gen_ai_provider_name", "openai"),
+            ("gen_ai_request_model", "gpt-4o"),
+            ("gen_ai_response_model", "Qwen/Qwen3-8B"),
+            ("server_address", "127.0.0.1"),
+            ("server_port", "2"),
+        ] {
+            assert_eq!(values(label), BTreeSet::from([want]), "{name}");
+        }
+    }
+    // the mean of a stream counts once for each of its tokens but the first
+    assert!(
+        text.contains("time_per_output_chunk_seconds_count{")
+            && text.lines().any(|line| {
+                line.starts_with("gen_ai_client_operation_time_per_output_chunk_seconds_count")
+                    && line.ends_with(" 27")
+            })
+    );
+}
+
+#[test]
+fn sets_of_labels_are_bounded() {
+    let live = live();
+    let pool = live.fleet().pools[0].pool.clone();
+    for at in 0..2000 {
+        let model: std::sync::Arc<str> = format!("m{at}").into();
+        let call = Call { operation: "chat", provider: "openai", models: Some([model.clone(), model]) };
+        pool.count_finished(&Finished { call: Some(&call), ..ended("r", None) });
+    }
+    let text = text(live.snapshot(Instant::now()), Format::Prometheus);
+    let counts =
+        text.lines().filter(|line| line.starts_with("gen_ai_client_operation_duration_seconds_count"));
+    let counts: Vec<u64> = counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (513, 2000), "none is lost");
 }

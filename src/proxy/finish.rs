@@ -11,7 +11,7 @@ use super::downstream::client::Sent;
 use super::gateway::Gateway;
 use crate::access_log::Entry;
 use crate::config::Class;
-use crate::fleet::{Finished, Member};
+use crate::fleet::{Call, Finished, Member};
 use crate::journal;
 use crate::journey::{Journey, Tally, Tried};
 
@@ -38,6 +38,8 @@ pub(super) struct Served<'a> {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub tally: Tally,
+    /// If it is asked for.
+    pub call: Option<Box<Call>>,
     pub note: Option<&'static str>,
     /// `None`: it had no pool.
     pub class: Option<Class>,
@@ -48,6 +50,7 @@ pub(super) struct Served<'a> {
 impl<'a> Served<'a> {
     pub(super) fn of<H>(
         journey: &'a mut Journey<H>,
+        call: Option<Box<Call>>,
         ttft: Option<Duration>,
         sent: Sent,
         client_left: bool,
@@ -55,13 +58,35 @@ impl<'a> Served<'a> {
         let tried = journey.take_records();
         let (queued, note, tally) = (journey.queued(), journey.note(), *journey.tally());
         let class = Some(journey.profile().class);
-        Self { pool: Some(journey.member()), tried, ttft, queued, tally, note, class, sent, client_left }
+        Self {
+            pool: Some(journey.member()),
+            tried,
+            ttft,
+            queued,
+            tally,
+            call,
+            note,
+            class,
+            sent,
+            client_left,
+        }
     }
 
     /// Of a request that has not got as far as a pool.
     pub(super) fn unrouted(sent: Sent, client_left: bool) -> Self {
         let (tried, queued, tally) = (Vec::new(), Duration::ZERO, Tally::default());
-        Self { pool: None, tried, ttft: None, queued, tally, note: None, class: None, sent, client_left }
+        Self {
+            pool: None,
+            tried,
+            ttft: None,
+            queued,
+            tally,
+            call: None,
+            note: None,
+            class: None,
+            sent,
+            client_left,
+        }
     }
 }
 
@@ -116,10 +141,14 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
             queued: way.queued,
             first_token: way.tally.began.map(|began| began.saturating_duration_since(caller.started)),
             inter_token: way.tally.inter_token(),
+            gaps: way.tally.gaps(),
             prompt_tokens: way.tally.prompt_tokens,
             answer_tokens: way.tally.answer_tokens,
             trace: asked.trace.as_deref(),
             request_id: &caller.request_id,
+            node: way.tried.last().map(|tried| &tried.node),
+            last: way.tried.last().map(|tried| tried.outcome),
+            call: way.call.as_deref(),
         }),
         None => gateway.live.unrouted.lock().count_request(status),
     }

@@ -22,6 +22,7 @@ mod limits;
 mod line;
 mod logs;
 mod models;
+mod numbers;
 mod orders;
 mod persistence;
 mod pools;

@@ -13,13 +13,19 @@ const EXEMPLAR_EVERY: Duration = Duration::from_secs(1);
 /// Longest id in an exemplar, in characters: OpenMetrics allows 128 for the names and values of its labels together.
 const ID_MAX: usize = 100;
 
-/// Counts of values, in seconds.
+/// Counts of values by a few bounds.
 #[derive(Clone, Debug)]
-pub struct Histogram {
-    /// The greatest value of each bucket but the last, in seconds.
-    bounds: &'static [f64; BUCKETS - 1],
+pub struct Counts {
+    /// The greatest value of each bucket but the last; fewer than [`BUCKETS`].
+    bounds: &'static [f64],
     counts: [u64; BUCKETS],
     sum: f64,
+}
+
+/// Counts of times, in seconds, with examples.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Counts,
     exemplars: Box<[Option<Exemplar>; BUCKETS]>,
 }
 
@@ -51,17 +57,43 @@ impl Trail {
     }
 }
 
+impl Counts {
+    pub(crate) fn new(bounds: &'static [f64]) -> Self {
+        Self { bounds: &bounds[..bounds.len().min(BUCKETS - 1)], counts: [0; BUCKETS], sum: 0.0 }
+    }
+
+    /// Counts a value so many times. Its bucket.
+    pub(crate) fn observe(&mut self, value: f64, times: u64) -> usize {
+        let place = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[place] += times;
+        self.sum += value * times as f64;
+        place
+    }
+
+    /// Each bucket: its bound, and the values in it alone.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        self.bounds.iter().copied().chain([f64::INFINITY]).zip(self.counts)
+    }
+
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Of all values.
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+}
+
 impl Histogram {
-    pub fn new(bounds: &'static [f64; BUCKETS - 1]) -> Self {
-        Self { bounds, counts: [0; BUCKETS], sum: 0.0, exemplars: Box::default() }
+    pub(crate) fn new(bounds: &'static [f64]) -> Self {
+        Self { counts: Counts::new(bounds), exemplars: Box::default() }
     }
 
     /// Counts a value. `trail` is called seldom.
-    pub fn observe(&mut self, time: Duration, now: Instant, trail: impl FnOnce() -> Trail) {
+    pub(crate) fn observe(&mut self, time: Duration, now: Instant, trail: impl FnOnce() -> Trail) {
         let seconds = time.as_secs_f64();
-        let place = self.bounds.partition_point(|bound| *bound < seconds);
-        self.counts[place] += 1;
-        self.sum += seconds;
+        let place = self.counts.observe(seconds, 1);
         let exemplar = &mut self.exemplars[place];
         let is_old = |last: &Exemplar| now.saturating_duration_since(last.at) >= EXEMPLAR_EVERY;
         if exemplar.as_ref().is_none_or(is_old) {
@@ -69,20 +101,13 @@ impl Histogram {
         }
     }
 
-    /// Each bucket: its bound, the values in it alone, its example.
-    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64, Option<&Exemplar>)> {
-        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        let exemplars = self.exemplars.iter().map(Option::as_ref);
-        bounds.zip(self.counts).zip(exemplars).map(|((bound, count), exemplar)| (bound, count, exemplar))
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Of all values, in seconds.
-    pub fn sum(&self) -> f64 {
-        self.sum
+    /// The example of each bucket.
+    pub fn exemplars(&self) -> impl Iterator<Item = Option<&Exemplar>> {
+        self.exemplars.iter().map(Option::as_ref)
     }
 }
 
@@ -108,7 +133,7 @@ mod tests {
                 histogram.observe(Duration::from_millis(*time), now, || named("x"));
             }
             let mut below = 0.0;
-            for (bound, count, exemplar) in histogram.buckets() {
+            for ((bound, count), exemplar) in histogram.counts().buckets().zip(histogram.exemplars()) {
                 let is_in = |time: &&u64| (below..=bound).contains(&(**time as f64 / 1e3)) && **time as f64 / 1e3 != below;
                 let is_zero = |time: &&u64| below == 0.0 && **time == 0;
                 let want = millis.iter().filter(|time| is_in(time) || is_zero(time)).count() as u64;
@@ -116,9 +141,9 @@ mod tests {
                 prop_assert_eq!(exemplar.is_some(), count > 0);
                 below = bound;
             }
-            prop_assert_eq!(histogram.count(), millis.len() as u64);
+            prop_assert_eq!(histogram.counts().count(), millis.len() as u64);
             let sum = millis.iter().sum::<u64>() as f64 / 1e3;
-            prop_assert!((histogram.sum() - sum).abs() <= 1e-6 * sum.max(1.0));
+            prop_assert!((histogram.counts().sum() - sum).abs() <= 1e-6 * sum.max(1.0));
         }
     }
 
@@ -132,7 +157,7 @@ mod tests {
                 named(&millis.to_string())
             });
         }
-        let shown: Vec<_> = histogram.buckets().filter_map(|(.., exemplar)| exemplar).collect();
+        let shown: Vec<_> = histogram.exemplars().flatten().collect();
         assert_eq!(
             shown,
             [&Exemplar { seconds: 0.05, at: began + Duration::from_millis(2100), trail: named("2100") }]

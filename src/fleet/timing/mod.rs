@@ -1,11 +1,15 @@
 //! How long requests take and how fast answers come: histograms of a pool, by class, and what each node has done lately.
 
+mod finished;
+mod genai;
 mod histogram;
 mod quantiles;
 mod recent;
 mod timings;
 
-pub use histogram::{Exemplar, Histogram, Trail};
+pub use finished::{Call, Finished};
+pub use genai::{CallError, CallKey, Calls, GenAi};
+pub use histogram::{Counts, Exemplar, Histogram, Trail};
 pub use recent::Lately;
 pub(super) use recent::Recent;
-pub use timings::{Finished, Timings, inter_token};
+pub use timings::{Timings, inter_token};

@@ -1,9 +1,9 @@
 //! The histograms of a pool's requests of one class, and their tokens.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::finished::Finished;
 use super::histogram::{BUCKETS, Histogram, Trail};
-use crate::config::Class;
 
 // An answer may take a day. The steps are those of the numbers that people ask for, not of a formula.
 const FIRST_TOKEN: [f64; BUCKETS - 1] =
@@ -29,25 +29,6 @@ pub struct Timings {
     pub prompt_tokens: u64,
     /// Tokens of answers: as nodes have told them, else an event of a stream counts as one.
     pub answer_tokens: u64,
-}
-
-/// The end of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Finished<'a> {
-    pub at: Instant,
-    /// 499: its client left before there was one.
-    pub status: u16,
-    pub class: Class,
-    pub duration: Duration,
-    pub queued: Duration,
-    /// Of a stream.
-    pub first_token: Option<Duration>,
-    pub inter_token: Option<Duration>,
-    pub prompt_tokens: u64,
-    pub answer_tokens: u64,
-    /// The id of the trace that it belongs to.
-    pub trace: Option<&'a str>,
-    pub request_id: &'a str,
 }
 
 impl Default for Timings {
