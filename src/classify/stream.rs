@@ -45,6 +45,8 @@ pub struct Seen {
     pub aborted: bool,
     /// An event has said something, be it an error; see [`super::silent`].
     pub speaks: bool,
+    /// Events before that.
+    pub silent: u32,
     pub choices: Choices,
     /// The dialect's own end came.
     pub ended: bool,
@@ -254,6 +256,7 @@ impl Watcher {
         }
         self.seen.events += 1;
         self.seen.speaks = self.seen.speaks || error.is_some() || !is_silent(self.dialect, data);
+        self.seen.silent += u32::from(!self.seen.speaks);
         if error.is_some() {
             self.seen.error = self.seen.error.or(error);
         } else {

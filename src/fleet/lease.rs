@@ -132,9 +132,13 @@ impl Lease {
         self.count_work(tokens, now);
     }
 
-    /// The first words of a stream have come, so long after the request was sent.
-    pub fn spoke(&mut self, after: Duration, now: Instant) {
+    /// The first words of a stream have come, so long after the request was sent, behind so many events without any: a chat's
+    /// role is no token.
+    pub fn spoke(&mut self, after: Duration, silent: u32, now: Instant) {
         if !self.has_spoken() {
+            if self.work != Work::Told {
+                self.said = self.said.saturating_sub(silent);
+            }
             self.first_words = self.slot.activity.mark(now);
             self.said_first = u16::try_from(self.said).unwrap_or(u16::MAX);
             self.pool.spoke(self.slot.key, after, now);

@@ -123,11 +123,11 @@ impl Attempt {
         }
     }
 
-    /// The first words of a stream are there. To be called whenever some are.
-    pub fn spoke(&mut self, now: Instant) {
+    /// The first words of a stream are there, behind so many events without any. To be called whenever some are.
+    pub fn spoke(&mut self, silent: u32, now: Instant) {
         if !self.lease.has_spoken() {
             let sent_at = self.sent_at().unwrap_or(now);
-            self.lease.spoke(now.saturating_duration_since(sent_at), now);
+            self.lease.spoke(now.saturating_duration_since(sent_at), silent, now);
         }
     }
 

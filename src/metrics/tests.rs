@@ -15,7 +15,7 @@ fn live() -> Live {
     let (pool, now) = (live.fleet().pools[0].pool.clone(), Instant::now());
     let mut lease = pool.lease_by(Profile::default(), &[], now).expect("a node");
     lease.worked(1, now);
-    lease.spoke(Duration::from_millis(100), now);
+    lease.spoke(Duration::from_millis(100), 0, now);
     lease.worked(9, now + Duration::from_millis(900));
     let _ = lease.settle(Outcome::Ok, now + Duration::from_secs(1));
     for (class, trace, request_id) in

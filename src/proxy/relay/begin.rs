@@ -89,8 +89,8 @@ async fn write_start(
     let has_head = request.journey.has_head();
     let judged = judge_start(request, answer, start, &gateway.live.vocabularies);
     let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
-    if answer.watch.is_some() && request.journey.has_begun() && !start.is_empty() {
-        attempt.spoke(Instant::now().into_std());
+    if let Some(watch) = answer.watch.as_ref().filter(|_| request.journey.has_begun() && !start.is_empty()) {
+        attempt.spoke(watch.silent(), Instant::now().into_std());
     }
     let ended = answer.ended && failed.is_none();
     let written = if has_head {

@@ -206,6 +206,16 @@ impl Watch {
         self.watcher.take_usage()
     }
 
+    /// It has said something.
+    pub(crate) fn speaks(&self) -> bool {
+        self.watcher.seen().speaks
+    }
+
+    /// Events before its first words.
+    pub(crate) fn silent(&self) -> u32 {
+        self.watcher.seen().silent
+    }
+
     /// Events so far, comments not among them.
     pub(crate) fn events(&self) -> u64 {
         self.watcher.seen().events

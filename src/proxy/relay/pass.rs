@@ -52,8 +52,8 @@ pub(super) async fn pass_rest(
         }
         if !chunk.is_empty() && request.journey.has_begun() {
             request.note_first_byte();
-            if answer.watch.is_some() {
-                attempt.spoke(now);
+            if let Some(watch) = &answer.watch {
+                attempt.spoke(watch.silent(), now);
             }
         }
         let ended = answer.ended && failed.is_none();

@@ -217,8 +217,8 @@ impl Stock {
                 let more = watched.events().saturating_sub(before);
                 attempt.worked(more, now);
                 self.journey.read_usage(attempt, watched.take_usage());
-                if more > 0 {
-                    attempt.spoke(now);
+                if watched.speaks() {
+                    attempt.spoke(watched.silent(), now);
                 }
                 more > 0
             }

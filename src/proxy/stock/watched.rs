@@ -40,6 +40,16 @@ impl Watched {
         self.watch.take_usage()
     }
 
+    /// It has said something.
+    pub(super) fn speaks(&self) -> bool {
+        self.watch.speaks()
+    }
+
+    /// Events before its first words.
+    pub(super) fn silent(&self) -> u32 {
+        self.watch.silent()
+    }
+
     /// Events so far.
     pub(super) fn events(&self) -> u64 {
         self.watch.events()
