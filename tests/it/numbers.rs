@@ -140,6 +140,9 @@ impl Told {
             let mut shown: Counts = serde_json::from_value(node["attempts"].clone()).unwrap();
             shown.retain(|_, count| *count > 0);
             assert_eq!(shown, outcomes, "{}", node["name"]);
+            for speed in [&node["ttft"]["p50"], &node["ttft"]["p99"], &node["tokens_per_second"]] {
+                assert!(speed.as_f64().is_some_and(|speed| speed > 0.0), "{node}");
+            }
         }
         assert_eq!(total(&self.sums("evenkeel_choices_total", "by")), self.attempts().count() as u64);
         let resumes = self.sums("evenkeel_resumes_total", "result").remove("asked").unwrap_or(0);

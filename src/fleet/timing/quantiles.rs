@@ -42,7 +42,7 @@ impl<const N: usize> Quantiles<N> {
     /// The lower bound of a bucket, in bases.
     fn bound(place: usize) -> f64 {
         let octave = (1_u128 << (place / 2)) as f64;
-        if place % 2 == 0 { octave } else { octave * 1.5 }
+        if place.is_multiple_of(2) { octave } else { octave * 1.5 }
     }
 
     pub(crate) fn clear(&mut self) {
