@@ -19,7 +19,7 @@ pub mod words;
 pub use asks::asks_for_events;
 pub use path::is_repeatable;
 pub use usage::Usage;
-pub use whole::{completion_tokens, whole_answer};
+pub use whole::whole_answer;
 
 use std::time::{Duration, SystemTime};
 

@@ -2,17 +2,13 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, FinderRev};
+use memchr::memmem::Finder;
 
 use super::members::{number, value};
 
 /// The ends of the names of all counts. Built once: building a finder costs more than searching an event.
-const ENDS: [&str; 2] = ["_tokens\"", "eval_count\""];
-static FIRST: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ENDS.map(Finder::new));
-static LAST: LazyLock<[FinderRev<'static>; 2]> = LazyLock::new(|| ENDS.map(FinderRev::new));
-
-/// A whole answer may be long, and its usage stands together: so much before the last count is looked at, in bytes.
-const AROUND: usize = 1024;
+static ENDS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| ["_tokens\"", "eval_count\""].map(Finder::new));
 
 /// Tokens, as far as they were told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,10 +22,8 @@ pub struct Usage {
 impl Usage {
     /// `None`: the answer, or event, tells of no tokens.
     pub fn told(json: &[u8]) -> Option<Self> {
-        let last = LAST.iter().filter_map(|end| end.rfind(json)).max()?;
-        let json = &json[last.saturating_sub(AROUND)..];
         let mut counts = Counts::default();
-        for end in FIRST.iter() {
+        for end in ENDS.iter() {
             for at in end.find_iter(json) {
                 counts.note(json, at + end.needle().len());
             }
@@ -38,7 +32,7 @@ impl Usage {
         (usage != Self::default()).then_some(usage)
     }
 
-    /// What this tells, and what an earlier one told besides.
+    /// This, and what an earlier one told besides.
     pub fn over(self, earlier: Option<Self>) -> Self {
         let earlier = earlier.unwrap_or_default();
         Self {
@@ -49,7 +43,7 @@ impl Usage {
     }
 }
 
-/// The first of each count, by the dialects' names.
+/// The last of each count, by the dialects' names: that of the answer as a whole. Within a text the quotes would be escaped.
 #[derive(Default)]
 struct Counts {
     /// OpenAI's older name, or Ollama's.
@@ -78,7 +72,7 @@ impl Counts {
             b"completion_tokens" | b"output_tokens" | b"eval_count" => &mut self.answer,
             _ => return,
         };
-        *count = count.or_else(|| value(&json[end..]).and_then(number));
+        *count = value(&json[end..]).and_then(number).or(*count);
     }
 
     fn usage(self) -> Usage {
@@ -142,5 +136,25 @@ mod tests {
         let later = Usage { answer: Some(40), ..Usage::default() };
         assert_eq!(later.over(Some(earlier)), Usage { answer: Some(40), ..earlier });
         assert_eq!(later.over(None), later);
+    }
+
+    #[test]
+    fn a_whole_answer_tells_its_tokens() {
+        let table: [(&str, Option<u64>); 8] = [
+            (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
+            (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
+            (r#"{"usage":{"input_tokens":9,"output_tokens":3}}"#, Some(3)),
+            (r#"{"done":true,"prompt_eval_count":9,"eval_count":5}"#, Some(5)),
+            (r#"{"text":"\"completion_tokens\":9"}"#, None),
+            (r#"{"usage":{"completion_tokens":null}}"#, None),
+            (r#"{"completion_tokens"#, None),
+            (
+                r#"{"message":{"tool_calls":[{"arguments":{"completion_tokens":1}}]},"usage":{"completion_tokens":6}}"#,
+                Some(6),
+            ),
+        ];
+        for (body, want) in table {
+            assert_eq!(Usage::told(body.as_bytes()).and_then(|usage| usage.answer), want, "{body}");
+        }
     }
 }

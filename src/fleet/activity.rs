@@ -74,10 +74,9 @@ impl Activity {
         self.base + Duration::from_nanos(mark.saturating_sub(1))
     }
 
-    /// Adds work done for one request: its units, and the time it took. A reader may see the three sums out
-    /// of step by one piece, which is one among hundreds.
-    pub(super) fn worked(&self, units: u64, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    /// Adds work done for one request: its units, and the time it took, in nanoseconds. A reader may see the three sums out of
+    /// step by one piece, which is one among hundreds.
+    pub(super) fn worked(&self, units: u64, nanos: u64) {
         for (sum, more) in self.work.iter().zip([units, nanos, 1]) {
             sum.fetch_add(more, Ordering::Relaxed);
         }

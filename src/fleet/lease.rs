@@ -11,7 +11,6 @@ use super::event::Event;
 use super::key::{Delivered, Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
-use super::timing::inter_token;
 use super::want::Profile;
 use crate::balance::By;
 use crate::balance::learned::UNTOLD;
@@ -175,6 +174,12 @@ impl Lease {
         }
     }
 
+    fn inter_token(&self) -> u32 {
+        let gaps = u64::from(self.said.saturating_sub(self.said_first.into()));
+        let micros = self.counted.saturating_sub(self.first_words) / 1000;
+        micros.checked_div(gaps).map_or(0, small)
+    }
+
     /// Counts a good answer that has ended without reporting its tokens.
     pub fn answered(&mut self, now: Instant) {
         if self.work == Work::None {
@@ -184,7 +189,7 @@ impl Lease {
 
     fn count_work(&mut self, tokens: u64, now: Instant) {
         let now = self.slot.activity.mark(now);
-        self.slot.activity.worked(tokens, Duration::from_nanos(now.saturating_sub(self.counted)));
+        self.slot.activity.worked(tokens, now.saturating_sub(self.counted));
         self.counted = now;
         if self.work == Work::None {
             self.work = Work::Some;
@@ -246,15 +251,14 @@ impl Lease {
         if outcome == Outcome::Ok {
             self.progress(now);
         }
-        let spoken = self.has_spoken().then(|| self.spoken());
-        let inter_token = spoken.and_then(|Spoken { span, gaps, .. }| inter_token(span, gaps));
+        let inter_token = if self.has_spoken() { self.inter_token() } else { 0 };
         let done = Delivered { is_any: self.work != Work::None, tokens: self.said, inter_token };
         self.pool.settle(&self.slot, outcome, done, now)
     }
 }
 
-fn small(tokens: u64) -> u32 {
-    u32::try_from(tokens).unwrap_or(u32::MAX)
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl Drop for Lease {

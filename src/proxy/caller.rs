@@ -61,7 +61,7 @@ impl Caller {
         route::profile(pool, headers, client, body)
     }
 
-    /// The request in OpenTelemetry's words, if the config asks for them. `place`, `body`: where they name its model.
+    /// The request in OpenTelemetry's words, if the config asks for them. `body`: the place of its model in that.
     pub(crate) fn call(
         &self,
         member: &Member,

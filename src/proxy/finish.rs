@@ -38,7 +38,7 @@ pub(super) struct Served<'a> {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub tally: Tally,
-    /// If it is asked for.
+    /// `None`: not asked for.
     pub call: Option<Box<Call>>,
     pub note: Option<&'static str>,
     /// `None`: it had no pool.

@@ -464,8 +464,7 @@ fn streams_tell_their_tokens_once() {
 /// A chat's role is no token.
 #[test]
 fn events_without_words_are_counted_until_there_are_some() {
-    const ROLE: &str =
-        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
+    const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
     for (events, want) in [
         (&[ROLE][..], (1, false)),
         (&[ROLE, ROLE, TOKEN, STOP, DONE], (2, true)),

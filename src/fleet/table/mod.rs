@@ -308,8 +308,8 @@ impl Table {
     pub(super) fn end(&mut self, key: Key, report: Report, done: Delivered, now: Instant) -> Option<Event> {
         let node = self.node(key)?;
         node.count(report.outcome);
-        if let Some(time) = done.inter_token {
-            node.recent.inter_token(time, now);
+        if done.inter_token > 0 {
+            node.recent.inter_token(Duration::from_micros(done.inter_token.into()), now);
         }
         let change = self.report(key, report, now);
         let is_answer = done.is_any && report.outcome == Outcome::Ok;

@@ -28,7 +28,7 @@ pub struct Finished<'a> {
     /// The last node that it was sent to, and how that ended.
     pub node: Option<&'a Arc<str>>,
     pub last: Option<Outcome>,
-    /// If the conventions for generative AI are asked for.
+    /// `None`: the conventions for generative AI are not asked for, or do not know the operation.
     pub call: Option<&'a Call>,
 }
 
@@ -37,7 +37,7 @@ pub struct Finished<'a> {
 pub struct Call {
     /// `gen_ai.operation.name`
     pub operation: &'static str,
-    /// `gen_ai.provider.name`: whose API is spoken.
+    /// `gen_ai.provider.name`: the maker of the API that is spoken.
     pub provider: &'static str,
     /// `gen_ai.request.model` and `gen_ai.response.model`, as the config writes them: an alias and what it stands for, a name, or
     /// the pattern that covers it.

@@ -1,4 +1,4 @@
-//! How long requests take and how fast answers come: histograms of a pool, by class, and what each node has done lately.
+//! Timings of requests and of nodes: histograms of a pool, by class, and what each node has done lately.
 
 mod finished;
 mod genai;

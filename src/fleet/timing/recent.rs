@@ -98,7 +98,7 @@ impl Recent {
     }
 }
 
-/// `age`: of the window under way; what no answer has moved on may be too old to be shown.
+/// `age`: of the window under way. As long as no answer has come, nothing has moved it on: it may be too old to be shown.
 fn quantiles<const N: usize>(
     windows: &[Quantiles<N>; 2],
     base: Duration,

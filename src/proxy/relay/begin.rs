@@ -14,7 +14,7 @@ use super::events::{Failed, Passed, Watch};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
-use crate::classify::{self, Usage, completion_tokens, whole_answer};
+use crate::classify::{self, Usage, whole_answer};
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
@@ -312,9 +312,8 @@ async fn read_whole(
     let now = Instant::now().into_std();
     match whole_answer(request.node_path(), &whole) {
         Outcome::Ok => {
-            let answer = completion_tokens(&whole);
-            attempt.worked(answer.unwrap_or(0), now);
-            let usage = Usage::told(&whole).map(|usage| Usage { answer, ..usage });
+            let usage = Usage::told(&whole);
+            attempt.worked(usage.and_then(|usage| usage.answer).unwrap_or(0), now);
             request.journey.read_usage(attempt, usage);
             Ok(whole)
         }
