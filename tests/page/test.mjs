@@ -159,6 +159,10 @@ const steps = {
     await until('the rows that match', async () => (await rows.count()) === 11);
     assert.match(page.url(), /q=w-17/);
     await page.keyboard.press('Escape');
+    await page.locator('section[aria-label="Pool small"] .nodes .name').first().click();
+    await page.getByRole('button', { name: 'Its open requests' }).click();
+    await until('those of one node', async () => new Set(await page.locator('#requests tbody .is-node').allTextContents()).size === 1);
+    await page.locator('#requests .title button').click();
     const head = page.locator('section[aria-label="Pool many"] thead').getByRole('button', { name: 'Node' });
     await head.click();
     await head.click();

@@ -73,10 +73,12 @@ function drawCauses(causes) {
   const unique = new Map(items.map((cause) => [keyOf(cause), cause]));
   keep($('causes-list'), [...unique], ([key]) => key, ([, cause]) => {
     const { symbol, word } = cause.calm ? { symbol: '✓', word: '' } : SEVERITIES[cause.severity] || SEVERITIES.info;
-    return h('li', { class: cause.calm ? 'calm-cause' : `cause ${cause.severity}` }, h('i', { 'aria-hidden': 'true' }, symbol), h('span', { class: 'quiet' }, word), h('p'));
+    return h('li', { class: cause.calm ? 'calm-cause' : `cause ${cause.severity}` }, h('i', { 'aria-hidden': 'true' }, symbol), h('span', { class: 'quiet' }, word), h('p'),
+      cause.node && h('button', { type: 'button', class: 'small', 'aria-label': `Show ${cause.node}`, onclick: () => showNode(cause.pool, cause.node) }, 'Show'));
   }, (element, [, cause]) => {
-    say(element.lastChild, cause.calm ? 'Nothing stands out.' : cause.text);
-    mark(element.lastChild, 'title', cause.pool ? `pool ${cause.pool}${cause.node ? `, node ${cause.node}` : ''}` : false);
+    const text = element.querySelector('p');
+    say(text, cause.calm ? 'Nothing stands out.' : cause.text);
+    mark(text, 'title', cause.pool ? `pool ${cause.pool}${cause.node ? `, node ${cause.node}` : ''}` : false);
   });
 }
 
@@ -85,7 +87,9 @@ function drawFacts(status) {
   const at = clock(Date.parse(reload.time));
   const loaded = status.config_generation > 1 || !reload.ok ? `, ${reload.ok ? 'reloaded' : 'reload refused'} ${at}` : '';
   say($('facts'), `${status.version} · config generation ${status.config_generation}${loaded} · up ${lasting(status.uptime_seconds)}`);
-  $('reload').hidden = reload.ok;
+  // one that is told among the causes in full is not told twice
+  const isTold = (status.causes || []).some((cause) => reload.error && cause.text.includes(reload.error.trim()));
+  $('reload').hidden = reload.ok || isTold;
   if (!reload.ok) {
     say($('reload-title'), `The last reload was refused at ${at}: generation ${status.config_generation} stays in use`);
     say($('reload-text'), reload.error || '');

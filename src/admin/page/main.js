@@ -37,6 +37,15 @@ function lookAt(since, until) {
   changed();
 }
 
+// Its line in the curves, and its row in the table.
+function showNode(pool, node) {
+  view.pinned.add(`${pool}/${node}`);
+  view.filter = $('filter').value = node;
+  changed();
+  const box = boxes.get(pool);
+  if (box) box.element.scrollIntoView({ block: 'start' });
+}
+
 function lookAtNow(span = view.span) {
   Object.assign(view, { span, since: null, until: null });
   changed();
