@@ -65,10 +65,17 @@ function outWords(nodes) {
   return out.filter(([number, word]) => number && word !== 'up').map(([number, word]) => `${number} ${word}`).join(', ') || 'all';
 }
 
+const CAUSES_FEW = 6;
+let allCauses = false;
+
 function drawCauses(causes) {
   // a gateway that names no causes has not looked for any
   $('causes').hidden = !causes;
-  const items = causes && causes.length ? causes.slice(0, 50) : [{ calm: true }];
+  const shown = (causes || []).slice(0, allCauses ? 100 : CAUSES_FEW);
+  const items = shown.length ? shown : [{ calm: true }];
+  const left = (causes || []).length - CAUSES_FEW;
+  $('causes-more').hidden = left <= 0;
+  say($('causes-more'), allCauses ? 'Show the worst only' : `Show ${count(left)} more`);
   const keyOf = (cause) => (cause.calm ? 'calm' : `${cause.severity}|${cause.pool}|${cause.node}|${cause.text.replace(/\d+/g, '#')}`);
   const unique = new Map(items.map((cause) => [keyOf(cause), cause]));
   keep($('causes-list'), [...unique], ([key]) => key, ([, cause]) => {

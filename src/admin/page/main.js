@@ -145,6 +145,10 @@ function begin() {
     view.filter = event.target.value.trim();
     changed();
   });
+  $('causes-more').addEventListener('click', () => {
+    allCauses = !allCauses;
+    drawCauses(live.status.causes);
+  });
   $('copy').addEventListener('click', copyLink);
   $('theme').addEventListener('click', nextTheme);
   $('help').addEventListener('click', showHelp);
