@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
+use crate::metrics::Format;
 use crate::status;
 
 const JSON: &str = "application/json";
 const CSV: &str = "text/csv; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -43,8 +43,8 @@ impl Answer {
         Self { fields, ..Self::new(StatusCode::OK, HTML, body) }
     }
 
-    pub(super) fn metrics(body: String) -> Self {
-        Self::new(StatusCode::OK, PROMETHEUS, body)
+    pub(super) fn metrics(body: String, format: Format) -> Self {
+        Self::new(StatusCode::OK, format.content_type(), body)
     }
 
     /// An error in JSON.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::answer::Answer;
@@ -10,7 +11,7 @@ use super::feed::Feed;
 use super::{nodes, origin, page, requests, views};
 use crate::fleet::Member;
 use crate::live::Live;
-use crate::metrics;
+use crate::metrics::{self, Format};
 
 /// The application behind `server.admin`.
 pub struct Admin {
@@ -69,7 +70,11 @@ impl Admin {
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/api/status" => Answer::json(self.live.explained(Instant::now()).to_json()),
-            "/metrics" => Answer::metrics(metrics::text(&snapshot())),
+            "/metrics" => {
+                let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+                let format = Format::of(accept);
+                Answer::metrics(metrics::text(snapshot(), format), format)
+            }
             _ => views::answer(&self.live, uri, headers),
         }
     }

@@ -12,6 +12,7 @@ use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
+use super::timing::Recent;
 use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
@@ -76,6 +77,7 @@ pub(super) struct Node {
     /// The last attempt that counted against it, and its end.
     pub last_failure: Option<(Outcome, Instant)>,
     pub ejections: u64,
+    pub recent: Box<Recent>,
 }
 
 impl Node {
@@ -103,6 +105,7 @@ impl Node {
             attempts: [0; Outcome::ALL.len()],
             last_failure: None,
             ejections: 0,
+            recent: Box::new(Recent::new(now)),
         };
         node.configure(conf);
         if node.resolved.is_none() {

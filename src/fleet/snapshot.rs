@@ -10,6 +10,7 @@ use super::health::State;
 use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
+use super::timing::{Lately, Timings};
 use crate::balance::cap;
 use crate::balance::learned::{ENOUGH, Work};
 use crate::config;
@@ -37,6 +38,14 @@ pub struct Load {
     pub nodes: Vec<(Arc<str>, u32)>,
     /// The events after the one that was asked for, oldest first; of those before the last hundred none is left.
     pub events: Vec<Event>,
+}
+
+impl PoolSnapshot {
+    /// Of each class of which requests have ended.
+    pub fn timings(&self) -> impl Iterator<Item = (config::Class, &Timings)> {
+        let all = config::Class::ALL.into_iter().zip(&self.counters.timings);
+        all.filter_map(|(class, timings)| Some((class, &**timings.as_ref()?)))
+    }
 }
 
 /// The state of a node, in one word.
@@ -169,6 +178,9 @@ pub struct NodeSnapshot {
     pub work_done: Work,
     /// The last attempt that counted against the node, and its end.
     pub last_failure: Option<(Outcome, Instant)>,
+    /// Tokens of all answers.
+    pub answer_tokens: u64,
+    pub lately: Lately,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -207,6 +219,8 @@ impl NodeSnapshot {
             check: node.health.last_check(),
             work_done: node.activity.done().total(),
             last_failure: node.last_failure,
+            answer_tokens: node.activity.tokens(),
+            lately: node.recent.lately(node.activity.tokens(), now),
             skips: Vec::new(),
         }
     }

@@ -26,6 +26,7 @@ mod overflow;
 mod seek;
 mod spill;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -37,3 +38,4 @@ pub use ending::{CANCELLED, Ending, Failure, Tried};
 pub use overflow::Other;
 pub use seek::Seek;
 pub use state::Journey;
+pub use tally::Tally;

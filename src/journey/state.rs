@@ -10,6 +10,7 @@ use super::conversation::{Conversation, Home};
 use super::denial::Denials;
 use super::ending::{CANCELLED, Ending, Failure, Tried};
 use super::overflow::Overflow;
+use super::tally::Tally;
 use crate::balance::By;
 use crate::fleet::{Charge, Event, Key, Lease, Member, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
@@ -54,6 +55,7 @@ pub struct Journey<H> {
     pub(super) client: ClientHas,
     pub(super) records: Vec<Tried>,
     pub(super) note: Option<&'static str>,
+    pub(super) tally: Tally,
     pub(super) events: Vec<Event>,
 }
 
@@ -115,6 +117,7 @@ impl<H> Journey<H> {
             client: ClientHas::Nothing,
             records: Vec::new(),
             note: None,
+            tally: Tally::default(),
             events: Vec::new(),
         }
     }
@@ -237,6 +240,11 @@ impl<H> Journey<H> {
     /// The reason for its end, where the status does not say it.
     pub fn note(&self) -> Option<&'static str> {
         self.note
+    }
+
+    /// The sum of all its answers.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Each attempt that has ended, for the log.

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use http::HeaderMap;
 
 use crate::config::{self, Class, HttpVersion};
-use crate::fleet::{Choice, Fleet, Member, NodeId, Profile};
+use crate::fleet::{Call, Choice, Fleet, Member, NodeId, Profile};
 use crate::forwarded::Sender;
 use crate::journey::{Failure, Other};
 use crate::live::{Goes, Live, Registered, UnderWay};
@@ -101,6 +101,20 @@ impl Caller {
     ) -> Profile {
         let client = self.sender.as_ref().map_or("", |sender| &sender.client);
         route::profile(pool, headers, client, body)
+    }
+
+    /// The request in OpenTelemetry's words, if the config asks for them. `body`: the place of its model in that.
+    pub(crate) fn call(
+        &self,
+        member: &Member,
+        (method, path): (&str, &str),
+        body: Option<(&Place, &[u8])>,
+    ) -> Option<Box<Call>> {
+        if !self.fleet.config.server.metrics.genai {
+            return None;
+        }
+        let model = body.and_then(|(place, body)| place.model(body));
+        route::call(&member.conf.models, method, self.node_path(path), model.as_deref()).map(Box::new)
     }
 
     /// The time after which the request is of no use, if it says that.

@@ -282,7 +282,10 @@ impl ProxyHttp for Gateway {
             Ctx::Stock(mut stock) => {
                 stock.close(client_left);
                 let Stock { arrival, mut journey, ttft, .. } = *stock;
-                finish(self, arrival.caller, asked, Served::of(&mut journey, ttft, sent, client_left));
+                // its body, which names the model, is not read
+                let call = arrival.caller.call(journey.member(), (&asked.method, &asked.path), None);
+                let way = Served::of(&mut journey, call, ttft, sent, client_left);
+                finish(self, arrival.caller, asked, way);
             }
             Ctx::Gone => {}
         }

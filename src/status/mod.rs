@@ -156,8 +156,26 @@ struct NodeStatus {
     /// The last attempt that counted against the node.
     last_failure: Option<LastFailure>,
     attempts: serde_json::Map<String, serde_json::Value>,
+    /// Tokens of its answers, as they come: an event of a stream counts as one, until the node tells more.
+    answer_tokens: u64,
+    /// Of all its answers together, within the last 5 to 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_second: Option<f64>,
+    /// From sending a stream's request to its first words, within the last 3 to 6 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttft: Option<Times>,
+    /// The mean time from one token of a stream to the next, within the last 3 to 6 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inter_token: Option<Times>,
     /// Models for which the node is skipped, because it refuses them and another node serves them.
     skips: Vec<SkipStatus>,
+}
+
+/// In seconds: half of the values, and 99 of 100, are no greater. Off by up to a half of themselves.
+#[derive(Serialize)]
+struct Times {
+    p50: f64,
+    p99: f64,
 }
 
 #[derive(Serialize)]
@@ -276,8 +294,19 @@ impl NodeStatus {
             ejections: node.ejections,
             last_failure: node.last_failure.map(|(outcome, at)| LastFailure::of(outcome, at, moment)),
             attempts: attempts.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect(),
+            answer_tokens: node.answer_tokens,
+            tokens_per_second: node.lately.tokens_per_second.map(|rate| (rate * 10.0).round() / 10.0),
+            ttft: node.lately.first_token.map(Times::of),
+            inter_token: node.lately.inter_token.map(Times::of),
             skips: node.skips.iter().map(SkipStatus::of).collect(),
         }
+    }
+}
+
+impl Times {
+    fn of(times: [Duration; 2]) -> Self {
+        let [p50, p99] = times.map(|time| (time.as_secs_f64() * 1e4).round() / 1e4);
+        Self { p50, p99 }
     }
 }
 

@@ -23,6 +23,7 @@ mod line;
 mod live;
 mod logs;
 mod models;
+mod numbers;
 mod open;
 mod orders;
 mod persistence;

@@ -103,7 +103,7 @@ pub(super) mod testing {
 
     use super::*;
     use crate::balance::learned::Work;
-    use crate::fleet::{Addresses, Counters, Drain, LimitFrom, NodeId, WeightFrom};
+    use crate::fleet::{Addresses, Counters, Drain, Lately, LimitFrom, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
@@ -134,6 +134,8 @@ pub(super) mod testing {
             check: None,
             work_done: Work::default(),
             last_failure: None,
+            answer_tokens: 0,
+            lately: Lately::default(),
             skips: Vec::new(),
         }
     }

@@ -311,6 +311,9 @@ impl Table {
         if report.outcome.is_failure() {
             node.last_failure = Some((report.outcome, now));
         }
+        if done.inter_token > 0 {
+            node.recent.inter_token(Duration::from_micros(done.inter_token.into()), now);
+        }
         let change = self.report(key, report, now);
         let is_answer = done.is_any && report.outcome == Outcome::Ok;
         if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {

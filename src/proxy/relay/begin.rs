@@ -14,7 +14,7 @@ use super::events::{Failed, Passed, Watch};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
-use crate::classify::{self, Prompt, completion_tokens, whole_answer};
+use crate::classify::{self, Usage, whole_answer};
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
@@ -89,6 +89,9 @@ async fn write_start(
     let has_head = request.journey.has_head();
     let judged = judge_start(request, answer, start, &gateway.live.vocabularies);
     let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
+    if let Some(watch) = answer.watch.as_ref().filter(|_| request.journey.has_begun() && !start.is_empty()) {
+        attempt.spoke(watch.silent(), Instant::now().into_std());
+    }
     let ended = answer.ended && failed.is_none();
     let written = if has_head {
         if start.is_empty() && !ended {
@@ -245,7 +248,7 @@ async fn first_event(
                 tell(&mut request.journey);
                 attempt.worked(events, now);
                 request.hears(events, now);
-                attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
+                request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
             }
             Ok(start)
         }
@@ -317,10 +320,11 @@ async fn read_whole(
     let now = Instant::now().into_std();
     match whole_answer(request.node_path(), &whole) {
         Outcome::Ok => {
-            let tokens = completion_tokens(&whole).unwrap_or(0);
+            let usage = Usage::told(&whole);
+            let tokens = usage.and_then(|usage| usage.answer).unwrap_or(0);
             attempt.worked(tokens, now);
             request.hears(tokens, now);
-            attempt.read_prompt(Prompt::told(&whole));
+            request.journey.read_usage(attempt, usage);
             Ok(whole)
         }
         // a client repeats a 503, but no 200

@@ -262,8 +262,8 @@ async fn end(gateway: &Gateway, request: Box<Request>, client: &mut impl Client,
             client_left = !closing_event.is_empty() && client.write(closing_event, false).await.is_err();
         }
     }
-    let Request { caller, asked, mut journey, ttft, .. } = *request;
-    let way = Served::of(&mut journey, ttft, client.sent(), client_left);
+    let Request { caller, asked, mut journey, call, ttft, .. } = *request;
+    let way = Served::of(&mut journey, call, ttft, client.sent(), client_left);
     finish(gateway, caller, asked, way);
     is_whole
 }

@@ -51,12 +51,15 @@ pub(super) async fn pass_rest(
             attempt.worked(more.unwrap_or(0), now);
             request.hears(more.unwrap_or(0), now);
         }
-        attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
+        request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
         if is_opening && !answer.watch.as_ref().is_some_and(Watch::is_opening) {
             request.journey.speaks();
         }
         if !chunk.is_empty() && request.journey.has_begun() {
             request.note_first_byte(now);
+            if let Some(watch) = &answer.watch {
+                attempt.spoke(watch.silent(), now);
+            }
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {

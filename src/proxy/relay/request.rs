@@ -17,7 +17,7 @@ use super::events::Watch;
 use super::fallback::Fallback;
 use crate::classify::asks_for_events;
 use crate::config::Engine;
-use crate::fleet::Member;
+use crate::fleet::{Call, Member};
 use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, ResponseHead, put_field, request_fields, write_request};
 use crate::journey::{Ending, Failure, Journey};
@@ -47,6 +47,8 @@ pub(crate) struct Request {
     original: Option<Box<Reading>>,
     /// Its model has another name for its pool.
     pub(super) renamed: Option<Box<Renamed>>,
+    /// The request in OpenTelemetry's words, if they are asked for.
+    pub call: Option<Box<Call>>,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
     /// The node under way has sent a part of the answer that has gone on.
@@ -121,6 +123,7 @@ impl Request {
         journey.converse(route::conversation(&place, &asked.method, path, &body));
         journey.set_profile(caller.profile(&journey.member().conf, &header.headers, whole));
         journey.set_due(caller.due(&journey.member().conf, &header.headers));
+        let call = caller.call(journey.member(), (&asked.method, &asked.path), Some((&place, &body)));
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
         let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };
@@ -136,6 +139,7 @@ impl Request {
             spoken,
             original: None,
             renamed: None,
+            call,
             ttft: None,
             is_answered: false,
             farewell: None,

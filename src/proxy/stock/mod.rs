@@ -217,7 +217,10 @@ impl Stock {
                 let more = watched.events().saturating_sub(before);
                 attempt.worked(more, now);
                 self.arrival.caller.hears(more, now);
-                attempt.read_prompt(watched.take_prompt());
+                self.journey.read_usage(attempt, watched.take_usage());
+                if watched.speaks() {
+                    attempt.spoke(watched.silent(), now);
+                }
                 more > 0
             }
         };
