@@ -1,4 +1,4 @@
-//! What can be read beside the status: `/api/history`, `/api/events`, and nodes and events as CSV.
+//! The views beside the status: `/api/history`, `/api/events`, and nodes and events as CSV.
 
 use std::time::{Instant, SystemTime};
 

@@ -1,4 +1,4 @@
-//! What the page lives on: the live events and the history at the admin address.
+//! The page's sources: the live events and the history at the admin address.
 
 use serde_json::Value;
 

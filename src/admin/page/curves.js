@@ -6,7 +6,7 @@ const FAINT_MAX = 24; // more others than that are a band with its median
 const DASHES = [[], [7, 4], [2, 3]];
 const SHADES = 12;
 
-// Which nodes are drawn strongly: those chosen, those in trouble, then those furthest from the middle.
+// The nodes that are drawn strongly: those chosen, those in trouble, then those furthest from the middle.
 function strongNodes(pool, curves, chosen) {
   const middle = (values) => {
     const known = values.filter((value) => value !== null);

@@ -65,18 +65,27 @@ function outWords(nodes) {
   return out.filter(([number, word]) => number && word !== 'up').map(([number, word]) => `${number} ${word}`).join(', ') || 'all';
 }
 
+const CAUSES_FEW = 6;
+let allCauses = false;
+
 function drawCauses(causes) {
   // a gateway that names no causes has not looked for any
   $('causes').hidden = !causes;
-  const items = causes && causes.length ? causes.slice(0, 50) : [{ calm: true }];
+  const shown = (causes || []).slice(0, allCauses ? 100 : CAUSES_FEW);
+  const items = shown.length ? shown : [{ calm: true }];
+  const left = (causes || []).length - CAUSES_FEW;
+  $('causes-more').hidden = left <= 0;
+  say($('causes-more'), allCauses ? 'Show the worst only' : `Show ${count(left)} more`);
   const keyOf = (cause) => (cause.calm ? 'calm' : `${cause.severity}|${cause.pool}|${cause.node}|${cause.text.replace(/\d+/g, '#')}`);
   const unique = new Map(items.map((cause) => [keyOf(cause), cause]));
   keep($('causes-list'), [...unique], ([key]) => key, ([, cause]) => {
     const { symbol, word } = cause.calm ? { symbol: '✓', word: '' } : SEVERITIES[cause.severity] || SEVERITIES.info;
-    return h('li', { class: cause.calm ? 'calm-cause' : `cause ${cause.severity}` }, h('i', { 'aria-hidden': 'true' }, symbol), h('span', { class: 'quiet' }, word), h('p'));
+    return h('li', { class: cause.calm ? 'calm-cause' : `cause ${cause.severity}` }, h('i', { 'aria-hidden': 'true' }, symbol), h('span', { class: 'quiet' }, word), h('p'),
+      cause.node && h('button', { type: 'button', class: 'small', 'aria-label': `Show ${cause.node}`, onclick: () => showNode(cause.pool, cause.node) }, 'Show'));
   }, (element, [, cause]) => {
-    say(element.lastChild, cause.calm ? 'Nothing stands out.' : cause.text);
-    mark(element.lastChild, 'title', cause.pool ? `pool ${cause.pool}${cause.node ? `, node ${cause.node}` : ''}` : false);
+    const text = element.querySelector('p');
+    say(text, cause.calm ? 'Nothing stands out.' : cause.text);
+    mark(text, 'title', cause.pool ? `pool ${cause.pool}${cause.node ? `, node ${cause.node}` : ''}` : false);
   });
 }
 
@@ -85,7 +94,9 @@ function drawFacts(status) {
   const at = clock(Date.parse(reload.time));
   const loaded = status.config_generation > 1 || !reload.ok ? `, ${reload.ok ? 'reloaded' : 'reload refused'} ${at}` : '';
   say($('facts'), `${status.version} · config generation ${status.config_generation}${loaded} · up ${lasting(status.uptime_seconds)}`);
-  $('reload').hidden = reload.ok;
+  // one that is told among the causes in full is not told twice
+  const isTold = (status.causes || []).some((cause) => reload.error && cause.text.includes(reload.error.trim()));
+  $('reload').hidden = reload.ok || isTold;
   if (!reload.ok) {
     say($('reload-title'), `The last reload was refused at ${at}: generation ${status.config_generation} stays in use`);
     say($('reload-text'), reload.error || '');

@@ -37,6 +37,15 @@ function lookAt(since, until) {
   changed();
 }
 
+// Its line in the curves, and its row in the table.
+function showNode(pool, node) {
+  view.pinned.add(`${pool}/${node}`);
+  view.filter = $('filter').value = node;
+  changed();
+  const box = boxes.get(pool);
+  if (box) box.element.scrollIntoView({ block: 'start' });
+}
+
 function lookAtNow(span = view.span) {
   Object.assign(view, { span, since: null, until: null });
   changed();
@@ -135,6 +144,10 @@ function begin() {
   $('filter').addEventListener('input', (event) => {
     view.filter = event.target.value.trim();
     changed();
+  });
+  $('causes-more').addEventListener('click', () => {
+    allCauses = !allCauses;
+    drawCauses(live.status.causes);
   });
   $('copy').addEventListener('click', copyLink);
   $('theme').addEventListener('click', nextTheme);

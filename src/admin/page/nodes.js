@@ -108,7 +108,7 @@ class NodeTable {
     const most = this.nodes.reduce((most, node) => Math.max(most, node.in_flight, node.max_in_flight ?? 0), 1);
     const items = shown.flatMap((row) => (this.open.has(row.key) ? [row, { ...row, detail: true }] : [row]));
     keep(this.body, items, (row) => (row.detail ? `${row.key}\n` : row.key), (row) => (row.detail ? detailRow() : this.makeRow(row)),
-      (element, row) => (row.detail ? fillDetail(element, row.node) : this.fillRow(element, row, total, most)));
+      (element, row) => (row.detail ? fillDetail(element, row.node, this.pool.name) : this.fillRow(element, row, total, most)));
     const left = rows.length - shown.length;
     this.fold.hidden = !folded && !left && !(this.unfolded && this.nodes.length > FEW);
     const fold = this.unfolded ? 'Fold calm nodes' : left ? `Show ${count(left)} more` : `Show ${plural(folded, 'calm node', 'calm nodes')}`;
@@ -205,10 +205,13 @@ function fillState(cell, node) {
 }
 
 function detailRow() {
-  return h('tr', { class: 'detail', role: 'row' }, h('td', { role: 'cell', colspan: COLUMNS.length }, h('dl')));
+  const row = h('tr', { class: 'detail', role: 'row' }, h('td', { role: 'cell', colspan: COLUMNS.length }, h('dl'),
+    h('button', { type: 'button', onclick: () => row.show() }, 'Its open requests')));
+  return row;
 }
 
-function fillDetail(row, node) {
+function fillDetail(row, node, pool) {
+  row.show = () => showRequestsOf({ pool, node: node.name });
   const facts = [
     ['Address', node.address], ['Attempts', outcomesOf(node)], ['Ejections', count(node.ejections)],
     ['Failures within fail_timeout', count(node.recent_failures)],

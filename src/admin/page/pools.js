@@ -81,7 +81,7 @@ class PoolBox {
     // lines of few nodes that lie on each other show as one within the other
     for (const [place, name] of strong.entries()) {
       const shade = this.shade(name);
-      lines.push({ name, values: curves.nodes.get(name).mean, stroke: `c${shade % SHADES}`, width: 1.75 + (strong.length <= 4 ? strong.length - 1 - place : 0), dash: DASHES[Math.floor(shade / 6) % DASHES.length] });
+      lines.push({ name, values: curves.nodes.get(name).mean, stroke: `c${shade % SHADES}`, width: 1.75 + (curves.nodes.size <= 3 ? curves.nodes.size - 1 - place : 0), dash: DASHES[Math.floor(shade / 6) % DASHES.length] });
     }
     const caps = new Set(nodesOf(this.pool).map((node) => node.max_in_flight ?? null));
     const cap = caps.size === 1 ? [...caps][0] : null;

@@ -18,7 +18,7 @@ const FIELDS = [
   { id: 'speed', title: 'Tok/s', n: true, sorts: true }, { id: 'attempts', title: 'Tries', n: true, sorts: true }, { id: 'cancel', title: 'Cancel', hidden: true },
 ];
 
-const requests = { sort: 'age', state: '', total: 0, offset: 0, rows: [], inSight: false, missing: false };
+const requests = { sort: 'age', state: '', of: null, total: 0, offset: 0, rows: [], inSight: false, missing: false };
 
 function buildRequests() {
   const heads = FIELDS.map((field) => h('th', { scope: 'col', role: 'columnheader', class: field.n ? 'n' : '' },
@@ -31,13 +31,24 @@ function buildRequests() {
   requests.box = h('div', { class: 'scroll window', tabindex: '0', role: 'region', 'aria-label': 'Rows of open requests' }, requests.above,
     h('table', { class: 'grid lines', role: 'table' }, h('caption', { class: 'quiet' }, 'Open requests'), h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...heads)), requests.body), requests.below);
   requests.note = h('span', { class: 'muted' });
+  requests.chip = h('button', { type: 'button', class: 'small', hidden: true, onclick: () => showRequestsOf(null) });
   const states = h('select', { 'aria-label': 'State of the requests', onchange: (event) => { requests.state = event.target.value; requests.box.scrollTop = 0; pollRequests(); } },
     h('option', { value: '' }, 'all states'), ...Object.keys(STEPS).map((state) => h('option', { value: state }, state)));
   requests.box.addEventListener('scroll', () => {
     if (Math.abs(firstRow() - requests.offset) > AROUND / 2) pollRequests();
   }, { passive: true });
-  $('requests').append(h('div', { class: 'title' }, h('h2', { id: 'requests-title' }, 'Open requests'), requests.note, states, h('a', { href: '/api/requests?format=csv', download: 'requests.csv' }, 'CSV')), requests.box);
+  $('requests').append(h('div', { class: 'title' }, h('h2', { id: 'requests-title' }, 'Open requests'), requests.note, requests.chip, states, h('a', { href: '/api/requests?format=csv', download: 'requests.csv' }, 'CSV')), requests.box);
   new IntersectionObserver(([entry]) => { requests.inSight = entry.isIntersecting; if (requests.inSight) pollRequests(); }).observe($('requests'));
+}
+
+// Those of one node; of all: null.
+function showRequestsOf(of) {
+  requests.of = of;
+  requests.chip.hidden = !of;
+  if (of) say(requests.chip, `at ${of.node}: show all`);
+  requests.box.scrollTop = 0;
+  pollRequests();
+  if (of) $('requests').scrollIntoView({ block: 'start' });
 }
 
 const firstRow = () => Math.max(0, Math.floor(requests.box.scrollTop / rowHeight()) - AROUND);
@@ -54,7 +65,8 @@ async function pollRequests() {
     const limit = Math.ceil(requests.box.clientHeight / rowHeight()) + 2 * AROUND || 60;
     const offset = firstRow();
     const state = requests.state ? `&state=${requests.state}` : '';
-    const answer = await fetch(`/api/requests?limit=${limit}&offset=${offset}&sort=${requests.sort}${state}`, { cache: 'no-store' });
+    const of = requests.of ? `&pool=${encodeURIComponent(requests.of.pool)}&node=${encodeURIComponent(requests.of.node)}` : '';
+    const answer = await fetch(`/api/requests?limit=${limit}&offset=${offset}&sort=${requests.sort}${state}${of}`, { cache: 'no-store' });
     requests.missing = answer.status === 404;
     if (answer.ok) {
       const { total, requests: rows } = await answer.json();
