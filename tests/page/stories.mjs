@@ -66,7 +66,10 @@ async function picture(browser, binary, name, folder) {
   const story = await play(binary, name);
   try {
     const page = await openPage(browser, story.url, { width: 1200, height: 900, scheme: 'light' });
-    await until(`${name} is told`, async () => STORIES[name].says.test(await causes(page)), LIMIT);
+    const { says, then } = STORIES[name];
+    for (const words of [says, then].filter(Boolean)) {
+      await until(`${name}: ${words}`, async () => words.test(await causes(page)), LIMIT);
+    }
     const bins = async () => (await (await fetch(new URL('/api/history', story.url))).json()).bins;
     const told = await bins();
     await until('the trouble shows in the curves', async () => (await bins()) > told + 14, LIMIT);
