@@ -46,7 +46,8 @@ fn hangs(node: &NodeScene, pool: &PoolScene) -> Found {
     let others = || pool.usable().filter(|other| !Arc::ptr_eq(&other.name, &node.name));
     let speaks = |other: &NodeScene| other.open.silent.is_some_and(|theirs| theirs <= silent / OTHERS_SPEAK);
     let is_late = silent >= ANSWERS_HANG && others().any(speaks);
-    if !(begun && silent >= STREAMS_HANG) && !is_late {
+    let hangs = begun && silent >= STREAMS_HANG;
+    if !hangs && !is_late {
         return None;
     }
     let check = match node.check {

@@ -254,7 +254,7 @@ fn the_gateway_itself() {
 fn the_worst_comes_first_and_the_list_is_bounded() {
     let out = |number: usize| NodeScene {
         name: Arc::from(format!("n{number}")),
-        state: if number % 2 == 0 { NodeState::Ejected } else { NodeState::Draining },
+        state: if number.is_multiple_of(2) { NodeState::Ejected } else { NodeState::Draining },
         reason: Some(Reason::CheckFailed),
         ..node("")
     };
