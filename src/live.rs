@@ -19,7 +19,7 @@ pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
-use crate::fleet::{Counters, Event, Fleet, Next};
+use crate::fleet::{Counters, Ended, Event, Fleet, Next};
 use crate::history::History;
 use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
@@ -120,6 +120,11 @@ impl Live {
         let open = self.requests.list(now);
         snapshot.causes = causes(&Scene::of(&snapshot, self.pasts.lock().front(), &open));
         snapshot
+    }
+
+    /// The numbers of requests that have ended, by pool, which `/metrics` alone shows.
+    pub fn ended(&self) -> Vec<Ended> {
+        self.fleet().live().map(|pool| pool.ended()).collect()
     }
 
     /// Keeps the counters of now, if it is time to: causes are read from their rise.

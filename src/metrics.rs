@@ -19,13 +19,14 @@ use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
 use self::sheet::{PREFIX, Sheet};
+use crate::fleet::Ended;
 use crate::status::Snapshot;
 
-/// The body of `GET /metrics`.
-pub fn text(snapshot: Snapshot, format: Format) -> String {
-    let histograms = histograms::text(&snapshot, format) + &genai::text(&snapshot);
+/// The body of `GET /metrics`. `ended`: the requests of each pool that have ended.
+pub fn text(snapshot: Snapshot, ended: Vec<Ended>, format: Format) -> String {
+    let histograms = histograms::text(&snapshot, &ended, format) + &genai::text(&snapshot, &ended);
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Families(snapshot)));
+    registry.register_collector(Box::new(Families { snapshot, ended }));
     let mut body = String::with_capacity(64 * 1024);
     let written = match format {
         Format::Prometheus => {
@@ -42,14 +43,17 @@ pub fn text(snapshot: Snapshot, format: Format) -> String {
 }
 
 #[derive(Debug)]
-struct Families(Snapshot);
+struct Families {
+    snapshot: Snapshot,
+    ended: Vec<Ended>,
+}
 
 impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
-        process(&mut sheet, &self.0)?;
-        pools::write(&mut sheet, &self.0)?;
-        nodes::write(&mut sheet, &self.0.pools)
+        process(&mut sheet, &self.snapshot)?;
+        pools::write(&mut sheet, &self.snapshot, &self.ended)?;
+        nodes::write(&mut sheet, &self.snapshot.pools)
     }
 }
 

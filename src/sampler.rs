@@ -27,7 +27,8 @@ impl Sampler {
         Self { live, noted: Mutex::default() }
     }
 
-    /// Reads each pool under its lock for as long as that takes, and nothing else: no text, no snapshot.
+    /// Reads each pool under its lock for as long as that takes; every few seconds once more, for a snapshot without histograms
+    /// ([`Live::remember`]). No text is written.
     fn tick(&self) {
         let now = Instant::now();
         self.live.remember(now);

@@ -58,7 +58,6 @@ impl Admin {
         if *method != Method::GET && *method != Method::HEAD {
             return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n").allowing("GET, HEAD");
         }
-        let snapshot = || self.live.snapshot(Instant::now());
         let paths = || self.paths.join(" ");
         match path {
             "/" if self.paths.contains(&LIVE) && page::is_wanted(headers) => self.page(uri, headers),
@@ -75,7 +74,8 @@ impl Admin {
             "/metrics" => {
                 let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
                 let format = Format::of(accept);
-                Answer::metrics(metrics::text(snapshot(), format), format)
+                let text = metrics::text(self.live.snapshot(Instant::now()), self.live.ended(), format);
+                Answer::metrics(text, format)
             }
             _ => views::answer(&self.live, uri, headers),
         }
@@ -94,8 +94,7 @@ impl Admin {
         if self.live.is_stopping() {
             return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
         }
-        let now = Instant::now();
-        let without = |member: &&Member| !nodes::has_usable(&member.pool.snapshot(now));
+        let without = |member: &&Member| !member.pool.has_usable();
         match self.live.fleet().pools.iter().find(without) {
             Some(Member { pool, .. }) => Answer::plain(
                 StatusCode::SERVICE_UNAVAILABLE,

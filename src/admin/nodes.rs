@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use super::answer::Answer;
 use super::origin;
 use crate::config::{self, duration_of, units::show_duration};
-use crate::fleet::{Member, NodeSnapshot, NodeState, Order, PoolSnapshot, Refused};
+use crate::fleet::{Member, NodeSnapshot, Order, PoolSnapshot, Refused};
 use crate::journal::announce;
 use crate::live::Live;
 use crate::route::percent_decoded;
@@ -134,19 +134,16 @@ fn node_in<'a>(pool: &'a PoolSnapshot, name: &str) -> Option<&'a NodeSnapshot> {
     pool.nodes.iter().filter(|node| *node.id.name == *name).min_by_key(|node| node.is_removed)
 }
 
-/// Nodes of the pool get requests.
-pub(super) fn has_usable(pool: &PoolSnapshot) -> bool {
-    pool.nodes.iter().any(|node| matches!(node.state, NodeState::Up | NodeState::Probing))
-}
-
 /// A consequence that the operator may not have thought of.
 fn warning(order: Order, node: &NodeSnapshot, pool: &PoolSnapshot, retry: &config::Retry) -> Option<String> {
     match order {
-        Order::Drain | Order::Eject(_) if !has_usable(pool) => Some(format!(
-            "pool {} has no node that is up any more: its requests wait for one for up to retry.wait ({}), and /readyz says 503",
-            pool.name,
-            show_duration(retry.wait)
-        )),
+        Order::Drain | Order::Eject(_) if !pool.nodes.iter().any(|node| node.state.is_usable()) => {
+            Some(format!(
+                "pool {} has no node that is up any more: its requests wait for one for up to retry.wait ({}), and /readyz says 503",
+                pool.name,
+                show_duration(retry.wait)
+            ))
+        }
         Order::Undrain if node.drain.by_config => {
             Some("the config drains it still: remove its `drain: true` and reload".to_owned())
         }

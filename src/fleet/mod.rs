@@ -57,8 +57,8 @@ pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, Weigh
 pub use stored::StoredId;
 pub use suspects::Suspects;
 pub use timing::{
-    Call, CallError, CallKey, Calls, Counts, Exemplar, Finished, GenAi, Histogram, Lately, Timings, Trail,
-    inter_token,
+    Call, CallError, CallKey, Calls, Counts, Ended, Exemplar, Finished, GenAi, Histogram, Lately, Timings,
+    Trail, inter_token,
 };
 pub use waiter::Waiter;
 pub use want::{Admission, Ask, Or, Profile, Want};

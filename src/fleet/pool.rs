@@ -22,7 +22,7 @@ use super::skips::{Skipped, Subject};
 use super::snapshot::{Load, PoolSnapshot};
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
-use super::timing::Finished;
+use super::timing::{Ended, Finished};
 use super::want::Profile;
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
@@ -40,6 +40,8 @@ pub struct Pool {
     /// Used by requests of the Responses API alone.
     stored: Mutex<StoredIds>,
     pub(super) lists: Mutex<Lists>,
+    /// Written once for each request and read by `/metrics` alone, so that neither holds up the leases.
+    ended: Mutex<Ended>,
 }
 
 /// The results of settling an attempt.
@@ -56,8 +58,10 @@ pub struct Settled {
 
 impl Pool {
     pub fn new(conf: &config::Pool, now: Instant) -> Self {
+        let name: Arc<str> = conf.name.as_str().into();
         Self {
-            name: conf.name.as_str().into(),
+            ended: Mutex::new(Ended::of(Arc::clone(&name))),
+            name,
             table: Mutex::new(Table::new(conf, now)),
             has_skips: AtomicBool::new(false),
             weighs: AtomicBool::new(conf.balance == Balance::LeastWork),
@@ -383,7 +387,13 @@ impl Pool {
 
     /// Counts a request that has ended.
     pub fn count_finished(&self, ended: &Finished<'_>) {
-        self.table.lock().counters.count_finished(ended);
+        self.table.lock().counters.count_request(ended.status);
+        self.ended.lock().count(ended);
+    }
+
+    /// The numbers of the requests that have ended, besides [`Counters`](super::Counters).
+    pub fn ended(&self) -> Ended {
+        self.ended.lock().clone()
     }
 
     pub fn count_retry(&self, why: RetryReason) {
@@ -405,6 +415,11 @@ impl Pool {
 
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
         self.table.lock().snapshot(&self.name, now)
+    }
+
+    /// A node gets requests. Cheaper than a snapshot.
+    pub fn has_usable(&self) -> bool {
+        self.table.lock().has_usable()
     }
 
     /// The present load, and the events after the one of this number.

@@ -10,7 +10,7 @@ use super::health::State;
 use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
-use super::timing::{Lately, Timings};
+use super::timing::Lately;
 use crate::balance::cap;
 use crate::balance::learned::{ENOUGH, Work};
 use crate::config;
@@ -40,14 +40,6 @@ pub struct Load {
     pub events: Vec<Event>,
 }
 
-impl PoolSnapshot {
-    /// Of each class of which requests have ended.
-    pub fn timings(&self) -> impl Iterator<Item = (config::Class, &Timings)> {
-        let all = config::Class::ALL.into_iter().zip(&self.counters.timings);
-        all.filter_map(|(class, timings)| Some((class, &**timings.as_ref()?)))
-    }
-}
-
 /// The state of a node, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
@@ -59,6 +51,20 @@ pub enum NodeState {
 
 impl NodeState {
     pub const ALL: [Self; 4] = [Self::Up, Self::Ejected, Self::Probing, Self::Draining];
+
+    pub(super) fn of(node: &Node) -> Self {
+        match node.health.state() {
+            _ if node.drains() => Self::Draining,
+            State::Up => Self::Up,
+            State::Ejected(_) => Self::Ejected,
+            State::Probing { .. } => Self::Probing,
+        }
+    }
+
+    /// The node gets requests.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Up | Self::Probing)
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -191,15 +197,9 @@ impl NodeSnapshot {
             State::Ejected(ejection) => Some(ejection),
             State::Up | State::Probing { .. } => None,
         };
-        let state = match node.health.state() {
-            _ if node.drains() => NodeState::Draining,
-            State::Up => NodeState::Up,
-            State::Ejected(_) => NodeState::Ejected,
-            State::Probing { .. } => NodeState::Probing,
-        };
         Self {
             id: Arc::clone(&node.id),
-            state,
+            state: NodeState::of(node),
             drain: node.drain,
             is_backup: node.is_backup,
             is_removed: node.removed,

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::series::{escaped, family, histogram};
-use crate::fleet::{CallError, CallKey, Calls, Counts, PoolSnapshot};
+use crate::fleet::{CallError, CallKey, Calls, Counts, Ended};
 use crate::status::Snapshot;
 
 /// A histogram with the label that is its own.
@@ -40,18 +40,18 @@ fn durations(calls: &Calls) -> Vec<Series<'_>> {
 }
 
 /// Empty, unless the config asks for them.
-pub(super) fn text(s: &Snapshot) -> String {
+pub(super) fn text(s: &Snapshot, ended: &[Ended]) -> String {
     let mut out = String::new();
     for (name, help, of) in &FAMILIES {
         let mut is_first = true;
-        for pool in &s.pools {
-            let all = pool.counters.genai.iter().flat_map(|genai| &genai.series);
+        for of_pool in ended {
+            let all = of_pool.genai.iter().flat_map(|genai| &genai.series);
             for (key, calls) in all {
                 for (own, counts) in of(calls).into_iter().filter(|(_, counts)| counts.count() > 0) {
                     if std::mem::take(&mut is_first) {
                         let _ = family(&mut out, name, help);
                     }
-                    let labels = labels(pool, key, own.as_ref());
+                    let labels = labels(s, &of_pool.pool, key, own.as_ref());
                     // a String takes everything
                     let _ = histogram(&mut out, name, &labels, counts, |_| Ok(()));
                 }
@@ -61,17 +61,18 @@ pub(super) fn text(s: &Snapshot) -> String {
     out
 }
 
-fn labels(pool: &PoolSnapshot, key: &CallKey, own: Option<&(&'static str, String)>) -> String {
+fn labels(s: &Snapshot, pool: &str, key: &CallKey, own: Option<&(&'static str, String)>) -> String {
     let mut labels = String::new();
     let mut put = |name: &str, value: &str| -> fmt::Result {
         let comma = if labels.is_empty() { "" } else { "," };
         write!(labels, "{comma}{name}=\"{}\"", escaped(value))
     };
     let [request, response] = [0, 1].map(|at: usize| key.models.as_ref().map(|names| &*names[at]));
-    let node = pool.nodes.iter().find(|node| Some(&node.id.name) == key.node.as_ref());
+    let nodes = s.pools.iter().filter(|other| *other.name == *pool).flat_map(|pool| &pool.nodes);
+    let node = nodes.into_iter().find(|node| Some(&node.id.name) == key.node.as_ref());
     let port = node.map(|node| node.id.address.port.to_string());
     let all = [
-        ("evenkeel_pool", Some(&*pool.name)),
+        ("evenkeel_pool", Some(pool)),
         ("gen_ai_operation_name", Some(key.operation)),
         ("gen_ai_provider_name", Some(key.provider)),
         ("gen_ai_request_model", request),

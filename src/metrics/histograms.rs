@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::format::Format;
 use super::series::{self, escaped};
 use super::sheet::PREFIX;
-use crate::fleet::{Exemplar, Histogram, Timings, Trail};
+use crate::fleet::{Ended, Exemplar, Histogram, Timings, Trail};
 use crate::status::Snapshot;
 
 /// Name, help, and where it is.
@@ -33,18 +33,24 @@ const FAMILIES: [Family; 4] = [
     }),
 ];
 
-pub(super) fn text(s: &Snapshot, format: Format) -> String {
+pub(super) fn text(s: &Snapshot, ended: &[Ended], format: Format) -> String {
     let mut out = String::new();
     for family in &FAMILIES {
         // a String takes everything
-        let _ = write_family(&mut out, s, family, format);
+        let _ = write_family(&mut out, s, ended, family, format);
     }
     out
 }
 
-fn write_family(out: &mut String, s: &Snapshot, family: &Family, format: Format) -> fmt::Result {
+fn write_family(
+    out: &mut String,
+    s: &Snapshot,
+    ended: &[Ended],
+    family: &Family,
+    format: Format,
+) -> fmt::Result {
     let (name, help, histogram) = family;
-    let all = s.pools.iter().flat_map(|pool| pool.timings().map(move |(class, of)| (pool, class, of)));
+    let all = ended.iter().flat_map(|all| all.timings().map(move |(class, of)| (&all.pool, class, of)));
     let mut all = all.map(|(pool, class, timings)| (pool, class, histogram(timings))).peekable();
     if all.peek().is_none() {
         return Ok(());
@@ -52,7 +58,7 @@ fn write_family(out: &mut String, s: &Snapshot, family: &Family, format: Format)
     let name = format!("{PREFIX}_{name}");
     series::family(out, &name, help)?;
     for (pool, class, histogram) in all {
-        let labels = format!("class=\"{}\",pool=\"{}\"", class.as_str(), escaped(&pool.name));
+        let labels = format!("class=\"{}\",pool=\"{}\"", class.as_str(), escaped(pool));
         let mut exemplars = histogram.exemplars();
         series::histogram(out, &name, &labels, histogram.counts(), |out| {
             let exemplar = exemplars.next().flatten().filter(|_| format == Format::OpenMetrics);

@@ -5,11 +5,11 @@ use std::fmt;
 use super::sheet::Sheet;
 use crate::balance::By;
 use crate::config::Class;
-use crate::fleet::{PoolSnapshot, Resumed};
+use crate::fleet::{Ended, PoolSnapshot, Resumed};
 use crate::retry::RetryReason;
 use crate::status::Snapshot;
 
-pub(super) fn write(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
+pub(super) fn write(sheet: &mut Sheet<'_>, s: &Snapshot, ended: &[Ended]) -> fmt::Result {
     requests(sheet, s)?;
     let pools = || s.pools.iter();
     let retries = pools().flat_map(|pool| {
@@ -46,7 +46,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
         of.map(|(class, waiting)| ([("class", class.as_str()), pool_label(pool)], waiting as u64))
     });
     sheet.gauges("class_queue_length", "Requests that wait for a slot or a node, by class.", by_class)?;
-    tokens(sheet, s)
+    tokens(sheet, ended)
 }
 
 fn requests(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
@@ -60,11 +60,11 @@ fn requests(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
     sheet.counters("requests", help, unrouted.chain(routed).map(labelled))
 }
 
-fn tokens(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
-    let tokens = s.pools.iter().flat_map(|pool| {
-        pool.timings().flat_map(move |(class, timings)| {
+fn tokens(sheet: &mut Sheet<'_>, ended: &[Ended]) -> fmt::Result {
+    let tokens = ended.iter().flat_map(|of_pool| {
+        of_pool.timings().flat_map(move |(class, timings)| {
             let of = [("answer", timings.answer_tokens), ("prompt", timings.prompt_tokens)];
-            let labels = move |kind| [("class", class.as_str()), ("kind", kind), pool_label(pool)];
+            let labels = move |kind| [("class", class.as_str()), ("kind", kind), ("pool", &*of_pool.pool)];
             of.map(|(kind, count)| (labels(kind), count))
         })
     });

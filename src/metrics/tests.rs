@@ -47,7 +47,8 @@ fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
 }
 
 fn shown(format: Format) -> String {
-    text(live().snapshot(Instant::now() + Duration::from_secs(1)), format)
+    let live = live();
+    text(live.snapshot(Instant::now() + Duration::from_secs(1)), live.ended(), format)
 }
 
 /// Each family with its type.
@@ -182,7 +183,10 @@ fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 fn generative_ai_is_told_as_the_conventions_have_it() {
     let live = live();
     let pool = live.fleet().pools[0].pool.clone();
-    assert!(!text(live.snapshot(Instant::now()), Format::Prometheus).contains("gen_ai"), "off by default");
+    assert!(
+        !text(live.snapshot(Instant::now()), live.ended(), Format::Prometheus).contains("gen_ai"),
+        "off by default"
+    );
     let call = Call {
         operation: "chat",
         provider: "openai",
@@ -197,7 +201,7 @@ fn generative_ai_is_told_as_the_conventions_have_it() {
             ..ended("r", None)
         });
     }
-    let text = text(live.snapshot(Instant::now()), Format::Prometheus);
+    let text = text(live.snapshot(Instant::now()), live.ended(), Format::Prometheus);
     for (name, bounds, own) in GENAI {
         assert!(text.contains(&format!("# TYPE {name} histogram\n")), "{name} in {text}");
         let start = format!("{name}_bucket{{");
@@ -253,7 +257,7 @@ fn sets_of_labels_are_bounded() {
         let call = Call { operation: "chat", provider: "openai", models: Some([model.clone(), model]) };
         pool.count_finished(&Finished { call: Some(&call), ..ended("r", None) });
     }
-    let text = text(live.snapshot(Instant::now()), Format::Prometheus);
+    let text = text(live.snapshot(Instant::now()), live.ended(), Format::Prometheus);
     let counts =
         text.lines().filter(|line| line.starts_with("gen_ai_client_operation_duration_seconds_count"));
     let counts: Vec<u64> = counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();

@@ -23,7 +23,7 @@ use super::node::{Node, NodeId};
 use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
-use super::snapshot::{Load, NodeSnapshot, PoolSnapshot};
+use super::snapshot::{Load, NodeSnapshot, NodeState, PoolSnapshot};
 use super::views::Views;
 use super::want::Profile;
 #[cfg(test)]
@@ -417,6 +417,11 @@ impl Table {
 
     pub(super) fn is_idle(&self) -> bool {
         self.members().all(|(_, node)| node.in_flight == 0)
+    }
+
+    /// A node gets requests.
+    pub(super) fn has_usable(&self) -> bool {
+        self.members().any(|(_, node)| NodeState::of(node).is_usable())
     }
 
     pub(super) fn load(&self, after: u64) -> Load {

@@ -8,6 +8,7 @@ mod checked;
 mod classes;
 mod earned;
 mod ejection;
+mod ended;
 mod last;
 mod learned;
 mod orders;

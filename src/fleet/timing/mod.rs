@@ -1,5 +1,6 @@
 //! Timings of requests and of nodes: histograms of a pool, by class, and what each node has done lately.
 
+mod ended;
 mod finished;
 mod genai;
 mod histogram;
@@ -7,6 +8,7 @@ mod quantiles;
 mod recent;
 mod timings;
 
+pub use ended::Ended;
 pub use finished::{Call, Finished};
 pub use genai::{CallError, CallKey, Calls, GenAi};
 pub use histogram::{Counts, Exemplar, Histogram, Trail};

@@ -15,7 +15,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("snapshot of 1000 nodes", |b| b.iter(|| black_box(live.snapshot(Instant::now()))));
     for (name, format) in [("text", Format::Prometheus), ("OpenMetrics", Format::OpenMetrics)] {
-        let scrape = || black_box(metrics::text(live.snapshot(Instant::now()), format));
+        let scrape = || black_box(metrics::text(live.snapshot(Instant::now()), live.ended(), format));
         group.bench_function(format!("{name} of 1000 nodes"), |b| b.iter(scrape));
     }
     group.finish();
@@ -24,7 +24,7 @@ pub(crate) fn bench(c: &mut Criterion) {
 pub(crate) fn cases() -> Vec<Case> {
     let scrape = || {
         let live = Live::new(super::config_of(1000));
-        move || metrics::text(black_box(live.snapshot(Instant::now())), Format::Prometheus)
+        move || metrics::text(black_box(live.snapshot(Instant::now())), live.ended(), Format::Prometheus)
     };
     vec![Case::new("metrics/1000 nodes", scrape)]
 }
