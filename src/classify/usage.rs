@@ -10,6 +10,9 @@ use super::members::{number, value};
 static ENDS: LazyLock<[Finder<'static>; 2]> =
     LazyLock::new(|| ["_tokens\"", "eval_count\""].map(Finder::new));
 
+/// The greatest count that is believed: a greater one would fill up a counter for good.
+const TOKENS_MAX: u64 = 1 << 32;
+
 /// Tokens, as far as they were told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -72,7 +75,8 @@ impl Counts {
             b"completion_tokens" | b"output_tokens" | b"eval_count" => &mut self.answer,
             _ => return,
         };
-        *count = value(&json[end..]).and_then(number).or(*count);
+        let told = value(&json[end..]).and_then(number).filter(|tokens| *tokens <= TOKENS_MAX);
+        *count = told.or(*count);
     }
 
     fn usage(self) -> Usage {
@@ -122,6 +126,11 @@ mod tests {
             ),
             (r#"{"text":"\"cached_tokens\":3, \"prompt_tokens\":4"}"#, (None, None, None)),
             (r#"{"cached_tokens":99999999999999999999999,"prompt_tokens":1}"#, (Some(1), None, None)),
+            (
+                r#"{"prompt_tokens":4294967296,"cached_tokens":4294967297,"completion_tokens":18446744073709551615}"#,
+                (Some(1 << 32), None, None),
+            ),
+            (r#"{"completion_tokens":7,"x":{"completion_tokens":4294967297}}"#, (None, None, Some(7))),
             (r#"{"max_tokens":5}"#, (None, None, None)),
             ("", (None, None, None)),
         ] {
