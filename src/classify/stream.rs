@@ -294,8 +294,10 @@ impl Watcher {
                     Kind::None => types.iter().any(|end| has_type(data, end)),
                     Kind::Ping | Kind::Error | Kind::Other => false,
                 };
-                if is_end || self.seen.events == 1 {
+                if is_end {
                     self.note_usage(data);
+                } else if self.seen.events == 1 {
+                    self.note_prompt(data);
                 }
                 self.seen.ended |= is_end;
                 self.seen.unread &= is_end;
@@ -326,6 +328,12 @@ impl Watcher {
         if let Some(usage) = Usage::told(data) {
             self.usage = Some(usage.over(self.usage));
         }
+    }
+
+    /// Anthropic's first event tells the prompt; it has 0 or 1 tokens of an answer that is yet to come.
+    fn note_prompt(&mut self, data: &[u8]) {
+        let usage = Usage::told(data).map(|usage| Usage { answer: None, ..usage });
+        self.usage = usage.filter(|usage| *usage != Usage::default()).or(self.usage);
     }
 
     /// Anthropic's last `message_delta` says why the answer ended. vLLM 0.32 that is being stopped says `null`.

@@ -461,6 +461,21 @@ fn streams_tell_their_tokens_once() {
     }
 }
 
+/// A first event that tells 0 or 1 tokens is no account of the answer: its events count until one is there.
+#[test]
+fn what_a_message_tells_at_its_start_is_its_prompt_alone() {
+    const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n";
+    const DELTA: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\n";
+    let mut watcher = Watcher::new(dialect("messages"));
+    let mut told = |events: &str| {
+        watcher.look(events.as_bytes());
+        watcher.take_usage()
+    };
+    assert_eq!(told(START), Some(Usage { prompt: Some(9), ..Usage::default() }));
+    assert_eq!(told(BLOCK), None);
+    assert_eq!(told(DELTA), Some(Usage { answer: Some(4), ..Usage::default() }));
+}
+
 /// A chat's role is no token.
 #[test]
 fn events_without_words_are_counted_until_there_are_some() {
