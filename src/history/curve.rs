@@ -15,7 +15,7 @@ pub struct Point {
 }
 
 /// The samples of one number. Those above 65,534 are kept as that.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Curve {
     last: Option<u64>,
     fine: Box<[u16]>,
@@ -90,7 +90,7 @@ fn gap(last: Option<u64>, bin: u64, bins: u64) -> std::ops::Range<u64> {
 }
 
 /// A ring of means and maxima.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bins {
     span: Span,
     /// The bin that is being filled.

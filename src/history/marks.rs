@@ -107,7 +107,7 @@ fn cut(mut text: String) -> String {
 }
 
 /// The last marks, oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Marks {
     last: u64,
     list: VecDeque<Mark>,

@@ -16,8 +16,8 @@ pub use self::curve::{Curve, Point};
 pub use self::marks::{Kind, Mark, Marks};
 pub use self::span::Span;
 
-/// The most curves of nodes. Beyond it those of nodes that have left give way, the longest gone first; while there are more
-/// nodes than this, the rest have none.
+/// The most curves, of nodes and of pools together. Beyond it those of nodes and pools that have left give way, the longest gone
+/// first; while there are more than this, the rest have none.
 pub const CURVES_MAX: usize = 2048;
 
 /// The load of one pool at one moment.
@@ -31,7 +31,7 @@ pub struct PoolLoad {
 }
 
 /// The curves of one pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolCurves {
     pub name: Arc<str>,
     pub waiting: Curve,
@@ -44,6 +44,8 @@ pub struct PoolCurves {
 #[derive(Debug)]
 pub struct History {
     started: Instant,
+    /// The second of the last sample.
+    sampled: Option<u64>,
     pools: Vec<PoolCurves>,
     marks: Marks,
 }
@@ -51,7 +53,7 @@ pub struct History {
 impl History {
     /// Times are counted in seconds from `started`.
     pub fn new(started: Instant) -> Self {
-        Self { started, pools: Vec::new(), marks: Marks::default() }
+        Self { started, sampled: None, pools: Vec::new(), marks: Marks::default() }
     }
 
     /// The second that `now` is in.
@@ -63,6 +65,18 @@ impl History {
         &self.pools
     }
 
+    /// A copy without marks: some 5 KiB for each curve, so that the history need not be locked while text is made of them.
+    pub fn curves(&self) -> Self {
+        let (started, sampled) = (self.started, self.sampled);
+        Self { started, sampled, pools: self.pools.clone(), marks: Marks::default() }
+    }
+
+    /// A copy without curves.
+    pub fn without_curves(&self) -> Self {
+        let (started, sampled) = (self.started, self.sampled);
+        Self { started, sampled, pools: Vec::new(), marks: self.marks.clone() }
+    }
+
     /// The marks, oldest first.
     pub fn marks(&self) -> &Marks {
         &self.marks
@@ -72,18 +86,21 @@ impl History {
     pub fn sample(&mut self, loads: &[PoolLoad], now: Instant) {
         let second = self.second(now);
         for load in loads {
-            let place = self.pools.iter().position(|pool| pool.name == load.name);
-            let place = place.unwrap_or_else(|| {
-                self.pools.push(PoolCurves::new(Arc::clone(&load.name)));
-                self.pools.len() - 1
-            });
+            let Some(mut place) = self.place(&load.name) else { continue };
             self.pools[place].waiting.record(second, load.waiting);
             for (name, in_flight) in &load.nodes {
-                if self.pools[place].has(name) || self.has_room(second) {
-                    self.pools[place].record(name, second, *in_flight);
+                if !self.pools[place].has(name) {
+                    if !self.has_room() {
+                        continue;
+                    }
+                    // a pool that gave way may have stood before it
+                    let Some(found) = self.place(&load.name) else { break };
+                    place = found;
                 }
+                self.pools[place].record(name, second, *in_flight);
             }
         }
+        self.sampled = Some(second);
         if second.is_multiple_of(Span::Day.step()) {
             self.age(second);
         }
@@ -99,18 +116,33 @@ impl History {
         at.saturating_duration_since(self.started)
     }
 
+    /// The place of a pool of this name, if there is room for it.
+    fn place(&mut self, name: &Arc<str>) -> Option<usize> {
+        let place = self.pools.iter().position(|pool| pool.name == *name);
+        if place.is_some() || !self.has_room() {
+            return place;
+        }
+        self.pools.push(PoolCurves::new(Arc::clone(name)));
+        Some(self.pools.len() - 1)
+    }
+
     /// Another curve can be kept; one that has ended may give way to it.
-    fn has_room(&mut self, second: u64) -> bool {
-        if self.pools.iter().map(|pool| pool.nodes.len()).sum::<usize>() < CURVES_MAX {
+    fn has_room(&mut self) -> bool {
+        if self.pools.iter().map(|pool| pool.nodes.len() + 1).sum::<usize>() < CURVES_MAX {
             return true;
         }
-        let ends = self.pools.iter().enumerate().flat_map(|(pool, curves)| {
-            curves.nodes.iter().enumerate().map(move |(node, (_, curve))| (curve.last(), pool, node))
+        let ends = self.pools.iter().enumerate().flat_map(|(place, pool)| {
+            let nodes = pool.nodes.iter().enumerate();
+            let own = pool.nodes.is_empty().then(|| (pool.waiting.last(), place, None));
+            nodes.map(move |(node, (_, curve))| (curve.last(), place, Some(node))).chain(own)
         });
-        // those of this second and the one before it are not over
-        let over = ends.filter(|(last, ..)| last.is_none_or(|last| last + 1 < second));
-        let Some((_, pool, node)) = over.min() else { return false };
-        self.pools[pool].remove(node);
+        // those of the last sample, and of this, are not over
+        let over = ends.filter(|(last, ..)| *last < self.sampled);
+        match over.min() {
+            None => return false,
+            Some((_, pool, Some(node))) => self.pools[pool].remove(node),
+            Some((_, pool, None)) => drop(self.pools.remove(pool)),
+        }
         true
     }
 
@@ -202,20 +234,74 @@ mod tests {
 
     #[test]
     fn curves_are_bounded_and_the_longest_gone_gives_way() {
+        // the pool has a curve of its own
+        const NODES: usize = CURVES_MAX - 1;
         let started = Instant::now();
         let mut history = History::new(started);
-        let many: Vec<_> = (0..CURVES_MAX + 2).map(|n| n.to_string()).collect();
+        let many: Vec<_> = (0..NODES + 2).map(|n| n.to_string()).collect();
         let some = |range: std::ops::Range<usize>| {
             many[range].iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()
         };
         history.sample(&load(&some(0..1)), started);
-        history.sample(&load(&some(1..CURVES_MAX)), started + Duration::from_secs(1));
-        assert_eq!(names(&history).len(), CURVES_MAX);
-        history.sample(&load(&some(2..CURVES_MAX + 2)), started + Duration::from_secs(2));
+        history.sample(&load(&some(1..NODES)), started + Duration::from_secs(1));
+        assert_eq!(names(&history).len(), NODES);
+        history.sample(&load(&some(2..NODES + 2)), started + Duration::from_secs(2));
         let kept = names(&history);
-        assert_eq!(kept.len(), CURVES_MAX);
+        assert_eq!(kept.len(), NODES);
         assert!(!kept.contains(&many[0]), "it was the longest gone");
         assert!(kept.contains(&many[1]), "it has only just gone");
-        assert!(kept.contains(&many[CURVES_MAX]) && !kept.contains(&many[CURVES_MAX + 1]));
+        assert!(kept.contains(&many[NODES]) && !kept.contains(&many[NODES + 1]));
+    }
+
+    /// A pool of this name with these nodes.
+    fn named(name: String, nodes: std::ops::Range<usize>) -> PoolLoad {
+        let nodes = nodes.map(|node| (node.to_string().into(), 1)).collect();
+        PoolLoad { name: name.into(), waiting: 0, nodes }
+    }
+
+    #[test]
+    fn pools_are_bounded_too() {
+        let started = Instant::now();
+        let mut history = History::new(started);
+        for second in 0..2 * CURVES_MAX as u64 {
+            history.sample(&[named(second.to_string(), 0..1)], started + Duration::from_secs(second));
+        }
+        let curves = |history: &History| history.pools().len() + names(history).len();
+        assert_eq!(curves(&history), CURVES_MAX);
+        let last = (2 * CURVES_MAX - 1).to_string();
+        assert!(history.pools().iter().any(|pool| *pool.name == *last), "the longest gone gave way");
+        let many: Vec<_> = (0..2 * CURVES_MAX).map(|pool| named(format!("new {pool}"), 0..0)).collect();
+        history.sample(&many, started + Duration::from_secs(86_400));
+        assert_eq!(curves(&history), CURVES_MAX);
+    }
+
+    #[test]
+    fn a_second_without_a_sample_makes_no_node_older() {
+        let started = Instant::now();
+        let mut history = History::new(started);
+        let mut all = [named("p".to_owned(), 0..CURVES_MAX + 5)];
+        let mut kept = None;
+        for second in [0, 3, 3, 9, 10] {
+            history.sample(&all, started + Duration::from_secs(second));
+            // those that have no curve come first
+            all[0].nodes.reverse();
+            let names = names(&history);
+            assert_eq!(*kept.get_or_insert_with(|| names.clone()), names, "at {second}");
+        }
+    }
+
+    #[test]
+    fn copies_have_the_same_times_and_half_of_it_each() {
+        let started = Instant::now();
+        let mut history = History::new(started);
+        history.sample(&load(&[("a", 3)]), started + Duration::from_secs(2));
+        history.mark(Mark::reload(Ok(2), Duration::from_secs(1)));
+        let (curves, marks) = (history.curves(), history.without_curves());
+        let now = started + Duration::from_secs(9);
+        assert_eq!([curves.second(now), marks.second(now)], [9, 9]);
+        assert_eq!((names(&curves), curves.marks().last()), (vec!["a".to_owned()], 0));
+        let (_, curve) = curves.pools()[0].nodes().next().expect("a curve");
+        assert_eq!(curve.point(Span::Minutes, 2), Some(Point { mean: 30, max: 3 }));
+        assert_eq!((names(&marks).len(), marks.marks().after(0).count()), (0, 1));
     }
 }
