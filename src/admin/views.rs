@@ -25,8 +25,15 @@ pub(super) fn answer(live: &Live, uri: &Uri, headers: &HeaderMap) -> Answer {
     let is_csv = parameter(uri, "format") == Some("csv");
     match uri.path() {
         HISTORY => history(live, uri, moment),
-        EVENTS if is_csv => Answer::csv(status::events_csv(&live.history.lock(), moment)),
-        EVENTS => Answer::json(status::events_json(&live.history.lock(), moment)),
+        EVENTS => {
+            // sampler, feed and reload wait for its lock: text is made of a copy
+            let history = live.history.lock().without_curves();
+            if is_csv {
+                Answer::csv(status::events_csv(&history, moment))
+            } else {
+                Answer::json(status::events_json(&history, moment))
+            }
+        }
         _ if is_csv => Answer::csv(status::nodes_csv(&live.snapshot(moment.at))),
         _ => Answer::error(StatusCode::BAD_REQUEST, "try ?format=csv; /api/status has the nodes in JSON"),
     }
@@ -37,7 +44,8 @@ fn history(live: &Live, uri: &Uri, moment: Moment) -> Answer {
     let from = parameter(uri, "from").map(str::parse::<u64>).transpose();
     match (span, from) {
         (Some(span), Ok(from)) => {
-            Answer::json(status::history_json(&live.history.lock(), span, from, moment))
+            let history = live.history.lock().curves();
+            Answer::json(status::history_json(&history, span, from, moment))
         }
         _ => Answer::error(StatusCode::BAD_REQUEST, HISTORY_USAGE),
     }
