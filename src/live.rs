@@ -124,7 +124,8 @@ impl Live {
 
     /// The numbers of requests that have ended, by pool, which `/metrics` alone shows.
     pub fn ended(&self) -> Vec<Ended> {
-        self.fleet().live().map(|pool| pool.ended()).collect()
+        let fleet = self.fleet();
+        fleet.live().map(|pool| pool.ended(fleet.config.server.metrics.genai)).collect()
     }
 
     /// Keeps the counters of now, if it is time to: causes are read from their rise.

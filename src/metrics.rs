@@ -24,7 +24,7 @@ use crate::status::Snapshot;
 
 /// The body of `GET /metrics`. `ended`: the requests of each pool that have ended.
 pub fn text(snapshot: Snapshot, ended: Vec<Ended>, format: Format) -> String {
-    let histograms = histograms::text(&snapshot, &ended, format) + &genai::text(&snapshot, &ended);
+    let histograms = histograms::text(&snapshot, &ended, format) + &genai::text(&ended);
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Families { snapshot, ended }));
     let mut body = String::with_capacity(64 * 1024);

@@ -78,7 +78,9 @@ impl Pool {
     /// ones finish their requests.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.weighs.store(conf.balance == Balance::LeastWork, Ordering::Relaxed);
-        self.change_all(now, |table| table.configure(conf, now))
+        let events = self.change_all(now, |table| table.configure(conf, now));
+        self.forget_gone();
+        events
     }
 
     /// Stops new requests: the pool is no longer in the config. Call this after the new generation is in use,
@@ -391,9 +393,23 @@ impl Pool {
         self.ended.lock().count(ended);
     }
 
-    /// The numbers of the requests that have ended, besides [`Counters`](super::Counters).
-    pub fn ended(&self) -> Ended {
+    /// The numbers of the requests that have ended, besides [`Counters`](super::Counters). `genai`: those by OpenTelemetry's names
+    /// are asked for; else they are forgotten.
+    pub fn ended(&self, genai: bool) -> Ended {
+        if !genai {
+            self.ended.lock().genai = None;
+        }
+        self.forget_gone();
         self.ended.lock().clone()
+    }
+
+    /// Forgets the series of nodes that have gone: in a fleet that changes, there would soon be room for no others.
+    fn forget_gone(&self) {
+        if self.ended.lock().genai.is_none() {
+            return;
+        }
+        let there = self.table.lock().addresses();
+        self.ended.lock().genai.iter_mut().for_each(|genai| genai.keep(&there));
     }
 
     pub fn count_retry(&self, why: RetryReason) {

@@ -12,7 +12,7 @@ use super::ending::{CANCELLED, Ending, Failure, Tried};
 use super::overflow::Overflow;
 use super::tally::Tally;
 use crate::balance::By;
-use crate::fleet::{Charge, Event, Key, Lease, Member, Profile, Subject, Suspects, Waiter};
+use crate::fleet::{Charge, Event, Key, Lease, Member, NodeId, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
 use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
@@ -54,6 +54,7 @@ pub struct Journey<H> {
     pub(super) fallback: Option<H>,
     pub(super) client: ClientHas,
     pub(super) records: Vec<Tried>,
+    last_node: Option<Arc<NodeId>>,
     pub(super) note: Option<&'static str>,
     pub(super) tally: Tally,
     pub(super) events: Vec<Event>,
@@ -116,6 +117,7 @@ impl<H> Journey<H> {
             fallback: None,
             client: ClientHas::Nothing,
             records: Vec::new(),
+            last_node: None,
             note: None,
             tally: Tally::default(),
             events: Vec::new(),
@@ -252,6 +254,11 @@ impl<H> Journey<H> {
         std::mem::take(&mut self.records)
     }
 
+    /// The node of the last of them.
+    pub fn last_node(&self) -> Option<&Arc<NodeId>> {
+        self.last_node.as_ref()
+    }
+
     /// The reason for a node that was chosen in this way in the pool where it is now.
     pub fn reason(&self, by: By) -> By {
         self.spilled().unwrap_or(by)
@@ -287,6 +294,7 @@ impl<H> Journey<H> {
             return;
         }
         let by = self.reason(lease.by());
+        self.last_node = Some(Arc::clone(lease.node()));
         self.records.push(Tried { node: Arc::clone(&lease.node().name), by, status, outcome });
     }
 

@@ -4,7 +4,6 @@ use std::fmt::{self, Write as _};
 
 use super::series::{escaped, family, histogram};
 use crate::fleet::{CallError, CallKey, Calls, Counts, Ended};
-use crate::status::Snapshot;
 
 /// A histogram with the label that is its own.
 type Series<'a> = (Option<(&'static str, String)>, &'a Counts);
@@ -34,13 +33,15 @@ fn durations(calls: &Calls) -> Vec<Series<'_>> {
     let kind = |error: CallError| match error {
         CallError::Status(status) => status.to_string(),
         CallError::Broken(how) => how.to_owned(),
+        // the conventions' word
+        CallError::Other => "_OTHER".to_owned(),
     };
     let of = |error: &Option<CallError>| error.map(|error| ("error_type", kind(error)));
     calls.duration.iter().map(|(error, counts)| (of(error), counts)).collect()
 }
 
-/// Empty, unless the config asks for them.
-pub(super) fn text(s: &Snapshot, ended: &[Ended]) -> String {
+/// Empty where nothing has been counted by these names.
+pub(super) fn text(ended: &[Ended]) -> String {
     let mut out = String::new();
     for (name, help, of) in &FAMILIES {
         let mut is_first = true;
@@ -51,7 +52,7 @@ pub(super) fn text(s: &Snapshot, ended: &[Ended]) -> String {
                     if std::mem::take(&mut is_first) {
                         let _ = family(&mut out, name, help);
                     }
-                    let labels = labels(s, &of_pool.pool, key, own.as_ref());
+                    let labels = labels(&of_pool.pool, key, own.as_ref());
                     // a String takes everything
                     let _ = histogram(&mut out, name, &labels, counts, |_| Ok(()));
                 }
@@ -61,23 +62,21 @@ pub(super) fn text(s: &Snapshot, ended: &[Ended]) -> String {
     out
 }
 
-fn labels(s: &Snapshot, pool: &str, key: &CallKey, own: Option<&(&'static str, String)>) -> String {
+fn labels(pool: &str, key: &CallKey, own: Option<&(&'static str, String)>) -> String {
     let mut labels = String::new();
     let mut put = |name: &str, value: &str| -> fmt::Result {
         let comma = if labels.is_empty() { "" } else { "," };
         write!(labels, "{comma}{name}=\"{}\"", escaped(value))
     };
     let [request, response] = [0, 1].map(|at: usize| key.models.as_ref().map(|names| &*names[at]));
-    let nodes = s.pools.iter().filter(|other| *other.name == *pool).flat_map(|pool| &pool.nodes);
-    let node = nodes.into_iter().find(|node| Some(&node.id.name) == key.node.as_ref());
-    let port = node.map(|node| node.id.address.port.to_string());
+    let (server, port) = (key.server.as_ref(), key.server.as_ref().map(|server| server.port.to_string()));
     let all = [
         ("evenkeel_pool", Some(pool)),
         ("gen_ai_operation_name", Some(key.operation)),
         ("gen_ai_provider_name", Some(key.provider)),
         ("gen_ai_request_model", request),
         ("gen_ai_response_model", response),
-        ("server_address", node.map(|node| &*node.id.address.host)),
+        ("server_address", server.map(|server| &*server.host)),
         ("server_port", port.as_deref()),
         own.map_or(("", None), |(name, value)| (*name, Some(&**value))),
     ];

@@ -1,16 +1,16 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{Class, Config};
-use crate::fleet::{Call, Finished, Profile};
+use crate::config::{Class, Config, NodeAddress};
+use crate::fleet::{Addresses, Call, Finished, NodeId, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
 
 /// A gateway whose pool has ended two requests, one of a trace.
 fn live() -> Live {
-    let text =
-        "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [{ address: 127.0.0.1:2, name: a }] }\n";
+    let text = "server: { listen: 127.0.0.1:1, metrics: { genai: on } }\npools:\n  x: { nodes: [{ address: 127.0.0.1:2, name: a }] }\n";
     let live = Live::new(Config::parse(text, "a test").expect("a valid config"));
     let (pool, now) = (live.fleet().pools[0].pool.clone(), Instant::now());
     let mut lease = pool.lease_by(Profile::default(), &[], now).expect("a node");
@@ -24,6 +24,11 @@ fn live() -> Live {
         pool.count_finished(&Finished { class, ..ended(request_id, trace) });
     }
     live
+}
+
+fn at(name: &str, port: u16) -> Arc<NodeId> {
+    let address = NodeAddress { host: "127.0.0.1".into(), port };
+    Arc::new(NodeId { pool: "x".into(), name: name.into(), address, addresses: Addresses::default() })
 }
 
 fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
@@ -196,7 +201,7 @@ fn generative_ai_is_told_as_the_conventions_have_it() {
         pool.count_finished(&Finished {
             status,
             last: Some(last),
-            node: Some(&"a".into()),
+            node: Some(&at("a", 2)),
             call: Some(&call),
             ..ended("r", None)
         });
@@ -253,7 +258,7 @@ fn sets_of_labels_are_bounded() {
     let live = live();
     let pool = live.fleet().pools[0].pool.clone();
     for at in 0..2000 {
-        let model: std::sync::Arc<str> = format!("m{at}").into();
+        let model: Arc<str> = format!("m{at}").into();
         let call = Call { operation: "chat", provider: "openai", models: Some([model.clone(), model]) };
         pool.count_finished(&Finished { call: Some(&call), ..ended("r", None) });
     }
@@ -262,4 +267,60 @@ fn sets_of_labels_are_bounded() {
         text.lines().filter(|line| line.starts_with("gen_ai_client_operation_duration_seconds_count"));
     let counts: Vec<u64> = counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
     assert_eq!((counts.len(), counts.iter().sum::<u64>()), (513, 2000), "none is lost");
+}
+
+/// The sets of labels of all calls; each may be there but once.
+fn sets(text: &str) -> Vec<&str> {
+    let of_calls = |line: &&str| line.starts_with("gen_ai_client_operation_duration_seconds_count{");
+    let sets: Vec<_> =
+        text.lines().filter(of_calls).filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+    assert_eq!(sets.iter().collect::<BTreeSet<_>>().len(), sets.len(), "{sets:?}");
+    sets
+}
+
+#[test]
+fn the_series_of_nodes_that_have_gone_go_too() {
+    let live = live();
+    let reload = |nodes: &str, genai: &str| {
+        let server = format!("server: {{ listen: 127.0.0.1:1, metrics: {{ genai: {genai} }} }}");
+        let text = format!("{server}\npools:\n  x: {{ nodes: [{nodes}] }}\n");
+        let next = live.fleet().next(Config::parse(&text, "a test").expect("a valid config"), Instant::now());
+        live.replace(next, Instant::now());
+    };
+    let [a, b, c] = [("a", 2), ("b", 3), ("c", 4)]
+        .map(|(name, port)| format!("{{ address: 127.0.0.1:{port}, name: {name} }}"));
+    reload(&format!("{a}, {b}"), "on");
+    let pool = live.fleet().pools[0].pool.clone();
+    let call = Call { operation: "chat", provider: "openai", models: Some(["m".into(), "m".into()]) };
+    let count = |node: Option<(&str, u16)>| {
+        let node = node.map(|(name, port)| at(name, port));
+        pool.count_finished(&Finished { call: Some(&call), node: node.as_ref(), ..ended("r", None) });
+    };
+    let shown = || text(live.snapshot(Instant::now()), live.ended(), Format::Prometheus);
+    for node in [Some(("a", 2)), Some(("b", 3)), None] {
+        count(node);
+    }
+    assert_eq!(sets(&shown()).len(), 3);
+    reload(&c, "on");
+    assert_eq!(sets(&shown()).len(), 1, "of the request that had no node");
+    count(Some(("a", 2)));
+    count(Some(("c", 4)));
+    assert_eq!(sets(&shown()).len(), 2, "a late one at a node that has gone is not told");
+    reload(&c, "off");
+    assert!(!shown().contains("gen_ai"), "nobody asks for them any more");
+}
+
+#[test]
+fn errors_are_bounded() {
+    let live = live();
+    let pool = live.fleet().pools[0].pool.clone();
+    let call = Call { operation: "chat", provider: "openai", models: None };
+    for status in (400..600).chain([200]) {
+        pool.count_finished(&Finished { status, call: Some(&call), ..ended("r", None) });
+    }
+    let text = text(live.snapshot(Instant::now()), live.ended(), Format::Prometheus);
+    let sets = sets(&text);
+    let errors: BTreeSet<_> = sets.iter().map(|set| label(set, "error_type")).collect();
+    assert_eq!((sets.len(), errors.len()), (18, 18));
+    assert!(errors.contains(&None) && errors.contains(&Some("_OTHER")), "{errors:?}");
 }

@@ -11,7 +11,7 @@ use super::downstream::client::Sent;
 use super::gateway::Gateway;
 use crate::access_log::Entry;
 use crate::config::Class;
-use crate::fleet::{Call, Finished, Member};
+use crate::fleet::{Call, Finished, Member, NodeId};
 use crate::journal;
 use crate::journey::{Journey, Tally, Tried};
 
@@ -35,6 +35,8 @@ pub(super) struct LoggedRequest {
 pub(super) struct Served<'a> {
     pub pool: Option<&'a Member>,
     pub tried: Vec<Tried>,
+    /// The node of the last of them.
+    pub node: Option<Arc<NodeId>>,
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub tally: Tally,
@@ -57,10 +59,11 @@ impl<'a> Served<'a> {
     ) -> Self {
         let tried = journey.take_records();
         let (queued, note, tally) = (journey.queued(), journey.note(), *journey.tally());
-        let class = Some(journey.profile().class);
+        let (class, node) = (Some(journey.profile().class), journey.last_node().cloned());
         Self {
             pool: Some(journey.member()),
             tried,
+            node,
             ttft,
             queued,
             tally,
@@ -78,6 +81,7 @@ impl<'a> Served<'a> {
         Self {
             pool: None,
             tried,
+            node: None,
             ttft: None,
             queued,
             tally,
@@ -146,7 +150,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
             answer_tokens: way.tally.answer_tokens,
             trace: asked.trace.as_deref(),
             request_id: &caller.request_id,
-            node: way.tried.last().map(|tried| &tried.node),
+            node: way.node.as_ref(),
             last: way.tried.last().map(|tried| tried.outcome),
             call: way.call.as_deref(),
         }),

@@ -10,7 +10,7 @@ mod rounds;
 mod told;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use super::want::Profile;
 #[cfg(test)]
 use crate::balance::Candidates;
 use crate::balance::{self, Candidate, Tier, Turn};
-use crate::config::{self, Balance};
+use crate::config::{self, Balance, NodeAddress};
 use crate::outcome::Outcome;
 
 /// The number of events that a pool keeps for the status.
@@ -409,6 +409,10 @@ impl Table {
     pub(super) fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
         let named = |(_, node): &(Key, &Node)| node.id.address.ip().is_none() && !node.removed;
         self.members().filter(named).map(|(key, node)| (key, Arc::clone(&node.id))).collect()
+    }
+
+    pub(super) fn addresses(&self) -> HashSet<NodeAddress> {
+        self.members().map(|(_, node)| node.id.address.clone()).collect()
     }
 
     pub(super) fn has_left(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::node::NodeId;
 use crate::config::Class;
 use crate::outcome::Outcome;
 
@@ -26,7 +27,7 @@ pub struct Finished<'a> {
     pub trace: Option<&'a str>,
     pub request_id: &'a str,
     /// The last node that it was sent to, and how that ended.
-    pub node: Option<&'a Arc<str>>,
+    pub node: Option<&'a Arc<NodeId>>,
     pub last: Option<Outcome>,
     /// `None`: the conventions for generative AI are not asked for, or do not know the operation.
     pub call: Option<&'a Call>,

@@ -1,11 +1,12 @@
 //! OpenTelemetry's metrics of generative AI (semantic conventions 1.41.1, `docs/gen-ai/gen-ai-metrics.md`), by operation, model and
 //! node. Kept only where the config asks for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::finished::{Call, Finished};
 use super::histogram::Counts;
+use crate::config::NodeAddress;
 use crate::outcome::Outcome;
 
 /// The boundaries of the convention, in seconds.
@@ -18,6 +19,8 @@ const TOKENS: [f64; 14] = [
 ];
 /// Most sets of labels of a pool: beyond them model and node are left out.
 const SERIES_MAX: usize = 512;
+/// Most values of `error.type` of one set of labels: beyond them it is [`CallError::Other`].
+const ERRORS_MAX: usize = 16;
 
 /// The labels of a series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +28,8 @@ pub struct CallKey {
     pub operation: &'static str,
     pub provider: &'static str,
     pub models: Option<[Arc<str>; 2]>,
-    /// The name of the last node that it was sent to.
-    pub node: Option<Arc<str>>,
+    /// That of the last node that it was sent to.
+    pub server: Option<NodeAddress>,
 }
 
 /// `error.type`
@@ -36,6 +39,8 @@ pub enum CallError {
     Status(u16),
     /// An answer that had begun broke off so.
     Broken(&'static str),
+    /// One more than there is room for.
+    Other,
 }
 
 /// The histograms of one set of labels.
@@ -85,12 +90,17 @@ impl Default for Calls {
 impl GenAi {
     pub(crate) fn count(&mut self, call: &Call, ended: &Finished<'_>) {
         let Call { operation, provider, ref models } = *call;
-        let mut key = CallKey { operation, provider, models: models.clone(), node: ended.node.cloned() };
+        let server = ended.node.map(|node| node.address.clone());
+        let mut key = CallKey { operation, provider, models: models.clone(), server };
         if self.series.len() >= SERIES_MAX && !self.series.contains_key(&key) {
-            (key.models, key.node) = (None, None);
+            (key.models, key.server) = (None, None);
         }
         let calls = self.series.entry(key).or_default();
-        let error = CallError::of(ended.status, ended.last);
+        let mut error = CallError::of(ended.status, ended.last);
+        let kinds = || calls.duration.keys().flatten().count();
+        if error.is_some() && !calls.duration.contains_key(&error) && kinds() >= ERRORS_MAX {
+            error = Some(CallError::Other);
+        }
         let duration = calls.duration.entry(error).or_insert_with(|| Counts::new(&SECONDS));
         duration.observe(ended.duration.as_secs_f64(), 1);
         if let Some(time) = ended.first_token {
@@ -106,5 +116,9 @@ impl GenAi {
                 counts.observe(tokens as f64, 1);
             }
         }
+    }
+    /// Forgets the series of all nodes but these.
+    pub(crate) fn keep(&mut self, nodes: &HashSet<NodeAddress>) {
+        self.series.retain(|key, _| key.server.as_ref().is_none_or(|server| nodes.contains(server)));
     }
 }
