@@ -183,3 +183,38 @@ fn a_known_load_is_counted_alike_everywhere() {
         told.tokens_agree();
     });
 }
+
+fn message(gateway: &Gateway) -> Request<Outgoing> {
+    let body = json!({
+        "model": "m", "max_tokens": TOKENS, "stream": true, "messages": [{"role": "user", "content": "Tell me of the sea"}],
+    });
+    post(gateway, "/v1/messages", body.to_string())
+}
+
+#[test]
+fn the_tokens_of_messages_are_counted_as_they_come() {
+    const SAID: u64 = 7;
+    run(async {
+        let nodes = nodes_like(1, &Options { step: steps(5), ..Options::default() });
+        let gateway = Gateway::with(LOG, &pool("p", &nodes, POOL)).await;
+        let answer = Client::h1(&gateway).await.ask(message(&gateway)).await;
+        assert_eq!(answer.status, 200);
+        gateway.at_rest().await;
+        let answers =
+            |metrics: &str| sums(metrics, "evenkeel_tokens_total", "kind").remove("answer").unwrap_or(0);
+        let spaced = |metrics: &str| total(&sums(metrics, "evenkeel_inter_token_seconds_count", "class"));
+        assert_eq!(answers(&gateway.metrics()), u64::from(TOKENS), "as it tells at its end");
+        let before = gateway.node("a").answer_tokens;
+        nodes[0].set_fault(fault(&format!("stall:{SAID}")));
+        let (mut client, request) = (Client::h1(&gateway).await, message(&gateway));
+        let asking = tokio::spawn(async move { client.try_ask(request).await.ok() });
+        let has_said = || gateway.node("a").answer_tokens >= before + SAID;
+        eventually(LIMIT, "its node is known to work", has_said).await;
+        let spaced_before = spaced(&gateway.metrics());
+        asking.abort();
+        gateway.at_rest().await;
+        let metrics = gateway.metrics();
+        assert!(answers(&metrics) >= u64::from(TOKENS) + SAID, "its client has left: {metrics}");
+        assert_eq!(spaced(&metrics), spaced_before + 1);
+    });
+}
