@@ -197,6 +197,7 @@ fn the_table_is_exact_and_holds_no_content() {
         let text = rows.to_string();
         assert!(!text.contains("secret") && !text.contains("the sea"), "{text}");
         let rows = rows["requests"].as_array().unwrap();
+        assert!(rows.iter().all(|row| row["tokens"] == 7), "a role is no token: {text}");
         for name in ["a", "b"] {
             let count = rows.iter().filter(|row| row["node"] == name).count();
             assert_eq!(count, gateway.node(name).in_flight as usize);
@@ -211,5 +212,31 @@ fn the_table_is_exact_and_holds_no_content() {
         clients.iter().for_each(JoinHandle::abort);
         gateway.at_rest().await;
         assert_eq!(table(&gateway, "").await["open"], 0);
+    });
+}
+
+#[test]
+fn the_tokens_of_a_row_are_those_that_its_node_tells() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    const ROLE: &str =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    const WORDS: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"three words now\"}}]}\n\n";
+    const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":12}}\n\n";
+    run(async {
+        let script = Script::listen().await;
+        let gateway = Gateway::with(SERVER, &script.pool("")).await;
+        let client = asked(&gateway, Version::HTTP_11, true).await;
+        let (mut node, _) = script.request().await;
+        node.write(format!("{HEAD}{ROLE}")).await;
+        for (events, want) in [(WORDS, 1), (WORDS, 2), (USAGE, 12)] {
+            node.write(events).await;
+            eventually_async(LIMIT, "the row tells it", async || {
+                let table = table(&gateway, "").await;
+                if table["requests"][0]["tokens"] == want { Ok(()) } else { Err(table) }
+            })
+            .await;
+        }
+        client.abort();
+        gateway.at_rest().await;
     });
 }

@@ -90,7 +90,10 @@ async fn write_start(
     let judged = judge_start(request, answer, start, &gateway.live.vocabularies);
     let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
     if let Some(watch) = answer.watch.as_ref().filter(|_| request.journey.has_begun() && !start.is_empty()) {
-        attempt.spoke(watch.silent(), Instant::now().into_std());
+        let now = Instant::now().into_std();
+        attempt.spoke(watch.silent(), now);
+        let more = request.journey.newly_said(attempt);
+        request.hears(more, now);
     }
     let ended = answer.ended && failed.is_none();
     let written = if has_head {
@@ -247,7 +250,7 @@ async fn first_event(
                 request.journey.progress(attempt, now);
                 tell(&mut request.journey);
                 attempt.worked(events, now);
-                request.hears(events, now);
+                request.hears(0, now);
                 request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
             }
             Ok(start)

@@ -49,7 +49,6 @@ pub(super) async fn pass_rest(
         }
         if failed.is_none() {
             attempt.worked(more.unwrap_or(0), now);
-            request.hears(more.unwrap_or(0), now);
         }
         request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
         if is_opening && !answer.watch.as_ref().is_some_and(Watch::is_opening) {
@@ -60,6 +59,10 @@ pub(super) async fn pass_rest(
             if let Some(watch) = &answer.watch {
                 attempt.spoke(watch.silent(), now);
             }
+        }
+        if failed.is_none() {
+            let more = request.journey.newly_said(attempt);
+            request.hears(more, now);
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {

@@ -216,11 +216,11 @@ impl Stock {
                 *body = (!passed.is_empty()).then_some(passed);
                 let more = watched.events().saturating_sub(before);
                 attempt.worked(more, now);
-                self.arrival.caller.hears(more, now);
                 self.journey.read_usage(attempt, watched.take_usage());
                 if watched.speaks() {
                     attempt.spoke(watched.silent(), now);
                 }
+                self.arrival.caller.hears(self.journey.newly_said(attempt), now);
                 more > 0
             }
         };
