@@ -66,7 +66,9 @@ impl Admin {
             _ if !self.paths.contains(&path) => {
                 Answer::plain(StatusCode::NOT_FOUND, format!("try {}\n", paths()))
             }
-            LIVE => Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET: it has no end\n").allowing("GET"),
+            LIVE => {
+                Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET: it has no end\n").allowing("GET")
+            }
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/api/status" => Answer::json(self.live.explained(Instant::now()).to_json()),
