@@ -64,9 +64,15 @@ impl Feed {
         drop(history);
         let patches = self.patches.subscribe();
         if !std::mem::replace(&mut state.is_ticking, true) {
-            tokio::spawn(tick(Arc::clone(self)));
+            tokio::spawn(tick(Arc::clone(self), self.first_tick()));
         }
         Some(Reader { feed: Arc::clone(self), whole, patches })
+    }
+
+    /// Each tick comes soon after the second's sample and the marks with it, which are taken in the middle of the second.
+    fn first_tick(&self) -> Instant {
+        let started = self.live.started;
+        started + Duration::from_secs(started.elapsed().as_secs() + 1) + TICK * 3 / 5
     }
 
     /// Sends what has changed. False: nobody reads any more.
@@ -94,10 +100,9 @@ impl Drop for Reader {
     }
 }
 
-async fn tick(feed: Arc<Feed>) {
-    let start = tokio::time::Instant::now() + TICK;
-    let mut ticks = tokio::time::interval_at(start, TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn tick(feed: Arc<Feed>, first: Instant) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(first), TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         if !feed.advance() {
