@@ -190,10 +190,11 @@ mod tests {
         let mut reader = feed.open().expect("a place");
         let mut copy = json(&reader.whole, "whole");
         let mut leases = Vec::new();
-        // nodes and pools come, go, change places; one leaves with a request, and another takes its name
+        // nodes and pools come, go, idle or with a request, and change places; another takes a name
         for pools in [
             "x: { nodes: [127.0.0.1:2, 127.0.0.1:3] }",
             "x: { nodes: [127.0.0.1:3, 127.0.0.1:2, 127.0.0.1:4] }",
+            "x: { models: [x], nodes: [127.0.0.1:4, 127.0.0.1:5, 127.0.0.1:6] }, y: { nodes: [127.0.0.1:2] }",
             "x: { models: [x], nodes: [127.0.0.1:4] }, y: { nodes: [127.0.0.1:2] }",
             "y: { nodes: [{ name: n, address: 127.0.0.1:2 }] }",
             "y: { models: [y], nodes: [{ name: n, address: 127.0.0.1:9 }] }, x: { nodes: [127.0.0.1:4, 127.0.0.1:2] }",
