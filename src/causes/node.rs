@@ -13,6 +13,8 @@ use crate::outcome::Outcome;
 const STREAMS_HANG: Duration = Duration::from_secs(10);
 /// Before an answer begins, silence means little: a prompt of 100,000 tokens takes a minute.
 const ANSWERS_HANG: Duration = Duration::from_secs(60);
+/// So many requests are hardly all long ones.
+const ANSWERS_MIN: u32 = 4;
 /// The others of the pool have sent something within this part of its silence.
 const OTHERS_SPEAK: u32 = 4;
 /// A part of the attempts from which on failures stand out, and the least number of them.
@@ -45,22 +47,28 @@ fn hangs(node: &NodeScene, pool: &PoolScene) -> Found {
     let begun = node.open.streams_silent.is_some_and(|silent| silent >= STREAMS_HANG);
     let others = || pool.usable().filter(|other| !Arc::ptr_eq(&other.name, &node.name));
     let speaks = |other: &NodeScene| other.open.silent.is_some_and(|theirs| theirs <= silent / OTHERS_SPEAK);
-    let is_late = silent >= ANSWERS_HANG && others().any(speaks);
-    if !(begun && silent >= STREAMS_HANG) && !is_late {
-        return None;
-    }
+    let is_sure = begun && silent >= STREAMS_HANG;
+    let is_late = silent >= ANSWERS_HANG && node.in_flight >= ANSWERS_MIN && others().any(speaks);
     let check = match node.check {
         Some(true) => ", its health check passes",
         Some(false) => ", and its health check fails",
         None => "",
     };
-    let text = format!(
-        "{} has been silent for {} with {}{check}: it hangs",
-        node.name,
-        time(silent),
-        count(node.in_flight.into(), "request")
-    );
-    Some((Severity::Bad, text))
+    let (name, silent, requests) = (&node.name, time(silent), count(node.in_flight.into(), "request"));
+    match (is_sure, is_late) {
+        (true, _) => Some((
+            Severity::Bad,
+            format!("{name} has been silent for {silent} with {requests}{check}: it hangs"),
+        )),
+        (false, true) => {
+            let text = format!(
+                "{name} has sent nothing for {silent} with {requests}{check}, while other nodes answer: \
+                 it hangs, or has longer answers to give"
+            );
+            Some((Severity::Warn, text))
+        }
+        (false, false) => None,
+    }
 }
 
 fn fails(node: &NodeScene) -> Found {

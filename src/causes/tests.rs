@@ -128,7 +128,15 @@ fn a_hang_behind_a_passing_check() {
         node.check = None;
         node.open = OpenAt { silent: Some(seconds(90)), ..OpenAt::default() };
     });
-    says(&whole_answers, Severity::Bad, "b has been silent for 90 s with 12 requests: it hangs");
+    says(
+        &whole_answers,
+        Severity::Warn,
+        "b has sent nothing for 90 s with 12 requests, while other nodes answer: it hangs, or has longer answers to give",
+    );
+    let few = of_node(|node| {
+        (node.in_flight, node.open) = (3, OpenAt { silent: Some(seconds(90)), ..OpenAt::default() });
+    });
+    assert_eq!(few, [], "three answers may be long ones");
     let silent = OpenAt { silent: Some(seconds(90)), ..OpenAt::default() };
     let mut both = [node("a"), node("b")];
     both.iter_mut().for_each(|node| node.open = silent);
@@ -254,7 +262,7 @@ fn the_gateway_itself() {
 fn the_worst_comes_first_and_the_list_is_bounded() {
     let out = |number: usize| NodeScene {
         name: Arc::from(format!("n{number}")),
-        state: if number % 2 == 0 { NodeState::Ejected } else { NodeState::Draining },
+        state: if number.is_multiple_of(2) { NodeState::Ejected } else { NodeState::Draining },
         reason: Some(Reason::CheckFailed),
         ..node("")
     };

@@ -301,7 +301,7 @@ mod tests {
             stage: if tokens > 0 { Stage::Answering } else { Stage::Waiting },
             pool: Some("p".into()),
             node: None,
-            class: if number % 2 == 0 { Class::Batch } else { Class::Normal },
+            class: if number.is_multiple_of(2) { Class::Batch } else { Class::Normal },
             attempts: u32::from(tokens > 0),
             age: Duration::from_secs(age),
             in_stage: Duration::from_secs(age / 2),

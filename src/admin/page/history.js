@@ -130,7 +130,9 @@ function windowOf(span) {
   const { step, bins } = SPANS[span];
   const status = live.status;
   const end = status ? origin / 1000 + status.second : gatewayNow() / 1000;
-  return [end - step * (bins - 1), end];
+  // a gateway that has just started is no empty plot with a line at its end
+  const life = status ? Math.max(60, status.second * 1.2) : Infinity;
+  return [end - Math.min(step * (bins - 1), life), end];
 }
 
 on.state.push((isWhole, before) => {

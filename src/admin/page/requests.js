@@ -111,7 +111,7 @@ function fillRequest(row, request) {
     state.state = request.state;
     state.replaceChildren(sign(STEPS[request.state] || { symbol: '·', word: request.state }));
   }
-  say2(id, request.id.length > 20 ? `${request.id.slice(0, 12)}…` : request.id, `${request.method} ${request.path}`, 'muted');
+  say2(id, request.id, `${request.method} ${request.path}`, 'muted');
   mark(id, 'title', `${request.id}  ${request.method} ${request.path}`);
   say(node, request.node ? (live.status?.pool_order.length > 1 ? `${request.pool} / ${request.node}` : request.node) : request.pool || NONE);
   say(kind, request.class || NONE);
