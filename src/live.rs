@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
 pub use self::requests::{Registered, Requests};
-pub use self::under_way::{Goes, NotCancelled, UnderWay};
+pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};

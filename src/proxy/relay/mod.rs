@@ -21,7 +21,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
-use super::downstream::client::Client;
+use super::downstream::client::{Client, Unwritten};
 use super::downstream::http1::Http1;
 use super::downstream::keepalive::{Accompanied, Beat};
 use super::downstream::own_error::{self, Form, OwnError};
@@ -124,7 +124,7 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
             Step::Continue(next) => request.go_on_with(next),
-            Step::Finish(rest) => return last_bytes(client, request.rename(rest)).await,
+            Step::Finish(rest) => return last_bytes(request, client, rest).await,
             Step::Give(fallback) => return give(gateway, request, fallback, client).await,
             Step::Stop(ending) => return ending,
         }
@@ -223,16 +223,24 @@ async fn give(
     if request.journey.has_head() {
         return Ending::Failed(fallback.failure());
     }
-    match begin::give(gateway, request, fallback, client).await {
-        Ok(()) => Ending::Whole,
-        Err(_) => Ending::Left,
-    }
+    let given = begin::give(gateway, request, fallback, client).await;
+    written(request, given)
 }
 
-async fn last_bytes(client: &mut impl Client, rest: Bytes) -> Ending {
-    match client.write(rest, true).await {
+async fn last_bytes(request: &mut Request, client: &mut impl Client, rest: Bytes) -> Ending {
+    let rest = request.rename(rest);
+    let given = client.write(rest, true).await;
+    written(request, given)
+}
+
+/// The ending after the last of an answer was written.
+fn written(request: &mut Request, written: Result<(), Unwritten>) -> Ending {
+    match written {
         Ok(()) => Ending::Whole,
-        Err(_) => Ending::Left,
+        Err(unwritten) => {
+            request.say_nothing(unwritten);
+            Ending::Left
+        }
     }
 }
 
