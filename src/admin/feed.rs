@@ -5,14 +5,14 @@
 //! its events in time loses its connection, and begins anew.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::live::Live;
-use crate::status::Document;
+use crate::status::{Document, Moment};
 
 /// The most pages that may be open.
 pub(super) const READERS_MAX: usize = 16;
@@ -56,10 +56,13 @@ impl Feed {
             return None;
         }
         state.readers += 1;
-        let snapshot = self.live.explained(Instant::now());
-        let moment = snapshot.moment();
+        let moment = Moment { at: Instant::now(), wall: SystemTime::now() };
+        let new = state.document.is_none().then(|| self.live.explained(moment.at));
         let history = self.live.history.lock();
-        let document = state.document.get_or_insert_with(|| Document::new(snapshot, &history));
+        if let Some(snapshot) = new {
+            state.document = Some(Document::new(snapshot, &history));
+        }
+        let Some(document) = &state.document else { return None };
         let whole = event("whole", &document.whole(&history, moment));
         drop(history);
         let patches = self.patches.subscribe();
