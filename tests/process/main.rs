@@ -10,4 +10,5 @@ mod reload;
 mod start;
 mod stop;
 mod support;
+mod top;
 mod upgrade;
