@@ -40,6 +40,7 @@ pub struct Snapshot {
     pub refused_connections: u64,
     pub kept_bytes: u64,
     pub lost_log_lines: u64,
+    pub lost_own_log_lines: u64,
     pub stopping: bool,
     /// Refused before they had a pool.
     pub unrouted: Counters,
@@ -98,7 +99,10 @@ struct Status {
     connections: u64,
     refused_connections: u64,
     kept_body_bytes: u64,
+    /// Of the access log.
     lost_log_lines: u64,
+    /// Of the gateway's own log.
+    lost_own_log_lines: u64,
     /// What stands out, in words; empty in a calm fleet.
     causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
@@ -223,6 +227,7 @@ impl Status {
             refused_connections: s.refused_connections,
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
+            lost_own_log_lines: s.lost_own_log_lines,
             causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }

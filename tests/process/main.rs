@@ -5,6 +5,7 @@
 mod edge;
 mod files;
 mod kill;
+mod logs;
 mod orders;
 mod reload;
 mod start;
