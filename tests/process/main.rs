@@ -11,5 +11,6 @@ mod reload;
 mod start;
 mod stop;
 mod support;
+mod terminal;
 mod top;
 mod upgrade;

@@ -281,7 +281,7 @@ mod tests {
             (12, None, ["name    load", "a       ██  ", "a lon…  ████"]),
             (13, None, ["name     load", "a        ██  ", "a long…  ████"]),
             (19, None, ["name    count  load", "a           4  ██  ", "a lon…      8  ████"]),
-            (13, Some((1, true)), ["name  count▼", "a          4", "a l…       8"]),
+            (13, Some((1, true)), ["name   count▼", "a           4", "a lo…       8"]),
         ] {
             let lines = shown(&rows, room, sorted);
             assert_eq!(

@@ -106,12 +106,12 @@ fn broken(text: &str, room: usize, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![String::new()];
     for word in text.split(' ') {
         let is_last = lines.len() >= most.max(1);
-        if let Some(line) = lines.last_mut() {
-            if line.is_empty() || is_last || width(line) + 1 + width(word) <= room {
-                let gap = if line.is_empty() { "" } else { " " };
-                *line = format!("{line}{gap}{word}");
-                continue;
-            }
+        if let Some(line) = lines.last_mut()
+            && (line.is_empty() || is_last || width(line) + 1 + width(word) <= room)
+        {
+            let gap = if line.is_empty() { "" } else { " " };
+            *line = format!("{line}{gap}{word}");
+            continue;
         }
         lines.push(word.to_owned());
     }
