@@ -46,7 +46,7 @@ const steps = {
   },
 
   async 'another name or site gets nothing that is live'() {
-    for (const path of ['/api/live', '/api/history', '/api/events', '/api/requests', '/api/nodes?format=csv']) {
+    for (const path of ['/api/status', '/api/nodes/small/a', '/api/live', '/api/history', '/api/events', '/api/requests', '/api/nodes?format=csv']) {
       assert.equal((await ask(path, { host: 'evil.example' })).status, 403, path);
       assert.equal((await ask(path, { 'sec-fetch-site': 'cross-site' })).status, 403, path);
       assert.equal((await ask(path)).status, 200, path);
@@ -242,6 +242,19 @@ const steps = {
 
   async 'no error, and no other host'() {
     assert.deepEqual(page.faults, []);
+  },
+
+  async 'a stop is said as long as it lasts'() {
+    page.mayFail = true;
+    fleet.load(2, { tokens: [100000, 100000] });
+    await until('requests that last', async () => (await fleet.status()).requests >= 2);
+    let asked = 0;
+    page.on('request', (request) => { asked += Number(request.url().endsWith('/api/live')); });
+    fleet.gateway.kill('SIGTERM');
+    const banner = page.locator('#away');
+    await until('it is said', async () => /stopping/.test(await banner.textContent()));
+    await until('the page has asked again', () => asked >= 2);
+    assert.match(await banner.textContent(), /stopping/);
   },
 };
 

@@ -13,6 +13,8 @@ const live = {
 // A JSON merge patch (RFC 7386).
 function merge(into, patch) {
   for (const [name, value] of Object.entries(patch)) {
+    // a pool may have this name, but no object may get it
+    if (name === '__proto__') continue;
     if (value === null) delete into[name];
     else if (typeof value !== 'object' || Array.isArray(value)) into[name] = value;
     else into[name] = merge(isObject(into[name]) ? into[name] : {}, value);
@@ -90,7 +92,8 @@ async function follow() {
         became('refused', (await answer.json().catch(() => ({}))).error || `it answers ${answer.status}`);
       } else {
         await read(answer);
-        became('away', 'it has closed the connection');
+        // one that stops has said so, and says it again until it is gone
+        if (live.connection !== 'stopping') became('away', 'it has closed the connection');
       }
     } catch {
       became(document.hidden ? 'connecting' : 'away', 'no connection');
