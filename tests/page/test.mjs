@@ -248,12 +248,12 @@ const steps = {
     page.mayFail = true;
     fleet.load(2, { tokens: [100000, 100000] });
     await until('requests that last', async () => (await fleet.status()).requests >= 2);
-    let asked = 0;
-    page.on('request', (request) => { asked += Number(request.url().endsWith('/api/live')); });
+    let looked = 0;
+    page.on('request', (request) => { looked += Number(request.url().endsWith('/api/status')); });
     fleet.gateway.kill('SIGTERM');
     const banner = page.locator('#away');
     await until('it is said', async () => /stopping/.test(await banner.textContent()));
-    await until('the page has asked again', () => asked >= 2);
+    await until('it has looked for the next gateway, twice', () => looked >= 2);
     assert.match(await banner.textContent(), /stopping/);
   },
 };

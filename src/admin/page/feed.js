@@ -41,6 +41,7 @@ function take(event, data) {
   live.seen = Date.now();
   if (event === 'stopping') {
     became('stopping');
+    setTimeout(lookForNext, 1000);
     return;
   }
   const before = live.status;
@@ -81,6 +82,21 @@ async function read(answer) {
 
 let connected = null;
 
+// While a gateway stops, another process may take its place: it answers on new connections, the old one on this one alone.
+async function lookForNext() {
+  if (live.connection !== 'stopping' || !connected) return;
+  try {
+    const answer = await fetch('/api/status', { cache: 'no-store' });
+    if (answer.ok && (await answer.json()).pid !== live.status.pid) {
+      connected.abort();
+      return;
+    }
+  } catch {
+    // nobody yet
+  }
+  setTimeout(lookForNext, 2000);
+}
+
 async function follow() {
   for (;;) {
     while (document.hidden && hiddenLong()) await visible();
@@ -92,8 +108,7 @@ async function follow() {
         became('refused', (await answer.json().catch(() => ({}))).error || `it answers ${answer.status}`);
       } else {
         await read(answer);
-        // one that stops has said so, and says it again until it is gone
-        if (live.connection !== 'stopping') became('away', 'it has closed the connection');
+        became('away', 'it has closed the connection');
       }
     } catch {
       became(document.hidden ? 'connecting' : 'away', 'no connection');
