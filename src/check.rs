@@ -104,7 +104,8 @@ async fn ask(
     match tokio::time::timeout(limit, asked).await {
         Ok(Ok(())) => CheckAnswer::Passed,
         Ok(Err(error)) => {
-            log::debug!("pool {}, node {}: check failed: {error}", question.node.pool, question.node.name);
+            let (pool, node) = (&question.node.pool, &question.node.name);
+            log::debug!(pool:%, node:%; "pool {pool}, node {node}: check failed: {error}");
             failed(&error)
         }
         Err(_) => CheckAnswer::Slow,

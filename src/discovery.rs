@@ -95,6 +95,7 @@ impl NameResolver {
                 let level = if news { log::Level::Warn } else { log::Level::Debug };
                 log::log!(
                     level,
+                    pool:% = node.pool, node:% = node.name;
                     "pool {}, node {}: cannot resolve {}: {error}; next lookup in {AGAIN_UNRESOLVED:?}",
                     node.pool,
                     node.name,

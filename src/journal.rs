@@ -3,9 +3,11 @@
 //! Access-log lines go through a bounded channel to a separate thread, so that a slow disk never delays a
 //! request. Lines beyond the bound are dropped and counted.
 
+mod sink;
+
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +19,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
+use self::sink::{Batch, Sink};
 use crate::access_log::{self, Entry, Second};
 use crate::config::{AccessLog, LogFormat, LogTarget};
 use crate::fleet::{Change, Event, Reason};
@@ -26,6 +29,8 @@ use crate::live::Live;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The most lines that may wait for the disk.
 const LINES_MAX: usize = 16 * 1024;
+/// Lines are written together up to so many bytes.
+const BATCH_MAX: usize = 256 << 10;
 
 /// The longest time that the end of the process waits for the last lines.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
@@ -36,15 +41,17 @@ pub fn announce(event: &Event) {
     match change {
         Change::Ejected { reason: Reason::Stalled, .. } => {
             log::warn!(
+                pool:%, node:%;
                 "pool {pool}, node {node}: {change}; {in_flight} in flight, unanswered ones are retried elsewhere"
             );
         }
         Change::Ejected { .. } => {
             log::warn!(
+                pool:%, node:%;
                 "pool {pool}, node {node}: {change}; {in_flight} in flight continue, new requests go to other nodes"
             );
         }
-        _ => log::info!("pool {pool}, node {node}: {change}"),
+        _ => log::info!(pool:%, node:%; "pool {pool}, node {node}: {change}"),
     }
 }
 
@@ -86,13 +93,17 @@ enum Message {
 impl AccessLogWriter {
     /// Opens the log and starts its thread.
     pub fn start(conf: &AccessLog, live: Arc<Live>) -> io::Result<Self> {
-        let sink = Sink::open(conf)?;
+        let sink = open(conf)?;
         let (lines, inbox) = sync_channel(LINES_MAX);
         let next = Arc::new(Mutex::new(None));
-        let (turn, shared) = (Arc::clone(&next), Arc::clone(&live));
-        thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_all(sink, &inbox, &turn, &shared))?;
+        let writer = Writer {
+            sink,
+            batch: Batch::default(),
+            next: Arc::clone(&next),
+            live: Arc::clone(&live),
+            has_complained: false,
+        };
+        thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&inbox))?;
         Ok(Self { lines, next, live })
     }
 
@@ -128,81 +139,90 @@ impl AccessLogWriter {
     }
 }
 
-struct Sink {
-    name: PathBuf,
-    out: BufWriter<Box<dyn Write + Send>>,
-}
-
-impl Sink {
-    fn open(conf: &AccessLog) -> io::Result<Self> {
-        match conf.format {
-            LogFormat::Off => Self::open_target(&LogTarget::Stdout),
-            LogFormat::Main | LogFormat::Json => Self::open_target(&conf.target),
-        }
-    }
-
-    fn open_target(target: &LogTarget) -> io::Result<Self> {
-        let (name, out): (_, Box<dyn Write + Send>) = match target {
-            LogTarget::Stdout => ("stdout".into(), Box::new(io::stdout())),
-            LogTarget::File(path) => (path.clone(), Box::new(append_to(path)?)),
-        };
-        Ok(Self { name, out: BufWriter::new(out) })
+fn open(conf: &AccessLog) -> io::Result<Sink> {
+    match conf.format {
+        LogFormat::Off => open_target(&LogTarget::Stdout),
+        LogFormat::Main | LogFormat::Json => open_target(&conf.target),
     }
 }
 
-impl Sink {
-    /// Switches to the next target, if one was set.
-    fn reopen(&mut self, next: &Mutex<Option<LogTarget>>) -> io::Result<()> {
-        let Some(target) = next.lock().take() else { return Ok(()) };
-        let flushed = self.out.flush();
-        match Self::open_target(&target) {
-            Ok(new) => *self = new,
-            Err(e) => {
-                let LogTarget::File(path) = &target else { return flushed };
-                log::error!("access log: cannot open {}: {e}; the old file stays in use", path.display());
-            }
-        }
-        flushed
-    }
+fn open_target(target: &LogTarget) -> io::Result<Sink> {
+    Ok(match target {
+        LogTarget::Stdout => Sink::new("stdout".into(), Box::new(io::stdout())),
+        LogTarget::File(path) => Sink::new(path.clone(), Box::new(append_to(path)?)),
+    })
 }
 
 fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Writes until all senders are gone, the lines of one [`PAUSE`] at a time.
-fn write_all(mut sink: Sink, inbox: &Receiver<Message>, next: &Mutex<Option<LogTarget>>, live: &Live) {
-    let mut complained = false;
-    while let Ok(first) = inbox.recv() {
-        let mut result = Ok(());
-        for message in std::iter::once(first).chain(inbox.try_iter().take(LINES_MAX)) {
-            match message {
-                Message::Line(line) => {
-                    let written = writeln!(sink.out, "{line}");
-                    live.lost_log_lines.fetch_add(u64::from(written.is_err()), Ordering::Relaxed);
-                    result = result.and(written);
+/// The writer thread.
+struct Writer {
+    sink: Sink,
+    batch: Batch,
+    next: Arc<Mutex<Option<LogTarget>>>,
+    live: Arc<Live>,
+    /// The target cannot be written to, and that was said.
+    has_complained: bool,
+}
+
+impl Writer {
+    /// Writes until all senders are gone, the lines of one [`PAUSE`] at a time.
+    fn run(mut self, inbox: &Receiver<Message>) {
+        while let Ok(first) = inbox.recv() {
+            for message in std::iter::once(first).chain(inbox.try_iter().take(LINES_MAX)) {
+                match message {
+                    Message::Line(line) => {
+                        self.batch.push(&line);
+                        if self.batch.len() >= BATCH_MAX {
+                            self.put();
+                        }
+                    }
+                    Message::Reopen => self.reopen(),
+                    Message::Flush(done) => {
+                        self.put();
+                        let _ = done.send(());
+                    }
                 }
-                Message::Reopen => result = result.and(sink.reopen(next)),
-                Message::Flush(done) => {
-                    result = result.and(sink.out.flush());
-                    let _ = done.send(());
+            }
+            // `Message::Reopen` is lost if the channel was full
+            self.reopen();
+            self.put();
+            // being woken for every line would cost the requests more than the line itself
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Writes the lines so far; counts those that cannot be written.
+    fn put(&mut self) {
+        if self.batch.len() == 0 {
+            return;
+        }
+        match self.sink.put(&mut self.batch) {
+            Ok(()) => self.has_complained = false,
+            Err((lost, error)) => {
+                self.live.lost_log_lines.fetch_add(lost, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.has_complained, true) {
+                    let name = self.sink.name.display();
+                    log::error!(
+                        "access log: cannot write to {name}: {error}; lines are dropped until writing works again"
+                    );
                 }
             }
         }
-        // `Message::Reopen` is lost if the channel was full
-        result = result.and(sink.reopen(next));
-        match result.and(sink.out.flush()) {
-            Ok(()) => complained = false,
-            Err(_) if complained => {}
+    }
+
+    /// Switches to the next target, if one was set.
+    fn reopen(&mut self) {
+        let Some(target) = self.next.lock().take() else { return };
+        self.put();
+        match open_target(&target) {
+            Ok(new) => self.sink = new,
             Err(e) => {
-                complained = true;
-                let name = sink.name.display();
-                log::error!(
-                    "access log: cannot write to {name}: {e}; lines are dropped until writing works again"
-                );
+                let LogTarget::File(path) = &target else { return };
+                log::error!("access log: cannot open {}: {e}; the old file stays in use", path.display());
             }
         }
-        // being woken for every line would cost the requests more than the line itself
-        thread::sleep(PAUSE);
     }
 }

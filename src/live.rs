@@ -6,8 +6,8 @@ mod requests;
 mod under_way;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
 pub use self::requests::{Registered, Requests};
-pub use self::under_way::{Goes, NotCancelled, UnderWay};
+pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
 use crate::fleet::{Counters, Ended, Event, Fleet, Next};
@@ -48,6 +48,8 @@ pub struct Live {
     pub refused_connections: AtomicU64,
     /// Access-log lines dropped because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
+    /// Lines of the gateway's own log that were dropped because nobody read standard error. Not set: they are written at once.
+    pub lost_own_log_lines: OnceLock<Arc<AtomicU64>>,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
     /// Learned from streams that may have to be continued.
@@ -74,6 +76,7 @@ impl Live {
             arriving: Arrivals::default(),
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
+            lost_own_log_lines: OnceLock::new(),
             unrouted: Mutex::default(),
             vocabularies: Vocabularies::default(),
             pasts: Mutex::default(),
@@ -107,6 +110,7 @@ impl Live {
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
             kept_bytes: self.kept_bytes.value(),
             lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
+            lost_own_log_lines: self.lost_own_log_lines.get().map_or(0, |lost| lost.load(Ordering::Relaxed)),
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),

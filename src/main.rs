@@ -17,5 +17,7 @@ fn main() -> ExitCode {
         }
     };
     evenkeel::cli::logger::install();
-    evenkeel::cli::main(registered)
+    let code = evenkeel::cli::main(registered);
+    log::logger().flush();
+    code
 }

@@ -82,6 +82,11 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
             s.refused_connections,
         ),
         ("lost_log_lines", "Access-log lines dropped because of a slow disk.", s.lost_log_lines),
+        (
+            "lost_own_log_lines",
+            "Lines of the gateway's own log dropped because nobody read standard error.",
+            s.lost_own_log_lines,
+        ),
     ];
     for (name, help, value) in counters {
         sheet.counters(name, help, [(NONE, value)])?;

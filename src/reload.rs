@@ -49,8 +49,11 @@ impl Reloader {
                 let text = problems.to_string();
                 self.mark(Err(&text));
                 reload.error = Some(text);
-                let generation = self.live.fleet().generation;
+                let fleet = self.live.fleet();
+                let generation = fleet.generation;
                 log::error!("reload refused, generation {generation} stays in use:\n{problems}");
+                // a rotation must not depend on the state of the file
+                self.log.reopen(&fleet.config.server.access_log);
                 Err(problems)
             }
         }

@@ -61,7 +61,9 @@ impl Sampler {
 impl BackgroundService for Sampler {
     /// Continues during a shutdown: it is then that one looks.
     async fn start(&self, _shutdown: ShutdownWatch) {
-        let mut ticks = tokio::time::interval(TICK);
+        // in the middle of a second of the history, so that a tick which is a little late is still in its own
+        let first = tokio::time::Instant::from_std(self.live.started) + TICK / 2;
+        let mut ticks = tokio::time::interval_at(first, TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;

@@ -70,6 +70,9 @@ impl Admin {
             }
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
+            "/api/status" if let Some(why) = origin::read_refusal(uri, headers) => {
+                Answer::error(StatusCode::FORBIDDEN, why)
+            }
             "/api/status" => Answer::json(self.live.explained(Instant::now()).to_json()),
             "/metrics" => {
                 let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());

@@ -5,14 +5,14 @@
 //! its events in time loses its connection, and begins anew.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::live::Live;
-use crate::status::Document;
+use crate::status::{Document, Moment};
 
 /// The most pages that may be open.
 pub(super) const READERS_MAX: usize = 16;
@@ -56,17 +56,26 @@ impl Feed {
             return None;
         }
         state.readers += 1;
-        let snapshot = self.live.explained(Instant::now());
-        let moment = snapshot.moment();
+        let moment = Moment { at: Instant::now(), wall: SystemTime::now() };
+        let new = state.document.is_none().then(|| self.live.explained(moment.at));
         let history = self.live.history.lock();
-        let document = state.document.get_or_insert_with(|| Document::new(snapshot, &history));
+        if let Some(snapshot) = new {
+            state.document = Some(Document::new(snapshot, &history));
+        }
+        let Some(document) = &state.document else { return None };
         let whole = event("whole", &document.whole(&history, moment));
         drop(history);
         let patches = self.patches.subscribe();
         if !std::mem::replace(&mut state.is_ticking, true) {
-            tokio::spawn(tick(Arc::clone(self)));
+            tokio::spawn(tick(Arc::clone(self), self.first_tick()));
         }
         Some(Reader { feed: Arc::clone(self), whole, patches })
+    }
+
+    /// Each tick comes soon after the second's sample and the marks with it, which are taken in the middle of the second.
+    fn first_tick(&self) -> Instant {
+        let started = self.live.started;
+        started + Duration::from_secs(started.elapsed().as_secs() + 1) + TICK * 3 / 5
     }
 
     /// Sends what has changed. False: nobody reads any more.
@@ -94,10 +103,9 @@ impl Drop for Reader {
     }
 }
 
-async fn tick(feed: Arc<Feed>) {
-    let start = tokio::time::Instant::now() + TICK;
-    let mut ticks = tokio::time::interval_at(start, TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn tick(feed: Arc<Feed>, first: Instant) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::from_std(first), TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         if !feed.advance() {
@@ -185,10 +193,11 @@ mod tests {
         let mut reader = feed.open().expect("a place");
         let mut copy = json(&reader.whole, "whole");
         let mut leases = Vec::new();
-        // nodes and pools come, go, change places; one leaves with a request, and another takes its name
+        // nodes and pools come, go, idle or with a request, and change places; another takes a name
         for pools in [
             "x: { nodes: [127.0.0.1:2, 127.0.0.1:3] }",
             "x: { nodes: [127.0.0.1:3, 127.0.0.1:2, 127.0.0.1:4] }",
+            "x: { models: [x], nodes: [127.0.0.1:4, 127.0.0.1:5, 127.0.0.1:6] }, y: { nodes: [127.0.0.1:2] }",
             "x: { models: [x], nodes: [127.0.0.1:4] }, y: { nodes: [127.0.0.1:2] }",
             "y: { nodes: [{ name: n, address: 127.0.0.1:2 }] }",
             "y: { models: [y], nodes: [{ name: n, address: 127.0.0.1:9 }] }, x: { nodes: [127.0.0.1:4, 127.0.0.1:2] }",

@@ -37,6 +37,9 @@ pub(super) fn answer(live: &Live, method: &Method, uri: &Uri, headers: &HeaderMa
     };
     let Some(verb) = target.verb else {
         return match *method {
+            Method::GET | Method::HEAD if let Some(why) = origin::read_refusal(uri, headers) => {
+                Answer::error(StatusCode::FORBIDDEN, why)
+            }
             Method::GET | Method::HEAD => show(live, &target),
             _ => Answer::error(StatusCode::METHOD_NOT_ALLOWED, USAGE).allowing("GET, HEAD"),
         };

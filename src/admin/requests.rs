@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::answer::Answer;
 use super::origin;
-use crate::live::{Live, NotCancelled};
+use crate::live::{Cancelled, Live, NotCancelled};
 use crate::route::percent_decoded;
 use crate::status::requests::{Format, Query, text};
 
@@ -61,8 +61,8 @@ fn list(live: &Live, query: &str) -> Answer {
 
 fn cancel(live: &Live, number: u64) -> Answer {
     match live.requests.cancel(number) {
-        Ok(()) => {
-            log::info!("request number {number} is cancelled by an operator");
+        Ok(Cancelled { pool, id }) => {
+            log::info!("pool {pool}: request {id} is cancelled by an operator");
             Answer::json(serde_json::json!({ "number": number, "cancelled": true }).to_string())
         }
         Err(NotCancelled::Unknown) => {

@@ -77,7 +77,8 @@ async fn send(mut session: ServerSession, response: Response<Bytes>) -> Option<R
     })
 }
 
-/// Sends events until the page is closed, is too slow, or the gateway stops.
+/// Sends events until the page is closed or is too slow. One that stops goes on as long as it has requests: a page would not get
+/// another connection from it.
 async fn follow(
     mut session: ServerSession,
     mut reader: Reader,
@@ -96,6 +97,7 @@ async fn follow(
     let (parts, ()) = response.into_parts();
     session.write_response_header(Box::new(ResponseHeader::from(parts))).await.ok()?;
     let mut next = std::mem::take(&mut reader.whole);
+    let mut stops = false;
     while write(&mut session, next).await {
         next = tokio::select! {
             patch = reader.patches.recv() => match patch {
@@ -103,9 +105,9 @@ async fn follow(
                 // it lacks some that have been dropped
                 Err(_) => break,
             },
-            _ = shutdown.changed() => {
-                write(&mut session, event("stopping", "{}")).await;
-                break;
+            _ = shutdown.changed(), if !stops => {
+                stops = true;
+                event("stopping", "{}")
             }
         };
     }

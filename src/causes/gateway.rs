@@ -4,6 +4,20 @@ use super::scene::GatewayScene;
 use super::words::count;
 use crate::status::{Cause, Severity};
 
+/// The most problems of a file that are told, and the longest text of one in characters.
+const PROBLEMS_MAX: usize = 3;
+const PROBLEM_MAX: usize = 300;
+
+fn first_problems(error: &str) -> String {
+    let lines: Vec<_> = error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let told = lines.iter().take(PROBLEMS_MAX).map(|line| line.chars().take(PROBLEM_MAX).collect::<String>());
+    let told = told.collect::<Vec<_>>().join("; ");
+    match lines.len().saturating_sub(PROBLEMS_MAX) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
+    }
+}
+
 pub(super) fn causes(gateway: &GatewayScene) -> Vec<Cause> {
     let mut all = Vec::new();
     let mut say = |severity, text| all.push(Cause { severity, pool: None, node: None, text });
@@ -11,7 +25,7 @@ pub(super) fn causes(gateway: &GatewayScene) -> Vec<Cause> {
         let text = format!(
             "the last reload was refused, generation {} stays in use: {}",
             gateway.generation,
-            error.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+            first_problems(error)
         );
         say(Severity::Bad, text);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::out;
-use super::scene::{NodeScene, PoolScene};
+use super::scene::{NodeScene, Pace, PoolScene};
 use super::words::{count, failure, time};
 use crate::outcome::Outcome;
 
@@ -22,6 +22,8 @@ const FAILS_PART: f64 = 0.1;
 const FAILS_MIN: u64 = 3;
 /// A node below this part of the others' speed is slow.
 const SLOW: f64 = 0.6;
+/// The nodes of a fleet differ, and so do their answers: a slow one is so many times further off than half of them are.
+const SPREADS: f64 = 4.0;
 /// Paused streams, of those of a node, from which on it is said to preempt; and the least number of them.
 const PAUSED_PART: f64 = 0.02;
 const PAUSED_MIN: u32 = 2;
@@ -43,10 +45,10 @@ pub(super) fn causes(node: &NodeScene, pool: &PoolScene) -> Vec<Cause> {
 type Found = Option<(Severity, String)>;
 
 fn hangs(node: &NodeScene, pool: &PoolScene) -> Found {
-    let silent = node.open.silent?;
+    let silent = node.silent?;
     let begun = node.open.streams_silent.is_some_and(|silent| silent >= STREAMS_HANG);
     let others = || pool.usable().filter(|other| !Arc::ptr_eq(&other.name, &node.name));
-    let speaks = |other: &NodeScene| other.open.silent.is_some_and(|theirs| theirs <= silent / OTHERS_SPEAK);
+    let speaks = |other: &NodeScene| other.silent.is_some_and(|theirs| theirs <= silent / OTHERS_SPEAK);
     let is_sure = begun && silent >= STREAMS_HANG;
     let is_late = silent >= ANSWERS_HANG && node.in_flight >= ANSWERS_MIN && others().any(speaks);
     let check = match node.check {
@@ -129,14 +131,10 @@ fn preempts(node: &NodeScene) -> Found {
 }
 
 fn slow(node: &NodeScene, pool: &PoolScene) -> Found {
-    let own = node.happened.speed()?;
-    let others = pool.usable().filter(|other| !Arc::ptr_eq(&other.name, &node.name));
-    let mut speeds: Vec<_> = others.filter_map(|other| other.happened.speed()).collect();
-    speeds.sort_by(f64::total_cmp);
-    let median = *speeds.get(speeds.len() / 2)?;
-    (own < SLOW * median).then(|| {
+    let (own, Pace { median, spread }) = (node.happened.speed()?, pool.pace?);
+    (own < SLOW * median && own < median - SPREADS * spread).then(|| {
         let text = format!(
-            "{} is slow: a request there gets {own:.0} tokens a second, on the other nodes {median:.0}; it has {} in flight \
+            "{} is slow: a request there gets {own:.0} tokens a second, on other nodes {median:.0}; it has {} in flight \
              (weight: auto gives it fewer)",
             node.name, node.in_flight
         );

@@ -41,6 +41,28 @@ pub(super) struct PoolScene {
     /// Choices by the key of an affinity, and those that went elsewhere because that node had its share.
     pub by_key: [u64; 2],
     pub spills: u64,
+    /// Of nodes that get requests; `None`: too few have told.
+    pub pace: Option<Pace>,
+}
+
+/// The speeds of a pool's nodes, in tokens per second of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pace {
+    pub median: f64,
+    /// Half of the nodes are no further from it.
+    pub spread: f64,
+}
+
+impl Pace {
+    pub(super) fn of(speeds: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut speeds: Vec<_> = speeds.collect();
+        speeds.sort_by(f64::total_cmp);
+        // of two the upper, so that each is measured by the faster
+        let median = *speeds.get(speeds.len() / 2).filter(|_| speeds.len() > 1)?;
+        let mut distances: Vec<_> = speeds.iter().map(|speed| (speed - median).abs()).collect();
+        distances.sort_by(f64::total_cmp);
+        Some(Self { median, spread: distances[(distances.len() - 1) / 2] })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +78,8 @@ pub(super) struct NodeScene {
     pub weight: f64,
     /// 0 to 1.
     pub share: f64,
+    /// Since the node sent anything for a request, while it has had some; `None`: it has none.
+    pub silent: Option<Duration>,
     /// The last check has passed; `None`: there is none, or it is not known yet.
     pub check: Option<bool>,
     /// Models that it refuses and another node serves, each with the status of its answers.
@@ -73,14 +97,14 @@ pub(super) struct OpenAt {
     pub paused: u32,
     /// Since any of the node's streams said something; `None`: it has none.
     pub streams_silent: Option<Duration>,
-    /// Since the node last sent anything for a request that it has now.
-    pub silent: Option<Duration>,
+    /// The longest that a request has been in its stage there.
+    pub oldest: Option<Duration>,
 }
 
 impl Scene {
     pub fn of(now: &Snapshot, then: Option<&Past>, open: &[OpenRequest]) -> Self {
-        let nodes = at_nodes(open);
-        let pools = now.pools.iter().map(|pool| PoolScene::of(pool, now, then, open, &nodes)).collect();
+        let (nodes, waits) = (at_nodes(open), longest_waits(open));
+        let pools = now.pools.iter().map(|pool| PoolScene::of(pool, now, then, &waits, &nodes)).collect();
         let since = |now: u64, then: Option<u64>| then.map_or(0, |then| now.saturating_sub(then));
         let gateway = GatewayScene {
             reload_error: now.reload.error.clone(),
@@ -106,17 +130,31 @@ fn at_nodes(open: &[OpenRequest]) -> HashMap<Place<'_>, OpenAt> {
     nodes
 }
 
+/// The longest wait in each pool.
+fn longest_waits(open: &[OpenRequest]) -> HashMap<&str, Duration> {
+    let mut longest = HashMap::new();
+    for one in open.iter().filter(|one| one.stage == Stage::Waiting) {
+        if let Some(pool) = &one.pool {
+            let wait = longest.entry(&**pool).or_insert(one.in_stage);
+            *wait = one.in_stage.max(*wait);
+        }
+    }
+    longest
+}
+
 impl OpenAt {
+    /// An answer that tells no tokens may be a tunnel or a download: silence means nothing there.
     fn add(&mut self, one: &OpenRequest) {
-        let least =
-            |so_far: Option<Duration>, time: Duration| Some(so_far.map_or(time, |least| least.min(time)));
         let is_answering = one.stage == Stage::Answering;
-        let silent = one.silent.filter(|_| is_answering);
-        self.silent = least(self.silent, silent.unwrap_or(one.in_stage));
-        if let Some(silent) = silent.filter(|_| one.tokens > 1) {
+        if is_answering && one.tokens == 0 {
+            return;
+        }
+        self.oldest = self.oldest.max(Some(one.in_stage));
+        if let Some(silent) = one.silent.filter(|_| is_answering && one.tokens > 1) {
             self.streams += 1;
             self.paused += u32::from(silent >= PAUSE);
-            self.streams_silent = least(self.streams_silent, silent);
+            let least = self.streams_silent.map_or(silent, |least| least.min(silent));
+            self.streams_silent = Some(least);
         }
     }
 }
@@ -126,23 +164,23 @@ impl PoolScene {
         pool: &PoolSnapshot,
         now: &Snapshot,
         then: Option<&Past>,
-        open: &[OpenRequest],
+        waits: &HashMap<&str, Duration>,
         nodes: &HashMap<Place<'_>, OpenAt>,
     ) -> Self {
-        let waits = |one: &&OpenRequest| {
-            one.stage == Stage::Waiting && one.pool.as_deref().is_some_and(|name| *name == *pool.name)
-        };
         let happened = |node: &NodeSnapshot| then.map(|then| then.since(node, now.at)).unwrap_or_default();
         let node = |node: &NodeSnapshot| {
             let open = nodes.get(&(&*pool.name, &*node.id.name)).copied().unwrap_or_default();
             NodeScene::of(node, happened(node), open)
         };
         let [by_key, spills] = then.map(|then| then.choices_since(pool)).unwrap_or_default();
+        let nodes: Vec<_> = pool.nodes.iter().map(node).collect();
+        let speeds = nodes.iter().filter(|node| node.is_usable()).filter_map(|node| node.happened.speed());
         Self {
             name: Arc::clone(&pool.name),
-            nodes: pool.nodes.iter().map(node).collect(),
+            pace: Pace::of(speeds),
+            nodes,
             queue: pool.queue,
-            oldest: open.iter().filter(waits).map(|one| one.in_stage).max().unwrap_or_default(),
+            oldest: waits.get(&*pool.name).copied().unwrap_or_default(),
             waiting: pool.queue_by_class,
             by_key,
             spills: spills[0],
@@ -169,6 +207,7 @@ impl NodeScene {
             cap: node.max_in_flight,
             weight: node.weight,
             share: node.share,
+            silent: open.oldest.map(|oldest| oldest.min(node.silent.unwrap_or(Duration::MAX))),
             check: node.check,
             refuses: told.map(|skip| (skip.model.to_string().into(), skip.status)).collect(),
             happened,

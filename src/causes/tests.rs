@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::past::Happened;
-use super::scene::{GatewayScene, NodeScene, OpenAt, PoolScene};
+use super::scene::{GatewayScene, NodeScene, OpenAt, Pace, PoolScene};
 use super::{CAUSES_MAX, Scene, causes};
 use crate::balance::learned::Work;
 use crate::fleet::{Drain, NodeState, Reason};
@@ -27,6 +27,7 @@ fn node(name: &str) -> NodeScene {
         cap: None,
         weight: 1.0,
         share: 1.0,
+        silent: Some(Duration::from_millis(20)),
         check: Some(true),
         refuses: Vec::new(),
         happened: happened(&[(Outcome::Ok, 40)], 1000.0),
@@ -45,11 +46,12 @@ fn happened(attempts: &[(Outcome, u64)], tokens: f64) -> Happened {
 }
 
 fn streams(streams: u32, paused: u32, silent: Duration) -> OpenAt {
-    OpenAt { streams, paused, streams_silent: Some(silent), silent: Some(silent) }
+    OpenAt { streams, paused, streams_silent: Some(silent), oldest: Some(seconds(100)) }
 }
 
 fn pool(nodes: Vec<NodeScene>) -> PoolScene {
-    PoolScene { name: "p".into(), nodes, ..PoolScene::default() }
+    let pace = Pace::of(nodes.iter().filter_map(|node| node.happened.speed()));
+    PoolScene { name: "p".into(), nodes, pace, ..PoolScene::default() }
 }
 
 fn told(pool: PoolScene) -> Vec<(Severity, String)> {
@@ -77,7 +79,7 @@ fn nothing_stands_out_in_a_calm_fleet() {
     };
     assert_eq!(of_node(idle), [], "an idle node is well");
     let long_prompt = |node: &mut NodeScene| {
-        node.open = OpenAt { silent: Some(seconds(50)), ..OpenAt::default() };
+        (node.silent, node.open) = (Some(seconds(50)), OpenAt::default());
     };
     assert_eq!(of_node(long_prompt), [], "a long prompt takes its time");
 }
@@ -118,7 +120,9 @@ fn a_crash_and_the_return() {
 
 #[test]
 fn a_hang_behind_a_passing_check() {
-    let hangs = of_node(|node| node.open = streams(12, 12, seconds(40)));
+    let hangs = of_node(|node| {
+        (node.silent, node.open) = (Some(seconds(40)), streams(12, 12, seconds(40)));
+    });
     says(
         &hangs,
         Severity::Bad,
@@ -126,7 +130,7 @@ fn a_hang_behind_a_passing_check() {
     );
     let whole_answers = of_node(|node| {
         node.check = None;
-        node.open = OpenAt { silent: Some(seconds(90)), ..OpenAt::default() };
+        (node.silent, node.open) = (Some(seconds(90)), OpenAt::default());
     });
     says(
         &whole_answers,
@@ -134,12 +138,11 @@ fn a_hang_behind_a_passing_check() {
         "b has sent nothing for 90 s with 12 requests, while other nodes answer: it hangs, or has longer answers to give",
     );
     let few = of_node(|node| {
-        (node.in_flight, node.open) = (3, OpenAt { silent: Some(seconds(90)), ..OpenAt::default() });
+        (node.in_flight, node.silent, node.open) = (3, Some(seconds(90)), OpenAt::default());
     });
     assert_eq!(few, [], "three answers may be long ones");
-    let silent = OpenAt { silent: Some(seconds(90)), ..OpenAt::default() };
     let mut both = [node("a"), node("b")];
-    both.iter_mut().for_each(|node| node.open = silent);
+    both.iter_mut().for_each(|node| (node.silent, node.open) = (Some(seconds(90)), OpenAt::default()));
     assert_eq!(told(pool(both.into())), [], "long answers of all nodes are no hang of one");
 }
 
@@ -149,9 +152,19 @@ fn a_slow_node() {
     says(
         &slow,
         Severity::Warn,
-        "b is slow: a request there gets 15 tokens a second, on the other nodes 50; it has 12 in flight (weight: auto gives it fewer)",
+        "b is slow: a request there gets 15 tokens a second, on other nodes 50; it has 12 in flight (weight: auto gives it fewer)",
     );
     assert_eq!(of_node(|node| node.happened = happened(&[(Outcome::Ok, 9)], 199.0)), [], "too few to tell");
+    let mixed = |speeds: &[f64]| {
+        let nodes = speeds.iter().map(|tokens| NodeScene { happened: happened(&[], *tokens), ..node("n") });
+        told(pool(nodes.collect()))
+    };
+    assert_eq!(
+        mixed(&[260.0, 300.0, 330.0, 400.0, 440.0, 500.0, 560.0, 620.0]),
+        [],
+        "answers that differ widely"
+    );
+    assert_eq!(mixed(&[300.0, 990.0, 1000.0, 1000.0, 1010.0, 1020.0]).len(), 1, "one that stands out");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) async fn ask_and_tell(pool: Arc<Pool>, question: ListQuestion) {
     let list = answer.as_deref().and_then(Listed::read);
     if list.is_none() {
         let (pool, node) = (&question.node.pool, &question.node.name);
-        log::debug!("pool {pool}, node {node}: no list of models");
+        log::debug!(pool:%, node:%; "pool {pool}, node {node}: no list of models");
     }
     pool.set_list(question.key, list);
 }

@@ -1,11 +1,15 @@
 //! The command line: parses the arguments and runs a command, each of which has its own file.
 
+mod admin;
+mod bar;
 pub mod check;
 pub mod demo;
 pub mod logger;
 pub mod node;
 pub mod operate;
 pub mod run;
+pub mod top;
+mod tty;
 
 use std::process::ExitCode;
 
@@ -19,6 +23,7 @@ Examples:
   evenkeel check -c evenkeel.yaml     Report every problem of a config
   evenkeel run -c evenkeel.yaml       Run the gateway
   kill -HUP PID                       Make it reload the config
+  evenkeel top                        Watch the fleet: its nodes, and the requests that are open
   evenkeel drain main a --wait        Send node a of pool main no new requests, and wait until it is empty
 
 Exit codes: 0 success, 1 failure, 2 unknown argument, 64 unusable config or address.
@@ -41,6 +46,7 @@ enum Command {
     Eject(operate::EjectArgs),
     Restore(operate::RestoreArgs),
     Node(Box<node::NodeArgs>),
+    Top(top::TopArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -54,6 +60,7 @@ pub fn main(registered: signals::Registered) -> ExitCode {
         Command::Eject(args) => operate::eject(&args),
         Command::Restore(args) => operate::restore(&args),
         Command::Node(args) => node::run(*args),
+        Command::Top(args) => top::run(&args, registered),
         Command::Demo(args) => demo::run(&args, registered),
     }
 }

@@ -146,7 +146,7 @@ impl Checks {
         self.lost.count >= check.fall
     }
 
-    /// Whether the last one passed, of those since the node's state changed.
+    /// The result of the last one since the node's state changed.
     pub(super) fn last(&self) -> Option<bool> {
         (self.passed > 0 || self.failed > 0).then_some(self.passed > 0)
     }

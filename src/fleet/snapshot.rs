@@ -178,6 +178,8 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    /// Since its last sign of life at a request; `None`: there was none.
+    pub silent: Option<Duration>,
     /// The last active check has passed; `None`: there is none, or no result of it yet.
     pub check: Option<bool>,
     /// The work done since the start.
@@ -216,6 +218,7 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
+            silent: node.activity.last().map(|last| now.saturating_duration_since(last)),
             check: node.health.last_check(),
             work_done: node.activity.done().total(),
             last_failure: node.last_failure,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::under_way::{NotCancelled, UnderWay};
+use super::under_way::{Cancelled, NotCancelled, UnderWay};
 use crate::status::{Asked, OpenRequest};
 
 /// Requests are kept in so many parts, so that threads seldom meet at one.
@@ -53,7 +53,7 @@ impl Requests {
     }
 
     /// Ends a request: its client is told that an operator did, and its node sees it leave.
-    pub fn cancel(&self, number: u64) -> Result<(), NotCancelled> {
+    pub fn cancel(&self, number: u64) -> Result<Cancelled, NotCancelled> {
         let one = self.part(number).lock().get(&number).cloned().ok_or(NotCancelled::Unknown)?;
         one.cancel()
     }
@@ -108,7 +108,7 @@ mod tests {
         second.shared().waits(&"p".into(), Class::Batch, now);
         drop(first);
         assert_eq!(requests.cancel(1), Err(NotCancelled::Unknown));
-        assert_eq!(requests.cancel(2), Ok(()));
+        assert_eq!(requests.cancel(2), Ok(Cancelled { pool: "p".into(), id: "b".to_owned() }));
         assert!(second.shared().is_cancelled());
     }
 }

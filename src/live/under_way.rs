@@ -63,6 +63,13 @@ impl Way {
     }
 }
 
+/// A request that an operator has ended, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    pub pool: Arc<str>,
+    pub id: String,
+}
+
 /// The reason that a request is not cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotCancelled {
@@ -133,20 +140,20 @@ impl UnderWay {
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    pub(super) fn cancel(&self) -> Result<(), NotCancelled> {
-        let (stage, is_bound) = {
-            let way = self.way.lock();
-            (way.stage, way.is_bound)
-        };
-        match stage {
-            Stage::Arriving => Err(NotCancelled::Arriving),
-            Stage::Asked | Stage::Answering if is_bound => Err(NotCancelled::Bound),
+    /// The flag is set under the lock of the stage: who goes to a node from now on sees it.
+    pub(super) fn cancel(&self) -> Result<Cancelled, NotCancelled> {
+        let way = self.way.lock();
+        match way.stage {
+            Stage::Arriving => return Err(NotCancelled::Arriving),
+            Stage::Asked | Stage::Answering if way.is_bound => return Err(NotCancelled::Bound),
             Stage::Waiting | Stage::Asked | Stage::Answering => {
                 self.is_cancelled.store(true, Ordering::Release);
-                self.waker.wake();
-                Ok(())
             }
         }
+        let pool = way.pool.clone().unwrap_or_default();
+        drop(way);
+        self.waker.wake();
+        Ok(Cancelled { pool, id: self.asked.id.clone() })
     }
 
     pub(super) fn at(&self, now: Instant) -> OpenRequest {
@@ -258,7 +265,7 @@ mod tests {
         assert_eq!(bound.cancel(), Err(NotCancelled::Bound));
         assert!(!arriving.is_cancelled() && !bound.is_cancelled());
         bound.waits(&"p".into(), Class::Normal, now);
-        assert_eq!(bound.cancel(), Ok(()));
+        assert_eq!(bound.cancel().map(|cancelled| cancelled.pool), Ok("p".into()));
         assert!(bound.is_cancelled());
     }
 }

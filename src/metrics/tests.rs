@@ -73,6 +73,7 @@ fn names_and_types_are_what_dashboards_rely_on() {
         ("config_reload_failures", "counter"),
         ("refused_connections", "counter"),
         ("lost_log_lines", "counter"),
+        ("lost_own_log_lines", "counter"),
         ("requests", "counter"),
         ("retries", "counter"),
         ("unkept_bodies", "counter"),

@@ -13,7 +13,7 @@ use crate::access_log::Entry;
 use crate::config::Class;
 use crate::fleet::{Call, Finished, Member, NodeId};
 use crate::journal;
-use crate::journey::{Journey, Tally, Tried};
+use crate::journey::{CANCELLED, Journey, Tally, Tried};
 
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -175,7 +175,12 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         total,
         queue: if way.queued < Duration::from_micros(500) { Duration::ZERO } else { way.queued },
         request_id: caller.request_id,
-        note: if way.client_left { Some("the client left") } else { way.note },
+        note: match way.note {
+            // its client may be gone for all that
+            Some(CANCELLED) => way.note,
+            _ if way.client_left => Some("the client left"),
+            note => note,
+        },
     };
     gateway.log.write(format, &entry);
 }

@@ -143,6 +143,13 @@ impl ProxyHttp for Gateway {
         let routed = Routed::Unread { place: &stock.place };
         let mut client = Unwatched(under_way.clone());
         match seek(self, caller, &mut stock.journey, &routed, &mut client).await {
+            Found::Attempt(attempt) if caller.is_cancelled() => {
+                // it was cancelled while it waited; at a node of HTTP/2 nothing would listen for that
+                stock.attempt = Some(attempt);
+                stock.close(true);
+                stock.cancelled();
+                Err(Error::new(ErrorType::HTTPStatus(403)).into_down())
+            }
             Found::Attempt(attempt) => {
                 let (member, header) = (stock.journey.member(), session.req_header());
                 let peer = peer(member, attempt.address(), stock.tunnel.as_ref(), under_way);

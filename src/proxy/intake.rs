@@ -55,7 +55,7 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     }
     check_h2(request, client).map_err(|refusal| {
         let id = &arrival.caller.request_id;
-        log::debug!("request {id} from {peer}: {}; it gets {}", refusal.message, refusal.status);
+        log::debug!(rid:% = id; "request {id} from {peer}: {}; it gets {}", refusal.message, refusal.status);
         refuse(arrival, refusal.into())
     })?;
     join_cookies(session.req_header_mut())
@@ -306,7 +306,7 @@ fn failure_of(error: &Error, request_id: &str) -> Failure {
         }
         _ if *error.esource() == ErrorSource::Upstream => Failure::new(502, "the node broke the connection"),
         _ => {
-            log::error!("request {request_id}: {error}; the client gets 500");
+            log::error!(rid:% = request_id; "request {request_id}: {error}; the client gets 500");
             Failure::new(500, "the gateway failed; its log says why")
         }
     }

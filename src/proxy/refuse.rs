@@ -26,7 +26,7 @@ const TOO_SLOW: u16 = 408;
 pub(super) async fn refuse(gateway: &Gateway, wire: Wire, refusal: Rejection) {
     let Refused { caller, asked, form, spoken } = Refused::of(gateway, &wire);
     let id = caller.request_id.clone();
-    log::debug!("request {id}: {}; it gets {}", refusal.message, refusal.status);
+    log::debug!(rid:% = id; "request {id}: {}; it gets {}", refusal.message, refusal.status);
     let limit = caller.fleet.config.server.client.send_timeout;
     let mut client = Http1::new(wire, spoken, false, limit);
     let failure = Failure::from(refusal);

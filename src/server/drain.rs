@@ -40,6 +40,7 @@ pub(super) fn watch(
         }
         let code = wait(&live, &asked);
         log.flush();
+        log::logger().flush();
         std::process::exit(code);
     });
 }

@@ -124,6 +124,7 @@ impl Shutdown {
                 let cut = self.live.requests.count();
                 log::warn!("stopped by a second signal: {cut} requests are cut off");
                 self.log.flush();
+                log::logger().flush();
                 std::process::exit(1);
             }
             Action::Nothing => log::info!("SIGQUIT ignored: the process is already shutting down"),

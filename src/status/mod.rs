@@ -40,6 +40,7 @@ pub struct Snapshot {
     pub refused_connections: u64,
     pub kept_bytes: u64,
     pub lost_log_lines: u64,
+    pub lost_own_log_lines: u64,
     pub stopping: bool,
     /// Refused before they had a pool.
     pub unrouted: Counters,
@@ -98,8 +99,11 @@ struct Status {
     connections: u64,
     refused_connections: u64,
     kept_body_bytes: u64,
+    /// Of the access log.
     lost_log_lines: u64,
-    /// What stands out, in words; empty in a calm fleet.
+    /// Of the gateway's own log.
+    lost_own_log_lines: u64,
+    /// Causes of trouble in words, the worst first; empty in a calm fleet.
     causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
 }
@@ -241,6 +245,7 @@ impl Status {
             refused_connections: s.refused_connections,
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
+            lost_own_log_lines: s.lost_own_log_lines,
             causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }

@@ -1,5 +1,6 @@
 //! Tests of the access log and the event log: their contents, and the absence of secrets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evenkeel::sim::{Node, Options};
@@ -75,6 +76,43 @@ fn json_lines_have_the_same_contents() {
             ]
         );
         assert!(line["ttft"].as_f64().is_some_and(|ttft| ttft > 0.0));
+    });
+}
+
+/// The names in the first column of the table of JSON fields in deploy/README.md, and those of an attempt.
+fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md")).expect("a file");
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let table = text.lines().skip_while(|line| !line.starts_with("| field |")).skip(2);
+    let rows: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
+    let fields = rows.iter().flat_map(|row| quoted(row.split('|').nth(1).unwrap_or_default())).collect();
+    let attempts = rows.iter().find(|row| row.starts_with("| `attempts`")).expect("a row");
+    let parts =
+        quoted(attempts.split('|').nth(2).unwrap_or_default()).into_iter().filter(|name| name != "null");
+    (fields, parts.collect())
+}
+
+#[test]
+fn a_json_line_has_the_fields_that_are_documented_and_no_others() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::with(JSON, &pool("p", &nodes, "retry: { attempts: 1 }")).await;
+        ask(&gateway, chat(&gateway, 1, false)).await;
+        // broken after its head: only the note says why it ended
+        nodes[0].set_fault(fault("die:1"));
+        let _ = Client::h1(&gateway).await.try_ask(chat(&gateway, 30, true)).await;
+        let (fields, parts) = documented();
+        let names = |value: &serde_json::Value| -> BTreeSet<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        let lines = lines(&gateway, 2).await;
+        let lines = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let [whole, broken] = lines.collect::<Vec<_>>().try_into().expect("two lines");
+        assert_eq!(names(&broken), fields, "{broken}");
+        let always = fields.iter().filter(|name| *name != "note").cloned().collect();
+        assert_eq!(names(&whole), always, "{whole}");
+        assert_eq!(names(&whole["attempts"][0]), parts, "{whole}");
     });
 }
 

@@ -87,7 +87,7 @@ export class Fleet {
   listen: 127.0.0.1:${this.ports.gateway}
   admin: 127.0.0.1:${this.ports.admin}
   access_log: { format: off }
-  drain_timeout: 0s
+  drain_timeout: 30s
 ${broken}pools:
 ${pools.join('')}`);
   }

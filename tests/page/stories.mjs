@@ -16,7 +16,7 @@ const LIMIT = 90000; // ms; only a failing run waits so long
 // What the page must say, by story; `then`: what it says later on.
 const STORIES = {
   crash: { says: /\bb (takes no connection|breaks)[^\n]*its server (is down|has crashed)/, then: /\bb is back: its share rises/ },
-  slow: { says: /\bc is slow: a request there gets \d+ tokens a second, on the other nodes \d+/ },
+  slow: { says: /\bc is slow: a request there gets \d+ tokens a second, on other nodes \d+/ },
   hang: { says: /\bb has been silent for \d+ s with \d+ requests, its health check passes: it hangs/ },
   full: { says: /\d+ requests? waits?, the longest for [\d.]+ s: all 3 nodes that are up are at max_in_flight/ },
   model: { says: /\bb answers 404 for .?"sim.?"[^\n]*it does not serve that model/ },

@@ -46,7 +46,7 @@ const steps = {
   },
 
   async 'another name or site gets nothing that is live'() {
-    for (const path of ['/api/live', '/api/history', '/api/events', '/api/requests', '/api/nodes?format=csv']) {
+    for (const path of ['/api/status', '/api/nodes/small/a', '/api/live', '/api/history', '/api/events', '/api/requests', '/api/nodes?format=csv']) {
       assert.equal((await ask(path, { host: 'evil.example' })).status, 403, path);
       assert.equal((await ask(path, { 'sec-fetch-site': 'cross-site' })).status, 403, path);
       assert.equal((await ask(path)).status, 200, path);
@@ -152,6 +152,38 @@ const steps = {
     await until('one less on the page', async () => (await shown()) === before - 1);
   },
 
+  async '2000 open requests are one smooth table'() {
+    const crowd = fleet.load(2000, { tokens: [100000, 100000] });
+    await page.locator('#requests').scrollIntoViewIfNeeded();
+    await until('2000 more', async () => (await fleet.status()).requests >= 2000);
+    const box = page.getByRole('region', { name: 'Rows of open requests' });
+    const shown = async () => number(await text('#requests .title .muted'));
+    await until('all of them', async () => (await shown()) >= 2000);
+    assert.ok(await page.locator('#requests tbody tr').count() < 100, 'only those in sight are drawn');
+    // a second of scrolling from the first row to the last: the frames that were drawn, and the longest of them
+    const frames = await box.evaluate((element) => new Promise((done) => {
+      const times = [];
+      const began = performance.now();
+      const draw = (now) => {
+        times.push(now);
+        element.scrollTop = (element.scrollHeight * (now - began)) / 1000;
+        if (now - began < 1000) requestAnimationFrame(draw);
+        else done(times);
+      };
+      requestAnimationFrame(draw);
+    }));
+    const gaps = frames.slice(1).map((time, place) => time - frames[place]).sort((a, b) => a - b);
+    figures['2000 rows: frames in a second of scrolling, longest in ms'] = `${frames.length}, ${Math.round(gaps.at(-1))}`;
+    const numbers = async () => (await (await fetch(`${fleet.admin}/api/requests?limit=1&sort=age&order=asc`)).json()).requests;
+    await until('the youngest at the end', async () => {
+      const [youngest] = await numbers();
+      return (await page.locator('#requests tbody tr').last().textContent()).includes(youngest.id);
+    });
+    crowd.stop();
+    await box.evaluate((element) => { element.scrollTop = 0; });
+    await until('they are gone', async () => (await shown()) < 100);
+  },
+
   async 'a fleet of 200 nodes is folded, filtered and sorted'() {
     const rows = page.locator('section[aria-label="Pool many"] .nodes tbody tr');
     await until('a folded table', async () => (await rows.count()) < 30);
@@ -242,6 +274,19 @@ const steps = {
 
   async 'no error, and no other host'() {
     assert.deepEqual(page.faults, []);
+  },
+
+  async 'a stop is said as long as it lasts'() {
+    page.mayFail = true;
+    fleet.load(2, { tokens: [100000, 100000] });
+    await until('requests that last', async () => (await fleet.status()).requests >= 2);
+    let looked = 0;
+    page.on('request', (request) => { looked += Number(request.url().endsWith('/api/status')); });
+    fleet.gateway.kill('SIGTERM');
+    const banner = page.locator('#away');
+    await until('it is said', async () => /stopping/.test(await banner.textContent()));
+    await until('it has looked for the next gateway, twice', () => looked >= 2);
+    assert.match(await banner.textContent(), /stopping/);
   },
 };
 

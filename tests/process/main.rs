@@ -5,9 +5,12 @@
 mod edge;
 mod files;
 mod kill;
+mod logs;
 mod orders;
 mod reload;
 mod start;
 mod stop;
 mod support;
+mod terminal;
+mod top;
 mod upgrade;

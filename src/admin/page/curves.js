@@ -105,6 +105,8 @@ class Plot {
       series: [{}, ...lines.map((line) => ({
         label: line.name, stroke: () => colour(line.stroke), width: line.width, dash: line.dash, points: { show: false },
         fill: line.fill ? () => colour(line.fill) : undefined, spanGaps: false,
+        // a machine that was busy for a moment has missed a sample or two: no news
+        gaps: (u, place, first, last, gaps) => gaps.filter(([from, to]) => to - from > this.missed(u)),
       }))],
       bands: bands.map((series) => ({ series, fill: () => colour('band') })),
       axes: [
@@ -125,6 +127,12 @@ class Plot {
     this.u = new uPlot(options, data, this.host);
     this.u.root.setAttribute('role', 'img');
     this.u.root.setAttribute('aria-label', this.label);
+  }
+
+  // The width of a gap that is none, in canvas pixels.
+  missed(u) {
+    const times = u.data[0];
+    return times.length > 1 ? (u.valToPos(times[1], 'x', true) - u.valToPos(times[0], 'x', true)) * 4.5 : 0;
   }
 
   // The place in the data under the cursor; null: none, or the nearest is far.

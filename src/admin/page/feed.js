@@ -13,6 +13,8 @@ const live = {
 // A JSON merge patch (RFC 7386).
 function merge(into, patch) {
   for (const [name, value] of Object.entries(patch)) {
+    // a pool may have this name, but no object may get it
+    if (name === '__proto__') continue;
     if (value === null) delete into[name];
     else if (typeof value !== 'object' || Array.isArray(value)) into[name] = value;
     else into[name] = merge(isObject(into[name]) ? into[name] : {}, value);
@@ -39,6 +41,7 @@ function take(event, data) {
   live.seen = Date.now();
   if (event === 'stopping') {
     became('stopping');
+    setTimeout(lookForNext, 1000);
     return;
   }
   const before = live.status;
@@ -78,6 +81,21 @@ async function read(answer) {
 }
 
 let connected = null;
+
+// While a gateway stops, another process may take its place: it answers on new connections, the old one on this one alone.
+async function lookForNext() {
+  if (live.connection !== 'stopping' || !connected) return;
+  try {
+    const answer = await fetch('/api/status', { cache: 'no-store' });
+    if (answer.ok && (await answer.json()).pid !== live.status.pid) {
+      connected.abort();
+      return;
+    }
+  } catch {
+    // nobody yet
+  }
+  setTimeout(lookForNext, 2000);
+}
 
 async function follow() {
   for (;;) {

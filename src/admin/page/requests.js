@@ -8,7 +8,6 @@ const STEPS = {
   waiting: { symbol: '…', word: 'waiting', tone: 'warn' },
   prefill: { symbol: '◔', word: 'prefill', tone: 'calm' },
   streaming: { symbol: '▸', word: 'streaming', tone: 'good' },
-  answering: { symbol: '▸', word: 'answering', tone: 'good' },
   retrying: { symbol: '↻', word: 'retrying', tone: 'warn' },
   resumed: { symbol: '↪', word: 'resumed', tone: 'warn' },
 };

@@ -5,10 +5,10 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Style, Stylize};
 use ratatui::widgets::{Cell, Row as TableRow, Table};
 
-use super::bar::bar;
 use super::classes::{ClassRow, seconds};
 use super::picture::Mood;
 use super::table::colour;
+use crate::cli::bar::bar;
 
 /// Widths below which columns are left out.
 const ROOM_FOR_COUNTS: u16 = 76;

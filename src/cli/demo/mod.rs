@@ -5,7 +5,6 @@
 //! another node.
 
 mod about;
-mod bar;
 mod cast;
 mod class_table;
 mod classes;
@@ -39,6 +38,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::cli::tty;
 use crate::server::signals;
 use plain::Plain;
 use record::Recorder;
@@ -109,7 +109,7 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     registered.on_stop(move || {
         if asked.swap(true, Ordering::AcqRel) {
             // a second signal exits at once
-            terminal::restore();
+            tty::restore();
             std::process::exit(EXIT_INTERRUPTED);
         }
     });

@@ -131,6 +131,7 @@ pub(super) mod testing {
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
+            silent: None,
             check: None,
             work_done: Work::default(),
             last_failure: None,

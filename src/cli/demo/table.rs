@@ -6,8 +6,8 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::widgets::{Cell, Row as TableRow, Table};
 
-use super::bar::bar;
 use super::picture::{Mood, Row};
+use crate::cli::bar::bar;
 
 /// Widths below which columns are left out.
 const ROOM_FOR_PROCESS: u16 = 76;

@@ -1,14 +1,15 @@
 //! `evenkeel drain`, `undrain`, `eject` and `restore`: orders to the running gateway about one node.
 
-mod admin;
+mod orders;
 mod progress;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use self::admin::{Admin, Node, Trouble};
+use self::orders::Node;
 use self::progress::Progress;
-use super::check::{ConfigArg, EXIT_BAD_CONFIG};
+use super::admin::{Admin, Trouble, exit_code};
+use super::check::ConfigArg;
 use crate::config::duration_of;
 use crate::config::units::show_duration;
 use crate::server::signals;
@@ -95,13 +96,13 @@ pub fn drain(args: &DrainArgs, registered: signals::Registered) -> ExitCode {
                 if args.wait { wait(&admin, &args.node, node, args.timeout) } else { Ok(()) }
             },
         );
-    exit(waited)
+    exit_code(waited)
 }
 
 pub fn undrain(args: &UndrainArgs) -> ExitCode {
     let done = order(&args.node, "undrain");
     // the reason was in the warning
-    exit(done.and_then(|(_, node)| match node.drained_by.as_slice() {
+    exit_code(done.and_then(|(_, node)| match node.drained_by.as_slice() {
         [] => Ok(()),
         by => Err(Trouble::Failed(format!("{} is still drained by: {}", node.name, by.join(", ")))),
     }))
@@ -109,17 +110,17 @@ pub fn undrain(args: &UndrainArgs) -> ExitCode {
 
 pub fn eject(args: &EjectArgs) -> ExitCode {
     let query = args.time.map_or_else(String::new, |time| format!("?for={}", show_duration(time)));
-    exit(order(&args.node, &format!("eject{query}")).map(drop))
+    exit_code(order(&args.node, &format!("eject{query}")).map(drop))
 }
 
 pub fn restore(args: &RestoreArgs) -> ExitCode {
-    exit(order(&args.node, "restore").map(drop))
+    exit_code(order(&args.node, "restore").map(drop))
 }
 
 /// Sends the order and shows the answer.
 fn order(args: &NodeArg, verb: &str) -> Result<(Admin, Node), Trouble> {
     let admin = Admin::find(args.admin.as_deref(), &args.config.config)?;
-    let node = admin.order(&args.pool, &args.node, verb)?;
+    let node = orders::order(&admin, &args.pool, &args.node, verb)?;
     println!("{}", node.describe());
     if let Some(warning) = &node.warning {
         eprintln!("warning: {warning}");
@@ -151,20 +152,6 @@ fn wait(admin: &Admin, args: &NodeArg, mut node: Node, timeout: Duration) -> Res
             )));
         }
         std::thread::sleep(LOOK_EVERY.min(timeout.saturating_sub(began.elapsed())));
-        node = admin.look(&args.pool, &args.node)?;
-    }
-}
-
-fn exit(done: Result<(), Trouble>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Trouble::Failed(message)) => {
-            eprintln!("evenkeel: {message}");
-            ExitCode::FAILURE
-        }
-        Err(Trouble::Usage(message)) => {
-            eprintln!("evenkeel: {message}");
-            ExitCode::from(EXIT_BAD_CONFIG)
-        }
+        node = orders::look(admin, &args.pool, &args.node)?;
     }
 }

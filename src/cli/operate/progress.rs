@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stdout};
 use std::time::Duration;
 
-use super::admin::Node;
+use super::orders::Node;
 
 /// Between two lines in a file or a pipe.
 const LINE_EVERY: Duration = Duration::from_secs(10);

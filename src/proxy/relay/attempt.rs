@@ -80,7 +80,8 @@ pub(super) async fn run(
         Some(Ok(connected)) => connected,
         None => return Err(NoAnswer::Late),
         Some(Err(error)) => {
-            log::debug!("node {}: cannot connect: {error}", attempt.node().name);
+            let name = &attempt.node().name;
+            log::debug!(node:% = name; "node {name}: cannot connect: {error}");
             return Err(NoAnswer::Failed(connect_outcome(&error)));
         }
     };
@@ -200,9 +201,9 @@ async fn connect(
     if let Err(error) = &opened {
         let name = &attempt.node().name;
         for other in attempt.node().addresses.after(address) {
-            log::debug!("node {name}: {address}: {error}; {other} is tried");
+            log::debug!(node:% = name; "node {name}: {address}: {error}; {other} is tried");
             if let Ok(stream) = Connections::open(other, opening).await {
-                log::info!("node {name}: {address} accepts no connection: {error}; {other} is used");
+                log::info!(node:% = name; "node {name}: {address} accepts no connection: {error}; {other} is used");
                 opened = Ok((other, stream));
                 break;
             }
@@ -319,6 +320,7 @@ async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Resul
             Ok(head) => return Ok(head),
             Err(ReadError::BadFraming) => {
                 log::warn!(
+                    node:% = name;
                     "node {name}: Content-Length or Transfer-Encoding of the response is invalid, repeated or in conflict; \
                      treated as a reset"
                 );
@@ -326,6 +328,7 @@ async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Resul
             }
             Err(ReadError::Malformed) => {
                 log::warn!(
+                    node:% = name;
                     "node {name}: no valid HTTP/1.1 header in the response, or one above 1 MiB or 256 fields; \
                      treated as a reset"
                 );

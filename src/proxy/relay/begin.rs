@@ -118,8 +118,8 @@ async fn write_start(
         let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
         write_pausing_stall(&request.caller, attempt, client.begin(head, start, ended)).await
     };
-    if written.is_err() {
-        request.say_nothing();
+    if let Err(unwritten) = written {
+        request.say_nothing(unwritten);
     }
     let waited = written.map_err(client_error)?;
     if let Some(watch) = answer.watch.as_mut().filter(|_| waited) {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
-use super::downstream::client::Client;
+use super::downstream::client::{Client, Unwritten};
 use super::downstream::http1::Http1;
 use super::downstream::keepalive::{Accompanied, Beat};
 use super::downstream::own_error::{self, Form, OwnError};
@@ -40,7 +40,8 @@ use crate::journey::{Answered, Attempt, Ending, Head, How, Step};
 
 /// Serves a request on a client's own connection, after its session. Gives the connection back if another may come on it.
 pub(super) async fn serve_http1(gateway: Gateway, mut request: Box<Request>, client: Http1) -> Option<Wire> {
-    log::debug!("request {}: it goes on without a session", request.caller.request_id);
+    let id = &request.caller.request_id;
+    log::debug!(rid:% = id; "request {id}: it goes on without a session");
     let under_way = request.caller.under_way().cloned();
     let mut client = Accompanied::new(client, under_way, beat(&gateway, &request));
     let ending = serve(&gateway, &mut request, &mut client).await;
@@ -124,7 +125,7 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
             Step::Node(_) => {}
             Step::Fresh(attempt) => same_node = Some(attempt),
             Step::Continue(next) => request.go_on_with(next),
-            Step::Finish(rest) => return last_bytes(client, request.rename(rest)).await,
+            Step::Finish(rest) => return last_bytes(request, client, rest).await,
             Step::Give(fallback) => return give(gateway, request, fallback, client).await,
             Step::Stop(ending) => return ending,
         }
@@ -156,7 +157,8 @@ fn next(request: &mut Request, attempt: Attempt, how: How<Fallback>) -> Step<Fal
     tell(&mut request.journey);
     if let (Step::Node(why), Some(node)) = (&step, node) {
         let id = &request.caller.request_id;
-        log::debug!("request {id}: node {}: {}; another node is tried", node.name, why.as_str());
+        let (name, why) = (&node.name, why.as_str());
+        log::debug!(rid:% = id, node:% = name; "request {id}: node {name}: {why}; another node is tried");
     }
     step
 }
@@ -223,16 +225,24 @@ async fn give(
     if request.journey.has_head() {
         return Ending::Failed(fallback.failure());
     }
-    match begin::give(gateway, request, fallback, client).await {
-        Ok(()) => Ending::Whole,
-        Err(_) => Ending::Left,
-    }
+    let given = begin::give(gateway, request, fallback, client).await;
+    written(request, given)
 }
 
-async fn last_bytes(client: &mut impl Client, rest: Bytes) -> Ending {
-    match client.write(rest, true).await {
+async fn last_bytes(request: &mut Request, client: &mut impl Client, rest: Bytes) -> Ending {
+    let rest = request.rename(rest);
+    let given = client.write(rest, true).await;
+    written(request, given)
+}
+
+/// The ending after the last of an answer was written.
+fn written(request: &mut Request, written: Result<(), Unwritten>) -> Ending {
+    match written {
         Ok(()) => Ending::Whole,
-        Err(_) => Ending::Left,
+        Err(unwritten) => {
+            request.say_nothing(unwritten);
+            Ending::Left
+        }
     }
 }
 
@@ -247,7 +257,7 @@ async fn end(gateway: &Gateway, request: Box<Request>, client: &mut impl Client,
         Ending::Whole => {}
         Ending::Left => client_left = true,
         Ending::Failed(failure) => {
-            log::warn!("request {id}: {}; the client gets {}", failure.message, failure.status);
+            log::warn!(rid:% = id; "request {id}: {}; the client gets {}", failure.message, failure.status);
             let error = OwnError { failure: &failure, request_id: id, form: request.form };
             let told = if has_head {
                 client.write(own_error::event(&error), false).await
@@ -258,7 +268,7 @@ async fn end(gateway: &Gateway, request: Box<Request>, client: &mut impl Client,
         }
         Ending::Broken { closing_event } => {
             let note = request.journey.note().unwrap_or_default();
-            log::warn!("request {id}: {note}; the client gets a stream that ends with an error");
+            log::warn!(rid:% = id; "request {id}: {note}; the client gets a stream that ends with an error");
             client_left = !closing_event.is_empty() && client.write(closing_event, false).await.is_err();
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn pass_rest(
                 Ok(true) => answer.watch.iter_mut().for_each(Watch::restart_stall_clock),
                 Ok(false) => {}
                 Err(unwritten) => {
-                    request.say_nothing();
+                    request.say_nothing(unwritten);
                     return client_error(unwritten);
                 }
             }

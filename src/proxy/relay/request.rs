@@ -9,7 +9,7 @@ use http::{Method, Version};
 use pingora::http::RequestHeader;
 
 use super::super::caller::Caller;
-use super::super::downstream::client::Sent;
+use super::super::downstream::client::{Sent, Unwritten};
 use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
@@ -326,9 +326,11 @@ impl Request {
         }
     }
 
-    /// The same within a write, after which nothing more can be said.
-    pub(super) fn say_nothing(&mut self) {
-        self.farewell = Some(Bytes::new());
+    /// The same within a write: after a part of one nothing more can be said.
+    pub(super) fn say_nothing(&mut self, unwritten: Unwritten) {
+        if unwritten == Unwritten::ClientLeft {
+            self.farewell = Some(Bytes::new());
+        }
     }
 
     /// The ending as its client is to see it.

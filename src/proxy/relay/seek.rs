@@ -86,7 +86,8 @@ pub(crate) async fn seek<H>(
             },
             Seek::Pause { until } => {
                 caller.waits(journey.member(), journey.profile().class);
-                log::debug!("request {}: nodes die one after the other, it pauses", caller.request_id);
+                let id = &caller.request_id;
+                log::debug!(rid:% = id; "request {id}: nodes die one after the other, it pauses");
                 if client.attend(First::Client, pin!(sleep_until(until.into()))).await == Err(Left) {
                     return Found::Stop(journey.leave(Instant::now()));
                 }
@@ -94,7 +95,8 @@ pub(crate) async fn seek<H>(
             Seek::Wait { changed, until, why } => {
                 if !std::mem::replace(&mut is_told, true) {
                     let pool = journey.member().pool.name();
-                    log::debug!("pool {pool}: {why:?}, request {} waits", caller.request_id);
+                    let id = &caller.request_id;
+                    log::debug!(rid:% = id, pool:%; "pool {pool}: {why:?}, request {id} waits");
                     caller.waits(journey.member(), journey.profile().class);
                 }
                 // no matter whether it has changed or the time is over

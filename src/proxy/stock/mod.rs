@@ -171,6 +171,7 @@ impl Stock {
         if announced.is_err() {
             let (id, node) = (&self.arrival.caller.request_id, self.node());
             log::warn!(
+                rid:% = id, node:%;
                 "request {id}: node {node}: Content-Length or Transfer-Encoding of the response is invalid, repeated or in conflict"
             );
             return Err(Error::new(ErrorType::InvalidHTTPHeader).into_up());
@@ -289,7 +290,7 @@ impl Stock {
         if outcome != Outcome::ClientGone {
             // the error's own words may quote the response header
             let (id, node) = (&self.arrival.caller.request_id, self.node());
-            log::warn!("request {id}: node {node}: {outcome} ({})", error.etype().as_str());
+            log::warn!(rid:% = id, node:%; "request {id}: node {node}: {outcome} ({})", error.etype().as_str());
         }
         if let Some(watched) =
             self.watched.as_mut().filter(|_| outcome != Outcome::ClientGone || is_cancelled)

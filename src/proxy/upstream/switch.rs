@@ -146,6 +146,11 @@ impl Socket {
 }
 
 impl Socket {
+    /// An operator has ended the request; if not, the task is woken once one does.
+    fn is_cancelled(&self, cx: &Context<'_>) -> bool {
+        self.under_way.as_ref().is_some_and(|one| one.poll_cancelled(cx).is_ready())
+    }
+
     /// While a write has to wait.
     fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.ear {
@@ -196,7 +201,7 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(read);
         }
-        if self.under_way.as_ref().is_some_and(|one| one.poll_cancelled(cx).is_ready()) {
+        if self.is_cancelled(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         // read as the end of the stream, which is nobody's fault
@@ -211,6 +216,9 @@ impl AsyncWrite for Socket {
             && let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes)
         {
             return Poll::Ready(written);
+        }
+        if self.is_cancelled(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         self.poll_answered(cx).map(|()| Err(io::ErrorKind::BrokenPipe.into()))
     }

@@ -210,5 +210,5 @@ pub(crate) fn chat(tokens: u32, stream: bool) -> String {
 }
 
 pub(crate) fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }

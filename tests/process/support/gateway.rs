@@ -85,6 +85,30 @@ impl Gateway {
         gateway
     }
 
+    /// Starts a gateway with more arguments and this environment, and waits until it serves.
+    pub(crate) async fn start_with(conf: Conf, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut gateway = Self::start_silent(conf, more, environment);
+        gateway.process.read_stderr();
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
+    /// The same with nobody who reads its standard error.
+    pub(crate) async fn start_unread(conf: Conf, environment: &[(&str, &str)]) -> Self {
+        let gateway = Self::start_silent(conf, &[], environment);
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
+    fn start_silent(conf: Conf, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
+        let mut command = Command::new(BINARY);
+        let command = command.args(Self::args(directory.path(), more)).envs(environment.iter().copied());
+        let process = Process::spawn_unread(command);
+        Self { process, conf, directory }
+    }
+
     /// Starts a process with this config without waiting for it to serve.
     pub(crate) fn spawn(conf: Conf, directory: tempfile::TempDir, more: &[&str]) -> Self {
         fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");

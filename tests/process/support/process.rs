@@ -1,7 +1,7 @@
 //! A child process whose output is kept, and which is killed by its own id when dropped.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ pub(crate) struct Process {
     out: Text,
     err: Text,
     readers: Vec<thread::JoinHandle<()>>,
+    /// Standard error, as long as nobody reads it.
+    unread: Option<ChildStderr>,
 }
 
 /// The output of a stream so far.
@@ -47,14 +49,25 @@ impl Process {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut process = Self::spawn_unread(command);
+        process.read_stderr();
+        process
+    }
+
+    /// The same, with nobody who reads standard error.
+    pub(crate) fn spawn_unread(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let (out, err) = (Text::default(), Text::default());
-        let readers = vec![
-            out.follow(child.stdout.take().expect("piped")),
-            err.follow(child.stderr.take().expect("piped")),
-        ];
-        Self { child, out, err, readers }
+        let readers = vec![out.follow(child.stdout.take().expect("piped"))];
+        let unread = child.stderr.take();
+        Self { child, out, err, readers, unread }
+    }
+
+    /// Begins to read standard error.
+    pub(crate) fn read_stderr(&mut self) {
+        let unread = self.unread.take().expect("nobody reads it");
+        self.readers.push(self.err.follow(unread));
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -30,7 +30,7 @@ pub(crate) enum Tale {
 /// A story as it is played.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
-    /// What is about to happen, and what to look for.
+    /// The trouble, told before it comes.
     pub about: &'static str,
     pub nodes: Vec<Part>,
     /// Keys of the pool, as lines of YAML with the indentation of its other keys.

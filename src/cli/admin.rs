@@ -3,17 +3,17 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::Deserialize;
-
+use super::check::EXIT_BAD_CONFIG;
 use crate::config::{Config, NodeAddress};
-use crate::route::percent_encoded;
 
 /// Longest wait for each step of an exchange.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest answer; one about one node is a thousandth of it.
-const ANSWER_MAX: usize = 1 << 20;
+/// Longest answer; the status of 1000 nodes is some 1.5 MB.
+const ANSWER_MAX: usize = 64 << 20;
+const PIECE: usize = 64 << 10;
 
 /// The reason why a command failed.
 #[derive(Debug)]
@@ -23,39 +23,33 @@ pub(super) enum Trouble {
     Failed(String),
 }
 
-/// A gateway's admin address.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Admin(SocketAddr);
-
-/// The gateway's answer about a node.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Node {
-    pub name: String,
-    pub pool: String,
-    pub state: String,
-    pub drained_by: Vec<String>,
-    pub in_flight: u64,
-    pub ejected_for_seconds: Option<f64>,
-    pub warning: Option<String>,
-    /// It has left the config, and has no request any more.
-    #[serde(skip)]
-    pub is_gone: bool,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    error: String,
-}
-
-impl Node {
-    /// Its state in one line.
-    pub(super) fn describe(&self) -> String {
-        let Self { pool, name, state, in_flight, .. } = self;
-        let left = self.ejected_for_seconds.filter(|_| state == "ejected");
-        let left = left.map_or_else(String::new, |seconds| format!(" for {seconds:.0} s"));
-        format!("pool {pool}, node {name}: {state}{left}, {in_flight} in flight")
+/// The exit code of a command, after its message.
+pub(super) fn exit_code(done: Result<(), Trouble>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble::Failed(message)) => {
+            eprintln!("evenkeel: {message}");
+            ExitCode::FAILURE
+        }
+        Err(Trouble::Usage(message)) => {
+            eprintln!("evenkeel: {message}");
+            ExitCode::from(EXIT_BAD_CONFIG)
+        }
     }
 }
+
+/// A gateway's admin address.
+#[derive(Clone, Debug)]
+pub(super) struct Admin {
+    name: String,
+    /// All that the name leads to, in the order in which they are tried; at least one.
+    addresses: Vec<SocketAddr>,
+    /// Header fields of every request, each with its line end.
+    fields: String,
+}
+
+/// Status and body of an answer.
+pub(super) type Answer = (u16, Vec<u8>);
 
 impl Admin {
     /// The address given, or else the one in the config.
@@ -68,8 +62,12 @@ impl Admin {
 
     fn of_url(url: &str) -> Result<Self, String> {
         let address: NodeAddress = url.parse()?;
-        let mut found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|e| e.to_string())?;
-        found.next().map(Self).ok_or_else(|| "the name has no address".to_owned())
+        let found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|e| e.to_string())?;
+        let addresses: Vec<_> = found.collect();
+        if addresses.is_empty() {
+            return Err("the name has no address".to_owned());
+        }
+        Ok(Self { name: address.to_string(), addresses, fields: String::new() })
     }
 
     fn of_config(path: &Path) -> Result<Self, Trouble> {
@@ -77,53 +75,38 @@ impl Admin {
             Trouble::Usage(format!("{problems}\nor name the gateway with --admin http://127.0.0.1:9990"))
         })?;
         let off = || Trouble::Usage(format!("{}: `admin` is off, so there is nobody to ask", path.display()));
-        config.server.admin.map(|address| Self(reachable(address))).ok_or_else(off)
+        config.server.admin.map(Self::at).ok_or_else(off)
     }
 
-    /// Has the gateway do this with a node.
-    pub(super) fn order(self, pool: &str, node: &str, verb: &str) -> Result<Node, Trouble> {
-        let path = format!("{}/{verb}", path_of(pool, node));
-        let (status, body) = self.ask("POST", &path)?;
-        self.read(status, &body)
+    fn at(address: SocketAddr) -> Self {
+        let address = reachable(address);
+        Self { name: address.to_string(), addresses: vec![address], fields: String::new() }
     }
 
-    /// The node's state. One that is not there is gone, with all its requests.
-    pub(super) fn look(self, pool: &str, node: &str) -> Result<Node, Trouble> {
-        let (status, body) = self.ask("GET", &path_of(pool, node))?;
-        if status == 404 {
-            return Ok(Node { name: node.to_owned(), is_gone: true, ..Node::default() });
-        }
-        self.read(status, &body)
+    /// Host and port, as it was named.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
-    fn read(self, status: u16, body: &[u8]) -> Result<Node, Trouble> {
-        if status == 200
-            && let Ok(node) = serde_json::from_slice(body)
-        {
-            return Ok(node);
-        }
-        let why = serde_json::from_slice(body).map(|Refused { error }| error);
-        let why =
-            why.unwrap_or_else(|_| "this is no answer of an evenkeel that knows such orders".to_owned());
-        Err(Trouble::Failed(format!("http://{}: {status}: {why}", self.0)))
+    /// Sends one request.
+    pub(super) fn ask(&self, method: &str, path: &str) -> Result<Answer, Trouble> {
+        let failed =
+            |error| Trouble::Failed(format!("cannot ask the gateway at http://{}: {error}", self.name));
+        self.exchange(method, path, TIMEOUT).map_err(failed)
     }
 
-    fn ask(self, method: &str, path: &str) -> Result<(u16, Vec<u8>), Trouble> {
-        let failed = |error| Trouble::Failed(format!("cannot ask the gateway at http://{}: {error}", self.0));
-        self.exchange(method, path).map_err(failed)
-    }
-
-    fn exchange(self, method: &str, path: &str) -> io::Result<(u16, Vec<u8>)> {
-        let mut stream = TcpStream::connect_timeout(&self.0, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+    /// The same, with a limit for each step.
+    pub(super) fn exchange(&self, method: &str, path: &str, limit: Duration) -> io::Result<Answer> {
+        let mut stream = self.connect(limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
+        let (host, fields) = (&self.name, &self.fields);
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.0
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n{fields}\r\n",
         )?;
         let mut answer = Vec::new();
-        let mut piece = [0; 4096];
+        let mut piece = vec![0; PIECE];
         loop {
             if let Some(whole) = parsed(&answer)? {
                 return Ok(whole);
@@ -134,6 +117,17 @@ impl Admin {
                 count => answer.extend_from_slice(&piece[..count]),
             }
         }
+    }
+
+    fn connect(&self, limit: Duration) -> io::Result<TcpStream> {
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in &self.addresses {
+            match TcpStream::connect_timeout(address, limit) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }
 
@@ -147,16 +141,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn path_of(pool: &str, node: &str) -> String {
-    format!("/api/nodes/{}/{}", percent_encoded(pool), percent_encoded(node))
-}
-
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// Status and body, once all of the answer is there.
-fn parsed(answer: &[u8]) -> io::Result<Option<(u16, Vec<u8>)>> {
+fn parsed(answer: &[u8]) -> io::Result<Option<Answer>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut fields);
     let Ok(length) = head.parse(answer) else { return Err(invalid("its answer is not HTTP")) };
@@ -190,7 +180,8 @@ mod tests {
     #[test]
     fn an_address_is_a_url_or_a_host_and_a_port() {
         for url in ["http://127.0.0.1:9990", "127.0.0.1:9990", "http://127.0.0.1:9990/"] {
-            assert_eq!(Admin::of_url(url).expect("an address").0.to_string(), "127.0.0.1:9990");
+            let admin = Admin::of_url(url).expect("an address");
+            assert_eq!((admin.name(), admin.addresses.len()), ("127.0.0.1:9990", 1));
         }
         for url in ["https://127.0.0.1:9990", "http://127.0.0.1", "", "http://127.0.0.1:9990/api"] {
             assert!(Admin::of_url(url).is_err(), "{url}");
