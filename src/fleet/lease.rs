@@ -25,6 +25,8 @@ pub struct Lease {
     /// The time up to which the node's work for this attempt has been counted.
     counted: Instant,
     has_worked: bool,
+    mark: u64,
+    waited: Option<u64>,
     /// The tokens of its answer so far, as far as they were told.
     said: u32,
     settled: bool,
@@ -47,7 +49,7 @@ impl Pool {
     }
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
-        Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, said: 0, settled: false }
+        Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, mark: 0, waited: None, said: 0, settled: false }
     }
 }
 
@@ -102,7 +104,9 @@ impl Lease {
     }
 
     fn count_work(&mut self, tokens: u64, now: Instant) {
-        self.slot.activity.worked(tokens, now.saturating_duration_since(self.counted));
+        let last = self.has_worked.then_some(self.mark);
+        self.waited = (!self.has_worked).then(|| now.saturating_duration_since(self.counted).as_nanos() as u64);
+        self.mark = self.slot.activity.worked(tokens, now.saturating_duration_since(self.counted), last);
         self.counted = now;
         if !std::mem::replace(&mut self.has_worked, true) {
             self.pool.begins_to_answer(&self.slot);
@@ -171,6 +175,9 @@ impl Lease {
 impl Drop for Lease {
     /// An attempt that was never settled says nothing about the node: its client left, or its task panicked.
     fn drop(&mut self) {
+        if self.has_worked {
+            self.slot.activity.over(self.waited);
+        }
         if !self.settled {
             self.pool.abandon(&self.slot);
         }

@@ -12,7 +12,7 @@ use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
-use crate::balance::cap::{Cap, Round};
+use crate::balance::cap::{Cap, Round, Signs};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -35,6 +35,7 @@ pub(super) struct Capped {
     pub cap: Cap,
     seen: Done,
     answers: u64,
+    totals: [u64; 9],
 }
 
 /// A node in its pool's table.
@@ -142,8 +143,20 @@ impl Node {
         let Some(capped) = &mut self.capped else { return };
         let ended = answers.wrapping_sub(std::mem::replace(&mut capped.answers, answers));
         let work = capped.seen.catch_up(self.activity.done());
+        let t = self.activity.totals();
+        let then = std::mem::replace(&mut capped.totals, t);
+        let d = |i: usize| t[i].wrapping_sub(then[i]) as f64;
+        let signs = Signs {
+            flow: (d(7) - d(0) - d(2)) / 1e9,
+            wait: (f64::from(self.in_flight) - self.activity.rough()[4] as f64) * passed.as_secs_f64() - d(4) / 1e9,
+            pause: d(2) / 1e9,
+            events: d(8) - d(5),
+            begun: d(1) - d(5),
+            whole: d(5),
+            open: self.activity.rough()[4] as f64 * passed.as_secs_f64(),
+        };
         if is_comparable {
-            capped.cap.round(Round { work, ended: ended as f64, in_flight: self.in_flight, passed });
+            capped.cap.round(Round { work, ended: ended as f64, in_flight: self.in_flight, passed, signs });
         } else {
             capped.cap.interrupt();
         }

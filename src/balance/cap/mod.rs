@@ -25,6 +25,7 @@
 //! teaches nothing while the cap does not bind: then fewer are in flight than it allows.
 
 mod belief;
+mod flow;
 mod measure;
 mod reason;
 #[cfg(test)]
@@ -36,6 +37,8 @@ use std::time::Duration;
 use super::learned::Work;
 use belief::Belief;
 use measure::{Batch, Estimate, Gain, Measurement, Noise};
+pub use flow::Signs;
+use flow::Flow;
 pub use reason::{Reason, Side};
 use trial::{Known, Trial, WIDE};
 
@@ -87,6 +90,7 @@ pub struct Round {
     /// Requests in flight now.
     pub in_flight: u32,
     pub passed: Duration,
+    pub signs: Signs,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +148,9 @@ pub struct Cap {
     rest: f64,
     /// It has looked far below since the base last moved or rested.
     has_looked: bool,
+    flow: Flow,
+    streams: f64,
+    wholes: f64,
 }
 
 impl Default for Cap {
@@ -162,6 +169,9 @@ impl Default for Cap {
             piece: 0.0,
             rest: REST_MIN,
             has_looked: false,
+            flow: Flow::new(),
+            streams: 0.0,
+            wholes: 0.0,
         }
     }
 }
@@ -169,7 +179,7 @@ impl Default for Cap {
 impl Cap {
     /// The most requests in flight now; [`CAP_MIN`] to [`CAP_MAX`].
     pub fn now(&self) -> u32 {
-        whole(self.now)
+        if self.streams > 0.0 && self.streams >= self.wholes { whole(self.flow.now) } else { whole(self.now) }
     }
 
     pub fn reason(&self) -> Reason {
@@ -183,6 +193,7 @@ impl Cap {
     /// The node was away or has changed: what was seen at this cap does not go on. A trial that it did not survive is not
     /// taken up again soon.
     pub fn interrupt(&mut self) {
+        self.flow.interrupt();
         match self.mode {
             Mode::Trial(_) | Mode::Again { .. } => self.go(self.base, Mode::Rest { turns: 0.0 }),
             Mode::First | Mode::Rest { .. } => self.stage = Stage::NEW,
@@ -191,6 +202,12 @@ impl Cap {
 
     /// Takes in a round. Call it at regular intervals while the node has all of its share.
     pub fn round(&mut self, round: Round) {
+        self.streams = self.streams * 0.99 + round.signs.begun.max(0.0);
+        self.wholes = self.wholes * 0.99 + round.signs.whole;
+        if self.streams > 0.0 && self.streams >= self.wholes {
+            self.flow.round(round.signs, round.ended, round.in_flight, round.passed);
+            return;
+        }
         let load = f64::from(round.in_flight);
         let passed = round.passed.as_secs_f64();
         let more = Batch { work: round.work, ended: round.ended, area: load * passed, time: passed };

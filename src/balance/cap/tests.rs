@@ -17,7 +17,7 @@ fn live(cap: &mut Cap, rounds: usize, demand: u32, curve: impl Fn(f64) -> f64) -
         let units = curve(f64::from(in_flight)) * ROUND.as_secs_f64();
         let seconds = f64::from(in_flight) * ROUND.as_secs_f64();
         let work = Work { units, seconds, pieces: units };
-        cap.round(Round { work, ended: units / SIZE, in_flight, passed: ROUND });
+        cap.round(Round { work, ended: units / SIZE, in_flight, passed: ROUND, signs: Signs::default() });
         seen.push(cap.now());
     }
     seen
@@ -135,7 +135,7 @@ proptest! {
         for (units, seconds, pieces, ended, load, millis, binds) in rounds {
             let work = Work { units, seconds, pieces };
             let in_flight = if binds { cap.now() } else { load };
-            cap.round(Round { work, ended, in_flight, passed: Duration::from_millis(millis) });
+            cap.round(Round { work, ended, in_flight, passed: Duration::from_millis(millis), signs: Signs::default() });
             if load == 0 {
                 cap.interrupt();
             }

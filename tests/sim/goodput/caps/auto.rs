@@ -47,7 +47,8 @@ fn compare(job: Job, speeds: [f64; 2], caps: &[usize], seeds: &[u64]) -> Vec<Got
         println!("  {told:?}: first {:.3}, learned {:.3}", got.first, got.learned);
         got
     };
-    ALL_TOLD.into_iter().map(auto).collect()
+    let told = if std::env::var("ONLY").is_ok() { &ALL_TOLD[..1] } else { &ALL_TOLD[..] };
+    told.iter().copied().map(auto).collect()
 }
 
 /// The makespan of the first and of the third job of one process.
@@ -60,6 +61,23 @@ fn auto(job: Job, speeds: [f64; 2], told: Told, seed: u64) -> (f64, f64) {
         wall
     });
     (walls[0], walls[2])
+}
+
+pub(super) fn cells() {
+    let all = [
+        (Job::Short, &[128_usize, 160][..], &[1_u64, 2, 3][..]),
+        (Job::Answers, &[60], &[1, 2, 3]),
+        (Job::Prompts, &[16, 24, 40], &[1, 2]),
+        (Job::Mixed, &[96, 128, 160], &[1, 2, 3, 4]),
+    ];
+    for (job, caps, seeds) in all {
+        for speeds in [EQUAL, UNEQUAL] {
+            if std::env::var("JOBS").is_ok_and(|j| !j.contains(&format!("{job:?}"))) {
+                continue;
+            }
+            compare(job, speeds, caps, seeds);
+        }
+    }
 }
 
 #[test]
