@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::Event;
 
+use super::streams::Streams;
 use crate::balance::learned::Work;
 
 /// The activity of one node. The node and all of its leases hold it.
@@ -25,10 +26,7 @@ pub(super) struct Activity {
     work: [AtomicU64; 3],
     /// Tokens of prompts whose cached part was told, and that part.
     prompts: [AtomicU64; 2],
-    /// Answers under way that have begun.
-    begun: AtomicU64,
-    /// Totals since the start: nanoseconds until answers began, their number, nanoseconds of pauses, their number.
-    silent: [AtomicU64; 6],
+    pub streams: Streams,
 }
 
 /// The total work of a node at one moment.
@@ -54,36 +52,8 @@ impl Activity {
             gave_up: Event::new(),
             work: [const { AtomicU64::new(0) }; 3],
             prompts: [const { AtomicU64::new(0) }; 2],
-            begun: AtomicU64::new(0),
-            silent: [const { AtomicU64::new(0) }; 6],
+            streams: Streams::default(),
         }
-    }
-
-    fn silent(&self, kind: usize, nanos: u64) {
-        self.silent[kind].fetch_add(nanos, Ordering::Relaxed);
-        self.silent[kind + 1].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn rough(&self) -> [u64; 5] {
-        let s = [0, 1, 2, 3].map(|i: usize| self.silent[i].load(Ordering::Relaxed));
-        [s[0], s[1], s[2], s[3], self.begun.load(Ordering::Relaxed)]
-    }
-
-    pub(super) fn rough2(&self) -> [u64; 3] {
-        [0, 1, 2].map(|i: usize| self.work[i].load(Ordering::Relaxed))
-    }
-
-    pub(super) fn over(&self, whole: Option<u64>) {
-        self.begun.fetch_sub(1, Ordering::Relaxed);
-        if let Some(nanos) = whole {
-            self.silent(4, nanos);
-        }
-    }
-
-    pub(super) fn totals(&self) -> [u64; 9] {
-        let s = [0, 1, 2, 3, 4, 5].map(|i: usize| self.silent[i].load(Ordering::Relaxed));
-        let w = self.rough2();
-        [s[0], s[1], s[2], s[3], s[4], s[5], w[0], w[1], w[2]]
     }
 
     /// Records a sign of life. Every chunk of every stream gets here, so it is one plain store: a race
@@ -95,21 +65,11 @@ impl Activity {
 
     /// Adds work done for one request: its units, and the time it took. A reader may see the three sums out
     /// of step by one piece, which is one among hundreds.
-    pub(super) fn worked(&self, units: u64, time: Duration, last: Option<u64>) -> u64 {
+    pub(super) fn worked(&self, units: u64, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        for (sum, more) in self.work.iter().zip([units, nanos]) {
+        for (sum, more) in self.work.iter().zip([units, nanos, 1]) {
             sum.fetch_add(more, Ordering::Relaxed);
         }
-        let piece = self.work[2].fetch_add(1, Ordering::Relaxed);
-        match last {
-            None => {
-                self.begun.fetch_add(1, Ordering::Relaxed);
-                self.silent(0, nanos);
-            }
-            Some(last) if piece - last > 2 * self.begun.load(Ordering::Relaxed) + 16 => self.silent(2, nanos),
-            Some(_) => {}
-        }
-        piece
     }
 
     pub(super) fn read_prompt(&self, tokens: u64, cached: u64) {

@@ -11,6 +11,7 @@ use super::event::Event;
 use super::key::{Delivered, Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
+use super::streams::Track;
 use super::want::Profile;
 use crate::balance::By;
 use crate::balance::learned::UNTOLD;
@@ -25,10 +26,9 @@ pub struct Lease {
     /// The time up to which the node's work for this attempt has been counted.
     counted: Instant,
     has_worked: bool,
-    mark: u64,
-    waited: Option<u64>,
     /// The tokens of its answer so far, as far as they were told.
     said: u32,
+    track: Track,
     settled: bool,
 }
 
@@ -49,7 +49,16 @@ impl Pool {
     }
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
-        Lease { pool: Arc::clone(self), slot, counted: now, has_worked: false, mark: 0, waited: None, said: 0, settled: false }
+        let track = slot.activity.streams.track();
+        Lease {
+            pool: Arc::clone(self),
+            slot,
+            counted: now,
+            has_worked: false,
+            said: 0,
+            track,
+            settled: false,
+        }
     }
 }
 
@@ -104,9 +113,11 @@ impl Lease {
     }
 
     fn count_work(&mut self, tokens: u64, now: Instant) {
-        let last = self.has_worked.then_some(self.mark);
-        self.waited = (!self.has_worked).then(|| now.saturating_duration_since(self.counted).as_nanos() as u64);
-        self.mark = self.slot.activity.worked(tokens, now.saturating_duration_since(self.counted), last);
+        let time = now.saturating_duration_since(self.counted);
+        self.slot.activity.worked(tokens, time);
+        if self.track != Track::Off {
+            self.track = self.slot.activity.streams.event(self.track, time);
+        }
         self.counted = now;
         if !std::mem::replace(&mut self.has_worked, true) {
             self.pool.begins_to_answer(&self.slot);
@@ -145,6 +156,11 @@ impl Lease {
         self.pool.resume_stall(&self.slot, now);
     }
 
+    /// The client has not read for a while: until the next event, this stream's silence says nothing about the node.
+    pub fn excuse_silence(&mut self) {
+        self.track = self.slot.activity.streams.excuse(self.track);
+    }
+
     /// The node said it is full, and perhaps for how long.
     pub fn busy(&self, retry_after: Option<Duration>, now: Instant) {
         self.pool.busy(self.slot.key, retry_after, now);
@@ -175,9 +191,7 @@ impl Lease {
 impl Drop for Lease {
     /// An attempt that was never settled says nothing about the node: its client left, or its task panicked.
     fn drop(&mut self) {
-        if self.has_worked {
-            self.slot.activity.over(self.waited);
-        }
+        self.slot.activity.streams.end(self.track);
         if !self.settled {
             self.pool.abandon(&self.slot);
         }

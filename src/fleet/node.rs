@@ -12,7 +12,8 @@ use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
-use crate::balance::cap::{Cap, Round, Signs};
+use super::streams::Totals;
+use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
 use crate::config::{self, NodeAddress};
@@ -35,7 +36,7 @@ pub(super) struct Capped {
     pub cap: Cap,
     seen: Done,
     answers: u64,
-    totals: [u64; 9],
+    streams: Totals,
 }
 
 /// A node in its pool's table.
@@ -130,7 +131,9 @@ impl Node {
             config::MaxInFlight::Fixed(max) => u32::try_from(max).unwrap_or(u32::MAX),
             config::MaxInFlight::Auto => self.capped.get_or_insert_default().cap.now(),
         };
-        if conf == config::MaxInFlight::Auto {
+        let is_auto = conf == config::MaxInFlight::Auto;
+        self.activity.streams.follow(is_auto);
+        if is_auto {
             self.learn_cap(false, Duration::ZERO);
         } else {
             self.capped = None;
@@ -143,20 +146,10 @@ impl Node {
         let Some(capped) = &mut self.capped else { return };
         let ended = answers.wrapping_sub(std::mem::replace(&mut capped.answers, answers));
         let work = capped.seen.catch_up(self.activity.done());
-        let t = self.activity.totals();
-        let then = std::mem::replace(&mut capped.totals, t);
-        let d = |i: usize| t[i].wrapping_sub(then[i]) as f64;
-        let signs = Signs {
-            flow: (d(7) - d(0) - d(2)) / 1e9,
-            wait: (f64::from(self.in_flight) - self.activity.rough()[4] as f64) * passed.as_secs_f64() - d(4) / 1e9,
-            pause: d(2) / 1e9,
-            events: d(8) - d(5),
-            begun: d(1) - d(5),
-            whole: d(5),
-            open: self.activity.rough()[4] as f64 * passed.as_secs_f64(),
-        };
+        let streams = self.activity.streams.catch_up(&mut capped.streams);
         if is_comparable {
-            capped.cap.round(Round { work, ended: ended as f64, in_flight: self.in_flight, passed, signs });
+            let ended = ended as f64;
+            capped.cap.round(Round { work, streams, ended, in_flight: self.in_flight, passed });
         } else {
             capped.cap.interrupt();
         }

@@ -139,8 +139,6 @@ pub struct NodeSnapshot {
     pub work: Option<u64>,
     /// Tokens of prompts whose cached part the node told, and that part.
     pub prompts: [u64; 2],
-    pub rough: [u64; 5],
-    pub rough2: [u64; 3],
     /// `None`: no limit.
     pub max_in_flight: Option<u32>,
     pub max_in_flight_from: LimitFrom,
@@ -181,8 +179,6 @@ impl NodeSnapshot {
             in_flight: node.in_flight,
             work: None,
             prompts: node.activity.prompts(),
-            rough: node.activity.rough(),
-            rough2: node.activity.rough2(),
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),
             max_in_flight_from: LimitFrom::of(node),
             weight: node.weight(),

@@ -20,7 +20,6 @@ pub(super) struct Sample {
     pub weights: Vec<f64>,
     /// 0: none.
     pub caps: Vec<u32>,
-    pub rough: Vec<([u64; 5], [u64; 3])>,
 }
 
 pub(super) struct Gateway {
@@ -150,7 +149,6 @@ impl Dispatch for Gateway {
             at: now,
             in_flight: nodes.iter().map(|node| node.in_flight).collect(),
             weights: seen.iter().map(|node| node.weight).collect(),
-            rough: seen.iter().map(|node| (node.rough, node.rough2)).collect(),
             caps: seen.iter().map(|node| node.max_in_flight.unwrap_or(0)).collect(),
         });
     }

@@ -20,30 +20,20 @@ fn probe_trace() {
     for job in jobs() {
         let speeds = if std::env::var("SLOWER").is_ok() { [SLOW, 1.0] } else { [1.0, 1.0] };
         let scene = scene(job, &speeds, Told::Stream, 1);
-        let cap = if auto { MaxInFlight::Auto } else if cap == 0 { MaxInFlight::Off } else { MaxInFlight::Fixed(cap) };
+        let cap = if auto {
+            MaxInFlight::Auto
+        } else if cap == 0 {
+            MaxInFlight::Off
+        } else {
+            MaxInFlight::Fixed(cap)
+        };
         let mut gateway = gateway(&scene, cap);
         let got = run(&scene, &mut gateway);
         println!("== {job:?} {cap:?} wall {:.1} preempted {}", got.wall, got.preemptions);
-        let mut last = None;
-        let mut next = every;
         for s in &gateway.samples {
-            if s.at < next { continue; }
-            let (r, w) = s.rough[0];
-            if let Some((at, lr, lw)) = last.replace((s.at, r, w)) {
-                let t: f64 = s.at - at;
-                let d = |i: usize| (r[i] - { let lr: [u64; 5] = lr; lr[i] }) as f64;
-                let dw = |i: usize| (w[i] - { let lw: [u64; 3] = lw; lw[i] }) as f64;
-                let all = dw(1) / 1e9 / t;
-                let first = d(0) / 1e9 / t;
-                let pause = d(2) / 1e9 / t;
-                let flow = all - first - pause;
-                let g = flow * t / (dw(2) - d(1) - d(3));
-                println!(
-                    "{:6.1} cap {:4} in_flight {:4} begun {:4} flow {:6.1} first {:6.1} ({:4}, {:5.1} steps) pause {:6.1} ({:4}, {:6.1} steps) step {:.3} units/s {:.0}",
-                    s.at, s.caps[0], s.in_flight[0], r[4], flow, first, d(1), d(0) / 1e9 / d(1) / g, pause, d(3), d(2) / 1e9 / d(3) / g, g, dw(0) / t
-                );
-            } 
-            next += every;
+            if (s.at / every).fract() * every < 0.1 {
+                println!("{:.1}: {:?} of {:?}", s.at, s.in_flight, s.caps);
+            }
         }
     }
 }
@@ -52,7 +42,10 @@ fn probe_trace() {
 fn probe_sweep() {
     for job in jobs() {
         for speeds in [[1.0, 1.0], [SLOW, 1.0]] {
-            let mut line = format!("{job:?} {speeds:.1?}: none {:.1};", with_cap(&scene(job, &speeds, Told::Nothing, 1), MaxInFlight::Off).wall);
+            let mut line = format!(
+                "{job:?} {speeds:.1?}: none {:.1};",
+                with_cap(&scene(job, &speeds, Told::Nothing, 1), MaxInFlight::Off).wall
+            );
             for cap in [8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 60, 64, 68, 72, 80, 96, 112, 128, 160, 192] {
                 let got = with_cap(&scene(job, &speeds, Told::Nothing, 1), MaxInFlight::Fixed(cap));
                 line += &format!(" {cap}: {:.1} ({})", got.wall, got.preemptions);

@@ -2,6 +2,10 @@
 
 use proptest::prelude::*;
 
+use std::time::Duration;
+
+use super::super::super::learned::Work;
+use super::super::round::Streams;
 use super::*;
 
 const ROUND: Duration = Duration::from_millis(100);
@@ -10,14 +14,20 @@ const SIZE: f64 = 100.0;
 
 /// Runs rounds of streams on a node whose tokens a second follow this curve of the requests in flight, of which there are up
 /// to so many. Returns the caps.
-fn live(cap: &mut Cap, rounds: usize, demand: u32, curve: impl Fn(f64) -> f64) -> Vec<u32> {
+fn live(cap: &mut Search, rounds: usize, demand: u32, curve: impl Fn(f64) -> f64) -> Vec<u32> {
     let mut seen = Vec::new();
     for _ in 0..rounds {
         let in_flight = cap.now().min(demand);
         let units = curve(f64::from(in_flight)) * ROUND.as_secs_f64();
         let seconds = f64::from(in_flight) * ROUND.as_secs_f64();
         let work = Work { units, seconds, pieces: units };
-        cap.round(Round { work, ended: units / SIZE, in_flight, passed: ROUND, signs: Signs::default() });
+        cap.round(&Round {
+            work,
+            ended: units / SIZE,
+            in_flight,
+            passed: ROUND,
+            streams: Streams::default(),
+        });
         seen.push(cap.now());
     }
     seen
@@ -34,7 +44,7 @@ fn memory(count: f64) -> impl Fn(f64) -> f64 {
 }
 
 /// The cap at which it settles, and all that it tried in the last part.
-fn settled(cap: &mut Cap, rounds: usize, curve: impl Fn(f64) -> f64) -> (u32, Vec<u32>) {
+fn settled(cap: &mut Search, rounds: usize, curve: impl Fn(f64) -> f64) -> (u32, Vec<u32>) {
     live(cap, rounds, 10_000, &curve);
     let tried = live(cap, rounds, 10_000, curve);
     (whole(cap.base), tried)
@@ -42,11 +52,11 @@ fn settled(cap: &mut Cap, rounds: usize, curve: impl Fn(f64) -> f64) -> (u32, Ve
 
 #[test]
 fn it_climbs_while_more_do_more_and_no_further_than_there_are_requests() {
-    let mut cap = Cap::default();
+    let mut cap = Search::default();
     assert_eq!((cap.now(), cap.reason()), (CAP_START, Reason::Start));
     live(&mut cap, 20_000, 500, slots(1e9));
     assert!((480..=520).contains(&whole(cap.base)), "{cap:?}");
-    let mut cap = Cap::default();
+    let mut cap = Search::default();
     live(&mut cap, 20_000, 40, slots(1e9));
     assert_eq!((cap.now(), cap.reason()), (CAP_START, Reason::Start), "it has never been full");
 }
@@ -54,7 +64,7 @@ fn it_climbs_while_more_do_more_and_no_further_than_there_are_requests() {
 #[test]
 fn it_finds_where_memory_is_full_from_either_side() {
     for count in [9.0, 30.0, 58.0, 100.0, 300.0] {
-        let mut cap = Cap::default();
+        let mut cap = Search::default();
         let (base, tried) = settled(&mut cap, 20_000, memory(count));
         assert!((0.85 * count..=1.02 * count).contains(&f64::from(base)), "{base} for {count}");
         let most = tried.iter().max().copied().unwrap_or(0);
@@ -65,7 +75,7 @@ fn it_finds_where_memory_is_full_from_either_side() {
 #[test]
 fn where_the_curve_is_flat_it_errs_on_the_high_side() {
     for count in [20.0, 50.0, 200.0] {
-        let mut cap = Cap::default();
+        let mut cap = Search::default();
         let (base, _) = settled(&mut cap, 20_000, slots(count));
         assert!(f64::from(base) >= 0.98 * count, "{base} for {count}");
     }
@@ -73,7 +83,7 @@ fn where_the_curve_is_flat_it_errs_on_the_high_side() {
 
 #[test]
 fn a_cap_at_rest_is_tried_ever_more_rarely() {
-    let mut cap = Cap::default();
+    let mut cap = Search::default();
     let (base, tried) = settled(&mut cap, 20_000, memory(30.0));
     let off = tried.iter().filter(|now| **now != base).count() as f64 / tried.len() as f64;
     assert!(off < 0.15, "{off} of the time");
@@ -82,7 +92,7 @@ fn a_cap_at_rest_is_tried_ever_more_rarely() {
 
 #[test]
 fn it_follows_a_change_of_the_workload_both_ways() {
-    let mut cap = Cap::default();
+    let mut cap = Search::default();
     for count in [200.0, 25.0, 90.0] {
         let (base, _) = settled(&mut cap, 30_000, memory(count));
         assert!((0.8 * count..=1.02 * count).contains(&f64::from(base)), "{base} for {count}");
@@ -91,7 +101,7 @@ fn it_follows_a_change_of_the_workload_both_ways() {
 
 #[test]
 fn a_node_that_dies_of_a_trial_is_not_tried_so_again_at_once() {
-    let mut cap = Cap::default();
+    let mut cap = Search::default();
     for _ in 0..100_000 {
         live(&mut cap, 1, 10_000, slots(1e9));
         if matches!(cap.reason(), Reason::Trial { side: Side::Above, .. }) {
@@ -131,11 +141,11 @@ proptest! {
         rounds in prop::collection::vec(
             (any_amount(), any_amount(), any_amount(), any_amount(), 0_u32..5000, 0_u64..2000, any::<bool>()), 1..400),
     ) {
-        let mut cap = Cap::default();
+        let mut cap = Search::default();
         for (units, seconds, pieces, ended, load, millis, binds) in rounds {
             let work = Work { units, seconds, pieces };
             let in_flight = if binds { cap.now() } else { load };
-            cap.round(Round { work, ended, in_flight, passed: Duration::from_millis(millis), signs: Signs::default() });
+            cap.round(&Round { work, ended, in_flight, passed: Duration::from_millis(millis), streams: Streams::default() });
             if load == 0 {
                 cap.interrupt();
             }
