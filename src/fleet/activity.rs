@@ -59,8 +59,12 @@ impl Activity {
     /// Records a sign of life. Every chunk of every stream gets here, so it is one plain store: a race
     /// between two threads can set the time back only by microseconds, and seconds matter here.
     pub(super) fn beat(&self, now: Instant) {
-        let after = now.saturating_duration_since(self.base).as_nanos();
-        self.last.store(u64::try_from(after).unwrap_or(u64::MAX - 1) + 1, Ordering::Relaxed);
+        self.last.store(self.nanos(now).min(u64::MAX - 1) + 1, Ordering::Relaxed);
+    }
+
+    /// This moment, in nanoseconds of the node's own time.
+    pub(super) fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Adds work done for one request: its units, and the time it took. A reader may see the three sums out

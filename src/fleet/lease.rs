@@ -23,8 +23,8 @@ use crate::outcome::Outcome;
 pub struct Lease {
     pool: Arc<Pool>,
     pub(super) slot: Slot,
-    /// The time up to which the node's work for this attempt has been counted.
-    counted: Instant,
+    /// The time up to which the node's work for this attempt has been counted, in its activity's nanoseconds.
+    counted: u64,
     has_worked: bool,
     /// The tokens of its answer so far, as far as they were told.
     said: u32,
@@ -50,15 +50,8 @@ impl Pool {
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
         let track = slot.activity.streams.track();
-        Lease {
-            pool: Arc::clone(self),
-            slot,
-            counted: now,
-            has_worked: false,
-            said: 0,
-            track,
-            settled: false,
-        }
+        let counted = slot.activity.nanos(now);
+        Lease { pool: Arc::clone(self), slot, counted, has_worked: false, said: 0, track, settled: false }
     }
 }
 
@@ -113,7 +106,8 @@ impl Lease {
     }
 
     fn count_work(&mut self, tokens: u64, now: Instant) {
-        let time = now.saturating_duration_since(self.counted);
+        let now = self.slot.activity.nanos(now);
+        let time = Duration::from_nanos(now.saturating_sub(self.counted));
         self.slot.activity.worked(tokens, time);
         if self.track != Track::Off {
             self.track = self.slot.activity.streams.event(self.track, time);

@@ -12,6 +12,9 @@ use crate::balance::cap;
 const EVENTS_EACH: u64 = 2;
 const EVENTS: u64 = 16;
 
+/// Waits are kept in this unit, so that an attempt holds 8 bytes.
+const WAITED: Duration = Duration::from_millis(16);
+
 /// The streams of one node. The node and all of its leases hold it.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -44,14 +47,14 @@ pub(super) enum Track {
     Off,
     /// No event has come.
     Waiting,
-    /// One has come, after so many milliseconds; the node's events by then.
+    /// One has come, after so many times [`WAITED`]; the node's events by then.
     Begun {
-        waited: u32,
-        seen: u64,
+        waited: u16,
+        seen: u32,
     },
     /// More have.
     Streaming {
-        seen: u64,
+        seen: u32,
     },
 }
 
@@ -78,12 +81,12 @@ impl Streams {
         self.times[kind as usize].fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// All events so far.
-    fn events(&self) -> u64 {
+    /// All events so far, modulo 2^32.
+    fn events(&self) -> u32 {
         [Kind::Begun, Kind::Flow, Kind::Paused]
             .map(|kind| self.counts[kind as usize].load(Ordering::Relaxed))
             .iter()
-            .fold(0, |sum, count| sum.wrapping_add(*count))
+            .fold(0, |sum: u32, count| sum.wrapping_add(*count as u32))
     }
 
     /// An event of this stream has come, so long after the one before, or after the request.
@@ -94,11 +97,12 @@ impl Streams {
             Track::Waiting => {
                 self.open.fetch_add(1, Ordering::Relaxed);
                 self.count(Kind::Begun, after);
-                Track::Begun { waited: u32::try_from(after.as_millis()).unwrap_or(u32::MAX), seen }
+                let waited = u16::try_from(after.as_millis() / WAITED.as_millis()).unwrap_or(u16::MAX);
+                Track::Begun { waited, seen }
             }
             Track::Begun { seen: last, .. } | Track::Streaming { seen: last } => {
                 let most = EVENTS_EACH * self.open.load(Ordering::Relaxed) + EVENTS;
-                let is_paused = seen.wrapping_sub(last) > most;
+                let is_paused = u64::from(seen.wrapping_sub(last)) > most;
                 self.count(if is_paused { Kind::Paused } else { Kind::Flow }, after);
                 Track::Streaming { seen }
             }
@@ -117,7 +121,7 @@ impl Streams {
     /// The attempt has ended.
     pub(super) fn end(&self, track: Track) {
         if let Track::Begun { waited, .. } = track {
-            self.count(Kind::Whole, Duration::from_millis(waited.into()));
+            self.count(Kind::Whole, WAITED * u32::from(waited));
         }
         if matches!(track, Track::Begun { .. } | Track::Streaming { .. }) {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -147,5 +151,69 @@ impl Streams {
             wholes,
             whole_time: time(Kind::Whole),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(30);
+
+    /// The streams of a node with so many open ones.
+    fn open(count: usize) -> (Streams, Vec<Track>) {
+        let streams = Streams::default();
+        streams.follow(true);
+        let tracks = (0..count).map(|_| streams.event(streams.track(), STEP)).collect();
+        (streams, tracks)
+    }
+
+    fn pauses(streams: &Streams) -> f64 {
+        streams.catch_up(&mut Totals::default()).pauses
+    }
+
+    #[test]
+    fn one_that_is_silent_while_the_others_go_on_has_paused() {
+        for (steps, expected) in [(1, 0.0), (2, 0.0), (3, 1.0), (100, 1.0)] {
+            let (streams, mut tracks) = open(10);
+            for _ in 0..steps {
+                tracks[1..].iter_mut().for_each(|track| *track = streams.event(*track, STEP));
+            }
+            tracks[0] = streams.event(tracks[0], STEP * (steps + 1));
+            let seen = streams.catch_up(&mut Totals::default());
+            assert_eq!((seen.pauses, seen.open, seen.begun), (expected, 10.0, 10.0), "{steps}");
+            let flowed = f64::from(9 * steps + if expected == 0.0 { steps + 1 } else { 0 });
+            assert!((seen.flow - 0.03 * flowed).abs() < 1e-9, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn silence_of_all_is_no_pause_and_neither_is_that_of_a_slow_client() {
+        let (streams, mut tracks) = open(10);
+        for _ in 0..3 {
+            tracks.iter_mut().for_each(|track| *track = streams.event(*track, 1000 * STEP));
+        }
+        assert_eq!(pauses(&streams), 0.0);
+        for _ in 0..100 {
+            tracks[1..].iter_mut().for_each(|track| *track = streams.event(*track, STEP));
+        }
+        let track = streams.event(streams.excuse(tracks[0]), 100 * STEP);
+        assert_eq!(pauses(&streams), 0.0);
+        assert!(matches!(track, Track::Streaming { .. }));
+    }
+
+    #[test]
+    fn an_answer_with_one_event_is_whole_and_what_is_not_followed_counts_nothing() {
+        let (streams, tracks) = open(3);
+        let going_on = streams.event(tracks[0], STEP);
+        streams.end(going_on);
+        streams.end(tracks[1]);
+        streams.follow(false);
+        let off = streams.event(streams.track(), STEP);
+        streams.end(off);
+        let seen = streams.catch_up(&mut Totals::default());
+        assert_eq!((seen.open, seen.begun, seen.events, seen.wholes), (1.0, 2.0, 3.0, 1.0));
+        assert!((seen.whole_time - 0.016).abs() < 1e-9);
+        assert_eq!(off, Track::Off);
     }
 }

@@ -7,6 +7,8 @@ mod reason;
 mod round;
 mod search;
 mod signs;
+#[cfg(test)]
+mod tests;
 
 pub use reason::{Reason, Side};
 pub use round::{CAP_MAX, CAP_MIN, CAP_START, Round, Streams};

@@ -31,8 +31,8 @@ const STEPS: f64 = 24.0;
 const WAITING: f64 = 4.0;
 /// The first sign must be so many times as much, because it puts a cap where there was none.
 const FIRST: f64 = 2.0;
-/// Windows before a wait is a sign: all that came at once wait for their prompts.
-const WINDOWS_MIN: u32 = 3;
+/// Windows in a row in which they wait before that is a sign: those of a job that begins at once wait for their prompts.
+const WAITED_MIN: u32 = 3;
 /// The least to which waits alone bring the cap before it is known whether that was for nothing.
 const FALL: f64 = 0.6;
 /// The part of the load at which that shows.
@@ -47,7 +47,11 @@ const CLEAN: f64 = 0.25;
 const BINDS: f64 = 0.93;
 /// While there was no sign, so many times the most that were in flight may be.
 const FREE: f64 = 2.0;
+/// The most by which the tolerance grows at once, and in all.
+const DOUBT_MAX: f64 = 8.0;
 const TOLERANCE_MAX: f64 = 1e4;
+/// The part of the load at which nothing has fallen yet.
+const STILL: f64 = 0.75;
 
 /// The cap from signs.
 #[derive(Clone, Debug)]
@@ -61,9 +65,9 @@ pub(super) struct Held {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// There was no sign yet.
+    /// There was no sign yet, but so many windows in a row in which requests waited.
     Free {
-        windows: u32,
+        waited: u32,
         most: u32,
     },
     Capped {
@@ -73,11 +77,19 @@ enum State {
     },
 }
 
-/// The load and the flow before the cap fell.
+/// The cap before it fell, and the load and the flow with it.
 #[derive(Clone, Copy, Debug)]
 struct Before {
+    cap: f64,
     load: f64,
     flow: f64,
+}
+
+impl Before {
+    /// The newest flow with this load: the first one seen may be that of the workload before.
+    fn still(self, seen: &Means) -> Self {
+        if seen.load > STILL * self.load { Self { flow: seen.flow, ..self } } else { self }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +165,7 @@ impl Default for Held {
     fn default() -> Self {
         Self {
             now: f64::from(CAP_START),
-            state: State::Free { windows: 0, most: 0 },
+            state: State::Free { waited: 0, most: 0 },
             seen: Window::default(),
             tolerance: 1.0,
         }
@@ -208,20 +220,24 @@ impl Held {
         let sign = if pauses_by(seen.has_paused) > waits { Sign::Pauses(pauses) } else { Sign::Waits };
         let too_many = (seen.waiting - may_wait).max(0.0);
         match self.state {
-            State::Free { windows, most } => {
+            State::Free { waited, most } => {
                 let is_paused = pauses_by(seen.has_paused) > FIRST;
-                if is_paused || waits > FIRST && windows + 1 >= WINDOWS_MIN {
+                let waited = if waits > FIRST { waited + 1 } else { 0 };
+                if is_paused || waited >= WAITED_MIN {
                     let least = if is_paused { 0.0 } else { FALL * seen.load };
+                    let before = Before { cap: self.now, load: seen.load, flow: seen.flow };
                     self.go((seen.load - too_many - seen.pausing).max(least));
-                    let before = (!is_paused).then_some(Before { load: seen.load, flow: seen.flow });
-                    self.state = State::Capped { sign, rise: RISE, before };
+                    self.state = State::Capped { sign, rise: RISE, before: Some(before) };
                 } else {
-                    self.state = State::Free { windows: windows + 1, most };
+                    self.state = State::Free { waited, most };
                 }
             }
             // those that came before the cap fell are still there
-            State::Capped { before, .. } if load > self.now * 1.05 + 1.0 => {
-                let least = before.map_or(0.0, |before| FALL * before.load);
+            State::Capped { sign, rise, before } if load > self.now * 1.05 + 1.0 => {
+                let before = before.map(|before| before.still(seen));
+                self.state = State::Capped { sign, rise, before };
+                let waits_alone = before.filter(|_| matches!(sign, Sign::Waits));
+                let least = waits_alone.map_or(0.0, |before| FALL * before.load);
                 self.go((seen.load - too_many - seen.pausing).max(least).min(load));
             }
             State::Capped { sign: last, rise, before } => {
@@ -240,14 +256,14 @@ impl Held {
     }
 
     fn fall(&mut self, seen: &Means, too_many: f64, sign: Sign, before: Option<Before>, over: f64) {
-        let here = Before { load: seen.load, flow: seen.flow };
-        let before = match before {
+        let here = Before { cap: self.now, load: seen.load, flow: seen.flow };
+        let before = match before.map(|before| before.still(seen)) {
             Some(before) if seen.load < FALLEN * before.load => {
                 let [flow, load] = [seen.flow / before.flow, seen.load / before.load].map(f64::ln);
                 if flow < 0.5 * load {
                     // for nothing
-                    self.tolerance = (1.5 * over * self.tolerance).min(TOLERANCE_MAX);
-                    self.go(before.load);
+                    self.tolerance = ((1.5 * over).min(DOUBT_MAX) * self.tolerance).min(TOLERANCE_MAX);
+                    self.go(before.cap);
                     self.state = State::Capped { sign, rise: RISE, before: None };
                     return;
                 }

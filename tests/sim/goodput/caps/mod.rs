@@ -1,7 +1,6 @@
 //! A cap on each node, `max_in_flight`, against none: engines whose memory holds fewer sequences than come at once.
 
 mod auto;
-mod probe;
 mod rest;
 mod scenes;
 
