@@ -11,8 +11,10 @@ pub mod journal;
 pub mod live;
 pub mod proxy;
 pub mod reload;
+pub mod sampler;
 
 pub mod access_log;
+pub mod causes;
 pub mod metrics;
 pub mod status;
 
@@ -20,6 +22,7 @@ pub mod balance;
 pub mod classify;
 pub mod fleet;
 pub mod forwarded;
+pub mod history;
 pub mod http1;
 pub mod journey;
 pub mod resume;

@@ -2,7 +2,10 @@
 
 mod arriving;
 mod gauge;
+mod requests;
+mod under_way;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,19 +15,29 @@ use parking_lot::Mutex;
 
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
+pub use self::requests::{Registered, Requests};
+pub use self::under_way::{Goes, NotCancelled, UnderWay};
+use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
 use crate::fleet::{Counters, Event, Fleet, Next};
+use crate::history::History;
 use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
+
+/// The counters are kept so often, and so many times: what is told as recent is of the last 10 to 20 s.
+const PAST_EVERY: Duration = Duration::from_secs(5);
+const PASTS: usize = 4;
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
 pub struct Live {
     fleet: ArcSwap<Fleet>,
+    /// Curves and marks of the last 24 hours.
+    pub history: Mutex<History>,
     /// The result of the last reload.
     pub reload: Mutex<Reload>,
     /// Requests accepted but not yet logged.
-    pub requests: Gauge,
+    pub requests: Arc<Requests>,
     /// Open client connections.
     pub connections: Gauge,
     /// Bytes of request bodies kept for another attempt.
@@ -39,6 +52,8 @@ pub struct Live {
     pub unrouted: Mutex<Counters>,
     /// Learned from streams that may have to be continued.
     pub vocabularies: Vocabularies,
+    /// Earlier counters, the oldest first.
+    pasts: Mutex<VecDeque<Past>>,
     stopping: AtomicBool,
     linger_ms: AtomicU64,
     pub started: Instant,
@@ -48,10 +63,12 @@ pub struct Live {
 impl Live {
     pub fn new(config: Config) -> Self {
         let now = SystemTime::now();
+        let started = Instant::now();
         Self {
-            fleet: ArcSwap::from_pointee(Fleet::first(config, Instant::now())),
+            fleet: ArcSwap::from_pointee(Fleet::first(config, started)),
+            history: Mutex::new(History::new(started)),
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
-            requests: Gauge::default(),
+            requests: Arc::default(),
             connections: Gauge::default(),
             kept_bytes: Gauge::default(),
             arriving: Arrivals::default(),
@@ -59,9 +76,10 @@ impl Live {
             lost_log_lines: AtomicU64::new(0),
             unrouted: Mutex::default(),
             vocabularies: Vocabularies::default(),
+            pasts: Mutex::default(),
             stopping: AtomicBool::new(false),
             linger_ms: AtomicU64::new(0),
-            started: Instant::now(),
+            started,
             started_at: now,
         }
     }
@@ -84,7 +102,7 @@ impl Live {
             uptime: now.saturating_duration_since(self.started),
             generation: fleet.generation,
             reload,
-            requests: self.requests.value(),
+            requests: self.requests.count(),
             connections: self.connections.value(),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
             kept_bytes: self.kept_bytes.value(),
@@ -92,6 +110,28 @@ impl Live {
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+            causes: Vec::new(),
+        }
+    }
+
+    /// The same with the causes of what it shows.
+    pub fn explained(&self, now: Instant) -> Snapshot {
+        let mut snapshot = self.snapshot(now);
+        let open = self.requests.list(now);
+        snapshot.causes = causes(&Scene::of(&snapshot, self.pasts.lock().front(), &open));
+        snapshot
+    }
+
+    /// Keeps the counters of now, if it is time to: causes are read from their rise.
+    pub fn remember(&self, now: Instant) {
+        let is_due = self.pasts.lock().back().is_none_or(|past| now >= past.at + PAST_EVERY);
+        if is_due {
+            let past = Past::of(&self.snapshot(now));
+            let mut pasts = self.pasts.lock();
+            if pasts.len() >= PASTS {
+                pasts.pop_front();
+            }
+            pasts.push_back(past);
         }
     }
 

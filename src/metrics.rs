@@ -1,37 +1,61 @@
-//! `GET /metrics`: a snapshot of the gateway in Prometheus' text format.
+//! `GET /metrics`: a snapshot of the gateway in the text of Prometheus, or of OpenMetrics for those who ask for it.
 //!
-//! Counters live in the parts that count. A scrape takes a snapshot and formats it, so that metrics cost the
-//! requests nothing extra. Labels are bounded: pools and nodes come from the config, outcomes and reasons
-//! from enums, codes from HTTP.
+//! Counters live in the parts that count. A scrape takes a snapshot and writes it, so that metrics cost the requests nothing
+//! extra. Labels are bounded: pools, nodes and classes come from the config, outcomes and reasons from enums, codes from HTTP.
 
-use prometheus::{
-    Encoder, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
-};
+mod format;
+mod genai;
+mod histograms;
+mod nodes;
+mod pools;
+mod series;
+mod sheet;
 
-use crate::balance::By;
-use crate::config::Class;
-use crate::fleet::{NodeState, PoolSnapshot, Resumed};
-use crate::outcome::Outcome;
-use crate::retry::RetryReason;
+use std::fmt::{self, Write as _};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
+use prometheus_client::registry::Registry;
+
+pub use self::format::Format;
+use self::sheet::{PREFIX, Sheet};
 use crate::status::Snapshot;
 
 /// The body of `GET /metrics`.
-pub fn text(snapshot: &Snapshot) -> String {
-    let mut out = Vec::new();
-    match fill(snapshot).and_then(|registry| TextEncoder::new().encode(&registry.gather(), &mut out)) {
-        Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+pub fn text(snapshot: Snapshot, format: Format) -> String {
+    let histograms = histograms::text(&snapshot, format) + &genai::text(&snapshot);
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Families(snapshot)));
+    let mut body = String::with_capacity(64 * 1024);
+    let written = match format {
+        Format::Prometheus => {
+            prometheus_text::encode(&mut body, &registry).and_then(|()| body.write_str(&histograms))
+        }
+        Format::OpenMetrics => text::encode_registry(&mut body, &registry)
+            .and_then(|()| body.write_str(&histograms))
+            .and_then(|()| text::encode_eof(&mut body)),
+    };
+    match written {
+        Ok(()) => body,
         Err(error) => format!("# {error}\n"),
     }
 }
 
-fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
-    let registry = Registry::new();
-    let process = Sheet { registry: &registry };
+#[derive(Debug)]
+struct Families(Snapshot);
+
+impl Collector for Families {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet::new(encoder);
+        process(&mut sheet, &self.0)?;
+        pools::write(&mut sheet, &self.0)?;
+        nodes::write(&mut sheet, &self.0.pools)
+    }
+}
+
+fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
     let version = env!("CARGO_PKG_VERSION");
-    process
-        .gauge("build_info", "The running version; always 1.", &["version"])?
-        .with_label_values(&[version])
-        .set(1);
+    sheet.gauges("build_info", "The running version; always 1.", [([("version", version)], 1_u64)])?;
     let gauges = [
         (
             "config_generation",
@@ -44,150 +68,24 @@ fn fill(s: &Snapshot) -> prometheus::Result<Registry> {
         ("kept_body_bytes", "Request bodies kept for another attempt, in bytes.", s.kept_bytes),
     ];
     for (name, help, value) in gauges {
-        process.gauge(name, help, &[])?.with_label_values(&[]).set(signed(value));
+        sheet.gauges(name, help, [(NONE, value)])?;
     }
     let counters = [
-        ("config_reload_failures_total", "Reloads that were refused.", s.reload.failures),
+        ("config_reload_failures", "Reloads that were refused.", s.reload.failures),
         (
-            "refused_connections_total",
+            "refused_connections",
             "Connections refused because client.max_connections was reached.",
             s.refused_connections,
         ),
-        ("lost_log_lines_total", "Access-log lines dropped because of a slow disk.", s.lost_log_lines),
+        ("lost_log_lines", "Access-log lines dropped because of a slow disk.", s.lost_log_lines),
     ];
     for (name, help, value) in counters {
-        process.counter(name, help, &[])?.with_label_values(&[]).inc_by(value);
-    }
-    pools(&process, s)?;
-    nodes(&process, &s.pools)?;
-    Ok(registry)
-}
-
-fn pools(sheet: &Sheet, s: &Snapshot) -> prometheus::Result<()> {
-    let help = "Requests answered, by status code; an empty pool label: answered without a pool, or refused before there was one.";
-    let requests = sheet.counter("requests_total", help, &["pool", "code"])?;
-    for (code, count) in &s.unrouted.requests {
-        requests.with_label_values(&["", &code.to_string()]).inc_by(*count);
-    }
-    let retries = sheet.counter(
-        "retries_total",
-        "Attempts after the first, by the failure of the attempt before.",
-        &["pool", "reason"],
-    )?;
-    let unkept = sheet.counter(
-        "unkept_bodies_total",
-        "Requests sent only once because their body was too large to keep.",
-        &["pool"],
-    )?;
-    let resumes = sheet.counter(
-        "resumes_total",
-        "Broken streams in pools with retry.resume, by result.",
-        &["pool", "result"],
-    )?;
-    let help = "Attempts, by the reason for their node.";
-    let choices = sheet.counter("choices_total", help, &["pool", "by"])?;
-    let spills = sheet.counter(
-        "spills_total",
-        "Requests that went to another pool because they would have had to wait.",
-        &["pool"],
-    )?;
-    let queue = sheet.gauge("queue_length", "Requests that wait for a slot or a node.", &["pool"])?;
-    let help = "Requests that wait for a slot or a node, by class.";
-    let by_class = sheet.gauge("class_queue_length", help, &["pool", "class"])?;
-    for pool in &s.pools {
-        for (class, waiting) in Class::ALL.iter().zip(pool.queue_by_class) {
-            let gauge = by_class.with_label_values(&[&*pool.name, class.as_str()]);
-            gauge.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        }
-        queue.with_label_values(&[&*pool.name]).set(i64::try_from(pool.queue).unwrap_or(i64::MAX));
-        for (by, count) in By::ALL.iter().zip(pool.counters.choices).filter(|(_, count)| *count > 0) {
-            choices.with_label_values(&[&pool.name, by.as_str()]).inc_by(count);
-        }
-        for (result, count) in Resumed::ALL.iter().zip(pool.counters.resumes) {
-            resumes.with_label_values(&[&pool.name, result.as_str()]).inc_by(count);
-        }
-        for (code, count) in &pool.counters.requests {
-            requests.with_label_values(&[&*pool.name, &code.to_string()]).inc_by(*count);
-        }
-        for (why, count) in RetryReason::ALL.iter().zip(pool.counters.retries) {
-            retries.with_label_values(&[&pool.name, why.as_str()]).inc_by(count);
-        }
-        spills.with_label_values(&[&pool.name]).inc_by(pool.counters.spills);
-        unkept.with_label_values(&[&pool.name]).inc_by(pool.counters.unkept_bodies);
+        sheet.counters(name, help, [(NONE, value)])?;
     }
     Ok(())
 }
 
-fn nodes(sheet: &Sheet, pools: &[PoolSnapshot]) -> prometheus::Result<()> {
-    let in_flight =
-        sheet.gauge("node_in_flight", "Requests that the node has in flight.", &["pool", "node"])?;
-    let help = "Estimated work that the node has before it, in tokens of a prompt; with balance: least_work.";
-    let work = sheet.gauge("node_work_in_flight", help, &["pool", "node"])?;
-    let help = "Tokens of prompts whose cached part the node has told.";
-    let prompts = sheet.counter("node_prompt_tokens_total", help, &["pool", "node"])?;
-    let help = "Those of them that it had in its prefix cache.";
-    let cached = sheet.counter("node_cached_tokens_total", help, &["pool", "node"])?;
-    let help = "Weight of the node relative to the others; learned if set to auto.";
-    let weight = sheet.number("node_weight", help, &["pool", "node"])?;
-    let help = "Most requests that the node may have in flight, if there is a limit; learned if set to auto.";
-    let limit = sheet.gauge("node_max_in_flight", help, &["pool", "node"])?;
-    let state =
-        sheet.gauge("node_state", "1 for the current state of the node.", &["pool", "node", "state"])?;
-    let attempts =
-        sheet.counter("attempts_total", "Attempts that have ended.", &["pool", "node", "outcome"])?;
-    let ejections = sheet.counter("ejections_total", "Ejections of the node.", &["pool", "node"])?;
-    for pool in pools {
-        for node in &pool.nodes {
-            let labels = [&*pool.name, &*node.id.name];
-            in_flight.with_label_values(&labels).set(node.in_flight.into());
-            if let Some(amount) = node.work {
-                work.with_label_values(&labels).set(i64::try_from(amount).unwrap_or(i64::MAX));
-            }
-            if node.prompts[0] > 0 {
-                prompts.with_label_values(&labels).inc_by(node.prompts[0]);
-                cached.with_label_values(&labels).inc_by(node.prompts[1]);
-            }
-            weight.with_label_values(&labels).set(node.weight);
-            if let Some(max) = node.max_in_flight {
-                limit.with_label_values(&labels).set(max.into());
-            }
-            ejections.with_label_values(&labels).inc_by(node.ejections);
-            for one in NodeState::ALL {
-                state
-                    .with_label_values(&[labels[0], labels[1], one.as_str()])
-                    .set((one == node.state).into());
-            }
-            for (outcome, count) in Outcome::ALL.iter().zip(node.attempts) {
-                attempts.with_label_values(&[labels[0], labels[1], outcome.as_str()]).inc_by(count);
-            }
-        }
-    }
-    Ok(())
-}
+const NONE: [(&str, &str); 0] = [];
 
-struct Sheet<'a> {
-    registry: &'a Registry,
-}
-
-impl Sheet<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
-        self.registry.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.add(IntGaugeVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
-    }
-
-    fn number(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-        self.add(GaugeVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
-    }
-
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(name, help).namespace("evenkeel"), labels)?)
-    }
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use parking_lot::Mutex;
 
 use crate::config::{Config, Problems};
+use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};
 use crate::live::Live;
 
@@ -39,17 +40,26 @@ impl Reloader {
             Ok(config) => {
                 let generation = self.take_over(config);
                 reload.error = None;
+                self.mark(Ok(generation));
                 log::info!("{}: reloaded, generation {generation}", self.path.display());
                 Ok(generation)
             }
             Err(problems) => {
                 reload.failures += 1;
-                reload.error = Some(problems.to_string());
+                let text = problems.to_string();
+                self.mark(Err(&text));
+                reload.error = Some(text);
                 let generation = self.live.fleet().generation;
                 log::error!("reload refused, generation {generation} stays in use:\n{problems}");
                 Err(problems)
             }
         }
+    }
+
+    fn mark(&self, result: Result<u64, &str>) {
+        let mut history = self.live.history.lock();
+        let at = history.since_start(Instant::now());
+        history.mark(Mark::reload(result, at));
     }
 
     fn take_over(&self, config: Config) -> u64 {

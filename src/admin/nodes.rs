@@ -1,6 +1,6 @@
 //! `/api/nodes/{pool}/{node}`: one node's state, and orders about it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 
@@ -11,7 +11,7 @@ use crate::fleet::{Member, NodeSnapshot, NodeState, Order, PoolSnapshot, Refused
 use crate::journal::announce;
 use crate::live::Live;
 use crate::route::percent_decoded;
-use crate::status;
+use crate::status::{self, Moment};
 
 pub(super) const PREFIX: &str = "/api/nodes/";
 const USAGE: &str = "try GET /api/nodes/{pool}/{node}, or POST to its /drain, /undrain, /eject or /restore";
@@ -96,9 +96,10 @@ fn order(verb: Verb, query: Option<&str>) -> Result<Order, String> {
 fn show(live: &Live, target: &Target) -> Answer {
     let fleet = live.fleet();
     let pool = fleet.live().find(|pool| **pool.name() == *target.pool);
-    let snapshot = pool.map(|pool| pool.snapshot(Instant::now()));
+    let moment = Moment { at: Instant::now(), wall: SystemTime::now() };
+    let snapshot = pool.map(|pool| pool.snapshot(moment.at));
     match snapshot.as_ref().and_then(|pool| node_in(pool, &target.node)) {
-        Some(node) => Answer::json(status::node_json(node, None)),
+        Some(node) => Answer::json(status::node_json(node, None, moment)),
         None => target.unknown(),
     }
 }
@@ -120,7 +121,10 @@ fn obey(live: &Live, target: &Target, order: Order) -> Answer {
     }
     let snapshot = pool.snapshot(now);
     match node_in(&snapshot, &target.node) {
-        Some(node) => Answer::json(status::node_json(node, warning(order, node, &snapshot, &conf.retry))),
+        Some(node) => {
+            let moment = Moment { at: now, wall: SystemTime::now() };
+            Answer::json(status::node_json(node, warning(order, node, &snapshot, &conf.retry), moment))
+        }
         None => target.unknown(),
     }
 }

@@ -34,6 +34,27 @@ pub(super) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
     None
 }
 
+/// The reason why live data is refused: a page of another site could show it to its maker.
+pub(super) fn read_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    if refusal(uri, headers).is_some() {
+        return Some(
+            "live data is for programs and for the page of this address: the Host must be an IP address or localhost, and the \
+             request must not come from a page of another site",
+        );
+    }
+    None
+}
+
+/// The reason why the page is refused. A link on another site may lead to it.
+pub(super) fn page_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    if host(uri, headers).is_none() {
+        return Some(
+            "open the page by the IP address of this machine or as localhost: no other name is trusted\n",
+        );
+    }
+    None
+}
+
 /// The one host that the request names, if no name server had a say in it.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let mut named = headers.get_all(header::HOST).iter();

@@ -9,17 +9,17 @@ pub mod dialect;
 pub mod members;
 pub mod own_errors;
 mod path;
-mod prompt;
 pub mod response_id;
 mod silent;
 pub mod stream;
+mod usage;
 mod whole;
 pub mod words;
 
 pub use asks::asks_for_events;
 pub use path::is_repeatable;
-pub use prompt::Prompt;
-pub use whole::{completion_tokens, whole_answer};
+pub use usage::Usage;
+pub use whole::whole_answer;
 
 use std::time::{Duration, SystemTime};
 

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::choices::{Choices, Noted, is_broken};
 use super::dialect::{Dialect, End, Frames, Members, OTHER};
 use super::members::{anywhere, has_type, members, value};
-use super::prompt::Prompt;
 use super::silent::is_silent;
+use super::usage::Usage;
 use super::words::{self, Meaning, Told};
 use crate::outcome::Outcome;
 
@@ -45,6 +45,8 @@ pub struct Seen {
     pub aborted: bool,
     /// An event has said something, be it an error; see [`super::silent`].
     pub speaks: bool,
+    /// Events before that.
+    pub silent: u32,
     pub choices: Choices,
     /// The dialect's own end came.
     pub ended: bool,
@@ -71,8 +73,8 @@ pub struct Watcher {
     kind: Kind,
     /// The last `message_delta` of an answer told no `stop_reason`.
     lacks_reason: bool,
-    /// The size of the prompt, told and not yet taken.
-    prompt: Option<Prompt>,
+    /// Tokens, told and not yet taken.
+    usage: Option<Usage>,
     seen: Seen,
 }
 
@@ -105,7 +107,7 @@ impl Watcher {
             after_cr: false,
             kind,
             lacks_reason: false,
-            prompt: None,
+            usage: None,
             seen,
         }
     }
@@ -118,9 +120,9 @@ impl Watcher {
         &self.seen
     }
 
-    /// The size of the prompt, once, if the stream has told it.
-    pub fn take_prompt(&mut self) -> Option<Prompt> {
-        self.prompt.take()
+    /// The tokens that the stream has told since the last call.
+    pub fn take_usage(&mut self) -> Option<Usage> {
+        self.usage.take()
     }
 
     /// Forgets what it has seen.
@@ -254,6 +256,7 @@ impl Watcher {
         }
         self.seen.events += 1;
         self.seen.speaks = self.seen.speaks || error.is_some() || !is_silent(self.dialect, data);
+        self.seen.silent += u32::from(!self.seen.speaks);
         if error.is_some() {
             self.seen.error = self.seen.error.or(error);
         } else {
@@ -292,7 +295,7 @@ impl Watcher {
                     Kind::Ping | Kind::Error | Kind::Other => false,
                 };
                 if is_end || self.seen.events == 1 {
-                    self.note_prompt(data);
+                    self.note_usage(data);
                 }
                 self.seen.ended |= is_end;
                 self.seen.unread &= is_end;
@@ -313,14 +316,16 @@ impl Watcher {
         match self.seen.choices.note(data) {
             Noted::Broken => self.seen.aborted = true,
             Noted::Open => self.seen.unread &= !self.seen.choices.is_single(),
-            Noted::Nothing => self.note_prompt(data),
-            Noted::Finished => {}
+            Noted::Nothing | Noted::Finished => self.note_usage(data),
         }
     }
 
-    /// Usage stands in an event without a choice; where events have types, in the last one, or in Anthropic's first.
-    fn note_prompt(&mut self, data: &[u8]) {
-        self.prompt = Prompt::told(data).or(self.prompt);
+    /// Usage stands in an event without a choice, or in that which ends the choices; where events have types, in the last one, or in
+    /// Anthropic's first, and what the answer has in its last but one.
+    fn note_usage(&mut self, data: &[u8]) {
+        if let Some(usage) = Usage::told(data) {
+            self.usage = Some(usage.over(self.usage));
+        }
     }
 
     /// Anthropic's last `message_delta` says why the answer ended. vLLM 0.32 that is being stopped says `null`.
@@ -329,6 +334,10 @@ impl Watcher {
         if has_type(data, "message_delta") {
             let reason = value(&data[at + STOP_REASON.needle().len()..]);
             self.lacks_reason = reason.is_some_and(|reason| reason.starts_with(b"null"));
+            if let Some(Usage { answer, .. }) = Usage::told(data) {
+                // the prompt was told at the beginning
+                self.usage = Some(Usage { answer, ..Usage::default() }.over(self.usage));
+            }
         }
     }
 }

@@ -1,19 +1,15 @@
-//! A whole answer, held until its end: whether it is an error, or its engine was told to stop in the middle, and how many
-//! tokens it has.
+//! A whole answer, held until its end: whether it is an error, or its engine was told to stop in the middle.
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, FinderRev};
+use memchr::memmem::Finder;
 
 use super::choices;
 use super::dialect::{Dialect, End};
-use super::members::number;
 use super::words;
 use crate::outcome::Outcome;
 
 /// Built once: building a finder costs more than searching an answer.
-static TOKENS: LazyLock<[FinderRev<'static>; 3]> =
-    LazyLock::new(|| ["\"completion_tokens\"", "\"output_tokens\"", "\"eval_count\""].map(FinderRev::new));
 static CANCELLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cancelled\""));
 static MESSAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"message\""));
 static STOP_REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stop_reason\":\""));
@@ -59,16 +55,6 @@ fn is_stopped(body: &[u8]) -> bool {
     serde_json::from_slice::<Answer>(body).is_ok_and(|answer| {
         answer.status == Some("cancelled") || answer.r#type == Some("message") && answer.stop_reason.is_none()
     })
-}
-
-/// How many tokens a whole answer says that it has, under OpenAI's older name, its newer one, or Ollama's. The last is that
-/// of the answer as a whole; within a text the quotes would be escaped.
-pub fn completion_tokens(body: &[u8]) -> Option<u64> {
-    let told = |name: &FinderRev<'_>| {
-        let value = body[name.rfind(body)? + name.needle().len()..].trim_ascii_start();
-        number(value.strip_prefix(b":")?.trim_ascii_start())
-    };
-    TOKENS.iter().find_map(told)
 }
 
 #[cfg(test)]
@@ -147,22 +133,6 @@ mod tests {
         ];
         for (path, body, want) in table {
             assert_eq!(whole_answer(path, body.as_bytes()), want, "{path}: {body}");
-        }
-    }
-
-    #[test]
-    fn a_whole_answer_tells_its_tokens() {
-        let table: [(&str, Option<u64>); 7] = [
-            (r#"{"usage":{"prompt_tokens":9,"completion_tokens":41,"total_tokens":50}}"#, Some(41)),
-            (r#"{"usage": {"completion_tokens" : 7 , "completion_tokens_details": {"x":1}}}"#, Some(7)),
-            (r#"{"usage":{"input_tokens":9,"output_tokens":3}}"#, Some(3)),
-            (r#"{"done":true,"prompt_eval_count":9,"eval_count":5}"#, Some(5)),
-            (r#"{"text":"\"completion_tokens\":9"}"#, None),
-            (r#"{"usage":{"completion_tokens":null}}"#, None),
-            (r#"{"completion_tokens"#, None),
-        ];
-        for (body, want) in table {
-            assert_eq!(completion_tokens(body.as_bytes()), want, "{body}");
         }
     }
 }

@@ -36,8 +36,8 @@ pub use class::{Class, Classes, Deadline};
 pub use lines::line_of;
 pub use model::{
     AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
-    Listener, LogFormat, LogTarget, MaxInFlight, Models, Node, PassPriority, Pool, Queue, Retry, RetryOn,
-    Server, Shares, Split, Timeouts, Weight,
+    Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry,
+    RetryOn, Server, Shares, Split, Timeouts, Weight,
 };
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};

@@ -38,6 +38,7 @@ pub struct Server {
     pub admin: Option<SocketAddr>,
     /// A further address of the probes and the metrics, which may be reached from outside; default none.
     pub probes: Option<SocketAddr>,
+    pub metrics: Metrics,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
     pub access_log: AccessLog,
@@ -55,6 +56,13 @@ pub struct Server {
 pub struct Listener {
     /// `localhost` in the file is 127.0.0.1 here.
     pub address: SocketAddr,
+}
+
+/// Metrics that not everybody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// Those of OpenTelemetry's conventions for generative AI too; default off.
+    pub genai: bool,
 }
 
 /// The target and the format of the access log.
@@ -169,6 +177,17 @@ pub struct Models {
 }
 
 impl Models {
+    /// The client's name for a model and the nodes', both as they are written here: the pattern, where none is a name; `None` for
+    /// one that `*` alone covers.
+    pub fn as_written<'a>(&'a self, model: &str) -> Option<[&'a str; 2]> {
+        if let Some((alias, model)) = self.aliases.get_key_value(model) {
+            return Some([alias, model]);
+        }
+        let name = self.names.get(model).map(String::as_str);
+        let pattern = || self.patterns.iter().find(|pattern| pattern.matches(model)).map(Pattern::as_str);
+        name.or_else(pattern).map(|name| [name; 2])
+    }
+
     /// Requests come here by their models.
     pub fn takes_some(&self) -> bool {
         self.any || !self.names.is_empty() || !self.patterns.is_empty()

@@ -28,6 +28,10 @@ impl Pattern {
         })
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Characters that stand for themselves: of two patterns, the one with more of them says more.
     pub fn literals(&self) -> usize {
         self.0.chars().filter(|char| *char != '*').count()

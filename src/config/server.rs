@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::NodeAddress;
-use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Server};
+use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::values::{
@@ -30,6 +30,7 @@ pub(super) fn server(s: &mut Section) -> Server {
         listen,
         admin,
         probes,
+        metrics: s.section("metrics", |s| Metrics { genai: s.get("genai", false, switch) }),
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
         client: s.section("client", client),

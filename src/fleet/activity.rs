@@ -15,7 +15,7 @@ use crate::balance::learned::Work;
 #[derive(Debug)]
 pub(super) struct Activity {
     base: Instant,
-    /// Nanoseconds from `base` to the last sign of life, plus one; 0 if there has been none.
+    /// The [`mark`](Self::mark) of the last sign of life; 0 if there has been none.
     last: AtomicU64,
     /// The highest number of an attempt that has been given up; all below it have been given up, too.
     given_up: AtomicU64,
@@ -27,6 +27,8 @@ pub(super) struct Activity {
     /// Tokens of prompts whose cached part was told, and that part.
     prompts: [AtomicU64; 2],
     pub streams: Streams,
+    /// Tokens of answers, as they come.
+    tokens: AtomicU64,
 }
 
 /// The total work of a node at one moment.
@@ -34,6 +36,11 @@ pub(super) struct Activity {
 pub(super) struct Done([u64; 3]);
 
 impl Done {
+    /// Since the start.
+    pub(super) fn total(self) -> Work {
+        Self::default().catch_up(self)
+    }
+
     /// The work done since the previous call (or since the start).
     pub(super) fn catch_up(&mut self, now: Self) -> Work {
         let then = std::mem::replace(self, now);
@@ -53,27 +60,44 @@ impl Activity {
             work: [const { AtomicU64::new(0) }; 3],
             prompts: [const { AtomicU64::new(0) }; 2],
             streams: Streams::default(),
+            tokens: AtomicU64::new(0),
         }
     }
 
     /// Records a sign of life. Every chunk of every stream gets here, so it is one plain store: a race
     /// between two threads can set the time back only by microseconds, and seconds matter here.
     pub(super) fn beat(&self, now: Instant) {
-        self.last.store(self.nanos(now).min(u64::MAX - 1) + 1, Ordering::Relaxed);
+        self.last.store(self.mark(now), Ordering::Relaxed);
     }
 
-    /// This moment, in nanoseconds of the node's own time.
-    pub(super) fn nanos(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
+    /// A time in 8 bytes, which is never 0.
+    pub(super) fn mark(&self, at: Instant) -> u64 {
+        let after = at.saturating_duration_since(self.base);
+        // in 64 bits: they last for 584 years
+        after.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(after.subsec_nanos()) + 1)
     }
 
-    /// Adds work done for one request: its units, and the time it took. A reader may see the three sums out
-    /// of step by one piece, which is one among hundreds.
-    pub(super) fn worked(&self, units: u64, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    /// The time of a mark.
+    pub(super) fn at(&self, mark: u64) -> Instant {
+        self.base + Duration::from_nanos(mark.saturating_sub(1))
+    }
+
+    /// Adds work done for one request: its units, and the time it took, in nanoseconds. A reader may see the three sums out of
+    /// step by one piece, which is one among hundreds.
+    pub(super) fn worked(&self, units: u64, nanos: u64) {
         for (sum, more) in self.work.iter().zip([units, nanos, 1]) {
             sum.fetch_add(more, Ordering::Relaxed);
         }
+    }
+
+    /// So many tokens of an answer have come.
+    pub(super) fn said(&self, tokens: u64) {
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// Tokens of all answers.
+    pub(super) fn tokens(&self) -> u64 {
+        self.tokens.load(Ordering::Relaxed)
     }
 
     pub(super) fn read_prompt(&self, tokens: u64, cached: u64) {
@@ -91,8 +115,8 @@ impl Activity {
     }
 
     pub(super) fn last(&self) -> Option<Instant> {
-        let after = self.last.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.base + Duration::from_nanos(after))
+        let mark = self.last.load(Ordering::Relaxed);
+        (mark > 0).then(|| self.at(mark))
     }
 
     /// Gives up all attempts with a number up to this one, and wakes those that wait to be told.

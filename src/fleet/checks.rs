@@ -146,6 +146,11 @@ impl Checks {
         self.lost.count >= check.fall
     }
 
+    /// Whether the last one passed, of those since the node's state changed.
+    pub(super) fn last(&self) -> Option<bool> {
+        (self.passed > 0 || self.failed > 0).then_some(self.passed > 0)
+    }
+
     pub(super) fn result(&mut self, result: Checked, check: &Check) -> Option<CheckVerdict> {
         self.running = false;
         self.lost = self.lost.with(result);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::timing::{Finished, GenAi, Timings};
 use crate::balance::By;
+use crate::config::Class;
 use crate::retry::RetryReason;
 
 /// Counts since the process started; a reload does not reset them.
@@ -20,6 +22,10 @@ pub struct Counters {
     pub spills: u64,
     /// Broken streams in pools with `retry.resume`, by result.
     pub resumes: [u64; Resumed::ALL.len()],
+    /// In the order of [`Class::ALL`]. `None`: none of this class has ended.
+    pub timings: [Option<Box<Timings>>; Class::ALL.len()],
+    /// `None`: nothing has been counted by OpenTelemetry's names.
+    pub genai: Option<Box<GenAi>>,
 }
 
 /// The result of trying to resume a broken stream.
@@ -49,6 +55,15 @@ impl Counters {
     pub fn count_request(&mut self, status: u16) {
         let code = if (100..600).contains(&status) { status } else { 0 };
         *self.requests.entry(code).or_default() += 1;
+    }
+
+    /// Counts a request that had a pool.
+    pub fn count_finished(&mut self, ended: &Finished<'_>) {
+        self.count_request(ended.status);
+        self.timings[ended.class.place()].get_or_insert_default().count(ended);
+        if let Some(call) = ended.call {
+            self.genai.get_or_insert_default().count(call, ended);
+        }
     }
 
     pub fn count_resume(&mut self, resumed: Resumed) {

@@ -45,6 +45,8 @@ pub(super) struct Delivered {
     pub is_any: bool,
     /// The tokens of the answer, as far as they were told.
     pub tokens: u32,
+    /// Of a stream: the mean time from one token to the next, in microseconds; 0: none is known.
+    pub inter_token: u32,
 }
 
 /// A failure that was counted against a node, so that it can be withdrawn.

@@ -23,13 +23,42 @@ use crate::outcome::Outcome;
 pub struct Lease {
     pool: Arc<Pool>,
     pub(super) slot: Slot,
-    /// The time up to which the node's work for this attempt has been counted, in its activity's nanoseconds.
+    /// The time up to which the node's work for this attempt has been counted. This and the next as [`Activity::mark`]: each
+    /// request holds a few leases in its future, one after the other.
+    ///
+    /// [`Activity::mark`]: super::activity::Activity::mark
     counted: u64,
-    has_worked: bool,
+    /// The time of a stream's first words; 0: there are none yet.
+    first_words: u64,
     /// The tokens of its answer so far, as far as they were told.
     said: u32,
+    /// Those of them that came with its first words, or before.
+    said_first: u16,
+    work: Work,
     track: Track,
     settled: bool,
+}
+
+/// The work that the node has done for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    None,
+    Some,
+    /// And it has counted the tokens itself.
+    Told,
+}
+
+/// An attempt's answer so far, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spoken {
+    /// The time of a stream's first words.
+    pub began: Option<Instant>,
+    /// From these to its last.
+    pub span: Duration,
+    /// The tokens within that time.
+    pub gaps: u64,
+    /// As the node has told them, else an event of a stream counts as one.
+    pub answer_tokens: u64,
 }
 
 impl Pool {
@@ -50,8 +79,18 @@ impl Pool {
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
         let track = slot.activity.streams.track();
-        let counted = slot.activity.nanos(now);
-        Lease { pool: Arc::clone(self), slot, counted, has_worked: false, said: 0, track, settled: false }
+        let counted = slot.activity.mark(now);
+        Lease {
+            pool: Arc::clone(self),
+            slot,
+            counted,
+            first_words: 0,
+            said: 0,
+            said_first: 0,
+            work: Work::None,
+            track,
+            settled: false,
+        }
     }
 }
 
@@ -89,8 +128,28 @@ impl Lease {
     /// The node produced this many more tokens for this attempt. Learned weights are based on this. Call it
     /// only for answers that are good so far, or a node that fails fast would earn weight.
     pub fn worked(&mut self, tokens: u64, now: Instant) {
-        self.said = self.said.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
+        if self.work != Work::Told {
+            self.said = self.said.saturating_add(small(tokens));
+            self.slot.activity.said(tokens);
+        }
         self.count_work(tokens, now);
+    }
+
+    /// The first words of a stream have come, so long after the request was sent, behind so many events without any: a chat's
+    /// role is no token.
+    pub fn spoke(&mut self, after: Duration, silent: u32, now: Instant) {
+        if !self.has_spoken() {
+            if self.work != Work::Told {
+                self.said = self.said.saturating_sub(silent);
+            }
+            self.first_words = self.slot.activity.mark(now);
+            self.said_first = u16::try_from(self.said).unwrap_or(u16::MAX);
+            self.pool.spoke(self.slot.key, after, now);
+        }
+    }
+
+    pub fn has_spoken(&self) -> bool {
+        self.first_words > 0
     }
 
     /// The node has read a prompt of so many tokens, and had so many of them in its cache.
@@ -98,22 +157,50 @@ impl Lease {
         self.slot.activity.read_prompt(tokens, cached);
     }
 
+    /// The node itself has counted the tokens of its answer so far.
+    pub fn told(&mut self, tokens: u64) {
+        // a counter never falls: what was counted as it came is not taken back
+        self.slot.activity.said(tokens.saturating_sub(self.said.into()));
+        self.said = small(tokens);
+        self.said_first = 1;
+        if self.work == Work::Some {
+            self.work = Work::Told;
+        }
+    }
+
+    pub fn spoken(&self) -> Spoken {
+        let activity = &self.slot.activity;
+        Spoken {
+            began: self.has_spoken().then(|| activity.at(self.first_words)),
+            span: Duration::from_nanos(self.counted.saturating_sub(self.first_words)),
+            gaps: if self.has_spoken() { self.said.saturating_sub(self.said_first.into()).into() } else { 0 },
+            answer_tokens: self.said.into(),
+        }
+    }
+
+    fn inter_token(&self) -> u32 {
+        let gaps = u64::from(self.said.saturating_sub(self.said_first.into()));
+        let micros = self.counted.saturating_sub(self.first_words) / 1000;
+        micros.checked_div(gaps).map_or(0, small)
+    }
+
     /// Counts a good answer that has ended without reporting its tokens.
     pub fn answered(&mut self, now: Instant) {
-        if !self.has_worked {
+        if self.work == Work::None {
             self.count_work(UNTOLD, now);
         }
     }
 
     fn count_work(&mut self, tokens: u64, now: Instant) {
-        let now = self.slot.activity.nanos(now);
-        let time = Duration::from_nanos(now.saturating_sub(self.counted));
-        self.slot.activity.worked(tokens, time);
+        let now = self.slot.activity.mark(now);
+        let nanos = now.saturating_sub(self.counted);
+        self.slot.activity.worked(tokens, nanos);
         if self.track != Track::Off {
-            self.track = self.slot.activity.streams.event(self.track, time);
+            self.track = self.slot.activity.streams.event(self.track, Duration::from_nanos(nanos));
         }
         self.counted = now;
-        if !std::mem::replace(&mut self.has_worked, true) {
+        if self.work == Work::None {
+            self.work = Work::Some;
             self.pool.begins_to_answer(&self.slot);
         }
     }
@@ -177,9 +264,14 @@ impl Lease {
         if outcome == Outcome::Ok {
             self.progress(now);
         }
-        let done = Delivered { is_any: self.has_worked, tokens: self.said };
+        let inter_token = if self.has_spoken() { self.inter_token() } else { 0 };
+        let done = Delivered { is_any: self.work != Work::None, tokens: self.said, inter_token };
         self.pool.settle(&self.slot, outcome, done, now)
     }
+}
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl Drop for Lease {

@@ -32,6 +32,7 @@ mod suspects;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod views;
 mod waiter;
 mod want;
@@ -46,16 +47,20 @@ pub use counters::{Counters, Resumed};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
 pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
-pub use lease::Lease;
+pub use lease::{Lease, Spoken};
 pub use listed::Listed;
 pub use node::NodeId;
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
 pub use queue::Changed;
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
-pub use snapshot::{LimitFrom, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
+pub use timing::{
+    Call, CallError, CallKey, Calls, Counts, Exemplar, Finished, GenAi, Histogram, Lately, Timings, Trail,
+    inter_token,
+};
 pub use waiter::Waiter;
 pub use want::{Admission, Ask, Or, Profile, Want};
 

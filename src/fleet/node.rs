@@ -13,6 +13,7 @@ use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
 use super::streams::Totals;
+use super::timing::Recent;
 use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
@@ -75,7 +76,10 @@ pub(super) struct Node {
     /// The line in front of it, since it said it is full.
     pub line: Option<Line>,
     pub attempts: [u64; Outcome::ALL.len()],
+    /// The last attempt that counted against it, and its end.
+    pub last_failure: Option<(Outcome, Instant)>,
     pub ejections: u64,
+    pub recent: Box<Recent>,
 }
 
 impl Node {
@@ -101,7 +105,9 @@ impl Node {
             health,
             line: None,
             attempts: [0; Outcome::ALL.len()],
+            last_failure: None,
             ejections: 0,
+            recent: Box::new(Recent::new(now)),
         };
         node.configure(conf);
         if node.resolved.is_none() {

@@ -19,9 +19,10 @@ use super::listed::Lists;
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
-use super::snapshot::PoolSnapshot;
+use super::snapshot::{Load, PoolSnapshot};
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
+use super::timing::Finished;
 use super::want::Profile;
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
@@ -279,6 +280,13 @@ impl Pool {
         }
     }
 
+    /// The first words of a stream have come from the node.
+    pub(super) fn spoke(&self, key: Key, after: Duration, now: Instant) {
+        if let Some(node) = self.table.lock().node(key) {
+            node.recent.first_token(after, now);
+        }
+    }
+
     pub(super) fn died_at(&self, key: Key, now: Instant) -> Instant {
         self.table.lock().died_at(key, now)
     }
@@ -373,9 +381,9 @@ impl Pool {
         self.table.lock().names()
     }
 
-    /// Counts an answered request by its status code.
-    pub fn count_request(&self, status: u16) {
-        self.table.lock().counters.count_request(status);
+    /// Counts a request that has ended.
+    pub fn count_finished(&self, ended: &Finished<'_>) {
+        self.table.lock().counters.count_finished(ended);
     }
 
     pub fn count_retry(&self, why: RetryReason) {
@@ -397,6 +405,11 @@ impl Pool {
 
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
         self.table.lock().snapshot(&self.name, now)
+    }
+
+    /// The present load, and the events after the one of this number.
+    pub fn load(&self, after: u64) -> Load {
+        self.table.lock().load(after)
     }
 
     #[cfg(test)]

@@ -10,8 +10,9 @@ use super::health::State;
 use super::node::{Node, NodeId};
 use super::order::Drain;
 use super::skips::SkipSnapshot;
+use super::timing::{Lately, Timings};
 use crate::balance::cap;
-use crate::balance::learned::ENOUGH;
+use crate::balance::learned::{ENOUGH, Work};
 use crate::config;
 use crate::outcome::Outcome;
 
@@ -26,6 +27,25 @@ pub struct PoolSnapshot {
     pub counters: Counters,
     /// The last hundred events, oldest first.
     pub events: Vec<Event>,
+}
+
+/// The little that is read every second, whoever looks.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Requests that wait for a slot or a node.
+    pub waiting: usize,
+    /// The nodes' names, each with its requests in flight.
+    pub nodes: Vec<(Arc<str>, u32)>,
+    /// The events after the one that was asked for, oldest first; of those before the last hundred none is left.
+    pub events: Vec<Event>,
+}
+
+impl PoolSnapshot {
+    /// Of each class of which requests have ended.
+    pub fn timings(&self) -> impl Iterator<Item = (config::Class, &Timings)> {
+        let all = config::Class::ALL.into_iter().zip(&self.counters.timings);
+        all.filter_map(|(class, timings)| Some((class, &**timings.as_ref()?)))
+    }
 }
 
 /// The state of a node, in one word.
@@ -152,6 +172,15 @@ pub struct NodeSnapshot {
     /// Attempts by outcome, in the order of [`Outcome::ALL`].
     pub attempts: [u64; Outcome::ALL.len()],
     pub ejections: u64,
+    /// The last active check has passed; `None`: there is none, or no result of it yet.
+    pub check: Option<bool>,
+    /// The work done since the start.
+    pub work_done: Work,
+    /// The last attempt that counted against the node, and its end.
+    pub last_failure: Option<(Outcome, Instant)>,
+    /// Tokens of all answers.
+    pub answer_tokens: u64,
+    pub lately: Lately,
     /// Models for which the node is skipped.
     pub skips: Vec<SkipSnapshot>,
 }
@@ -187,6 +216,11 @@ impl NodeSnapshot {
             recent_failures: node.health.recent_failures(policy, now),
             attempts: node.attempts,
             ejections: node.ejections,
+            check: node.health.last_check(),
+            work_done: node.activity.done().total(),
+            last_failure: node.last_failure,
+            answer_tokens: node.activity.tokens(),
+            lately: node.recent.lately(node.activity.tokens(), now),
             skips: Vec::new(),
         }
     }

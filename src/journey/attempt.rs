@@ -8,7 +8,7 @@ use super::conversation::Home;
 use super::denial::is_denial;
 use super::state::Journey;
 use crate::balance::By;
-use crate::classify::{self, Prompt};
+use crate::classify::{self, Usage};
 use crate::fleet::{Key, Lease, NodeId};
 use crate::outcome::Outcome;
 use crate::retry::Verdict;
@@ -123,10 +123,11 @@ impl Attempt {
         }
     }
 
-    /// The node has told the size of the prompt.
-    pub fn read_prompt(&self, prompt: Option<Prompt>) {
-        if let Some(Prompt { tokens, cached }) = prompt {
-            self.lease.read_prompt(tokens, cached);
+    /// The first words of a stream are there, behind so many events without any. To be called whenever some are.
+    pub fn spoke(&mut self, silent: u32, now: Instant) {
+        if !self.lease.has_spoken() {
+            let sent_at = self.sent_at().unwrap_or(now);
+            self.lease.spoke(now.saturating_duration_since(sent_at), silent, now);
         }
     }
 
@@ -147,6 +148,18 @@ impl Attempt {
 }
 
 impl<H> Journey<H> {
+    /// The node has counted tokens.
+    pub fn read_usage(&mut self, attempt: &mut Attempt, usage: Option<Usage>) {
+        let Some(Usage { prompt, cached, answer }) = usage else { return };
+        self.tally.read_prompt(prompt.unwrap_or(0));
+        if let Some(tokens) = answer {
+            attempt.lease.told(tokens);
+        }
+        if let (Some(tokens), Some(cached)) = (prompt, cached) {
+            attempt.lease.read_prompt(tokens, cached);
+        }
+    }
+
     /// True if the request leaves its node, which has not answered, for another: a stalled one always, one that its check has
     /// lost only if that is not worse than to wait on. Ends as [`Outcome::Stalled`].
     pub fn leaves(&self, attempt: &Attempt, now: Instant) -> bool {

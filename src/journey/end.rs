@@ -311,6 +311,7 @@ impl<H> Journey<H> {
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
         self.note_line(lease.key(), outcome, is_denied);
+        self.tally.add(lease.spoken());
         let fleet::Settled { died_at, event, charge } = lease.settle(outcome, now);
         if is_death {
             let at_work = sent_at.map(|at| died_at.saturating_duration_since(at)).unwrap_or_default();

@@ -8,6 +8,9 @@ use crate::balance::By;
 use crate::classify::own_errors::About;
 use crate::outcome::Outcome;
 
+/// The words for a request that an operator has ended, for its client and the log.
+pub const CANCELLED: &str = "an operator cancelled the request";
+
 /// The end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -35,6 +38,11 @@ pub struct Failure {
 impl Failure {
     pub fn new(status: u16, message: impl Into<String>) -> Self {
         Self { status, message: message.into().into(), about: About::Request, retry_after: None }
+    }
+
+    /// Of a request that an operator has ended. Clients repeat a 503 at once, but no 403 (RFC 9110 section 15.5.4: for any reason).
+    pub fn cancelled() -> Self {
+        Self::new(403, CANCELLED)
     }
 
     pub fn about(self, about: About) -> Self {

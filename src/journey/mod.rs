@@ -26,6 +26,7 @@ mod overflow;
 mod seek;
 mod spill;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +34,8 @@ pub use attempt::{Answered, Attempt, Head};
 pub use continuity::Continuity;
 pub use conversation::{Conversation, Recorder};
 pub use end::{How, Step};
-pub use ending::{Ending, Failure, Tried};
+pub use ending::{CANCELLED, Ending, Failure, Tried};
 pub use overflow::Other;
 pub use seek::Seek;
 pub use state::Journey;
+pub use tally::Tally;

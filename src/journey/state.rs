@@ -8,8 +8,9 @@ use bytes::Bytes;
 use super::continuity::{ClientHas, Continuity};
 use super::conversation::{Conversation, Home};
 use super::denial::Denials;
-use super::ending::{Ending, Tried};
+use super::ending::{CANCELLED, Ending, Failure, Tried};
 use super::overflow::Overflow;
+use super::tally::Tally;
 use crate::balance::By;
 use crate::fleet::{Charge, Event, Key, Lease, Member, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
@@ -54,6 +55,7 @@ pub struct Journey<H> {
     pub(super) client: ClientHas,
     pub(super) records: Vec<Tried>,
     pub(super) note: Option<&'static str>,
+    pub(super) tally: Tally,
     pub(super) events: Vec<Event>,
 }
 
@@ -115,6 +117,7 @@ impl<H> Journey<H> {
             client: ClientHas::Nothing,
             records: Vec::new(),
             note: None,
+            tally: Tally::default(),
             events: Vec::new(),
         }
     }
@@ -239,6 +242,11 @@ impl<H> Journey<H> {
         self.note
     }
 
+    /// The sum of all its answers.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Each attempt that has ended, for the log.
     pub fn take_records(&mut self) -> Vec<Tried> {
         std::mem::take(&mut self.records)
@@ -287,6 +295,15 @@ impl<H> Journey<H> {
         let (sent, deaths) = (self.sent, self.deaths.count());
         let facts = Facts { outcome, status, sent, deaths, repeat: self.repeat };
         retry::decide(&self.member.conf.retry, &facts)
+    }
+
+    /// An operator has ended it. `closing_event`: of the answer that was under way, if there was one.
+    pub fn cancelled(&mut self, closing_event: Option<Bytes>) -> Ending {
+        self.note = Some(CANCELLED);
+        match closing_event {
+            Some(closing_event) => Ending::Broken { closing_event },
+            None => Ending::Failed(Failure::cancelled()),
+        }
     }
 
     /// The ending of a stream that broke off and that nobody continues.

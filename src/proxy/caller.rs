@@ -1,17 +1,20 @@
 //! A request on its arrival: who sent it, when, under which generation, and whether it was stopped.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use http::HeaderMap;
 
-use crate::config;
-use crate::fleet::{Choice, Fleet, Member, Profile};
+use crate::config::{self, Class, HttpVersion};
+use crate::fleet::{Call, Choice, Fleet, Member, NodeId, Profile};
 use crate::forwarded::Sender;
 use crate::journey::{Failure, Other};
-use crate::live::Share;
+use crate::live::{Goes, Live, Registered, UnderWay};
 use crate::route::{self, Draw, Place};
+use crate::status::Asked;
 
 /// A request that has come.
 pub struct Arrival {
@@ -32,8 +35,8 @@ pub enum Stopped {
 /// The client of a request, the time it began, and the generation of the config that serves it.
 pub struct Caller {
     pub started: Instant,
-    /// Counted as long as this lives.
-    pub under_way: Option<Share>,
+    /// Shown and counted as long as this lives.
+    under_way: Option<Registered>,
     /// The generation that the request keeps.
     pub fleet: Arc<Fleet>,
     pub sender: Option<Sender>,
@@ -50,6 +53,45 @@ pub enum Chosen {
 }
 
 impl Caller {
+    /// From now on the request is under way.
+    pub(crate) fn register(&mut self, live: &Live, method: &str, path: &str) {
+        let asked = Asked::new(&self.request_id, method, path);
+        self.under_way = Some(live.requests.register(asked, self.started));
+    }
+
+    /// The request as it is shown.
+    pub(crate) fn under_way(&self) -> Option<&Arc<UnderWay>> {
+        self.under_way.as_ref().map(Registered::shared)
+    }
+
+    /// An operator has ended the request.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.under_way().is_some_and(|one| one.is_cancelled())
+    }
+
+    /// The request waits for a node of this pool.
+    pub(crate) fn waits(&self, member: &Member, class: Class) {
+        self.under_way().iter().for_each(|one| one.waits(member.pool.name(), class, Instant::now()));
+    }
+
+    /// The request goes to a node.
+    pub(crate) fn asks(&self, member: &Member, node: &Arc<NodeId>, class: Class) {
+        // on Pingora's own path nothing listens for its end
+        let is_bound = member.conf.http_version == HttpVersion::H2;
+        let goes = Goes { pool: member.pool.name(), node, class, is_bound };
+        self.under_way().iter().for_each(|one| one.asks(goes, Instant::now()));
+    }
+
+    /// Its answer begins, or goes on.
+    pub(crate) fn is_answered(&self, now: Instant) {
+        self.under_way().iter().for_each(|one| one.answers(now));
+    }
+
+    /// Its node has said so many tokens more.
+    pub(crate) fn hears(&self, tokens: u64, now: Instant) {
+        self.under_way().iter().for_each(|one| one.said(tokens, now));
+    }
+
     /// See [`route::profile`].
     pub(crate) fn profile(
         &self,
@@ -59,6 +101,20 @@ impl Caller {
     ) -> Profile {
         let client = self.sender.as_ref().map_or("", |sender| &sender.client);
         route::profile(pool, headers, client, body)
+    }
+
+    /// The request in OpenTelemetry's words, if the config asks for them. `body`: the place of its model in that.
+    pub(crate) fn call(
+        &self,
+        member: &Member,
+        (method, path): (&str, &str),
+        body: Option<(&Place, &[u8])>,
+    ) -> Option<Box<Call>> {
+        if !self.fleet.config.server.metrics.genai {
+            return None;
+        }
+        let model = body.and_then(|(place, body)| place.model(body));
+        route::call(&member.conf.models, method, self.node_path(path), model.as_deref()).map(Box::new)
     }
 
     /// The time after which the request is of no use, if it says that.
@@ -152,6 +208,11 @@ impl Caller {
             None => route::by_target(fleet, place, draw).ok_or_else(|| route::not_served_by_target(place)),
         }
     }
+}
+
+/// Resolves when an operator ends the request.
+pub(crate) fn cancelled(under_way: Option<Arc<UnderWay>>) -> impl Future<Output = ()> + Send {
+    poll_fn(move |cx| under_way.as_ref().map_or(Poll::Pending, |one| one.poll_cancelled(cx)))
 }
 
 impl Arrival {

@@ -1,7 +1,7 @@
 //! The end of a request: its numbers, and its line in the access log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Version, header};
 use pingora::http::RequestHeader;
@@ -11,9 +11,9 @@ use super::downstream::client::Sent;
 use super::gateway::Gateway;
 use crate::access_log::Entry;
 use crate::config::Class;
-use crate::fleet::Member;
+use crate::fleet::{Call, Finished, Member};
 use crate::journal;
-use crate::journey::{Journey, Tried};
+use crate::journey::{Journey, Tally, Tried};
 
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -27,14 +27,19 @@ pub(super) struct LoggedRequest {
     referer: String,
     user_agent: String,
     forwarded_for: String,
+    /// The id of the trace that it belongs to.
+    trace: Option<Box<str>>,
 }
 
-/// The log's fields from a request's journey.
+/// The numbers of a request's journey.
 pub(super) struct Served<'a> {
     pub pool: Option<&'a Member>,
     pub tried: Vec<Tried>,
     pub ttft: Option<Duration>,
     pub queued: Duration,
+    pub tally: Tally,
+    /// `None`: not asked for.
+    pub call: Option<Box<Call>>,
     pub note: Option<&'static str>,
     /// `None`: it had no pool.
     pub class: Option<Class>,
@@ -45,20 +50,43 @@ pub(super) struct Served<'a> {
 impl<'a> Served<'a> {
     pub(super) fn of<H>(
         journey: &'a mut Journey<H>,
+        call: Option<Box<Call>>,
         ttft: Option<Duration>,
         sent: Sent,
         client_left: bool,
     ) -> Self {
         let tried = journey.take_records();
-        let (queued, note) = (journey.queued(), journey.note());
+        let (queued, note, tally) = (journey.queued(), journey.note(), *journey.tally());
         let class = Some(journey.profile().class);
-        Self { pool: Some(journey.member()), tried, ttft, queued, note, class, sent, client_left }
+        Self {
+            pool: Some(journey.member()),
+            tried,
+            ttft,
+            queued,
+            tally,
+            call,
+            note,
+            class,
+            sent,
+            client_left,
+        }
     }
 
     /// Of a request that has not got as far as a pool.
     pub(super) fn unrouted(sent: Sent, client_left: bool) -> Self {
-        let (tried, queued) = (Vec::new(), Duration::ZERO);
-        Self { pool: None, tried, ttft: None, queued, note: None, class: None, sent, client_left }
+        let (tried, queued, tally) = (Vec::new(), Duration::ZERO, Tally::default());
+        Self {
+            pool: None,
+            tried,
+            ttft: None,
+            queued,
+            tally,
+            call: None,
+            note: None,
+            class: None,
+            sent,
+            client_left,
+        }
     }
 }
 
@@ -81,6 +109,7 @@ impl LoggedRequest {
             referer,
             user_agent: text(headers, &header::USER_AGENT),
             forwarded_for: text(headers, &header::HeaderName::from_static("x-forwarded-for")),
+            trace: headers.get("traceparent").and_then(|value| trace_id(value.as_bytes())),
         }
     }
 }
@@ -90,11 +119,37 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
+/// The id of a trace in W3C's `traceparent` (Trace Context, section 3.2): `00-` and 32 digits, which are not all 0.
+fn trace_id(value: &[u8]) -> Option<Box<str>> {
+    let id = value.get(..36)?.strip_prefix(b"00-")?.strip_suffix(b"-")?;
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_id = id.iter().all(is_digit) && id.iter().any(|byte| *byte != b'0');
+    is_id.then(|| String::from_utf8_lossy(id).into())
+}
+
 /// Counts the request, and writes its line.
 pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, way: Served<'_>) {
     let status = way.sent.status.filter(|status| *status >= 200 || *status == 101).unwrap_or(CLIENT_CLOSED);
+    let now = Instant::now();
+    let total = now.saturating_duration_since(caller.started);
     match way.pool {
-        Some(member) => member.pool.count_request(status),
+        Some(member) => member.pool.count_finished(&Finished {
+            at: now,
+            status,
+            class: way.class.unwrap_or_default(),
+            duration: total,
+            queued: way.queued,
+            first_token: way.tally.began.map(|began| began.saturating_duration_since(caller.started)),
+            inter_token: way.tally.inter_token(),
+            gaps: way.tally.gaps(),
+            prompt_tokens: way.tally.prompt_tokens,
+            answer_tokens: way.tally.answer_tokens,
+            trace: asked.trace.as_deref(),
+            request_id: &caller.request_id,
+            node: way.tried.last().map(|tried| &tried.node),
+            last: way.tried.last().map(|tried| tried.outcome),
+            call: way.call.as_deref(),
+        }),
         None => gateway.live.unrouted.lock().count_request(status),
     }
     let format = caller.fleet.config.server.access_log.format;
@@ -113,10 +168,30 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         class: way.class,
         attempts: way.tried,
         ttft: way.ttft,
-        total: caller.started.elapsed(),
+        total,
         queue: if way.queued < Duration::from_micros(500) { Duration::ZERO } else { way.queued },
         request_id: caller.request_id,
         note: if way.client_left { Some("the client left") } else { way.note },
     };
     gateway.log.write(format, &entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_known_by_its_id() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for (value, want) in [
+            (format!("00-{id}-00f067aa0ba902b7-01"), Some(id)),
+            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None),
+            (format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None),
+            (format!("ff-{id}-00f067aa0ba902b7-01"), None),
+            (format!("00-{id}"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(trace_id(value.as_bytes()).as_deref(), want, "{value}");
+        }
+    }
 }

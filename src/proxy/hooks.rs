@@ -1,5 +1,6 @@
 //! `ProxyHttp`: each hook translates, asks for a decision and applies it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use super::caller::{Arrival, Stopped};
+use super::caller::{Arrival, Stopped, cancelled};
 use super::context::Ctx;
 use super::downstream::client::{Presence, Sent};
 use super::downstream::http1::Http1;
@@ -26,6 +27,7 @@ use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
 use super::upstream::switch::Tunnel;
+use crate::live::UnderWay;
 use crate::route;
 
 impl Gateway {
@@ -45,12 +47,13 @@ impl Gateway {
     }
 }
 
-/// Nobody looks whether the client of Pingora's own path has left: its body is still to be read.
-struct Unwatched;
+/// The client of Pingora's own path. Nobody looks whether it has left, because its body is still to be read; but an operator may
+/// end its request.
+struct Unwatched(Option<Arc<UnderWay>>);
 
 impl Presence for Unwatched {
     fn gone(&mut self) -> impl Future<Output = ()> + Send {
-        std::future::pending()
+        cancelled(self.0.clone())
     }
 }
 
@@ -132,15 +135,17 @@ impl ProxyHttp for Gateway {
     /// For Pingora's own path; the relay seeks by itself, in the same place.
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let stock = stock(ctx)?;
+        let under_way = stock.arrival.caller.under_way().cloned();
         if let Some(address) = stock.other_address() {
-            return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref())));
+            return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref(), under_way)));
         }
         let caller = &mut stock.arrival.caller;
         let routed = Routed::Unread { place: &stock.place };
-        match seek(self, caller, &mut stock.journey, &routed, &mut Unwatched).await {
+        let mut client = Unwatched(under_way.clone());
+        match seek(self, caller, &mut stock.journey, &routed, &mut client).await {
             Found::Attempt(attempt) => {
                 let (member, header) = (stock.journey.member(), session.req_header());
-                let peer = peer(member, attempt.address(), stock.tunnel.as_ref());
+                let peer = peer(member, attempt.address(), stock.tunnel.as_ref(), under_way);
                 // a reload may have brought another pool
                 let path = caller.node_path(header.uri.path());
                 stock.repeat = route::repeat(member, header.method.as_str(), path);
@@ -148,7 +153,11 @@ impl ProxyHttp for Gateway {
                 Ok(Box::new(peer))
             }
             Found::Stop(ending) => {
-                stock.refuse(ending);
+                if stock.arrival.caller.is_cancelled() {
+                    stock.cancelled();
+                } else {
+                    stock.refuse(ending);
+                }
                 let status = stock.failure().map_or(502, |failure| failure.status);
                 Err(Error::new(ErrorType::HTTPStatus(status)).into_up())
             }
@@ -273,7 +282,10 @@ impl ProxyHttp for Gateway {
             Ctx::Stock(mut stock) => {
                 stock.close(client_left);
                 let Stock { arrival, mut journey, ttft, .. } = *stock;
-                finish(self, arrival.caller, asked, Served::of(&mut journey, ttft, sent, client_left));
+                // its body, which names the model, is not read
+                let call = arrival.caller.call(journey.member(), (&asked.method, &asked.path), None);
+                let way = Served::of(&mut journey, call, ttft, sent, client_left);
+                finish(self, arrival.caller, asked, way);
             }
             Ctx::Gone => {}
         }

@@ -34,7 +34,6 @@ pub(super) enum Received {
 
 /// First of all, without any waiting: the limits.
 pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -> Result<()> {
-    arrival.caller.under_way = Some(live.requests.add(1));
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
     let server = &fleet.config.server;
     let client = &server.client;
@@ -49,6 +48,7 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     let is_http1 = session.as_downstream().as_http1().is_some();
     arrival.caller.request_id = request_id(&request.headers);
     arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
+    arrival.caller.register(live, request.method.as_str(), request.uri.path());
     if is_http1 {
         // it was checked before there was a session
         return Ok(());

@@ -59,7 +59,6 @@ struct Refused {
 impl Refused {
     fn of(gateway: &Gateway, wire: &Wire) -> Self {
         let Arrival { mut caller, .. } = Arrival::new(gateway.live.fleet());
-        caller.under_way = Some(gateway.live.requests.add(1));
         let (header, is_readable) = header_of(wire.unread());
         let server = &Arc::clone(&caller.fleet).config.server;
         let peer = peer_of(peer_address(wire.stream()));
@@ -70,6 +69,7 @@ impl Refused {
             // it may be anything, a secret for instance
             (asked.method, asked.path) = ("-".to_owned(), "-".to_owned());
         }
+        caller.register(&gateway.live, &asked.method, &asked.path);
         let spoken = ReplyTo {
             is_head: header.method == http::Method::HEAD,
             is_http10: header.version == http::Version::HTTP_10,

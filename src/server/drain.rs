@@ -53,12 +53,12 @@ fn wait(live: &Live, asked: &watch::Receiver<Option<Stop>>) -> i32 {
     if *asked.borrow() == Some(Stop::Upgrade) {
         log::info!(
             "upgraded: {} requests in flight finish here, without a time limit",
-            live.requests.value()
+            live.requests.count()
         );
     }
     thread::sleep(SETTLE);
     loop {
-        let left = live.requests.value();
+        let left = live.requests.count();
         if limited.is_none() && *asked.borrow() != Some(Stop::Upgrade) {
             log::info!("stopping: {left} requests in flight have up to {limit:?} to finish");
             limited = Some(Instant::now());

@@ -30,6 +30,7 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
 use crate::reload::Reloader;
+use crate::sampler::Sampler;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
@@ -89,6 +90,7 @@ impl Server {
         }
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
+        pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         Ok(Self { live, log, reloader, pingora })
     }

@@ -121,7 +121,7 @@ impl Shutdown {
                 self.stop.stop(Stop::Drain);
             }
             Action::Cut => {
-                let cut = self.live.requests.value();
+                let cut = self.live.requests.count();
                 log::warn!("stopped by a second signal: {cut} requests are cut off");
                 self.log.flush();
                 std::process::exit(1);

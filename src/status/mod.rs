@@ -1,11 +1,28 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
+mod cause;
+mod csv;
+mod document;
+mod error;
+mod history;
+mod open;
+pub mod requests;
+mod tables;
+mod time;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::cause::{Cause, Severity};
+pub use self::document::Document;
+pub use self::error::error_json;
+pub use self::history::{Moment, events_json, history_json};
+pub use self::open::{Asked, OpenRequest, Stage};
+pub use self::tables::{events_csv, nodes_csv};
+use self::time::text;
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::outcome::Outcome;
@@ -27,6 +44,8 @@ pub struct Snapshot {
     /// Refused before they had a pool.
     pub unrouted: Counters,
     pub pools: Vec<PoolSnapshot>,
+    /// The worst first; only in snapshots that are to be looked at.
+    pub causes: Vec<Cause>,
 }
 
 /// The result of the last reload; the first load counts as one.
@@ -39,6 +58,11 @@ pub struct Reload {
 }
 
 impl Snapshot {
+    /// The instant at which it was taken.
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.at, wall: self.wall }
+    }
+
     /// The body of `GET /api/status`.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&Status::of(self)).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))
@@ -46,7 +70,7 @@ impl Snapshot {
 }
 
 /// One node alone, as `/api/nodes/{pool}/{node}` shows it.
-pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
+pub fn node_json(node: &NodeSnapshot, warning: Option<String>, moment: Moment) -> String {
     #[derive(Serialize)]
     struct Answer<'a> {
         pool: &'a str,
@@ -55,13 +79,8 @@ pub fn node_json(node: &NodeSnapshot, warning: Option<String>) -> String {
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     }
-    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node), warning };
+    let answer = Answer { pool: &node.id.pool, node: NodeStatus::of(node, moment), warning };
     serde_json::to_string_pretty(&answer).unwrap_or_else(|e| error_json(&e.to_string()))
-}
-
-/// The thing that could not be done, and why.
-pub fn error_json(message: &str) -> String {
-    serde_json::json!({ "error": message }).to_string()
 }
 
 #[derive(Serialize)]
@@ -80,6 +99,8 @@ struct Status {
     refused_connections: u64,
     kept_body_bytes: u64,
     lost_log_lines: u64,
+    /// What stands out, in words; empty in a calm fleet.
+    causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
 }
 
@@ -132,9 +153,45 @@ struct NodeStatus {
     slow_start_share: f64,
     recent_failures: usize,
     ejections: u64,
+    /// The last attempt that counted against the node.
+    last_failure: Option<LastFailure>,
     attempts: serde_json::Map<String, serde_json::Value>,
+    /// Tokens of its answers, as they come: an event of a stream counts as one, until the node tells more.
+    answer_tokens: u64,
+    /// Of all its answers together, within the last 5 to 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_second: Option<f64>,
+    /// From sending a stream's request to its first words, within the last 3 to 6 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttft: Option<Times>,
+    /// The mean time from one token of a stream to the next, within the last 3 to 6 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inter_token: Option<Times>,
     /// Models for which the node is skipped, because it refuses them and another node serves them.
     skips: Vec<SkipStatus>,
+}
+
+/// In seconds: half of the values, and 99 of 100, are no greater. Off by up to a half of themselves.
+#[derive(Serialize)]
+struct Times {
+    p50: f64,
+    p99: f64,
+}
+
+#[derive(Serialize)]
+struct LastFailure {
+    outcome: &'static str,
+    /// To the second.
+    time: String,
+}
+
+impl LastFailure {
+    fn of(outcome: Outcome, at: Instant, moment: Moment) -> Self {
+        let ago = moment.at.saturating_duration_since(at);
+        let time = Timestamp::try_from(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
+        let time = time.map_or_else(|_| String::new(), |time| format!("{time:.0}"));
+        Self { outcome: outcome.as_str(), time }
+    }
 }
 
 #[derive(Serialize)]
@@ -184,6 +241,7 @@ impl Status {
             refused_connections: s.refused_connections,
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
+            causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }
     }
@@ -195,7 +253,7 @@ impl PoolStatus {
         let resumes = Resumed::ALL.iter().zip(pool.counters.resumes);
         Self {
             name: pool.name.to_string(),
-            nodes: pool.nodes.iter().map(NodeStatus::of).collect(),
+            nodes: pool.nodes.iter().map(|node| NodeStatus::of(node, s.moment())).collect(),
             queue: pool.queue,
             queue_by_class: by_class(pool),
             requests_by_code: pool.counters.requests.clone(),
@@ -214,7 +272,7 @@ fn by_class(pool: &PoolSnapshot) -> serde_json::Map<String, serde_json::Value> {
 }
 
 impl NodeStatus {
-    fn of(node: &NodeSnapshot) -> Self {
+    fn of(node: &NodeSnapshot, moment: Moment) -> Self {
         let attempts = Outcome::ALL.iter().zip(node.attempts);
         Self {
             name: node.id.name.to_string(),
@@ -234,9 +292,21 @@ impl NodeStatus {
             slow_start_share: node.share,
             recent_failures: node.recent_failures,
             ejections: node.ejections,
+            last_failure: node.last_failure.map(|(outcome, at)| LastFailure::of(outcome, at, moment)),
             attempts: attempts.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect(),
+            answer_tokens: node.answer_tokens,
+            tokens_per_second: node.lately.tokens_per_second.map(|rate| (rate * 10.0).round() / 10.0),
+            ttft: node.lately.first_token.map(Times::of),
+            inter_token: node.lately.inter_token.map(Times::of),
             skips: node.skips.iter().map(SkipStatus::of).collect(),
         }
+    }
+}
+
+impl Times {
+    fn of(times: [Duration; 2]) -> Self {
+        let [p50, p99] = times.map(|time| (time.as_secs_f64() * 1e4).round() / 1e4);
+        Self { p50, p99 }
     }
 }
 
@@ -270,8 +340,4 @@ impl EventStatus {
             in_flight: event.in_flight,
         }
     }
-}
-
-fn text(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }

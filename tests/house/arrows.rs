@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "adapters",
-        modules: &["proxy", "admin", "check", "discovery", "reload", "cluster"],
+        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster"],
         instead: "an adapter does I/O: translate there, and hand plain values to what lies below; what two adapters share \
                   belongs into live (state), journal (what is written down) or a decision",
     },
@@ -41,6 +41,11 @@ const LAYERS: &[Layer] = &[
         instead: "let an adapter take what is needed out of live, and pass a plain value",
     },
     Layer {
+        name: "causes",
+        modules: &["causes"],
+        instead: "causes are read from a snapshot: a view shows those that it is given",
+    },
+    Layer {
         name: "views",
         modules: &["access_log", "metrics", "status"],
         instead: "a decision returns values; how they are shown is a view's business",
@@ -53,6 +58,7 @@ const LAYERS: &[Layer] = &[
             "classify",
             "fleet",
             "forwarded",
+            "history",
             "http1",
             "journey",
             "resume",

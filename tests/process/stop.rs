@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use crate::support::client::{Client, chat};
+use crate::support::client::{Client, chat, get};
 use crate::support::gateway::{Conf, Gateway};
 use crate::support::load::{Connection, Load, Plan};
 use crate::support::nodes::node;
@@ -59,6 +59,31 @@ async fn open_streams_finish_and_the_process_ends_right_after_the_last() {
     println!("ended {:?} after the last response", last.elapsed());
     let lines = gateway.process.stdout().lines().count();
     assert_eq!(lines, 21, "every request has its line in the access log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_page_is_told_of_a_stop_and_does_not_delay_it() {
+    let a = node("a", Duration::from_millis(100));
+    let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
+    let mut page = gateway.admin_client();
+    assert_eq!(
+        page.begin(&get("/api/live").replace("gateway", "localhost")).await.expect("a head").status,
+        200
+    );
+    let plan =
+        Plan { clients: 1, tokens: 10, pause: Duration::ZERO, stream: None, connection: Connection::Kept };
+    let load = Load::once(gateway.address(), plan);
+    gateway.until_status("in flight", |status| status["requests"] == 1).await;
+    gateway.process.signal(Signal::TERM);
+    let events = page.rest().await.expect("an end");
+    assert!(
+        events.starts_with("event: whole\n") && events.ends_with("event: stopping\ndata: {}\n\n"),
+        "{events}"
+    );
+    assert!(load.finish().await.1.is_empty());
+    let last = Instant::now();
+    assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.process.stderr());
+    assert!(last.elapsed() < IDLE_STOP, "{:?}", last.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

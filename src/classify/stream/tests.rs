@@ -435,3 +435,43 @@ proptest! {
         }
     }
 }
+
+/// Usage stands in the last event, or near it; Anthropic's prompt in the first.
+#[test]
+fn streams_tell_their_tokens_once() {
+    const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\n";
+    const LAST: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\n";
+    const RESPONSE: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}}\n\n";
+    const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":6,\"cache_read_input_tokens\":3,\"output_tokens\":1}}}\n\n";
+    const MESSAGE_DELTA: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"input_tokens\":6,\"output_tokens\":4}}\n\n";
+    const OLLAMA: &str = "{\"message\":{\"content\":\"hi\"},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":9,\"eval_count\":4}\n";
+    let told = |cached| Some(Usage { prompt: Some(9), cached, answer: Some(4) });
+    for (name, events, want) in [
+        ("chat", &[TOKEN, TOKEN, STOP, USAGE, DONE][..], told(Some(3))),
+        ("chat", &[TOKEN, LAST, DONE], told(None)),
+        ("chat", &[TOKEN, STOP, DONE], None),
+        ("responses", &[CREATED, DELTA, RESPONSE], told(None)),
+        ("messages", &[START, BLOCK, MESSAGE_DELTA, MESSAGE_STOP], told(Some(3))),
+        ("ollama", &[OLLAMA], told(None)),
+    ] {
+        let mut watcher = Watcher::new(dialect(name));
+        watcher.look(events.concat().as_bytes());
+        assert_eq!(watcher.take_usage(), want, "{name} {events:?}");
+        assert_eq!(watcher.take_usage(), None);
+    }
+}
+
+/// A chat's role is no token.
+#[test]
+fn events_without_words_are_counted_until_there_are_some() {
+    const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
+    for (events, want) in [
+        (&[ROLE][..], (1, false)),
+        (&[ROLE, ROLE, TOKEN, STOP, DONE], (2, true)),
+        (&[TOKEN, ROLE], (0, true)),
+        (&[ROLE, DEAD], (1, true)),
+    ] {
+        let seen = watch("chat", &[events.concat().as_bytes()]);
+        assert_eq!((seen.silent, seen.speaks), want, "{events:?}");
+    }
+}

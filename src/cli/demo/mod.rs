@@ -9,6 +9,7 @@ mod bar;
 mod cast;
 mod class_table;
 mod classes;
+mod gateway;
 mod history;
 mod journal;
 mod picture;
@@ -18,6 +19,7 @@ mod screen;
 mod setup;
 mod show;
 mod stage;
+mod stories;
 mod story;
 mod summary;
 mod svg;
@@ -43,6 +45,7 @@ use record::Recorder;
 use setup::{Setup, Trouble};
 use show::{Ended, Face};
 use stage::Stage;
+use stories::{Addresses, Tale};
 use story::Story;
 use terminal::Terminal;
 
@@ -53,6 +56,7 @@ const AFTER_HELP: &str = "\
 Examples:
   evenkeel demo
   evenkeel demo --classes
+  evenkeel demo --story hang
   evenkeel demo --plain --seconds 60
 
 q, Ctrl-C or SIGTERM ends it; a second signal ends it at once.
@@ -69,6 +73,12 @@ pub struct DemoArgs {
     /// Show the line and two classes: a batch of 40 clients waits for nodes that take 8 requests at a time, 3 people do not
     #[arg(long)]
     classes: bool,
+    /// Play a trouble that people have with a fleet, to be seen on the gateway's page
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["classes", "record"])]
+    story: Option<Tale>,
+    /// The gateway's page and API; port 0 takes a free one [default: 127.0.0.1:9990]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
     /// Print lines instead of the live table (the default where there is no terminal)
     #[arg(long)]
     plain: bool,
@@ -94,8 +104,6 @@ pub fn run(args: &DemoArgs, registered: signals::Registered) -> ExitCode {
 }
 
 fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Result<ExitCode, Trouble> {
-    let setup = if args.classes { Setup::classes(args.listen)? } else { Setup::demo(args.listen)? };
-    let mut stage = Stage::start(&setup)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     registered.on_stop(move || {
@@ -106,6 +114,16 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
         }
     });
     let limit = args.seconds.map(Duration::from_secs);
+    if let Some(tale) = args.story {
+        let admin = args.admin.unwrap_or(setup::ADMIN);
+        let addresses = Addresses { listen: setup::free(args.listen)?, admin: setup::free(admin)? };
+        return stories::play(tale, addresses, limit, &stop).map(|()| ExitCode::SUCCESS);
+    }
+    let mut setup = if args.classes { Setup::classes(args.listen)? } else { Setup::demo(args.listen)? };
+    if let Some(admin) = args.admin {
+        setup.admin = Some(setup::free(admin)?);
+    }
+    let mut stage = Stage::start(&setup)?;
     let mut story = Story::new(setup.times);
     let mut face = match &args.record {
         Some(_) => {

@@ -102,7 +102,8 @@ pub(super) mod testing {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::{Addresses, Counters, Drain, LimitFrom, NodeId, WeightFrom};
+    use crate::balance::learned::Work;
+    use crate::fleet::{Addresses, Counters, Drain, Lately, LimitFrom, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
@@ -130,6 +131,11 @@ pub(super) mod testing {
             recent_failures: 0,
             attempts: [0; Outcome::ALL.len()],
             ejections: 0,
+            check: None,
+            work_done: Work::default(),
+            last_failure: None,
+            answer_tokens: 0,
+            lately: Lately::default(),
             skips: Vec::new(),
         }
     }

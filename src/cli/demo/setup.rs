@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::cast::{Cast, Line};
@@ -12,7 +12,8 @@ use crate::sim::load::Sizes;
 
 /// Exit code for wrong input or an unavailable address (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
-const ADMIN: &str = "127.0.0.1:9990";
+/// The admin address, unless it is taken.
+pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
 
 /// The reason why the demo cannot run.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Setup {
     /// The settings of `evenkeel demo`: requests of 1 to 6 seconds, and a crash that is over after half a minute.
     pub(super) fn demo(listen: SocketAddr) -> Result<Self, Trouble> {
         let listen = free(listen)?;
-        let admin = ADMIN.parse().ok().filter(|admin| *admin != listen && TcpListener::bind(admin).is_ok());
+        let admin = Some(ADMIN).filter(|admin| *admin != listen && TcpListener::bind(admin).is_ok());
         Ok(Self {
             listen,
             admin,

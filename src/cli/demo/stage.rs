@@ -1,9 +1,8 @@
 //! Starting and stopping the demo's gateway, nodes and clients, all in this process.
 
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -11,19 +10,16 @@ use tokio::runtime::Runtime;
 use super::about::About;
 use super::cast::Crowd;
 use super::classes::{ClassRow, Spread};
+use super::gateway::{self, Running};
 use super::picture::Picture;
 use super::setup::{Setup, Trouble};
 use super::summary::{Part, Summary};
-use crate::config::Config;
 use crate::live::Live;
-use crate::server::{Options, Server, Stop, StopHandle, stop_handle};
+use crate::server::{Stop, StopHandle};
 use crate::sim::load::{Ask, Load, LoadHandle, Target};
 use crate::sim::{self, Node, State};
 
 const NAMES: [&str; 2] = ["a", "b"];
-/// Time limit for the gateway to listen.
-const START_WITHIN: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Everything that runs in the demo.
 pub(super) struct Stage {
@@ -53,9 +49,11 @@ impl Stage {
         let _entered = runtime.enter();
         let nodes = NAMES.iter().map(|name| Node::start(options(setup, name)));
         let nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let (live, stop, gateway) = start_gateway(setup, &nodes)?;
+        let listed: Vec<_> = nodes.iter().map(|node| (node.name().to_owned(), node.addr())).collect();
+        let source = PathBuf::from("the demo's configuration");
+        let Running { live, stop, thread: gateway, .. } = gateway::start(&setup.config(&listed), source)?;
         let address = setup.reached_at();
-        wait_for(address, &gateway)?;
+        gateway::wait_for(address, &gateway)?;
         let crowds = setup.cast.crowds().into_iter().zip(0..);
         let crowds = crowds.map(|(crowd, seed)| (crowd, load(setup, crowd, seed).start())).collect();
         drop(_entered);
@@ -162,30 +160,4 @@ fn load(setup: &Setup, crowd: Crowd, seed: u64) -> Load {
         seed,
         ..Load::new(vec![Target::chat(setup.reached_at())], crowd.clients, ask)
     }
-}
-
-fn start_gateway(setup: &Setup, nodes: &[Node]) -> Result<(Arc<Live>, StopHandle, JoinHandle<()>), Trouble> {
-    let listed: Vec<_> = nodes.iter().map(|node| (node.name().to_owned(), node.addr())).collect();
-    let source = "the demo's configuration";
-    let config = Config::parse(&setup.config(&listed), source);
-    let config = config.map_err(|problems| Trouble::failure("cannot start", problems))?;
-    let options =
-        Options { config: PathBuf::from(source), upgrade: false, upgrade_sock: PathBuf::new(), alone: false };
-    let server = Server::new(config, &options).map_err(|error| Trouble::failure("cannot start", error))?;
-    let live = Arc::clone(&server.live);
-    let (stop, stopping) = stop_handle();
-    let thread = thread::Builder::new().name("gateway".into());
-    let thread = thread.spawn(move || server.run(stopping));
-    Ok((live, stop, thread.map_err(|error| Trouble::failure("cannot start", error))?))
-}
-
-fn wait_for(address: SocketAddr, gateway: &JoinHandle<()>) -> Result<(), Trouble> {
-    let end = Instant::now() + START_WITHIN;
-    while TcpStream::connect_timeout(&address, START_WITHIN).is_err() {
-        if gateway.is_finished() || Instant::now() > end {
-            return Err(Trouble::failure("the gateway does not listen", address));
-        }
-        thread::sleep(LOOK);
-    }
-    Ok(())
 }

@@ -57,13 +57,14 @@ fn listeners_in_each_form() {
 fn server_values_in_each_form() {
     let config = server(
         "threads: 4, trusted_proxies: [10.1.2.3/8, \"::1\"], drain_timeout: off, response_headers: off, admin: \"[::1]:5\", \
-         access_log: { path: /var/log/a.log, format: json }, client: { keepalive: 0, max_body: 1g }",
+         metrics: { genai: on }, access_log: { path: /var/log/a.log, format: json }, client: { keepalive: 0, max_body: 1g }",
     );
     assert_eq!(config.server.threads, Some(4));
     let networks: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
     assert_eq!(config.server.drain_timeout, Duration::ZERO);
     assert!(!config.server.response_headers);
+    assert!(config.server.metrics.genai);
     assert_eq!(config.server.access_log.target, LogTarget::File(PathBuf::from("/var/log/a.log")));
     assert_eq!((config.server.client.keepalive, config.server.client.max_body), (Duration::ZERO, 1 << 30));
 }

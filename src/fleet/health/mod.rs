@@ -422,6 +422,11 @@ impl Health {
         self.check_is_blind
     }
 
+    /// The result of the last active check, if there is one.
+    pub(super) fn last_check(&self) -> Option<bool> {
+        self.checks.last()
+    }
+
     pub(super) fn checks(&mut self) -> &mut Checks {
         &mut self.checks
     }

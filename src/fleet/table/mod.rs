@@ -23,7 +23,7 @@ use super::node::{Node, NodeId};
 use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
-use super::snapshot::{NodeSnapshot, PoolSnapshot};
+use super::snapshot::{Load, NodeSnapshot, PoolSnapshot};
 use super::views::Views;
 use super::want::Profile;
 #[cfg(test)]
@@ -306,7 +306,14 @@ impl Table {
 
     /// Ends an attempt and gives its slot back.
     pub(super) fn end(&mut self, key: Key, report: Report, done: Delivered, now: Instant) -> Option<Event> {
-        self.node(key)?.count(report.outcome);
+        let node = self.node(key)?;
+        node.count(report.outcome);
+        if report.outcome.is_failure() {
+            node.last_failure = Some((report.outcome, now));
+        }
+        if done.inter_token > 0 {
+            node.recent.inter_token(Duration::from_micros(done.inter_token.into()), now);
+        }
         let change = self.report(key, report, now);
         let is_answer = done.is_any && report.outcome == Outcome::Ok;
         if let Some(node) = self.nodes[key.place].as_mut().filter(|_| is_answer) {
@@ -410,6 +417,13 @@ impl Table {
 
     pub(super) fn is_idle(&self) -> bool {
         self.members().all(|(_, node)| node.in_flight == 0)
+    }
+
+    pub(super) fn load(&self, after: u64) -> Load {
+        let nodes = self.members().map(|(_, node)| (Arc::clone(&node.id.name), node.in_flight)).collect();
+        let is_new = self.events.iter().rev().take_while(|event| event.number > after).count();
+        let events = self.events.range(self.events.len() - is_new..).cloned().collect();
+        Load { waiting: self.queue.len(), nodes, events }
     }
 
     pub(super) fn snapshot(&self, name: &Arc<str>, now: Instant) -> PoolSnapshot {

@@ -15,7 +15,10 @@ impl Table {
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<Event> {
         self.now = self.now.max(now);
         let mut events = self.find_stalled(now);
-        self.nodes.iter_mut().flatten().for_each(|node| node.show_events(&self.policy, now));
+        for node in self.nodes.iter_mut().flatten() {
+            node.show_events(&self.policy, now);
+            node.recent.note_tokens(node.activity.tokens(), now);
+        }
         for place in self.restless.clone() {
             let Some(node) = &mut self.nodes[place] else { continue };
             let key = Key { place, serial: node.serial };

@@ -19,7 +19,7 @@ use super::tail::Tail;
 use crate::classify::dialect::Shape;
 use crate::forwarded::X_REQUEST_ID;
 use crate::http1::{ResponseHead, parse_response};
-use crate::live::Live;
+use crate::live::{Live, UnderWay};
 
 const COMMENT: &[u8] = b": keep-alive\n\n";
 /// Anthropic's own; its clients skip it anywhere.
@@ -31,6 +31,8 @@ const HEAD: &[u8] =
 /// A client that is kept company while its stream is silent.
 pub(crate) struct Accompanied<C> {
     client: C,
+    /// An operator may end the request.
+    under_way: Option<Arc<UnderWay>>,
     /// `None`: not wanted, or the answer is no stream.
     beat: Option<Box<Beat>>,
 }
@@ -86,8 +88,8 @@ impl Beat {
 }
 
 impl<C: Client> Accompanied<C> {
-    pub(crate) fn new(client: C, beat: Option<Box<Beat>>) -> Self {
-        Self { client, beat }
+    pub(crate) fn new(client: C, under_way: Option<Arc<UnderWay>>, beat: Option<Box<Beat>>) -> Self {
+        Self { client, under_way, beat }
     }
 
     pub(crate) fn into_inner(self) -> C {
@@ -95,16 +97,18 @@ impl<C: Client> Accompanied<C> {
     }
 
     async fn turn<T>(&mut self, first: First, mut what: Pin<&mut impl Future<Output = T>>) -> Turn<T> {
-        let Self { client, beat } = self;
+        let Self { client, under_way, beat } = self;
         let mut gone = pin!(client.gone());
         poll_fn(|cx| {
-            if first == First::Client && gone.as_mut().poll(cx).is_ready() {
+            let mut is_gone =
+                |cx: &mut Context<'_>| poll_gone(gone.as_mut(), under_way.as_deref(), cx).is_ready();
+            if first == First::Client && is_gone(cx) {
                 return Poll::Ready(Turn::Left);
             }
             if let Poll::Ready(done) = what.as_mut().poll(cx) {
                 return Poll::Ready(Turn::Done(done));
             }
-            if first == First::Node && gone.as_mut().poll(cx).is_ready() {
+            if first == First::Node && is_gone(cx) {
                 return Poll::Ready(Turn::Left);
             }
             match beat {
@@ -143,9 +147,23 @@ enum Turn<T> {
     Due,
 }
 
+/// Ready when the client has left, or an operator has ended the request.
+fn poll_gone(
+    gone: Pin<&mut impl Future<Output = ()>>,
+    under_way: Option<&UnderWay>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if gone.poll(cx).is_ready() {
+        return Poll::Ready(());
+    }
+    under_way.map_or(Poll::Pending, |one| one.poll_cancelled(cx))
+}
+
 impl<C: Client> Presence for Accompanied<C> {
-    fn gone(&mut self) -> impl Future<Output = ()> + Send {
-        self.client.gone()
+    async fn gone(&mut self) {
+        let Self { client, under_way, .. } = self;
+        let mut gone = pin!(client.gone());
+        poll_fn(|cx| poll_gone(gone.as_mut(), under_way.as_deref(), cx)).await;
     }
 
     async fn attend<T: Send>(

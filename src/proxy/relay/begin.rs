@@ -14,7 +14,7 @@ use super::events::{Failed, Passed, Watch};
 use super::fallback::Fallback;
 use super::pass::{client_error, write_pausing_stall};
 use super::request::{KeptBody, Request};
-use crate::classify::{self, Prompt, completion_tokens, whole_answer};
+use crate::classify::{self, Usage, whole_answer};
 use crate::http1::{Fields, Joined, ResponseHead};
 use crate::journey::{Attempt, Continuity, How};
 use crate::outcome::Outcome;
@@ -89,12 +89,18 @@ async fn write_start(
     let has_head = request.journey.has_head();
     let judged = judge_start(request, answer, start, &gateway.live.vocabularies);
     let (start, failed) = judged.map_err(|outcome| failed(outcome, None))?;
+    if let Some(watch) = answer.watch.as_ref().filter(|_| request.journey.has_begun() && !start.is_empty()) {
+        attempt.spoke(watch.silent(), Instant::now().into_std());
+    }
     let ended = answer.ended && failed.is_none();
     let written = if has_head {
         if start.is_empty() && !ended {
             Ok(false)
         } else {
-            write_pausing_stall(attempt, client.write(request.rename(start), ended)).await
+            {
+                let start = request.rename(start);
+                write_pausing_stall(&request.caller, attempt, client.write(start, ended)).await
+            }
         }
     } else {
         let start = request.rename_start(&mut answer.head, start, ended);
@@ -107,8 +113,11 @@ async fn write_start(
         );
         let ours = served_by.fields();
         let head = Start { head: &answer.head, ours: ours.as_slice(), closes: gateway.live.is_stopping() };
-        write_pausing_stall(attempt, client.begin(head, start, ended)).await
+        write_pausing_stall(&request.caller, attempt, client.begin(head, start, ended)).await
     };
+    if written.is_err() {
+        request.say_nothing();
+    }
     let waited = written.map_err(client_error)?;
     if let Some(watch) = answer.watch.as_mut().filter(|_| waited) {
         watch.restart_stall_clock();
@@ -229,16 +238,17 @@ async fn first_event(
     match begun {
         None => Err(failed(Outcome::Stalled, None)),
         Some(FirstEvent::Good(start)) => {
+            let now = Instant::now().into_std();
             if !start.is_empty() {
-                request.note_first_byte();
+                request.note_first_byte(now);
             }
             let events = answer.events();
             if events > 0 {
-                let now = Instant::now().into_std();
                 request.journey.progress(attempt, now);
                 tell(&mut request.journey);
                 attempt.worked(events, now);
-                attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
+                request.hears(events, now);
+                request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
             }
             Ok(start)
         }
@@ -294,8 +304,9 @@ async fn read_whole(
             });
             before(request.journey.due(), reading).await.ok_or(How::Late)??
         };
-        request.journey.progress(attempt, Instant::now().into_std());
-        request.note_first_byte();
+        let now = Instant::now().into_std();
+        request.journey.progress(attempt, now);
+        request.note_first_byte(now);
         let before = whole.len();
         whole.push(chunk);
         if !may_wait(whole.bytes(), before) && answer.head.content_length().is_none() {
@@ -309,9 +320,11 @@ async fn read_whole(
     let now = Instant::now().into_std();
     match whole_answer(request.node_path(), &whole) {
         Outcome::Ok => {
-            let tokens = completion_tokens(&whole).unwrap_or(0);
+            let usage = Usage::told(&whole);
+            let tokens = usage.and_then(|usage| usage.answer).unwrap_or(0);
             attempt.worked(tokens, now);
-            attempt.read_prompt(Prompt::told(&whole));
+            request.hears(tokens, now);
+            request.journey.read_usage(attempt, usage);
             Ok(whole)
         }
         // a client repeats a 503, but no 200

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use super::super::downstream::tail::Tail;
 use super::opening::{HELD_BACK_MAX, Opened, Opening};
-use crate::classify::Prompt;
+use crate::classify::Usage;
 use crate::classify::dialect::{Dialect, Frames, OTHER};
 use crate::classify::own_errors;
 use crate::classify::stream::{First, Watcher};
 use crate::classify::words::Meaning;
 use crate::http1::{Joined, ResponseHead};
+use crate::journey::CANCELLED;
 use crate::outcome::Outcome;
 use crate::resume::{NotResumable, Splitter, Transcript};
 
@@ -201,9 +202,19 @@ impl Watch {
         passed
     }
 
-    /// The tokens of the prompt, once the stream has told them.
-    pub(crate) fn take_prompt(&mut self) -> Option<Prompt> {
-        self.watcher.take_prompt()
+    /// The tokens that the stream has told since the last call.
+    pub(crate) fn take_usage(&mut self) -> Option<Usage> {
+        self.watcher.take_usage()
+    }
+
+    /// It has said something.
+    pub(crate) fn speaks(&self) -> bool {
+        self.watcher.seen().speaks
+    }
+
+    /// Events before its first words.
+    pub(crate) fn silent(&self) -> u32 {
+        self.watcher.seen().silent
     }
 
     /// Events so far, comments not among them.
@@ -335,6 +346,7 @@ impl Watch {
         let message = match outcome {
             Outcome::Aborted => "the node was stopped before the answer was complete",
             Outcome::Stalled => "the node went silent before the answer was complete",
+            Outcome::ClientGone => CANCELLED,
             _ => "the node broke off before the answer was complete",
         };
         let dialect = self.watcher.dialect();

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
-use super::downstream::client::{Client, Presence};
+use super::downstream::client::Client;
 use super::downstream::http1::Http1;
 use super::downstream::keepalive::{Accompanied, Beat};
 use super::downstream::own_error::{self, Form, OwnError};
@@ -41,8 +41,10 @@ use crate::journey::{Answered, Attempt, Ending, Head, How, Step};
 /// Serves a request on a client's own connection, after its session. Gives the connection back if another may come on it.
 pub(super) async fn serve_http1(gateway: Gateway, mut request: Box<Request>, client: Http1) -> Option<Wire> {
     log::debug!("request {}: it goes on without a session", request.caller.request_id);
-    let mut client = Accompanied::new(client, beat(&gateway, &request));
+    let under_way = request.caller.under_way().cloned();
+    let mut client = Accompanied::new(client, under_way, beat(&gateway, &request));
     let ending = serve(&gateway, &mut request, &mut client).await;
+    let ending = request.ending(ending);
     let reads = ending != Ending::Left;
     if end(&gateway, request, &mut client, ending).await {
         return client.into_inner().into_wire();
@@ -70,8 +72,10 @@ pub(super) async fn serve_http2(
     mut request: Box<Request>,
     client: impl Client,
 ) -> Result<()> {
-    let mut client = Accompanied::new(client, beat(gateway, &request));
+    let under_way = request.caller.under_way().cloned();
+    let mut client = Accompanied::new(client, under_way, beat(gateway, &request));
     let ending = serve(gateway, &mut request, &mut client).await;
+    let ending = request.ending(ending);
     let has_closing_event = match &ending {
         Ending::Broken { closing_event } => !closing_event.is_empty(),
         Ending::Failed(_) => client.sent().status.is_some(),
@@ -81,7 +85,7 @@ pub(super) async fn serve_http2(
         return Ok(());
     }
     if has_closing_event {
-        let _ = timeout(CLOSING_EVENT_WITHIN, client.gone()).await;
+        let _ = timeout(CLOSING_EVENT_WITHIN, client.into_inner().gone()).await;
     }
     // the stream is reset, so that the client sees that it is not whole
     Err(Error::explain(ErrorType::ConnectionClosed, "the response ended early").into_up())
@@ -258,8 +262,8 @@ async fn end(gateway: &Gateway, request: Box<Request>, client: &mut impl Client,
             client_left = !closing_event.is_empty() && client.write(closing_event, false).await.is_err();
         }
     }
-    let Request { caller, asked, mut journey, ttft, .. } = *request;
-    let way = Served::of(&mut journey, ttft, client.sent(), client_left);
+    let Request { caller, asked, mut journey, call, ttft, .. } = *request;
+    let way = Served::of(&mut journey, call, ttft, client.sent(), client_left);
     finish(gateway, caller, asked, way);
     is_whole
 }

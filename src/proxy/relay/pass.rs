@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
+use super::super::caller::{Caller, cancelled};
 use super::super::downstream::client::{Client, First, Unwritten};
 use super::super::gateway::tell;
 use super::answer::Answer;
@@ -35,7 +36,10 @@ pub(super) async fn pass_rest(
             let watched = pin!(watched(answer, request.journey.transcript_mut(), given_up));
             client.attend(First::Node, watched).await
         };
-        let Ok((chunk, failed)) = passed else { return How::Left };
+        let Ok((chunk, failed)) = passed else {
+            request.say_farewell(answer.watch.as_ref());
+            return How::Left;
+        };
         let now = Instant::now();
         // comments show nothing: a server can send them while its engine hangs
         let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events));
@@ -45,24 +49,31 @@ pub(super) async fn pass_rest(
         }
         if failed.is_none() {
             attempt.worked(more.unwrap_or(0), now);
+            request.hears(more.unwrap_or(0), now);
         }
-        attempt.read_prompt(answer.watch.as_mut().and_then(Watch::take_prompt));
+        request.journey.read_usage(attempt, answer.watch.as_mut().and_then(Watch::take_usage));
         if is_opening && !answer.watch.as_ref().is_some_and(Watch::is_opening) {
             request.journey.speaks();
         }
         if !chunk.is_empty() && request.journey.has_begun() {
-            request.note_first_byte();
+            request.note_first_byte(now);
+            if let Some(watch) = &answer.watch {
+                attempt.spoke(watch.silent(), now);
+            }
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {
             let chunk = request.rename(chunk);
-            match write_pausing_stall(attempt, client.write(chunk, ended)).await {
+            match write_pausing_stall(&request.caller, attempt, client.write(chunk, ended)).await {
                 Ok(true) => {
                     attempt.excuse_silence();
                     answer.watch.iter_mut().for_each(Watch::restart_stall_clock);
                 }
                 Ok(false) => {}
-                Err(unwritten) => return client_error(unwritten),
+                Err(unwritten) => {
+                    request.say_nothing();
+                    return client_error(unwritten);
+                }
             }
         }
         request.release();
@@ -101,6 +112,7 @@ async fn watched(
 
 /// Says whether the client took its time. As long as it does, nobody listens to the node, and its silence means nothing.
 pub(super) async fn write_pausing_stall(
+    caller: &Caller,
     attempt: &Attempt,
     write: impl Future<Output = Result<(), Unwritten>>,
 ) -> Result<bool, Unwritten> {
@@ -110,7 +122,12 @@ pub(super) async fn write_pausing_stall(
         Poll::Ready(written) => written.map(|()| false),
         Poll::Pending => {
             attempt.pause_stall();
-            let written = writing.await;
+            let cancelled = pin!(cancelled(caller.under_way().cloned()));
+            let written = tokio::select! {
+                biased;
+                written = writing => written,
+                () = cancelled => Err(Unwritten::ClientLeft),
+            };
             attempt.resume_stall(Instant::now());
             written.map(|()| true)
         }

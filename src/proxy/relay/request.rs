@@ -1,7 +1,7 @@
 //! A request whose body has been read: everything that its journey needs, without the session it came by.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -13,14 +13,16 @@ use super::super::downstream::client::Sent;
 use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
 use super::super::upstream::target::path;
+use super::events::Watch;
 use super::fallback::Fallback;
 use crate::classify::asks_for_events;
 use crate::config::Engine;
-use crate::fleet::Member;
+use crate::fleet::{Call, Member};
 use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, ResponseHead, put_field, request_fields, write_request};
-use crate::journey::{Failure, Journey};
+use crate::journey::{Ending, Failure, Journey};
 use crate::live::Share;
+use crate::outcome::Outcome;
 use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original, Priority};
 use crate::retry::Repeat;
 use crate::route::{self, Alias, Place, Renamer};
@@ -45,8 +47,14 @@ pub(crate) struct Request {
     original: Option<Box<Reading>>,
     /// Its model has another name for its pool.
     pub(super) renamed: Option<Box<Renamed>>,
+    /// The request in OpenTelemetry's words, if they are asked for.
+    pub call: Option<Box<Call>>,
     /// From the request's first line to the first byte of the response's body.
     pub ttft: Option<Duration>,
+    /// The node under way has sent a part of the answer that has gone on.
+    is_answered: bool,
+    /// The last event of an answer that an operator has ended; it may be empty.
+    farewell: Option<Bytes>,
 }
 
 /// A request that was read for `retry.resume`.
@@ -115,6 +123,7 @@ impl Request {
         journey.converse(route::conversation(&place, &asked.method, path, &body));
         journey.set_profile(caller.profile(&journey.member().conf, &header.headers, whole));
         journey.set_due(caller.due(&journey.member().conf, &header.headers));
+        let call = caller.call(journey.member(), (&asked.method, &asked.path), Some((&place, &body)));
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
         let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };
@@ -130,7 +139,10 @@ impl Request {
             spoken,
             original: None,
             renamed: None,
+            call,
             ttft: None,
+            is_answered: false,
+            farewell: None,
         }
     }
 
@@ -280,6 +292,7 @@ impl Request {
         };
         self.body = KeptBody::Kept { bytes: next.body, share };
         self.head.aim_at(next.path.as_deref());
+        self.is_answered = false;
     }
 
     /// Gives back what only another attempt would need, once there can be none. It may be a lot of memory, and the
@@ -298,8 +311,38 @@ impl Request {
     }
 
     /// The first byte of the answer's body has come.
-    pub(crate) fn note_first_byte(&mut self) {
-        self.ttft.get_or_insert_with(|| self.caller.started.elapsed());
+    pub(crate) fn note_first_byte(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.ttft.get_or_insert_with(|| now.saturating_duration_since(self.caller.started));
+            self.caller.is_answered(now);
+        }
+    }
+
+    /// Its client's side has ended in the middle of an answer: an operator may have done that.
+    pub(super) fn say_farewell(&mut self, watch: Option<&Watch>) {
+        if self.caller.is_cancelled() {
+            self.farewell =
+                Some(watch.map(|watch| watch.closing_event(Outcome::ClientGone)).unwrap_or_default());
+        }
+    }
+
+    /// The same within a write, after which nothing more can be said.
+    pub(super) fn say_nothing(&mut self) {
+        self.farewell = Some(Bytes::new());
+    }
+
+    /// The ending as its client is to see it.
+    pub(super) fn ending(&mut self, ending: Ending) -> Ending {
+        if ending == Ending::Left && self.caller.is_cancelled() {
+            self.journey.cancelled(self.farewell.take())
+        } else {
+            ending
+        }
+    }
+
+    /// A node has sent a part of its answer, with so many tokens.
+    pub(crate) fn hears(&self, tokens: u64, now: Instant) {
+        self.caller.hears(tokens, now);
     }
 }
 

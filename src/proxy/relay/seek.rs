@@ -70,7 +70,10 @@ pub(crate) async fn seek<H>(
         let found = journey.seek(Instant::now());
         tell(journey);
         match found {
-            Seek::Leased(attempt) => return Found::Attempt(attempt),
+            Seek::Leased(attempt) => {
+                caller.asks(journey.member(), attempt.node(), journey.profile().class);
+                return Found::Attempt(attempt);
+            }
             Seek::Give(fallback) => return Found::Give(fallback),
             Seek::Stop(ending) => return Found::Stop(ending),
             Seek::Reroute => match reroute(gateway, caller, routed) {
@@ -82,6 +85,7 @@ pub(crate) async fn seek<H>(
                 Err(failure) => return Found::Stop(journey.unrouted(failure)),
             },
             Seek::Pause { until } => {
+                caller.waits(journey.member(), journey.profile().class);
                 log::debug!("request {}: nodes die one after the other, it pauses", caller.request_id);
                 if client.attend(First::Client, pin!(sleep_until(until.into()))).await == Err(Left) {
                     return Found::Stop(journey.leave(Instant::now()));
@@ -91,6 +95,7 @@ pub(crate) async fn seek<H>(
                 if !std::mem::replace(&mut is_told, true) {
                     let pool = journey.member().pool.name();
                     log::debug!("pool {pool}: {why:?}, request {} waits", caller.request_id);
+                    caller.waits(journey.member(), journey.profile().class);
                 }
                 // no matter whether it has changed or the time is over
                 let waited = client.attend(First::Client, pin!(timeout_at(until.into(), changed))).await;

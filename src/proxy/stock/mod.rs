@@ -33,7 +33,7 @@ use crate::forwarded::id_suffix;
 use crate::http1::announced;
 use crate::journal::announce;
 use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Recorder, Step};
-use crate::live::Share;
+use crate::live::{Share, UnderWay};
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 use crate::route::Place;
@@ -216,7 +216,11 @@ impl Stock {
                 *body = (!passed.is_empty()).then_some(passed);
                 let more = watched.events().saturating_sub(before);
                 attempt.worked(more, now);
-                attempt.read_prompt(watched.take_prompt());
+                self.arrival.caller.hears(more, now);
+                self.journey.read_usage(attempt, watched.take_usage());
+                if watched.speaks() {
+                    attempt.spoke(watched.silent(), now);
+                }
                 more > 0
             }
         };
@@ -267,8 +271,10 @@ impl Stock {
     pub fn error_while_proxy(&mut self, mut error: Box<Error>, reused: bool, bodyless: bool) -> Box<Error> {
         let has_head = self.attempt.as_ref().is_some_and(|attempt| attempt.status().is_some());
         let failed = self.watched.as_ref().and_then(Watched::failure);
+        let is_cancelled = self.arrival.caller.is_cancelled();
         let outcome = match (error.esource(), error.etype()) {
             (ErrorSource::Downstream, _) => Outcome::ClientGone,
+            _ if is_cancelled => Outcome::ClientGone,
             _ if has_head => failed.unwrap_or(Outcome::Truncated),
             (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
             _ => Outcome::Reset,
@@ -285,8 +291,13 @@ impl Stock {
             let (id, node) = (&self.arrival.caller.request_id, self.node());
             log::warn!("request {id}: node {node}: {outcome} ({})", error.etype().as_str());
         }
-        if let Some(watched) = self.watched.as_mut().filter(|_| outcome != Outcome::ClientGone) {
+        if let Some(watched) =
+            self.watched.as_mut().filter(|_| outcome != Outcome::ClientGone || is_cancelled)
+        {
             watched.broke(outcome);
+        }
+        if is_cancelled {
+            self.cancelled();
         }
         let closing_event = Bytes::new();
         self.end(match outcome {
@@ -334,6 +345,12 @@ impl Stock {
         }
     }
 
+    /// An operator has ended it.
+    pub fn cancelled(&mut self) {
+        let ending = self.journey.cancelled(None);
+        self.refuse(ending);
+    }
+
     /// Of the attempt under way; empty without one.
     pub fn node(&self) -> Arc<str> {
         self.attempt.as_ref().map(|attempt| attempt.node().name.clone()).unwrap_or_default()
@@ -347,13 +364,19 @@ impl Stock {
     }
 
     fn note_first_byte(&mut self) {
-        let started = self.arrival.caller.started;
-        self.ttft.get_or_insert_with(|| started.elapsed());
+        let (caller, now) = (&self.arrival.caller, Instant::now());
+        self.ttft.get_or_insert_with(|| now.saturating_duration_since(caller.started));
+        caller.is_answered(now);
     }
 }
 
 /// The node as Pingora's own path is to reach it.
-pub(super) fn peer(member: &Member, address: SocketAddr, tunnel: Option<&Tunnel>) -> HttpPeer {
+pub(super) fn peer(
+    member: &Member,
+    address: SocketAddr,
+    tunnel: Option<&Tunnel>,
+    under_way: Option<Arc<UnderWay>>,
+) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
     let timeouts = &member.conf.timeouts;
     peer.options.connection_timeout = Some(timeouts.connect);
@@ -371,7 +394,7 @@ pub(super) fn peer(member: &Member, address: SocketAddr, tunnel: Option<&Tunnel>
             peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
         }
         peer.options.custom_l4 =
-            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.cloned() }));
+            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.cloned(), under_way }));
         // no connection that another request has left: what is sent once must not miss its node
         peer.group_key = fastrand::u64(1..);
     }

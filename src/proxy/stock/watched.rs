@@ -10,7 +10,7 @@ use pingora::http::ResponseHeader;
 
 use super::super::downstream::body::content_length;
 use super::super::relay::events::{Failed, Watch, is_identity};
-use crate::classify::Prompt;
+use crate::classify::Usage;
 use crate::http1::Joined;
 use crate::outcome::Outcome;
 
@@ -36,8 +36,18 @@ impl Watched {
         is_readable.then(|| Self { watch, unsent: VecDeque::new(), sent: 0, is_over: false, last: None })
     }
 
-    pub(super) fn take_prompt(&mut self) -> Option<Prompt> {
-        self.watch.take_prompt()
+    pub(super) fn take_usage(&mut self) -> Option<Usage> {
+        self.watch.take_usage()
+    }
+
+    /// It has said something.
+    pub(super) fn speaks(&self) -> bool {
+        self.watch.speaks()
+    }
+
+    /// Events before its first words.
+    pub(super) fn silent(&self) -> u32 {
+        self.watch.silent()
     }
 
     /// Events so far.

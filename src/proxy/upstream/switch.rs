@@ -31,6 +31,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::exchange::{TOLD_BY, may_be_informational};
+use crate::live::UnderWay;
 
 /// Makes these connections.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Connector {
     pub limit: Duration,
     /// For a switch of protocols.
     pub tunnel: Option<Tunnel>,
+    /// The request, which an operator may end.
+    pub under_way: Option<Arc<UnderWay>>,
 }
 
 /// The connection of one request, from when it has become a tunnel.
@@ -72,6 +75,7 @@ impl Connect for Connector {
                     waited: self.tunnel.is_none(),
                     ear: if self.tunnel.is_some() { Ear::Closed } else { Ear::Open },
                     tunnel: self.tunnel.clone(),
+                    under_way: self.under_way.clone(),
                     last: Instant::now(),
                     timer: None,
                 });
@@ -95,6 +99,7 @@ struct Socket {
     waited: bool,
     ear: Ear,
     tunnel: Option<Tunnel>,
+    under_way: Option<Arc<UnderWay>>,
     /// A byte passed, in either direction.
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -190,6 +195,9 @@ impl AsyncRead for Socket {
                 self.ear = Ear::after(&buffer.filled()[before..]);
             }
             return Poll::Ready(read);
+        }
+        if self.under_way.as_ref().is_some_and(|one| one.poll_cancelled(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         // read as the end of the stream, which is nobody's fault
         self.poll_silent(cx).map(Ok)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use evenkeel::live::Live;
-use evenkeel::metrics;
+use evenkeel::metrics::{self, Format};
 
 use crate::counts::Case;
 
@@ -14,15 +14,17 @@ pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("metrics");
     group.sample_size(20);
     group.bench_function("snapshot of 1000 nodes", |b| b.iter(|| black_box(live.snapshot(Instant::now()))));
-    let snapshot = live.snapshot(Instant::now());
-    group.bench_function("text of 1000 nodes", |b| b.iter(|| black_box(metrics::text(black_box(&snapshot)))));
+    for (name, format) in [("text", Format::Prometheus), ("OpenMetrics", Format::OpenMetrics)] {
+        let scrape = || black_box(metrics::text(live.snapshot(Instant::now()), format));
+        group.bench_function(format!("{name} of 1000 nodes"), |b| b.iter(scrape));
+    }
     group.finish();
 }
 
 pub(crate) fn cases() -> Vec<Case> {
     let scrape = || {
         let live = Live::new(super::config_of(1000));
-        move || metrics::text(black_box(&live.snapshot(Instant::now())))
+        move || metrics::text(black_box(live.snapshot(Instant::now())), Format::Prometheus)
     };
     vec![Case::new("metrics/1000 nodes", scrape)]
 }

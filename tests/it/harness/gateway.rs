@@ -117,7 +117,7 @@ impl Gateway {
 
     /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
-        evenkeel::metrics::text(&self.status())
+        evenkeel::metrics::text(self.status(), evenkeel::metrics::Format::Prometheus)
     }
 
     /// The lines of an access log in the gateway's own directory.

@@ -139,6 +139,11 @@ impl Gateway {
         Client::new(self.conf.admin).ask(&get(path)).await.map(|answer| answer.body)
     }
 
+    /// A client of the admin address.
+    pub(crate) fn admin_client(&self) -> Client {
+        Client::new(self.conf.admin)
+    }
+
     pub(crate) async fn status(&self) -> Option<Value> {
         serde_json::from_str(&self.admin("/api/status").await.ok()?).ok()
     }

@@ -1,0 +1,148 @@
+//! The paths of the admin address, and of the probes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use super::answer::Answer;
+use super::feed::Feed;
+use super::{nodes, origin, page, requests, views};
+use crate::fleet::Member;
+use crate::live::Live;
+use crate::metrics::{self, Format};
+
+/// The application behind `server.admin`.
+pub struct Admin {
+    pub(super) live: Arc<Live>,
+    pub(super) feed: Arc<Feed>,
+    /// The paths served in addition to `/`.
+    pub(super) paths: &'static [&'static str],
+}
+
+const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
+pub(super) const LIVE: &str = "/api/live";
+const ALL: [&str; 10] = [
+    "/livez",
+    "/readyz",
+    "/api/status",
+    LIVE,
+    views::HISTORY,
+    views::EVENTS,
+    views::NODES,
+    "/metrics",
+    NODES,
+    requests::PATH,
+];
+const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+impl Admin {
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &ALL }
+    }
+
+    /// For an address that may be reached from outside.
+    pub fn probes(live: Arc<Live>) -> Self {
+        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &FOR_ALL }
+    }
+
+    pub(super) fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
+        let path = uri.path();
+        if path.starts_with(nodes::PREFIX) && self.paths.contains(&NODES) {
+            return nodes::answer(&self.live, method, uri, headers);
+        }
+        if path.starts_with(requests::PATH) && self.paths.contains(&requests::PATH) {
+            return requests::answer(&self.live, method, uri, headers);
+        }
+        if *method != Method::GET && *method != Method::HEAD {
+            return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n").allowing("GET, HEAD");
+        }
+        let snapshot = || self.live.snapshot(Instant::now());
+        let paths = || self.paths.join(" ");
+        match path {
+            "/" if self.paths.contains(&LIVE) && page::is_wanted(headers) => self.page(uri, headers),
+            "/" | "/api" => Answer::plain(StatusCode::OK, format!("evenkeel: {}\n", paths())),
+            _ if !self.paths.contains(&path) => {
+                Answer::plain(StatusCode::NOT_FOUND, format!("try {}\n", paths()))
+            }
+            "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(),
+            "/api/status" => Answer::json(self.live.explained(Instant::now()).to_json()),
+            "/metrics" => {
+                let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+                let format = Format::of(accept);
+                Answer::metrics(metrics::text(snapshot(), format), format)
+            }
+            _ => views::answer(&self.live, uri, headers),
+        }
+    }
+
+    fn page(&self, uri: &Uri, headers: &HeaderMap) -> Answer {
+        match origin::page_refusal(uri, headers) {
+            Some(why) => Answer::plain(StatusCode::FORBIDDEN, why),
+            None => page::answer(headers),
+        }
+    }
+
+    /// Ready for traffic: the gateway is not stopping, and every configured pool has a usable node. A pool
+    /// that is leaving has none, and needs none.
+    fn ready(&self) -> Answer {
+        if self.live.is_stopping() {
+            return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        let now = Instant::now();
+        let without = |member: &&Member| !nodes::has_usable(&member.pool.snapshot(now));
+        match self.live.fleet().pools.iter().find(without) {
+            Some(Member { pool, .. }) => Answer::plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("pool {}: no node is up\n", pool.name()),
+            ),
+            None => Answer::plain(StatusCode::OK, "ok\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn answer(admin: &Admin, method: Method, path: &str) -> Answer {
+        let headers =
+            HeaderMap::from_iter([(http::header::HOST, http::HeaderValue::from_static("127.0.0.1"))]);
+        admin.answer(&method, &path.parse().expect("a path"), &headers)
+    }
+
+    #[test]
+    fn the_probes_address_has_neither_the_status_nor_orders() {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { x: { nodes: [127.0.0.1:2] } }\n";
+        let live = Arc::new(Live::new(Config::parse(text, "a test").expect("a valid config")));
+        let answers = |admin: &Admin| {
+            ["/livez", "/readyz", "/metrics", "/api/status", "/api/nodes/x/127.0.0.1:2", "/", "/x"]
+                .map(|path| answer(admin, Method::GET, path).status.as_u16())
+        };
+        assert_eq!(answers(&Admin::new(Arc::clone(&live))), [200, 200, 200, 200, 200, 200, 404]);
+        assert_eq!(answers(&Admin::probes(Arc::clone(&live))), [200, 200, 200, 404, 404, 200, 404]);
+        let order = answer(&Admin::probes(live), Method::POST, "/api/nodes/x/127.0.0.1:2/drain");
+        assert_eq!((order.status.as_u16(), order.allow), (405, Some("GET, HEAD")), "no method does it there");
+    }
+
+    #[test]
+    fn a_pool_that_is_leaving_does_not_make_the_gateway_unready() {
+        let config = |second: &str| {
+            let text = format!(
+                "server: {{ listen: 127.0.0.1:1 }}\npools:\n  x: {{ nodes: [127.0.0.1:2] }}\n{second}"
+            );
+            Config::parse(&text, "a test").expect("a valid config")
+        };
+        let live = Arc::new(Live::new(config("  y: { nodes: [127.0.0.1:3], models: [m] }\n")));
+        let admin = Admin::new(Arc::clone(&live));
+        assert_eq!(admin.ready().status, StatusCode::OK);
+        let old = live.fleet();
+        let _held = old.pools[1].pool.lease(&[], Instant::now()).expect("a node");
+        live.replace(old.next(config(""), Instant::now()), Instant::now());
+        assert_eq!(live.fleet().leaving().count(), 1);
+        assert_eq!(admin.ready().status, StatusCode::OK);
+    }
+}

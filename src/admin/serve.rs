@@ -1,0 +1,122 @@
+//! The admin application on Pingora: whole answers, and the live events, whose answer has no end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, header};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use super::answer::Answer;
+use super::app::{Admin, LIVE};
+use super::feed::{READERS_MAX, Reader, event};
+use super::origin;
+
+/// The time that a connection may stay open between two requests.
+const KEEPALIVE: u64 = 60;
+/// The time that a page may take to read an event.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+
+#[async_trait]
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        match session.read_request().await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                log::debug!("admin: a request that cannot be read: {error}");
+                return None;
+            }
+        }
+        let is_stopping = *shutdown.borrow();
+        session.set_keepalive((!is_stopping).then_some(KEEPALIVE));
+        let request = session.req_header();
+        let (method, uri) = (&request.method, &request.uri);
+        if *method == Method::GET && uri.path() == LIVE && self.paths.contains(&LIVE) {
+            let refused = match origin::read_refusal(uri, &request.headers) {
+                Some(why) => Answer::error(StatusCode::FORBIDDEN, why),
+                None => match self.feed.open() {
+                    Some(reader) => return follow(session, reader, shutdown.clone()).await,
+                    None => too_many(),
+                },
+            };
+            return send(session, refused.into_response(&Method::GET)).await;
+        }
+        let response = self.answer(method, uri, &request.headers).into_response(method);
+        send(session, response).await
+    }
+}
+
+fn too_many() -> Answer {
+    let why = format!("{READERS_MAX} pages are open already, the most that are served: close one");
+    Answer::error(StatusCode::SERVICE_UNAVAILABLE, &why)
+}
+
+async fn send(mut session: ServerSession, response: Response<Bytes>) -> Option<ReusedHttpStream> {
+    let (parts, body) = response.into_parts();
+    let written = async {
+        session.write_response_header(Box::new(ResponseHeader::from(parts))).await?;
+        if !body.is_empty() {
+            session.write_response_body(body, true).await?;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await?;
+        pingora::Result::Ok(stream.map(|stream| ReusedHttpStream::from_reusable_stream(stream, settings)))
+    };
+    written.await.unwrap_or_else(|error: Box<pingora::Error>| {
+        log::debug!("admin: an answer that cannot be sent: {error}");
+        None
+    })
+}
+
+/// Sends events until the page is closed, is too slow, or the gateway stops.
+async fn follow(
+    mut session: ServerSession,
+    mut reader: Reader,
+    mut shutdown: ShutdownWatch,
+) -> Option<ReusedHttpStream> {
+    session.set_keepalive(None);
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    let mut set = |name, value| headers.insert(name, header::HeaderValue::from_static(value));
+    set(header::CONTENT_TYPE, "text/event-stream");
+    set(header::CACHE_CONTROL, "no-store");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if session.req_header().version == http::Version::HTTP_11 {
+        set(header::TRANSFER_ENCODING, "chunked");
+    }
+    let (parts, ()) = response.into_parts();
+    session.write_response_header(Box::new(ResponseHeader::from(parts))).await.ok()?;
+    let mut next = std::mem::take(&mut reader.whole);
+    while write(&mut session, next).await {
+        next = tokio::select! {
+            patch = reader.patches.recv() => match patch {
+                Ok(patch) => patch,
+                // it lacks some that have been dropped
+                Err(_) => break,
+            },
+            _ = shutdown.changed() => {
+                write(&mut session, event("stopping", "{}")).await;
+                break;
+            }
+        };
+    }
+    // the reader may go before the session does, which waits for nobody
+    drop(reader);
+    let ended = tokio::time::timeout(WRITE_WITHIN, session.write_response_body(Bytes::new(), true));
+    ended.await.ok()?.ok()?;
+    None
+}
+
+async fn write(session: &mut ServerSession, event: Bytes) -> bool {
+    let written = tokio::time::timeout(WRITE_WITHIN, session.write_response_body(event, false));
+    matches!(written.await, Ok(Ok(())))
+}

@@ -1,0 +1,261 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::config::{Class, Config};
+use crate::fleet::{Call, Finished, Profile};
+use crate::live::Live;
+use crate::outcome::Outcome;
+
+/// A gateway whose pool has ended two requests, one of a trace.
+fn live() -> Live {
+    let text =
+        "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [{ address: 127.0.0.1:2, name: a }] }\n";
+    let live = Live::new(Config::parse(text, "a test").expect("a valid config"));
+    let (pool, now) = (live.fleet().pools[0].pool.clone(), Instant::now());
+    let mut lease = pool.lease_by(Profile::default(), &[], now).expect("a node");
+    lease.worked(1, now);
+    lease.spoke(Duration::from_millis(100), 0, now);
+    lease.worked(9, now + Duration::from_millis(900));
+    let _ = lease.settle(Outcome::Ok, now + Duration::from_secs(1));
+    for (class, trace, request_id) in
+        [(Class::Normal, Some("4bf92f3577b34da6a3ce929d0e0e4736"), "r1"), (Class::Batch, None, "r\"2")]
+    {
+        pool.count_finished(&Finished { class, ..ended(request_id, trace) });
+    }
+    live
+}
+
+fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
+    Finished {
+        at: Instant::now(),
+        status: 200,
+        class: Class::Normal,
+        duration: Duration::from_secs(2),
+        queued: Duration::ZERO,
+        first_token: Some(Duration::from_millis(250)),
+        inter_token: Some(Duration::from_millis(20)),
+        gaps: 9,
+        prompt_tokens: 100,
+        answer_tokens: 10,
+        trace,
+        request_id,
+        node: None,
+        last: None,
+        call: None,
+    }
+}
+
+fn shown(format: Format) -> String {
+    text(live().snapshot(Instant::now() + Duration::from_secs(1)), format)
+}
+
+/// Each family with its type.
+fn families(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE evenkeel_")).collect()
+}
+
+#[test]
+fn names_and_types_are_what_dashboards_rely_on() {
+    let both = [
+        ("build_info", "gauge"),
+        ("config_generation", "gauge"),
+        ("config_reload_success", "gauge"),
+        ("requests_in_flight", "gauge"),
+        ("connections", "gauge"),
+        ("kept_body_bytes", "gauge"),
+        ("config_reload_failures", "counter"),
+        ("refused_connections", "counter"),
+        ("lost_log_lines", "counter"),
+        ("requests", "counter"),
+        ("retries", "counter"),
+        ("unkept_bodies", "counter"),
+        ("resumes", "counter"),
+        ("choices", "counter"),
+        ("spills", "counter"),
+        ("queue_length", "gauge"),
+        ("class_queue_length", "gauge"),
+        ("tokens", "counter"),
+        ("node_in_flight", "gauge"),
+        ("node_weight", "gauge"),
+        ("node_answer_tokens", "counter"),
+        ("node_time_to_first_token_seconds", "gauge"),
+        ("node_inter_token_seconds", "gauge"),
+        ("node_state", "gauge"),
+        ("attempts", "counter"),
+        ("ejections", "counter"),
+        ("time_to_first_token_seconds", "histogram"),
+        ("inter_token_seconds", "histogram"),
+        ("request_duration_seconds", "histogram"),
+        ("queue_wait_seconds", "histogram"),
+    ];
+    let named = |total: &str| {
+        both.map(|(name, kind)| format!("{name}{} {kind}", if kind == "counter" { total } else { "" }))
+    };
+    assert_eq!(families(&shown(Format::Prometheus)), named("_total"));
+    assert_eq!(families(&shown(Format::OpenMetrics)), named(""));
+}
+
+#[test]
+fn a_histogram_is_written_in_both_formats_and_has_exemplars_in_one() {
+    let [plain, open] = [Format::Prometheus, Format::OpenMetrics].map(shown);
+    let bucket = "evenkeel_request_duration_seconds_bucket{class=\"batch\",pool=\"x\",le=";
+    for want in [
+        format!("{bucket}\"1.0\"}} 0\n{bucket}\"2.5\"}} 1\n{bucket}\"5.0\"}} 1\n"),
+        format!(
+            "{bucket}\"+Inf\"}} 1\nevenkeel_request_duration_seconds_sum{{class=\"batch\",pool=\"x\"}} 2.0\n"
+        ),
+        "evenkeel_tokens_total{class=\"batch\",kind=\"answer\",pool=\"x\"} 10\n".into(),
+        "evenkeel_node_answer_tokens_total{node=\"a\",pool=\"x\"} 10\n".into(),
+        "evenkeel_attempts_total{node=\"a\",outcome=\"ok\",pool=\"x\"} 1\n".into(),
+        "evenkeel_requests_total{code=\"200\",pool=\"x\"} 2\n".into(),
+    ] {
+        assert!(plain.contains(&want), "{want} in {plain}");
+    }
+    assert!(!plain.contains(" # ") && !plain.contains("# EOF"), "{plain}");
+    let is_exemplar = |line: &&str| line.contains(" # {");
+    let exemplars: Vec<_> = open.lines().filter(is_exemplar).collect();
+    assert_eq!(exemplars.len(), 8, "of four histograms, two classes: {exemplars:?}");
+    for want in
+        [" # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.25 1", " # {request_id=\"r\\\"2\"} 2.0 1"]
+    {
+        assert!(exemplars.iter().any(|line| line.contains(want)), "{want} in {exemplars:?}");
+    }
+    assert!(open.ends_with("\n# EOF\n"), "{open}");
+}
+
+#[test]
+fn a_node_tells_how_fast_it_has_been() {
+    let text = shown(Format::Prometheus);
+    let value = |name: &str, part: &str| -> f64 {
+        let labels = format!("evenkeel_node_{name}_seconds{{node=\"a\",percentile=\"{part}\",pool=\"x\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&*labels));
+        line.unwrap_or_else(|| panic!("{labels} in {text}")).parse().expect("a number")
+    };
+    for part in ["50", "99"] {
+        assert!((0.066..0.15).contains(&value("time_to_first_token", part)));
+        assert!((0.066..0.15).contains(&value("inter_token", part)));
+    }
+}
+
+/// The tables of the conventions, version 1.41.1: name and unit in Prometheus' spelling, boundaries, attributes. Required ones and those
+/// that are recommended; `evenkeel_pool` is the gateway's own.
+const GENAI: [(&str, &str, &[&str]); 4] = [
+    (
+        "gen_ai_client_operation_duration_seconds",
+        "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92 +Inf",
+        &["error_type"],
+    ),
+    (
+        "gen_ai_client_operation_time_to_first_chunk_seconds",
+        "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92 +Inf",
+        &[],
+    ),
+    (
+        "gen_ai_client_operation_time_per_output_chunk_seconds",
+        "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92 +Inf",
+        &[],
+    ),
+    (
+        "gen_ai_client_token_usage",
+        "1.0 4.0 16.0 64.0 256.0 1024.0 4096.0 16384.0 65536.0 262144.0 1048576.0 4194304.0 16777216.0 67108864.0 +Inf",
+        &["gen_ai_token_type"],
+    ),
+];
+const ATTRIBUTES: [&str; 7] = [
+    "evenkeel_pool",
+    "gen_ai_operation_name",
+    "gen_ai_provider_name",
+    "gen_ai_request_model",
+    "gen_ai_response_model",
+    "server_address",
+    "server_port",
+];
+
+/// The value of a label on a line.
+fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let start = line.find(&format!("{name}=\""))? + name.len() + 2;
+    line[start..].split('"').next()
+}
+
+#[test]
+fn generative_ai_is_told_as_the_conventions_have_it() {
+    let live = live();
+    let pool = live.fleet().pools[0].pool.clone();
+    assert!(!text(live.snapshot(Instant::now()), Format::Prometheus).contains("gen_ai"), "off by default");
+    let call = Call {
+        operation: "chat",
+        provider: "openai",
+        models: Some(["gpt-4o".into(), "Qwen/Qwen3-8B".into()]),
+    };
+    for (status, last) in [(200, Outcome::Ok), (503, Outcome::Busy), (200, Outcome::Truncated)] {
+        pool.count_finished(&Finished {
+            status,
+            last: Some(last),
+            node: Some(&"a".into()),
+            call: Some(&call),
+            ..ended("r", None)
+        });
+    }
+    let text = text(live.snapshot(Instant::now()), Format::Prometheus);
+    for (name, bounds, own) in GENAI {
+        assert!(text.contains(&format!("# TYPE {name} histogram\n")), "{name} in {text}");
+        let start = format!("{name}_bucket{{");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with(&*start)).collect();
+        let series = lines.len() / 15;
+        let told: Vec<_> = lines.iter().take(15).filter_map(|line| label(line, "le")).collect();
+        assert_eq!(told.join(" "), bounds, "{name}");
+        for line in &lines {
+            let names = line[start.len()..].split('}').next().unwrap_or_default().split(',');
+            let names: Vec<_> = names.filter_map(|pair| pair.split('=').next()).collect();
+            let of_all: Vec<_> = names.iter().copied().filter(|name| ATTRIBUTES.contains(name)).collect();
+            assert_eq!(of_all, ATTRIBUTES, "{line}");
+            let others = names.iter().filter(|name| !ATTRIBUTES.contains(name));
+            assert!(others.into_iter().all(|name| *name == "le" || own.contains(name)), "{line}");
+        }
+        let values = |name| lines.iter().filter_map(|line| label(line, name)).collect::<BTreeSet<_>>();
+        match own {
+            ["error_type"] => {
+                assert_eq!((series, values("error_type")), (3, BTreeSet::from(["503", "truncated"])));
+            }
+            ["gen_ai_token_type"] => {
+                assert_eq!((series, values("gen_ai_token_type")), (2, BTreeSet::from(["input", "output"])));
+            }
+            _ => assert_eq!(series, 1, "{name}"),
+        }
+        for (label, want) in [
+            ("gen_ai_operation_name", "chat"),
+            ("gen_ai_provider_name", "openai"),
+            ("gen_ai_request_model", "gpt-4o"),
+            ("gen_ai_response_model", "Qwen/Qwen3-8B"),
+            ("server_address", "127.0.0.1"),
+            ("server_port", "2"),
+        ] {
+            assert_eq!(values(label), BTreeSet::from([want]), "{name}");
+        }
+    }
+    // the mean of a stream counts once for each of its tokens but the first
+    assert!(
+        text.contains("time_per_output_chunk_seconds_count{")
+            && text.lines().any(|line| {
+                line.starts_with("gen_ai_client_operation_time_per_output_chunk_seconds_count")
+                    && line.ends_with(" 27")
+            })
+    );
+}
+
+#[test]
+fn sets_of_labels_are_bounded() {
+    let live = live();
+    let pool = live.fleet().pools[0].pool.clone();
+    for at in 0..2000 {
+        let model: std::sync::Arc<str> = format!("m{at}").into();
+        let call = Call { operation: "chat", provider: "openai", models: Some([model.clone(), model]) };
+        pool.count_finished(&Finished { call: Some(&call), ..ended("r", None) });
+    }
+    let text = text(live.snapshot(Instant::now()), Format::Prometheus);
+    let counts =
+        text.lines().filter(|line| line.starts_with("gen_ai_client_operation_duration_seconds_count"));
+    let counts: Vec<u64> = counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (513, 2000), "none is lost");
+}
