@@ -14,7 +14,7 @@
 //! and rises slowly, faster with each window without a sign.
 //!
 //! A sign may be none: a service that thinks for seconds before each first token, whatever its load, or streams that are slow
-//! by nature. Then fewer flow when fewer are in flight. If so, the cap goes back, and more of that sign is tolerated.
+//! by nature. Then fewer flow when fewer are in flight. If so, there is no cap again, and more of that sign is tolerated.
 
 use super::reason::Reason;
 use super::round::{CAP_MAX, CAP_MIN, CAP_START, Round, Streams};
@@ -50,8 +50,12 @@ const FREE: f64 = 2.0;
 /// The most by which the tolerance grows at once, and in all.
 const DOUBT_MAX: f64 = 8.0;
 const TOLERANCE_MAX: f64 = 1e4;
+/// The part of it that is left after a window: the workload may change, and one fall for nothing costs a turnover or two.
+const TOLERANCE_LEFT: f64 = 0.998;
 /// The part of the load at which nothing has fallen yet.
-const STILL: f64 = 0.75;
+const STILL: f64 = 0.85;
+/// So many falls in a row are each twice as deep as the one before.
+const FALLS_MAX: i32 = 8;
 
 /// The cap from signs.
 #[derive(Clone, Debug)]
@@ -77,18 +81,31 @@ enum State {
     },
 }
 
-/// The cap before it fell, and the load and the flow with it.
+/// The cap before it fell, and the load with it.
 #[derive(Clone, Copy, Debug)]
 struct Before {
     cap: f64,
     load: f64,
+    /// The newest flow at about this load, and the load that it had: the first one seen may be that of the workload before.
     flow: f64,
+    at: f64,
+    /// It has fallen so many times since.
+    falls: i32,
 }
 
 impl Before {
-    /// The newest flow with this load: the first one seen may be that of the workload before.
+    fn new(cap: f64, seen: &Means) -> Self {
+        Self { cap, load: seen.load, flow: seen.flow, at: seen.load, falls: 0 }
+    }
+
     fn still(self, seen: &Means) -> Self {
-        if seen.load > STILL * self.load { Self { flow: seen.flow, ..self } } else { self }
+        if seen.load > STILL * self.load { Self { flow: seen.flow, at: seen.load, ..self } } else { self }
+    }
+
+    /// The flow has fallen with the load; `None` as long as the load has not fallen by enough to tell.
+    fn was_for_nothing(&self, seen: &Means) -> Option<bool> {
+        let [flow, load] = [seen.flow / self.flow, seen.load / self.at];
+        (load < FALLEN).then(|| flow.ln() < 0.5 * load.ln())
     }
 }
 
@@ -128,8 +145,8 @@ impl Window {
         self.area / self.time
     }
 
-    fn is_clearly_paused(&self) -> bool {
-        self.sum.paused > CLEARLY_PAUSED * self.sum.flow
+    fn is_clearly_paused(&self, tolerance: f64) -> bool {
+        self.sum.paused > CLEARLY_PAUSED * tolerance * self.sum.flow
     }
 
     /// Mean numbers of requests.
@@ -201,7 +218,7 @@ impl Held {
             State::Free { most, .. } => {
                 *most = round.in_flight.max(*most);
                 self.now = (FREE * f64::from(*most)).max(f64::from(CAP_START));
-                self.seen.is_clearly_paused()
+                self.seen.is_clearly_paused(self.tolerance)
             }
         };
         let least = if is_first { 0.0 } else { WINDOW * self.seen.load() };
@@ -214,6 +231,7 @@ impl Held {
     }
 
     fn judge(&mut self, seen: &Means, pauses: f64, load: f64) {
+        self.tolerance = (self.tolerance * TOLERANCE_LEFT).max(1.0);
         let may_wait = self.tolerance * seen.may_wait + WAITING;
         let waits = seen.waiting / may_wait;
         let pauses_by = |part: f64| part / (self.tolerance * PAUSED * (seen.flow + part));
@@ -225,7 +243,7 @@ impl Held {
                 let waited = if waits > FIRST { waited + 1 } else { 0 };
                 if is_paused || waited >= WAITED_MIN {
                     let least = if is_paused { 0.0 } else { FALL * seen.load };
-                    let before = Before { cap: self.now, load: seen.load, flow: seen.flow };
+                    let before = Before::new(self.now, seen);
                     self.go((seen.load - too_many - seen.pausing).max(least));
                     self.state = State::Capped { sign, rise: RISE, before: Some(before) };
                 } else {
@@ -256,22 +274,23 @@ impl Held {
     }
 
     fn fall(&mut self, seen: &Means, too_many: f64, sign: Sign, before: Option<Before>, over: f64) {
-        let here = Before { cap: self.now, load: seen.load, flow: seen.flow };
         let before = match before.map(|before| before.still(seen)) {
-            Some(before) if seen.load < FALLEN * before.load => {
-                let [flow, load] = [seen.flow / before.flow, seen.load / before.load].map(f64::ln);
-                if flow < 0.5 * load {
-                    // for nothing
+            Some(before) => match before.was_for_nothing(seen) {
+                Some(true) => {
                     self.tolerance = ((1.5 * over).min(DOUBT_MAX) * self.tolerance).min(TOLERANCE_MAX);
-                    self.go(before.cap);
-                    self.state = State::Capped { sign, rise: RISE, before: None };
+                    self.go(FREE * before.load);
+                    self.state = State::Free { waited: 0, most: before.load.ceil() as u32 };
                     return;
                 }
-                here
-            }
-            before => before.unwrap_or(here),
+                Some(false) => Before::new(self.now, seen),
+                None => before,
+            },
+            None => Before::new(self.now, seen),
         };
-        self.go((seen.load - too_many - seen.has_paused).max(FALL * seen.load));
+        // one that did not help is followed by one of twice as many, or it would be long before it is known to be for nothing
+        let more = 2.0_f64.powi(before.falls.min(FALLS_MAX));
+        self.go((seen.load - too_many - more * seen.has_paused).max(FALL * seen.load));
+        let before = Before { falls: before.falls.saturating_add(1), ..before };
         self.state = State::Capped { sign, rise: RISE, before: Some(before) };
     }
 
