@@ -53,7 +53,7 @@ const TOLERANCE_MAX: f64 = 1e4;
 /// The part of it that is left after a window: the workload may change, and one fall for nothing costs a turnover or two.
 const TOLERANCE_LEFT: f64 = 0.998;
 /// The part of the load at which nothing has fallen yet.
-const STILL: f64 = 0.85;
+const STILL: f64 = 0.75;
 /// So many falls in a row are each twice as deep as the one before.
 const FALLS_MAX: i32 = 8;
 
@@ -105,7 +105,7 @@ impl Before {
     /// The flow has fallen with the load; `None` as long as the load has not fallen by enough to tell.
     fn was_for_nothing(&self, seen: &Means) -> Option<bool> {
         let [flow, load] = [seen.flow / self.flow, seen.load / self.at];
-        (load < FALLEN).then(|| flow.ln() < 0.5 * load.ln())
+        (load < FALLEN).then(|| flow.ln() < 0.8 * load.ln())
     }
 }
 

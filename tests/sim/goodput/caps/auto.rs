@@ -113,3 +113,49 @@ fn where_sizes_are_heavy_tailed_it_comes_near() {
         }
     }
 }
+
+/// Mean and maximum.
+fn spread(all: &[f64]) -> (f64, f64) {
+    (mean(all.iter().copied()), all.iter().copied().fold(0.0, f64::max))
+}
+
+/// Seeds on which nothing was tuned.
+const FRESH: [u64; 5] = [21, 22, 23, 24, 25];
+
+/// Streams on two nodes of these speeds: for each seed the makespan of the first and of a later job, relative to the cap, or to
+/// none, that is best for all of the seeds.
+fn on_fresh_seeds(speeds: [f64; 2]) {
+    let jobs = [
+        (Job::Short, &[128, 160][..]),
+        (Job::Answers, &[56, 60, 64]),
+        (Job::Prompts, &[16, 24, 40]),
+        (Job::Mixed, &[96, 128, 160]),
+    ];
+    for (job, caps) in jobs {
+        let walls = |cap| FRESH.map(|seed| with_cap(&scene(job, &speeds, Told::Nothing, seed), cap).wall);
+        let choices = caps.iter().map(|cap| MaxInFlight::Fixed(*cap)).chain([MaxInFlight::Off]);
+        let sum = |walls: &[f64; 5]| walls.iter().sum::<f64>();
+        let best = choices.map(walls).min_by(|a, b| sum(a).total_cmp(&sum(b))).expect("choices");
+        let got: Vec<_> = FRESH.iter().map(|seed| auto(job, speeds, Told::Stream, *seed)).collect();
+        let relative = |wall: fn(&(f64, f64)) -> f64| -> Vec<f64> {
+            got.iter().zip(&best).map(|(got, best)| wall(got) / best).collect()
+        };
+        let (first, learned) = (spread(&relative(|got| got.0)), spread(&relative(|got| got.1)));
+        println!(
+            "{job:?} on {speeds:.1?}: first {:.3}, at most {:.3}; learned {:.3}, at most {:.3}",
+            first.0, first.1, learned.0, learned.1
+        );
+        assert!(first.0 <= 1.05 && first.1 <= 1.07, "{job:?} on {speeds:?}: {first:?}");
+        assert!(learned.0 <= 1.03 && learned.1 <= 1.05, "{job:?} on {speeds:?}: {learned:?}");
+    }
+}
+
+#[test]
+fn streams_cost_as_little_on_fresh_seeds_with_equal_nodes() {
+    on_fresh_seeds(EQUAL);
+}
+
+#[test]
+fn streams_cost_as_little_on_fresh_seeds_with_unequal_nodes() {
+    on_fresh_seeds(UNEQUAL);
+}
