@@ -37,6 +37,8 @@ const WAITED_MIN: u32 = 3;
 const FALL: f64 = 0.6;
 /// The part of the load at which that shows.
 const FALLEN: f64 = 0.67;
+/// The part of the load's fall, as logarithms, from which on the flow has fallen as the load has.
+const AS_THE_LOAD: f64 = 0.8;
 /// The rise of the cap in a window, and its growth in each that is clean.
 const RISE: f64 = 0.01;
 const RISE_GROWS: f64 = 1.25;
@@ -54,8 +56,10 @@ const TOLERANCE_MAX: f64 = 1e4;
 const TOLERANCE_LEFT: f64 = 0.998;
 /// The part of the load at which nothing has fallen yet.
 const STILL: f64 = 0.75;
-/// So many falls in a row are each twice as deep as the one before.
-const FALLS_MAX: i32 = 8;
+/// So many falls in a row are each by what is too many.
+const FALLS: i32 = 2;
+/// The next ones by this power of two times as much.
+const DOUBLED_MAX: i32 = 8;
 
 /// The cap from signs.
 #[derive(Clone, Debug)]
@@ -81,10 +85,9 @@ enum State {
     },
 }
 
-/// The cap before it fell, and the load with it.
+/// The load before the cap fell.
 #[derive(Clone, Copy, Debug)]
 struct Before {
-    cap: f64,
     load: f64,
     /// The newest flow at about this load, and the load that it had: the first one seen may be that of the workload before.
     flow: f64,
@@ -94,18 +97,19 @@ struct Before {
 }
 
 impl Before {
-    fn new(cap: f64, seen: &Means) -> Self {
-        Self { cap, load: seen.load, flow: seen.flow, at: seen.load, falls: 0 }
+    fn new(seen: &Means) -> Self {
+        Self { load: seen.load, flow: seen.flow, at: seen.load, falls: 0 }
     }
 
     fn still(self, seen: &Means) -> Self {
         if seen.load > STILL * self.load { Self { flow: seen.flow, at: seen.load, ..self } } else { self }
     }
 
-    /// The flow has fallen with the load; `None` as long as the load has not fallen by enough to tell.
+    /// The flow has fallen as the load has; `None` as long as the load has not fallen by enough to tell. As a job begins memory is
+    /// not full yet, so that more flow than later: the flow falls then too, but less.
     fn was_for_nothing(&self, seen: &Means) -> Option<bool> {
         let [flow, load] = [seen.flow / self.flow, seen.load / self.at];
-        (load < FALLEN).then(|| flow.ln() < 0.8 * load.ln())
+        (load < FALLEN).then(|| flow.ln() < AS_THE_LOAD * load.ln())
     }
 }
 
@@ -243,7 +247,7 @@ impl Held {
                 let waited = if waits > FIRST { waited + 1 } else { 0 };
                 if is_paused || waited >= WAITED_MIN {
                     let least = if is_paused { 0.0 } else { FALL * seen.load };
-                    let before = Before::new(self.now, seen);
+                    let before = Before::new(seen);
                     self.go((seen.load - too_many - seen.pausing).max(least));
                     self.state = State::Capped { sign, rise: RISE, before: Some(before) };
                 } else {
@@ -282,13 +286,13 @@ impl Held {
                     self.state = State::Free { waited: 0, most: before.load.ceil() as u32 };
                     return;
                 }
-                Some(false) => Before::new(self.now, seen),
+                Some(false) => Before::new(seen),
                 None => before,
             },
-            None => Before::new(self.now, seen),
+            None => Before::new(seen),
         };
-        // one that did not help is followed by one of twice as many, or it would be long before it is known to be for nothing
-        let more = 2.0_f64.powi(before.falls.min(FALLS_MAX));
+        // if those do not help, each is twice as deep as the one before: it would be long before they are known to be for nothing
+        let more = 2.0_f64.powi((before.falls - FALLS).clamp(0, DOUBLED_MAX));
         self.go((seen.load - too_many - more * seen.has_paused).max(FALL * seen.load));
         let before = Before { falls: before.falls.saturating_add(1), ..before };
         self.state = State::Capped { sign, rise: RISE, before: Some(before) };

@@ -120,7 +120,7 @@ fn spread(all: &[f64]) -> (f64, f64) {
 }
 
 /// Seeds on which nothing was tuned.
-const FRESH: [u64; 5] = [21, 22, 23, 24, 25];
+const FRESH: [u64; 5] = [301, 302, 303, 304, 305];
 
 /// Streams on two nodes of these speeds: for each seed the makespan of the first and of a later job, relative to the cap, or to
 /// none, that is best for all of the seeds.
@@ -133,20 +133,23 @@ fn on_fresh_seeds(speeds: [f64; 2]) {
     ];
     for (job, caps) in jobs {
         let walls = |cap| FRESH.map(|seed| with_cap(&scene(job, &speeds, Told::Nothing, seed), cap).wall);
-        let choices = caps.iter().map(|cap| MaxInFlight::Fixed(*cap)).chain([MaxInFlight::Off]);
         let sum = |walls: &[f64; 5]| walls.iter().sum::<f64>();
-        let best = choices.map(walls).min_by(|a, b| sum(a).total_cmp(&sum(b))).expect("choices");
-        let got: Vec<_> = FRESH.iter().map(|seed| auto(job, speeds, Told::Stream, *seed)).collect();
-        let relative = |wall: fn(&(f64, f64)) -> f64| -> Vec<f64> {
-            got.iter().zip(&best).map(|(got, best)| wall(got) / best).collect()
-        };
-        let (first, learned) = (spread(&relative(|got| got.0)), spread(&relative(|got| got.1)));
+        let none = walls(MaxInFlight::Off);
+        let fixed = caps.iter().map(|cap| walls(MaxInFlight::Fixed(*cap)));
+        let best = fixed.chain([none]).min_by(|a, b| sum(a).total_cmp(&sum(b))).expect("choices");
+        let got = FRESH.map(|seed| auto(job, speeds, Told::Stream, seed));
+        let relative = |all: [f64; 5]| spread(&std::array::from_fn::<_, 5, _>(|i| all[i] / best[i]));
+        let [none, first, learned] = [none, got.map(|got| got.0), got.map(|got| got.1)].map(relative);
         println!(
-            "{job:?} on {speeds:.1?}: first {:.3}, at most {:.3}; learned {:.3}, at most {:.3}",
-            first.0, first.1, learned.0, learned.1
+            "{job:?} on {speeds:.1?}: none {:.3}, at most {:.3}; first {:.3}, at most {:.3}; learned {:.3}, at most {:.3}",
+            none.0, none.1, first.0, first.1, learned.0, learned.1
         );
-        assert!(first.0 <= 1.05 && first.1 <= 1.07, "{job:?} on {speeds:?}: {first:?}");
-        assert!(learned.0 <= 1.03 && learned.1 <= 1.05, "{job:?} on {speeds:?}: {learned:?}");
+        // of a job that needs no cap, makespans differ by the node that gets the last long request
+        let is_near = |got: (f64, f64), bounds: (f64, f64)| {
+            got.0 <= bounds.0.max(none.0 + 0.01) && got.1 <= bounds.1.max(none.1 + 0.02)
+        };
+        assert!(is_near(first, (1.05, 1.06)), "{job:?} on {speeds:?}: {first:?}");
+        assert!(is_near(learned, (1.03, 1.04)), "{job:?} on {speeds:?}: {learned:?}");
     }
 }
 
