@@ -145,11 +145,12 @@ fn on_fresh_seeds(speeds: [f64; 2]) {
             none.0, none.1, first.0, first.1, learned.0, learned.1
         );
         // of a job that needs no cap, makespans differ by the node that gets the last long request
-        let is_near = |got: (f64, f64), bounds: (f64, f64)| {
-            got.0 <= bounds.0.max(none.0 + 0.01) && got.1 <= bounds.1.max(none.1 + 0.02)
+        let by_chance = if none.0 <= 1.03 { none.1 + 0.01 } else { 0.0 };
+        let is_near = |got: (f64, f64), mean: f64, most: f64| {
+            got.0 <= mean.max(by_chance) && got.1 <= most.max(by_chance)
         };
-        assert!(is_near(first, (1.05, 1.06)), "{job:?} on {speeds:?}: {first:?}");
-        assert!(is_near(learned, (1.03, 1.04)), "{job:?} on {speeds:?}: {learned:?}");
+        assert!(is_near(first, 1.05, 1.06), "{job:?} on {speeds:?}: {first:?}");
+        assert!(is_near(learned, 1.03, 1.05), "{job:?} on {speeds:?}: {learned:?}");
     }
 }
 
