@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use event_listener::Event;
 
+use super::streams::Streams;
 use crate::balance::learned::Work;
 
 /// The activity of one node. The node and all of its leases hold it.
@@ -25,6 +26,7 @@ pub(super) struct Activity {
     work: [AtomicU64; 3],
     /// Tokens of prompts whose cached part was told, and that part.
     prompts: [AtomicU64; 2],
+    pub streams: Streams,
     /// Tokens of answers, as they come.
     tokens: AtomicU64,
 }
@@ -57,6 +59,7 @@ impl Activity {
             gave_up: Event::new(),
             work: [const { AtomicU64::new(0) }; 3],
             prompts: [const { AtomicU64::new(0) }; 2],
+            streams: Streams::default(),
             tokens: AtomicU64::new(0),
         }
     }

@@ -11,6 +11,7 @@ use super::event::Event;
 use super::key::{Delivered, Key, Refusal, Slot};
 use super::node::NodeId;
 use super::pool::{Pool, Settled};
+use super::streams::Track;
 use super::want::Profile;
 use crate::balance::By;
 use crate::balance::learned::UNTOLD;
@@ -34,6 +35,7 @@ pub struct Lease {
     /// Those of them that came with its first words, or before.
     said_first: u16,
     work: Work,
+    track: Track,
     settled: bool,
 }
 
@@ -76,6 +78,7 @@ impl Pool {
     }
 
     pub(super) fn guard(self: &Arc<Self>, slot: Slot, now: Instant) -> Lease {
+        let track = slot.activity.streams.track();
         let counted = slot.activity.mark(now);
         Lease {
             pool: Arc::clone(self),
@@ -85,6 +88,7 @@ impl Pool {
             said: 0,
             said_first: 0,
             work: Work::None,
+            track,
             settled: false,
         }
     }
@@ -189,7 +193,11 @@ impl Lease {
 
     fn count_work(&mut self, tokens: u64, now: Instant) {
         let now = self.slot.activity.mark(now);
-        self.slot.activity.worked(tokens, now.saturating_sub(self.counted));
+        let nanos = now.saturating_sub(self.counted);
+        self.slot.activity.worked(tokens, nanos);
+        if self.track != Track::Off {
+            self.track = self.slot.activity.streams.event(self.track, Duration::from_nanos(nanos));
+        }
         self.counted = now;
         if self.work == Work::None {
             self.work = Work::Some;
@@ -229,6 +237,11 @@ impl Lease {
         self.pool.resume_stall(&self.slot, now);
     }
 
+    /// The client has not read for a while: until the next event, this stream's silence says nothing about the node.
+    pub fn excuse_silence(&mut self) {
+        self.track = self.slot.activity.streams.excuse(self.track);
+    }
+
     /// The node said it is full, and perhaps for how long.
     pub fn busy(&self, retry_after: Option<Duration>, now: Instant) {
         self.pool.busy(self.slot.key, retry_after, now);
@@ -264,6 +277,7 @@ fn small(number: u64) -> u32 {
 impl Drop for Lease {
     /// An attempt that was never settled says nothing about the node: its client left, or its task panicked.
     fn drop(&mut self) {
+        self.slot.activity.streams.end(self.track);
         if !self.settled {
             self.pool.abandon(&self.slot);
         }

@@ -27,6 +27,7 @@ mod routes;
 mod skips;
 mod snapshot;
 mod stored;
+mod streams;
 mod suspects;
 mod table;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::health::{Health, PIECES, State};
 use super::line::Line;
 use super::order::Drain;
 use super::pending::Pending;
+use super::streams::Totals;
 use super::timing::Recent;
 use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
@@ -36,6 +37,7 @@ pub(super) struct Capped {
     pub cap: Cap,
     seen: Done,
     answers: u64,
+    streams: Totals,
 }
 
 /// A node in its pool's table.
@@ -135,7 +137,9 @@ impl Node {
             config::MaxInFlight::Fixed(max) => u32::try_from(max).unwrap_or(u32::MAX),
             config::MaxInFlight::Auto => self.capped.get_or_insert_default().cap.now(),
         };
-        if conf == config::MaxInFlight::Auto {
+        let is_auto = conf == config::MaxInFlight::Auto;
+        self.activity.streams.follow(is_auto);
+        if is_auto {
             self.learn_cap(false, Duration::ZERO);
         } else {
             self.capped = None;
@@ -148,8 +152,10 @@ impl Node {
         let Some(capped) = &mut self.capped else { return };
         let ended = answers.wrapping_sub(std::mem::replace(&mut capped.answers, answers));
         let work = capped.seen.catch_up(self.activity.done());
+        let streams = self.activity.streams.catch_up(&mut capped.streams);
         if is_comparable {
-            capped.cap.round(Round { work, ended: ended as f64, in_flight: self.in_flight, passed });
+            let ended = ended as f64;
+            capped.cap.round(Round { work, streams, ended, in_flight: self.in_flight, passed });
         } else {
             capped.cap.interrupt();
         }

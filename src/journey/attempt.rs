@@ -140,6 +140,11 @@ impl Attempt {
     pub fn resume_stall(&self, now: Instant) {
         self.lease.resume_stall(now);
     }
+
+    /// The client has not read for a while: until the next event, this stream's silence says nothing about the node.
+    pub fn excuse_silence(&mut self) {
+        self.lease.excuse_silence();
+    }
 }
 
 impl<H> Journey<H> {

@@ -18,7 +18,15 @@ pub enum Reason {
     Trial { base: u32, side: Side },
     /// The best one known.
     Best,
+    /// Streams have shown no sign of too many.
+    Free,
+    /// So many streams have paused of late.
+    Paused { count: u32 },
+    /// Requests waited in the node's own line.
+    Waited,
 }
+
+const PAUSED: &str = "as many as its memory holds: with more,";
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,6 +39,10 @@ impl fmt::Display for Reason {
                 write!(f, "a trial: do fewer than {base} do as much work?")
             }
             Self::Best => write!(f, "the best one known: others did no more work"),
+            Self::Free => write!(f, "no sign of too many: twice the most that were in flight"),
+            Self::Paused { count: 1 } => write!(f, "{PAUSED} 1 stream paused while others went on"),
+            Self::Paused { count } => write!(f, "{PAUSED} {count} streams paused while others went on"),
+            Self::Waited => write!(f, "as many as answer, and some: others waited in the node's own line"),
         }
     }
 }

@@ -98,13 +98,14 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
     if let Err(failure) = request.fit() {
         return Ending::Failed(failure);
     }
-    let mut same_node = None;
+    // one place for all attempts: they are most of this future
+    let mut held: Option<Attempt> = None;
     loop {
-        let (mut attempt, fresh) = match same_node.take() {
+        let (attempt, fresh) = match &mut held {
             Some(attempt) => (attempt, true),
-            None => match find(gateway, request, client).await {
+            none => match find(gateway, request, client).await {
                 // a node must not see twice what may not be repeated, not even because its connection was stale
-                Found::Attempt(attempt) => (attempt, !request.is_repeatable()),
+                Found::Attempt(attempt) => (none.insert(attempt), !request.is_repeatable()),
                 Found::Give(fallback) => return give(gateway, request, fallback, client).await,
                 Found::Stop(ending) => return ending,
             },
@@ -112,18 +113,19 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
         if let Err(failure) = request.fit() {
             return Ending::Failed(failure);
         }
-        let how = match open(gateway, request, &mut attempt, fresh, client).await {
+        let how = match open(gateway, request, attempt, fresh, client).await {
             Ok(mut answer) => {
-                let how = pass_rest(request, &mut attempt, &mut answer, client).await;
+                let how = pass_rest(request, attempt, &mut answer, client).await;
                 keep(gateway, request, &how, answer);
                 how
             }
             Err(how) => how,
         };
         request.note_head(client.sent());
+        let Some(attempt) = held.take() else { continue };
         match next(request, attempt, how) {
             Step::Node(_) => {}
-            Step::Fresh(attempt) => same_node = Some(attempt),
+            Step::Fresh(attempt) => held = Some(attempt),
             Step::Continue(next) => request.go_on_with(next),
             Step::Finish(rest) => return last_bytes(request, client, rest).await,
             Step::Give(fallback) => return give(gateway, request, fallback, client).await,

@@ -68,7 +68,10 @@ pub(super) async fn pass_rest(
         if !chunk.is_empty() || ended {
             let chunk = request.rename(chunk);
             match write_pausing_stall(&request.caller, attempt, client.write(chunk, ended)).await {
-                Ok(true) => answer.watch.iter_mut().for_each(Watch::restart_stall_clock),
+                Ok(true) => {
+                    attempt.excuse_silence();
+                    answer.watch.iter_mut().for_each(Watch::restart_stall_clock);
+                }
                 Ok(false) => {}
                 Err(unwritten) => {
                     request.say_nothing(unwritten);

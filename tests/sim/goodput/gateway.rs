@@ -20,6 +20,8 @@ pub(super) struct Sample {
     pub weights: Vec<f64>,
     /// 0: none.
     pub caps: Vec<u32>,
+    /// Requests that have ended.
+    pub ended: Vec<u64>,
 }
 
 pub(super) struct Gateway {
@@ -150,6 +152,7 @@ impl Dispatch for Gateway {
             in_flight: nodes.iter().map(|node| node.in_flight).collect(),
             weights: seen.iter().map(|node| node.weight).collect(),
             caps: seen.iter().map(|node| node.max_in_flight.unwrap_or(0)).collect(),
+            ended: seen.iter().map(|node| node.attempts.iter().sum()).collect(),
         });
     }
 }

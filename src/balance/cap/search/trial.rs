@@ -1,7 +1,7 @@
 //! A trial of another cap than the base, and its verdict.
 
+use super::super::reason::Side;
 use super::belief::Belief;
-use super::reason::Side;
 
 /// A wide step of the cap, as a logarithm: 1.5 times.
 pub(super) const WIDE: f64 = 0.405;

@@ -1,6 +1,6 @@
 //! The rate of a node's work at one cap, and how sure it is.
 
-use super::super::learned::Work;
+use super::super::super::learned::Work;
 
 /// The ways to measure the rate, in the order of [`Batch::rates`].
 pub(super) const KINDS: usize = 4;
