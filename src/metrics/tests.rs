@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{Class, Config, NodeAddress};
-use crate::fleet::{Addresses, Call, Finished, NodeId, Profile};
+use crate::fleet::{Call, Finished, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
 
@@ -26,9 +26,8 @@ fn live() -> Live {
     live
 }
 
-fn at(name: &str, port: u16) -> Arc<NodeId> {
-    let address = NodeAddress { host: "127.0.0.1".into(), port };
-    Arc::new(NodeId { pool: "x".into(), name: name.into(), address, addresses: Addresses::default() })
+fn at(port: u16) -> NodeAddress {
+    NodeAddress { host: "127.0.0.1".into(), port }
 }
 
 fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
@@ -45,7 +44,7 @@ fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
         answer_tokens: 10,
         trace,
         request_id,
-        node: None,
+        server: None,
         last: None,
         call: None,
     }
@@ -202,7 +201,7 @@ fn generative_ai_is_told_as_the_conventions_have_it() {
         pool.count_finished(&Finished {
             status,
             last: Some(last),
-            node: Some(&at("a", 2)),
+            server: Some(&at(2)),
             call: Some(&call),
             ..ended("r", None)
         });
@@ -293,19 +292,19 @@ fn the_series_of_nodes_that_have_gone_go_too() {
     reload(&format!("{a}, {b}"), "on");
     let pool = live.fleet().pools[0].pool.clone();
     let call = Call { operation: "chat", provider: "openai", models: Some(["m".into(), "m".into()]) };
-    let count = |node: Option<(&str, u16)>| {
-        let node = node.map(|(name, port)| at(name, port));
-        pool.count_finished(&Finished { call: Some(&call), node: node.as_ref(), ..ended("r", None) });
+    let count = |port: Option<u16>| {
+        let server = port.map(at);
+        pool.count_finished(&Finished { call: Some(&call), server: server.as_ref(), ..ended("r", None) });
     };
     let shown = || text(live.snapshot(Instant::now()), live.ended(), Format::Prometheus);
-    for node in [Some(("a", 2)), Some(("b", 3)), None] {
-        count(node);
+    for port in [Some(2), Some(3), None] {
+        count(port);
     }
     assert_eq!(sets(&shown()).len(), 3);
     reload(&c, "on");
     assert_eq!(sets(&shown()).len(), 1, "of the request that had no node");
-    count(Some(("a", 2)));
-    count(Some(("c", 4)));
+    count(Some(2));
+    count(Some(4));
     assert_eq!(sets(&shown()).len(), 2, "a late one at a node that has gone is not told");
     reload(&c, "off");
     assert!(!shown().contains("gen_ai"), "nobody asks for them any more");

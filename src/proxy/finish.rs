@@ -150,7 +150,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
             answer_tokens: way.tally.answer_tokens,
             trace: asked.trace.as_deref(),
             request_id: &caller.request_id,
-            node: way.node.as_ref(),
+            server: way.node.as_deref().map(|node| &node.address),
             last: way.tried.last().map(|tried| tried.outcome),
             call: way.call.as_deref(),
         }),

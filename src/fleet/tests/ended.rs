@@ -17,7 +17,7 @@ fn ended(now: Instant) -> Finished<'static> {
         answer_tokens: 7,
         trace: None,
         request_id: "r",
-        node: None,
+        server: None,
         last: None,
         call: None,
     }

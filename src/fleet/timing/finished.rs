@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::node::NodeId;
-use crate::config::Class;
+use crate::config::{Class, NodeAddress};
 use crate::outcome::Outcome;
 
 /// The end of a request.
@@ -26,8 +25,8 @@ pub struct Finished<'a> {
     /// The id of the trace that it belongs to.
     pub trace: Option<&'a str>,
     pub request_id: &'a str,
-    /// The last node that it was sent to, and how that ended.
-    pub node: Option<&'a Arc<NodeId>>,
+    /// The address of the last node that it was sent to, and how that ended.
+    pub server: Option<&'a NodeAddress>,
     pub last: Option<Outcome>,
     /// `None`: the conventions for generative AI are not asked for, or do not know the operation.
     pub call: Option<&'a Call>,

@@ -90,7 +90,7 @@ impl Default for Calls {
 impl GenAi {
     pub(crate) fn count(&mut self, call: &Call, ended: &Finished<'_>) {
         let Call { operation, provider, ref models } = *call;
-        let server = ended.node.map(|node| node.address.clone());
+        let server = ended.server.cloned();
         let mut key = CallKey { operation, provider, models: models.clone(), server };
         if self.series.len() >= SERIES_MAX && !self.series.contains_key(&key) {
             (key.models, key.server) = (None, None);
