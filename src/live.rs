@@ -48,6 +48,8 @@ pub struct Live {
     pub refused_connections: AtomicU64,
     /// Access-log lines dropped because the disk was slower than the traffic.
     pub lost_log_lines: AtomicU64,
+    /// Spans that the collector has not got: it was away, or slower than the traffic.
+    pub lost_spans: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
     /// Learned from streams that may have to be continued.
@@ -74,6 +76,7 @@ impl Live {
             arriving: Arrivals::default(),
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
+            lost_spans: AtomicU64::new(0),
             unrouted: Mutex::default(),
             vocabularies: Vocabularies::default(),
             pasts: Mutex::default(),
@@ -107,6 +110,7 @@ impl Live {
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
             kept_bytes: self.kept_bytes.value(),
             lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
+            lost_spans: self.lost_spans.load(Ordering::Relaxed),
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),

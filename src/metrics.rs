@@ -78,6 +78,7 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
             s.refused_connections,
         ),
         ("lost_log_lines", "Access-log lines dropped because of a slow disk.", s.lost_log_lines),
+        ("lost_spans", "Spans dropped because the collector was away or too slow.", s.lost_spans),
     ];
     for (name, help, value) in counters {
         sheet.counters(name, help, [(NONE, value)])?;

@@ -1,6 +1,7 @@
 //! The ending of a request, and the values around it: the gateway's own error, and the log's record of an attempt.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -63,4 +64,7 @@ pub struct Tried {
     /// `None`: it got no response head.
     pub status: Option<u16>,
     pub outcome: Outcome,
+    /// The time of its lease; of one on a fresh connection, that of the end of the one before.
+    pub began: Instant,
+    pub ended: Instant,
 }

@@ -40,6 +40,7 @@ pub struct Snapshot {
     pub refused_connections: u64,
     pub kept_bytes: u64,
     pub lost_log_lines: u64,
+    pub lost_spans: u64,
     pub stopping: bool,
     /// Refused before they had a pool.
     pub unrouted: Counters,
@@ -99,6 +100,7 @@ struct Status {
     refused_connections: u64,
     kept_body_bytes: u64,
     lost_log_lines: u64,
+    lost_spans: u64,
     /// What stands out, in words; empty in a calm fleet.
     causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
@@ -241,6 +243,7 @@ impl Status {
             refused_connections: s.refused_connections,
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
+            lost_spans: s.lost_spans,
             causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }
