@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use crate::access_log::Entry;
 use crate::balance::By;
 use crate::classify::dialect::Dialect;
-use crate::journey::Tried;
+use crate::journey::{FINISHED, Tried};
 use crate::outcome::Outcome;
 use crate::trace::Trace;
 
@@ -70,8 +70,9 @@ impl Ended {
         put("evenkeel.class", entry.class.map(|class| class.as_str().into()));
         put("evenkeel.ttft_seconds", entry.ttft.map(|ttft| ttft.as_secs_f64().into()));
         put("evenkeel.note", entry.note.map(Value::from));
-        let is_error = entry.status >= 500;
-        put("error.type", is_error.then(|| entry.status.to_string().into()));
+        let error = self.error();
+        let is_error = error.is_some();
+        put("error.type", error);
         let times = (self.wall.checked_sub(entry.total).unwrap_or(self.wall), self.wall);
         SpanData {
             parent_span_id: self.trace.parent.map_or(SpanId::INVALID, SpanId::from),
@@ -80,6 +81,17 @@ impl Ended {
             status: if is_error { Status::error("") } else { Status::Unset },
             ..self.span(self.trace.span, (SpanKind::Server, name.into()), times, scope)
         }
+    }
+
+    /// The failure that its client has seen: a status, or an answer that broke off.
+    fn error(&self) -> Option<Value> {
+        let entry = &self.entry;
+        if entry.status >= 500 {
+            return Some(entry.status.to_string().into());
+        }
+        let last = entry.attempts.last().map(|tried| tried.outcome)?;
+        let is_broken = entry.status < 400 && last.is_failure() && entry.note != Some(FINISHED);
+        is_broken.then(|| last.as_str().into())
     }
 
     fn attempt(&self, nth: usize, tried: &Tried, scope: &InstrumentationScope) -> SpanData {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::attempt::{Attempt, Stage};
 use super::continuity::Continuity;
-use super::ending::{Ending, Failure};
+use super::ending::{Ending, FINISHED, Failure};
 use super::state::Journey;
 use crate::fleet::{self, Key, Resumed};
 use crate::outcome::Outcome;
@@ -207,7 +207,7 @@ impl<H> Journey<H> {
                 }
                 Ok(Continuation::Finish(rest)) => {
                     self.member.pool.count_resume(Resumed::Finished);
-                    self.note = Some("resumed: nothing but the end was missing");
+                    self.note = Some(FINISHED);
                     return Step::Finish(rest);
                 }
                 Err(why) => Some(why),

@@ -12,6 +12,9 @@ use crate::outcome::Outcome;
 /// The words for a request that an operator has ended, for its client and the log.
 pub const CANCELLED: &str = "an operator cancelled the request";
 
+/// The words for a stream whose node failed when all had been said.
+pub const FINISHED: &str = "resumed: nothing but the end was missing";
+
 /// The end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {

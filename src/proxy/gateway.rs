@@ -1,5 +1,6 @@
-//! The state that the whole proxy shares: live fleet, access log, connections to the nodes.
+//! The state that the whole proxy shares: live fleet, access log, tracer, connections to the nodes.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::upstream::connections::Connections;
@@ -8,9 +9,12 @@ use crate::journey::Journey;
 use crate::live::Live;
 use crate::tracer::Tracer;
 
-/// The proxy of one process.
+/// The proxy of one process. Each request holds one: it is as small as it can be.
 #[derive(Clone)]
-pub struct Gateway {
+pub struct Gateway(Arc<Shared>);
+
+/// The parts of a [`Gateway`].
+pub struct Shared {
     pub live: Arc<Live>,
     pub log: AccessLogWriter,
     pub tracer: Tracer,
@@ -19,7 +23,15 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn new(live: Arc<Live>, log: AccessLogWriter, tracer: Tracer, connections: Arc<Connections>) -> Self {
-        Self { live, log, tracer, connections }
+        Self(Arc::new(Shared { live, log, tracer, connections }))
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }
 

@@ -131,6 +131,21 @@ fn an_error_is_the_gateways_or_the_nodes_and_not_the_clients() {
         assert_eq!(span.status == Status::error(""), is_error, "{status}");
         assert_eq!(shown(span).contains(&format!("error.type={status}")), is_error, "{status}");
     }
+    for (status, outcome, note, want) in [
+        (200, Outcome::Truncated, Some("the node broke off the response"), Some("truncated")),
+        (200, Outcome::Stalled, None, Some("stalled")),
+        (200, Outcome::Truncated, Some(FINISHED), None),
+        (200, Outcome::ClientGone, Some("the client left"), None),
+        (429, Outcome::Busy, None, None),
+        (400, Outcome::Reset, None, None),
+    ] {
+        let mut ended = ended(vec![tried(at, "a", Some(200), outcome)], at);
+        (ended.entry.status, ended.entry.note) = (status, note);
+        let span = &spans(&ended)[0];
+        assert_eq!(span.status == Status::error(""), want.is_some(), "{status} {outcome}");
+        let told = want.map(|want| format!("error.type={want}"));
+        assert!(told.is_none_or(|told| shown(span).contains(&told)), "{status} {outcome}");
+    }
     for outcome in Outcome::ALL {
         let span = &spans(&ended(vec![tried(at, "a", None, outcome)], at))[1];
         let is_error = !matches!(outcome, Outcome::Ok | Outcome::ClientGone);
