@@ -343,7 +343,7 @@ fn a_reload_switches_tracing_on_and_off_and_to_another_collector() {
         assert!(got(&nodes[0], "traceparent").is_empty());
         assert_eq!((one.spans(2).await.len(), two.spans(2).await.len()), (2, 2));
         assert_eq!(gateway.status().lost_spans, 0);
-        let status: Value = serde_json::from_str(&&gateway.status().to_json()).unwrap();
+        let status: Value = serde_json::from_str(&gateway.status().to_json()).unwrap();
         assert_eq!(status["lost_spans"], 0);
     });
 }
