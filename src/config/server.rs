@@ -33,7 +33,7 @@ pub(super) fn server(s: &mut Section) -> Server {
         metrics: s.section("metrics", |s| Metrics { genai: s.get("genai", false, switch) }),
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
-        tracing: s.section("tracing", |s| tracing::tracing(s, &listen)),
+        tracing: s.section("tracing", |s| tracing::tracing(s, |address| leads_back(&listen, address))),
         client: s.section("client", client),
         trusted_proxies: s.list("trusted_proxies", 0..=TRUSTED_MAX, network).unwrap_or_default(),
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),

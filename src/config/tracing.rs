@@ -6,7 +6,6 @@ use super::NodeAddress;
 use super::model::{Listener, Tracing};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
-use super::server::leads_back;
 use super::values::{count, header_name, or_word, shown, text};
 
 const HEADERS_MAX: usize = 32;
@@ -18,9 +17,13 @@ const PATH: &str = "/v1/traces";
 const OWN: [&str; 6] =
     ["content-type", "content-length", "content-encoding", "transfer-encoding", "connection", "host"];
 
-pub(super) fn tracing(s: &mut Section, listen: &[Listener]) -> Option<Tracing> {
+/// `leads_back`: the listener that a connection to this address would reach.
+pub(super) fn tracing<'a>(
+    s: &mut Section,
+    leads_back: impl FnOnce(&NodeAddress) -> Option<&'a Listener>,
+) -> Option<Tracing> {
     let collector = s.get("otlp", None, or_word("off", collector));
-    let back = collector.as_ref().and_then(|(address, _)| leads_back(listen, address));
+    let back = collector.as_ref().and_then(|(address, _)| leads_back(address));
     if let Some(back) = back {
         let message = || format!("{} is the gateway itself; name the collector", back.address);
         s.rule("otlp", &[], false, message);
