@@ -190,3 +190,6 @@ impl Exporting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
