@@ -61,7 +61,7 @@ fn what_waits_for_a_silent_collector_is_bounded_and_the_rest_is_counted() {
 
 #[test]
 fn a_thread_goes_on_unless_its_collector_is_another() {
-    let config = config("http://127.0.0.1:1");
+    let config = config("http://127.0.0.1:3");
     let conf = config.server.tracing.clone().expect("it is on");
     let tracer = Tracer::new(Arc::new(Live::new(config)));
     let running = || tracer.running.load_full();
