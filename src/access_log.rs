@@ -222,12 +222,21 @@ fn cut(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::outcome::Outcome;
 
     fn entry() -> Entry {
-        let attempt =
-            |node: &str, status, outcome| Tried { node: node.into(), by: By::LeastInFlight, status, outcome };
+        let now = Instant::now();
+        let attempt = |node: &str, status, outcome| Tried {
+            node: node.into(),
+            by: By::LeastInFlight,
+            status,
+            outcome,
+            began: now,
+            ended: now,
+        };
         Entry {
             client: Some("192.0.2.7".into()),
             at: (Arc::new(Second::of(&"2026-11-22T08:48:10+00:00[+00:00]".parse().unwrap())), 500),

@@ -12,10 +12,12 @@ pub mod live;
 pub mod proxy;
 pub mod reload;
 pub mod sampler;
+pub mod tracer;
 
 pub mod access_log;
 pub mod causes;
 pub mod metrics;
+pub mod spans;
 pub mod status;
 
 pub mod balance;
@@ -28,6 +30,7 @@ pub mod journey;
 pub mod resume;
 pub mod retry;
 pub mod route;
+pub mod trace;
 
 pub mod config;
 mod mix;

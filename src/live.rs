@@ -50,6 +50,8 @@ pub struct Live {
     pub lost_log_lines: AtomicU64,
     /// Lines of the gateway's own log that were dropped because nobody read standard error. Not set: they are written at once.
     pub lost_own_log_lines: OnceLock<Arc<AtomicU64>>,
+    /// Spans that the collector has not got: it was away, or slower than the traffic.
+    pub lost_spans: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
     /// Learned from streams that may have to be continued.
@@ -77,6 +79,7 @@ impl Live {
             refused_connections: AtomicU64::new(0),
             lost_log_lines: AtomicU64::new(0),
             lost_own_log_lines: OnceLock::new(),
+            lost_spans: AtomicU64::new(0),
             unrouted: Mutex::default(),
             vocabularies: Vocabularies::default(),
             pasts: Mutex::default(),
@@ -111,6 +114,7 @@ impl Live {
             kept_bytes: self.kept_bytes.value(),
             lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
             lost_own_log_lines: self.lost_own_log_lines.get().map_or(0, |lost| lost.load(Ordering::Relaxed)),
+            lost_spans: self.lost_spans.load(Ordering::Relaxed),
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),

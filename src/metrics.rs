@@ -87,6 +87,7 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
             "Lines of the gateway's own log dropped because nobody read standard error.",
             s.lost_own_log_lines,
         ),
+        ("lost_spans", "Spans dropped because the collector was away or too slow.", s.lost_spans),
     ];
     for (name, help, value) in counters {
         sheet.counters(name, help, [(NONE, value)])?;

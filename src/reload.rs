@@ -12,20 +12,22 @@ use crate::config::{Config, Problems};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};
 use crate::live::Live;
+use crate::tracer::Tracer;
 
 /// Reloads the config file into the running gateway.
 #[derive(Debug)]
 pub struct Reloader {
     live: Arc<Live>,
     log: AccessLogWriter,
+    tracer: Tracer,
     path: PathBuf,
     /// One reload at a time.
     turn: Mutex<()>,
 }
 
 impl Reloader {
-    pub fn new(live: Arc<Live>, log: AccessLogWriter, path: PathBuf) -> Self {
-        Self { live, log, path, turn: Mutex::new(()) }
+    pub fn new(live: Arc<Live>, log: AccessLogWriter, tracer: Tracer, path: PathBuf) -> Self {
+        Self { live, log, tracer, path, turn: Mutex::new(()) }
     }
 
     /// Loads the file as it is now and puts it in use; returns the new generation.
@@ -72,6 +74,10 @@ impl Reloader {
         }
         config.notices.iter().for_each(|notice| log::warn!("{notice}"));
         let access_log = config.server.access_log.clone();
+        // before the swap, so that no request is traced for nobody
+        if let Err(error) = self.tracer.set(config.server.tracing.as_ref()) {
+            log::error!("server.tracing: cannot export spans: {error}; they go where they went before");
+        }
         let now = Instant::now();
         let next = old.next(config, now);
         let generation = next.fleet.generation;

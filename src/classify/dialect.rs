@@ -254,12 +254,16 @@ static BY_SEGMENT: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static Di
 impl Dialect {
     /// The dialect of a path (without its query), with or without a final slash: the longest ending decides.
     pub fn of(path: &str) -> Option<&'static Self> {
+        Self::with_ending(path).map(|(_, dialect)| dialect)
+    }
+
+    /// The same with that ending.
+    pub fn with_ending(path: &str) -> Option<(&'static str, &'static Self)> {
         let path = if path == ROOT.0 { ROOT.1 } else { path.trim_end_matches('/') };
         let segment = &path[path.rfind('/')? + 1..];
         let endings = BY_SEGMENT.get(segment)?;
-        let (before, dialect) =
-            endings.iter().find_map(|(ending, dialect)| Some((path.strip_suffix(ending)?, *dialect)))?;
-        (!is_kept(before)).then_some(dialect)
+        let (before, known) = endings.iter().find_map(|known| Some((path.strip_suffix(known.0)?, *known)))?;
+        (!is_kept(before)).then_some(known)
     }
 
     /// True if its streams have an event at least.

@@ -28,6 +28,7 @@ mod splits;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tracing;
 pub mod units;
 mod values;
 
@@ -37,7 +38,7 @@ pub use lines::line_of;
 pub use model::{
     AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
     Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry,
-    RetryOn, Server, Shares, Split, Timeouts, Weight,
+    RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::NodeAddress;
@@ -42,6 +42,8 @@ pub struct Server {
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
     pub access_log: AccessLog,
+    /// `None`: switched off, the default.
+    pub tracing: Option<Tracing>,
     pub client: Client,
     /// Peers whose `X-Forwarded-For` is believed; at most 1024, default none.
     pub trusted_proxies: Vec<IpNet>,
@@ -87,6 +89,21 @@ pub enum LogFormat {
     Main,
     Json,
     Off,
+}
+
+/// The collector of spans, and the requests of which it gets some.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// The address of the collector.
+    pub collector: NodeAddress,
+    /// The URL to which spans are posted.
+    pub url: String,
+    /// The part of the requests without a `traceparent` that is traced; 0 to 1, default 1.
+    pub sample: f64,
+    /// `service.name`; default `evenkeel`.
+    pub service_name: String,
+    /// Further fields of each post; at most 32, default none. A credential may be among them: their values are marked as sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Limits on what one client may do; sizes in bytes.

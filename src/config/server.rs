@@ -8,6 +8,7 @@ use super::address::NodeAddress;
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
+use super::tracing;
 use super::values::{
     admin_address, choice, duration, duration_in, duration_or_zero, integer, listen_address, network,
     or_word, size, switch, text,
@@ -27,16 +28,17 @@ pub(super) fn server(s: &mut Section) -> Server {
         s.rule("admin", &[], false, message);
     }
     Server {
-        listen,
         admin,
         probes,
         metrics: s.section("metrics", |s| Metrics { genai: s.get("genai", false, switch) }),
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
+        tracing: s.section("tracing", |s| tracing::tracing(s, |address| leads_back(&listen, address))),
         client: s.section("client", client),
         trusted_proxies: s.list("trusted_proxies", 0..=TRUSTED_MAX, network).unwrap_or_default(),
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
         response_headers: s.get("response_headers", true, switch),
+        listen,
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::attempt::{Attempt, Stage};
 use super::continuity::Continuity;
-use super::ending::{Ending, Failure};
+use super::ending::{Ending, FINISHED, Failure};
 use super::state::Journey;
 use crate::fleet::{self, Key, Resumed};
 use crate::outcome::Outcome;
@@ -131,7 +131,7 @@ impl<H> Journey<H> {
     ) -> Step<H> {
         if outcome == Outcome::Stale {
             if self.is_stale(&attempt, now) {
-                return self.stale(attempt);
+                return self.stale(attempt, now);
             }
             outcome = Outcome::Reset;
         }
@@ -166,10 +166,10 @@ impl<H> Journey<H> {
     }
 
     /// Nobody took it, and it does not count as sent.
-    fn stale(&mut self, mut attempt: Attempt) -> Step<H> {
+    fn stale(&mut self, mut attempt: Attempt, now: Instant) -> Step<H> {
         self.sent = self.sent.saturating_sub(1);
         attempt.lease.count(Outcome::Stale);
-        self.record(&attempt.lease, None, Outcome::Stale);
+        self.record(&attempt.lease, None, Outcome::Stale, now);
         attempt.stage = Stage::Leased;
         attempt.was_stale = true;
         self.member.pool.count_retry(RetryReason::Stale);
@@ -207,7 +207,7 @@ impl<H> Journey<H> {
                 }
                 Ok(Continuation::Finish(rest)) => {
                     self.member.pool.count_resume(Resumed::Finished);
-                    self.note = Some("resumed: nothing but the end was missing");
+                    self.note = Some(FINISHED);
                     return Step::Finish(rest);
                 }
                 Err(why) => Some(why),
@@ -307,7 +307,7 @@ impl<H> Journey<H> {
             lease.answered(now);
         }
         let node = Arc::clone(&lease.node().name);
-        self.record(&lease, status, outcome);
+        self.record(&lease, status, outcome, now);
         self.tried.retain(|key| *key != lease.key());
         self.tried.push(lease.key());
         self.note_line(lease.key(), outcome, is_denied);

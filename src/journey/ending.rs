@@ -1,6 +1,7 @@
 //! The ending of a request, and the values around it: the gateway's own error, and the log's record of an attempt.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -10,6 +11,9 @@ use crate::outcome::Outcome;
 
 /// The words for a request that an operator has ended, for its client and the log.
 pub const CANCELLED: &str = "an operator cancelled the request";
+
+/// The words for a stream whose node failed when all had been said.
+pub const FINISHED: &str = "resumed: nothing but the end was missing";
 
 /// The end of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,4 +67,7 @@ pub struct Tried {
     /// `None`: it got no response head.
     pub status: Option<u16>,
     pub outcome: Outcome,
+    /// The time of its lease; of one on a fresh connection, that of the end of the one before.
+    pub began: Instant,
+    pub ended: Instant,
 }

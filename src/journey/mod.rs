@@ -34,7 +34,7 @@ pub use attempt::{Answered, Attempt, Head};
 pub use continuity::Continuity;
 pub use conversation::{Conversation, Recorder};
 pub use end::{How, Step};
-pub use ending::{CANCELLED, Ending, Failure, Tried};
+pub use ending::{CANCELLED, Ending, FINISHED, Failure, Tried};
 pub use overflow::Other;
 pub use seek::Seek;
 pub use state::Journey;

@@ -65,6 +65,7 @@ impl<H> Journey<H> {
     fn stop_seeking(&mut self, now: Instant) {
         self.search.waits = false;
         self.search.waiter = None;
+        self.search.ended = Some(now);
         self.search.pause_queue(now);
         let began = self.search.began.take();
         self.search.queued += began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));

@@ -77,6 +77,8 @@ pub(super) struct Search {
     pub queued_before: Duration,
     /// The time that searches took which had to wait.
     pub queued: Duration,
+    /// The beginning of the attempt under way: the end of the last search, or of the attempt before.
+    pub ended: Option<Instant>,
 }
 
 impl Search {
@@ -288,14 +290,16 @@ impl<H> Journey<H> {
         self.deaths.count()
     }
 
-    pub(super) fn record(&mut self, lease: &Lease, status: Option<u16>, outcome: Outcome) {
+    pub(super) fn record(&mut self, lease: &Lease, status: Option<u16>, outcome: Outcome, now: Instant) {
+        let began = self.search.ended.replace(now).unwrap_or(now);
         // a request may ask in line for days
         if outcome == Outcome::Busy && self.records.len() >= RECORDS_MAX {
             return;
         }
         let by = self.reason(lease.by());
         self.last_node = Some(Arc::clone(lease.node()));
-        self.records.push(Tried { node: Arc::clone(&lease.node().name), by, status, outcome });
+        let node = Arc::clone(&lease.node().name);
+        self.records.push(Tried { node, by, status, outcome, began, ended: now });
     }
 
     /// Another node, or stop, as long as the client has nothing of this attempt.

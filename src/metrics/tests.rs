@@ -19,7 +19,7 @@ fn live() -> Live {
     lease.worked(9, now + Duration::from_millis(900));
     let _ = lease.settle(Outcome::Ok, now + Duration::from_secs(1));
     for (class, trace, request_id) in
-        [(Class::Normal, Some("4bf92f3577b34da6a3ce929d0e0e4736"), "r1"), (Class::Batch, None, "r\"2")]
+        [(Class::Normal, Some(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736), "r1"), (Class::Batch, None, "r\"2")]
     {
         pool.count_finished(&Finished { class, ..ended(request_id, trace) });
     }
@@ -30,7 +30,7 @@ fn at(port: u16) -> NodeAddress {
     NodeAddress { host: "127.0.0.1".into(), port }
 }
 
-fn ended<'a>(request_id: &'a str, trace: Option<&'a str>) -> Finished<'a> {
+fn ended(request_id: &str, trace: Option<u128>) -> Finished<'_> {
     Finished {
         at: Instant::now(),
         status: 200,
@@ -73,6 +73,7 @@ fn names_and_types_are_what_dashboards_rely_on() {
         ("refused_connections", "counter"),
         ("lost_log_lines", "counter"),
         ("lost_own_log_lines", "counter"),
+        ("lost_spans", "counter"),
         ("requests", "counter"),
         ("retries", "counter"),
         ("unkept_bodies", "counter"),

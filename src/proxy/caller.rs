@@ -15,6 +15,7 @@ use crate::journey::{Failure, Other};
 use crate::live::{Goes, Live, Registered, UnderWay};
 use crate::route::{self, Draw, Place};
 use crate::status::Asked;
+use crate::trace::Trace;
 
 /// A request that has come.
 pub struct Arrival {
@@ -41,6 +42,8 @@ pub struct Caller {
     pub fleet: Arc<Fleet>,
     pub sender: Option<Sender>,
     pub request_id: String,
+    /// The trace that the gateway adds to; `None`: it adds nothing.
+    pub trace: Option<Box<Trace>>,
     /// The way to its pool, where that was not the name of its model alone.
     pub chosen: Option<Box<Chosen>>,
 }
@@ -223,6 +226,7 @@ impl Arrival {
             fleet,
             sender: None,
             request_id: String::new(),
+            trace: None,
             chosen: None,
         };
         Self { caller, stopped: Stopped::No }

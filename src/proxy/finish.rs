@@ -1,7 +1,7 @@
-//! The end of a request: its numbers, and its line in the access log.
+//! The end of a request: its numbers, its line in the access log, and its spans.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Version, header};
 use pingora::http::RequestHeader;
@@ -14,6 +14,8 @@ use crate::config::Class;
 use crate::fleet::{Call, Finished, Member, NodeId};
 use crate::journal;
 use crate::journey::{CANCELLED, Journey, Tally, Tried};
+use crate::spans::Ended;
+use crate::trace::Parent;
 
 /// nginx's status for a client that left before it had an answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -27,8 +29,8 @@ pub(super) struct LoggedRequest {
     referer: String,
     user_agent: String,
     forwarded_for: String,
-    /// The id of the trace that it belongs to.
-    trace: Option<Box<str>>,
+    /// The id of its client's trace, if that is sampled.
+    trace: Option<u128>,
 }
 
 /// The numbers of a request's journey.
@@ -113,7 +115,7 @@ impl LoggedRequest {
             referer,
             user_agent: text(headers, &header::USER_AGENT),
             forwarded_for: text(headers, &header::HeaderName::from_static("x-forwarded-for")),
-            trace: headers.get("traceparent").and_then(|value| trace_id(value.as_bytes())),
+            trace: Parent::of(headers).filter(|parent| parent.is_sampled).map(|parent| parent.trace),
         }
     }
 }
@@ -123,19 +125,12 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
-/// The id of a trace in W3C's `traceparent` (Trace Context, section 3.2): `00-` and 32 digits, which are not all 0.
-fn trace_id(value: &[u8]) -> Option<Box<str>> {
-    let id = value.get(..36)?.strip_prefix(b"00-")?.strip_suffix(b"-")?;
-    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let is_id = id.iter().all(is_digit) && id.iter().any(|byte| *byte != b'0');
-    is_id.then(|| String::from_utf8_lossy(id).into())
-}
-
-/// Counts the request, and writes its line.
+/// Counts the request, writes its line, and hands over its spans.
 pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, way: Served<'_>) {
     let status = way.sent.status.filter(|status| *status >= 200 || *status == 101).unwrap_or(CLIENT_CLOSED);
     let now = Instant::now();
     let total = now.saturating_duration_since(caller.started);
+    let trace = caller.trace.filter(|trace| trace.is_sampled);
     match way.pool {
         Some(member) => member.pool.count_finished(&Finished {
             at: now,
@@ -148,7 +143,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
             gaps: way.tally.gaps(),
             prompt_tokens: way.tally.prompt_tokens,
             answer_tokens: way.tally.answer_tokens,
-            trace: asked.trace.as_deref(),
+            trace: trace.as_ref().map(|trace| trace.id).or(asked.trace),
             request_id: &caller.request_id,
             server: way.node.as_deref().map(|node| &node.address),
             last: way.tried.last().map(|tried| tried.outcome),
@@ -183,24 +178,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         },
     };
     gateway.log.write(format, &entry);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_is_known_by_its_id() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for (value, want) in [
-            (format!("00-{id}-00f067aa0ba902b7-01"), Some(id)),
-            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None),
-            (format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None),
-            (format!("ff-{id}-00f067aa0ba902b7-01"), None),
-            (format!("00-{id}"), None),
-            (String::new(), None),
-        ] {
-            assert_eq!(trace_id(value.as_bytes()).as_deref(), want, "{value}");
-        }
+    if let Some(trace) = trace {
+        gateway.tracer.write(Ended { trace, entry, at: now, wall: SystemTime::now() });
     }
 }

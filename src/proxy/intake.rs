@@ -21,6 +21,7 @@ use crate::http1::{BAD_HOST, CONNECT, LARGE_HEAD, Rejection, is_host};
 use crate::journey::Failure;
 use crate::live::{Live, Share};
 use crate::route::{self, Draw, Place};
+use crate::trace::Trace;
 
 /// The ways that a request may go.
 pub(super) enum Received {
@@ -47,6 +48,7 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     let request = session.req_header();
     let is_http1 = session.as_downstream().as_http1().is_some();
     arrival.caller.request_id = request_id(&request.headers);
+    arrival.caller.trace = Trace::of(&request.headers, server.tracing.as_ref());
     arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
     arrival.caller.register(live, request.method.as_str(), request.uri.path());
     if is_http1 {

@@ -17,6 +17,7 @@ use super::intake::peer_of;
 use crate::forwarded::{Sender, X_REQUEST_ID, request_id};
 use crate::http1::{Rejection, ReplyTo, parts_of_head};
 use crate::journey::Failure;
+use crate::trace::{TRACEPARENT, Trace};
 
 /// The status of a header that does not come within `client.header_timeout`. Nobody gets it, as with nginx: a client that
 /// is as slow would not read it.
@@ -63,6 +64,7 @@ impl Refused {
         let server = &Arc::clone(&caller.fleet).config.server;
         let peer = peer_of(peer_address(wire.stream()));
         caller.request_id = request_id(&header.headers);
+        caller.trace = Trace::of(&header.headers, server.tracing.as_ref());
         caller.sender = Some(Sender::of(peer, &header.headers, &server.trusted_proxies, "http"));
         let mut asked = LoggedRequest::of(&header);
         if !is_readable {
@@ -99,6 +101,7 @@ fn header_of(head: &[u8]) -> (RequestHeader, bool) {
         USER_AGENT,
         HeaderName::from_static("x-forwarded-for"),
         HeaderName::from_static("x-forwarded-proto"),
+        HeaderName::from_static(TRACEPARENT),
     ];
     for (name, value) in fields {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

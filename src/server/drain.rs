@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use super::Stop;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
+use crate::tracer::Tracer;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Pause between closing the listeners and the first look: a connection that was just accepted may not have
@@ -28,6 +29,7 @@ pub(super) fn watch(
     mut phases: broadcast::Receiver<ExecutionPhase>,
     live: Arc<Live>,
     log: AccessLogWriter,
+    tracer: Tracer,
     asked: watch::Receiver<Option<Stop>>,
 ) {
     thread::spawn(move || {
@@ -40,6 +42,7 @@ pub(super) fn watch(
         }
         let code = wait(&live, &asked);
         log.flush();
+        tracer.stop();
         log::logger().flush();
         std::process::exit(code);
     });

@@ -31,6 +31,7 @@ use crate::live::Live;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
 use crate::reload::Reloader;
 use crate::sampler::Sampler;
+use crate::tracer::Tracer;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
@@ -52,6 +53,7 @@ pub struct Options {
 pub struct Server {
     pub live: Arc<Live>,
     pub log: AccessLogWriter,
+    pub tracer: Tracer,
     pub reloader: Arc<Reloader>,
     pingora: Pingora,
 }
@@ -64,14 +66,18 @@ impl Server {
         let live = Arc::new(Live::new(config));
         let log = AccessLogWriter::start(&settings.access_log, Arc::clone(&live));
         let log = log.map_err(|error| cannot_log(&settings.access_log, &error, options))?;
-        let reloader = Arc::new(Reloader::new(Arc::clone(&live), log.clone(), options.config.clone()));
+        let tracer = Tracer::new(Arc::clone(&live));
+        let traced = tracer.set(settings.tracing.as_ref());
+        traced.map_err(|error| at_start(vec![cannot_trace(&error)], options))?;
+        let (shared, path) = (Arc::clone(&live), options.config.clone());
+        let reloader = Arc::new(Reloader::new(shared, log.clone(), tracer.clone(), path));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
         let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, options));
         let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
         drop(handed_over);
         let upstream = Arc::new(Connections::new(pingora.configuration.threads));
-        let gateway = Gateway::new(Arc::clone(&live), log.clone(), Arc::clone(&upstream));
+        let gateway = Gateway::new(Arc::clone(&live), log.clone(), tracer.clone(), Arc::clone(&upstream));
         let connections_max = files::connections_max();
         files::tell_if_cut(&settings.client, connections_max);
         let edge = Edge::new(gateway.clone(), http_proxy(&pingora.configuration, gateway), connections_max);
@@ -92,16 +98,17 @@ impl Server {
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
-        Ok(Self { live, log, reloader, pingora })
+        Ok(Self { live, log, tracer, reloader, pingora })
     }
 
     /// Runs until `stopping` requests an end. Returns after a fast stop; a graceful one ends the process when
     /// the last request has ended, see `drain`.
     pub fn run(self, stopping: Stopping) {
         let phases = self.pingora.watch_execution_phase();
-        drain::watch(phases, Arc::clone(&self.live), self.log.clone(), stopping.asked());
+        drain::watch(phases, Arc::clone(&self.live), self.log.clone(), self.tracer.clone(), stopping.asked());
         self.pingora.run(RunArgs { shutdown_signal: Box::new(stopping) });
         self.log.flush();
+        self.tracer.stop();
     }
 }
 
@@ -157,6 +164,10 @@ fn cannot_log(conf: &AccessLog, error: &std::io::Error, options: &Options) -> Pr
         LogTarget::Stdout => "standard output".to_owned(),
     };
     at_start(vec![("server.access_log.path".to_owned(), format!("cannot open {name}: {error}"))], options)
+}
+
+fn cannot_trace(error: &std::io::Error) -> (String, String) {
+    ("server.tracing".to_owned(), format!("cannot export spans: {error}"))
 }
 
 /// Requests of the config that the system denies, reported like all other problems of the config.

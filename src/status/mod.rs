@@ -41,6 +41,7 @@ pub struct Snapshot {
     pub kept_bytes: u64,
     pub lost_log_lines: u64,
     pub lost_own_log_lines: u64,
+    pub lost_spans: u64,
     pub stopping: bool,
     /// Refused before they had a pool.
     pub unrouted: Counters,
@@ -103,6 +104,7 @@ struct Status {
     lost_log_lines: u64,
     /// Of the gateway's own log.
     lost_own_log_lines: u64,
+    lost_spans: u64,
     /// Causes of trouble in words, the worst first; empty in a calm fleet.
     causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
@@ -246,6 +248,7 @@ impl Status {
             kept_body_bytes: s.kept_bytes,
             lost_log_lines: s.lost_log_lines,
             lost_own_log_lines: s.lost_own_log_lines,
+            lost_spans: s.lost_spans,
             causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }

@@ -32,7 +32,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "journal",
-        modules: &["journal"],
+        modules: &["journal", "tracer"],
         instead: "return the event, and let the adapter that asked announce it",
     },
     Layer {
@@ -47,7 +47,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "views",
-        modules: &["access_log", "metrics", "status"],
+        modules: &["access_log", "metrics", "spans", "status"],
         instead: "a decision returns values; how they are shown is a view's business",
     },
     Layer {
@@ -64,6 +64,7 @@ const LAYERS: &[Layer] = &[
             "resume",
             "retry",
             "route",
+            "trace",
         ],
         instead: "a value knows no decision: move the shared part into config or outcome",
     },

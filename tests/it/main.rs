@@ -38,6 +38,7 @@ mod routing;
 mod selection;
 mod stored;
 mod streams;
+mod traces;
 mod upgrade;
 mod uploads;
 mod weights;

@@ -66,10 +66,7 @@ async fn an_open_page_sees_a_stop_and_does_not_delay_it() {
     let a = node("a", Duration::from_millis(100));
     let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
     let mut page = gateway.admin_client();
-    assert_eq!(
-        page.begin(&get("/api/live")).await.expect("a head").status,
-        200
-    );
+    assert_eq!(page.begin(&get("/api/live")).await.expect("a head").status, 200);
     let plan =
         Plan { clients: 1, tokens: 40, pause: Duration::ZERO, stream: None, connection: Connection::Kept };
     let load = Load::once(gateway.address(), plan);

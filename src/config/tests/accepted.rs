@@ -175,6 +175,28 @@ fn sections_with_nothing_in_them_have_their_defaults() {
 }
 
 #[test]
+fn the_collector_in_each_form() {
+    let tracing = |keys: &str| server(&format!("tracing: {{ {keys} }}")).server.tracing;
+    assert_eq!((tracing(""), tracing("otlp: off, sample: 0.5")), (None, None));
+    for (written, url) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://Collector:4318/", "http://collector:4318/v1/traces"),
+        ("http://[::1]:4318/otlp", "http://[::1]:4318/otlp/v1/traces"),
+        ("http://c:80/otlp/v1/traces/", "http://c:80/otlp/v1/traces"),
+        ("http://c:80/v1/traces", "http://c:80/v1/traces"),
+    ] {
+        let tracing = tracing(&format!("otlp: \"{written}\"")).expect("it is on");
+        assert_eq!((tracing.url.as_str(), tracing.sample), (url, 1.0), "{written}");
+        assert_eq!((tracing.service_name.as_str(), tracing.headers.len()), ("evenkeel", 0));
+    }
+    let all = "otlp: \"http://c:1\", sample: 0, service_name: lb, headers: { X-Key: s3cret, n: 7 }";
+    let tracing = tracing(all).expect("it is on");
+    assert_eq!((tracing.sample, tracing.service_name.as_str()), (0.0, "lb"));
+    assert_eq!(tracing.headers[0].1, "s3cret");
+    assert!(!format!("{tracing:?}").contains("s3cret"), "a value may be a key");
+}
+
+#[test]
 fn the_admin_address_in_each_form() {
     let admin = |value: &str| {
         let config = server(&format!("admin: {value}"));

@@ -53,7 +53,7 @@ const SERVER_KEYS: Cases = &[
     (
         "zzz: 1",
         &[
-            "zzz: unknown key; the keys here are listen, admin, metrics, threads, access_log, client, trusted_proxies, drain_timeout, response_headers",
+            "zzz: unknown key; the keys here are listen, admin, metrics, threads, access_log, tracing, client, trusted_proxies, drain_timeout, response_headers",
         ],
     ),
     ("threads: 0", &["threads: 0 is not a whole number from 1 to 1024, or `auto`"]),
@@ -159,6 +159,59 @@ const SERVER_KEYS: Cases = &[
     ("tls: {}", &["tls: is not supported yet; remove it"]),
     ("drain_timeout: 1, drain_timeout: 2", &["drain_timeout: appears twice; the first is on line 2"]),
 ];
+
+const TRACING: Cases = &[
+    ("otlp: off, sample: 2", &["sample: 2 is not a part of the requests; use a number from 0 to 1"]),
+    ("sample: 1.01", &["sample: 1.01 is not a part of the requests; use a number from 0 to 1"]),
+    ("sample: 10%", &["sample: `10%` is not a part of the requests; use a number from 0 to 1"]),
+    (r#"service_name: """#, &["service_name: `` is not the name of a service; use 1 to 128 bytes"]),
+    (
+        "otlp: 127.0.0.1:4318",
+        &[
+            "otlp: `127.0.0.1:4318` is not the URL of a collector: write its address for OTLP over HTTP, such as http://127.0.0.1:4318, or `off`",
+        ],
+    ),
+    (
+        r#"otlp: "https://c:4318""#,
+        &[
+            "otlp: `https://c:4318` is not the URL of a collector: TLS is not supported; run a collector beside the gateway, which may speak TLS, or `off`",
+        ],
+    ),
+    (
+        r#"otlp: "http://c""#,
+        &["otlp: `http://c` is not the URL of a collector: it has no port; write host:port, or `off`"],
+    ),
+    (
+        r#"otlp: "http://user:secret@c:4318""#,
+        &[
+            "otlp: the URL is not the URL of a collector: a user and a password in front of the host are not supported, or `off`",
+        ],
+    ),
+    (
+        r#"otlp: "http://c:4318/?key=1""#,
+        &[
+            "otlp: `http://c:4318/?key=1` is not the URL of a collector: it has no '?'; put keys into `headers`, or `off`",
+        ],
+    ),
+    (r#"otlp: "http://127.0.0.1:9999""#, &["otlp: 0.0.0.0:9999 is the gateway itself; name the collector"]),
+    (
+        r#"headers: { "a b": x, Host: y, C: "s\tx", D: [s3cret], E: 1 }"#,
+        &[
+            "headers.a b: `a b` is not the name of a header field, such as X-Session-Id",
+            "headers.Host: is written by the gateway itself; remove it",
+            "headers.C: is not the value of a field; use text of at most 4096 visible characters",
+            "headers.D: is not the value of a field; use text of at most 4096 visible characters",
+        ],
+    ),
+    ("sampel: 1", &["sampel: unknown key; did you mean `sample`?"]),
+];
+
+#[test]
+fn tracing() {
+    assert_refused(TRACING, "2: server.tracing.", |keys| {
+        format!("server: {{ listen: 0.0.0.0:9999,\n  tracing: {{ {keys} }} }}\n{POOLS}")
+    });
+}
 
 #[test]
 fn server_keys() {

@@ -22,8 +22,8 @@ pub struct Finished<'a> {
     pub gaps: u64,
     pub prompt_tokens: u64,
     pub answer_tokens: u64,
-    /// The id of the trace that it belongs to.
-    pub trace: Option<&'a str>,
+    /// The id of the trace that it belongs to, if that is sampled.
+    pub trace: Option<u128>,
     pub request_id: &'a str,
     /// The address of the last node that it was sent to, and how that ended.
     pub server: Option<&'a NodeAddress>,

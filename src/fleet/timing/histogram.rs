@@ -48,12 +48,15 @@ pub enum Trail {
 
 impl Trail {
     /// The best name that there is. The id may be a client's word: of more than printable ASCII only that is kept.
-    pub fn of(trace: Option<&str>, request_id: &str) -> Self {
+    pub fn of(trace: Option<u128>, request_id: &str) -> Self {
         let clean = |id: &str| -> Arc<str> {
             let clean = id.chars().filter(char::is_ascii_graphic).take(ID_MAX);
             clean.collect::<String>().into()
         };
-        trace.map_or_else(|| Self::Request(clean(request_id)), |trace| Self::Trace(clean(trace)))
+        trace.map_or_else(
+            || Self::Request(clean(request_id)),
+            |trace| Self::Trace(format!("{trace:032x}").into()),
+        )
     }
 }
 
@@ -169,6 +172,6 @@ mod tests {
     fn an_id_is_short_and_plain_whoever_has_sent_it() {
         let trail = Trail::of(None, &format!("a b\n\u{1F600}\"{}", "x".repeat(500)));
         assert_eq!(trail, Trail::Request(format!("ab\"{}", "x".repeat(97)).into()));
-        assert_eq!(Trail::of(Some("4bf9"), "r"), Trail::Trace("4bf9".into()));
+        assert_eq!(Trail::of(Some(0x4bf9), "r"), Trail::Trace(format!("{:0>32}", "4bf9").into()));
     }
 }

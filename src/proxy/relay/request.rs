@@ -26,6 +26,7 @@ use crate::outcome::Outcome;
 use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original, Priority};
 use crate::retry::Repeat;
 use crate::route::{self, Alias, Place, Renamer};
+use crate::trace::{TRACEPARENT, TRACESTATE};
 
 /// Room for what each attempt appends to the head, in bytes.
 const APPENDED: usize = 128;
@@ -172,7 +173,8 @@ impl Request {
             },
             (KeptBody::Released, _) => NodeBody::default(),
         };
-        ((self.head.wire(node, body.len()), body), &self.journey)
+        let trace = self.caller.trace.as_ref().map(|trace| trace.traceparent(self.journey.attempts()));
+        ((self.head.wire(node, body.len(), trace.as_ref().map(|trace| &trace[..])), body), &self.journey)
     }
 
     /// The number by which the node's engine orders its requests, if it is to get one.
@@ -369,7 +371,7 @@ impl NodeHead {
         } else {
             header.uri.authority().map_or(Host::Node, |authority| Host::Authority(authority.to_string()))
         };
-        Self {
+        let mut head = Self {
             shared: wire.len(),
             wire,
             has_id,
@@ -377,7 +379,14 @@ impl NodeHead {
             host,
             has_length: !header.method.is_safe(),
             own_target: Vec::new(),
+        };
+        if let Some(trace) = &caller.trace {
+            head.remove(TRACEPARENT.as_bytes());
+            if !trace.keeps_state() {
+                head.remove(TRACESTATE.as_bytes());
+            }
         }
+        head
     }
 
     /// Drops all fields with this name.
@@ -415,7 +424,8 @@ impl NodeHead {
         &self.wire[..self.shared.min(self.wire.len())]
     }
 
-    fn wire(&mut self, node: SocketAddr, length: usize) -> &[u8] {
+    /// `trace`: the `traceparent` of this attempt, where it is not the client's.
+    fn wire(&mut self, node: SocketAddr, length: usize, trace: Option<&[u8]>) -> &[u8] {
         const LINE_END: &[u8] = b"\r\n";
         self.wire.truncate(self.shared);
         self.written += 1;
@@ -428,6 +438,9 @@ impl NodeHead {
             Host::Named => {}
             Host::Authority(authority) => put_field(&mut self.wire, b"Host", authority.as_bytes()),
             Host::Node => put_field(&mut self.wire, b"Host", node.to_string().as_bytes()),
+        }
+        if let Some(trace) = trace {
+            put_field(&mut self.wire, TRACEPARENT.as_bytes(), trace);
         }
         if length > 0 || self.has_length {
             http1::put_length(&mut self.wire, length as u64);

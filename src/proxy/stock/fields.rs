@@ -10,6 +10,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::super::upstream::target::path;
 use crate::forwarded::{Sender, introduction};
 use crate::http1::HopByHop;
+use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 
 /// Fields of a request that are meant for the gateway.
 const FOR_GATEWAY: [&str; 2] = ["expect", "proxy-authorization"];
@@ -60,6 +61,14 @@ pub(crate) fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<
 pub(crate) fn introduce(header: &mut RequestHeader, sender: Option<&Sender>, request_id: &str) -> Result<()> {
     let told = sender.map(|sender| introduction(sender, request_id));
     told.into_iter().flatten().try_for_each(|(name, value)| header.insert_header(name, value))
+}
+
+/// Names the span of the `nth` attempt to its node.
+pub(crate) fn trace(header: &mut RequestHeader, trace: &Trace, nth: usize) -> Result<()> {
+    if !trace.keeps_state() {
+        header.remove_header(TRACESTATE);
+    }
+    header.insert_header(TRACEPARENT, &trace.traceparent(nth)[..])
 }
 
 /// The names of all fields of this message that concern one connection only.

@@ -138,6 +138,9 @@ impl Stock {
             let target = caller.node_target(path(header)).into_owned();
             header.set_raw_path(&target)?;
         }
+        if let Some(trace) = &caller.trace {
+            fields::trace(header, trace, self.journey.attempts())?;
+        }
         let id = format!("{}{}", caller.request_id, id_suffix(self.written));
         fields::introduce(header, caller.sender.as_ref(), &id)
     }

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use evenkeel::access_log::{Entry, Second, line};
@@ -35,11 +35,14 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn entry() -> Entry {
+    let now = Instant::now();
     let attempt = |node: &str, status, outcome| Tried {
         node: node.into(),
         by: By::LeastInFlight,
         status: Some(status),
         outcome,
+        began: now,
+        ended: now,
     };
     Entry {
         client: Some("192.168.0.7".into()),
