@@ -144,7 +144,9 @@ impl Told {
                 assert!(speed.as_f64().is_some_and(|speed| speed > 0.0), "{node}");
             }
         }
-        assert_eq!(total(&self.sums("evenkeel_choices_total", "by")), self.attempts().count() as u64);
+        // behind a stale connection comes the same node, which nobody chose anew
+        let chosen = self.attempts().filter(|attempt| attempt["outcome"] != "stale").count();
+        assert_eq!(total(&self.sums("evenkeel_choices_total", "by")), chosen as u64);
         let resumes = self.sums("evenkeel_resumes_total", "result").remove("asked").unwrap_or(0);
         let retries = total(&self.sums("evenkeel_retries_total", "reason"));
         let more = |line: &Value| line["attempts"].as_array().unwrap().len().saturating_sub(1) as u64;
@@ -172,9 +174,10 @@ impl Told {
 fn a_known_load_is_counted_alike_everywhere() {
     run(async {
         let nodes = nodes_like(3, &Options { step: steps(5), ..Options::default() });
+        // one node is well, so that no request can meet a fault everywhere; of a dozen deaths some are streams'
         nodes[0].set_fault(fault("status:500,times=3"));
-        nodes[1].set_fault(fault("die:5,times=3"));
-        nodes[2].set_fault(fault("reset,times=2"));
+        nodes[0].add_fault(fault("reset,times=2"));
+        nodes[1].set_fault(fault("die:5,times=12"));
         let gateway = Gateway::with(LOG, &pool("p", &nodes, POOL)).await;
         let told = Told::of(&gateway).await;
         told.requests_agree();
