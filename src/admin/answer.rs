@@ -52,6 +52,10 @@ impl Answer {
         Self::new(status, JSON, status::error_json(message))
     }
 
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     pub(super) fn allowing(self, methods: &'static str) -> Self {
         Self { allow: Some(methods), ..self }
     }

@@ -62,13 +62,18 @@ fn list(live: &Live, query: &str) -> Answer {
 fn cancel(live: &Live, number: u64) -> Answer {
     match live.requests.cancel(number) {
         Ok(Cancelled { pool, id }) => {
-            log::info!("pool {pool}: request {id} is cancelled by an operator");
-            Answer::json(serde_json::json!({ "number": number, "cancelled": true }).to_string())
+            log::info!(pool = &*pool, rid = &*id; "pool {pool}: request {id} is cancelled by an operator");
+            let body = serde_json::json!({ "number": number, "cancelled": true }).to_string();
+            // it ends in a moment, or has just had the last of its answer
+            Answer::json(body).with_status(StatusCode::ACCEPTED)
         }
         Err(NotCancelled::Unknown) => {
             let message =
                 format!("there is no open request with the number {number}: it has ended, or never was");
             Answer::error(StatusCode::NOT_FOUND, &message)
+        }
+        Err(NotCancelled::Already) => {
+            Answer::error(StatusCode::CONFLICT, "it has been cancelled before, and is about to end")
         }
         Err(NotCancelled::Arriving) => Answer::error(
             StatusCode::CONFLICT,

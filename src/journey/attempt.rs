@@ -160,10 +160,10 @@ impl<H> Journey<H> {
         }
     }
 
-    /// The tokens of a stream that are known since the last call, as the lease knows them: none before its first words.
-    pub fn newly_said(&mut self, attempt: &Attempt) -> u64 {
+    /// The tokens of its stream so far, with those of earlier nodes: none before the first words.
+    pub fn said(&self, attempt: &Attempt) -> u64 {
         let said = attempt.lease.has_spoken().then(|| attempt.lease.spoken().answer_tokens);
-        self.tally.show(said.unwrap_or(0))
+        self.tally.answer_tokens.saturating_add(said.unwrap_or(0))
     }
 
     /// True if the request leaves its node, which has not answered, for another: a stalled one always, one that its check has

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::attempt::{Attempt, Stage};
 use super::continuity::Continuity;
 use super::ending::{Ending, FINISHED, Failure};
-use super::state::Journey;
+use super::state::{Again, Journey};
 use crate::fleet::{self, Key, Resumed};
 use crate::outcome::Outcome;
 use crate::resume::{Continuation, NextRequest, NotResumable, Transcript};
@@ -77,8 +77,7 @@ impl<H> Journey<H> {
             How::Broken { outcome, closing_event } => self.broke_off(attempt, outcome, closing_event, now),
             How::Missed => {
                 self.settle(attempt, Outcome::Stale, now);
-                self.member.pool.count_retry(RetryReason::Stale);
-                Step::Node(RetryReason::Stale)
+                self.again(RetryReason::Stale)
             }
             How::Late => {
                 // the node is as little to blame as for a client that leaves
@@ -244,14 +243,14 @@ impl<H> Journey<H> {
 
     /// Each part of a stream is a request of its own: its attempts are counted anew.
     fn go_on(&mut self, next: NextRequest) -> Step<H> {
-        self.member.pool.count_resume(Resumed::Asked);
+        self.again = Some(Again::Resumed);
         self.note = Some("resumed");
         self.sent = 0;
         Step::Continue(next)
     }
 
     fn again(&mut self, why: RetryReason) -> Step<H> {
-        self.member.pool.count_retry(why);
+        self.again = Some(Again::Retried(why));
         Step::Node(why)
     }
 

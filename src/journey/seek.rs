@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::attempt::Attempt;
 use super::conversation::Home;
 use super::ending::{Ending, Failure};
-use super::state::Journey;
-use crate::fleet::{Admission, Ask, Changed, Key, Lease, Or, Refusal, Skipped, Want};
+use super::state::{Again, Journey};
+use crate::fleet::{Admission, Ask, Changed, Key, Lease, Or, Refusal, Resumed, Skipped, Want};
 
 /// `Retry-After` when no node came back in time, in seconds.
 pub(super) const RETRY_AFTER: u64 = 10;
@@ -53,7 +53,19 @@ impl<H> Journey<H> {
         } else {
             self.stop_seeking(now);
         }
+        if let Seek::Leased(_) = &found {
+            self.count_again();
+        }
         found
+    }
+
+    /// Another attempt is one only once there is a node for it.
+    fn count_again(&mut self) {
+        match self.again.take() {
+            Some(Again::Retried(why)) => self.member.pool.count_retry(why),
+            Some(Again::Resumed) => self.member.pool.count_resume(Resumed::Asked),
+            None => {}
+        }
     }
 
     /// The client has left while no attempt was under way.

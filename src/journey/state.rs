@@ -15,7 +15,7 @@ use crate::balance::By;
 use crate::fleet::{Charge, Event, Key, Lease, Member, NodeId, Profile, Subject, Suspects, Waiter};
 use crate::outcome::Outcome;
 use crate::resume::Transcript;
-use crate::retry::{self, Deaths, Facts, Repeat, Verdict};
+use crate::retry::{self, Deaths, Facts, Repeat, RetryReason, Verdict};
 
 /// From so many on, an attempt on a node that is full is not recorded.
 const RECORDS_MAX: usize = 32;
@@ -48,6 +48,8 @@ pub struct Journey<H> {
     /// Failures charged to nodes that may be the request's own fault.
     pub(super) suspects: Suspects,
     pub(super) search: Search,
+    /// The reason for the next attempt, which is counted once there is one.
+    pub(super) again: Option<Again>,
     /// Few pools have one.
     pub(super) spill: Option<Box<Overflow>>,
     /// The last failed response, in case no better one comes.
@@ -79,6 +81,14 @@ pub(super) struct Search {
     pub queued: Duration,
     /// The beginning of the attempt under way: the end of the last search, or of the attempt before.
     pub ended: Option<Instant>,
+}
+
+/// The reason for another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Retried(RetryReason),
+    /// A stream that broke off goes on.
+    Resumed,
 }
 
 impl Search {
@@ -115,6 +125,7 @@ impl<H> Journey<H> {
             deaths: Deaths::default(),
             suspects: Suspects::default(),
             search: Search::default(),
+            again: None,
             spill: None,
             fallback: None,
             client: ClientHas::Nothing,

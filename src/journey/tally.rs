@@ -14,8 +14,6 @@ pub struct Tally {
     pub answer_tokens: u64,
     span: Duration,
     gaps: u64,
-    /// Tokens that were shown while they came.
-    shown: u64,
 }
 
 impl Tally {
@@ -32,15 +30,6 @@ impl Tally {
         self.answer_tokens += answer_tokens;
         self.span += span;
         self.gaps += gaps;
-    }
-
-    /// The tokens that are to be shown besides those that have been. `under_way`: those of the attempt under way. What was shown is
-    /// not taken back.
-    pub(super) fn show(&mut self, under_way: u64) -> u64 {
-        let total = self.answer_tokens.saturating_add(under_way);
-        let more = total.saturating_sub(self.shown);
-        self.shown += more;
-        more
     }
 
     /// The tokens of streams that have come after their first ones.
@@ -77,14 +66,5 @@ mod tests {
         assert_eq!(tally.began, Some(began + second));
         assert_eq!((tally.prompt_tokens, tally.answer_tokens), (50, 42));
         assert_eq!(tally.inter_token(), Some(Duration::from_millis(100)));
-    }
-
-    #[test]
-    fn what_is_shown_is_what_the_attempts_have_told() {
-        let mut tally = Tally::default();
-        let told = |answer_tokens| Spoken { answer_tokens, ..Spoken::default() };
-        assert_eq!([0, 3, 5, 4, 20].map(|under_way| tally.show(under_way)), [0, 3, 2, 0, 15]);
-        tally.add(told(20));
-        assert_eq!([0, 1, 7].map(|under_way| tally.show(under_way)), [0, 1, 6]);
     }
 }

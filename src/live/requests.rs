@@ -110,5 +110,6 @@ mod tests {
         assert_eq!(requests.cancel(1), Err(NotCancelled::Unknown));
         assert_eq!(requests.cancel(2), Ok(Cancelled { pool: "p".into(), id: "b".to_owned() }));
         assert!(second.shared().is_cancelled());
+        assert_eq!(requests.cancel(2), Err(NotCancelled::Already));
     }
 }

@@ -23,7 +23,7 @@ pub struct UnderWay {
     since: Instant,
     asked: Asked,
     way: Mutex<Way>,
-    /// Tokens of the answer so far; an event counts as one where nobody tells.
+    /// Tokens of the answer so far, as its nodes tell them, else one an event; a later word of a node may correct them.
     tokens: AtomicU32,
     /// Microseconds from `since` to the last word of a node; 0: none.
     heard: AtomicU64,
@@ -77,6 +77,8 @@ pub enum NotCancelled {
     Unknown,
     /// Its body is still read: `client.body_timeout` and `client.body_min_rate` limit that.
     Arriving,
+    /// It has been before, and is about to end.
+    Already,
     /// It is on Pingora's own path to a node of HTTP/2.
     Bound,
 }
@@ -122,10 +124,9 @@ impl UnderWay {
         way.first_byte.get_or_insert(now);
     }
 
-    /// The node has said so many tokens more. Its own task alone calls this, for every event.
+    /// Its nodes have said so many tokens so far. Its own task alone calls this, for every event.
     pub fn said(&self, tokens: u64, now: Instant) {
-        let more = u32::try_from(tokens).unwrap_or(u32::MAX);
-        self.tokens.store(self.tokens.load(Ordering::Relaxed).saturating_add(more), Ordering::Relaxed);
+        self.tokens.store(u32::try_from(tokens).unwrap_or(u32::MAX), Ordering::Relaxed);
         let after = now.saturating_duration_since(self.since).as_micros();
         self.heard.store(u64::try_from(after).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
@@ -143,6 +144,9 @@ impl UnderWay {
     /// The flag is set under the lock of the stage: who goes to a node from now on sees it.
     pub(super) fn cancel(&self) -> Result<Cancelled, NotCancelled> {
         let way = self.way.lock();
+        if self.is_cancelled() {
+            return Err(NotCancelled::Already);
+        }
         match way.stage {
             Stage::Arriving => return Err(NotCancelled::Arriving),
             Stage::Asked | Stage::Answering if way.is_bound => return Err(NotCancelled::Bound),
@@ -253,6 +257,8 @@ mod tests {
         let at = one.at(start + 5 * STEP);
         assert_eq!((at.age, at.in_stage, at.silent), (5 * STEP, 4 * STEP, Some(3 * STEP)));
         assert_eq!(at.tokens, u32::MAX, "it does not run over");
+        one.said(2, start + 3 * STEP);
+        assert_eq!(one.at(start + 5 * STEP).tokens, 2, "its node has told that it were fewer");
     }
 
     #[test]

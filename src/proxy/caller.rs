@@ -90,7 +90,7 @@ impl Caller {
         self.under_way().iter().for_each(|one| one.answers(now));
     }
 
-    /// Its node has said so many tokens more.
+    /// Its nodes have said so many tokens so far.
     pub(crate) fn hears(&self, tokens: u64, now: Instant) {
         self.under_way().iter().for_each(|one| one.said(tokens, now));
     }

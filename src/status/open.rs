@@ -62,6 +62,9 @@ pub struct OpenRequest {
     pub tokens: u32,
 }
 
+/// All words of [`OpenRequest::state`].
+pub(super) const STATES: [&str; 6] = ["arriving", "waiting", "prefill", "streaming", "retrying", "resumed"];
+
 impl OpenRequest {
     /// The stage in one word, as the API, the page and the terminal show it.
     pub fn state(&self) -> &'static str {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::csv;
-use super::open::OpenRequest;
+use super::open::{OpenRequest, STATES};
+use crate::config::Class;
 
 /// The most rows of one answer.
 pub const ROWS_MAX: usize = 10_000;
@@ -80,8 +81,8 @@ impl Query {
         match name {
             "pool" => self.pool = Some(value),
             "node" => self.node = Some(value),
-            "class" => self.class = Some(value),
-            "state" => self.state = Some(value),
+            "class" => self.class = Some(one_of(name, value, &Class::ALL.map(Class::as_str))?),
+            "state" => self.state = Some(one_of(name, value, &STATES)?),
             "sort" => self.sort = Sort::of(&value)?,
             "order" => {
                 self.ascending = match &*value {
@@ -116,6 +117,10 @@ impl Query {
             && is(&self.class, one.class.as_str())
             && is(&self.state, one.state())
     }
+}
+
+fn one_of(name: &str, value: String, words: &[&str]) -> Result<String, String> {
+    if words.contains(&&*value) { Ok(value) } else { Err(format!("{name} must be {}", words.join(", "))) }
 }
 
 impl Sort {
@@ -291,7 +296,6 @@ fn speed(one: &OpenRequest) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Class;
     use crate::status::{Asked, Stage};
 
     fn open(number: u64, age: u64, tokens: u32) -> OpenRequest {
@@ -342,6 +346,8 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         for (name, value) in [
+            ("class", "vip"),
+            ("state", "STREAMING"),
             ("limit", "10001"),
             ("limit", "-1"),
             ("sort", "x"),

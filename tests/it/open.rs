@@ -83,7 +83,7 @@ fn a_request_is_cancelled_before_its_answer_and_in_the_middle_of_it() {
                     (&row["pool"], &row["node"], &row["attempts"]),
                     (&json!("p"), &json!("a"), &json!(1))
                 );
-                assert_eq!(cancel(&gateway, &row).await.0, 200, "{case}");
+                assert_eq!(cancel(&gateway, &row).await.0, 202, "{case}");
                 let (status, text) = answer.await.expect("no panic").expect("an answer");
                 assert!(text.contains(CANCELLED), "{case}: {text}");
                 if state == "streaming" {
@@ -117,10 +117,10 @@ fn a_request_that_waits_is_cancelled_and_the_others_keep_their_places() {
         assert_eq!((&waits["node"], &waits["attempts"]), (&Value::Null, &json!(0)));
         let third = asked(&gateway, Version::HTTP_2, false).await;
         eventually(LIMIT, "both wait", || gateway.status().pools[0].queue == 2).await;
-        assert_eq!(cancel(&gateway, &waits).await.0, 200);
+        assert_eq!(cancel(&gateway, &waits).await.0, 202);
         assert_eq!(second.await.unwrap().unwrap().0, 403);
         eventually(LIMIT, "it has left the queue", || gateway.status().pools[0].queue == 1).await;
-        assert_eq!(cancel(&gateway, &held).await.0, 200);
+        assert_eq!(cancel(&gateway, &held).await.0, 202);
         assert_eq!(first.await.unwrap().unwrap().0, 403);
         assert_eq!(third.await.unwrap().unwrap().0, 200, "the slot was handed on");
     });
@@ -144,7 +144,7 @@ fn a_client_that_does_not_read_is_no_obstacle() {
         });
         stands_still(&sent).await;
         let row = row(&gateway, "streaming").await;
-        assert_eq!(cancel(&gateway, &row).await.0, 200);
+        assert_eq!(cancel(&gateway, &row).await.0, 202);
         gateway.at_rest().await;
         filling.await.expect("the node sees its connection end");
     });
@@ -181,7 +181,7 @@ fn an_upload_to_a_node_that_does_not_read_is_cancelled() {
         let node = script.accept().await;
         stands_still(&sent).await;
         let row = row(&gateway, "prefill").await;
-        assert_eq!(cancel(&gateway, &row).await.0, 200);
+        assert_eq!(cancel(&gateway, &row).await.0, 202);
         gateway.at_rest().await;
         assert_eq!(gateway.attempts("s", Outcome::ClientGone), 1);
         filling.await.expect("the client sees its connection end");
@@ -198,7 +198,7 @@ fn tunnels_and_uploads_are_cancelled_too() {
         let mut tunnel = Raw::send(&gateway, upgrade).await;
         assert_eq!(tunnel.head().await.status, 101);
         let open = row(&gateway, "streaming").await;
-        assert_eq!(cancel(&gateway, &open).await.0, 200);
+        assert_eq!(cancel(&gateway, &open).await.0, 202);
         tunnel.rest().await;
         gateway.at_rest().await;
         nodes[0].set_fault(fault("hang"));
@@ -208,7 +208,7 @@ fn tunnels_and_uploads_are_cancelled_too() {
         );
         let mut upload = Raw::send(&gateway, large).await;
         let open = row(&gateway, "prefill").await;
-        assert_eq!(cancel(&gateway, &open).await.0, 200);
+        assert_eq!(cancel(&gateway, &open).await.0, 202);
         let (head, body) = upload.response().await;
         assert!(head.status == 403 && body.contains(CANCELLED), "{} {body}", head.status);
         gateway.at_rest().await;

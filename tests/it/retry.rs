@@ -406,3 +406,26 @@ fn a_failed_response_during_a_stop_closes_its_connection() {
         );
     });
 }
+
+/// A failed attempt after which no node is left is followed by none.
+#[test]
+fn only_attempts_that_were_made_are_counted_as_retries() {
+    run(async {
+        for (count, retries) in [(1, 0), (2, 10)] {
+            let nodes = nodes(count);
+            nodes.iter().for_each(|node| node.set_fault(fault("status:500")));
+            let gateway = Gateway::start(&nodes, "health: { max_fails: 0 }").await;
+            for _ in 0..10 {
+                assert_eq!(ask(&gateway, chat(&gateway, 1, false)).await.status, 500);
+            }
+            gateway.at_rest().await;
+            let counters = &gateway.status().pools[0].counters;
+            let attempts: u64 = counters.choices.iter().sum();
+            assert_eq!(
+                (attempts, counters.retries.iter().sum::<u64>()),
+                (10 + retries, retries),
+                "{count} nodes"
+            );
+        }
+    });
+}

@@ -59,7 +59,7 @@ Examples:
   evenkeel demo --story hang
   evenkeel demo --plain --seconds 60
 
-q, Ctrl-C or SIGTERM ends it; a second signal ends it at once.
+q in the table, Ctrl-C or SIGTERM ends it; a second signal ends it at once.
 Exit codes: 0 no client saw a failure, 1 one did or the demo cannot start, 2 unknown argument,
 64 cannot listen on this address, 130 ended at once";
 
@@ -116,12 +116,15 @@ fn perform(args: &DemoArgs, table: bool, registered: signals::Registered) -> Res
     let limit = args.seconds.map(Duration::from_secs);
     if let Some(tale) = args.story {
         let admin = args.admin.unwrap_or(setup::ADMIN);
-        let addresses = Addresses { listen: setup::free(args.listen)?, admin: setup::free(admin)? };
+        let addresses = Addresses {
+            listen: setup::free(args.listen, setup::LISTEN)?,
+            admin: setup::free(admin, setup::ADMIN_OPTION)?,
+        };
         return stories::play(tale, addresses, limit, &stop).map(|()| ExitCode::SUCCESS);
     }
     let mut setup = if args.classes { Setup::classes(args.listen)? } else { Setup::demo(args.listen)? };
     if let Some(admin) = args.admin {
-        setup.admin = Some(setup::free(admin)?);
+        setup.admin = Some(setup::free(admin, setup::ADMIN_OPTION)?);
     }
     let mut stage = Stage::start(&setup)?;
     let mut story = Story::new(setup.times);

@@ -12,6 +12,9 @@ use crate::sim::load::Sizes;
 
 /// Exit code for wrong input or an unavailable address (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
+/// The options that name an address.
+pub(super) const LISTEN: &str = "--listen";
+pub(super) const ADMIN_OPTION: &str = "--admin";
 /// The admin address, unless it is taken.
 pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
 
@@ -46,7 +49,7 @@ pub(super) struct Setup {
 impl Setup {
     /// The settings of `evenkeel demo`: requests of 1 to 6 seconds, and a crash that is over after half a minute.
     pub(super) fn demo(listen: SocketAddr) -> Result<Self, Trouble> {
-        let listen = free(listen)?;
+        let listen = free(listen, LISTEN)?;
         let admin = Some(ADMIN).filter(|admin| *admin != listen && TcpListener::bind(admin).is_ok());
         Ok(Self {
             listen,
@@ -116,14 +119,14 @@ pools:
 }
 
 /// The address, with a free port if it has none, or advice if it is in use.
-pub(super) fn free(address: SocketAddr) -> Result<SocketAddr, Trouble> {
+pub(super) fn free(address: SocketAddr, option: &str) -> Result<SocketAddr, Trouble> {
     match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
         Ok(address) => Ok(address),
-        Err(error) => Err(Trouble { code: EXIT_USAGE, message: taken(address, &error) }),
+        Err(error) => Err(Trouble { code: EXIT_USAGE, message: taken(address, option, &error) }),
     }
 }
 
-fn taken(address: SocketAddr, error: &io::Error) -> String {
+fn taken(address: SocketAddr, option: &str, error: &io::Error) -> String {
     let port = address.port();
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -131,16 +134,16 @@ fn taken(address: SocketAddr, error: &io::Error) -> String {
             let other = SocketAddr::new(ip, if port == 8080 { 8081 } else { 8080 });
             format!(
                 "port {port} is in use (`ss -ltnp` shows by which program); \
-                 stop that program, or choose another port: evenkeel demo --listen {other}"
+                 stop that program, or choose another port: evenkeel demo {option} {other}"
             )
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("{} is not an address of this machine; use --listen 127.0.0.1:{port}", address.ip())
+            format!("{} is not an address of this machine; use {option} 127.0.0.1:{port}", address.ip())
         }
         io::ErrorKind::PermissionDenied => {
-            format!("port {port} needs privileges; choose another: evenkeel demo --listen 127.0.0.1:8080")
+            format!("port {port} needs privileges; choose another: evenkeel demo {option} 127.0.0.1:8080")
         }
-        _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
+        _ => format!("cannot listen on {address}: {error}; choose another address with {option}"),
     }
 }
 
@@ -171,7 +174,7 @@ mod tests {
     fn a_taken_port_is_explained() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let trouble = free(address).unwrap_err();
+        let trouble = free(address, LISTEN).unwrap_err();
         assert_eq!(trouble.code, 64);
         assert!(
             trouble.message.contains(&address.port().to_string()) && trouble.message.contains("--listen")

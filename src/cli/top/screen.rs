@@ -39,7 +39,7 @@ const HELP: &[&str] = &[
     "ttft, token  time to the first token, and from one to the next: median and p99",
     "!!, !, -     requests suffer; it costs speed; for your information",
     "",
-    "any key goes back",
+    "any key but q goes back",
 ];
 
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, app: &mut App, now: Instant) {

@@ -92,8 +92,7 @@ async fn write_start(
     if let Some(watch) = answer.watch.as_ref().filter(|_| request.journey.has_begun() && !start.is_empty()) {
         let now = Instant::now().into_std();
         attempt.spoke(watch.silent(), now);
-        let more = request.journey.newly_said(attempt);
-        request.hears(more, now);
+        request.hears(request.journey.said(attempt), now);
     }
     let ended = answer.ended && failed.is_none();
     let written = if has_head {

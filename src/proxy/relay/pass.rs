@@ -43,7 +43,8 @@ pub(super) async fn pass_rest(
         let now = Instant::now();
         // comments show nothing: a server can send them while its engine hangs
         let more = answer.watch.as_ref().map(|watch| watch.events().saturating_sub(events));
-        if more.map_or(failed.is_none(), |more| more > 0) {
+        let is_life = more.map_or(failed.is_none(), |more| more > 0);
+        if is_life {
             request.journey.progress(attempt, now);
             tell(&mut request.journey);
         }
@@ -60,9 +61,8 @@ pub(super) async fn pass_rest(
                 attempt.spoke(watch.silent(), now);
             }
         }
-        if failed.is_none() {
-            let more = request.journey.newly_said(attempt);
-            request.hears(more, now);
+        if is_life && failed.is_none() {
+            request.hears(request.journey.said(attempt), now);
         }
         let ended = answer.ended && failed.is_none();
         if !chunk.is_empty() || ended {

@@ -344,7 +344,7 @@ impl Request {
         }
     }
 
-    /// A node has sent a part of its answer, with so many tokens.
+    /// A node has sent a part of the answer, which has so many tokens now.
     pub(crate) fn hears(&self, tokens: u64, now: Instant) {
         self.caller.hears(tokens, now);
     }

@@ -224,7 +224,9 @@ impl Stock {
                 if watched.speaks() {
                     attempt.spoke(watched.silent(), now);
                 }
-                self.arrival.caller.hears(self.journey.newly_said(attempt), now);
+                if more > 0 {
+                    self.arrival.caller.hears(self.journey.said(attempt), now);
+                }
                 more > 0
             }
         };

@@ -67,6 +67,7 @@ fn perform(
         told = causes;
         thread::sleep(LOOK);
     }
+    say(&theatre.summary());
     theatre.end();
     Ok(())
 }

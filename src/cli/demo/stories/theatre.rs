@@ -12,7 +12,7 @@ use super::super::gateway::{self, Running};
 use super::super::setup::Trouble;
 use super::script::{Act, Crowd, Script};
 use crate::server::Stop;
-use crate::sim::load::{Ask, Load, LoadHandle, Target};
+use crate::sim::load::{Ask, Counts, Load, LoadHandle, Target};
 use crate::sim::{self, Fault, Node, StepTimes};
 use crate::status::Cause;
 
@@ -107,6 +107,13 @@ impl Theatre {
 
     pub(super) fn is_alive(&self) -> bool {
         !self.gateway.thread.is_finished()
+    }
+
+    /// The clients' results, in words.
+    pub(super) fn summary(&self) -> String {
+        let counts: Counts = self.loads.iter().map(LoadHandle::counts).sum();
+        let Counts { done, failed, .. } = counts;
+        format!("{done} requests answered, {failed} failed, in {:.0} s", self.began.elapsed().as_secs_f64())
     }
 
     pub(super) fn end(self) {
