@@ -100,7 +100,8 @@ impl Admin {
         let mut stream = self.connect(limit)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
-        let (host, fields) = (&self.name, &self.fields);
+        // an address, because live data is for those who name no name (see admin/origin.rs)
+        let (host, fields) = (stream.peer_addr()?, &self.fields);
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n{fields}\r\n",
@@ -111,7 +112,7 @@ impl Admin {
             if let Some(whole) = parsed(&answer)? {
                 return Ok(whole);
             }
-            match stream.read(&mut piece)? {
+            match stream.read(&mut piece).map_err(|error| said(error, limit))? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ if answer.len() > ANSWER_MAX => return Err(invalid("its answer is too long")),
                 count => answer.extend_from_slice(&piece[..count]),
@@ -128,6 +129,17 @@ impl Admin {
             }
         }
         Err(last)
+    }
+}
+
+/// A read that is over in vain is told as what it is.
+fn said(error: io::Error, limit: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it has not answered within {} s", limit.as_secs()),
+        ),
+        _ => error,
     }
 }
 
