@@ -18,7 +18,9 @@ use super::origin;
 
 /// The time that a connection may stay open between two requests.
 const KEEPALIVE: u64 = 60;
-/// The time that a page may take to read an event.
+/// The most bytes that are written under one limit.
+const PIECE: usize = 32 * 1024;
+/// The time that a page may take to read a piece of an event.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 #[async_trait]
@@ -118,7 +120,14 @@ async fn follow(
     None
 }
 
-async fn write(session: &mut ServerSession, event: Bytes) -> bool {
-    let written = tokio::time::timeout(WRITE_WITHIN, session.write_response_body(event, false));
-    matches!(written.await, Ok(Ok(())))
+/// In pieces with a limit each: the first document of a large fleet is a megabyte, and a slow link is none that has gone.
+async fn write(session: &mut ServerSession, mut event: Bytes) -> bool {
+    while !event.is_empty() {
+        let piece = event.split_to(event.len().min(PIECE));
+        let written = tokio::time::timeout(WRITE_WITHIN, session.write_response_body(piece, false));
+        if !matches!(written.await, Ok(Ok(()))) {
+            return false;
+        }
+    }
+    true
 }

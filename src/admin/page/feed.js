@@ -68,6 +68,7 @@ async function read(answer) {
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    live.seen = Date.now();
     text += value;
     // an event may come in many pieces
     if (!value.includes('\n')) continue;
