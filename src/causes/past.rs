@@ -29,8 +29,16 @@ struct Counted {
     work: Work,
 }
 
-/// Choices by key, those that went elsewhere, and spills.
-type Chosen = [[u64; 2]; 2];
+/// Choices of a pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Chosen {
+    /// The node of the request's key.
+    pub own: u64,
+    /// Another one, because that had its share.
+    pub elsewhere: u64,
+    /// Another pool.
+    pub spills: u64,
+}
 
 /// The events at a node since then.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,12 +80,13 @@ impl Past {
     }
 
     pub(super) fn choices_since(&self, pool: &PoolSnapshot) -> Chosen {
-        let mut choices = chosen(pool);
-        let then = self.pools.get(&pool.name).copied().unwrap_or(choices);
-        for (count, then) in choices.iter_mut().flatten().zip(then.into_iter().flatten()) {
-            *count = count.saturating_sub(then);
+        let now = chosen(pool);
+        let then = self.pools.get(&pool.name).copied().unwrap_or(now);
+        Chosen {
+            own: now.own.saturating_sub(then.own),
+            elsewhere: now.elsewhere.saturating_sub(then.elsewhere),
+            spills: now.spills.saturating_sub(then.spills),
         }
-        choices
     }
 }
 
@@ -90,8 +99,11 @@ fn chosen(pool: &PoolSnapshot) -> Chosen {
         let place = By::ALL.iter().position(|one| *one == by);
         place.map_or(0, |place| pool.counters.choices[place])
     };
-    let elsewhere = count(By::AffinityOverflow) + count(By::IpHashOverflow);
-    [[count(By::Affinity) + count(By::IpHash), elsewhere], [pool.counters.spills, 0]]
+    Chosen {
+        own: count(By::Affinity) + count(By::IpHash),
+        elsewhere: count(By::AffinityOverflow) + count(By::IpHashOverflow),
+        spills: pool.counters.spills,
+    }
 }
 
 impl Happened {

@@ -3,6 +3,7 @@
 use crate::status::{Cause, Severity};
 use std::sync::Arc;
 
+use super::past::Chosen;
 use super::scene::{NodeScene, PoolScene};
 use super::words::{count, time};
 use crate::config::Class;
@@ -71,7 +72,7 @@ fn waits(pool: &PoolScene) -> Option<Cause> {
 }
 
 fn hot_key(pool: &PoolScene) -> Option<Cause> {
-    let [own, elsewhere] = pool.by_key;
+    let Chosen { own, elsewhere, .. } = pool.chosen;
     let part = elsewhere as f64 / (own + elsewhere) as f64;
     if own + elsewhere < CHOICES_ENOUGH || part < ELSEWHERE_MAX {
         return None;
@@ -92,12 +93,12 @@ fn load(node: &NodeScene) -> f64 {
 }
 
 fn spills(pool: &PoolScene) -> Option<Cause> {
-    if pool.spills == 0 {
+    if pool.chosen.spills == 0 {
         return None;
     }
     let text = format!(
         "{} went to another pool just now, because they would have had to wait here (spill)",
-        count(pool.spills, "request")
+        count(pool.chosen.spills, "request")
     );
     cause(pool, Severity::Info, text)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::past::{Happened, Past};
+use super::past::{Chosen, Happened, Past};
 use crate::config::Class;
 use crate::fleet::{Drain, NodeSnapshot, NodeState, PoolSnapshot, Reason};
 use crate::status::{OpenRequest, Snapshot, Stage};
@@ -38,9 +38,8 @@ pub(super) struct PoolScene {
     /// The longest wait of those in the queue, and their classes.
     pub oldest: Duration,
     pub waiting: [usize; Class::ALL.len()],
-    /// Choices by the key of an affinity, and those that went elsewhere because that node had its share.
-    pub by_key: [u64; 2],
-    pub spills: u64,
+    /// Choices since the earlier snapshot.
+    pub chosen: Chosen,
     /// Of nodes that get requests; `None`: too few have told.
     pub pace: Option<Pace>,
 }
@@ -172,7 +171,7 @@ impl PoolScene {
             let open = nodes.get(&(&*pool.name, &*node.id.name)).copied().unwrap_or_default();
             NodeScene::of(node, happened(node), open)
         };
-        let [by_key, spills] = then.map(|then| then.choices_since(pool)).unwrap_or_default();
+        let chosen = then.map(|then| then.choices_since(pool)).unwrap_or_default();
         let nodes: Vec<_> = pool.nodes.iter().map(node).collect();
         let speeds = nodes.iter().filter(|node| node.is_usable()).filter_map(|node| node.happened.speed());
         Self {
@@ -182,8 +181,7 @@ impl PoolScene {
             queue: pool.queue,
             oldest: waits.get(&*pool.name).copied().unwrap_or_default(),
             waiting: pool.queue_by_class,
-            by_key,
-            spills: spills[0],
+            chosen,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::past::Happened;
+use super::past::{Chosen, Happened};
 use super::scene::{GatewayScene, NodeScene, OpenAt, Pace, PoolScene};
 use super::{CAUSES_MAX, Scene, causes};
 use crate::balance::learned::Work;
@@ -240,13 +240,22 @@ fn a_full_line_and_a_pool_without_nodes() {
 fn a_key_that_is_too_hot() {
     let mut fullest = node("b");
     fullest.in_flight = 30;
-    let hot = told(PoolScene { by_key: [60, 40], ..pool(vec![node("a"), fullest]) });
+    let hot = told(PoolScene {
+        chosen: Chosen { own: 60, elsewhere: 40, spills: 0 },
+        ..pool(vec![node("a"), fullest])
+    });
     assert!(
         hot.len() == 1 && hot[0].1.starts_with("40 % of the requests went to another node than their key's"),
         "{hot:?}"
     );
     assert!(hot[0].1.contains("b is the fullest with 30 in flight"), "{hot:?}");
-    assert_eq!(told(PoolScene { by_key: [90, 10], ..pool(vec![node("a"), node("b")]) }), []);
+    assert_eq!(
+        told(PoolScene {
+            chosen: Chosen { own: 90, elsewhere: 10, spills: 0 },
+            ..pool(vec![node("a"), node("b")])
+        }),
+        []
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) struct Tty {
     keys: Receiver<Event>,
 }
 
-/// What a wait for a key ended with.
+/// The end of a wait for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Key(KeyEvent),

@@ -133,7 +133,7 @@ impl Streams {
         Totals { counts: load(&self.counts), times: load(&self.times) }
     }
 
-    /// What has come since the previous call.
+    /// The sums since the previous call.
     pub(super) fn catch_up(&self, then: &mut Totals) -> cap::Streams {
         let now = self.totals();
         let then = std::mem::replace(then, now);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 
@@ -26,15 +26,7 @@ impl<'a> Sheet<'a> {
         help: &str,
         series: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let mut series = series.into_iter().peekable();
-        if series.peek().is_none() {
-            return Ok(());
-        }
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in series {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
+        self.family(name, help, MetricType::Gauge, series, |mut one, value| one.encode_gauge(&value))
     }
 
     /// The same for counters. `name`: without its `_total`.
@@ -44,13 +36,26 @@ impl<'a> Sheet<'a> {
         help: &str,
         series: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
+        self.family(name, help, MetricType::Counter, series, |mut one, value| {
+            one.encode_counter::<NoLabelSet, V, u64>(&value, None)
+        })
+    }
+
+    fn family<L: EncodeLabelSet, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        series: impl IntoIterator<Item = (L, V)>,
+        write: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
+    ) -> fmt::Result {
         let mut series = series.into_iter().peekable();
         if series.peek().is_none() {
             return Ok(());
         }
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self.encoder.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in series {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, V, u64>(&value, None)?;
+            write(family.encode_family(&labels)?, value)?;
         }
         Ok(())
     }

@@ -119,7 +119,7 @@ enum Sign {
     Waits,
 }
 
-/// What was seen since the last judgement.
+/// Sums since the last judgement.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     sum: Streams,

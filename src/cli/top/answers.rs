@@ -1,4 +1,4 @@
-//! What the gateway answers, as far as it is shown. Fields that another version does not send are empty.
+//! The gateway's answers, as far as they are shown. Fields that another version does not send are empty.
 
 use std::collections::BTreeMap;
 

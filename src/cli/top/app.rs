@@ -1,4 +1,4 @@
-//! What the user has chosen: the table in view, its order, its filter, its place. Keys in, choices out.
+//! The user's choices: the table in view, its order, its filter, its place. Keys in, choices out.
 
 use super::grid::{Column, Key as SortKey};
 use super::tables::AGE;

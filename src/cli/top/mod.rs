@@ -1,6 +1,6 @@
 //! `evenkeel top`: the fleet of a running gateway, live on the terminal or as lines.
 //!
-//! What the gateway answers (`answers`) becomes a model with rates and silence (`model`), which is drawn as tables (`grid`,
+//! The gateway's answers (`answers`) become a model with rates and silence (`model`), which is drawn as tables (`grid`,
 //! `tables`) on a screen (`screen`) or as plain lines (`plain`); all of that is without I/O. Only `fetch` asks, and only `show`
 //! has a terminal.
 

@@ -1,4 +1,4 @@
-//! What is known of the gateway: its last answer, what the counters of earlier ones say, and since when it is silent.
+//! The knowledge of the gateway: its last answer, the counters of earlier ones, and the beginning of its silence.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// An answer that has been awaited for this long is said to be missing.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What the gateway said at one moment.
+/// The gateway's words at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Picture {
     pub status: Status,
@@ -52,7 +52,7 @@ impl Model {
         Self { address: address.to_owned(), picture, counts: VecDeque::new(), heard: now, trouble }
     }
 
-    /// Takes what a try has brought.
+    /// Takes the result of a try.
     pub(super) fn take(&mut self, tried: Result<Picture, String>, now: Instant) {
         match tried {
             Err(why) => self.trouble = Some(why),

@@ -158,7 +158,7 @@ fn tries(request: &Request) -> Cell {
     Cell::Text(request.attempts.to_string(), if request.attempts > 1 { Tone::Warn } else { Tone::Plain })
 }
 
-/// Where the column of their age stands.
+/// The place of the column of their age.
 pub(super) const AGE: usize = 5;
 
 /// The columns of open requests.
