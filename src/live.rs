@@ -24,7 +24,7 @@ use crate::history::History;
 use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
 
-/// The counters are kept so often, and so many times: what is told as recent is of the last 10 to 20 s.
+/// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
 const PAST_EVERY: Duration = Duration::from_secs(5);
 const PASTS: usize = 4;
 

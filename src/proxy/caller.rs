@@ -79,7 +79,7 @@ impl Caller {
 
     /// The request goes to a node.
     pub(crate) fn asks(&self, member: &Member, node: &Arc<NodeId>, class: Class) {
-        // on Pingora's own path nothing listens for its end
+        // at a node that speaks it, nothing listens for an operator
         let is_bound = member.conf.http_version == HttpVersion::H2;
         let goes = Goes { pool: member.pool.name(), node, class, is_bound };
         self.under_way().iter().for_each(|one| one.asks(goes, Instant::now()));
