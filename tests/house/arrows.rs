@@ -26,13 +26,13 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "adapters",
-        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster"],
+        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster", "acme", "watch"],
         instead: "an adapter does I/O: translate there, and hand plain values to what lies below; what two adapters share \
                   belongs into live (state), journal (what is written down) or a decision",
     },
     Layer {
         name: "journal",
-        modules: &["journal", "tracer"],
+        modules: &["journal", "tracer", "tls"],
         instead: "return the event, and let the adapter that asked announce it",
     },
     Layer {
@@ -61,6 +61,7 @@ const LAYERS: &[Layer] = &[
             "history",
             "http1",
             "journey",
+            "keys",
             "resume",
             "retry",
             "route",
