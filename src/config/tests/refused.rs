@@ -263,9 +263,9 @@ const LISTEN: Cases = &[
     (
         "[{address: 1.1.1.1:1, tls: {certificates: [{cert: a.pem, key: \"\"}, {}], min_version: 1.1}}]",
         &[
-            "[0].tls.certificates[0].key: \"\" is not the path of a file",
+            "[0].tls.certificates[0].key: `` is not the path of a file",
             "[0].tls.certificates[1].cert: is missing; a certificate (`cert`) and its private key (`key`) go together",
-            "[0].tls.min_version: `1.1` is none of 1.2, 1.3",
+            "[0].tls.min_version: 1.1 is not one of 1.2, 1.3",
         ],
     ),
     (
