@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::alike::Turn;
+use super::cell::{Cell, Changed};
 use super::key::{Refusal, Slot};
 use super::lease::Lease;
 use super::pool::Pool;
-use super::queue::{Cell, Changed, Turn};
 use super::want::{Admission, Ask};
 
 /// One waiting request.
