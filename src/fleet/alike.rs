@@ -65,27 +65,39 @@ impl Rank {
 /// Each flow's in the order of their turns, so that a pass looks at one of them only.
 #[derive(Debug, Default)]
 pub(super) struct Alike {
-    cells: BTreeMap<(Option<Flow>, Turn), Arc<Cell>>,
+    lines: BTreeMap<Option<Flow>, Line>,
     /// The first request of each flow, class and tries; empty where all that wait are of one flow.
     ranks: BTreeSet<Rank>,
 }
 
+/// Those of one flow.
+type Line = BTreeMap<Turn, Arc<Cell>>;
+
 impl Alike {
     pub(super) fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.lines.is_empty()
     }
 
     pub(super) fn get(&self, rank: &Rank) -> Option<&Arc<Cell>> {
-        self.cells.get(&(rank.flow, rank.turn))
+        self.lines.get(&rank.flow)?.get(&rank.turn)
     }
 
     pub(super) fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
-        self.cells.values()
+        self.lines.values().flat_map(BTreeMap::values)
     }
 
     /// `served`: by its flow, if there are several.
     pub(super) fn insert(&mut self, turn: Turn, flow: Option<Flow>, cell: Arc<Cell>, served: Option<u64>) {
-        self.change(turn.band(), flow, served, |cells| _ = cells.insert((flow, turn), cell));
+        let line = self.lines.entry(flow).or_default();
+        let is_before = |first: Option<Turn>| first.is_none_or(|first| turn < first);
+        if let Some(served) = served
+            && let first = first_in(line, turn.band())
+            && is_before(first)
+        {
+            first.iter().for_each(|first| _ = self.ranks.remove(&Rank::new(*first, flow, served)));
+            self.ranks.insert(Rank::new(turn, flow, served));
+        }
+        line.insert(turn, cell);
     }
 
     pub(super) fn remove(
@@ -94,37 +106,22 @@ impl Alike {
         flow: Option<Flow>,
         served: Option<u64>,
     ) -> Option<Arc<Cell>> {
-        let mut cell = None;
-        self.change(turn.band(), flow, served, |cells| cell = cells.remove(&(flow, turn)));
-        cell
-    }
-
-    fn change(
-        &mut self,
-        band: Turn,
-        flow: Option<Flow>,
-        served: Option<u64>,
-        change: impl FnOnce(&mut BTreeMap<(Option<Flow>, Turn), Arc<Cell>>),
-    ) {
-        let Some(served) = served else { return change(&mut self.cells) };
-        let before = self.first_in(band, flow);
-        change(&mut self.cells);
-        let after = self.first_in(band, flow);
-        if before != after {
-            let rank = |turn: Turn| Rank::new(turn, flow, served);
-            before.iter().for_each(|turn| _ = self.ranks.remove(&rank(*turn)));
-            self.ranks.extend(after.map(rank));
+        let line = self.lines.get_mut(&flow)?;
+        let cell = line.remove(&turn)?;
+        if let Some(served) = served
+            && self.ranks.remove(&Rank::new(turn, flow, served))
+        {
+            self.ranks.extend(first_in(line, turn.band()).map(|turn| Rank::new(turn, flow, served)));
         }
-    }
-
-    fn first_in(&self, band: Turn, flow: Option<Flow>) -> Option<Turn> {
-        let ((first_flow, turn), _) = self.cells.range((flow, band)..).next()?;
-        (*first_flow == flow && turn.band() == band).then_some(*turn)
+        if line.is_empty() {
+            self.lines.remove(&flow);
+        }
+        Some(cell)
     }
 
     /// All are of this flow: its first request of a class.
     pub(super) fn first(&self, flow: Option<Flow>, class: Class) -> Option<Rank> {
-        let ((_, turn), _) = self.cells.range((flow, Turn::new(class, false, 0))..).next()?;
+        let (turn, _) = self.lines.get(&flow)?.range(Turn::new(class, false, 0)..).next()?;
         (turn.class() == class).then(|| Rank::new(*turn, flow, 0))
     }
 
@@ -135,10 +132,11 @@ impl Alike {
 
     /// A second flow has come, or will: those that are here are of this one, and have had nothing.
     pub(super) fn begin_ranks(&mut self, flow: Option<Flow>) {
-        let bands =
-            Class::ALL.into_iter().flat_map(|class| [false, true].map(|tries| Turn::new(class, tries, 0)));
-        let firsts: Vec<_> = bands.filter_map(|band| self.first_in(band, flow)).collect();
-        self.ranks.extend(firsts.into_iter().map(|turn| Rank::new(turn, flow, 0)));
+        let Some(line) = self.lines.get(&flow) else { return };
+        for class in Class::ALL {
+            let firsts = [false, true].map(|tries| first_in(line, Turn::new(class, tries, 0)));
+            self.ranks.extend(firsts.into_iter().flatten().map(|turn| Rank::new(turn, flow, 0)));
+        }
     }
 
     pub(super) fn end_ranks(&mut self) {
@@ -147,12 +145,18 @@ impl Alike {
 
     /// The service of a flow has changed.
     pub(super) fn rank_again(&mut self, change: &Change) {
-        for tries in [false, true] {
-            let Some(turn) = self.first_in(Turn::new(change.class, tries, 0), change.flow) else { continue };
+        let Some(line) = self.lines.get(&change.flow) else { return };
+        let firsts = [false, true].map(|tries| first_in(line, Turn::new(change.class, tries, 0)));
+        for turn in firsts.into_iter().flatten() {
             self.ranks.remove(&Rank::new(turn, change.flow, change.before));
             self.ranks.insert(Rank::new(turn, change.flow, change.after));
         }
     }
+}
+
+/// The first one with this class and tries.
+fn first_in(line: &Line, band: Turn) -> Option<Turn> {
+    line.range(band..).next().map(|(turn, _)| *turn).filter(|turn| turn.band() == band)
 }
 
 #[cfg(test)]

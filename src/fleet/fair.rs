@@ -33,7 +33,10 @@ pub(super) struct Fair {
     bills: HashMap<u64, Bill>,
     /// The service at which the last slot was granted; it never falls.
     times: [u64; CLASSES],
-    since_sweep: usize,
+    /// Flows that wait, by class.
+    waiting: [usize; CLASSES],
+    /// Slots to be granted before the next look for accounts to forget.
+    until_sweep: usize,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +86,8 @@ pub(super) enum Done {
 impl Done {
     /// A client that leaves has had its prompt read: else it would be served for nothing.
     pub(super) fn of(outcome: Outcome, delivered: Delivered) -> Self {
-        let Delivered { is_any, tokens, prompt, .. } = delivered;
+        let Delivered { is_any, tokens, .. } = delivered;
+        let prompt = Some(delivered.prompt).filter(|tokens| *tokens > 0);
         match outcome {
             Outcome::Ok if is_any => {
                 // who counts a prompt's tokens and none of an answer has made no text
@@ -147,7 +151,8 @@ impl Fair {
     pub(super) fn of(flow: Option<Flow>, waiting: [usize; CLASSES]) -> Self {
         let by_class = waiting.map(|waiting| Counter { waiting, ..Counter::default() });
         let account = Account { by_class, ..Account::default() };
-        Self { accounts: HashMap::from([(flow, account)]), ..Self::default() }
+        let flows = waiting.map(|waiting| usize::from(waiting > 0));
+        Self { accounts: HashMap::from([(flow, account)]), waiting: flows, ..Self::default() }
     }
 
     /// No more than one flow is known.
@@ -155,8 +160,23 @@ impl Fair {
         self.accounts.len() <= 1
     }
 
+    #[cfg(test)]
+    pub(super) fn flows(&self) -> usize {
+        self.accounts.len()
+    }
+
     pub(super) fn served(&self, flow: Option<Flow>, class: Class) -> u64 {
         self.accounts.get(&flow).map_or(0, |account| account.by_class[class.place()].served)
+    }
+
+    /// The flow has less than its equal part of so many places in the queue, for a class and those above it.
+    pub(super) fn has_place(&self, flow: Option<Flow>, class: Class, places: usize) -> bool {
+        let to = class.place();
+        let account = self.accounts.get(&flow);
+        let own: usize =
+            account.map_or(0, |account| account.by_class[..=to].iter().map(|counter| counter.waiting).sum());
+        let flows = self.waiting[..=to].iter().sum::<usize>() + usize::from(own == 0);
+        own < places / flows.max(1)
     }
 
     /// A request waits. A flow that had none there is as if it had had as much as those whose turn it is.
@@ -164,6 +184,7 @@ impl Fair {
         let counter = &mut self.accounts.entry(flow).or_default().by_class[class.place()];
         if counter.waiting == 0 {
             counter.lift(self.times[class.place()]);
+            self.waiting[class.place()] += 1;
         }
         counter.waiting += 1;
     }
@@ -172,6 +193,7 @@ impl Fair {
     pub(super) fn leave(&mut self, flow: Option<Flow>, class: Class) {
         if let Some(account) = self.accounts.get_mut(&flow) {
             let waiting = &mut account.by_class[class.place()].waiting;
+            self.waiting[class.place()] -= usize::from(*waiting == 1);
             *waiting = waiting.saturating_sub(1);
             self.forget_if_even(flow);
         }
@@ -235,16 +257,16 @@ impl Fair {
 
     /// Forgets flows that are idle and that the others have caught up with. One look at each, for as many slots that are granted.
     fn sweep(&mut self) {
-        self.since_sweep += 1;
-        if self.since_sweep < SWEEP + self.accounts.len() {
+        if self.until_sweep > 0 {
+            self.until_sweep -= 1;
             return;
         }
-        self.since_sweep = 0;
         self.accounts.retain(|_, account| !account.is_idle() || !account.is_even(&self.times));
         let debtors = self.accounts.values().filter(|account| account.is_idle()).count();
         if debtors > DEBTORS_MAX {
             self.accounts.retain(|_, account| !account.is_idle());
         }
+        self.until_sweep = SWEEP + self.accounts.len();
     }
 }
 
@@ -276,5 +298,126 @@ impl Bill {
             Done::Whole { prompt: told, answer } => cost(prompt(told), answer.unwrap_or(self.answer)),
             Done::Part { prompt: told, answer } => cost(prompt(told), answer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: Class = Class::Normal;
+    const SIZE: Size = Size { prompt: 100, limit: None };
+
+    fn flow(number: u64) -> Option<Flow> {
+        Some(Flow::new(number))
+    }
+
+    /// Two flows that wait.
+    fn two() -> Fair {
+        let mut fair = Fair::of(flow(1), [0, 1, 0]);
+        fair.join(flow(2), CLASS);
+        fair
+    }
+
+    fn served(fair: &Fair) -> [u64; 2] {
+        [1, 2].map(|number| fair.served(flow(number), CLASS))
+    }
+
+    fn whole(prompt: Option<u32>, answer: Option<u32>) -> Done {
+        Done::Whole { prompt, answer }
+    }
+
+    #[test]
+    fn a_slot_costs_what_is_expected_and_in_the_end_what_it_was() {
+        for (done, due, next) in [
+            (Done::Nothing, 0, 256),
+            (whole(None, Some(30)), 160, 30),
+            (whole(Some(80), Some(30)), 140, 30),
+            (whole(Some(80), Some(1000)), 2080, 1000),
+            // it tells nothing
+            (whole(None, None), 612, 256),
+            (whole(Some(80), Some(0)), 80, 0),
+            (Done::Part { prompt: None, answer: 7 }, 114, 256),
+        ] {
+            let mut fair = two();
+            let (change, paid) = fair.begin(1, flow(1), CLASS, SIZE);
+            assert_eq!((change.before, change.after, paid), (0, 612, 256));
+            fair.end(1, done);
+            assert_eq!(served(&fair), [due, 0], "{done:?}");
+            assert_eq!(fair.begin(2, flow(1), CLASS, Size::default()).1, next, "{done:?}");
+            assert_eq!(fair.begin(3, flow(2), CLASS, SIZE).1, 256, "each flow has its own mean");
+        }
+        let limited = Size { limit: Some(16), ..SIZE };
+        assert_eq!(two().begin(1, flow(1), CLASS, limited).1, 16);
+    }
+
+    #[test]
+    fn an_answer_that_outgrows_what_was_expected_is_charged_as_it_comes() {
+        let mut fair = two();
+        fair.begin(1, flow(1), CLASS, SIZE);
+        for (said, paid) in [(257, 514), (515, 1030)] {
+            let (change, now) = fair.outgrows(1, said).expect("a bill");
+            assert_eq!((now, change.after), (paid, 100 + 2 * u64::from(paid)));
+        }
+        fair.end(1, whole(None, Some(600)));
+        assert_eq!(served(&fair), [1300, 0]);
+        assert!(fair.outgrows(1, 700).is_none() && fair.end(1, Done::Nothing).is_none(), "it is over");
+    }
+
+    #[test]
+    fn one_that_was_idle_has_saved_up_nothing_and_is_paid_back_nothing_of_the_past() {
+        let mut fair = two();
+        fair.leave(flow(2), CLASS);
+        fair.join(flow(2), CLASS);
+        fair.begin(1, flow(2), CLASS, SIZE);
+        fair.leave(flow(2), CLASS);
+        for ticket in 2..100 {
+            fair.begin(ticket, flow(1), CLASS, SIZE);
+        }
+        fair.join(flow(2), CLASS);
+        let [one, two] = served(&fair);
+        assert_eq!(one - two, 612, "as those whose turn it is");
+        fair.end(1, Done::Nothing);
+        assert_eq!(served(&fair), [one, two]);
+        fair.begin(100, flow(2), CLASS, SIZE);
+        fair.end(100, Done::Nothing);
+        assert_eq!(served(&fair), [one, two], "but of what came since");
+    }
+
+    #[test]
+    fn classes_are_apart() {
+        let mut fair = two();
+        fair.begin(1, flow(1), CLASS, SIZE);
+        fair.join(flow(1), Class::Batch);
+        assert_eq!(fair.served(flow(1), Class::Batch), 0);
+    }
+
+    #[test]
+    fn nobody_is_remembered_for_ever() {
+        let mut fair = two();
+        for number in 3..20_000 {
+            fair.join(flow(number), CLASS);
+            fair.begin(number, flow(number), CLASS, SIZE);
+            fair.leave(flow(number), CLASS);
+            fair.end(number, whole(None, Some(1)));
+            assert!(fair.accounts.len() <= 2 * (DEBTORS_MAX + SWEEP) + 2, "{}", fair.accounts.len());
+        }
+        fair.leave(flow(1), CLASS);
+        (20_000..60_000).for_each(|ticket| _ = fair.begin(ticket, flow(2), CLASS, SIZE));
+        assert!(fair.is_over() && fair.waiting == [0, 1, 0]);
+        (20_000..60_000).for_each(|ticket| _ = fair.end(ticket, Done::Nothing));
+        assert!(fair.bills.is_empty());
+    }
+
+    #[test]
+    fn each_flow_is_sure_of_its_part_of_the_queue() {
+        let mut fair = two();
+        for (number, has_place) in [(1, true), (2, true), (3, true)] {
+            assert_eq!(fair.has_place(flow(number), CLASS, 10), has_place);
+        }
+        (0..4).for_each(|_| fair.join(flow(1), CLASS));
+        assert_eq!([1, 2, 3].map(|number| fair.has_place(flow(number), CLASS, 10)), [false, true, true]);
+        assert!(fair.has_place(flow(1), Class::Interactive, 10), "those below it do not count");
+        assert!(!fair.has_place(flow(3), CLASS, 2));
     }
 }

@@ -158,7 +158,7 @@ impl Lease {
 
     /// Charges the flow of the request for an answer that outgrows what was expected.
     fn pay(&mut self) {
-        if self.slot.paid.is_some_and(|paid| self.said > paid) {
+        if self.said > self.slot.paid {
             self.slot.paid = self.pool.charge_more(&self.slot, self.said);
         }
     }
@@ -286,7 +286,7 @@ impl Lease {
         Delivered {
             is_any: self.work != Work::None,
             tokens: self.said,
-            prompt: (self.prompt > 0).then_some(self.prompt),
+            prompt: self.prompt,
             inter_token: if self.has_spoken() { self.inter_token() } else { 0 },
         }
     }

@@ -313,8 +313,8 @@ impl Pool {
         }
     }
 
-    /// The answer has more tokens than its flow is charged for. Returns those charged, if any are.
-    pub(super) fn charge_more(&self, slot: &Slot, answer: u32) -> Option<u32> {
+    /// The answer has more tokens than its flow is charged for. Returns those charged.
+    pub(super) fn charge_more(&self, slot: &Slot, answer: u32) -> u32 {
         self.table.lock().queue.charge_more(slot.ticket, answer)
     }
 

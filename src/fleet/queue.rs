@@ -118,8 +118,19 @@ impl Queue {
     }
 
     /// Those of this class and those above it that have not been sent before.
-    pub(super) fn first_tries(&self, class: Class) -> usize {
+    fn first_tries(&self, class: Class) -> usize {
         self.first_tries[..=class.place()].iter().sum()
+    }
+
+    /// As many requests wait as may, of this class and those above it. One of a flow that has less than its equal part of the
+    /// places finds one all the same, or others could keep it out; twice as many is the most.
+    pub(super) fn is_full(&self, profile: Profile, places: usize) -> bool {
+        let waiting = self.first_tries(profile.class);
+        let has_part = || match &self.flows {
+            Flows::One(only) => *only != profile.flow,
+            Flows::Several(fair) => fair.has_place(profile.flow, profile.class, places),
+        };
+        waiting >= places && (waiting >= places.saturating_mul(2) || !has_part())
     }
 
     pub(super) fn push(&mut self, is_repeated: bool, want: Want, profile: Profile) -> (Turn, Arc<Cell>) {
@@ -202,29 +213,30 @@ impl Queue {
         }
     }
 
-    /// An attempt begins: its flow is charged, if others wait. Returns the tokens of its answer that are charged, if so.
-    pub(super) fn charge(&mut self, ticket: u64, profile: Profile) -> Option<u32> {
-        let Flows::Several(fair) = &mut self.flows else { return None };
+    /// An attempt begins: its flow is charged, if others wait. Returns the tokens of its answer that are charged;
+    /// `u32::MAX`: none are.
+    pub(super) fn charge(&mut self, ticket: u64, profile: Profile) -> u32 {
+        let Flows::Several(fair) = &mut self.flows else { return u32::MAX };
         if self.wants.is_empty() {
-            return None;
+            return u32::MAX;
         }
         let (change, paid) = fair.begin(ticket, profile.flow, profile.class, profile.size);
         self.rank_again(&change);
-        Some(paid)
+        paid
     }
 
-    /// The answer of an attempt has more tokens than are charged. Returns those charged, if any are.
-    pub(super) fn charge_more(&mut self, ticket: u64, answer: u32) -> Option<u32> {
-        let Flows::Several(fair) = &mut self.flows else { return None };
-        let (change, paid) = fair.outgrows(ticket, answer)?;
+    /// The answer of an attempt has more tokens than are charged. Returns those charged, as above.
+    pub(super) fn charge_more(&mut self, ticket: u64, answer: u32) -> u32 {
+        let Flows::Several(fair) = &mut self.flows else { return u32::MAX };
+        let Some((change, paid)) = fair.outgrows(ticket, answer) else { return u32::MAX };
         self.rank_again(&change);
-        Some(paid)
+        paid
     }
 
     /// An attempt has ended.
-    pub(super) fn settle(&mut self, ticket: u64, done: Done) {
+    pub(super) fn settle(&mut self, ticket: u64, done: impl FnOnce() -> Done) {
         let Flows::Several(fair) = &mut self.flows else { return };
-        if let Some(change) = fair.end(ticket, done) {
+        if let Some(change) = fair.end(ticket, done()) {
             self.rank_again(&change);
         }
     }
@@ -232,6 +244,15 @@ impl Queue {
     fn rank_again(&mut self, change: &Change) {
         if change.before != change.after {
             self.kinds.values_mut().for_each(|alike| alike.rank_again(change));
+        }
+    }
+
+    /// Flows of which something is remembered.
+    #[cfg(test)]
+    pub(super) fn flows(&self) -> usize {
+        match &self.flows {
+            Flows::One(_) => 0,
+            Flows::Several(fair) => fair.flows(),
         }
     }
 

@@ -309,7 +309,7 @@ impl Table {
 
     /// Ends an attempt and gives its slot back.
     pub(super) fn end(&mut self, key: Key, report: Report, done: Delivered, now: Instant) -> Option<Event> {
-        self.queue.settle(report.ticket, Done::of(report.outcome, done));
+        self.queue.settle(report.ticket, || Done::of(report.outcome, done));
         let node = self.node(key)?;
         node.count(report.outcome);
         if report.outcome.is_failure() {
@@ -329,7 +329,7 @@ impl Table {
     }
 
     pub(super) fn abandon(&mut self, key: Key, ticket: u64, done: Delivered) {
-        self.queue.settle(ticket, Done::of(Outcome::ClientGone, done));
+        self.queue.settle(ticket, || Done::of(Outcome::ClientGone, done));
         let Some(node) = self.node(key) else { return };
         node.count(Outcome::ClientGone);
         node.health.abandoned(ticket);
@@ -338,7 +338,7 @@ impl Table {
 
     /// A slot that was granted and not used.
     pub(super) fn abandon_unused(&mut self, key: Key, ticket: u64) {
-        self.queue.settle(ticket, Done::Nothing);
+        self.queue.settle(ticket, || Done::Nothing);
         let Some(node) = self.node(key) else { return };
         node.health.abandoned(ticket);
         self.give_back(key, ticket, None);
