@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::fair::Change;
-use super::want::Flow;
+use super::want::{Flow, Want};
 use crate::config::Class;
 
 /// A request's place: by class, then those that have been sent before, then by number. In one word, because a long queue compares
@@ -63,8 +63,9 @@ impl Rank {
 }
 
 /// Each flow's in the order of their turns, so that a pass looks at one of them only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Alike {
+    pub want: Arc<Want>,
     lines: BTreeMap<Option<Flow>, Line>,
     /// The first request of each flow, class and tries; empty where all that wait are of one flow.
     ranks: BTreeSet<Rank>,
@@ -74,6 +75,10 @@ pub(super) struct Alike {
 type Line = BTreeMap<Turn, Arc<Cell>>;
 
 impl Alike {
+    pub(super) fn of(want: Arc<Want>) -> Self {
+        Self { want, lines: BTreeMap::new(), ranks: BTreeSet::new() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }

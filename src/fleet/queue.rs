@@ -145,11 +145,16 @@ impl Queue {
     }
 
     fn put(&mut self, turn: Turn, flow: Option<Flow>, want: Want, cell: Arc<Cell>) {
-        let known = self.kinds.get_key_value(&want).map(|(known, _)| Arc::clone(known));
-        let want = known.unwrap_or_else(|| Arc::new(want));
         let served = self.flows.served(flow, turn.class());
-        self.kinds.entry(Arc::clone(&want)).or_default().insert(turn, flow, cell, served);
-        self.wants.insert(turn, (want, flow));
+        let alike = match self.kinds.get_mut(&want) {
+            Some(known) => known,
+            None => {
+                let want = Arc::new(want);
+                self.kinds.entry(Arc::clone(&want)).or_insert_with(|| Alike::of(want))
+            }
+        };
+        self.wants.insert(turn, (Arc::clone(&alike.want), flow));
+        alike.insert(turn, flow, cell, served);
     }
 
     /// The request can use other nodes than before. Its turn stays.

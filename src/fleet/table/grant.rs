@@ -36,11 +36,11 @@ impl Table {
     /// those to be woken. The cost depends on the kinds of what they want, and not on their number.
     pub(crate) fn grant(&mut self, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
-        self.queue.forget_flows();
         if self.queue.is_empty() {
             self.queue.rest();
             return woken;
         }
+        self.queue.forget_flows();
         let mut heads = self.queue.heads();
         let mut room = self.room(now);
         while let Some(Head { rank, want, is_due }) = self.next_head(&mut heads) {
