@@ -68,6 +68,14 @@ impl Flows {
     }
 }
 
+/// A request that waits no more.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub cell: Arc<Cell>,
+    /// The first one of the same class that wants the same.
+    pub next: Option<Rank>,
+}
+
 /// The pace at which slots come back while requests wait for them.
 #[derive(Debug, Default)]
 struct Pace {
@@ -162,13 +170,13 @@ impl Queue {
         if self.wants.get(&turn).is_none_or(|(before, _)| **before == want) {
             return;
         }
-        if let Some((cell, flow)) = self.take(turn) {
+        if let Some((Taken { cell, .. }, flow)) = self.take(turn) {
             self.put(turn, flow, want, cell);
         }
     }
 
-    pub(super) fn remove(&mut self, turn: Turn) -> Option<Arc<Cell>> {
-        let (cell, flow) = self.take(turn)?;
+    pub(super) fn remove(&mut self, turn: Turn) -> Option<Taken> {
+        let (taken, flow) = self.take(turn)?;
         if let Flows::Several(fair) = &mut self.flows {
             fair.leave(flow, turn.class());
         }
@@ -178,18 +186,19 @@ impl Queue {
         if self.waiting[class] == 0 {
             self.due[class] = 0.0;
         }
-        Some(cell)
+        Some(taken)
     }
 
-    fn take(&mut self, turn: Turn) -> Option<(Arc<Cell>, Option<Flow>)> {
+    fn take(&mut self, turn: Turn) -> Option<(Taken, Option<Flow>)> {
         let (want, flow) = self.wants.remove(&turn)?;
         let served = self.flows.served(flow, turn.class());
         let alike = self.kinds.get_mut(&want)?;
-        let cell = alike.remove(turn, flow, served);
+        let cell = alike.remove(turn, flow, served)?;
+        let next = self.flows.head(alike, turn.class());
         if alike.is_empty() {
             self.kinds.remove(&want);
         }
-        Some((cell?, flow))
+        Some((Taken { cell, next }, flow))
     }
 
     /// A request of this flow is to wait. Of a second one it makes the service count from now on.
@@ -286,7 +295,7 @@ impl Queue {
     }
 
     /// The first one of this class that wants this.
-    pub(super) fn next(&self, want: &Want, class: Class) -> Option<Rank> {
+    fn next(&self, want: &Want, class: Class) -> Option<Rank> {
         self.flows.head(self.kinds.get(want)?, class)
     }
 

@@ -51,11 +51,12 @@ impl Table {
             match self.take_for(&want, profile, now) {
                 Some(Ok(slot)) => {
                     self.queue.granted(now);
-                    woken.extend(self.queue.remove(rank.turn).and_then(|cell| cell.grant(slot)));
+                    let taken = self.queue.remove(rank.turn);
+                    woken.extend(taken.as_ref().and_then(|taken| taken.cell.grant(slot)));
                     room = self.room(now);
                     let of_class = &mut heads[rank.class().place()];
                     self.queue.order_again(of_class, rank.flow);
-                    if let Some(next) = self.queue.next(&want, rank.class()) {
+                    if let Some(next) = taken.and_then(|taken| taken.next) {
                         let place = of_class.partition_point(|(other, _)| *other > next);
                         of_class.insert(place, (next, want));
                     }

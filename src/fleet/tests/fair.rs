@@ -211,7 +211,7 @@ fn a_queue_full_of_one_flow_takes_another() {
         places.last().is_some_and(|(waiter, lease)| waiter.is_some() || lease.is_some())
     };
     let flows = [1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 3, 3, 4, 5];
-    let is_in = flows.map(|flow| join(flow));
+    let is_in = flows.map(&mut join);
     let (yes, no) = (true, false);
     assert_eq!(is_in, [yes, yes, yes, yes, yes, no, yes, yes, no, no, yes, no, yes, no]);
 }
