@@ -39,6 +39,7 @@ mod selection;
 mod stored;
 mod streams;
 mod traces;
+mod unkept;
 mod upgrade;
 mod uploads;
 mod weights;

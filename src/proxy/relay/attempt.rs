@@ -19,7 +19,8 @@ use super::super::upstream::exchange::{Exchange, ReadError, TOLD_BY, may_be_info
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
-use super::request::Request;
+use super::request::{Request, Sending};
+use super::upload;
 use crate::config::{Pool, Timeouts};
 use crate::http1::ResponseHead;
 use crate::journal::announce;
@@ -36,7 +37,7 @@ const SLOW_CONNECT: Duration = Duration::from_millis(250);
 /// Interval at which a request whose node is lost looks for another one to go to.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time in which a node that stopped reading may say why.
-const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The reason for which there is no answer.
 pub(super) enum NoAnswer {
@@ -100,8 +101,8 @@ pub(super) async fn run(
     }
     request.journey.send(attempt, Instant::now());
     let exchanged = {
-        let (wire, journey) = request.wire(address);
-        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
+        let (sending, journey) = request.wire(address, timeouts.send);
+        let mut exchanging = pin!(exchange(sending, is_head, attempt, (address, stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
@@ -213,12 +214,18 @@ async fn connect(
 }
 
 async fn exchange(
-    (head, body): (&[u8], NodeBody),
+    sending: Sending<'_>,
     is_head: bool,
     attempt: &Attempt,
     (node, mut stream): (SocketAddr, TcpStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
+    let (head, body) = match sending {
+        Sending::Kept(head, body) => (head, body),
+        Sending::Passing(outlet) => {
+            return Box::pin(upload::exchange(outlet, is_head, attempt, (node, stream), timeouts)).await;
+        }
+    };
     let sent = send(&mut stream, head, &body, timeouts.send).await;
     drop(body);
     if matches!(sent, Err(SendError::Timeout)) {
@@ -312,7 +319,11 @@ async fn write_at_once(stream: &mut TcpStream, parts: [&[u8]; 3]) -> io::Result<
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and an unsolicited 101 is a protocol
 /// violation.
-async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Result<ResponseHead, Outcome> {
+pub(super) async fn final_head(
+    exchange: &mut Exchange,
+    name: &str,
+    is_head: bool,
+) -> Result<ResponseHead, Outcome> {
     loop {
         match exchange.head(is_head).await {
             Ok(head) if head.status == 101 => return Err(Outcome::Reset),

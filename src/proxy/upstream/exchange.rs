@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::outlet::{Outlet, Unsent};
 use crate::http1::{BadFraming, Body, Framing, Malformed, ResponseHead, parse_response};
 
 /// Largest single read, in bytes.
@@ -74,6 +75,8 @@ pub(crate) struct Exchange {
     silence: SilenceTimer,
     has_begun: bool,
     is_last: bool,
+    /// The rest of a request whose body is not kept, which goes out while its answer is waited for.
+    outlet: Option<Box<Outlet>>,
 }
 
 impl Exchange {
@@ -81,7 +84,52 @@ impl Exchange {
     pub(crate) fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
         let silence = SilenceTimer { limit: read_limit, since: Instant::now(), timer: None };
         let (unread, body) = (Bytes::new(), Body::Done);
-        Self { address, stream, unread, body, keeps: false, silence, has_begun: false, is_last: false }
+        let (keeps, has_begun, is_last, outlet) = (false, false, false, None);
+        Self { address, stream, unread, body, keeps, silence, has_begun, is_last, outlet }
+    }
+
+    /// The same, but the request is still to be written.
+    pub(crate) fn sending(self, outlet: Box<Outlet>) -> Self {
+        Self { outlet: Some(outlet), ..self }
+    }
+
+    /// A part of the request has not been written, and the node may want it.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.outlet.is_some()
+    }
+
+    /// The node gets no more of the request.
+    pub(crate) fn stop_sending(&mut self) {
+        if let Some(outlet) = self.outlet.take() {
+            outlet.upload().set_unwanted();
+            self.close_after();
+        }
+    }
+
+    /// Sends the rest of the request, whose answer has been read.
+    pub(crate) async fn send_rest(&mut self) {
+        poll_fn(|cx| match self.poll_send(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// An error: the node has taken nothing for too long.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        let Some(outlet) = &mut self.outlet else { return Poll::Ready(Ok(())) };
+        match ready!(outlet.poll(&mut self.stream, cx)) {
+            Ok(()) => self.outlet = None,
+            Err(unsent) => {
+                self.stop_sending();
+                if unsent == Unsent::TimedOut {
+                    return Poll::Ready(Err(ReadError::Silent));
+                }
+            }
+        }
+        // only now is it expected to answer
+        self.silence.since = Instant::now();
+        Poll::Ready(Ok(()))
     }
 
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
@@ -130,17 +178,20 @@ impl Exchange {
 
     /// The connection and the node's address, if it can serve another request.
     pub(crate) fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
-        (self.keeps && !self.is_last && self.is_done() && self.unread.is_empty())
+        (self.keeps && !self.is_last && self.is_done() && self.unread.is_empty() && self.outlet.is_none())
             .then_some((self.address, self.stream))
     }
 
     /// Reads once, and adds what comes to `unread`.
     async fn fill(&mut self) -> Result<(), ReadError> {
-        let Self { stream, unread, silence, .. } = self;
-        silence.since = Instant::now();
-        let read = poll_fn(|cx| match poll_fill(stream, unread, cx) {
-            Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| ReadError::Broken)),
-            Poll::Pending => silence.poll(cx).map(|()| Err(ReadError::Silent)),
+        self.silence.since = Instant::now();
+        let read = poll_fn(|cx| {
+            let sends = self.outlet.is_some() && self.poll_send(cx)?.is_pending();
+            match poll_fill(&mut self.stream, &mut self.unread, cx) {
+                Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| ReadError::Broken)),
+                Poll::Pending if sends => Poll::Pending,
+                Poll::Pending => self.silence.poll(cx).map(|()| Err(ReadError::Silent)),
+            }
         });
         match read.await? {
             0 => Err(ReadError::Closed),

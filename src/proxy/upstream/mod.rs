@@ -2,5 +2,6 @@
 
 pub(super) mod connections;
 pub(super) mod exchange;
+pub(super) mod outlet;
 pub(super) mod switch;
 pub(crate) mod target;
