@@ -20,6 +20,8 @@ pub mod metrics;
 pub mod spans;
 pub mod status;
 
+pub mod tls;
+
 pub mod balance;
 pub mod classify;
 pub mod fleet;

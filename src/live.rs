@@ -23,6 +23,7 @@ use crate::fleet::{Counters, Ended, Event, Fleet, Next};
 use crate::history::History;
 use crate::resume::Vocabularies;
 use crate::status::{Reload, Snapshot};
+use crate::tls::Listeners;
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
 const PAST_EVERY: Duration = Duration::from_secs(5);
@@ -54,6 +55,10 @@ pub struct Live {
     pub lost_spans: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
+    /// TLS towards clients.
+    pub tls: ArcSwap<Listeners>,
+    /// Handshakes with clients that came to nothing.
+    pub failed_handshakes: AtomicU64,
     /// Learned from streams that may have to be continued.
     pub vocabularies: Vocabularies,
     /// Earlier counters, the oldest first.
@@ -81,6 +86,8 @@ impl Live {
             lost_own_log_lines: OnceLock::new(),
             lost_spans: AtomicU64::new(0),
             unrouted: Mutex::default(),
+            tls: ArcSwap::default(),
+            failed_handshakes: AtomicU64::new(0),
             vocabularies: Vocabularies::default(),
             pasts: Mutex::default(),
             stopping: AtomicBool::new(false),

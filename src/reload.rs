@@ -8,10 +8,11 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, located};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};
 use crate::live::Live;
+use crate::tls::Listeners;
 use crate::tracer::Tracer;
 
 /// Reloads the config file into the running gateway.
@@ -33,13 +34,14 @@ impl Reloader {
     /// Loads the file as it is now and puts it in use; returns the new generation.
     pub fn reload(&self) -> Result<u64, Problems> {
         let _turn = self.turn.lock();
-        let result = Config::load(&self.path);
         let now = SystemTime::now();
+        let result = Config::load(&self.path).and_then(|config| Ok((self.tls(&config, now)?, config)));
         // hold the lock across the swap, so that nobody sees the new generation with the previous one's error
         let mut reload = self.live.reload.lock();
         reload.at = now;
         match result {
-            Ok(config) => {
+            Ok((tls, config)) => {
+                self.live.tls.store(Arc::new(tls));
                 let generation = self.take_over(config);
                 reload.error = None;
                 self.mark(Ok(generation));
@@ -59,6 +61,10 @@ impl Reloader {
                 Err(problems)
             }
         }
+    }
+
+    fn tls(&self, config: &Config, now: SystemTime) -> Result<Listeners, Problems> {
+        Listeners::load(config, now).map_err(|faults| located(&self.path, faults))
     }
 
     fn mark(&self, result: Result<u64, &str>) {

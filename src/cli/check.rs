@@ -1,9 +1,11 @@
 //! `evenkeel check`: reports every problem of a config file. Ports and log files are tried only by `run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, located};
+use crate::tls::Listeners;
 
 /// Exit code for faulty input: `EX_USAGE` of sysexits.
 pub const EXIT_BAD_CONFIG: u8 = 64;
@@ -33,7 +35,7 @@ pub struct CheckArgs {
 /// Exits with 0 if the file is valid, otherwise with 64 and all problems on standard error.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let path = &args.config.config;
-    match Config::load(path) {
+    match load(path) {
         Ok(config) => {
             config.notices.iter().for_each(|notice| println!("{notice}"));
             println!("{}: ok: {}", path.display(), summary(&config));
@@ -41,6 +43,13 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
         Err(problems) => refused(&problems),
     }
+}
+
+/// A config, after a look into the files that it names.
+fn load(path: &Path) -> Result<Config, Problems> {
+    let config = Config::load(path)?;
+    let tls = Listeners::load(&config, SystemTime::now());
+    tls.map(|_| config).map_err(|faults| located(path, faults))
 }
 
 /// Reports an invalid config, in the same way for every command that reads one.

@@ -2,7 +2,9 @@
 //!
 //! For problems that show up only after parsing, such as a port in use.
 
-use super::problems::Collector;
+use std::path::Path;
+
+use super::problems::{Collector, Problem, Problems};
 use super::raw::{self, Raw, Value};
 
 /// The line of the value at this path, such as `server.listen[1]`, counted from 1. Keys that contain a dot
@@ -20,6 +22,15 @@ pub fn line_of(text: &str, path: &str) -> Option<usize> {
         }
     }
     Some(raw.line).filter(|line| *line > 0)
+}
+
+/// Paths in the config file at `source` and what is wrong with each, such as a file that it names, like all other problems of it.
+pub fn located(source: &Path, list: Vec<(String, String)>) -> Problems {
+    let text = std::fs::read_to_string(source).unwrap_or_default();
+    let problem = |(path, message): (String, String)| Problem { line: line_of(&text, &path), path, message };
+    let mut list: Vec<_> = list.into_iter().map(problem).collect();
+    list.sort_by_key(|problem| problem.line);
+    Problems { source: source.display().to_string(), list, omitted: 0 }
 }
 
 fn child<'a>(raw: &'a Raw, wanted: &str) -> Option<&'a Raw> {

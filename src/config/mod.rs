@@ -28,17 +28,19 @@ mod splits;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tracing;
 pub mod units;
 mod values;
 
 pub use address::NodeAddress;
 pub use class::{Class, Classes, Deadline};
-pub use lines::line_of;
+pub use lines::{line_of, located};
 pub use model::{
-    AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
-    Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry,
-    RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
+    AccessLog, Affinity, Balance, CertificateFiles, Check, ChosenBy, Client, ClientAuth, Config, Engine,
+    HeaderChoice, Health, HttpVersion, Listener, Listening, LogFormat, LogTarget, MaxInFlight, Metrics,
+    Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, TlsVersion,
+    Tracing, Weight,
 };
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};

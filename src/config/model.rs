@@ -58,6 +58,56 @@ pub struct Server {
 pub struct Listener {
     /// `localhost` in the file is 127.0.0.1 here.
     pub address: SocketAddr,
+    /// `None`: without TLS, the default.
+    pub tls: Option<Listening>,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// Chosen by the name that a client asks for (SNI), the first where none fits; at most 257.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version that is spoken; default 1.2.
+    pub min_version: TlsVersion,
+    /// `None`: clients need no certificate, the default.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// A certificate and its key, each with its path in the config file, for problems.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain as PEM, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The private key as PEM.
+    pub key: PathBuf,
+    pub place: String,
+    pub key_place: String,
+}
+
+/// `tls.min_version`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+/// The authorities whose certificates clients have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// As PEM.
+    pub ca: PathBuf,
+    /// The path of `ca` in the config file.
+    pub place: String,
+    /// A client without one is refused.
+    pub is_required: bool,
+}
+
+/// `tls.verify_client`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VerifyClient {
+    Off,
+    Optional,
+    On,
 }
 
 /// Metrics that not everybody wants.

@@ -237,6 +237,11 @@ impl<'a> Section<'a> {
         value
     }
 
+    /// The path of this key, for problems that show up after the file was read.
+    pub(super) fn place(&self, key: &str) -> String {
+        self.path_of(key)
+    }
+
     fn path_of(&self, key: &str) -> String {
         self.path.clone() + &step(&self.path, key)
     }

@@ -8,6 +8,7 @@ use super::address::NodeAddress;
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
+use super::tls::tls;
 use super::tracing;
 use super::values::{
     admin_address, choice, duration, duration_in, duration_or_zero, integer, listen_address, network,
@@ -122,14 +123,14 @@ fn listeners(place: &Place) -> Vec<Listener> {
 }
 
 fn listener(place: &Place) -> Option<Listener> {
-    let address = match place.raw.value {
+    match place.raw.value {
         Value::Mapping(_) => place.section()?.finish(|s| {
-            s.required("address", "write an IP address and a port")
-                .and_then(|address| address.read(listen_address))
+            let address = s.required("address", "write an IP address and a port");
+            let (address, tls) = (address.and_then(|address| address.read(listen_address)), tls(s));
+            Some(Listener { address: address?, tls })
         }),
-        _ => place.read(listen_address),
-    };
-    address.map(|address| Listener { address })
+        _ => place.read(listen_address).map(|address| Listener { address, tls: None }),
+    }
 }
 
 /// Two addresses cannot both be listened on: `0.0.0.0` takes its port on every IPv4 address.

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::downstream::lent::Connection;
 use super::downstream::preface::{self, Speaks};
+use super::downstream::tls::{self, NoTls};
+use super::downstream::wire::Wire;
 use super::gateway::Gateway;
 use super::intake::{check_length, idle_seconds};
 use super::limit::within;
@@ -34,6 +36,9 @@ use crate::live::Live;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An HTTP/2 connection stays open at least this long between two requests: it has no other way to say that it ends.
 const H2_IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// The answer to a request without TLS where there is TLS (nginx: 400, "The plain HTTP request was sent to HTTPS port").
+const NEEDS_TLS: Rejection = Rejection { status: 400, message: "this port speaks TLS; use https://" };
 
 /// The answer to a head that has passed, and that Pingora does not read.
 const UNREADABLE: Rejection = Rejection { status: 400, message: "the request header cannot be read" };
@@ -77,6 +82,37 @@ impl Edge {
         Self { live, requests, connections_max }
     }
 
+    /// The connection after its handshake, if it has one, and the protocol that is spoken on it.
+    async fn open(&self, stream: Stream) -> Option<(Connection, Speaks)> {
+        let tls = self.live.tls.load();
+        let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
+        let Some(tls) =
+            (if tls.is_empty() { None } else { local().and_then(|local| tls.of(local).cloned()) })
+        else {
+            let slot = Connection::new(stream);
+            let speaks = preface::detect(&slot).await?;
+            return Some((slot, speaks));
+        };
+        match Box::pin(tls::accept(&tls, stream)).await {
+            Ok(stream) => {
+                let is_http1 = matches!(stream.selected_alpn_proto(), Some(ALPN::H1));
+                let slot = Connection::new(stream);
+                // one that has agreed on HTTP/2 and then says nothing, or something else, gets no session of it
+                let speaks = if is_http1 { Speaks::Http1 } else { preface::detect(&slot).await? };
+                Some((slot, speaks))
+            }
+            Err(NoTls::Plain(stream)) => {
+                refuse(&self.requests.gateway, Wire::new(stream), NEEDS_TLS).await;
+                None
+            }
+            Err(NoTls::Failed(error)) => {
+                self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+                log::debug!("a client's TLS handshake failed: {error}");
+                None
+            }
+        }
+    }
+
     /// For one HTTP/2 connection: its idle time comes from the config that is in use when it begins.
     fn requests_over_h2(&self, client: &Client) -> Arc<Requests> {
         let mut options = HttpServerOptions::default();
@@ -102,12 +138,12 @@ impl ServerApp for Edge {
             return None;
         };
         let header_by = Instant::now() + client.header_timeout;
-        let slot = Connection::new(stream);
-        let Ok(detected) = timeout_at(header_by, preface::detect(&slot)).await else {
+        let Ok(opened) = timeout_at(header_by, self.open(stream)).await else {
             log::debug!("a client took longer than client.header_timeout; its connection is closed");
             return None;
         };
-        if detected? == Speaks::Http2 {
+        let (slot, speaks) = opened?;
+        if speaks == Speaks::Http2 {
             let requests = self.requests_over_h2(&client);
             return ServerApp::process_new(&requests, Box::new(slot.lend()), shutdown).await;
         }

@@ -53,7 +53,9 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     let is_http1 = session.as_downstream().as_http1().is_some();
     arrival.caller.request_id = request_id(&request.headers);
     arrival.caller.trace = Trace::of(&request.headers, server.tracing.as_ref());
-    arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, "http"));
+    let has_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let proto = if has_tls { "https" } else { "http" };
+    arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, proto));
     arrival.caller.register(live, request.method.as_str(), request.uri.path());
     if is_http1 {
         // it was checked before there was a session

@@ -10,7 +10,7 @@ mod upgrade;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::server::configuration::{Opt, ServerConf};
@@ -24,13 +24,14 @@ pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 use self::listening::ReadyListener;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
-use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
+use crate::config::{AccessLog, Config, LogTarget, Problems, located};
 use crate::discovery::NameResolver;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
 use crate::reload::Reloader;
 use crate::sampler::Sampler;
+use crate::tls::Listeners;
 use crate::tracer::Tracer;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
@@ -62,13 +63,16 @@ impl Server {
     /// Prepares everything. Any problem that the user could fix shows up here, not in [`Self::run`].
     pub fn new(config: Config, options: &Options) -> Result<Self, Problems> {
         check_ports(&config, options)?;
+        let tls = Listeners::load(&config, SystemTime::now());
+        let tls = tls.map_err(|faults| located(&options.config, faults))?;
         let settings = config.server.clone();
         let live = Arc::new(Live::new(config));
+        live.tls.store(Arc::new(tls));
         let log = AccessLogWriter::start(&settings.access_log, Arc::clone(&live));
         let log = log.map_err(|error| cannot_log(&settings.access_log, &error, options))?;
         let tracer = Tracer::new(Arc::clone(&live));
         let traced = tracer.set(settings.tracing.as_ref());
-        traced.map_err(|error| at_start(vec![cannot_trace(&error)], options))?;
+        traced.map_err(|error| located(&options.config, vec![cannot_trace(&error)]))?;
         let (shared, path) = (Arc::clone(&live), options.config.clone());
         let reloader = Arc::new(Reloader::new(shared, log.clone(), tracer.clone(), path));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
@@ -155,7 +159,7 @@ fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
         Some((path, format!("cannot listen on {address}: {error}{hint}")))
     };
     let list: Vec<_> = listen.chain(admin).chain(probes).filter_map(check).collect();
-    if list.is_empty() { Ok(()) } else { Err(at_start(list, options)) }
+    if list.is_empty() { Ok(()) } else { Err(located(&options.config, list)) }
 }
 
 fn cannot_log(conf: &AccessLog, error: &std::io::Error, options: &Options) -> Problems {
@@ -163,18 +167,12 @@ fn cannot_log(conf: &AccessLog, error: &std::io::Error, options: &Options) -> Pr
         LogTarget::File(path) => path.display().to_string(),
         LogTarget::Stdout => "standard output".to_owned(),
     };
-    at_start(vec![("server.access_log.path".to_owned(), format!("cannot open {name}: {error}"))], options)
+    located(
+        &options.config,
+        vec![("server.access_log.path".to_owned(), format!("cannot open {name}: {error}"))],
+    )
 }
 
 fn cannot_trace(error: &std::io::Error) -> (String, String) {
     ("server.tracing".to_owned(), format!("cannot export spans: {error}"))
-}
-
-/// Requests of the config that the system denies, reported like all other problems of the config.
-fn at_start(list: Vec<(String, String)>, options: &Options) -> Problems {
-    let text = std::fs::read_to_string(&options.config).unwrap_or_default();
-    let problem = |(path, message): (String, String)| Problem { line: line_of(&text, &path), path, message };
-    let mut list: Vec<_> = list.into_iter().map(problem).collect();
-    list.sort_by_key(|problem| problem.line);
-    Problems { source: options.config.display().to_string(), list, omitted: 0 }
 }

@@ -32,7 +32,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "journal",
-        modules: &["journal", "tracer", "tls"],
+        modules: &["journal", "tracer"],
         instead: "return the event, and let the adapter that asked announce it",
     },
     Layer {
@@ -49,6 +49,11 @@ const LAYERS: &[Layer] = &[
         name: "views",
         modules: &["access_log", "metrics", "spans", "status"],
         instead: "a decision returns values; how they are shown is a view's business",
+    },
+    Layer {
+        name: "material",
+        modules: &["tls"],
+        instead: "what is read from files is a value to all above; a decision gets plain values",
     },
     Layer {
         name: "decisions",

@@ -17,6 +17,7 @@ use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 
 use super::gate::Gate;
+use super::tls;
 use crate::http1::{HeadLimits, HeadReader, Rejection, RequestHead};
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
@@ -311,6 +312,7 @@ impl Wire {
     }
 
     fn reset_when_closed(&self) {
+        tls::cut(&self.stream);
         let set = FileDescriptor::dup(&self.stream.id()).map_err(io::Error::other);
         let set = set.and_then(|socket| SockRef::from(&socket).set_linger(Some(Duration::ZERO)));
         if let Err(error) = set {

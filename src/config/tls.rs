@@ -1,0 +1,69 @@
+//! The schema of `tls`, towards clients: the same for a listener and for the admin address.
+
+use std::path::PathBuf;
+
+use super::model::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
+use super::raw::Raw;
+use super::section::{Place, Section};
+use super::values::{choice, shown, text};
+
+/// The most certificates of one listener.
+const CERTIFICATES_MAX: usize = 256;
+
+const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+const VERIFY: [(&str, VerifyClient); 3] =
+    [("off", VerifyClient::Off), ("optional", VerifyClient::Optional), ("on", VerifyClient::On)];
+
+/// TLS under the key `tls`; `off` is none.
+pub(super) fn tls(s: &mut Section) -> Option<Listening> {
+    let place = s.take("tls")?;
+    if super::values::is_off(place.raw) {
+        return None;
+    }
+    place.section().map(|section| section.finish(listening))
+}
+
+fn listening(s: &mut Section) -> Listening {
+    let mut certificates: Vec<CertificateFiles> = pair(s, false).into_iter().collect();
+    if let Some(place) = s.take("certificates") {
+        certificates.extend(several(&place));
+    } else if certificates.is_empty() {
+        s.rule("cert", &["key"], false, || {
+            "is missing; name the file of a certificate chain, and that of its `key`".to_owned()
+        });
+    }
+    let min_version = s.get("min_version", TlsVersion::V1_2, choice(&VERSIONS));
+    let verify = s.get("verify_client", VerifyClient::Off, choice(&VERIFY));
+    let ca = s.option("client_ca", file).map(|file| (file, s.place("client_ca")));
+    s.rule("client_ca", &["verify_client"], (verify == VerifyClient::Off) == ca.is_none(), || {
+        "goes with `verify_client: on` or `optional`: it has the authorities of clients' certificates"
+            .to_owned()
+    });
+    let client_auth = ca.map(|(ca, place)| ClientAuth { ca, place, is_required: verify == VerifyClient::On });
+    Listening { certificates, min_version, client_auth }
+}
+
+fn several(place: &Place) -> Vec<CertificateFiles> {
+    let items = place.items(1..=CERTIFICATES_MAX, "certificates").unwrap_or_default();
+    items.iter().filter_map(|item| item.section()?.finish(|s| pair(s, true))).collect()
+}
+
+/// A certificate and its key.
+fn pair(s: &mut Section, is_required: bool) -> Option<CertificateFiles> {
+    let (cert, key) = (s.option("cert", file), s.option("key", file));
+    let is_whole = cert.is_some() == key.is_some() && (cert.is_some() || !is_required);
+    let missing = if cert.is_some() { "key" } else { "cert" };
+    s.rule(missing, &["cert", "key"], is_whole, || {
+        "is missing; a certificate (`cert`) and its private key (`key`) go together".to_owned()
+    });
+    Some(CertificateFiles { cert: cert?, key: key?, place: s.place("cert"), key_place: s.place("key") })
+}
+
+/// The path of a file.
+pub(super) fn file(raw: &Raw) -> Result<PathBuf, String> {
+    let path = text(raw)?;
+    if path.is_empty() || path.contains('\0') {
+        return Err(format!("{} is not the path of a file", shown(raw)));
+    }
+    Ok(PathBuf::from(path))
+}

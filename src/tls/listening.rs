@@ -1,0 +1,122 @@
+//! The TLS of all addresses that are listened on.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+
+use super::certificate::{Certificate, Fault, Loaded, chain, load};
+use super::names::ByName;
+use crate::config::{ClientAuth, Config, Listening, TlsVersion};
+
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// TLS by the address that a client has connected to.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    by_address: Vec<(SocketAddr, Arc<ServerConfig>)>,
+    certificates: Vec<Certificate>,
+}
+
+impl Listeners {
+    /// Reads all files that the config names; or every problem with them, by path in the config.
+    pub fn load(config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
+        let provider = Arc::new(ring::default_provider());
+        let (mut listeners, mut faults) = (Self::default(), Vec::new());
+        for listener in &config.server.listen {
+            let Some(tls) = &listener.tls else { continue };
+            match server_config(tls, &provider, now) {
+                Ok((ready, loaded)) => {
+                    listeners.by_address.push((listener.address, Arc::new(ready)));
+                    listeners.certificates.extend(loaded.into_iter().map(|loaded| loaded.shown));
+                }
+                Err(more) => faults.extend(more),
+            }
+        }
+        if faults.is_empty() { Ok(listeners) } else { Err(faults) }
+    }
+
+    /// No address has TLS.
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// For a connection to this address of the machine.
+    pub fn of(&self, local: SocketAddr) -> Option<&Arc<ServerConfig>> {
+        let is_it = |listens: &SocketAddr| {
+            listens.port() == local.port() && (listens.ip() == local.ip() || listens.ip().is_unspecified())
+        };
+        self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
+    }
+
+    /// In the order of the config.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+}
+
+fn server_config(
+    tls: &Listening,
+    provider: &Arc<CryptoProvider>,
+    now: SystemTime,
+) -> Result<(ServerConfig, Vec<Loaded>), Vec<Fault>> {
+    let loaded = tls.certificates.iter().map(|files| load(files, provider, now));
+    let (loaded, mut faults): (Vec<_>, Vec<_>) = loaded.partition(Result::is_ok);
+    let loaded: Vec<Loaded> = loaded.into_iter().flatten().collect();
+    let mut faults: Vec<Fault> = faults.drain(..).filter_map(Result::err).collect();
+    let verifier = tls.client_auth.as_ref().map(|auth| verifier(auth, provider)).transpose();
+    let verifier = verifier.map_err(|fault| faults.push(fault)).unwrap_or_default();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let versions: &[_] = match tls.min_version {
+        TlsVersion::V1_2 => &[&TLS13, &TLS12],
+        TlsVersion::V1_3 => &[&TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(versions);
+    let builder = builder.map_err(|error| vec![impossible(tls, &error.to_string())])?;
+    let is_open = verifier.is_none();
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded)));
+    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    if is_open {
+        config.ticketer = ticketer().map_err(|error| vec![impossible(tls, &error)])?;
+    }
+    Ok((config, loaded))
+}
+
+fn impossible(tls: &Listening, why: &str) -> Fault {
+    let place = tls.certificates.first().map(|files| files.place.clone()).unwrap_or_default();
+    (place, format!("TLS cannot be used: {why}"))
+}
+
+fn verifier(auth: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
+    let wrong = |message| (auth.place.clone(), message);
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(&auth.ca).map_err(wrong)? {
+        roots.add(certificate).map_err(|error| wrong(format!("{}: {error}", auth.ca.display())))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = if auth.is_required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| wrong(format!("{}: {error}", auth.ca.display())))
+}
+
+/// Session tickets (RFC 8446 section 4.6.1) stay good over a reload: one of new certificates would otherwise cost each client a whole
+/// handshake. Where clients have certificates there are none, so that a reload of the authorities holds for all.
+fn ticketer() -> Result<Arc<dyn ProducesTickets>, String> {
+    static TICKETER: OnceLock<Arc<dyn ProducesTickets>> = OnceLock::new();
+    if let Some(ticketer) = TICKETER.get() {
+        return Ok(Arc::clone(ticketer));
+    }
+    let made = ring::Ticketer::new().map_err(|error| error.to_string())?;
+    Ok(Arc::clone(TICKETER.get_or_init(|| made)))
+}

@@ -1,0 +1,44 @@
+//! The certificate for the name that a client asks for (SNI, RFC 6066 section 3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::certificate::Loaded;
+
+/// The certificates of a listener by the names that they are for.
+#[derive(Debug)]
+pub(super) struct ByName {
+    /// Names, and wildcards as they are written (`*.example.org`). Several may be for one: of RSA and ECDSA, for instance.
+    by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// The order of the config: where no name fits, the first one that the client can check.
+    all: Vec<Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    pub(super) fn new(loaded: &[Loaded]) -> Self {
+        let mut by_name: HashMap<String, Vec<_>> = HashMap::new();
+        for one in loaded {
+            for name in &one.shown.names {
+                by_name.entry(name.clone()).or_default().push(Arc::clone(&one.key));
+            }
+        }
+        Self { by_name, all: loaded.iter().map(|one| Arc::clone(&one.key)).collect() }
+    }
+
+    /// Those for this name: its own, else those of a wildcard, which stands for one label (RFC 9525 section 6.3).
+    fn of(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+        let name = name.to_ascii_lowercase();
+        self.by_name.get(&name).or_else(|| self.by_name.get(&format!("*.{}", name.split_once('.')?.1)))
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fitting = hello.server_name().and_then(|name| self.of(name)).unwrap_or(&self.all);
+        let checkable = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        fitting.iter().find(checkable).cloned()
+    }
+}
