@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::fleet::{Counters, Ended, Event, Fleet, Next};
 use crate::history::History;
 use crate::resume::Vocabularies;
-use crate::status::{Reload, Snapshot};
+use crate::status::{Edge, Files, Reload, Snapshot};
 use crate::tls::Listeners;
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
@@ -57,6 +57,8 @@ pub struct Live {
     pub unrouted: Mutex<Counters>,
     /// TLS towards clients.
     pub tls: ArcSwap<Listeners>,
+    /// The result of the last look into changed files.
+    pub files: Mutex<Files>,
     /// Handshakes with clients that came to nothing.
     pub failed_handshakes: AtomicU64,
     /// Learned from streams that may have to be continued.
@@ -87,6 +89,7 @@ impl Live {
             lost_spans: AtomicU64::new(0),
             unrouted: Mutex::default(),
             tls: ArcSwap::default(),
+            files: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),
             vocabularies: Vocabularies::default(),
             pasts: Mutex::default(),
@@ -122,6 +125,11 @@ impl Live {
             lost_log_lines: self.lost_log_lines.load(Ordering::Relaxed),
             lost_own_log_lines: self.lost_own_log_lines.get().map_or(0, |lost| lost.load(Ordering::Relaxed)),
             lost_spans: self.lost_spans.load(Ordering::Relaxed),
+            tls: Edge {
+                certificates: self.tls.load().certificates().to_vec(),
+                files: self.files.lock().clone(),
+                failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
+            },
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),

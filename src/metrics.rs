@@ -12,6 +12,7 @@ mod series;
 mod sheet;
 
 use std::fmt::{self, Write as _};
+use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
@@ -87,12 +88,23 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
             "Lines of the gateway's own log dropped because nobody read standard error.",
             s.lost_own_log_lines,
         ),
+        ("tls_handshake_failures", "TLS handshakes with clients that failed.", s.tls.failed_handshakes),
+        (
+            "file_reload_failures",
+            "Times that certificates had changed and could not be used.",
+            s.tls.files.failures,
+        ),
         ("lost_spans", "Spans dropped because the collector was away or too slow.", s.lost_spans),
     ];
     for (name, help, value) in counters {
         sheet.counters(name, help, [(NONE, value)])?;
     }
-    Ok(())
+    let ends = s.tls.certificates.iter().map(|one| {
+        let end = one.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = one.names.first().map_or("", String::as_str);
+        ([("name", name.to_owned()), ("file", one.file.display().to_string())], end.as_secs())
+    });
+    sheet.gauges("certificate_expiry_timestamp_seconds", "The end of each certificate, in Unix time.", ends)
 }
 
 const NONE: [(&str, &str); 0] = [];

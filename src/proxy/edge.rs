@@ -105,6 +105,7 @@ impl Edge {
                 refuse(&self.requests.gateway, Wire::new(stream), NEEDS_TLS).await;
                 None
             }
+            Err(NoTls::Gone) => None,
             Err(NoTls::Failed(error)) => {
                 self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
                 log::debug!("a client's TLS handshake failed: {error}");

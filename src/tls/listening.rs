@@ -1,6 +1,7 @@
 //! The TLS of all addresses that are listened on.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -22,6 +23,7 @@ const HTTP1: &[u8] = b"http/1.1";
 pub struct Listeners {
     by_address: Vec<(SocketAddr, Arc<ServerConfig>)>,
     certificates: Vec<Certificate>,
+    files: Vec<PathBuf>,
 }
 
 impl Listeners {
@@ -31,6 +33,7 @@ impl Listeners {
         let (mut listeners, mut faults) = (Self::default(), Vec::new());
         for listener in &config.server.listen {
             let Some(tls) = &listener.tls else { continue };
+            listeners.files.extend(files(tls));
             match server_config(tls, &provider, now) {
                 Ok((ready, loaded)) => {
                     listeners.by_address.push((listener.address, Arc::new(ready)));
@@ -55,10 +58,20 @@ impl Listeners {
         self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
     }
 
+    /// All files that were read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// In the order of the config.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
     }
+}
+
+fn files(tls: &Listening) -> impl Iterator<Item = PathBuf> {
+    let pairs = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    pairs.chain(tls.client_auth.iter().map(|auth| &auth.ca)).cloned()
 }
 
 fn server_config(

@@ -24,6 +24,8 @@ const HANDSHAKE: u8 = 22;
 
 /// The reason why there is no connection.
 pub(crate) enum NoTls {
+    /// The client has left without a word.
+    Gone,
     /// Its first byte is none of a handshake: perhaps a request without TLS.
     Plain(Stream),
     Failed(io::Error),
@@ -32,7 +34,7 @@ pub(crate) enum NoTls {
 /// Waits for the handshake to end.
 pub(crate) async fn accept(config: &Arc<ServerConfig>, mut stream: Stream) -> Result<Stream, NoTls> {
     let mut first = [HANDSHAKE];
-    stream.try_peek(&mut first).await.map_err(NoTls::Failed)?;
+    stream.try_peek(&mut first).await.map_err(|_| NoTls::Gone)?;
     if first != [HANDSHAKE] {
         return Err(NoTls::Plain(stream));
     }

@@ -4,13 +4,11 @@
 //! answer. One that begins a good answer may go on to read, and the rest is sent beside that.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
 use pingora::http::RequestHeader;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::super::caller::Caller;
@@ -18,8 +16,10 @@ use super::super::downstream::body::Unkept;
 use super::super::downstream::client::{First, Presence};
 use super::super::downstream::inlet::Inlet;
 use super::super::upload::{Stage, Upload};
+use super::super::upstream::endpoint::Endpoint;
 use super::super::upstream::exchange::Exchange;
 use super::super::upstream::outlet::Outlet;
+use super::super::upstream::stream::NodeStream;
 use super::answer::Answer;
 use super::attempt::{EARLY_ANSWER_WITHIN, final_head};
 use super::request::{KeptBody, Request};
@@ -53,7 +53,7 @@ pub(super) async fn exchange(
     outlet: Box<Outlet>,
     is_head: bool,
     attempt: &Attempt,
-    (node, stream): (SocketAddr, TcpStream),
+    (node, stream): (Endpoint, NodeStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
     let upload = Arc::clone(outlet.upload());

@@ -1,4 +1,4 @@
-//! Journeys on Pingora's own proxy path: protocol switches, HTTP/2 to the nodes, bodies too large to keep.
+//! Journeys on Pingora's own proxy path: protocol switches, and HTTP/2 to the nodes.
 //!
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
 //! attempt, because then no node has seen the request.
@@ -23,7 +23,7 @@ use super::caller::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
-use super::upstream::connections::{connect_outcome, tcp_keepalive};
+use super::upstream::connections::{Opening, connect_outcome, tcp_keepalive};
 use super::upstream::switch::{Connector, Tunnel};
 use super::upstream::target::path;
 use crate::classify;
@@ -387,12 +387,12 @@ pub(super) fn peer(
     if member.conf.http_version == HttpVersion::H2 {
         peer.options.set_http_version(2, 2);
     } else {
-        if tunnel.is_some() {
+        if let Some(tunnel) = tunnel.cloned() {
             // the tunnel's own limit is to end it
             peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+            let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+            peer.options.custom_l4 = Some(Arc::new(Connector { opening, tunnel, under_way }));
         }
-        peer.options.custom_l4 =
-            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.cloned(), under_way }));
         // no connection that another request has left: what is sent once must not miss its node
         peer.group_key = fastrand::u64(1..);
     }

@@ -17,22 +17,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
-use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::connections::{Connections, Opening};
+use super::stream::NodeStream;
 use crate::live::UnderWay;
 
 /// Makes these connections.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    /// `timeouts.connect`.
-    pub limit: Duration,
+    pub opening: Opening,
     pub tunnel: Tunnel,
     /// The request, which an operator may end.
     pub under_way: Option<Arc<UnderWay>>,
@@ -61,8 +60,8 @@ impl Tunnel {
 impl Connect for Connector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let Some(address) = address.as_inet() else { return Err(Error::new(ErrorType::ConnectError)) };
-        match timeout(self.limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
+        match Connections::open(&(*address).into(), self.opening).await {
+            Ok(stream) => {
                 let socket = Box::new(Socket {
                     stream,
                     waited: false,
@@ -73,20 +72,21 @@ impl Connect for Connector {
                 });
                 Ok(Stream::from(VirtualSocketStream::new(socket)))
             }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Err(Error::because(ErrorType::ConnectRefused, "the node refused", error))
+            Err(error) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                    io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+                    _ => ErrorType::ConnectError,
+                };
+                Err(Error::because(kind, "no connection to the node", error))
             }
-            Ok(Err(error)) => {
-                Err(Error::because(ErrorType::ConnectError, "no connection to the node", error))
-            }
-            Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "no connection within timeouts.connect"),
         }
     }
 }
 
 #[derive(Debug)]
 struct Socket {
-    stream: TcpStream,
+    stream: NodeStream,
     /// The first read has let a turn pass.
     waited: bool,
     tunnel: Tunnel,
@@ -120,14 +120,9 @@ impl Socket {
 }
 
 impl VirtualSocket for Socket {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
-            VirtualSockOpt::KeepAlive(keepalive) => {
-                set_tcp_keepalive(&self.stream, &keepalive).map_err(io::Error::other)
-            }
-            _ => Ok(()),
-        }
+    /// They were set when it was opened.
+    fn set_socket_option(&self, _option: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,0 +1,62 @@
+//! TLS towards clients, as the status shows it.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::time::text;
+use crate::tls::Certificate;
+
+/// Values of the edge in a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Edge {
+    pub certificates: Vec<Certificate>,
+    pub files: Files,
+    pub failed_handshakes: u64,
+}
+
+/// The result of the last look into files that had changed.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// The problems with them; what was read before is still in use.
+    pub error: Option<String>,
+    pub failures: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct EdgeStatus {
+    certificates: Vec<CertificateStatus>,
+    /// The problems with files that have changed, which are not in use.
+    error: Option<String>,
+    failed_handshakes: u64,
+}
+
+#[derive(Serialize)]
+struct CertificateStatus {
+    names: Vec<String>,
+    file: String,
+    not_after: String,
+    days_left: u64,
+}
+
+impl EdgeStatus {
+    /// `None`: there is no TLS.
+    pub(super) fn of(edge: &Edge, now: SystemTime) -> Option<Self> {
+        let certificates: Vec<_> =
+            edge.certificates.iter().map(|one| CertificateStatus::of(one, now)).collect();
+        let Edge { files, failed_handshakes, .. } = edge;
+        let shown = Self { certificates, error: files.error.clone(), failed_handshakes: *failed_handshakes };
+        (!shown.certificates.is_empty()).then_some(shown)
+    }
+}
+
+impl CertificateStatus {
+    fn of(certificate: &Certificate, now: SystemTime) -> Self {
+        Self {
+            names: certificate.names.clone(),
+            file: certificate.file.display().to_string(),
+            not_after: text(certificate.not_after),
+            days_left: certificate.left(now).as_secs() / 86_400,
+        }
+    }
+}
