@@ -17,6 +17,8 @@ struct State {
     /// Of `retry.body_total`, for what was read before the request had a node.
     share: Option<Share>,
     stage: Stage,
+    /// The node's side has taken a piece.
+    has_begun: bool,
     /// The reason that the client's side has for ending the request.
     fault: Option<Failure>,
 }
@@ -47,11 +49,16 @@ impl Upload {
     /// `start` has been read already.
     pub(crate) fn new(start: Bytes, share: Option<Share>) -> Self {
         let piece = (!start.is_empty()).then_some(start);
-        Self(Mutex::new(State { piece, share, stage: Stage::Coming, fault: None }))
+        Self(Mutex::new(State { piece, share, stage: Stage::Coming, has_begun: false, fault: None }))
     }
 
     pub(crate) fn stage(&self) -> Stage {
         self.0.lock().stage
+    }
+
+    /// A part of it has gone: what is left is no request for another node.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.lock().has_begun
     }
 
     /// There is room for the client's next piece.
@@ -81,7 +88,10 @@ impl Upload {
     pub(crate) fn take(&self) -> Next {
         let mut state = self.0.lock();
         match (state.piece.take(), state.stage) {
-            (Some(piece), _) => Next::Piece(piece, state.share.take()),
+            (Some(piece), _) => {
+                state.has_begun = true;
+                Next::Piece(piece, state.share.take())
+            }
             (None, Stage::Read) => Next::End,
             (None, _) => Next::Nothing,
         }

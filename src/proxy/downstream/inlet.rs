@@ -89,3 +89,88 @@ impl Inlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::proxy::upload::Next;
+
+    /// A client that sends these pieces at once, and its end or nothing more.
+    struct Sends(VecDeque<Option<usize>>);
+
+    impl Source for Sends {
+        fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+            match self.0.pop_front() {
+                Some(piece) => Poll::Ready(Ok(piece.map(|length| vec![b'x'; length].into()))),
+                None => Poll::Pending,
+            }
+        }
+
+        fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    /// Five bytes have been read before. Returns the bytes that went on, and the status that ended it.
+    async fn passes(
+        pieces: &[Option<usize>],
+        limits: Limits,
+        announced: Option<u64>,
+    ) -> (usize, Option<u16>) {
+        let (start, elapsed) = (Bytes::from_static(b"start"), limits.silence);
+        let unkept = Unkept { start, share: None, too_large: true, announced, elapsed, limits };
+        let upload = Arc::new(Upload::new(unkept.start.clone(), None));
+        let (mut inlet, mut client) = (Inlet::new(&upload, &unkept), Sends(pieces.iter().copied().collect()));
+        let (mut passed, mut cx) = (0, Context::from_waker(Waker::noop()));
+        while inlet.poll(&mut client, &mut cx).is_pending() {
+            match upload.take() {
+                Next::Piece(piece, _) => passed += piece.len(),
+                Next::End => return (passed, None),
+                Next::Nothing => tokio::time::sleep(limits.silence / 4).await,
+            }
+        }
+        (passed, upload.take_fault().map(|failure| failure.status))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_keeps_to_its_limits_to_its_end() {
+        let silence = Duration::from_millis(40);
+        let limits = Limits { max: 20, keep: 1, keep_total: 1, silence, min_rate: None };
+        for (pieces, announced, want) in [
+            (&[Some(5), Some(10), None][..], None, (20, None)),
+            (&[Some(5), Some(10), None], Some(20), (20, None)),
+            (&[Some(0), Some(5), Some(0), None], Some(10), (10, None)),
+            (&[Some(16)], None, (5, Some(413))),
+            (&[Some(10), Some(6)], None, (15, Some(413))),
+            (&[Some(6)], Some(10), (5, Some(400))),
+            (&[Some(4), None], Some(10), (9, Some(400))),
+            (&[Some(4)], Some(10), (9, Some(408))),
+        ] {
+            assert_eq!(passes(pieces, limits, announced).await, want, "{pieces:?} of {announced:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_place_is_no_silence_of_the_client() {
+        let silence = Duration::from_millis(20);
+        let limits = Limits { max: 20, keep: 1, keep_total: 1, silence, min_rate: Some(u64::MAX) };
+        let (start, elapsed) = (Bytes::from_static(b"start"), Duration::ZERO);
+        let unkept = Unkept { start, share: None, too_large: true, announced: None, elapsed, limits };
+        let upload = Arc::new(Upload::new(unkept.start.clone(), None));
+        let (mut inlet, mut client) = (Inlet::new(&upload, &unkept), Sends([Some(1), None].into()));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(inlet.poll(&mut client, &mut cx).is_pending());
+            tokio::time::sleep(2 * silence).await;
+        }
+        for want in [5, 1] {
+            assert!(inlet.poll(&mut client, &mut cx).is_pending());
+            assert!(matches!(upload.take(), Next::Piece(piece, _) if piece.len() == want));
+        }
+        assert!(inlet.poll(&mut client, &mut cx).is_pending());
+        assert!(matches!(upload.take(), Next::End));
+    }
+}

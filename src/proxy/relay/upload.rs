@@ -80,7 +80,8 @@ pub(super) async fn exchange(
             let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
             timer.as_mut().poll(cx).map(|()| Err(Outcome::Timeout))
         });
-        head.await?
+        let refused = |outcome| outcome == Outcome::Connect && upload.has_begun();
+        head.await.map_err(|outcome| if refused(outcome) { Outcome::Reset } else { outcome })?
     };
     if head.status >= 400 {
         exchange.stop_sending();

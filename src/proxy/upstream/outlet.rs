@@ -117,3 +117,59 @@ impl Outlet {
         Pin::new(node).poll_flush(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+    use crate::proxy::upload::Stage;
+
+    const HEAD: &[u8] = b"POST / HTTP/1.1\r\n\r\n";
+
+    fn outlet(start: &'static [u8], is_chunked: bool, limit: Duration) -> Box<Outlet> {
+        let upload = Arc::new(Upload::new(Bytes::from_static(start), None));
+        Outlet::new(&upload, Bytes::from_static(HEAD), is_chunked, limit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_are_written_as_they_come_and_framed_as_the_head_says() {
+        for (is_chunked, want) in [(false, &b"onetwo"[..]), (true, b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")] {
+            // each write is taken in parts
+            let (mut near, mut far) = duplex(2);
+            let mut outlet = outlet(b"one", is_chunked, Duration::from_secs(60));
+            let upload = Arc::clone(outlet.upload());
+            let mut pieces = [Some(Bytes::from_static(b"two")), None].into_iter();
+            let writing = poll_fn(|cx| {
+                while upload.has_room()
+                    && let Some(piece) = pieces.next()
+                {
+                    upload.put(piece);
+                }
+                outlet.poll(&mut near, cx)
+            });
+            let mut got = vec![0; HEAD.len() + want.len()];
+            let (written, read) = tokio::join!(writing, far.read_exact(&mut got));
+            assert_eq!((written, read.is_ok(), upload.stage()), (Ok(()), true, Stage::Sent));
+            assert_eq!(got.escape_ascii().to_string(), [HEAD, want].concat().escape_ascii().to_string());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_takes_nothing_or_is_gone_ends_it_and_a_silent_client_does_not() {
+        let limit = Duration::from_millis(20);
+        let (mut near, far) = duplex(HEAD.len() + 1);
+        let mut stuck = outlet(b"more", false, limit);
+        assert_eq!(poll_fn(|cx| stuck.poll(&mut near, cx)).await, Err(Unsent::TimedOut));
+        drop(far);
+        let mut gone = outlet(b"more", false, limit);
+        assert_eq!(poll_fn(|cx| gone.poll(&mut near, cx)).await, Err(Unsent::Closed));
+        let (mut near, _far) = duplex(1024);
+        let mut waits = outlet(b"more", false, limit);
+        let waited = tokio::time::timeout(3 * limit, poll_fn(|cx| waits.poll(&mut near, cx))).await;
+        assert!(waited.is_err(), "{waited:?}");
+        assert!(waits.upload().has_begun() && waits.upload().has_room());
+    }
+}
