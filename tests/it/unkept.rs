@@ -68,6 +68,7 @@ fn a_node_has_the_first_piece_before_the_client_has_sent_the_last() {
         assert!(head.contains("\r\nTransfer-Encoding: chunked\r\n"), "{head}");
         assert!(!head.to_ascii_lowercase().contains("content-length"), "{head}");
         node.read_to(" many\r\n").await;
+        eventually(LIMIT, "the node has what was read before", || gateway.live.kept_bytes.value() == 0).await;
         client.write("3;a=b\r\nlas").await;
         assert_eq!(node.read(8).await, b"3\r\nlas\r\n");
         client.write("\r\n0\r\nTrailer: x\r\n\r\n").await;
