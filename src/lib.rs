@@ -21,7 +21,9 @@ pub mod metrics;
 pub mod spans;
 pub mod status;
 
+pub mod material;
 pub mod tls;
+pub mod tokens;
 
 pub mod balance;
 pub mod classify;

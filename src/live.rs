@@ -21,9 +21,9 @@ use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
 use crate::fleet::{Counters, Ended, Event, Fleet, Next};
 use crate::history::History;
+use crate::material::Material;
 use crate::resume::Vocabularies;
 use crate::status::{Edge, Files, Reload, Snapshot};
-use crate::tls::Listeners;
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
 const PAST_EVERY: Duration = Duration::from_secs(5);
@@ -55,8 +55,8 @@ pub struct Live {
     pub lost_spans: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
-    /// TLS towards clients.
-    pub tls: ArcSwap<Listeners>,
+    /// What is in the files that the config names.
+    pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
     /// Handshakes with clients that came to nothing.
@@ -88,7 +88,7 @@ impl Live {
             lost_own_log_lines: OnceLock::new(),
             lost_spans: AtomicU64::new(0),
             unrouted: Mutex::default(),
-            tls: ArcSwap::default(),
+            material: ArcSwap::default(),
             files: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),
             vocabularies: Vocabularies::default(),
@@ -126,7 +126,7 @@ impl Live {
             lost_own_log_lines: self.lost_own_log_lines.get().map_or(0, |lost| lost.load(Ordering::Relaxed)),
             lost_spans: self.lost_spans.load(Ordering::Relaxed),
             tls: Edge {
-                certificates: self.tls.load().certificates().to_vec(),
+                certificates: self.material.load().tls.certificates().to_vec(),
                 files: self.files.lock().clone(),
                 failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
             },

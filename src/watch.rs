@@ -38,7 +38,7 @@ impl FileWatch {
     }
 
     fn stamps(&self) -> Vec<Stamp> {
-        self.live.tls.load().files().iter().map(|file| stamp(file)).collect()
+        self.live.material.load().files().iter().map(|file| stamp(file)).collect()
     }
 }
 

@@ -37,10 +37,10 @@ pub use address::NodeAddress;
 pub use class::{Class, Classes, Deadline};
 pub use lines::{line_of, located};
 pub use model::{
-    AccessLog, Affinity, Balance, CertificateFiles, Check, ChosenBy, Client, ClientAuth, Config, Engine,
-    HeaderChoice, Health, HttpVersion, Listener, Listening, LogFormat, LogTarget, MaxInFlight, Metrics,
-    Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, TlsVersion,
-    Tracing, Weight,
+    AccessLog, Admin, AdminToken, Affinity, Balance, CertificateFiles, Check, ChosenBy, Client, ClientAuth,
+    Config, Engine, HeaderChoice, Health, HttpVersion, Listener, Listening, LogFormat, LogTarget,
+    MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Role, Server, Shares,
+    Split, Timeouts, TlsVersion, Tracing, Weight,
 };
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};

@@ -34,10 +34,7 @@ pub struct Config {
 pub struct Server {
     /// The addresses that clients connect to; at least one, none of them overlapping.
     pub listen: Vec<Listener>,
-    /// The address of the status API and the metrics; always loopback. `None`: switched off.
-    pub admin: Option<SocketAddr>,
-    /// A further address of the probes and the metrics, which may be reached from outside; default none.
-    pub probes: Option<SocketAddr>,
+    pub admin: Admin,
     pub metrics: Metrics,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
@@ -51,6 +48,37 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.
     pub response_headers: bool,
+}
+
+/// The address of the page, the status API, the metrics and orders.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Admin {
+    /// Loopback, unless it has TLS and tokens. `None`: switched off.
+    pub address: Option<SocketAddr>,
+    /// A further address of the probes and the metrics, which may be reached from outside; default none.
+    pub probes: Option<SocketAddr>,
+    pub tls: Option<Listening>,
+    /// Those who may use it; at most 64. Default none: anybody on this machine.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// One who may use the admin address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminToken {
+    pub role: Role,
+    /// The file of the token, or of its hash.
+    pub file: PathBuf,
+    /// The path of `file` in the config file.
+    pub place: String,
+}
+
+/// The part of the admin address that a token opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// All that can be looked at.
+    Read,
+    /// Orders too.
+    Operate,
 }
 
 /// An address that clients connect to.

@@ -204,6 +204,11 @@ impl<'a> Section<'a> {
         section.unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems)).finish(read)
     }
 
+    /// The schema has asked for this key.
+    pub(super) fn knows(&self, key: &'static str) -> bool {
+        self.asked.iter().any(|(asked, _)| *asked == key)
+    }
+
     /// Reports a violated rule between `key` and `others`, unless one of them is bad anyway.
     pub(super) fn rule(
         &self,

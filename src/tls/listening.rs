@@ -15,8 +15,8 @@ use super::certificate::{Certificate, Fault, Loaded, chain, load};
 use super::names::ByName;
 use crate::config::{ClientAuth, Config, Listening, TlsVersion};
 
-const H2: &[u8] = b"h2";
-const HTTP1: &[u8] = b"http/1.1";
+/// The best first (ALPN, RFC 7301); the admin address speaks the last alone.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// TLS by the address that a client has connected to.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub struct Listeners {
     by_address: Vec<(SocketAddr, Arc<ServerConfig>)>,
     certificates: Vec<Certificate>,
     files: Vec<PathBuf>,
+    admin_names: Vec<String>,
 }
 
 impl Listeners {
@@ -31,13 +32,24 @@ impl Listeners {
     pub fn load(config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
         let provider = Arc::new(ring::default_provider());
         let (mut listeners, mut faults) = (Self::default(), Vec::new());
-        for listener in &config.server.listen {
-            let Some(tls) = &listener.tls else { continue };
+        let for_clients =
+            config.server.listen.iter().map(|listener| (listener.address, &listener.tls, PROTOCOLS));
+        let admin =
+            config.server.admin.address.map(|address| (address, &config.server.admin.tls, &PROTOCOLS[1..]));
+        for (address, tls, protocols) in for_clients.chain(admin) {
+            let Some(tls) = tls else { continue };
             listeners.files.extend(files(tls));
-            match server_config(tls, &provider, now) {
+            match server_config(tls, protocols, &provider, now) {
                 Ok((ready, loaded)) => {
-                    listeners.by_address.push((listener.address, Arc::new(ready)));
-                    listeners.certificates.extend(loaded.into_iter().map(|loaded| loaded.shown));
+                    listeners.by_address.push((address, Arc::new(ready)));
+                    for Loaded { shown, .. } in loaded {
+                        if Some(address) == config.server.admin.address {
+                            listeners.admin_names.extend_from_slice(&shown.names);
+                        }
+                        if !listeners.certificates.contains(&shown) {
+                            listeners.certificates.push(shown);
+                        }
+                    }
                 }
                 Err(more) => faults.extend(more),
             }
@@ -58,6 +70,11 @@ impl Listeners {
         self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
     }
 
+    /// The names in the certificates of the admin address.
+    pub fn admin_names(&self) -> &[String] {
+        &self.admin_names
+    }
+
     /// All files that were read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
@@ -76,6 +93,7 @@ fn files(tls: &Listening) -> impl Iterator<Item = PathBuf> {
 
 fn server_config(
     tls: &Listening,
+    protocols: &[&[u8]],
     provider: &Arc<CryptoProvider>,
     now: SystemTime,
 ) -> Result<(ServerConfig, Vec<Loaded>), Vec<Fault>> {
@@ -100,7 +118,7 @@ fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded)));
-    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     if is_open {
         config.ticketer = ticketer().map_err(|error| vec![impossible(tls, &error)])?;
     }

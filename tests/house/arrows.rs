@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "material",
-        modules: &["tls"],
+        modules: &["material", "tls", "tokens"],
         instead: "what is read from files is a value to all above; a decision gets plain values",
     },
     Layer {

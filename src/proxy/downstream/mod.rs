@@ -13,5 +13,4 @@ pub(super) mod own_answer;
 pub(super) mod own_error;
 pub(super) mod preface;
 pub(super) mod tail;
-pub(super) mod tls;
 pub(super) mod wire;

@@ -17,8 +17,8 @@ use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 
 use super::gate::Gate;
-use super::tls;
 use crate::http1::{HeadLimits, HeadReader, Rejection, RequestHead};
+use crate::tls;
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
 pub(crate) const TOGETHER_MAX: usize = 4096;

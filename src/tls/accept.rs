@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 const HANDSHAKE: u8 = 22;
 
 /// The reason why there is no connection.
-pub(crate) enum NoTls {
+pub enum NoTls {
     /// The client has left without a word.
     Gone,
     /// Its first byte is none of a handshake: perhaps a request without TLS.
@@ -32,7 +32,7 @@ pub(crate) enum NoTls {
 }
 
 /// Waits for the handshake to end.
-pub(crate) async fn accept(config: &Arc<ServerConfig>, mut stream: Stream) -> Result<Stream, NoTls> {
+pub async fn accept(config: &Arc<ServerConfig>, mut stream: Stream) -> Result<Stream, NoTls> {
     let mut first = [HANDSHAKE];
     stream.try_peek(&mut first).await.map_err(|_| NoTls::Gone)?;
     if first != [HANDSHAKE] {
@@ -56,7 +56,7 @@ struct Tls {
 }
 
 /// The end of this connection is none of what was sent: without a `close_notify` its client can tell (RFC 8446 section 6.1).
-pub(crate) fn cut(stream: &Stream) {
+pub fn cut(stream: &Stream) {
     if let Some(tls) = (**stream).as_any().downcast_ref::<Tls>() {
         tls.is_cut.store(true, Ordering::Relaxed);
     }
