@@ -4,23 +4,25 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
+use super::super::upload::Stage;
 use super::super::upstream::connections::{Connections, Opening, connect_outcome};
 use super::super::upstream::endpoint::Endpoint;
 use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::outlet::Outlet;
 use super::super::upstream::stream::NodeStream;
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
 use super::request::{Request, Sending};
-use super::upload;
 use crate::config::{Pool, Timeouts};
 use crate::http1::ResponseHead;
 use crate::journal::announce;
@@ -37,7 +39,7 @@ const SLOW_CONNECT: Duration = Duration::from_millis(250);
 /// Interval at which a request whose node is lost looks for another one to go to.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time in which a node that stopped reading may say why.
-pub(super) const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const EARLY_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The reason for which there is no answer.
 pub(super) enum NoAnswer {
@@ -69,7 +71,7 @@ pub(super) async fn run(
     fresh: bool,
     client: &mut impl Presence,
 ) -> Result<Answer, NoAnswer> {
-    let conf = std::sync::Arc::clone(&request.journey.member().conf);
+    let conf = Arc::clone(&request.journey.member().conf);
     let timeouts = &conf.timeouts;
     let connected = {
         let due = request.journey.due();
@@ -222,7 +224,7 @@ async fn exchange(
     let (head, body) = match sending {
         Sending::Kept(head, body) => (head, body),
         Sending::Passing(outlet) => {
-            return Box::pin(upload::exchange(outlet, is_head, attempt, (node, stream), timeouts)).await;
+            return Box::pin(exchange_passing(outlet, is_head, attempt, (node, stream), timeouts)).await;
         }
     };
     let mut exchange = Exchange::new(node, stream, timeouts.read);
@@ -242,6 +244,48 @@ async fn exchange(
         None => read.await,
     };
     Ok((exchange, head?))
+}
+
+/// Sends a body as it comes, while the head of the response is waited for. A node may refuse it before it has read it (RFC 9112
+/// section 9.5), and gets no more then; one that begins a good answer may go on to read.
+async fn exchange_passing(
+    outlet: Box<Outlet>,
+    is_head: bool,
+    attempt: &Attempt,
+    (node, stream): (Endpoint, NodeStream),
+    timeouts: &Timeouts,
+) -> Result<(Exchange, ResponseHead), Outcome> {
+    let upload = Arc::clone(outlet.upload());
+    // it waits for its client
+    attempt.pause_stall();
+    let mut exchange = Exchange::new(node, stream, timeouts.read).sending(outlet);
+    let head = {
+        let mut reading = pin!(final_head(&mut exchange, &attempt.node().name, is_head));
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let mut has_ended = false;
+        let head = poll_fn(|cx| {
+            if let Poll::Ready(head) = reading.as_mut().poll(cx) {
+                return Poll::Ready(head);
+            }
+            let limit = match upload.stage() {
+                Stage::Coming | Stage::Read => return Poll::Pending,
+                Stage::Sent => timeouts.first_byte,
+                Stage::Unwanted => Some(EARLY_ANSWER_WITHIN),
+            };
+            if !std::mem::replace(&mut has_ended, true) {
+                attempt.resume_stall(Instant::now());
+            }
+            let Some(limit) = limit else { return Poll::Pending };
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+            timer.as_mut().poll(cx).map(|()| Err(Outcome::Timeout))
+        });
+        let refused = |outcome| outcome == Outcome::Connect && upload.has_begun();
+        head.await.map_err(|outcome| if refused(outcome) { Outcome::Reset } else { outcome })?
+    };
+    if head.status >= 400 {
+        exchange.stop_sending();
+    }
+    Ok((exchange, head))
 }
 
 async fn send(node: &mut Exchange, head: &[u8], body: &NodeBody, limit: Duration) -> Result<(), SendError> {
@@ -276,11 +320,7 @@ async fn step<E>(limit: Duration, write: impl Future<Output = Result<(), E>>) ->
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and an unsolicited 101 is a protocol
 /// violation.
-pub(super) async fn final_head(
-    exchange: &mut Exchange,
-    name: &str,
-    is_head: bool,
-) -> Result<ResponseHead, Outcome> {
+async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Result<ResponseHead, Outcome> {
     loop {
         match exchange.head(is_head).await {
             Ok(head) if head.status == 101 => return Err(Outcome::Reset),
