@@ -12,7 +12,6 @@ mod series;
 mod sheet;
 
 use std::fmt::{self, Write as _};
-use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
@@ -100,9 +99,8 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
         sheet.counters(name, help, [(NONE, value)])?;
     }
     let ends = s.tls.certificates.iter().map(|one| {
-        let end = one.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = one.names.first().map_or("", String::as_str);
-        ([("name", name.to_owned()), ("file", one.file.display().to_string())], end.as_secs())
+        ([("name", name.to_owned()), ("file", one.file.display().to_string())], one.expiry())
     });
     sheet.gauges("certificate_expiry_timestamp_seconds", "The end of each certificate, in Unix time.", ends)
 }

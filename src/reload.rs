@@ -2,12 +2,15 @@
 //!
 //! A bad file changes nothing and is reported. Changes that need a restart are logged.
 
+mod watch;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+pub use self::watch::FileWatch;
 use crate::config::{Config, Problems, located};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};

@@ -204,6 +204,11 @@ impl<'a> Section<'a> {
         section.unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems)).finish(read)
     }
 
+    /// The file has this key, which the schema has not asked for yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name == key)
+    }
+
     /// The schema has asked for this key.
     pub(super) fn knows(&self, key: &'static str) -> bool {
         self.asked.iter().any(|(asked, _)| *asked == key)

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::NodeAddress;
-use super::model::{
-    AccessLog, Admin, AdminToken, Client, Listener, LogFormat, LogTarget, Metrics, Role, Server,
-};
+use super::edge::{Admin, AdminToken, Role};
+use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::tls::{file, tls};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::model::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
+use super::edge::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
 use super::raw::Raw;
 use super::section::{Place, Section};
 use super::values::{choice, shown, text};
@@ -24,10 +24,11 @@ pub(super) fn tls(s: &mut Section) -> Option<Listening> {
 }
 
 fn listening(s: &mut Section) -> Listening {
+    let is_named = s.has("cert") || s.has("key");
     let mut certificates: Vec<CertificateFiles> = pair(s, false).into_iter().collect();
     if let Some(place) = s.take("certificates") {
         certificates.extend(several(&place));
-    } else if certificates.is_empty() {
+    } else if !is_named {
         s.rule("cert", &["key"], false, || {
             "is missing; name the file of a certificate chain, and that of its `key`".to_owned()
         });

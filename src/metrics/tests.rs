@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::config::{Class, Config, NodeAddress};
 use crate::fleet::{Call, Finished, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
+use crate::tls::Certificate;
 
 /// A gateway whose pool has ended two requests, one of a trace.
 fn live() -> Live {
@@ -52,7 +53,10 @@ fn ended(request_id: &str, trace: Option<u128>) -> Finished<'_> {
 
 fn shown(format: Format) -> String {
     let live = live();
-    text(live.snapshot(Instant::now() + Duration::from_secs(1)), live.ended(), format)
+    let mut snapshot = live.snapshot(Instant::now() + Duration::from_secs(1));
+    let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    snapshot.tls.certificates = vec![Certificate { names: Vec::new(), file: "a.pem".into(), not_after }];
+    text(snapshot, live.ended(), format)
 }
 
 /// Each family with its type.

@@ -32,10 +32,9 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
-use crate::reload::Reloader;
+use crate::reload::{FileWatch, Reloader};
 use crate::sampler::Sampler;
 use crate::tracer::Tracer;
-use crate::watch::FileWatch;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;

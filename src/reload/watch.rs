@@ -13,8 +13,8 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Reloader;
 use crate::live::Live;
-use crate::reload::Reloader;
 
 const TICK: Duration = Duration::from_secs(1);
 
