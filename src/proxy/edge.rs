@@ -210,6 +210,13 @@ impl Requests {
             if let Some(sequel) = slot.sequel() {
                 let Some(wire) = sequel.await else { return };
                 slot.put(wire);
+                // a session that has not read the whole body gives none back
+                let lent = served.map(ReusedHttpStream::consume).map(|(lent, _)| lent);
+                stream = lent.unwrap_or_else(|| Box::new(slot.lend()));
+                if slot.is_settled() {
+                    continue;
+                }
+                return;
             }
             if !slot.is_heard() && !*closing.borrow() {
                 return self.refuse(&slot, UNREADABLE).await;

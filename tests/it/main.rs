@@ -41,6 +41,7 @@ mod stored;
 mod streams;
 mod tls;
 mod traces;
+mod unkept;
 mod upgrade;
 mod uploads;
 mod weights;

@@ -5,6 +5,7 @@
 mod edge;
 mod files;
 mod kill;
+mod large;
 mod logs;
 mod orders;
 mod reload;

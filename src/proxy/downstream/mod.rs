@@ -5,6 +5,7 @@ pub(super) mod client;
 pub(super) mod gate;
 pub(super) mod http1;
 pub(super) mod http2;
+pub(super) mod inlet;
 pub(super) mod keepalive;
 pub(super) mod lent;
 pub(super) mod linger;
