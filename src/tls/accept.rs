@@ -135,7 +135,7 @@ impl Ssl for Tls {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         match self.stream.get_ref().1.alpn_protocol()? {
             b"h2" => Some(ALPN::H2),
-            b"http/1.1" => Some(ALPN::H1),
+            b"http/1.1" | b"http/1.0" => Some(ALPN::H1),
             _ => None,
         }
     }

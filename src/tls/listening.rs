@@ -15,8 +15,8 @@ use super::certificate::{Certificate, Fault, Loaded, chain, load};
 use super::names::ByName;
 use crate::config::{ClientAuth, Config, Listening, TlsVersion};
 
-/// The best first (ALPN, RFC 7301); the admin address speaks the last alone.
-const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// The best first (ALPN, RFC 7301); the admin address speaks all but the first. A client may offer HTTP/1.0 alone, as curl does.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
 
 /// TLS by the address that a client has connected to.
 #[derive(Debug, Default)]
