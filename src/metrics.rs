@@ -3,6 +3,7 @@
 //! Counters live in the parts that count. A scrape takes a snapshot and writes it, so that metrics cost the requests nothing
 //! extra. Labels are bounded: pools, nodes and classes come from the config, outcomes and reasons from enums, codes from HTTP.
 
+mod certificates;
 mod format;
 mod genai;
 mod histograms;
@@ -87,12 +88,18 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
             "Lines of the gateway's own log dropped because nobody read standard error.",
             s.lost_own_log_lines,
         ),
+        ("tls_handshake_failures", "TLS handshakes with clients that failed.", s.tls.failed_handshakes),
+        (
+            "file_reload_failures",
+            "Times that certificates had changed and could not be used.",
+            s.tls.files.failures,
+        ),
         ("lost_spans", "Spans dropped because the collector was away or too slow.", s.lost_spans),
     ];
     for (name, help, value) in counters {
         sheet.counters(name, help, [(NONE, value)])?;
     }
-    Ok(())
+    certificates::write(sheet, &s.tls.certificates)
 }
 
 const NONE: [(&str, &str); 0] = [];

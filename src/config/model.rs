@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::NodeAddress;
+use super::acme::Auto;
 use super::class::{Classes, Deadline};
 use super::pattern::Pattern;
 
@@ -67,6 +68,8 @@ pub struct Listener {
 pub struct Listening {
     /// Chosen by the name that a client asks for (SNI), the first where none fits; at most 257.
     pub certificates: Vec<CertificateFiles>,
+    /// One that the gateway gets by itself, after the others; default none.
+    pub auto: Option<Auto>,
     /// The oldest version that is spoken; default 1.2.
     pub min_version: TlsVersion,
     /// `None`: clients need no certificate, the default.

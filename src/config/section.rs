@@ -127,6 +127,11 @@ impl<'a> Section<'a> {
         self.entries
     }
 
+    /// The file has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name == key)
+    }
+
     /// Takes the entry of this key, if the file has one, and notes that the key is in the schema.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Place<'a>> {
         let found = self.entries.iter().position(|(name, _)| name == key);

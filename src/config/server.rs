@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::NodeAddress;
+use super::auto;
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
@@ -22,6 +23,7 @@ const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 pub(super) fn server(s: &mut Section) -> Server {
     let listen = s.required("listen", "write where clients connect, such as `listen: 0.0.0.0:9999`");
     let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
+    auto::notices(s, &listen);
     let Admin { address: admin, probes } = admin(s);
     let taken = |address: SocketAddr| listen.iter().find(|other| overlap(address, other.address));
     if let Some(taken) = admin.and_then(taken).or_else(|| probes.and_then(taken)) {
@@ -114,6 +116,7 @@ fn listeners(place: &Place) -> Vec<Listener> {
         let Some(listener) = listener(item) else {
             continue;
         };
+        auto::check_file(item, listener.tls.as_ref().and_then(|tls| tls.auto.as_ref()), &listeners);
         match listeners.iter().find(|other| overlap(other.address, listener.address)) {
             Some(other) => item.problem(format!("{} is taken by {}", listener.address, other.address)),
             None => listeners.push(listener),

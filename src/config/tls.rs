@@ -1,11 +1,9 @@
 //! The schema of `tls`, towards clients: the same for a listener and for the admin address.
 
-use std::path::PathBuf;
-
+use super::auto::auto;
 use super::model::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
-use super::raw::Raw;
 use super::section::{Place, Section};
-use super::values::{choice, shown, text};
+use super::values::{choice, file};
 
 /// The most certificates of one listener.
 const CERTIFICATES_MAX: usize = 256;
@@ -25,11 +23,14 @@ pub(super) fn tls(s: &mut Section) -> Option<Listening> {
 
 fn listening(s: &mut Section) -> Listening {
     let mut certificates: Vec<CertificateFiles> = pair(s, false).into_iter().collect();
+    let has_auto = s.has("auto");
+    let auto = auto(s);
     if let Some(place) = s.take("certificates") {
         certificates.extend(several(&place));
-    } else if certificates.is_empty() {
+    } else if certificates.is_empty() && !has_auto {
         s.rule("cert", &["key"], false, || {
-            "is missing; name the file of a certificate chain, and that of its `key`".to_owned()
+            "is missing; name the file of a certificate chain, and that of its `key`, or write `auto`"
+                .to_owned()
         });
     }
     let min_version = s.get("min_version", TlsVersion::V1_2, choice(&VERSIONS));
@@ -40,7 +41,7 @@ fn listening(s: &mut Section) -> Listening {
             .to_owned()
     });
     let client_auth = ca.map(|(ca, place)| ClientAuth { ca, place, is_required: verify == VerifyClient::On });
-    Listening { certificates, min_version, client_auth }
+    Listening { certificates, auto, min_version, client_auth }
 }
 
 fn several(place: &Place) -> Vec<CertificateFiles> {
@@ -57,13 +58,4 @@ fn pair(s: &mut Section, is_required: bool) -> Option<CertificateFiles> {
         "is missing; a certificate (`cert`) and its private key (`key`) go together".to_owned()
     });
     Some(CertificateFiles { cert: cert?, key: key?, place: s.place("cert"), key_place: s.place("key") })
-}
-
-/// The path of a file.
-pub(super) fn file(raw: &Raw) -> Result<PathBuf, String> {
-    let path = text(raw)?;
-    if path.is_empty() || path.contains('\0') {
-        return Err(format!("{} is not the path of a file", shown(raw)));
-    }
-    Ok(PathBuf::from(path))
 }

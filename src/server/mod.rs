@@ -22,6 +22,7 @@ use pingora_proxy::http_proxy;
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
 use self::listening::ReadyListener;
+use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
 use crate::config::{AccessLog, Config, LogTarget, Problems, located};
@@ -101,6 +102,8 @@ impl Server {
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
+        let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
+        pingora.add_service(acme).add_dependency(&gateway);
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         Ok(Self { live, log, tracer, reloader, pingora })
     }

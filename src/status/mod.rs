@@ -1,8 +1,10 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
 mod cause;
+mod certificates;
 mod csv;
 mod document;
+mod edge;
 mod error;
 mod history;
 mod open;
@@ -18,6 +20,8 @@ use serde::Serialize;
 
 pub use self::cause::{Cause, Severity};
 pub use self::document::Document;
+use self::edge::EdgeStatus;
+pub use self::edge::{Edge, Files};
 pub use self::error::error_json;
 pub use self::history::{Moment, events_json, history_json};
 pub use self::open::{Asked, OpenRequest, Stage};
@@ -42,6 +46,7 @@ pub struct Snapshot {
     pub lost_log_lines: u64,
     pub lost_own_log_lines: u64,
     pub lost_spans: u64,
+    pub tls: Edge,
     pub stopping: bool,
     /// Refused before they had a pool.
     pub unrouted: Counters,
@@ -105,6 +110,9 @@ struct Status {
     /// Of the gateway's own log.
     lost_own_log_lines: u64,
     lost_spans: u64,
+    /// Only where there is TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<EdgeStatus>,
     /// Causes of trouble in words, the worst first; empty in a calm fleet.
     causes: Vec<Cause>,
     pools: Vec<PoolStatus>,
@@ -249,6 +257,7 @@ impl Status {
             lost_log_lines: s.lost_log_lines,
             lost_own_log_lines: s.lost_own_log_lines,
             lost_spans: s.lost_spans,
+            tls: EdgeStatus::of(&s.tls, s.wall),
             causes: s.causes.clone(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }

@@ -10,9 +10,10 @@ use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
+use super::auto::Auto;
 use super::certificate::{Certificate, Fault, Loaded, chain, load};
 use super::names::ByName;
-use crate::config::{ClientAuth, Config, Listening, TlsVersion};
+use crate::config::{self, ClientAuth, Config, Listening, TlsVersion};
 
 const H2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
@@ -22,6 +23,7 @@ const HTTP1: &[u8] = b"http/1.1";
 pub struct Listeners {
     by_address: Vec<(SocketAddr, Arc<ServerConfig>)>,
     certificates: Vec<Certificate>,
+    autos: Vec<Arc<Auto>>,
 }
 
 impl Listeners {
@@ -31,7 +33,14 @@ impl Listeners {
         let (mut listeners, mut faults) = (Self::default(), Vec::new());
         for listener in &config.server.listen {
             let Some(tls) = &listener.tls else { continue };
-            match server_config(tls, &provider, now) {
+            let auto = match tls.auto.as_ref().map(|auto| listeners.auto(auto, now)).transpose() {
+                Ok(auto) => auto,
+                Err(more) => {
+                    faults.extend(more);
+                    continue;
+                }
+            };
+            match server_config(tls, auto.as_ref(), &provider, now) {
                 Ok((ready, loaded)) => {
                     listeners.by_address.push((listener.address, Arc::new(ready)));
                     listeners.certificates.extend(loaded.into_iter().map(|loaded| loaded.shown));
@@ -55,14 +64,31 @@ impl Listeners {
         self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
     }
 
-    /// In the order of the config.
-    pub fn certificates(&self) -> &[Certificate] {
-        &self.certificates
+    /// Those of files in the order of the config, then those that the gateway gets by itself.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let autos = self.autos.iter().map(|auto| auto.certificate());
+        self.certificates.iter().cloned().chain(autos).collect()
+    }
+
+    /// Those that the gateway gets by itself.
+    pub fn autos(&self) -> &[Arc<Auto>] {
+        &self.autos
+    }
+
+    /// The one of an earlier listener, or a new one.
+    fn auto(&mut self, conf: &config::Auto, now: SystemTime) -> Result<Arc<Auto>, Vec<Fault>> {
+        if let Some(known) = self.autos.iter().find(|known| known.conf().is_same(conf)) {
+            return Ok(Arc::clone(known));
+        }
+        let auto = Arc::new(Auto::load(conf, now)?);
+        self.autos.push(Arc::clone(&auto));
+        Ok(auto)
     }
 }
 
 fn server_config(
     tls: &Listening,
+    auto: Option<&Arc<Auto>>,
     provider: &Arc<CryptoProvider>,
     now: SystemTime,
 ) -> Result<(ServerConfig, Vec<Loaded>), Vec<Fault>> {
@@ -86,7 +112,7 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded)));
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded, auto)));
     config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
     if is_open {
         config.ticketer = ticketer().map_err(|error| vec![impossible(tls, &error)])?;
@@ -95,7 +121,8 @@ fn server_config(
 }
 
 fn impossible(tls: &Listening, why: &str) -> Fault {
-    let place = tls.certificates.first().map(|files| files.place.clone()).unwrap_or_default();
+    let first = tls.certificates.first().map(|files| &files.place);
+    let place = first.or(tls.auto.as_ref().map(|auto| &auto.place)).cloned().unwrap_or_default();
     (place, format!("TLS cannot be used: {why}"))
 }
 
