@@ -10,6 +10,7 @@ mod say;
 mod when;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use self::failure::Failure;
 use self::when::Plan;
 use crate::live::Live;
-use crate::tls::{Auto, Renewal, folder};
+use crate::tls::{Auto, Renewed, folder};
 
 /// Interval at which the service looks whether an order is due, or a reload has brought another config.
 const TICK: Duration = Duration::from_secs(1);
@@ -59,11 +60,12 @@ impl Acme {
         let is_reloaded = std::mem::replace(last, generation) != generation;
         let autos = listeners.autos();
         for auto in autos {
-            if !seen.iter().any(|seen| Arc::ptr_eq(seen, auto)) {
-                // it may have been read just before the last order ended
-                auto.reread(now);
-            }
             let plan = plans.entry(auto.conf().file()).or_insert_with(|| Plan::new(now));
+            // one that is new here was perhaps read just before an order ended; where one is due, another gateway may have been faster
+            let is_new = !seen.iter().any(|seen| Arc::ptr_eq(seen, auto));
+            if (is_new || plan.is_due(now)) && auto.reread(now) {
+                say::found(auto);
+            }
             plan.look(auto.validity(), now, fastrand::f64());
             if is_reloaded {
                 plan.reloaded(now);
@@ -87,54 +89,45 @@ impl Acme {
     }
 
     async fn attempt(&self, auto: &Auto) {
-        auto.reread(SystemTime::now());
         let file = auto.conf().file();
-        let is_left = |known: &mut Known, now| {
-            let plan = known.plans.get_mut(&file)?;
-            plan.look(auto.validity(), now, fastrand::f64());
-            (!plan.is_due(now)).then_some(())
-        };
-        if is_left(&mut self.known.lock(), SystemTime::now()).is_some() {
-            say::left_by_another(auto);
-            return;
-        }
         let ordered = timeout(ATTEMPT_MAX, order::certificate(&self.live.challenges, auto.conf())).await;
         self.live.challenges.clear();
         let now = SystemTime::now();
         let ordered = ordered.unwrap_or_else(|_| Err(Failure::slow(ATTEMPT_MAX)));
-        let installed = ordered.and_then(|pem| {
-            auto.install(pem.as_bytes(), now).map_err(Failure::unusable)?;
-            folder::write(&file, pem.as_bytes()).map_err(|error| Failure::unkept(&file, &error))
+        let checked = ordered.and_then(|pem| {
+            let renewed = auto.check(pem.as_bytes(), now).map_err(Failure::unusable)?;
+            Ok((renewed, folder::write(&file, pem.as_bytes())))
         });
-        self.settle(auto, installed, now);
+        self.settle(auto, checked, now);
     }
 
-    fn settle(&self, auto: &Auto, result: Result<(), Failure>, now: SystemTime) {
+    fn settle(&self, auto: &Auto, got: Result<(Renewed, io::Result<()>), Failure>, now: SystemTime) {
         let file = auto.conf().file();
         let mut known = self.known.lock();
         let Some(plan) = known.plans.get_mut(&file) else { return };
         let mut renewals = self.live.renewals.lock();
-        let renewal = renewals.entry(file).or_default();
-        match result {
+        let renewal = renewals.entry(file.clone()).or_default();
+        let kept = got.and_then(|(renewed, kept)| {
+            auto.install(renewed);
+            plan.look(auto.validity(), now, fastrand::f64());
+            renewal.last_success = Some(now);
+            kept.map_err(|error| Failure::unkept(&file, &error))
+        });
+        match kept {
             Ok(()) => {
-                plan.succeeded();
-                plan.look(auto.validity(), now, fastrand::f64());
-                *renewal = Renewal {
-                    last_error: None,
-                    last_success: Some(now),
-                    next_attempt: Some(plan.next()),
-                    ..renewal.clone()
-                };
+                renewal.last_error = None;
                 say::succeeded(auto, plan.next());
             }
             Err(failure) => {
-                plan.failed(now, failure.pause, fastrand::f64());
+                if !failure.is_only_unkept {
+                    plan.failed(now, failure.pause, fastrand::f64());
+                }
                 renewal.failures += 1;
                 renewal.last_error = Some(failure.text.clone());
-                renewal.next_attempt = Some(plan.next());
                 say::failed(auto, &failure, plan.next(), now);
             }
         }
+        renewal.next_attempt = Some(plan.next());
     }
 }
 

@@ -146,8 +146,9 @@ impl Live {
 
     /// All certificates, with the progress of those that the gateway gets by itself.
     fn certificates(&self) -> Vec<Certificate> {
-        let mut certificates = self.tls.load().certificates();
+        // a new one comes into use under this lock, so that no snapshot shows it with the progress of the old one
         let renewals = self.renewals.lock();
+        let mut certificates = self.tls.load().certificates();
         for one in &mut certificates {
             if let (Some(shown), Some(known)) = (&mut one.renewal, renewals.get(&one.file)) {
                 *shown = Renewal { is_pending: shown.is_pending, ..known.clone() };

@@ -10,7 +10,7 @@ mod listening;
 mod names;
 mod renewal;
 
-pub use auto::{Auto, Validity};
+pub use auto::{Auto, Renewed, Validity};
 pub use certificate::Certificate;
 pub use challenges::Challenges;
 pub use listening::Listeners;

@@ -20,11 +20,13 @@ pub(super) struct Failure {
     pub pause: Option<Duration>,
     /// The server does not know the account: it has to be made again.
     pub is_stranger: bool,
+    /// There is a certificate, and it is in use.
+    pub is_only_unkept: bool,
 }
 
 impl Failure {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), pause: None, is_stranger: false }
+        Self { text: text.into(), pause: None, is_stranger: false, is_only_unkept: false }
     }
 
     pub(super) fn slow(limit: Duration) -> Self {
@@ -36,10 +38,11 @@ impl Failure {
     }
 
     pub(super) fn unkept(file: &Path, error: &std::io::Error) -> Self {
-        Self::new(format!(
-            "the new certificate is in use, but cannot be kept in {}: {error}; a restart asks for another one",
+        let text = format!(
+            "it is in use, but cannot be kept in {}: {error}; a restart asks for another one",
             file.display()
-        ))
+        );
+        Self { is_only_unkept: true, ..Self::new(text) }
     }
 
     /// `pause`: as the server's answer had it.
@@ -71,6 +74,7 @@ impl Failure {
             text: format!("the ACME server refuses: {of_name}{detail} ({kind}){advice}"),
             pause: pause.or(is_limit.then_some(LIMITED)),
             is_stranger: kind == "accountDoesNotExist",
+            is_only_unkept: false,
         }
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn succeeded(auto: &Auto, next: SystemTime) {
     );
 }
 
-/// Another gateway with the same state folder was faster.
-pub(super) fn left_by_another(auto: &Auto) {
+/// Perhaps of another gateway with the same state folder.
+pub(super) fn found(auto: &Auto) {
     let until = date(auto.certificate().not_after);
     log::info!(
         "a new certificate for {} was found in {}, valid until {until}",
@@ -32,13 +32,16 @@ pub(super) fn left_by_another(auto: &Auto) {
 }
 
 pub(super) fn failed(auto: &Auto, failure: &Failure, next: SystemTime, now: SystemTime) {
+    let (names, directory, text) = (names(auto), &auto.conf().directory, &failure.text);
+    if failure.is_only_unkept {
+        log::error!("a new certificate for {names} from {directory}: {text}");
+        return;
+    }
+    let left = left(&auto.certificate(), now);
+    let sooner = if failure.pause.is_some() { "" } else { ", or after a reload" };
+    let next = date(next);
     log::error!(
-        "no new certificate for {} from {}: {}; {}; the next attempt is at {}, or after a reload",
-        names(auto),
-        auto.conf().directory,
-        failure.text,
-        left(&auto.certificate(), now),
-        date(next)
+        "no new certificate for {names} from {directory}: {text}; {left}; the next attempt is at {next}{sooner}"
     );
 }
 

@@ -52,11 +52,6 @@ impl Plan {
         self.next
     }
 
-    /// The next `look` plans for the certificate that has come.
-    pub(super) fn succeeded(&mut self) {
-        self.state = State::Calm;
-    }
-
     /// `asked`: the pause that the server wants.
     pub(super) fn failed(&mut self, now: SystemTime, asked: Option<Duration>, dice: f64) {
         let count = match self.state {

@@ -32,6 +32,10 @@ struct Current {
     is_stand_in: bool,
 }
 
+/// A certificate that has been checked.
+#[derive(Debug)]
+pub struct Renewed(Loaded);
+
 /// The lifetime of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
@@ -87,8 +91,8 @@ impl Auto {
         is_one.then_some(Validity { from: shown.not_before, until: shown.not_after })
     }
 
-    /// Puts a new key and chain in use, from the next handshake on; or says what is wrong with them.
-    pub fn install(&self, pem: &[u8], now: SystemTime) -> Result<(), String> {
+    /// A new key and chain, ready for use; or what is wrong with them.
+    pub fn check(&self, pem: &[u8], now: SystemTime) -> Result<Renewed, String> {
         let loaded = parse(&self.conf, pem, now)?;
         if !covers(&self.conf, &loaded.shown) {
             return Err("the certificate is not for all names that were asked for".to_owned());
@@ -96,18 +100,22 @@ impl Auto {
         if loaded.shown.not_after <= now {
             return Err("the certificate has expired already; is the clock right?".to_owned());
         }
-        self.current.store(Arc::new(Current { loaded, is_stand_in: false }));
-        Ok(())
+        Ok(Renewed(loaded))
     }
 
-    /// Looks into the state folder for a certificate that is good for longer: another gateway may have left one there.
-    pub fn reread(&self, now: SystemTime) {
+    /// Puts it in use, from the next handshake on.
+    pub fn install(&self, renewed: Renewed) {
+        self.current.store(Arc::new(Current { loaded: renewed.0, is_stand_in: false }));
+    }
+
+    /// Looks into the state folder for a certificate that is good for longer, and puts it in use. True if there was one.
+    pub fn reread(&self, now: SystemTime) -> bool {
         let found = read(&self.conf, now).ok().flatten().filter(|found| covers(&self.conf, &found.shown));
-        if let Some(loaded) = found
-            && self.validity().is_none_or(|validity| validity.until < loaded.shown.not_after)
-        {
-            self.current.store(Arc::new(Current { loaded, is_stand_in: false }));
-        }
+        let is_better =
+            |found: &Loaded| self.validity().is_none_or(|validity| validity.until < found.shown.not_after);
+        let Some(loaded) = found.filter(is_better) else { return false };
+        self.install(Renewed(loaded));
+        true
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
@@ -18,7 +19,11 @@ const PATH: &str = "/.well-known/acme-challenge/";
 
 /// The answers that are ready.
 #[derive(Debug, Default)]
-pub struct Challenges(ArcSwap<Ready>);
+pub struct Challenges {
+    ready: ArcSwap<Ready>,
+    /// Looked at for each request and each handshake; what it hides is not.
+    has_some: AtomicBool,
+}
 
 #[derive(Debug, Default, Clone)]
 struct Ready {
@@ -30,16 +35,15 @@ struct Ready {
 impl Challenges {
     /// The body for a request of HTTP-01, if the path asks for one that is known.
     pub fn to_request(&self, path: &str) -> Option<String> {
-        let ready = self.0.load();
-        if ready.requests.is_empty() {
+        if !self.has_some() {
             return None;
         }
-        ready.requests.get(path.strip_prefix(PATH)?).cloned()
+        self.ready.load().requests.get(path.strip_prefix(PATH)?).cloned()
     }
 
-    /// Some handshakes may have to be answered.
-    pub fn has_handshakes(&self) -> bool {
-        !self.0.load().handshakes.is_empty()
+    /// An order is under way.
+    pub fn has_some(&self) -> bool {
+        self.has_some.load(Ordering::Acquire)
     }
 
     /// For a client that offers the protocol of TLS-ALPN-01 alone, and asks for a name that is being proven.
@@ -48,16 +52,12 @@ impl Challenges {
         if (protocols.next(), protocols.next()) != (Some(PROTOCOL), None) {
             return None;
         }
-        self.0.load().handshakes.get(&hello.server_name()?.to_ascii_lowercase()).cloned()
+        self.ready.load().handshakes.get(&hello.server_name()?.to_ascii_lowercase()).cloned()
     }
 
     /// From now on a request for this token is answered.
     pub fn answer_request(&self, token: &str, answer: &str) {
-        self.0.rcu(|ready| {
-            let mut ready = Ready::clone(ready);
-            ready.requests.insert(token.to_owned(), answer.to_owned());
-            ready
-        });
+        self.add(|ready| drop(ready.requests.insert(token.to_owned(), answer.to_owned())));
     }
 
     /// From now on a handshake for this name shows the digest (RFC 8737 section 3).
@@ -65,17 +65,23 @@ impl Challenges {
         let config = Arc::new(
             proof(name, digest).map_err(|error| format!("no certificate for TLS-ALPN-01: {error}"))?,
         );
-        self.0.rcu(|ready| {
+        self.add(|ready| drop(ready.handshakes.insert(name.to_ascii_lowercase(), Arc::clone(&config))));
+        Ok(())
+    }
+
+    fn add(&self, change: impl Fn(&mut Ready)) {
+        self.ready.rcu(|ready| {
             let mut ready = Ready::clone(ready);
-            ready.handshakes.insert(name.to_ascii_lowercase(), Arc::clone(&config));
+            change(&mut ready);
             ready
         });
-        Ok(())
+        self.has_some.store(true, Ordering::Release);
     }
 
     /// The order has ended.
     pub fn clear(&self) {
-        self.0.store(Arc::default());
+        self.has_some.store(false, Ordering::Release);
+        self.ready.store(Arc::default());
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn accept(
     if first != [HANDSHAKE] {
         return Err(NoTls::Plain(stream));
     }
-    let accepted = if challenges.has_handshakes() {
+    let accepted = if challenges.has_some() {
         accept_or_prove(config, challenges, stream).await?
     } else {
         TlsAcceptor::from(Arc::clone(config)).accept(stream).await.map_err(NoTls::Failed)?

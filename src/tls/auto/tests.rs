@@ -55,7 +55,7 @@ fn a_certificate_comes_back_from_the_folder() {
     assert!(!conf.state.exists(), "looking changes nothing");
 
     let first = pem(&["b.example", "a.example"], now - DAY, now + DAY * 89);
-    auto.install(first.as_bytes(), now).expect("it is good");
+    auto.install(auto.check(first.as_bytes(), now).expect("it is good"));
     folder::write(&conf.file(), first.as_bytes()).expect("it is written");
     folder::write(&folder::account_file(&conf), b"{}").expect("it is written");
     assert_eq!(auto.validity(), Some(Validity { from: now - DAY, until: now + DAY * 89 }));
@@ -72,11 +72,11 @@ fn a_certificate_comes_back_from_the_folder() {
 
     let second = pem(&["a.example", "b.example"], now, now + DAY * 90);
     folder::write(&conf.file(), second.as_bytes()).expect("it is written");
-    again.reread(now);
-    assert_eq!(again.validity(), Some(Validity { from: now, until: now + DAY * 90 }), "by another gateway");
+    assert!(again.reread(now), "by another gateway");
+    assert_eq!(again.validity(), Some(Validity { from: now, until: now + DAY * 90 }));
     folder::write(&conf.file(), first.as_bytes()).expect("it is written");
-    again.reread(now);
-    assert_eq!(again.validity(), Some(Validity { from: now, until: now + DAY * 90 }), "no step back");
+    assert!(!again.reread(now), "no step back");
+    assert_eq!(again.validity(), Some(Validity { from: now, until: now + DAY * 90 }));
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn a_certificate_for_fewer_names_is_served_and_is_not_enough() {
     folder::write(&fewer.file(), pem(&["a.example"], now, now + DAY).as_bytes()).expect("it is written");
     let auto = Auto::load(&conf(dir.path(), &["a.example", "b.example"]), now).expect("it is good");
     assert!(!is_pending(&auto) && auto.validity().is_none());
-    let other = auto.install(pem(&["a.example"], now, now + DAY).as_bytes(), now);
-    assert_eq!(other, Err("the certificate is not for all names that were asked for".to_owned()));
+    let other = auto.check(pem(&["a.example"], now, now + DAY).as_bytes(), now);
+    assert_eq!(other.err(), Some("the certificate is not for all names that were asked for".to_owned()));
 }
 
 #[test]

@@ -75,9 +75,9 @@ fn chosen(challenges: &Challenges, client: &mut ClientConnection) -> Option<rust
 #[test]
 fn only_the_proof_of_a_known_name_is_chosen() {
     let challenges = Challenges::default();
-    assert!(!challenges.has_handshakes());
+    assert!(!challenges.has_some());
     challenges.answer_handshake("GW.example", &DIGEST).expect("a certificate");
-    assert!(challenges.has_handshakes());
+    assert!(challenges.has_some());
     for (name, protocols, is_chosen) in [
         ("gw.example", &[PROTOCOL][..], true),
         ("gw.example", &[PROTOCOL, b"h2"], false),
@@ -91,7 +91,7 @@ fn only_the_proof_of_a_known_name_is_chosen() {
         assert_eq!(found.is_some(), is_chosen, "{name}, {protocols:?}");
     }
     challenges.clear();
-    assert!(!challenges.has_handshakes());
+    assert!(!challenges.has_some());
     assert!(chosen(&challenges, &mut client("gw.example", &[PROTOCOL])).is_none());
 }
 

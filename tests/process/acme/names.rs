@@ -1,4 +1,4 @@
-//! A name server that says of every name that it is here, save of those that begin with `missing.`.
+//! A name server that says of every name that it is here.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,6 @@ use tokio::task::JoinHandle;
 
 const HEADER: usize = 12;
 const TYPE_A: u16 = 1;
-const NO_SUCH_NAME: u8 = 3;
 
 pub(super) struct Names {
     pub address: SocketAddr,
@@ -42,16 +41,13 @@ async fn serve(socket: UdpSocket) -> io::Result<()> {
 /// RFC 1035 section 4.1.
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let mut end = HEADER;
-    let first = query.get(HEADER + 1..)?.get(..usize::from(*query.get(HEADER)?))?;
     while *query.get(end)? > 0 {
         end += 1 + usize::from(query[end]);
     }
     let kind = u16::from_be_bytes([*query.get(end + 1)?, *query.get(end + 2)?]);
     let question = query.get(HEADER..end + 5)?;
-    let is_missing = first.eq_ignore_ascii_case(b"missing");
-    let has_answer = kind == TYPE_A && !is_missing;
-    let code = if is_missing { NO_SUCH_NAME } else { 0 };
-    let mut answer = vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, u8::from(has_answer), 0, 0, 0, 0];
+    let has_answer = kind == TYPE_A;
+    let mut answer = vec![query[0], query[1], 0x81, 0x80, 0, 1, 0, u8::from(has_answer), 0, 0, 0, 0];
     answer.extend(question);
     if has_answer {
         // the name of the question, class IN, not to be kept
