@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod reload;
 pub mod sampler;
 pub mod tracer;
+pub mod watch;
 
 pub mod access_log;
 pub mod causes;

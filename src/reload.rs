@@ -42,6 +42,7 @@ impl Reloader {
         match result {
             Ok((tls, config)) => {
                 self.live.tls.store(Arc::new(tls));
+                self.live.files.lock().error = None;
                 let generation = self.take_over(config);
                 reload.error = None;
                 self.mark(Ok(generation));
@@ -58,6 +59,32 @@ impl Reloader {
                 log::error!("reload refused, generation {generation} stays in use:\n{problems}");
                 // a rotation must not depend on the state of the file
                 self.log.reopen(&fleet.config.server.access_log);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Reads again the files that the config in use names. If something is wrong with them, those that were read before stay.
+    pub fn renew(&self) -> Result<(), Problems> {
+        let _turn = self.turn.lock();
+        let fleet = self.live.fleet();
+        let renewed = self.tls(&fleet.config, SystemTime::now());
+        let mut files = self.live.files.lock();
+        match renewed {
+            Ok(tls) => {
+                let names =
+                    tls.certificates().iter().map(|one| one.file.display().to_string()).collect::<Vec<_>>();
+                log::info!("{}: certificates read again: {}", self.path.display(), names.join(", "));
+                self.live.tls.store(Arc::new(tls));
+                files.error = None;
+                Ok(())
+            }
+            Err(problems) => {
+                log::error!(
+                    "certificates have changed and cannot be used; those from before stay in use:\n{problems}"
+                );
+                files.failures += 1;
+                files.error = Some(problems.to_string());
                 Err(problems)
             }
         }

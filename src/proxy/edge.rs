@@ -106,6 +106,7 @@ impl Edge {
                 None
             }
             Err(NoTls::Proven) => None,
+            Err(NoTls::Gone) => None,
             Err(NoTls::Failed(error)) => {
                 self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
                 log::debug!("a client's TLS handshake failed: {error}");

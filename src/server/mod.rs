@@ -34,6 +34,7 @@ use crate::reload::Reloader;
 use crate::sampler::Sampler;
 use crate::tls::Listeners;
 use crate::tracer::Tracer;
+use crate::watch::FileWatch;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
@@ -104,6 +105,10 @@ impl Server {
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
         let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
         pingora.add_service(acme).add_dependency(&gateway);
+        pingora.add_service(background_service(
+            "files",
+            FileWatch::new(Arc::clone(&live), Arc::clone(&reloader)),
+        ));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         Ok(Self { live, log, tracer, reloader, pingora })
     }

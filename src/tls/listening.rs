@@ -1,6 +1,7 @@
 //! The TLS of all addresses that are listened on.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -24,6 +25,7 @@ pub struct Listeners {
     by_address: Vec<(SocketAddr, Arc<ServerConfig>)>,
     certificates: Vec<Certificate>,
     autos: Vec<Arc<Auto>>,
+    files: Vec<PathBuf>,
 }
 
 impl Listeners {
@@ -33,6 +35,7 @@ impl Listeners {
         let (mut listeners, mut faults) = (Self::default(), Vec::new());
         for listener in &config.server.listen {
             let Some(tls) = &listener.tls else { continue };
+            listeners.files.extend(files(tls));
             let auto = match tls.auto.as_ref().map(|auto| listeners.auto(auto, now)).transpose() {
                 Ok(auto) => auto,
                 Err(more) => {
@@ -64,6 +67,11 @@ impl Listeners {
         self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
     }
 
+    /// All files that were read, but those that the gateway writes itself.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Those of files in the order of the config, then those that the gateway gets by itself.
     pub fn certificates(&self) -> Vec<Certificate> {
         let autos = self.autos.iter().map(|auto| auto.certificate());
@@ -84,6 +92,11 @@ impl Listeners {
         self.autos.push(Arc::clone(&auto));
         Ok(auto)
     }
+}
+
+fn files(tls: &Listening) -> impl Iterator<Item = PathBuf> {
+    let pairs = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    pairs.chain(tls.client_auth.iter().map(|auth| &auth.ca)).cloned()
 }
 
 fn server_config(

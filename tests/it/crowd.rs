@@ -10,7 +10,8 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Client, Gateway, LIMIT, chat, eventually, eventually_async, fault, nodes_like, pool_of, run_within, steps,
+    Client, Connection, Gateway, LIMIT, chat, eventually, eventually_async, fault, nodes_like, pool_of,
+    run_within, steps,
 };
 
 const CLIENTS: usize = 2000;
@@ -93,11 +94,13 @@ async fn writes(gateway: Arc<Gateway>, prompt: Arc<[u8]>) {
     let socket = TcpSocket::new_v4().unwrap();
     // what the system keeps for it is not in question
     socket.set_send_buffer_size(16 << 10).unwrap();
-    let mut stream = socket.connect(gateway.address).await.unwrap();
+    let stream = socket.connect(gateway.address).await.unwrap();
+    let mut stream = Connection::on(stream, false).await.unwrap();
     let head =
         format!("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", prompt.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&prompt).await.unwrap();
+    stream.flush().await.unwrap();
     let mut answer = Vec::new();
     let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
 }

@@ -5,7 +5,7 @@ use evenkeel::sim::{Node, RecordedRequest};
 use http::Version;
 
 use crate::harness::{
-    Client, Gateway, LIMIT, Raw, Script, ask, chat, eventually, fault, get, nodes, pool, run,
+    Client, Gateway, LIMIT, Raw, Script, Transport, ask, chat, eventually, fault, get, nodes, pool, run,
 };
 
 async fn arrived(node: &Node) -> RecordedRequest {
@@ -30,7 +30,7 @@ fn the_node_gets_the_clients_address_and_the_request_id() {
         let got = sent(&gateway, &nodes[0], "Host: gpu.example:8000\r\n").await;
         assert_eq!(got.header("x-real-ip"), Some("127.0.0.1"));
         assert_eq!(got.header("x-forwarded-for"), Some("127.0.0.1"));
-        assert_eq!(got.header("x-forwarded-proto"), Some("http"));
+        assert_eq!(got.header("x-forwarded-proto"), Some(Transport::of_run().scheme()));
         assert_eq!(got.header("host"), Some("gpu.example:8000"));
         let id = got.header("x-request-id").unwrap();
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
@@ -43,10 +43,11 @@ fn forwarded_fields_of_a_stranger_are_replaced() {
         let nodes = nodes(1);
         let gateway = Gateway::start(&nodes, "").await;
         let lies = "Host: x\r\nX-Real-IP: 9.9.9.9\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 8.8.8.8\r\n\
-                    X-Forwarded-Proto: https\r\n";
+                    X-Forwarded-Proto: gopher\r\n";
         let got = sent(&gateway, &nodes[0], lies).await;
+        let scheme = Transport::of_run().scheme();
         for (name, want) in
-            [("x-real-ip", "127.0.0.1"), ("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http")]
+            [("x-real-ip", "127.0.0.1"), ("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", scheme)]
         {
             let all: Vec<_> =
                 got.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| &**value).collect();
@@ -273,7 +274,7 @@ fn an_answer_of_the_gateways_own_has_the_request_id() {
         request.headers_mut().insert("x-request-id", "mine-2".parse().unwrap());
         let answer = crate::harness::ask(&gateway, request).await;
         assert_eq!((answer.status, answer.field("x-request-id")), (502, Some("mine-2")));
-        assert_eq!(answer.field("connection"), Some("close"));
+        assert_eq!(answer.field("connection"), Transport::of_run().closing());
     });
 }
 

@@ -9,8 +9,8 @@ use evenkeel::sim::{Node, Options};
 use http::{Method, Request};
 
 use crate::harness::{
-    Answer, Client, Gateway, Outgoing, Script, ask, chat, fault, free_port, get, nodes, nodes_like, pool,
-    pool_of, post, run, steps,
+    Answer, Client, Gateway, Outgoing, Script, Transport, ask, chat, fault, free_port, get, nodes,
+    nodes_like, pool, pool_of, post, run, steps,
 };
 
 fn received(nodes: &[Node]) -> Vec<u64> {
@@ -402,7 +402,7 @@ fn a_failed_response_during_a_stop_closes_its_connection() {
         let (answer, ()) = tokio::join!(asking, answering);
         assert_eq!(
             (answer.status, &*answer.text(), answer.field("connection")),
-            (503, "busy", Some("close"))
+            (503, "busy", Transport::of_run().closing())
         );
     });
 }

@@ -26,7 +26,7 @@ fn the_faster_node_gets_more_whatever_the_kind_of_answer() {
     for stream in [1.0, 0.0] {
         run(async {
             let nodes = fast_and_slow();
-            let gateway = Gateway::start(&nodes, "weight: auto").await;
+            let gateway = Gateway::plain(&nodes, "weight: auto").await;
             assert_eq!((gateway.node("a").weight, gateway.node("b").weight), (1.0, 1.0));
             let load = load(&gateway, stream);
             let apart = || gateway.node("a").weight > 2.0 && gateway.node("b").weight < 0.5;
@@ -46,7 +46,7 @@ fn fast_errors_and_requests_without_tokens_earn_no_weight() {
     run(async {
         let nodes = fast_and_slow();
         nodes[0].set_fault(fault("status:400"));
-        let gateway = Gateway::start(&nodes, "weight: auto").await;
+        let gateway = Gateway::plain(&nodes, "weight: auto").await;
         let load = load(&gateway, 0.0);
         let known = || matches!(gateway.node("b").weight_from, WeightFrom::Seen { .. });
         eventually(LIMIT, "b is known", known).await;

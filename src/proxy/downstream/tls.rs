@@ -27,6 +27,8 @@ const HANDSHAKE: u8 = 22;
 
 /// The reason why there is no connection.
 pub(crate) enum NoTls {
+    /// The client has left without a word.
+    Gone,
     /// Its first byte is none of a handshake: perhaps a request without TLS.
     Plain(Stream),
     /// It was an ACME server, which has seen what it came for.
@@ -41,7 +43,7 @@ pub(crate) async fn accept(
     mut stream: Stream,
 ) -> Result<Stream, NoTls> {
     let mut first = [HANDSHAKE];
-    stream.try_peek(&mut first).await.map_err(NoTls::Failed)?;
+    stream.try_peek(&mut first).await.map_err(|_| NoTls::Gone)?;
     if first != [HANDSHAKE] {
         return Err(NoTls::Plain(stream));
     }

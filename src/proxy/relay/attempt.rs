@@ -1,21 +1,21 @@
 //! One request sent to one node: connects, writes, and reads the response head.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
 use super::super::upstream::connections::{Connections, Opening, connect_outcome};
-use super::super::upstream::exchange::{Exchange, ReadError, TOLD_BY, may_be_informational};
+use super::super::upstream::endpoint::Endpoint;
+use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::stream::NodeStream;
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
@@ -55,9 +55,8 @@ impl From<Left> for NoAnswer {
 /// The end of a write to the node.
 enum SendError {
     Timeout,
-    Closed,
-    /// It has answered before it had the whole body.
-    Answered,
+    /// It has closed the connection, or answered before it had the whole body.
+    Ended,
 }
 
 /// Sends the request to the leased node, and reads the head of its response. `fresh`: not on a connection that was used
@@ -101,7 +100,7 @@ pub(super) async fn run(
     request.journey.send(attempt, Instant::now());
     let exchanged = {
         let (wire, journey) = request.wire(address);
-        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
+        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address.into(), stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
@@ -163,7 +162,7 @@ async fn lost(journey: &Journey<Fallback>, attempt: &Attempt, conf: &Pool) {
 }
 
 struct Connected {
-    stream: TcpStream,
+    stream: NodeStream,
     address: SocketAddr,
     /// It has served a request before.
     reused: bool,
@@ -193,16 +192,16 @@ async fn connect(
     fresh: bool,
 ) -> io::Result<Connected> {
     let address = attempt.address();
-    if !fresh && let Some(stream) = connections.reuse(address) {
+    if !fresh && let Some(stream) = connections.reuse(&address.into()) {
         return Ok(Connected { stream, address, reused: true });
     }
     let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-    let mut opened = Connections::open(address, opening).await.map(|stream| (address, stream));
+    let mut opened = Connections::open(&address.into(), opening).await.map(|stream| (address, stream));
     if let Err(error) = &opened {
         let name = &attempt.node().name;
         for other in attempt.node().addresses.after(address) {
             log::debug!(node:% = name; "node {name}: {address}: {error}; {other} is tried");
-            if let Ok(stream) = Connections::open(other, opening).await {
+            if let Ok(stream) = Connections::open(&other.into(), opening).await {
                 log::info!(node:% = name; "node {name}: {address} accepts no connection: {error}; {other} is used");
                 opened = Ok((other, stream));
                 break;
@@ -216,17 +215,17 @@ async fn exchange(
     (head, body): (&[u8], NodeBody),
     is_head: bool,
     attempt: &Attempt,
-    (node, mut stream): (SocketAddr, TcpStream),
+    (node, stream): (Endpoint, NodeStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
-    let sent = send(&mut stream, head, &body, timeouts.send).await;
+    let mut exchange = Exchange::new(node, stream, timeouts.read);
+    let sent = send(&mut exchange, head, &body, timeouts.send).await;
     drop(body);
     if matches!(sent, Err(SendError::Timeout)) {
         return Err(Outcome::Timeout);
     }
     // a node may answer, and close, before it has read everything
     let limit = if sent.is_ok() { timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
-    let mut exchange = Exchange::new(node, stream, timeouts.read);
     if sent.is_err() {
         exchange.close_after();
     }
@@ -238,76 +237,34 @@ async fn exchange(
     Ok((exchange, head?))
 }
 
-async fn send(
-    stream: &mut TcpStream,
-    head: &[u8],
-    body: &NodeBody,
-    limit: Duration,
-) -> Result<(), SendError> {
+async fn send(node: &mut Exchange, head: &[u8], body: &NodeBody, limit: Duration) -> Result<(), SendError> {
     let NodeBody { start, tail } = body;
     if body.len() <= ONE_WRITE_MAX {
-        return step(limit, write_at_once(stream, [head, start, tail])).await;
+        return step(limit, node.write([head, start, tail])).await;
     }
-    step(limit, write_at_once(stream, [head, b"", b""])).await?;
-    let mut watches = true;
+    step(limit, node.write([head, b"", b""])).await?;
     for part in start.chunks(WRITE_STEP).chain([*tail]) {
-        write_watching(stream, part, limit, &mut watches).await?;
+        write_listening(node, part, limit).await?;
     }
-    Ok(())
+    step(limit, poll_fn(|cx| node.poll_flush(cx))).await
 }
 
-/// Writes while it listens: a node may refuse a large body before it has read it, and read no more (RFC 9112 section 9.5).
-async fn write_watching(
-    stream: &mut TcpStream,
-    mut left: &[u8],
-    limit: Duration,
-    watches: &mut bool,
-) -> Result<(), SendError> {
+/// Writes while it listens for an answer; each piece that the node takes begins the limit anew.
+async fn write_listening(node: &mut Exchange, mut left: &[u8], limit: Duration) -> Result<(), SendError> {
     while !left.is_empty() {
-        match stream.try_write(left) {
-            Ok(written) => left = &left[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut start = [0; TOLD_BY];
-                tokio::select! {
-                    biased;
-                    writable = timeout(limit, stream.writable()) => match writable {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return Err(SendError::Closed),
-                        Err(_) => return Err(SendError::Timeout),
-                    },
-                    seen = stream.peek(&mut start), if *watches => match seen {
-                        // it has to be read in its turn
-                        Ok(seen) if seen > 0 && may_be_informational(&start[..seen]) => *watches = false,
-                        Ok(seen) if seen > 0 => return Err(SendError::Answered),
-                        Ok(_) | Err(_) => return Err(SendError::Closed),
-                    },
-                }
-            }
-            Err(_) => return Err(SendError::Closed),
-        }
+        let mut written = 0;
+        step(limit, poll_fn(|cx| node.poll_write(cx, left).map_ok(|length| written = length))).await?;
+        left = &left[written..];
     }
     Ok(())
 }
 
-async fn step(limit: Duration, write: impl Future<Output = io::Result<()>>) -> Result<(), SendError> {
+async fn step<E>(limit: Duration, write: impl Future<Output = Result<(), E>>) -> Result<(), SendError> {
     match within(limit, pin!(write)).await {
         Some(Ok(())) => Ok(()),
-        Some(Err(_)) => Err(SendError::Closed),
+        Some(Err(_)) => Err(SendError::Ended),
         None => Err(SendError::Timeout),
     }
-}
-
-/// In one system call, if the node takes it all.
-async fn write_at_once(stream: &mut TcpStream, parts: [&[u8]; 3]) -> io::Result<()> {
-    let mut sent = stream.write_vectored(&parts.map(IoSlice::new)).await?;
-    for part in parts {
-        let done = sent.min(part.len());
-        sent -= done;
-        if done < part.len() {
-            stream.write_all(&part[done..]).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and an unsolicited 101 is a protocol

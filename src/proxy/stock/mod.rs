@@ -23,7 +23,7 @@ use super::caller::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
-use super::upstream::connections::{connect_outcome, tcp_keepalive};
+use super::upstream::connections::{Opening, connect_outcome, tcp_keepalive};
 use super::upstream::switch::{Connector, Tunnel};
 use super::upstream::target::path;
 use crate::classify;
@@ -399,8 +399,8 @@ pub(super) fn peer(
             // the tunnel's own limit is to end it
             peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
         }
-        peer.options.custom_l4 =
-            Some(Arc::new(Connector { limit: timeouts.connect, tunnel: tunnel.cloned(), under_way }));
+        let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+        peer.options.custom_l4 = Some(Arc::new(Connector { opening, tunnel: tunnel.cloned(), under_way }));
         // no connection that another request has left: what is sent once must not miss its node
         peer.group_key = fastrand::u64(1..);
     }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,9 +14,11 @@ use parking_lot::Mutex;
 use pingora::protocols::l4::ext::{TcpKeepalive, set_tcp_keepalive};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::timeout;
 
+use super::endpoint::Endpoint;
+use super::stream::NodeStream;
 use crate::outcome::Outcome;
 
 /// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
@@ -77,13 +78,13 @@ pub struct Opening {
 /// By node, the most recently used last.
 #[derive(Debug, Default)]
 struct Kept {
-    by_node: HashMap<SocketAddr, Vec<Idle>>,
+    by_node: HashMap<Endpoint, Vec<Idle>>,
     count: usize,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    stream: NodeStream,
     until: Instant,
 }
 
@@ -98,26 +99,32 @@ impl Connections {
     }
 
     /// One that was kept, if it is still open.
-    pub fn reuse(&self, node: SocketAddr) -> Option<TcpStream> {
+    pub fn reuse(&self, node: &Endpoint) -> Option<NodeStream> {
         let mut list = self.list().lock();
-        while let Some(idle) = list.take(node) {
-            if idle.is_open() && idle.until > Instant::now() {
+        while let Some(mut idle) = list.take(node) {
+            if idle.stream.is_silent() && idle.until > Instant::now() {
                 return Some(idle.stream);
             }
         }
         None
     }
 
-    pub async fn open(node: SocketAddr, opening: Opening) -> io::Result<TcpStream> {
-        let socket = if node.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    pub async fn open(node: &Endpoint, opening: Opening) -> io::Result<NodeStream> {
+        let address = match node {
+            Endpoint::Tcp(address) => *address,
+            Endpoint::Unix(path) => {
+                return timeout(opening.limit, UnixStream::connect(path)).await?.map(NodeStream::Unix);
+            }
+        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_nodelay(true)?;
-        let stream = timeout(opening.limit, socket.connect(node)).await??;
+        let stream = timeout(opening.limit, socket.connect(address)).await??;
         set_tcp_keepalive(&stream, &tcp_keepalive(opening.patience)).map_err(io::Error::other)?;
-        Ok(stream)
+        Ok(NodeStream::Tcp(stream))
     }
 
     /// Keeps an idle connection for so long; closes it if too many are kept.
-    pub fn keep(&self, node: SocketAddr, stream: TcpStream, idle: Duration) {
+    pub fn keep(&self, node: Endpoint, stream: NodeStream, idle: Duration) {
         let Some(until) = Instant::now().checked_add(idle).filter(|_| !idle.is_zero()) else { return };
         let share = KEPT_MAX / self.lists.len();
         let mut list = self.list().lock();
@@ -137,8 +144,8 @@ impl Connections {
 }
 
 impl Kept {
-    fn take(&mut self, node: SocketAddr) -> Option<Idle> {
-        let idle = self.by_node.get_mut(&node)?.pop()?;
+    fn take(&mut self, node: &Endpoint) -> Option<Idle> {
+        let idle = self.by_node.get_mut(node)?.pop()?;
         self.count -= 1;
         Some(idle)
     }
@@ -146,18 +153,11 @@ impl Kept {
     fn remove_old(&mut self, now: Instant) -> Vec<Idle> {
         let mut old = Vec::new();
         self.by_node.retain(|_, kept| {
-            old.extend(kept.extract_if(.., |idle| idle.until <= now || !idle.is_open()));
+            old.extend(kept.extract_if(.., |idle| idle.until <= now || !idle.stream.is_silent()));
             !kept.is_empty()
         });
         self.count -= old.len();
         old
-    }
-}
-
-impl Idle {
-    /// The node has neither closed it nor said anything unasked. That costs a system call only if something came.
-    fn is_open(&self) -> bool {
-        self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -178,42 +178,51 @@ impl BackgroundService for IdleReaper {
 mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     const OPENING: Opening = Opening { limit: Duration::from_secs(9), patience: Duration::from_secs(60) };
     const IDLE: Duration = Duration::from_secs(60);
 
     struct Node {
         listener: TcpListener,
-        address: SocketAddr,
+        address: Endpoint,
     }
 
     impl Node {
         async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let address = listener.local_addr().expect("an address");
+            let address = listener.local_addr().expect("an address").into();
             Self { listener, address }
         }
 
         /// Both ends of a new connection.
-        async fn connection(&self) -> (TcpStream, TcpStream) {
-            let (near, far) = tokio::join!(Connections::open(self.address, OPENING), self.listener.accept());
+        async fn connection(&self) -> (NodeStream, TcpStream) {
+            let (near, far) = tokio::join!(Connections::open(&self.address, OPENING), self.listener.accept());
             (near.expect("a connection"), far.expect("a connection").0)
         }
+    }
+
+    fn tcp(stream: &NodeStream) -> &TcpStream {
+        let NodeStream::Tcp(stream) = stream else { panic!("{stream:?}") };
+        stream
+    }
+
+    fn port(stream: &NodeStream) -> u16 {
+        tcp(stream).local_addr().expect("an address").port()
     }
 
     #[tokio::test]
     async fn the_one_that_was_used_last_is_used_again() {
         let (upstream, node) = (Connections::new(1), Node::new().await);
         let ((first, _far), (second, _away)) = (node.connection().await, node.connection().await);
-        let ports = [&first, &second].map(|stream| stream.local_addr().expect("an address").port());
-        upstream.keep(node.address, first, IDLE);
-        upstream.keep(node.address, second, IDLE);
+        let ports = [&first, &second].map(port);
+        upstream.keep(node.address.clone(), first, IDLE);
+        upstream.keep(node.address.clone(), second, IDLE);
         for port in ports.into_iter().rev() {
-            let again = upstream.reuse(node.address).expect("it was kept");
-            assert_eq!(again.local_addr().expect("an address").port(), port);
+            let again = upstream.reuse(&node.address).expect("it was kept");
+            assert_eq!(self::port(&again), port);
         }
-        assert!(upstream.reuse(node.address).is_none());
+        assert!(upstream.reuse(&node.address).is_none());
     }
 
     #[tokio::test]
@@ -226,9 +235,9 @@ mod tests {
             } else {
                 drop(far);
             }
-            near.readable().await.expect("a connection");
-            upstream.keep(node.address, near, IDLE);
-            assert!(upstream.reuse(node.address).is_none(), "spoke: {speaks}");
+            tcp(&near).readable().await.expect("a connection");
+            upstream.keep(node.address.clone(), near, IDLE);
+            assert!(upstream.reuse(&node.address).is_none(), "spoke: {speaks}");
         }
     }
 
@@ -236,18 +245,18 @@ mod tests {
     async fn what_is_old_or_closed_does_not_stay() {
         let (upstream, node) = (Connections::new(1), Node::new().await);
         let (old, mut old_far) = node.connection().await;
-        upstream.keep(node.address, old, IDLE / 2);
+        upstream.keep(node.address.clone(), old, IDLE / 2);
         let (closed, closed_far) = node.connection().await;
         drop(closed_far);
-        closed.readable().await.expect("a connection");
-        upstream.keep(node.address, closed, IDLE);
+        tcp(&closed).readable().await.expect("a connection");
+        upstream.keep(node.address.clone(), closed, IDLE);
         let (good, _far) = node.connection().await;
-        upstream.keep(node.address, good, IDLE);
+        upstream.keep(node.address.clone(), good, IDLE);
         upstream.close_old(Instant::now() + IDLE / 2);
         assert_eq!(upstream.lists[0].lock().count, 1);
         // the node sees it, and no sooner than it should
         assert_eq!(tokio::io::copy(&mut old_far, &mut tokio::io::sink()).await.expect("a connection"), 0);
-        assert!(upstream.reuse(node.address).is_some());
+        assert!(upstream.reuse(&node.address).is_some());
         upstream.close_old(Instant::now());
         assert!(upstream.lists[0].lock().by_node.is_empty());
     }
@@ -256,17 +265,17 @@ mod tests {
     async fn no_more_than_the_limit_are_kept() {
         let (upstream, node) = (Connections::new(KEPT_MAX), Node::new().await);
         let ((first, _far), (second, mut away)) = (node.connection().await, node.connection().await);
-        upstream.keep(node.address, first, IDLE);
-        upstream.keep(node.address, second, IDLE);
+        upstream.keep(node.address.clone(), first, IDLE);
+        upstream.keep(node.address.clone(), second, IDLE);
         assert_eq!(tokio::io::copy(&mut away, &mut tokio::io::sink()).await.expect("a connection"), 0);
-        assert!(upstream.reuse(node.address).is_some() && upstream.reuse(node.address).is_none());
+        assert!(upstream.reuse(&node.address).is_some() && upstream.reuse(&node.address).is_none());
     }
 
     #[tokio::test]
     async fn no_time_is_not_kept() {
         let (upstream, node) = (Connections::new(1), Node::new().await);
         let (near, _far) = node.connection().await;
-        upstream.keep(node.address, near, Duration::ZERO);
-        assert!(upstream.reuse(node.address).is_none());
+        upstream.keep(node.address.clone(), near, Duration::ZERO);
+        assert!(upstream.reuse(&node.address).is_none());
     }
 }

@@ -5,17 +5,17 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::endpoint::Endpoint;
+use super::stream::NodeStream;
 use crate::http1::{BadFraming, Body, Framing, Malformed, ResponseHead, parse_response};
 
 /// Largest single read, in bytes.
@@ -24,11 +24,11 @@ const READ_MAX: usize = 64 * 1024;
 /// The beginning of an informational response.
 const INFORMATIONAL: &[u8] = b"HTTP/1.1 1";
 /// So many bytes of a response tell whether it is one.
-pub(crate) const TOLD_BY: usize = INFORMATIONAL.len();
+pub(super) const TOLD_BY: usize = INFORMATIONAL.len();
 
 /// Something of an answer is still to come: what has come begins an informational response, or may begin one.
-pub(crate) fn may_be_informational(start: &[u8]) -> bool {
-    INFORMATIONAL.starts_with(start)
+pub(super) fn may_be_informational(start: &[u8]) -> bool {
+    INFORMATIONAL.starts_with(&start[..start.len().min(TOLD_BY)])
 }
 
 thread_local! {
@@ -62,10 +62,21 @@ impl From<BadFraming> for ReadError {
     }
 }
 
-/// One response.
+/// The end of a write to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// The connection is closed, or broke.
+    Closed,
+    /// The node has answered before it had the whole request.
+    Answered,
+}
+
+/// One request on a connection, and its response.
 pub(crate) struct Exchange {
-    address: SocketAddr,
-    stream: TcpStream,
+    node: Endpoint,
+    stream: NodeStream,
+    /// A write that has to wait looks for an answer.
+    listens: bool,
     /// Has come and was not given out.
     unread: Bytes,
     body: Body,
@@ -77,11 +88,73 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The request has been written; `read_limit` is the longest silence while its response is read.
-    pub(crate) fn new(address: SocketAddr, stream: TcpStream, read_limit: Duration) -> Self {
+    /// Nothing of the request has been written; `read_limit` is the longest silence while its response is read.
+    pub(crate) fn new(node: Endpoint, stream: NodeStream, read_limit: Duration) -> Self {
         let silence = SilenceTimer { limit: read_limit, since: Instant::now(), timer: None };
         let (unread, body) = (Bytes::new(), Body::Done);
-        Self { address, stream, unread, body, keeps: false, silence, has_begun: false, is_last: false }
+        Self {
+            node,
+            stream,
+            listens: true,
+            unread,
+            body,
+            keeps: false,
+            silence,
+            has_begun: false,
+            is_last: false,
+        }
+    }
+
+    /// Writes these parts, in one system call if the node takes them all.
+    pub(crate) async fn write(&mut self, parts: [&[u8]; 3]) -> io::Result<()> {
+        let mut sent = self.stream.write_vectored(&parts.map(IoSlice::new)).await?;
+        for part in parts {
+            let done = sent.min(part.len());
+            sent -= done;
+            if done < part.len() {
+                self.stream.write_all(&part[done..]).await?;
+            }
+        }
+        self.stream.flush().await
+    }
+
+    /// Writes some of these bytes of a large body, and listens while it has to wait: a node may refuse the body before it has read
+    /// it, and read no more (RFC 9112 section 9.5). The last of them may wait for [`Self::poll_flush`].
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, WriteError>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(written) => Poll::Ready(written.map_err(|_| WriteError::Closed)),
+            Poll::Pending => self.poll_answer(cx).map(Err),
+        }
+    }
+
+    /// Sends what [`Self::poll_write`] has taken, and listens likewise.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| WriteError::Closed)),
+            Poll::Pending => self.poll_answer(cx).map(Err),
+        }
+    }
+
+    /// An answer ends the writing. It is kept for [`Self::head`].
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<WriteError> {
+        if !self.listens {
+            return Poll::Pending;
+        }
+        let filled = ready!(poll_fill(&mut self.stream, &mut self.unread, cx));
+        if !filled.is_ok_and(|length| length > 0) {
+            return Poll::Ready(WriteError::Closed);
+        }
+        self.has_begun = true;
+        if may_be_informational(&self.unread) {
+            // it has to be read in its turn
+            self.listens = false;
+            return Poll::Pending;
+        }
+        Poll::Ready(WriteError::Answered)
     }
 
     /// The next response head, which may be an informational one. `is_head`: the request was HEAD.
@@ -128,10 +201,10 @@ impl Exchange {
         }
     }
 
-    /// The connection and the node's address, if it can serve another request.
-    pub(crate) fn into_reusable(self) -> Option<(SocketAddr, TcpStream)> {
+    /// The connection and its far end, if it can serve another request.
+    pub(crate) fn into_reusable(self) -> Option<(Endpoint, NodeStream)> {
         (self.keeps && !self.is_last && self.is_done() && self.unread.is_empty())
-            .then_some((self.address, self.stream))
+            .then_some((self.node, self.stream))
     }
 
     /// Reads once, and adds what comes to `unread`.
@@ -152,7 +225,7 @@ impl Exchange {
     }
 }
 
-fn poll_fill(stream: &mut TcpStream, unread: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_fill(stream: &mut NodeStream, unread: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     BUFFER.with_borrow_mut(|buffer| {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
@@ -190,8 +263,7 @@ impl SilenceTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     /// The result of reading a response: status and body, or the error; and whether the connection can be reused.
     async fn read(wire: &[&[u8]], resets: bool) -> (Result<(u16, Vec<u8>), ReadError>, bool) {
@@ -210,7 +282,7 @@ mod tests {
             drop(far);
         };
         let reading = async {
-            let mut node = Exchange::new(address, near, Duration::from_secs(20));
+            let mut node = Exchange::new(address.into(), NodeStream::Tcp(near), Duration::from_secs(20));
             let mut body = Vec::new();
             let whole = async {
                 let head = node.head(false).await?;
@@ -259,6 +331,38 @@ mod tests {
             let want = (body.map(|body| (200, body.to_vec())), reusable);
             assert_eq!(read(wire, false).await, want, "{}", wire.concat().escape_ascii());
         }
+    }
+
+    /// The end of writing without end to a node that sends these bytes and reads nothing, and the status of its response.
+    async fn written_to(wire: &'static [u8]) -> (WriteError, Result<u16, ReadError>) {
+        let (near, mut far) = tokio::net::UnixStream::pair().expect("a pair");
+        let endpoint = Endpoint::Unix(std::path::Path::new("/node").into());
+        let mut node = Exchange::new(endpoint, NodeStream::Unix(near), Duration::from_secs(20));
+        let writing = poll_fn(|cx| {
+            loop {
+                match ready!(node.poll_write(cx, &[b'x'; 4096])) {
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(error),
+                }
+            }
+        });
+        let answering = async {
+            far.write_all(wire).await.expect("the gateway reads");
+            if may_be_informational(wire) {
+                drop(far);
+                return None;
+            }
+            Some(far)
+        };
+        let (error, _far) = tokio::join!(writing, answering);
+        (error, node.head(false).await.map(|head| head.status))
+    }
+
+    #[tokio::test]
+    async fn a_write_that_waits_hears_an_answer() {
+        let refused = b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(written_to(refused).await, (WriteError::Answered, Ok(413)));
+        assert_eq!(written_to(b"HTTP/1.1 100 Go on\r\n\r\n").await, (WriteError::Closed, Ok(100)));
     }
 
     #[tokio::test]

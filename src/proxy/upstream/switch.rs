@@ -20,24 +20,24 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::connectors::l4::Connect;
-use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::connections::{Connections, Opening};
 use super::exchange::{TOLD_BY, may_be_informational};
+use super::stream::NodeStream;
 use crate::live::UnderWay;
 
 /// Makes these connections.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    /// `timeouts.connect`.
-    pub limit: Duration,
+    pub opening: Opening,
     /// For a switch of protocols.
     pub tunnel: Option<Tunnel>,
     /// The request, which an operator may end.
@@ -67,8 +67,8 @@ impl Tunnel {
 impl Connect for Connector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let Some(address) = address.as_inet() else { return Err(Error::new(ErrorType::ConnectError)) };
-        match timeout(self.limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
+        match Connections::open(&(*address).into(), self.opening).await {
+            Ok(stream) => {
                 let socket = Box::new(Socket {
                     stream,
                     // the race is one of switches
@@ -76,25 +76,29 @@ impl Connect for Connector {
                     ear: if self.tunnel.is_some() { Ear::Closed } else { Ear::Open },
                     tunnel: self.tunnel.clone(),
                     under_way: self.under_way.clone(),
+                    unread: Bytes::new(),
                     last: Instant::now(),
                     timer: None,
                 });
                 Ok(Stream::from(VirtualSocketStream::new(socket)))
             }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Err(Error::because(ErrorType::ConnectRefused, "the node refused", error))
+            Err(error) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                    io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+                    _ => ErrorType::ConnectError,
+                };
+                Err(Error::because(kind, "no connection to the node", error))
             }
-            Ok(Err(error)) => {
-                Err(Error::because(ErrorType::ConnectError, "no connection to the node", error))
-            }
-            Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "no connection within timeouts.connect"),
         }
     }
 }
 
 #[derive(Debug)]
 struct Socket {
-    stream: TcpStream,
+    stream: NodeStream,
+    /// Came while a write had to wait.
+    unread: Bytes,
     /// The first read has let a turn pass.
     waited: bool,
     ear: Ear,
@@ -160,8 +164,9 @@ impl Socket {
         }
         let mut start = [0; TOLD_BY];
         let mut seen = ReadBuf::new(&mut start);
-        let peeked = ready!(self.stream.poll_peek(cx, &mut seen));
-        if peeked.is_ok_and(|length| length > 0) && may_be_informational(seen.filled()) {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut seen));
+        self.unread = Bytes::copy_from_slice(seen.filled());
+        if read.is_ok() && !self.unread.is_empty() && may_be_informational(&self.unread) {
             // Pingora reads it in its turn
             self.ear = Ear::Closed;
             return Poll::Pending;
@@ -172,14 +177,9 @@ impl Socket {
 }
 
 impl VirtualSocket for Socket {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
-            VirtualSockOpt::KeepAlive(keepalive) => {
-                set_tcp_keepalive(&self.stream, &keepalive).map_err(io::Error::other)
-            }
-            _ => Ok(()),
-        }
+    /// They were set when it was opened.
+    fn set_socket_option(&self, _option: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -192,6 +192,11 @@ impl AsyncRead for Socket {
         if !std::mem::replace(&mut self.waited, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if !self.unread.is_empty() {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(length));
+            return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {

@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 
+use super::transport::{Connection, Transport};
 use super::{Gateway, LIMIT, within};
 
 /// Size of the pieces of a chunked body in bytes, chosen to divide no other size.
@@ -101,7 +101,8 @@ pub(crate) enum Client {
 
 impl Client {
     pub(crate) async fn h1(gateway: &Gateway) -> Client {
-        Client::to(gateway.address, Version::HTTP_11).await
+        let is_h2 = Transport::of_run() == Transport::H2;
+        Client::to(gateway.address, if is_h2 { Version::HTTP_2 } else { Version::HTTP_11 }).await
     }
 
     pub(crate) async fn h2(gateway: &Gateway) -> Client {
@@ -113,10 +114,9 @@ impl Client {
     }
 
     pub(crate) async fn to(address: SocketAddr, version: Version) -> Client {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let io = TokioIo::new(stream);
-        if version == Version::HTTP_2 {
+        let is_h2 = version == Version::HTTP_2;
+        let io = TokioIo::new(Connection::to(address, is_h2).await.unwrap());
+        if is_h2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
             tokio::spawn(connection);
             Client::H2(sender)

@@ -16,6 +16,7 @@ use evenkeel::sim::Node;
 use evenkeel::status::Snapshot;
 use tempfile::TempDir;
 
+use super::transport::{self, Transport};
 use super::{LIMIT, eventually, free_port};
 
 /// Number of ports to try before the start of a gateway fails.
@@ -51,10 +52,19 @@ impl Gateway {
         Gateway::with("", &pool("p", nodes, more)).await
     }
 
+    /// The same without TLS in any run, for clients that know none.
+    pub(crate) async fn plain(nodes: &[Node], more: &str) -> Gateway {
+        Gateway::over(Transport::Plain, "", &pool("p", nodes, more)).await
+    }
+
     /// Starts a gateway with further keys of `server`, and any pools.
     pub(crate) async fn with(server: &str, pools: &str) -> Gateway {
+        Gateway::over(Transport::of_run(), server, pools).await
+    }
+
+    async fn over(transport: Transport, server: &str, pools: &str) -> Gateway {
         for _ in 0..TRIES {
-            if let Some(gateway) = Gateway::launch(server, pools) {
+            if let Some(gateway) = Gateway::launch(transport, server, pools) {
                 let admin = gateway.live.fleet().config.server.admin;
                 let addresses = || admin.into_iter().chain([gateway.address]);
                 let accepts = || addresses().all(|address| TcpStream::connect(address).is_ok());
@@ -67,11 +77,11 @@ impl Gateway {
         panic!("no port is free");
     }
 
-    fn launch(server: &str, pools: &str) -> Option<Gateway> {
+    fn launch(transport: Transport, server: &str, pools: &str) -> Option<Gateway> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("evenkeel.yaml");
-        let server = format!("listen: \"{address}\", {server}");
+        let server = format!("listen: {}, {server}", transport::listen(address, transport, dir.path()));
         let server = server.replace("path: access", &format!("path: {}/access", dir.path().display()));
         let server = server.replace("admin: free", &format!("admin: \"127.0.0.1:{}\"", free_port()));
         let text = text(&server, pools);

@@ -7,6 +7,7 @@ mod nodes;
 mod ports;
 mod raw;
 mod script;
+mod transport;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ pub(crate) use nodes::{fault, node, nodes, nodes_like, steps};
 pub(crate) use ports::free_port;
 pub(crate) use raw::{Ended, Head, Raw};
 pub(crate) use script::Script;
+pub(crate) use transport::{Connection, Transport};
 
 /// Limit of each wait, generous for a busy machine; only failing tests reach it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::transport::Connection;
 use super::{Gateway, LIMIT, within};
 
 /// The end of a connection.
@@ -17,7 +18,7 @@ pub(crate) enum Ended {
 
 /// A connection, with bytes that were read but not yet asked for.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Connection,
     rest: Vec<u8>,
 }
 
@@ -35,6 +36,16 @@ impl Head {
         fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     }
 
+    /// The fields of a request.
+    pub(crate) fn of_request(text: &str) -> Head {
+        Head { status: 0, lines: text.lines().skip(1).map(str::to_owned).collect() }
+    }
+
+    /// `Content-Length`, or nothing.
+    pub(crate) fn length(&self) -> usize {
+        self.field("content-length").map_or(0, |length| length.parse().unwrap())
+    }
+
     fn parse(text: &str) -> Head {
         let mut lines = text.lines().map(str::to_owned);
         let first = lines.next().unwrap_or_default();
@@ -48,13 +59,20 @@ impl Raw {
         Raw::to(gateway.address).await
     }
 
+    /// `None`: the gateway has closed it at once.
+    pub(crate) async fn try_connect(gateway: &Gateway) -> Option<Raw> {
+        Connection::to(gateway.address, false).await.ok().map(Raw::over)
+    }
+
     pub(crate) async fn to(address: SocketAddr) -> Raw {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Raw::on(stream)
+        Raw::over(Connection::to(address, false).await.unwrap())
     }
 
     pub(crate) fn on(stream: TcpStream) -> Raw {
+        Raw::over(Connection::Plain(stream))
+    }
+
+    fn over(stream: Connection) -> Raw {
         Raw { stream, rest: Vec::new() }
     }
 
@@ -66,12 +84,16 @@ impl Raw {
     }
 
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        within(LIMIT, "the peer reads", self.stream.write_all(bytes.as_ref())).await.unwrap();
+        assert!(self.try_write(bytes).await, "the peer has closed");
     }
 
     /// Writes as much as the peer accepts; true if that was everything.
     pub(crate) async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        within(LIMIT, "the peer reads or closes", self.stream.write_all(bytes.as_ref())).await.is_ok()
+        let written = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        within(LIMIT, "the peer reads or closes", written).await.is_ok()
     }
 
     /// True if the peer has closed, as far as visible without waiting.
@@ -123,8 +145,7 @@ impl Raw {
     /// Reads a complete response with a Content-Length.
     pub(crate) async fn response(&mut self) -> (Head, String) {
         let head = self.head().await;
-        let length = head.field("content-length").unwrap_or("0").parse().unwrap();
-        let body = self.read(length).await;
+        let body = self.read(head.length()).await;
         (head, String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -135,7 +156,7 @@ impl Raw {
                 match self.stream.read_buf(&mut self.rest).await {
                     Ok(0) => return Ended::Fin,
                     Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ended::Rst,
+                    Err(error) if is_cut(&error) => return Ended::Rst,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -149,6 +170,11 @@ impl Raw {
         let (bytes, ended) = self.rest().await;
         (String::from_utf8_lossy(&bytes).into_owned(), ended)
     }
+}
+
+/// TLS without a `close_notify` is as visibly cut as TCP by a reset.
+fn is_cut(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -1,0 +1,100 @@
+//! The watch: files that the config names, such as certificates, are read again when they have changed.
+//!
+//! Their metadata are looked at once a second. Two files that belong together are rarely replaced in one instant, so nothing is
+//! read until they have stayed the same for a second.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::live::Live;
+use crate::reload::Reloader;
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// The background service that looks at the files.
+pub struct FileWatch {
+    live: Arc<Live>,
+    reloader: Arc<Reloader>,
+}
+
+/// The state of a file as far as it tells whether it has changed; `None`: it cannot be seen.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+fn stamp(file: &Path) -> Stamp {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+impl FileWatch {
+    pub fn new(live: Arc<Live>, reloader: Arc<Reloader>) -> Self {
+        Self { live, reloader }
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        self.live.tls.load().files().iter().map(|file| stamp(file)).collect()
+    }
+}
+
+#[async_trait]
+impl BackgroundService for FileWatch {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let mut looks = Looks::new(self.stamps());
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            if looks.have_changed(self.stamps()) {
+                // the problems are in the log and in the status already
+                let _ = self.reloader.renew();
+            }
+        }
+    }
+}
+
+/// The decision when to read files again.
+#[derive(Debug)]
+struct Looks<S> {
+    /// As they were read.
+    read: S,
+    /// As they were a moment ago.
+    last: S,
+}
+
+impl<S: PartialEq + Clone> Looks<S> {
+    fn new(now: S) -> Self {
+        Self { read: now.clone(), last: now }
+    }
+
+    /// They differ from those that were read, and have done so since the last look: they count as read now.
+    fn have_changed(&mut self, now: S) -> bool {
+        let is_steady = now == self.last;
+        let changed = is_steady && now != self.read;
+        if changed {
+            self.read = now.clone();
+        }
+        self.last = now;
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Looks;
+
+    #[test]
+    fn files_are_read_once_they_have_come_to_rest() {
+        let mut looks = Looks::new(1);
+        let table =
+            [(1, false), (2, false), (3, false), (3, true), (3, false), (4, false), (3, false), (3, false)];
+        for (at, (stamp, changed)) in table.into_iter().enumerate() {
+            assert_eq!(looks.have_changed(stamp), changed, "look {at}");
+        }
+    }
+}
