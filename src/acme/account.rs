@@ -17,7 +17,7 @@ struct Kept {
 
 /// The account in the folder; one is made where there is none.
 pub(super) async fn account(conf: &Auto, https: &Https) -> Result<Account, Failure> {
-    match kept(conf)? {
+    match read(conf)? {
         Some(kept) => known(conf, https, kept).await,
         None => new(conf, https).await,
     }
@@ -38,16 +38,16 @@ pub(super) async fn new(conf: &Auto, https: &Https) -> Result<Account, Failure> 
 
 async fn known(conf: &Auto, https: &Https, kept: Kept) -> Result<Account, Failure> {
     let failed = |error: &_| Failure::of(error, conf.challenge, https.asked());
-    let (contact, was) = (contact(conf), kept.contact);
-    // they are moved into the account, and written again only if the contact has changed
-    let again = serde_json::to_value(&kept.credentials).ok();
+    let contact = contact(conf);
+    let has_changed = contact != kept.contact;
     let builder = Account::builder_with_http(Box::new(https.clone()));
     let account = builder.from_credentials(kept.credentials).await.map_err(|error| failed(&error))?;
-    if contact != was {
+    if has_changed {
         let shown: Vec<_> = contact.iter().map(String::as_str).collect();
         account.update_contacts(&shown).await.map_err(|error| failed(&error))?;
-        if let Some(credentials) = again.and_then(|again| serde_json::from_value(again).ok()) {
-            keep(conf, &Kept { contact, credentials })?;
+        // the library keeps the credentials for itself
+        if let Some(again) = read(conf)? {
+            keep(conf, &Kept { contact, ..again })?;
         }
     }
     Ok(account)
@@ -57,7 +57,7 @@ fn contact(conf: &Auto) -> Vec<String> {
     conf.email.iter().map(|email| format!("mailto:{email}")).collect()
 }
 
-fn kept(conf: &Auto) -> Result<Option<Kept>, Failure> {
+fn read(conf: &Auto) -> Result<Option<Kept>, Failure> {
     let file = folder::account_file(conf);
     let content = folder::read(&file)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?;

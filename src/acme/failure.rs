@@ -68,7 +68,7 @@ impl Failure {
         let kind = full.rsplit(':').next().unwrap_or_default();
         let detail = plain(problem.detail.as_deref().unwrap_or("no reason given"));
         let of_name = name.map_or(String::new(), |name| format!("{name}: "));
-        let advice = advice(kind, challenge);
+        let advice = advice(kind, name.map(|_| challenge));
         let is_limit = kind == "rateLimited";
         Self {
             text: format!("the ACME server refuses: {of_name}{detail} ({kind}){advice}"),
@@ -79,12 +79,13 @@ impl Failure {
     }
 }
 
-fn advice(kind: &str, challenge: Challenge) -> &'static str {
-    match (kind, challenge) {
-        ("connection" | "tls" | "unauthorized" | "incorrectResponse", Challenge::TlsAlpn01) => {
+/// `proof`: the one that failed; `None`: it was something else.
+fn advice(kind: &str, proof: Option<Challenge>) -> &'static str {
+    match (kind, proof) {
+        ("connection" | "tls" | "unauthorized" | "incorrectResponse", Some(Challenge::TlsAlpn01)) => {
             "; port 443 of the name must lead to this gateway from everywhere, with nothing between that ends TLS"
         }
-        ("connection" | "unauthorized" | "incorrectResponse", Challenge::Http01) => {
+        ("connection" | "unauthorized" | "incorrectResponse", Some(Challenge::Http01)) => {
             "; port 80 of the name must lead from everywhere to an address of this gateway without TLS"
         }
         ("dns", _) => "; the name must have an address in the DNS that the ACME server sees",

@@ -94,7 +94,7 @@ impl Https {
         let (head, body) = tokio::select! {
             biased;
             answer = answer => answer?,
-            ended = async { connection.await } => {
+            ended = connection => {
                 ended.map_err(broken)?;
                 return Err(format!("the ACME server {server} closed the connection"));
             }

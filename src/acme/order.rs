@@ -21,14 +21,12 @@ pub(super) async fn certificate(challenges: &Challenges, conf: &Auto) -> Result<
     // before anything is ordered that could not be kept
     folder::prepare(conf).map_err(Failure::new)?;
     let https = Https::new(conf.ca.as_deref()).map_err(Failure::new)?;
-    let account = account::account(conf, &https).await;
     let run = async |account: &Account| Ordering { challenges, conf, https: &https }.run(account).await;
-    let ordered = match &account {
-        Ok(account) => run(account).await,
-        Err(failure) if failure.is_stranger => Err(Failure { is_stranger: true, ..Failure::new("") }),
-        Err(_) => return account.map(|_| String::new()),
+    let account = match account::account(conf, &https).await {
+        Err(failure) if failure.is_stranger => account::new(conf, &https).await,
+        account => account,
     };
-    match ordered {
+    match run(&account?).await {
         Err(failure) if failure.is_stranger => run(&account::new(conf, &https).await?).await,
         ordered => ordered,
     }

@@ -19,6 +19,8 @@ pub struct Auto {
     pub challenge: Challenge,
     /// The path in the config file, for problems.
     pub place: String,
+    /// That of `state`, if the file has it.
+    pub state_place: Option<String>,
 }
 
 /// `challenge`: the proof that a name leads to this gateway.
@@ -46,6 +48,7 @@ impl Auto {
 
     /// The same certificate in every respect, wherever it is written.
     pub fn is_same(&self, other: &Self) -> bool {
-        Self { place: String::new(), ..self.clone() } == Self { place: String::new(), ..other.clone() }
+        let bare = |auto: &Self| Self { place: String::new(), state_place: None, ..auto.clone() };
+        bare(self) == bare(other)
     }
 }

@@ -36,6 +36,7 @@ fn section(s: &mut Section, place: String) -> Option<Auto> {
         "must be true: the ACME server gives certificates only to those who have agreed to its terms of service"
             .to_owned()
     });
+    let state_place = s.has("state").then(|| s.place("state"));
     let auto = Auto {
         names,
         email: s.option("email", email),
@@ -44,6 +45,7 @@ fn section(s: &mut Section, place: String) -> Option<Auto> {
         ca: s.option("ca", file),
         challenge: s.get("challenge", Challenge::TlsAlpn01, choice(&CHALLENGES)),
         place,
+        state_place,
     };
     (!auto.names.is_empty()).then_some(auto)
 }

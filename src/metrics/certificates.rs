@@ -1,7 +1,9 @@
 //! Certificates of the addresses that clients connect to.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 
 use super::sheet::Sheet;
 use crate::tls::{Certificate, Renewal};
@@ -34,5 +36,5 @@ fn name(certificate: &Certificate) -> String {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    Timestamp::try_from(time).ok().and_then(|time| u64::try_from(time.as_second()).ok()).unwrap_or_default()
 }

@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::config::{Class, Config, NodeAddress};
 use crate::fleet::{Call, Finished, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
+use crate::tls::{Certificate, Renewal};
 
 /// A gateway whose pool has ended two requests, one of a trace.
 fn live() -> Live {
@@ -52,7 +53,14 @@ fn ended(request_id: &str, trace: Option<u128>) -> Finished<'_> {
 
 fn shown(format: Format) -> String {
     let live = live();
-    text(live.snapshot(Instant::now() + Duration::from_secs(1)), live.ended(), format)
+    let mut snapshot = live.snapshot(Instant::now() + Duration::from_secs(1));
+    let (not_before, not_after) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(9));
+    let renewal = Renewal { last_success: Some(not_before), failures: 2, ..Renewal::default() };
+    for (name, renewal) in [("a.example", Some(renewal)), ("b.example", None)] {
+        let (names, file) = (vec![name.to_owned()], "/c.pem".into());
+        snapshot.tls.certificates.push(Certificate { names, file, not_before, not_after, renewal });
+    }
+    text(snapshot, live.ended(), format)
 }
 
 /// Each family with its type.

@@ -46,13 +46,13 @@ pub struct Validity {
 impl Auto {
     /// With the certificate in the state folder, or else a stand-in.
     pub(super) fn load(conf: &config::Auto, now: SystemTime) -> Result<Self, Vec<Fault>> {
-        let at = |key: &str| format!("{}.{key}", conf.place);
+        let at_state = || conf.state_place.as_ref().unwrap_or(&conf.place).clone();
         let authorities = conf.ca.as_ref().map_or(Ok(()), |ca| chain(ca).map(drop));
-        let faults = authorities.map_err(|message| (at("ca"), message)).err();
+        let faults = authorities.map_err(|message| (format!("{}.ca", conf.place), message)).err();
         let found = folder::check(conf).and_then(|()| read(conf, now));
         let found = match found {
             Ok(found) => found,
-            Err(message) => return Err(faults.into_iter().chain([(at("state"), message)]).collect()),
+            Err(message) => return Err(faults.into_iter().chain([(at_state(), message)]).collect()),
         };
         if let Some(fault) = faults {
             return Err(vec![fault]);

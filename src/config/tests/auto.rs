@@ -26,7 +26,7 @@ fn the_smallest_has_the_defaults() {
     assert_eq!(auto.names, ["gw.example.org"]);
     assert_eq!((auto.email.as_deref(), &auto.ca, auto.challenge), (None, &None, Challenge::TlsAlpn01));
     assert_eq!(auto.directory, "https://acme-v02.api.letsencrypt.org/directory");
-    assert_eq!(auto.place, "server.listen[0].tls.auto");
+    assert_eq!((&*auto.place, &auto.state_place), ("server.listen[0].tls.auto", &None));
     let file = "/var/lib/evenkeel/acme/acme-v02.api.letsencrypt.org-directory/gw.example.org.pem";
     assert_eq!(auto.file(), PathBuf::from(file));
 }
@@ -39,6 +39,7 @@ fn each_key() {
     );
     assert_eq!(auto.names, ["a", "b-1.example"]);
     assert_eq!((auto.email.as_deref(), auto.ca), (Some("ops@example.org"), Some(PathBuf::from("ca.pem"))));
+    assert_eq!(auto.state_place.as_deref(), Some("server.listen[0].tls.auto.state"));
     assert_eq!((auto.state, auto.challenge), (PathBuf::from("/s"), Challenge::Http01));
 }
 

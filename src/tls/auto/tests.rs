@@ -20,6 +20,7 @@ fn conf(state: &Path, names: &[&str]) -> config::Auto {
         ca: None,
         challenge: Challenge::TlsAlpn01,
         place: "server.listen.tls.auto".to_owned(),
+        state_place: Some("server.listen.tls.auto.state".to_owned()),
     }
 }
 

@@ -69,7 +69,7 @@ fn chosen(challenges: &Challenges, client: &mut ClientConnection) -> Option<rust
     acceptor.read_tls(&mut hello.as_slice()).expect("memory");
     let accepted = acceptor.accept().ok().flatten().expect("a whole hello");
     let config = challenges.to_handshake(&accepted.client_hello())?;
-    Some(accepted.into_connection(config).ok().expect("a handshake"))
+    Some(accepted.into_connection(config).map_err(|(error, _)| error).expect("a handshake"))
 }
 
 #[test]
