@@ -49,7 +49,9 @@ impl Failure {
     pub(super) fn of(error: &Error, challenge: Challenge, pause: Option<Duration>) -> Self {
         match error {
             Error::Api(problem) => Self::refused(None, problem, challenge, pause),
-            Error::Timeout(_) => Self::new("the ACME server did not come to an end in time"),
+            Error::Timeout(_) => {
+                Self { pause, ..Self::new("the ACME server did not come to an end in time") }
+            }
             Error::Json(_) => {
                 Self::new("the answer is none of an ACME server; is `directory` the right URL?")
             }

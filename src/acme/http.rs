@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -78,6 +78,7 @@ impl Https {
         let stream = stream.map_err(|error| format!("no TLS with the ACME server {server}: {error}"))?;
         let broken = |error: hyper::Error| format!("the ACME server {server} broke off: {error}");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let is_post = *request.method() == Method::POST;
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let path = path.parse::<Uri>().map_err(|error| error.to_string())?;
         let to = if port == PORT { &host } else { &server };
@@ -90,17 +91,18 @@ impl Https {
             let body = body.map_err(|error| format!("the ACME server {server} broke off: {error}"))?;
             Ok::<_, String>((head, body.to_bytes()))
         };
-        // the connection is driven as long as its answer is waited for
+        let mut answer = pin!(answer);
+        // the connection is driven as long as its answer is waited for, which may be whole as it ends
         let (head, body) = tokio::select! {
             biased;
-            answer = answer => answer?,
-            ended = connection => {
-                ended.map_err(broken)?;
-                return Err(format!("the ACME server {server} closed the connection"));
-            }
+            answer = &mut answer => answer?,
+            _ = connection => answer.await?,
         };
         if head.status.is_client_error() || head.status.is_server_error() {
             *self.asked.lock() = retry_after(&head.headers);
+            if !is_post || !names_problem(&head.headers) {
+                return Err(format!("the ACME server {server} answers {}", head.status));
+            }
         }
         Ok(http::Response::from_parts(head, Full::new(body)).into())
     }
@@ -127,9 +129,18 @@ fn address(uri: &Uri) -> Result<(String, u16), String> {
     }
 }
 
+/// RFC 7807, as RFC 8555 section 6.7 wants errors.
+fn names_problem(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase().starts_with("application/problem+json")
+}
+
 /// In seconds or as a date (RFC 9110 section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let at = || httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).ok();
     value.parse().ok().map(Duration::from_secs).or_else(at)
 }
+
+#[cfg(test)]
+mod tests;
