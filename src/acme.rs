@@ -53,12 +53,12 @@ impl Acme {
 
     /// Brings the plans up to date with the config. The certificate whose order is due, if there is one.
     fn look(&self, now: SystemTime) -> Option<Arc<Auto>> {
-        let listeners = self.live.tls.load();
+        let material = self.live.material.load();
         let generation = self.live.fleet().generation;
         let mut known = self.known.lock();
         let Known { plans, seen, generation: last } = &mut *known;
         let is_reloaded = std::mem::replace(last, generation) != generation;
-        let autos = listeners.autos();
+        let autos = material.tls.autos();
         for auto in autos {
             let plan = plans.entry(auto.conf().file()).or_insert_with(|| Plan::new(now));
             // one that is new here was perhaps read just before an order ended; where one is due, another gateway may have been faster

@@ -2,6 +2,7 @@
 //! for Prometheus, and orders about nodes; and the address of the probes, which may be reached from outside and has neither the
 //! status nor the orders.
 
+mod access;
 mod answer;
 mod app;
 mod feed;

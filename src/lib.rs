@@ -14,7 +14,6 @@ pub mod proxy;
 pub mod reload;
 pub mod sampler;
 pub mod tracer;
-pub mod watch;
 
 pub mod access_log;
 pub mod causes;
@@ -22,7 +21,9 @@ pub mod metrics;
 pub mod spans;
 pub mod status;
 
+pub mod material;
 pub mod tls;
+pub mod tokens;
 
 pub mod balance;
 pub mod classify;

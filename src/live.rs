@@ -22,9 +22,10 @@ use crate::causes::{Past, Scene, causes};
 use crate::config::Config;
 use crate::fleet::{Counters, Ended, Event, Fleet, Next};
 use crate::history::History;
+use crate::material::Material;
 use crate::resume::Vocabularies;
 use crate::status::{Edge, Files, Reload, Snapshot};
-use crate::tls::{Certificate, Challenges, Listeners, Renewal};
+use crate::tls::{Certificate, Challenges, Renewal};
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
 const PAST_EVERY: Duration = Duration::from_secs(5);
@@ -56,8 +57,8 @@ pub struct Live {
     pub lost_spans: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
-    /// TLS towards clients.
-    pub tls: ArcSwap<Listeners>,
+    /// What is in the files that the config names.
+    pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
     /// Answers for an ACME server that looks whether a name leads here.
@@ -93,7 +94,7 @@ impl Live {
             lost_own_log_lines: OnceLock::new(),
             lost_spans: AtomicU64::new(0),
             unrouted: Mutex::default(),
-            tls: ArcSwap::default(),
+            material: ArcSwap::default(),
             files: Mutex::default(),
             challenges: Challenges::default(),
             renewals: Mutex::default(),
@@ -148,7 +149,7 @@ impl Live {
     fn certificates(&self) -> Vec<Certificate> {
         // a new one comes into use under this lock, so that no snapshot shows it with the progress of the old one
         let renewals = self.renewals.lock();
-        let mut certificates = self.tls.load().certificates();
+        let mut certificates = self.material.load().tls.certificates();
         for one in &mut certificates {
             if let (Some(shown), Some(known)) = (&mut one.renewal, renewals.get(&one.file)) {
                 *shown = Renewal { is_pending: shown.is_pending, ..known.clone() };

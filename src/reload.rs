@@ -2,17 +2,20 @@
 //!
 //! A bad file changes nothing and is reported. Changes that need a restart are logged.
 
+mod watch;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+pub use self::watch::FileWatch;
 use crate::config::{Config, Problems, located};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};
 use crate::live::Live;
-use crate::tls::Listeners;
+use crate::material::Material;
 use crate::tracer::Tracer;
 
 /// Reloads the config file into the running gateway.
@@ -35,13 +38,13 @@ impl Reloader {
     pub fn reload(&self) -> Result<u64, Problems> {
         let _turn = self.turn.lock();
         let now = SystemTime::now();
-        let result = Config::load(&self.path).and_then(|config| Ok((self.tls(&config, now)?, config)));
+        let result = Config::load(&self.path).and_then(|config| Ok((self.material(&config, now)?, config)));
         // hold the lock across the swap, so that nobody sees the new generation with the previous one's error
         let mut reload = self.live.reload.lock();
         reload.at = now;
         match result {
-            Ok((tls, config)) => {
-                self.live.tls.store(Arc::new(tls));
+            Ok((material, config)) => {
+                self.live.material.store(Arc::new(material));
                 self.live.files.lock().error = None;
                 let generation = self.take_over(config);
                 reload.error = None;
@@ -68,20 +71,19 @@ impl Reloader {
     pub fn renew(&self) -> Result<(), Problems> {
         let _turn = self.turn.lock();
         let fleet = self.live.fleet();
-        let renewed = self.tls(&fleet.config, SystemTime::now());
+        let renewed = self.material(&fleet.config, SystemTime::now());
         let mut files = self.live.files.lock();
         match renewed {
-            Ok(tls) => {
-                let names =
-                    tls.certificates().iter().map(|one| one.file.display().to_string()).collect::<Vec<_>>();
-                log::info!("{}: certificates read again: {}", self.path.display(), names.join(", "));
-                self.live.tls.store(Arc::new(tls));
+            Ok(material) => {
+                let names: Vec<_> = material.files().iter().map(|file| file.display().to_string()).collect();
+                log::info!("{}: read again, as they have changed: {}", self.path.display(), names.join(", "));
+                self.live.material.store(Arc::new(material));
                 files.error = None;
                 Ok(())
             }
             Err(problems) => {
                 log::error!(
-                    "certificates have changed and cannot be used; those from before stay in use:\n{problems}"
+                    "files have changed and cannot be used; what they had before stays in use:\n{problems}"
                 );
                 files.failures += 1;
                 files.error = Some(problems.to_string());
@@ -90,8 +92,8 @@ impl Reloader {
         }
     }
 
-    fn tls(&self, config: &Config, now: SystemTime) -> Result<Listeners, Problems> {
-        Listeners::load(config, now).map_err(|faults| located(&self.path, faults))
+    fn material(&self, config: &Config, now: SystemTime) -> Result<Material, Problems> {
+        Material::load(config, now).map_err(|faults| located(&self.path, faults))
     }
 
     fn mark(&self, result: Result<u64, &str>) {

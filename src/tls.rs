@@ -2,6 +2,7 @@
 //!
 //! Files are read at the start, at a reload and when one of them has changed; never while a request waits.
 
+mod accept;
 mod auto;
 mod certificate;
 mod challenges;
@@ -10,6 +11,7 @@ mod listening;
 mod names;
 mod renewal;
 
+pub use accept::{NoTls, accept, cut};
 pub use auto::{Auto, Renewed, Validity};
 pub use certificate::Certificate;
 pub use challenges::Challenges;

@@ -56,6 +56,11 @@ impl Answer {
         Self { status, ..self }
     }
 
+    pub(super) fn with_field(mut self, field: (HeaderName, HeaderValue)) -> Self {
+        self.fields.push(field);
+        self
+    }
+
     pub(super) fn allowing(self, methods: &'static str) -> Self {
         Self { allow: Some(methods), ..self }
     }

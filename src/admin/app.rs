@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::answer::Answer;
 use super::feed::Feed;
-use super::{nodes, origin, page, requests, views};
+use super::{access, nodes, origin, page, requests, views};
 use crate::fleet::Member;
 use crate::live::Live;
 use crate::metrics::{self, Format};
@@ -47,6 +47,15 @@ impl Admin {
         Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &FOR_ALL }
     }
 
+    /// The answer to one who may not ask this.
+    pub(super) fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Answer> {
+        let is_for_all = self.paths.len() == FOR_ALL.len();
+        if is_for_all {
+            return None;
+        }
+        access::refusal(&self.live.material.load().tokens, method, uri.path(), headers)
+    }
+
     pub(super) fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
         let path = uri.path();
         if path.starts_with(nodes::PREFIX) && self.paths.contains(&NODES) {
@@ -70,7 +79,7 @@ impl Admin {
             }
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
-            "/api/status" if let Some(why) = origin::read_refusal(uri, headers) => {
+            "/api/status" if let Some(why) = origin::read_refusal(&self.live, uri, headers) => {
                 Answer::error(StatusCode::FORBIDDEN, why)
             }
             "/api/status" => Answer::json(self.live.explained(Instant::now()).to_json()),
@@ -85,7 +94,7 @@ impl Admin {
     }
 
     fn page(&self, uri: &Uri, headers: &HeaderMap) -> Answer {
-        match origin::page_refusal(uri, headers) {
+        match origin::page_refusal(&self.live, uri, headers) {
             Some(why) => Answer::plain(StatusCode::FORBIDDEN, why),
             None => page::answer(headers),
         }

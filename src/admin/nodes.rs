@@ -37,7 +37,7 @@ pub(super) fn answer(live: &Live, method: &Method, uri: &Uri, headers: &HeaderMa
     };
     let Some(verb) = target.verb else {
         return match *method {
-            Method::GET | Method::HEAD if let Some(why) = origin::read_refusal(uri, headers) => {
+            Method::GET | Method::HEAD if let Some(why) = origin::read_refusal(live, uri, headers) => {
                 Answer::error(StatusCode::FORBIDDEN, why)
             }
             Method::GET | Method::HEAD => show(live, &target),
@@ -47,7 +47,7 @@ pub(super) fn answer(live: &Live, method: &Method, uri: &Uri, headers: &HeaderMa
     if *method != Method::POST {
         return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "an order is sent with POST").allowing("POST");
     }
-    if let Some(why) = origin::refusal(uri, headers) {
+    if let Some(why) = origin::refusal(live, uri, headers) {
         return Answer::error(StatusCode::FORBIDDEN, why);
     }
     match order(verb, uri.query()) {

@@ -2,20 +2,27 @@
 //!
 //! A browser names the page in `Origin` with every POST, and its relation to the page in `Sec-Fetch-Site`; a program sends
 //! neither. A page can have its own name resolve to this machine (DNS rebinding), and is of the same origin then: but its name
-//! is in `Host`. So no header of our own is asked for, and `curl -X POST` will do.
+//! is in `Host`. So no header of our own is asked for, and `curl -X POST` will do. The names in the certificate of the admin address
+//! are its own: nobody else has one for them, and a browser that is led here by another name gets no further than the handshake.
 
 use std::net::IpAddr;
 
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, Uri, header};
 
+use crate::live::Live;
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The reason why an order is refused.
-pub(super) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
-    let Some(host) = host(uri, headers) else {
+pub(super) fn refusal(live: &Live, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    judge(live.material.load().tls.admin_names(), uri, headers)
+}
+
+fn judge(own: &[String], uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    let Some(host) = host(own, uri, headers) else {
         return Some(
-            "the Host of an order must be an IP address or localhost, so that a page whose name leads here cannot send it",
+            "the Host of an order must be an IP address, localhost or a name in the certificate, so that a page whose name leads here cannot send it",
         );
     };
     let is_own = |origin: &[u8]| {
@@ -35,10 +42,10 @@ pub(super) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// The reason why live data is refused: a page of another site could show it to its maker.
-pub(super) fn read_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
-    if refusal(uri, headers).is_some() {
+pub(super) fn read_refusal(live: &Live, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    if refusal(live, uri, headers).is_some() {
         return Some(
-            "live data is for programs and for the page of this address: the Host must be an IP address or localhost, and the \
+            "live data is for programs and for the page of this address: the Host must be an IP address, localhost or a name in the certificate, and the \
              request must not come from a page of another site",
         );
     }
@@ -46,17 +53,17 @@ pub(super) fn read_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static st
 }
 
 /// The reason why the page is refused. A link on another site may lead to it.
-pub(super) fn page_refusal(uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
-    if host(uri, headers).is_none() {
+pub(super) fn page_refusal(live: &Live, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+    if host(live.material.load().tls.admin_names(), uri, headers).is_none() {
         return Some(
-            "open the page by the IP address of this machine or as localhost: no other name is trusted\n",
+            "open the page by the IP address of this machine, as localhost or by a name in its certificate: no other is trusted\n",
         );
     }
     None
 }
 
 /// The one host that the request names, if no name server had a say in it.
-fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+fn host(own: &[String], uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let mut named = headers.get_all(header::HOST).iter();
     let host = match (named.next(), uri.authority()) {
         (Some(host), None) => Authority::try_from(host.as_bytes()).ok()?,
@@ -67,8 +74,15 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
         _ => return None,
     };
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    let is_fixed = name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost");
+    let is_own = own.iter().any(|own| is_named(own, name));
+    let is_fixed = name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || is_own;
     (named.next().is_none() && is_fixed && !host.as_str().contains('@')).then_some(host)
+}
+
+/// A wildcard stands for one label.
+fn is_named(own: &str, name: &str) -> bool {
+    let below = || own.strip_prefix("*.").zip(name.split_once('.'));
+    own.eq_ignore_ascii_case(name) || below().is_some_and(|(own, (_, rest))| own.eq_ignore_ascii_case(rest))
 }
 
 #[cfg(test)]
@@ -126,7 +140,7 @@ mod tests {
             for (name, value) in *fields {
                 headers.append(*name, HeaderValue::from_static(value));
             }
-            let refused = refusal(&Uri::from_static("/"), &headers);
+            let refused = judge(&[], &Uri::from_static("/"), &headers);
             assert_eq!(refused.is_none(), *passes, "{headers:?}: {refused:?}");
         }
     }
@@ -134,7 +148,24 @@ mod tests {
     #[test]
     fn the_authority_of_http2_is_a_host() {
         let none = HeaderMap::new();
-        assert!(refusal(&Uri::from_static("http://127.0.0.1:9990/"), &none).is_none());
-        assert!(refusal(&Uri::from_static("http://evil.example/"), &none).is_some());
+        assert!(judge(&[], &Uri::from_static("http://127.0.0.1:9990/"), &none).is_none());
+        assert!(judge(&[], &Uri::from_static("http://evil.example/"), &none).is_some());
+    }
+
+    #[test]
+    fn the_names_of_the_certificate_are_its_own() {
+        let own = ["gw.example.org".to_owned(), "*.lab.example".to_owned()];
+        for (host, passes) in [
+            ("gw.example.org:9990", true),
+            ("GW.example.org", true),
+            ("a.lab.example", true),
+            ("a.b.lab.example", false),
+            ("lab.example", false),
+            ("example.org", false),
+            ("gw.example.org.evil.example", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            assert_eq!(judge(&own, &Uri::from_static("/"), &headers).is_none(), passes, "{host}");
+        }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn answer(live: &Live, method: &Method, uri: &Uri, headers: &HeaderMa
     let rest = uri.path().strip_prefix(PATH).unwrap_or_default();
     if rest.is_empty() {
         return match *method {
-            Method::GET | Method::HEAD if let Some(why) = origin::read_refusal(uri, headers) => {
+            Method::GET | Method::HEAD if let Some(why) = origin::read_refusal(live, uri, headers) => {
                 Answer::error(StatusCode::FORBIDDEN, why)
             }
             Method::GET | Method::HEAD => list(live, uri.query().unwrap_or_default()),
@@ -30,7 +30,7 @@ pub(super) fn answer(live: &Live, method: &Method, uri: &Uri, headers: &HeaderMa
     if *method != Method::POST {
         return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "an order is sent with POST").allowing("POST");
     }
-    match origin::refusal(uri, headers) {
+    match origin::refusal(live, uri, headers) {
         Some(why) => Answer::error(StatusCode::FORBIDDEN, why),
         None => cancel(live, number),
     }

@@ -42,8 +42,12 @@ impl HttpServerApp for Admin {
         session.set_keepalive((!is_stopping).then_some(KEEPALIVE));
         let request = session.req_header();
         let (method, uri) = (&request.method, &request.uri);
+        if let Some(refused) = self.refusal(method, uri, &request.headers) {
+            let refused = refused.into_response(method);
+            return send(session, refused).await;
+        }
         if *method == Method::GET && uri.path() == LIVE && self.paths.contains(&LIVE) {
-            let refused = match origin::read_refusal(uri, &request.headers) {
+            let refused = match origin::read_refusal(&self.live, uri, &request.headers) {
                 Some(why) => Answer::error(StatusCode::FORBIDDEN, why),
                 None => match self.feed.open() {
                     Some(reader) => return follow(session, reader, shutdown.clone()).await,

@@ -18,7 +18,7 @@ const HISTORY_USAGE: &str = "try ?span=5m, 1h or 24h, and from=BIN for the bins 
 
 /// One of the paths above.
 pub(super) fn answer(live: &Live, uri: &Uri, headers: &HeaderMap) -> Answer {
-    if let Some(why) = origin::read_refusal(uri, headers) {
+    if let Some(why) = origin::read_refusal(live, uri, headers) {
         return Answer::error(StatusCode::FORBIDDEN, why);
     }
     let moment = Moment { at: Instant::now(), wall: SystemTime::now() };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::config::{Config, Problems, located};
-use crate::tls::Listeners;
+use crate::material::Material;
 
 /// Exit code for faulty input: `EX_USAGE` of sysexits.
 pub const EXIT_BAD_CONFIG: u8 = 64;
@@ -48,8 +48,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 /// A config, after a look into the files that it names.
 fn load(path: &Path) -> Result<Config, Problems> {
     let config = Config::load(path)?;
-    let tls = Listeners::load(&config, SystemTime::now());
-    tls.map(|_| config).map_err(|faults| located(path, faults))
+    let material = Material::load(&config, SystemTime::now());
+    material.map(|_| config).map_err(|faults| located(path, faults))
 }
 
 /// Reports an invalid config, in the same way for every command that reads one.

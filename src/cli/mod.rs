@@ -8,6 +8,7 @@ pub mod logger;
 pub mod node;
 pub mod operate;
 pub mod run;
+mod secure;
 pub mod top;
 mod tty;
 

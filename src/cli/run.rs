@@ -75,8 +75,11 @@ fn say_hello(server: &Server, path: &Path, files: u64) {
     let fleet = server.live.fleet();
     let settings = &fleet.config.server;
     let listen: Vec<_> = settings.listen.iter().map(|listener| listener.address.to_string()).collect();
-    let admin = settings.admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/"));
-    let probes = settings.probes.map_or_else(String::new, |address| format!(", probes http://{address}/"));
+    let scheme = if settings.admin.tls.is_some() { "https" } else { "http" };
+    let admin =
+        settings.admin.address.map_or_else(|| "off".to_owned(), |address| format!("{scheme}://{address}/"));
+    let probes =
+        settings.admin.probes.map_or_else(String::new, |address| format!(", probes http://{address}/"));
     log::info!(
         "evenkeel {} with {}: listens on {}, admin {admin}{probes}, at most {files} open files",
         env!("CARGO_PKG_VERSION"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::acme::{Auto, Challenge};
+use super::edge::Listening;
 use super::model::Listener;
 use super::raw::Raw;
 use super::section::{Place, Section};
@@ -111,27 +112,33 @@ fn directory(raw: &Raw) -> Result<String, String> {
     })
 }
 
-/// Two listeners may share a certificate, but not the file of two.
-pub(super) fn check_file(item: &Place, auto: Option<&Auto>, listeners: &[Listener]) {
-    let Some(auto) = auto else { return };
-    let mut others = listeners.iter().filter_map(|listener| listener.tls.as_ref()?.auto.as_ref());
-    if let Some(other) = others.find(|other| other.file() == auto.file() && !other.is_same(auto)) {
-        item.problem(format!(
-            "`tls.auto` differs from that of {}, and begins with the same name: both would be kept in {}; let them be the same, \
-             or begin with another name",
-            other.place,
-            auto.file().display()
-        ));
-    }
+fn autos<'a>(listeners: &'a [Listener]) -> impl Iterator<Item = &'a Auto> {
+    listeners.iter().filter_map(|listener| listener.tls.as_ref()?.auto.as_ref())
+}
+
+/// Two addresses may share a certificate, but not the file of two: the problem with the second one.
+pub(super) fn clash(tls: Option<&Listening>, listeners: &[Listener]) -> Option<String> {
+    let auto = tls?.auto.as_ref()?;
+    let other = autos(listeners).find(|other| other.file() == auto.file() && !other.is_same(auto))?;
+    Some(format!(
+        "`tls.auto` differs from that of {}, and begins with the same name: both would be kept in {}; let them be the same, or \
+         begin with another name",
+        other.place,
+        auto.file().display()
+    ))
 }
 
 /// The ports that an ACME server knocks at.
-pub(super) fn notices(s: &Section, listeners: &[Listener]) {
+pub(super) fn notices(s: &Section, listeners: &[Listener], admin: Option<&Listening>) {
     let (plain, tls): (Vec<_>, Vec<_>) = listeners.iter().partition(|listener| listener.tls.is_none());
     let has_port =
         |listeners: &[&Listener], port| listeners.iter().any(|listener| listener.address.port() == port);
-    let autos = || tls.iter().filter_map(|listener| listener.tls.as_ref()?.auto.as_ref());
-    if autos().any(|auto| auto.challenge == Challenge::Http01) && !has_port(&plain, 80) {
+    let wants = |challenge| {
+        autos(listeners)
+            .chain(admin.and_then(|tls| tls.auto.as_ref()))
+            .any(|auto| auto.challenge == challenge)
+    };
+    if wants(Challenge::Http01) && !has_port(&plain, 80) {
         let more = if plain.is_empty() { ", which has none yet" } else { "" };
         s.notice(
             "listen",
@@ -141,7 +148,7 @@ pub(super) fn notices(s: &Section, listeners: &[Listener]) {
             ),
         );
     }
-    if autos().any(|auto| auto.challenge == Challenge::TlsAlpn01) && !has_port(&tls, 443) {
+    if wants(Challenge::TlsAlpn01) && !has_port(&tls, 443) {
         s.notice(
             "listen",
             "`challenge: tls-alpn-01`: the ACME server asks at port 443 of each name; let that lead to an address of the gateway \

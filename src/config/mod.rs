@@ -12,6 +12,7 @@ mod auto;
 mod choice;
 mod class;
 mod defaults;
+mod edge;
 mod environment;
 mod lines;
 mod model;
@@ -38,12 +39,12 @@ mod values;
 pub use acme::{Auto, Challenge};
 pub use address::NodeAddress;
 pub use class::{Class, Classes, Deadline};
+pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
 pub use lines::{line_of, located};
 pub use model::{
-    AccessLog, Affinity, Balance, CertificateFiles, Check, ChosenBy, Client, ClientAuth, Config, Engine,
-    HeaderChoice, Health, HttpVersion, Listener, Listening, LogFormat, LogTarget, MaxInFlight, Metrics,
-    Models, Node, PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, TlsVersion,
-    Tracing, Weight,
+    AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
+    Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry,
+    RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};

@@ -14,8 +14,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::NodeAddress;
-use super::acme::Auto;
 use super::class::{Classes, Deadline};
+use super::edge::{Admin, Listening};
 use super::pattern::Pattern;
 
 /// A whole configuration file.
@@ -35,10 +35,7 @@ pub struct Config {
 pub struct Server {
     /// The addresses that clients connect to; at least one, none of them overlapping.
     pub listen: Vec<Listener>,
-    /// The address of the status API and the metrics; always loopback. `None`: switched off.
-    pub admin: Option<SocketAddr>,
-    /// A further address of the probes and the metrics, which may be reached from outside; default none.
-    pub probes: Option<SocketAddr>,
+    pub admin: Admin,
     pub metrics: Metrics,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
@@ -61,56 +58,6 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: without TLS, the default.
     pub tls: Option<Listening>,
-}
-
-/// TLS towards clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listening {
-    /// Chosen by the name that a client asks for (SNI), the first where none fits; at most 257.
-    pub certificates: Vec<CertificateFiles>,
-    /// One that the gateway gets by itself, after the others; default none.
-    pub auto: Option<Auto>,
-    /// The oldest version that is spoken; default 1.2.
-    pub min_version: TlsVersion,
-    /// `None`: clients need no certificate, the default.
-    pub client_auth: Option<ClientAuth>,
-}
-
-/// A certificate and its key, each with its path in the config file, for problems.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// The chain as PEM, the server's own certificate first.
-    pub cert: PathBuf,
-    /// The private key as PEM.
-    pub key: PathBuf,
-    pub place: String,
-    pub key_place: String,
-}
-
-/// `tls.min_version`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsVersion {
-    V1_2,
-    V1_3,
-}
-
-/// The authorities whose certificates clients have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientAuth {
-    /// As PEM.
-    pub ca: PathBuf,
-    /// The path of `ca` in the config file.
-    pub place: String,
-    /// A client without one is refused.
-    pub is_required: bool,
-}
-
-/// `tls.verify_client`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum VerifyClient {
-    Off,
-    Optional,
-    On,
 }
 
 /// Metrics that not everybody wants.

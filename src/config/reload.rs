@@ -16,8 +16,8 @@ impl Config {
             |threads: Option<usize>| threads.map_or("auto".to_owned(), |threads| threads.to_string());
         let kept = [
             ("server.listen", addresses(&old.listen), addresses(&new.listen)),
-            ("server.admin", admin(old.admin), admin(new.admin)),
-            ("server.admin.probes", admin(old.probes), admin(new.probes)),
+            ("server.admin", admin(old.admin.address), admin(new.admin.address)),
+            ("server.admin.probes", admin(old.admin.probes), admin(new.admin.probes)),
             ("server.threads", threads(old.threads), threads(new.threads)),
         ];
         let differing = kept.into_iter().filter(|(_, old, new)| old != new);

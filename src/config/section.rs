@@ -127,11 +127,6 @@ impl<'a> Section<'a> {
         self.entries
     }
 
-    /// The file has this key.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| name == key)
-    }
-
     /// Takes the entry of this key, if the file has one, and notes that the key is in the schema.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Place<'a>> {
         let found = self.entries.iter().position(|(name, _)| name == key);
@@ -207,6 +202,16 @@ impl<'a> Section<'a> {
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let section = self.take(key).and_then(|place| place.section());
         section.unwrap_or_else(|| Section::empty(&self.path_of(key), 0, self.problems)).finish(read)
+    }
+
+    /// The file has this key, which the schema has not asked for yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name == key)
+    }
+
+    /// The schema has asked for this key.
+    pub(super) fn knows(&self, key: &'static str) -> bool {
+        self.asked.iter().any(|(asked, _)| *asked == key)
     }
 
     /// Reports a violated rule between `key` and `others`, unless one of them is bad anyway.

@@ -6,33 +6,37 @@ use std::time::Duration;
 
 use super::address::NodeAddress;
 use super::auto;
+use super::edge::{Admin, AdminToken, Role};
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::tls::tls;
 use super::tracing;
 use super::values::{
-    admin_address, choice, duration, duration_in, duration_or_zero, integer, listen_address, network,
-    or_word, size, switch, text,
+    choice, duration, duration_in, duration_or_zero, file, integer, listen_address, network, or_word, size,
+    switch, text,
 };
 
 const LISTENERS_MAX: usize = 64;
 const TRUSTED_MAX: usize = 1024;
+const TOKENS_MAX: usize = 64;
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
 
 pub(super) fn server(s: &mut Section) -> Server {
     let listen = s.required("listen", "write where clients connect, such as `listen: 0.0.0.0:9999`");
     let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
-    auto::notices(s, &listen);
-    let Admin { address: admin, probes } = admin(s);
+    let admin = admin(s);
+    auto::notices(s, &listen, admin.tls.as_ref());
+    if let Some(message) = auto::clash(admin.tls.as_ref(), &listen) {
+        s.rule("admin", &[], false, || message);
+    }
     let taken = |address: SocketAddr| listen.iter().find(|other| overlap(address, other.address));
-    if let Some(taken) = admin.and_then(taken).or_else(|| probes.and_then(taken)) {
+    if let Some(taken) = admin.address.and_then(taken).or_else(|| admin.probes.and_then(taken)) {
         let message = || format!("clients already connect at {}; use another port, or `off`", taken.address);
         s.rule("admin", &[], false, message);
     }
     Server {
         admin,
-        probes,
         metrics: s.section("metrics", |s| Metrics { genai: s.get("genai", false, switch) }),
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
@@ -45,14 +49,9 @@ pub(super) fn server(s: &mut Section) -> Server {
     }
 }
 
-struct Admin {
-    address: Option<SocketAddr>,
-    probes: Option<SocketAddr>,
-}
-
 /// One address, or a mapping with a further one for what may be seen from outside.
 fn admin(s: &mut Section) -> Admin {
-    let mut admin = Admin { address: Some(ADMIN_DEFAULT), probes: None };
+    let mut admin = Admin { address: Some(ADMIN_DEFAULT), ..Admin::default() };
     match s.take("admin") {
         Some(place) if matches!(place.raw.value, Value::Mapping(_)) => {
             if let Some(section) = place.section() {
@@ -60,7 +59,8 @@ fn admin(s: &mut Section) -> Admin {
             }
         }
         Some(place) => {
-            admin.address = place.read(or_word("off", admin_address)).unwrap_or(None);
+            admin.address = place.read(or_word("off", listen_address)).unwrap_or(None);
+            guarded(s, &admin);
         }
         None => {}
     }
@@ -68,13 +68,44 @@ fn admin(s: &mut Section) -> Admin {
 }
 
 fn admin_section(s: &mut Section) -> Admin {
-    let address = s.get("address", Some(ADMIN_DEFAULT), or_word("off", admin_address));
+    let address = s.get("address", Some(ADMIN_DEFAULT), or_word("off", listen_address));
     let probes = s.get("probes", None, or_word("off", listen_address));
     let overlaps = address.zip(probes).is_some_and(|(address, probes)| overlap(address, probes));
     s.rule("probes", &["address"], !overlaps, || {
         "overlaps with `address`, which has the probes too; use another port, or `off`".to_owned()
     });
-    Admin { address, probes }
+    let tls = tls(s);
+    let admin = Admin { address, probes, tls, tokens: tokens(s) };
+    guarded(s, &admin);
+    admin
+}
+
+/// What can be reached from outside needs TLS and tokens.
+fn guarded(s: &Section, admin: &Admin) {
+    let is_guarded = admin.tls.is_some() && !admin.tokens.is_empty();
+    let Some(address) = admin.address.filter(|address| !address.ip().is_loopback() && !is_guarded) else {
+        return;
+    };
+    let key = if s.knows("tokens") { "address" } else { "admin" };
+    s.rule(key, &["tls", "tokens"], false, || {
+        format!(
+            "{address} can be reached from outside: give it `tls` and `tokens`, or use a loopback address such as \
+             127.0.0.1:9990, and `{{ address: 127.0.0.1:9990, probes: {address} }}` for probes and metrics alone"
+        )
+    });
+}
+
+fn tokens(s: &mut Section) -> Vec<AdminToken> {
+    const ROLES: [(&str, Role); 2] = [("read", Role::Read), ("operate", Role::Operate)];
+    let items = s.take("tokens").and_then(|place| place.items(0..=TOKENS_MAX, "tokens"));
+    let token = |s: &mut Section| {
+        let role = s.required("role", "write `read`, or `operate` for orders too");
+        let role = role.and_then(|place| place.read(choice(&ROLES)));
+        let path = s.required("file", "name the file that has the token");
+        let path = path.and_then(|place| place.read(file));
+        Some(AdminToken { role: role?, file: path?, place: s.place("file") })
+    };
+    items.iter().flatten().filter_map(|item| item.section()?.finish(token)).collect()
 }
 
 fn access_log(s: &mut Section) -> AccessLog {
@@ -116,7 +147,9 @@ fn listeners(place: &Place) -> Vec<Listener> {
         let Some(listener) = listener(item) else {
             continue;
         };
-        auto::check_file(item, listener.tls.as_ref().and_then(|tls| tls.auto.as_ref()), &listeners);
+        if let Some(message) = auto::clash(listener.tls.as_ref(), &listeners) {
+            item.problem(message);
+        }
         match listeners.iter().find(|other| overlap(other.address, listener.address)) {
             Some(other) => item.problem(format!("{} is taken by {}", listener.address, other.address)),
             None => listeners.push(listener),

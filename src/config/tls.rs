@@ -1,7 +1,7 @@
 //! The schema of `tls`, towards clients: the same for a listener and for the admin address.
 
 use super::auto::auto;
-use super::model::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
+use super::edge::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
 use super::section::{Place, Section};
 use super::values::{choice, file};
 
@@ -22,12 +22,13 @@ pub(super) fn tls(s: &mut Section) -> Option<Listening> {
 }
 
 fn listening(s: &mut Section) -> Listening {
+    let is_named = s.has("cert") || s.has("key");
     let mut certificates: Vec<CertificateFiles> = pair(s, false).into_iter().collect();
     let has_auto = s.has("auto");
     let auto = auto(s);
     if let Some(place) = s.take("certificates") {
         certificates.extend(several(&place));
-    } else if certificates.is_empty() && !has_auto {
+    } else if !is_named && !has_auto {
         s.rule("cert", &["key"], false, || {
             "is missing; name the file of a certificate chain, and that of its `key`, or write `auto`"
                 .to_owned()

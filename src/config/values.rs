@@ -246,19 +246,6 @@ pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
     }
 }
 
-/// The address of the admin listener, which has no access control yet.
-pub(super) fn admin_address(raw: &Raw) -> Result<SocketAddr, String> {
-    let address = listen_address(raw)?;
-    if address.ip().is_loopback() {
-        return Ok(address);
-    }
-    Err(format!(
-        "{address} can be reached from outside, and access tokens are not supported yet; \
-         use a loopback address such as 127.0.0.1:9990, \
-         and `{{ address: 127.0.0.1:9990, probes: {address} }}` for probes and metrics alone"
-    ))
-}
-
 pub(super) fn node_address(raw: &Raw) -> Result<NodeAddress, String> {
     let parsed = text(raw)?.parse::<NodeAddress>();
     parsed.map_err(|why| format!("{} is not the address of a node: {why}", shown(raw)))

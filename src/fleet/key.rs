@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub activity: Arc<Activity>,
     /// The reason for this node.
     pub by: By,
+    /// The tokens of its answer that its flow is charged for; `u32::MAX`: it is not charged.
+    pub paid: u32,
 }
 
 /// The work that a node did for an attempt.
@@ -45,6 +47,8 @@ pub(super) struct Delivered {
     pub is_any: bool,
     /// The tokens of the answer, as far as they were told.
     pub tokens: u32,
+    /// The tokens of its prompt; 0: not told.
+    pub prompt: u32,
     /// Of a stream: the mean time from one token to the next, in microseconds; 0: none is known.
     pub inter_token: u32,
 }

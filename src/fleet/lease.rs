@@ -34,6 +34,8 @@ pub struct Lease {
     said: u32,
     /// Those of them that came with its first words, or before.
     said_first: u16,
+    /// The tokens of its prompt; 0: not told.
+    prompt: u32,
     work: Work,
     track: Track,
     settled: bool,
@@ -87,6 +89,7 @@ impl Pool {
             first_words: 0,
             said: 0,
             said_first: 0,
+            prompt: 0,
             work: Work::None,
             track,
             settled: false,
@@ -131,6 +134,7 @@ impl Lease {
         if self.work != Work::Told {
             self.said = self.said.saturating_add(small(tokens));
             self.slot.activity.said(tokens);
+            self.pay();
         }
         self.count_work(tokens, now);
     }
@@ -152,9 +156,19 @@ impl Lease {
         self.first_words > 0
     }
 
-    /// The node has read a prompt of so many tokens, and had so many of them in its cache.
-    pub fn read_prompt(&self, tokens: u64, cached: u64) {
-        self.slot.activity.read_prompt(tokens, cached);
+    /// Charges the flow of the request for an answer that outgrows what was expected.
+    fn pay(&mut self) {
+        if self.said > self.slot.paid {
+            self.slot.paid = self.pool.charge_more(&self.slot, self.said);
+        }
+    }
+
+    /// The node has read a prompt of so many tokens. `cached`: those of them that it had in its cache, if it tells.
+    pub fn read_prompt(&mut self, tokens: u64, cached: Option<u64>) {
+        self.prompt = small(tokens);
+        if let Some(cached) = cached {
+            self.slot.activity.read_prompt(tokens, cached);
+        }
     }
 
     /// The node itself has counted the tokens of its answer so far.
@@ -163,6 +177,7 @@ impl Lease {
         self.slot.activity.said(tokens.saturating_sub(self.said.into()));
         self.said = small(tokens);
         self.said_first = 1;
+        self.pay();
         if self.work == Work::Some {
             self.work = Work::Told;
         }
@@ -264,9 +279,16 @@ impl Lease {
         if outcome == Outcome::Ok {
             self.progress(now);
         }
-        let inter_token = if self.has_spoken() { self.inter_token() } else { 0 };
-        let done = Delivered { is_any: self.work != Work::None, tokens: self.said, inter_token };
-        self.pool.settle(&self.slot, outcome, done, now)
+        self.pool.settle(&self.slot, outcome, self.delivered(), now)
+    }
+
+    fn delivered(&self) -> Delivered {
+        Delivered {
+            is_any: self.work != Work::None,
+            tokens: self.said,
+            prompt: self.prompt,
+            inter_token: if self.has_spoken() { self.inter_token() } else { 0 },
+        }
     }
 }
 
@@ -279,7 +301,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.slot.activity.streams.end(self.track);
         if !self.settled {
-            self.pool.abandon(&self.slot);
+            self.pool.abandon(&self.slot, self.delivered());
         }
     }
 }

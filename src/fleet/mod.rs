@@ -6,12 +6,15 @@
 
 mod activity;
 mod addresses;
+mod alike;
+mod cell;
 mod checks;
 mod choice;
 mod counters;
 mod digest;
 mod doubts;
 mod event;
+mod fair;
 mod health;
 mod key;
 mod lease;
@@ -41,6 +44,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use addresses::Addresses;
+pub use cell::Changed;
 pub use checks::CheckAnswer;
 pub use choice::Choice;
 pub use counters::{Counters, Resumed};
@@ -52,7 +56,6 @@ pub use listed::Listed;
 pub use node::NodeId;
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
-pub use queue::Changed;
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
 pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
 pub use stored::StoredId;
@@ -62,7 +65,7 @@ pub use timing::{
     Trail, inter_token,
 };
 pub use waiter::Waiter;
-pub use want::{Admission, Ask, Or, Profile, Want};
+pub use want::{Admission, Ask, Flow, Or, Profile, Want};
 
 use http::HeaderMap;
 

@@ -313,9 +313,14 @@ impl Pool {
         }
     }
 
-    pub(super) fn abandon(&self, slot: &Slot) {
+    /// The answer has more tokens than its flow is charged for. Returns those charged.
+    pub(super) fn charge_more(&self, slot: &Slot, answer: u32) -> u32 {
+        self.table.lock().queue.charge_more(slot.ticket, answer)
+    }
+
+    pub(super) fn abandon(&self, slot: &Slot, done: Delivered) {
         let mut table = self.table.lock();
-        table.abandon(slot.key, slot.ticket);
+        table.abandon(slot.key, slot.ticket, done);
         let now = table.now();
         Self::hand_over(table, false, now);
     }

@@ -1,5 +1,5 @@
-//! The queue of a pool's waiting requests: the highest class first, and first come, first served within it, among those that can
-//! use a slot.
+//! The queue of a pool's waiting requests: the highest class first, within it the flow that has had the least service, and first
+//! come, first served within that, among those that can use a slot.
 //!
 //! A lower class is sure of its share: while it waits, each slot that is granted adds the share to what is due to it, and once that
 //! is a whole slot, the next goes to it before all others. It may then use what is reserved, too.
@@ -9,50 +9,26 @@
 //! is woken.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::pin::Pin;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
-use super::key::Slot;
-use super::want::{Profile, Want};
+use super::alike::{Alike, Rank, Turn};
+use super::cell::Cell;
+use super::fair::{Change, Done, Fair};
+use super::want::{CLASSES, Flow, Profile, Want};
 use crate::config::{Class, Shares};
 
-pub(super) const CLASSES: usize = Class::ALL.len();
 /// The most that is due to a class: it gathers no more while it can use none of the slots.
 const DUE_MAX: f64 = 2.0;
-
-/// A request's place: by class, then those that have been sent before, then by number. In one word, because a long queue compares
-/// many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Turn(u64);
-
-impl Turn {
-    const NUMBER_BITS: u32 = 60;
-
-    fn new(class: Class, is_first_try: bool, number: u64) -> Self {
-        let above = (class.place() as u64) << 1 | u64::from(is_first_try);
-        Self(above << Self::NUMBER_BITS | number)
-    }
-
-    pub(super) fn class(self) -> Class {
-        let place = usize::try_from(self.0 >> (Self::NUMBER_BITS + 1)).unwrap_or(0);
-        Class::ALL.get(place).copied().unwrap_or_default()
-    }
-
-    fn is_first_try(self) -> bool {
-        self.0 >> Self::NUMBER_BITS & 1 == 1
-    }
-}
 
 /// The waiting requests: those that want the same in the order of their turns, so that a pass looks at one of each kind only.
 #[derive(Debug)]
 pub(super) struct Queue {
-    kinds: HashMap<Arc<Want>, BTreeMap<Turn, Arc<Cell>>>,
-    wants: HashMap<Turn, Arc<Want>>,
+    kinds: HashMap<Arc<Want>, Alike>,
+    wants: HashMap<Turn, (Arc<Want>, Option<Flow>)>,
+    flows: Flows,
     last: u64,
     /// Those of each class.
     waiting: [usize; CLASSES],
@@ -65,6 +41,39 @@ pub(super) struct Queue {
     /// Times that what they can use may have changed.
     news: u64,
     pace: Pace,
+}
+
+/// The flows of those that wait.
+#[derive(Debug)]
+enum Flows {
+    /// All are of this one: nothing is counted.
+    One(Option<Flow>),
+    /// There are several, or were a moment ago.
+    Several(Box<Fair>),
+}
+
+impl Flows {
+    fn served(&self, flow: Option<Flow>, class: Class) -> Option<u64> {
+        match self {
+            Self::One(_) => None,
+            Self::Several(fair) => Some(fair.served(flow, class)),
+        }
+    }
+
+    fn head(&self, alike: &Alike, class: Class) -> Option<Rank> {
+        match self {
+            Self::One(flow) => alike.first(*flow, class),
+            Self::Several(_) => alike.least(class),
+        }
+    }
+}
+
+/// A request that waits no more.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub cell: Arc<Cell>,
+    /// The first one of the same class that wants the same.
+    pub next: Option<Rank>,
 }
 
 /// The pace at which slots come back while requests wait for them.
@@ -93,6 +102,7 @@ impl Queue {
         Self {
             kinds: HashMap::new(),
             wants: HashMap::new(),
+            flows: Flows::One(None),
             last: 0,
             waiting: [0; CLASSES],
             first_tries: [0; CLASSES],
@@ -116,73 +126,177 @@ impl Queue {
     }
 
     /// Those of this class and those above it that have not been sent before.
-    pub(super) fn first_tries(&self, class: Class) -> usize {
+    fn first_tries(&self, class: Class) -> usize {
         self.first_tries[..=class.place()].iter().sum()
+    }
+
+    /// As many requests wait as may, of this class and those above it. One of a flow that has less than its equal part of the
+    /// places finds one all the same, or others could keep it out; twice as many is the most.
+    pub(super) fn is_full(&self, profile: Profile, places: usize) -> bool {
+        let waiting = self.first_tries(profile.class);
+        let has_part = || match &self.flows {
+            Flows::One(only) => *only != profile.flow,
+            Flows::Several(fair) => fair.has_place(profile.flow, profile.class, places),
+        };
+        waiting >= places && (waiting >= places.saturating_mul(2) || !has_part())
     }
 
     pub(super) fn push(&mut self, is_repeated: bool, want: Want, profile: Profile) -> (Turn, Arc<Cell>) {
         self.last += 1;
         let turn = Turn::new(profile.class, !is_repeated, self.last);
-        let cell = Arc::new(Cell { profile, ..Cell::default() });
+        let cell = Arc::new(Cell::of(profile));
+        self.join(profile.flow, profile.class);
         self.waiting[turn.class().place()] += 1;
         self.first_tries[turn.class().place()] += usize::from(turn.is_first_try());
-        self.put(turn, want, Arc::clone(&cell));
+        self.put(turn, profile.flow, want, Arc::clone(&cell));
         (turn, cell)
     }
 
-    fn put(&mut self, turn: Turn, want: Want, cell: Arc<Cell>) {
-        let known = self.kinds.get_key_value(&want).map(|(known, _)| Arc::clone(known));
-        let want = known.unwrap_or_else(|| Arc::new(want));
-        self.kinds.entry(Arc::clone(&want)).or_default().insert(turn, cell);
-        self.wants.insert(turn, want);
+    fn put(&mut self, turn: Turn, flow: Option<Flow>, want: Want, cell: Arc<Cell>) {
+        let served = self.flows.served(flow, turn.class());
+        let alike = match self.kinds.get_mut(&want) {
+            Some(known) => known,
+            None => {
+                let want = Arc::new(want);
+                self.kinds.entry(Arc::clone(&want)).or_insert_with(|| Alike::of(want))
+            }
+        };
+        self.wants.insert(turn, (Arc::clone(&alike.want), flow));
+        alike.insert(turn, flow, cell, served);
     }
 
     /// The request can use other nodes than before. Its turn stays.
     pub(super) fn change(&mut self, turn: Turn, want: Want) {
-        if self.wants.get(&turn).is_none_or(|before| **before == want) {
+        if self.wants.get(&turn).is_none_or(|(before, _)| **before == want) {
             return;
         }
-        if let Some(cell) = self.take(turn) {
-            self.put(turn, want, cell);
+        if let Some((Taken { cell, .. }, flow)) = self.take(turn) {
+            self.put(turn, flow, want, cell);
         }
     }
 
-    pub(super) fn remove(&mut self, turn: Turn) -> Option<Arc<Cell>> {
-        let cell = self.take(turn)?;
+    pub(super) fn remove(&mut self, turn: Turn) -> Option<Taken> {
+        let (taken, flow) = self.take(turn)?;
+        if let Flows::Several(fair) = &mut self.flows {
+            fair.leave(flow, turn.class());
+        }
         let class = turn.class().place();
         self.waiting[class] -= 1;
         self.first_tries[class] -= usize::from(turn.is_first_try());
         if self.waiting[class] == 0 {
             self.due[class] = 0.0;
         }
-        Some(cell)
+        Some(taken)
     }
 
-    fn take(&mut self, turn: Turn) -> Option<Arc<Cell>> {
-        let want = self.wants.remove(&turn)?;
+    fn take(&mut self, turn: Turn) -> Option<(Taken, Option<Flow>)> {
+        let (want, flow) = self.wants.remove(&turn)?;
+        let served = self.flows.served(flow, turn.class());
         let alike = self.kinds.get_mut(&want)?;
-        let cell = alike.remove(&turn);
+        let cell = alike.remove(turn, flow, served)?;
+        let next = self.flows.head(alike, turn.class());
         if alike.is_empty() {
             self.kinds.remove(&want);
         }
-        cell
+        Some((Taken { cell, next }, flow))
+    }
+
+    /// A request of this flow is to wait. Of a second one it makes the service count from now on.
+    fn join(&mut self, flow: Option<Flow>, class: Class) {
+        match &mut self.flows {
+            Flows::One(only) if *only == flow => {}
+            Flows::One(only) if self.wants.is_empty() => *only = flow,
+            Flows::One(only) => {
+                let mut fair = Fair::of(*only, self.waiting);
+                fair.join(flow, class);
+                self.kinds.values_mut().for_each(|alike| alike.begin_ranks(*only));
+                self.flows = Flows::Several(Box::new(fair));
+            }
+            Flows::Several(fair) => fair.join(flow, class),
+        }
+    }
+
+    /// Where no more than one flow is left, nothing is counted any more.
+    pub(super) fn forget_flows(&mut self) {
+        if let Flows::Several(fair) = &self.flows
+            && fair.is_over()
+        {
+            let only = self.wants.values().next().and_then(|(_, flow)| *flow);
+            self.flows = Flows::One(only);
+            self.kinds.values_mut().for_each(Alike::end_ranks);
+        }
+    }
+
+    /// An attempt begins: its flow is charged, if others wait. Returns the tokens of its answer that are charged;
+    /// `u32::MAX`: none are.
+    pub(super) fn charge(&mut self, ticket: u64, profile: Profile) -> u32 {
+        let Flows::Several(fair) = &mut self.flows else { return u32::MAX };
+        if self.wants.is_empty() {
+            return u32::MAX;
+        }
+        let (change, paid) = fair.begin(ticket, profile.flow, profile.class, profile.size);
+        self.rank_again(&change);
+        paid
+    }
+
+    /// The answer of an attempt has more tokens than are charged. Returns those charged, as above.
+    pub(super) fn charge_more(&mut self, ticket: u64, answer: u32) -> u32 {
+        let Flows::Several(fair) = &mut self.flows else { return u32::MAX };
+        let Some((change, paid)) = fair.outgrows(ticket, answer) else { return u32::MAX };
+        self.rank_again(&change);
+        paid
+    }
+
+    /// An attempt has ended.
+    pub(super) fn settle(&mut self, ticket: u64, done: impl FnOnce() -> Done) {
+        let Flows::Several(fair) = &mut self.flows else { return };
+        if let Some(change) = fair.end(ticket, done()) {
+            self.rank_again(&change);
+        }
+    }
+
+    fn rank_again(&mut self, change: &Change) {
+        if change.before != change.after {
+            self.kinds.values_mut().for_each(|alike| alike.rank_again(change));
+        }
+    }
+
+    /// Flows of which something is remembered.
+    #[cfg(test)]
+    pub(super) fn flows(&self) -> usize {
+        match &self.flows {
+            Flows::One(_) => 0,
+            Flows::Several(fair) => fair.flows(),
+        }
     }
 
     /// The first request of each kind, by class, the one whose turn is last first.
-    pub(super) fn heads(&self) -> [Vec<(Turn, Arc<Want>)>; CLASSES] {
+    pub(super) fn heads(&self) -> [Vec<(Rank, Arc<Want>)>; CLASSES] {
         let mut heads = [const { Vec::new() }; CLASSES];
         for class in Class::ALL.into_iter().filter(|class| self.waiting[class.place()] > 0) {
-            let firsts = self.kinds.iter().filter_map(|(want, alike)| Some((first(alike, class)?, want)));
+            let firsts =
+                self.kinds.iter().filter_map(|(want, alike)| Some((self.flows.head(alike, class)?, want)));
             let of_class = &mut heads[class.place()];
-            of_class.extend(firsts.map(|(turn, want)| (turn, Arc::clone(want))));
-            of_class.sort_unstable_by_key(|(turn, _)| Reverse(*turn));
+            of_class.extend(firsts.map(|(rank, want)| (rank, Arc::clone(want))));
+            of_class.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
         }
         heads
     }
 
-    /// The first one of the same class that wants this.
-    pub(super) fn next(&self, want: &Want, turn: Turn) -> Option<Turn> {
-        first(self.kinds.get(want)?, turn.class())
+    /// A request of this flow has a slot. Others of its class may now be before those of the same flow.
+    pub(super) fn order_again(&self, heads: &mut [(Rank, Arc<Want>)], flow: Option<Flow>) {
+        if matches!(self.flows, Flows::One(_)) {
+            return;
+        }
+        for (rank, want) in heads.iter_mut().filter(|(rank, _)| rank.flow == flow) {
+            *rank = self.next(want, rank.class()).unwrap_or(*rank);
+        }
+        heads.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
+    }
+
+    /// The first one of this class that wants this.
+    fn next(&self, want: &Want, class: Class) -> Option<Rank> {
+        self.flows.head(self.kinds.get(want)?, class)
     }
 
     /// The class whose share is due: the next slot is its own, if it can use that.
@@ -211,9 +325,9 @@ impl Queue {
         }
     }
 
-    /// The request with this turn, which wants this.
-    pub(super) fn profile(&self, want: &Want, turn: Turn) -> Profile {
-        self.kinds.get(want).and_then(|alike| alike.get(&turn)).map(|cell| cell.profile).unwrap_or_default()
+    /// The request with this rank, which wants this.
+    pub(super) fn profile(&self, want: &Want, rank: &Rank) -> Profile {
+        self.kinds.get(want).and_then(|alike| alike.get(rank)).map(|cell| cell.profile).unwrap_or_default()
     }
 
     /// A number that changes with everything that may change what they can use.
@@ -240,95 +354,12 @@ impl Queue {
     /// All are to look again: what they can use may have changed. Returns those to be woken.
     pub(super) fn tell_all(&mut self) -> Vec<Waker> {
         self.news += 1;
-        self.kinds.values().flat_map(BTreeMap::values).filter_map(|cell| cell.tell()).collect()
+        self.kinds.values().flat_map(Alike::cells).filter_map(|cell| cell.tell()).collect()
     }
 
     /// Those that want this are to look again.
     pub(super) fn tell(&self, want: &Want) -> Vec<Waker> {
-        let alike = self.kinds.get(want).into_iter().flat_map(BTreeMap::values);
+        let alike = self.kinds.get(want).into_iter().flat_map(Alike::cells);
         alike.filter_map(|cell| cell.tell()).collect()
-    }
-}
-
-/// The first request of a class among those that want the same.
-fn first(alike: &BTreeMap<Turn, Arc<Cell>>, class: Class) -> Option<Turn> {
-    let least = Turn::new(class, false, 0);
-    alike.range(least..).next().map(|(turn, _)| *turn).filter(|turn| turn.class() == class)
-}
-
-/// The place in which a waiting request finds its slot.
-#[derive(Debug, Default)]
-pub(super) struct Cell {
-    profile: Profile,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    slot: Option<Slot>,
-    has_news: bool,
-    waker: Option<Waker>,
-}
-
-impl Cell {
-    /// Hands the slot over. Returns whom to wake.
-    pub(super) fn grant(&self, slot: Slot) -> Option<Waker> {
-        let mut state = self.state.lock();
-        state.slot = Some(slot);
-        state.waker.take()
-    }
-
-    /// It is to look again.
-    pub(super) fn tell(&self) -> Option<Waker> {
-        let mut state = self.state.lock();
-        state.has_news = true;
-        state.waker.take()
-    }
-
-    /// The slot, if it was granted. The news are old from now on.
-    pub(super) fn take(&self) -> Option<Slot> {
-        let mut state = self.state.lock();
-        state.has_news = false;
-        state.slot.take()
-    }
-}
-
-/// Resolves when the request has a slot, or is to look again.
-#[derive(Debug)]
-#[must_use = "a future does nothing unless it is polled"]
-pub struct Changed(pub(super) Arc<Cell>);
-
-impl Future for Changed {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.state.lock();
-        if state.slot.is_some() || state.has_news {
-            return Poll::Ready(());
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn turns_are_in_the_order_of_their_parts(
-            one in (0..CLASSES, any::<bool>(), 0..1_u64 << Turn::NUMBER_BITS),
-            other in (0..CLASSES, any::<bool>(), 0..1_u64 << Turn::NUMBER_BITS),
-        ) {
-            let turn = |(class, is_first_try, number)| Turn::new(Class::ALL[class], is_first_try, number);
-            prop_assert_eq!(turn(one).cmp(&turn(other)), one.cmp(&other));
-            prop_assert_eq!((turn(one).class(), turn(one).is_first_try()), (Class::ALL[one.0], one.1));
-        }
     }
 }

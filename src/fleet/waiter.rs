@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::alike::Turn;
+use super::cell::{Cell, Changed};
 use super::key::{Refusal, Slot};
 use super::lease::Lease;
 use super::pool::Pool;
-use super::queue::{Cell, Changed, Turn};
 use super::want::{Admission, Ask};
 
 /// One waiting request.
@@ -61,9 +62,9 @@ impl Pool {
     /// A slot for the request if it can have one now, else a place in the queue.
     fn join_queue(&self, ask: Ask, now: Instant) -> Joined {
         self.in_turn(now, |table| {
-            let (found, class) = (table.take_for(&ask.want, ask.profile, now), ask.profile.class);
+            let found = table.take_for(&ask.want, ask.profile, now);
             let is_full =
-                matches!(ask.admission, Admission::Below(limit) if table.queue.first_tries(class) >= limit);
+                matches!(ask.admission, Admission::Below(limit) if table.queue.is_full(ask.profile, limit));
             match found {
                 Some(Err(Refusal::Full)) if is_full => {
                     Joined { found: Some(Err(Refusal::QueueFull)), place: None }

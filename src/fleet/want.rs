@@ -1,8 +1,12 @@
 //! The nodes that a waiting request can use, as the pool must know them to hand it a slot.
 
+use std::num::NonZeroU64;
+
 use super::key::Key;
 use crate::balance::tokens::Size;
 use crate::config::Class;
+
+pub(super) const CLASSES: usize = Class::ALL.len();
 
 /// The nodes that a request can use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,12 +77,25 @@ impl Want {
 pub struct Profile {
     /// The key by which its pool chooses, if it does.
     pub affinity: Option<u64>,
-    /// Zero where its pool does not choose by it.
+    /// Zero where its pool does not choose by it, and no flow is charged for it.
     pub size: Size,
     /// The order in which it gets a slot, and the part of a cap that it may use.
     pub class: Class,
+    /// Those with whom it shares its turns. `None`: all others that have none.
+    pub flow: Option<Flow>,
     /// The share of its class is due: it may use what is reserved.
     pub is_due: bool,
+}
+
+/// The requests of one key: while several flows wait, each gets as much service as the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow(NonZeroU64);
+
+impl Flow {
+    /// The flow with this number, such as the hash of a name. 0 and 1 are the same.
+    pub fn new(number: u64) -> Self {
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
 }
 
 /// The rule by which a request is let into the queue.

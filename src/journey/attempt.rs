@@ -155,7 +155,7 @@ impl<H> Journey<H> {
         if let Some(tokens) = answer {
             attempt.lease.told(tokens);
         }
-        if let (Some(tokens), Some(cached)) = (prompt, cached) {
+        if let Some(tokens) = prompt {
             attempt.lease.read_prompt(tokens, cached);
         }
     }

@@ -11,7 +11,7 @@ use crate::tls::{Certificate, Renewal};
 pub(super) fn write(sheet: &mut Sheet<'_>, certificates: &[Certificate]) -> fmt::Result {
     let ends = certificates.iter().map(|one| {
         let file = one.file.display().to_string();
-        ([("name", name(one)), ("file", file)], seconds(one.not_after))
+        ([("name", name(one)), ("file", file)], one.expiry())
     });
     sheet.gauges(
         "certificate_expiry_timestamp_seconds",

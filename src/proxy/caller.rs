@@ -103,7 +103,7 @@ impl Caller {
         body: Option<(&Place, &[u8])>,
     ) -> Profile {
         let client = self.sender.as_ref().map_or("", |sender| &sender.client);
-        route::profile(pool, headers, client, body)
+        route::profile(pool, headers, client, None, body)
     }
 
     /// The request in OpenTelemetry's words, if the config asks for them. `body`: the place of its model in that.

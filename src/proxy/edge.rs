@@ -22,7 +22,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::downstream::lent::Connection;
 use super::downstream::preface::{self, Speaks};
-use super::downstream::tls::{self, NoTls};
 use super::downstream::wire::Wire;
 use super::gateway::Gateway;
 use super::intake::{check_length, idle_seconds};
@@ -31,6 +30,7 @@ use super::refuse::{give_up, refuse};
 use crate::config::Client;
 use crate::http1::{HeadLimits, HeadReader, Rejection, RequestHead};
 use crate::live::Live;
+use crate::tls::{self, NoTls};
 
 /// Interval at which a stop checks its time for silent connections.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -84,7 +84,8 @@ impl Edge {
 
     /// The connection after its handshake, if it has one, and the protocol that is spoken on it.
     async fn open(&self, stream: Stream) -> Option<(Connection, Speaks)> {
-        let tls = self.live.tls.load();
+        let material = self.live.material.load();
+        let tls = &material.tls;
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
         let Some(tls) =
             (if tls.is_empty() { None } else { local().and_then(|local| tls.of(local).cloned()) })
@@ -105,8 +106,7 @@ impl Edge {
                 refuse(&self.requests.gateway, Wire::new(stream), NEEDS_TLS).await;
                 None
             }
-            Err(NoTls::Proven) => None,
-            Err(NoTls::Gone) => None,
+            Err(NoTls::Gone | NoTls::Proven) => None,
             Err(NoTls::Failed(error)) => {
                 self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
                 log::debug!("a client's TLS handshake failed: {error}");
@@ -210,6 +210,13 @@ impl Requests {
             if let Some(sequel) = slot.sequel() {
                 let Some(wire) = sequel.await else { return };
                 slot.put(wire);
+                // a session that has not read the whole body gives none back
+                let lent = served.map(ReusedHttpStream::consume).map(|(lent, _)| lent);
+                stream = lent.unwrap_or_else(|| Box::new(slot.lend()));
+                if slot.is_settled() {
+                    continue;
+                }
+                return;
             }
             if !slot.is_heard() && !*closing.borrow() {
                 return self.refuse(&slot, UNREADABLE).await;

@@ -17,6 +17,7 @@ use super::context::Ctx;
 use super::downstream::client::{Presence, Sent};
 use super::downstream::http1::Http1;
 use super::downstream::http2::Http2;
+use super::downstream::inlet::Inlet;
 use super::downstream::lent::Connection;
 use super::downstream::{linger, own_answer};
 use super::finish::{LoggedRequest, Served, finish};
@@ -33,15 +34,21 @@ use crate::route;
 impl Gateway {
     /// Hands a request over to the relay. Over HTTP/1 the client's connection goes with it, and its own task goes on
     /// when the session has ended.
-    async fn relay(&self, session: &mut Session, request: Box<Request>) -> Result<()> {
+    /// `inlet`: for the rest of its body.
+    async fn relay(
+        &self,
+        session: &mut Session,
+        request: Box<Request>,
+        inlet: Option<Box<Inlet>>,
+    ) -> Result<()> {
         let downstream = session.as_downstream();
         let Some(slot) = Connection::of(downstream) else {
-            return serve_http2(self, request, Http2::new(session)).await;
+            return serve_http2(self, request, Http2::new(session, inlet)).await;
         };
         let keeps = downstream.as_http1().is_some_and(|http1| http1.will_keepalive());
         let wire = slot.take().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let limit = request.caller.fleet.config.server.client.send_timeout;
-        let client = Http1::new(wire, request.spoken, keeps, limit);
+        let client = Http1::new(wire, inlet, request.spoken, keeps, limit);
         slot.leave(Box::pin(serve_http1(self.clone(), request, client)));
         Ok(())
     }
@@ -112,9 +119,17 @@ impl ProxyHttp for Gateway {
                 let header = session.req_header();
                 let body = (body, share);
                 let request = Request::new(arrival.caller, header, raw.as_deref(), member, place, body);
-                self.relay(session, Box::new(request)).await.map(|()| true)
+                self.relay(session, Box::new(request), None).await.map(|()| true)
             }
-            Received::Unread { member, place, unkept, is_upgrade } => {
+            Received::Unkept { member, place, unkept } => {
+                let arrival = take_arrival(ctx)?;
+                let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
+                let header = session.req_header();
+                let (request, inlet) =
+                    Request::upload(arrival.caller, header, raw.as_deref(), member, place, unkept);
+                self.relay(session, Box::new(request), Some(inlet)).await.map(|()| true)
+            }
+            Received::Unread { member, place, is_upgrade } => {
                 let arrival = take_arrival(ctx)?;
                 let header = session.req_header();
                 let profile = arrival.caller.profile(&member.conf, &header.headers, None);
@@ -126,11 +141,10 @@ impl ProxyHttp for Gateway {
                 let other = caller.other_once(member, &place);
                 let other = caller.placed(other, member, &header.headers, None);
                 stock.journey.may_spill_to(other);
-                let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
                 let path = stock.arrival.caller.node_path(header.uri.path());
                 let method = header.method.as_str();
-                stock.journey.converse(route::conversation(&place, method, path, start));
-                (stock.place, stock.unkept) = (place, unkept);
+                stock.journey.converse(route::conversation(&place, method, path, &[]));
+                stock.place = place;
                 let silence = stock.journey.member().conf.timeouts.tunnel;
                 stock.tunnel = is_upgrade.then(|| Tunnel::new(silence));
                 *ctx = Ctx::Stock(Box::new(stock));

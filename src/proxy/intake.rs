@@ -10,7 +10,9 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::caller::{Arrival, Chosen, Stopped};
-use super::downstream::body::{self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, UNFRAMED, content_length};
+use super::downstream::body::{
+    self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, UNFRAMED, Unkept, content_length,
+};
 use super::downstream::gate::is_malformed;
 use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
@@ -29,8 +31,10 @@ pub(super) enum Received {
     Own(String),
     /// Its body was read whole: the relay serves it.
     Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
-    /// Pingora's own path serves it. The start of a body that is not kept is sent first.
-    Unread { member: Member, place: Place, unkept: Option<(Bytes, Option<Share>)>, is_upgrade: bool },
+    /// Its body is passed on piece by piece: the relay serves it.
+    Unkept { member: Member, place: Place, unkept: Unkept },
+    /// Pingora's own path serves it.
+    Unread { member: Member, place: Place, is_upgrade: bool },
 }
 
 /// First of all, without any waiting: the limits.
@@ -144,7 +148,8 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     let only = chosen.or_else(|| if fleet.routes_by_model() { None } else { fleet.route(None) }).cloned();
     let is_upgrade = is_upgrade(session);
     if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
-        return unread(session, arrival, only, place, None, is_upgrade);
+        let member = by_target(session, arrival, only, &place)?;
+        return Ok(Received::Unread { member, place, is_upgrade });
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -169,15 +174,25 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
             let member = route::at_home(&fleet, &member, model.as_deref(), named).clone();
             Ok(Received::Whole { member, place, body, share })
         }
-        Ok(Read::Unkept { too_large, .. }) if needs_body(only.as_ref()) && place.named().is_none() => {
-            Err(refuse(arrival, unroutable(too_large)))
+        Ok(Read::Unkept(unkept)) if needs_body(only.as_ref()) && place.named().is_none() => {
+            Err(refuse(arrival, unroutable(unkept.too_large)))
         }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
-        Ok(Read::Unkept { start, share, .. }) => {
-            unread(session, arrival, only, place, Some((start, share)), false)
+        Ok(Read::Unkept(mut unkept)) => {
+            let member = by_target(session, arrival, only, &place)?;
+            member.pool.count_unkept_body();
+            let gathered = unkept.gather(session).await;
+            gathered.map_err(|error| stopped(arrival, error))?;
+            Ok(Received::Unkept { member, place, unkept })
         }
-        Err(BodyError::ClientGone) => Err(client_gone(arrival)),
-        Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
+        Err(error) => Err(stopped(arrival, error)),
+    }
+}
+
+fn stopped(arrival: &mut Arrival, error: BodyError) -> Box<Error> {
+    match error {
+        BodyError::ClientGone => client_gone(arrival),
+        BodyError::Failed(failure) => refuse(arrival, failure),
     }
 }
 
@@ -214,26 +229,21 @@ fn unroutable(too_large: bool) -> Failure {
     }
 }
 
-/// Pingora's own path, for requests that cannot be routed by their model.
-fn unread(
+/// The pool of a request whose body is not read, and which cannot be routed by its model.
+fn by_target(
     session: &Session,
     arrival: &mut Arrival,
     only: Option<Member>,
-    place: Place,
-    unkept: Option<(Bytes, Option<Share>)>,
-    is_upgrade: bool,
-) -> Result<Received> {
+    place: &Place,
+) -> Result<Member> {
     let fleet = std::sync::Arc::clone(&arrival.caller.fleet);
     let lot = &mut arrival.caller.chosen;
     let draw = || draw(&fleet, &session.req_header().headers, None, lot);
-    let Some(member) = only.or_else(|| route::by_target(&fleet, &place, draw).cloned()) else {
-        return Err(refuse(arrival, route::not_served_by_target(&place)));
+    let Some(member) = only.or_else(|| route::by_target(&fleet, place, draw).cloned()) else {
+        return Err(refuse(arrival, route::not_served_by_target(place)));
     };
-    route::refuse_in_target(&member.conf.models, &place).map_err(|failure| refuse(arrival, failure))?;
-    if unkept.is_some() {
-        member.pool.count_unkept_body();
-    }
-    Ok(Received::Unread { member, place, unkept, is_upgrade })
+    route::refuse_in_target(&member.conf.models, place).map_err(|failure| refuse(arrival, failure))?;
+    Ok(member)
 }
 
 /// A switch of protocols is asked for, by whoever is next to the gateway: an Upgrade that Connection does not name came from

@@ -19,6 +19,7 @@ mod relay;
 pub mod selection;
 mod served_by;
 mod stock;
+mod upload;
 mod upstream;
 
 pub use edge::Edge;

@@ -29,7 +29,7 @@ pub(super) async fn refuse(gateway: &Gateway, wire: Wire, refusal: Rejection) {
     let id = caller.request_id.clone();
     log::debug!(rid:% = id; "request {id}: {}; it gets {}", refusal.message, refusal.status);
     let limit = caller.fleet.config.server.client.send_timeout;
-    let mut client = Http1::new(wire, spoken, false, limit);
+    let mut client = Http1::new(wire, None, spoken, false, limit);
     let failure = Failure::from(refusal);
     let answered = client.refuse(&OwnError { failure: &failure, request_id: &id, form }).await;
     finish(gateway, caller, asked, Served::unrouted(client.sent(), answered.is_err()));

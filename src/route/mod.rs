@@ -34,7 +34,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::classify;
 use crate::classify::own_errors::About;
 use crate::config::Pool;
-use crate::fleet::{Credential, Fleet, Member, Profile};
+use crate::fleet::{Credential, Fleet, Flow, Member, Profile};
 use crate::http1::request_fields;
 use crate::journey::Failure;
 use crate::retry::Repeat;
@@ -97,14 +97,22 @@ pub fn not_served_by_target(place: &Place) -> Failure {
     }
 }
 
-/// A request to this pool as it is to be placed. `client`: its address. `body`: if it was read whole.
-pub fn profile(pool: &Pool, headers: &HeaderMap, client: &str, body: Option<(&Place, &[u8])>) -> Profile {
+/// A request to this pool as it is to be placed. `client`: its address. `flow`: those with whom it shares its turns. `body`: if it
+/// was read whole.
+pub fn profile(
+    pool: &Pool,
+    headers: &HeaderMap,
+    client: &str,
+    flow: Option<Flow>,
+    body: Option<(&Place, &[u8])>,
+) -> Profile {
     let classes = &pool.queue.class;
     let said = classes.header.as_ref().and_then(|name| headers.get(name));
     Profile {
         affinity: affinity::affinity(pool, headers, client, body),
-        size: size::size(pool, body),
+        size: size::size(pool, flow, body),
         class: classes.of(said.map(HeaderValue::as_bytes)),
+        flow,
         is_due: false,
     }
 }

@@ -1,4 +1,4 @@
-//! The size of a request, for `least_work`: tokens of the prompt, and the most tokens of the answer.
+//! The size of a request, for `least_work` and for fairness between keys: tokens of the prompt, and the most tokens of the answer.
 
 use memchr::{memchr, memmem};
 
@@ -6,6 +6,7 @@ use super::place::Place;
 use crate::balance::tokens::Size;
 use crate::classify::members::{all_members, number};
 use crate::config::{Balance, Pool};
+use crate::fleet::Flow;
 
 /// Bytes of text in a token: about four of English; JSON's own signs are few beside it.
 const BYTES_A_TOKEN: usize = 4;
@@ -13,12 +14,10 @@ const BYTES_A_TOKEN: usize = 4;
 /// The tokens that an engine makes of an image, about: its bytes in base64 would pass for a hundred times as many.
 const IMAGE: usize = 1024;
 
-/// The size of a request to this pool. Zero if that does not choose by it. `body`: if it was read whole.
-pub(super) fn size(pool: &Pool, body: Option<(&Place, &[u8])>) -> Size {
-    match (pool.balance, body) {
-        (Balance::LeastWork, Some((place, body))) => of(&place.text(body)),
-        _ => Size::default(),
-    }
+/// The size of a request to this pool. Zero if neither that chooses by it nor a flow is charged for it. `body`: if it was read whole.
+pub(super) fn size(pool: &Pool, flow: Option<Flow>, body: Option<(&Place, &[u8])>) -> Size {
+    let is_of_use = pool.balance == Balance::LeastWork || flow.is_some();
+    body.filter(|_| is_of_use).map_or_else(Size::default, |(place, body)| of(&place.text(body)))
 }
 
 fn of(body: &[u8]) -> Size {

@@ -3,6 +3,7 @@
 mod drain;
 mod files;
 mod listening;
+mod secure;
 pub mod signals;
 mod stop;
 mod upgrade;
@@ -22,19 +23,19 @@ use pingora_proxy::http_proxy;
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
 use self::listening::ReadyListener;
+use self::secure::Secure;
 use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
-use crate::config::{AccessLog, Config, LogTarget, Problems, located};
+use crate::config::{AccessLog, Admin as Settings, Config, LogTarget, Problems, located};
 use crate::discovery::NameResolver;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
+use crate::material::Material;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
-use crate::reload::Reloader;
+use crate::reload::{FileWatch, Reloader};
 use crate::sampler::Sampler;
-use crate::tls::Listeners;
 use crate::tracer::Tracer;
-use crate::watch::FileWatch;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
@@ -65,11 +66,11 @@ impl Server {
     /// Prepares everything. Any problem that the user could fix shows up here, not in [`Self::run`].
     pub fn new(config: Config, options: &Options) -> Result<Self, Problems> {
         check_ports(&config, options)?;
-        let tls = Listeners::load(&config, SystemTime::now());
-        let tls = tls.map_err(|faults| located(&options.config, faults))?;
+        let material = Material::load(&config, SystemTime::now());
+        let material = material.map_err(|faults| located(&options.config, faults))?;
         let settings = config.server.clone();
         let live = Arc::new(Live::new(config));
-        live.tls.store(Arc::new(tls));
+        live.material.store(Arc::new(material));
         let log = AccessLogWriter::start(&settings.access_log, Arc::clone(&live));
         let log = log.map_err(|error| cannot_log(&settings.access_log, &error, options))?;
         let tracer = Tracer::new(Arc::clone(&live));
@@ -92,10 +93,11 @@ impl Server {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
         let gateway = pingora.add_service(ReadyListener(proxy));
-        let admin = settings.admin.map(|address| ("admin", address, Admin::new(Arc::clone(&live))));
-        let probes = settings.probes.map(|address| ("probes", address, Admin::probes(Arc::clone(&live))));
+        let Settings { address, probes, .. } = settings.admin;
+        let admin = address.map(|address| ("admin", address, Admin::new(Arc::clone(&live))));
+        let probes = probes.map(|address| ("probes", address, Admin::probes(Arc::clone(&live))));
         for (name, address, app) in admin.into_iter().chain(probes) {
-            let mut service = Service::new(name.into(), app);
+            let mut service = Service::new(name.into(), Secure::new(app, Arc::clone(&live)));
             service.threads = Some(1);
             service.add_listener(endpoint(address, settings.client.send_timeout));
             pingora.add_service(service).add_dependency(&gateway);
@@ -154,8 +156,9 @@ fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
     let many = |index: usize| if listen.len() > 1 { format!("[{index}]") } else { String::new() };
     let listen = listen.iter().enumerate();
     let listen = listen.map(|(index, listener)| (format!("server.listen{}", many(index)), listener.address));
-    let admin = config.server.admin.map(|address| ("server.admin".to_owned(), address));
-    let probes = config.server.probes.map(|address| ("server.admin.probes".to_owned(), address));
+    let Settings { address: admin, probes, .. } = &config.server.admin;
+    let admin = admin.map(|address| ("server.admin".to_owned(), address));
+    let probes = probes.map(|address| ("server.admin.probes".to_owned(), address));
     let check = |(path, address): (String, SocketAddr)| {
         let error = TcpListener::bind(address).err()?;
         let taken = error.kind() == std::io::ErrorKind::AddrInUse;

@@ -28,6 +28,11 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// Its end in Unix time, in seconds.
+    pub fn expiry(&self) -> u64 {
+        self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// The time for which it is valid still.
     pub fn left(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()

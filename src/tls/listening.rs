@@ -16,8 +16,8 @@ use super::certificate::{Certificate, Fault, Loaded, chain, load};
 use super::names::ByName;
 use crate::config::{self, ClientAuth, Config, Listening, TlsVersion};
 
-const H2: &[u8] = b"h2";
-const HTTP1: &[u8] = b"http/1.1";
+/// The best first (ALPN, RFC 7301); the admin address speaks the last alone.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// TLS by the address that a client has connected to.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub struct Listeners {
     certificates: Vec<Certificate>,
     autos: Vec<Arc<Auto>>,
     files: Vec<PathBuf>,
+    admin_names: Vec<String>,
 }
 
 impl Listeners {
@@ -33,8 +34,12 @@ impl Listeners {
     pub fn load(config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
         let provider = Arc::new(ring::default_provider());
         let (mut listeners, mut faults) = (Self::default(), Vec::new());
-        for listener in &config.server.listen {
-            let Some(tls) = &listener.tls else { continue };
+        let for_clients =
+            config.server.listen.iter().map(|listener| (listener.address, &listener.tls, PROTOCOLS));
+        let admin =
+            config.server.admin.address.map(|address| (address, &config.server.admin.tls, &PROTOCOLS[1..]));
+        for (address, tls, protocols) in for_clients.chain(admin) {
+            let Some(tls) = tls else { continue };
             listeners.files.extend(files(tls));
             let auto = match tls.auto.as_ref().map(|auto| listeners.auto(auto, now)).transpose() {
                 Ok(auto) => auto,
@@ -43,10 +48,21 @@ impl Listeners {
                     continue;
                 }
             };
-            match server_config(tls, auto.as_ref(), &provider, now) {
+            let is_admin = Some(address) == config.server.admin.address;
+            if let Some(auto) = auto.as_ref().filter(|_| is_admin) {
+                listeners.admin_names.extend_from_slice(&auto.conf().names);
+            }
+            match server_config(tls, protocols, auto.as_ref(), &provider, now) {
                 Ok((ready, loaded)) => {
-                    listeners.by_address.push((listener.address, Arc::new(ready)));
-                    listeners.certificates.extend(loaded.into_iter().map(|loaded| loaded.shown));
+                    listeners.by_address.push((address, Arc::new(ready)));
+                    for Loaded { shown, .. } in loaded {
+                        if is_admin {
+                            listeners.admin_names.extend_from_slice(&shown.names);
+                        }
+                        if !listeners.certificates.contains(&shown) {
+                            listeners.certificates.push(shown);
+                        }
+                    }
                 }
                 Err(more) => faults.extend(more),
             }
@@ -65,6 +81,11 @@ impl Listeners {
             listens.port() == local.port() && (listens.ip() == local.ip() || listens.ip().is_unspecified())
         };
         self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
+    }
+
+    /// The names in the certificates of the admin address.
+    pub fn admin_names(&self) -> &[String] {
+        &self.admin_names
     }
 
     /// All files that were read, but those that the gateway writes itself.
@@ -101,6 +122,7 @@ fn files(tls: &Listening) -> impl Iterator<Item = PathBuf> {
 
 fn server_config(
     tls: &Listening,
+    protocols: &[&[u8]],
     auto: Option<&Arc<Auto>>,
     provider: &Arc<CryptoProvider>,
     now: SystemTime,
@@ -126,7 +148,7 @@ fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded, auto)));
-    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     if is_open {
         config.ticketer = ticketer().map_err(|error| vec![impossible(tls, &error)])?;
     }

@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "adapters",
-        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster", "acme", "watch"],
+        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster", "acme"],
         instead: "an adapter does I/O: translate there, and hand plain values to what lies below; what two adapters share \
                   belongs into live (state), journal (what is written down) or a decision",
     },
@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "material",
-        modules: &["tls"],
+        modules: &["material", "tls", "tokens"],
         instead: "what is read from files is a value to all above; a decision gets plain values",
     },
     Layer {

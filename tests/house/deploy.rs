@@ -105,8 +105,12 @@ fn a_failed_start_is_retried_for_ever() {
 
 #[test]
 fn the_health_check_asks_where_the_config_listens() {
-    let admin =
-        load("conf/evenkeel.yaml").server.admin.expect("conf/evenkeel.yaml has an admin address").to_string();
+    let admin = load("conf/evenkeel.yaml")
+        .server
+        .admin
+        .address
+        .expect("conf/evenkeel.yaml has an admin address")
+        .to_string();
     for (path, key) in [(COMPOSE, "EVENKEEL_ADMIN:"), (DOCKERFILE, "ENV EVENKEEL_ADMIN=")] {
         assert_eq!(values(&read(path), key), [admin.as_str()], "{path}");
     }

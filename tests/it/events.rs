@@ -397,7 +397,6 @@ fn a_head_is_held_back_no_longer_than_first_event() {
     });
 }
 
-/// Pingora's own path cannot hold a first event back.
 #[test]
 fn a_first_event_that_is_an_error_is_counted_for_large_bodies_too() {
     run(async {
@@ -407,8 +406,9 @@ fn a_first_event_that_is_an_error_is_counted_for_large_bodies_too() {
             only[0].set_fault(fault("full"));
             let (seen, _) = stream(&gateway).await;
             assert!(seen.contains("\"error\"") && !seen.contains("[DONE]"), "{more}: {seen}");
-            // its head may have gone out before
-            assert!(seen.starts_with("HTTP/1.1 503") || !seen.contains("\r\n0\r\n"), "{more}: {seen}");
+            // Pingora's own path cannot hold a first event back: its head may have gone out before
+            let is_late = more.contains("http_version") && !seen.contains("\r\n0\r\n");
+            assert!(seen.starts_with("HTTP/1.1 503") || is_late, "{more}: {seen}");
             assert_eq!((gateway.attempts("a", Outcome::Busy), gateway.attempts("a", Outcome::Ok)), (1, 0));
         }
     });

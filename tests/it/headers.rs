@@ -108,14 +108,13 @@ fn each_attempt_has_an_id_of_its_own() {
 #[test]
 fn hop_by_hop_fields_of_the_client_are_not_forwarded() {
     run(async {
-        // on the gateway's own path, and on Pingora's
-        for (more, lie) in [("", ", Host, Content-Length"), ("retry: { body_limit: 0 }", "")] {
+        for more in ["", "retry: { body_limit: 0 }"] {
             let nodes = nodes(1);
             let gateway = Gateway::start(&nodes, more).await;
             let lines = "Host: x\r\nX-Private: 1\r\n\
                          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\nTrailer: X\r\n\
                          Proxy-Authorization: Basic eDp5\r\nAuthorization: Bearer k\r\nX-Kept: 2\r\n";
-            let lines = format!("Connection: keep-alive, X-Private{lie}\r\n{lines}");
+            let lines = format!("Connection: keep-alive, X-Private, Host, Content-Length\r\n{lines}");
             let got = sent(&gateway, &nodes[0], &lines).await;
             let gone = [
                 "x-private",
@@ -282,8 +281,9 @@ fn an_answer_of_the_gateways_own_has_the_request_id() {
 fn requests_that_pingora_refuses_are_answered() {
     run(async {
         let nodes = nodes(1);
-        let gateway = Gateway::start(&nodes, "retry: { body_limit: 0 }").await;
-        let request = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Host\r\nContent-Length: 2\r\n\r\nhi";
+        let gateway = Gateway::start(&nodes, "").await;
+        let request =
+            "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, Host\r\nUpgrade: websocket\r\n\r\n";
         let (text, _) = Raw::send(&gateway, request).await.rest_as_text().await;
         assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
         assert_eq!(nodes[0].stats().received, 0);

@@ -67,7 +67,6 @@ fn a_prefix_changes_nothing_of_what_a_path_means() {
     });
 }
 
-/// Pingora's own path serves what is too large to be kept, and strips it too.
 #[test]
 fn a_large_body_goes_where_its_path_says() {
     run(async {

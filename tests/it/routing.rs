@@ -59,7 +59,6 @@ fn a_body_too_large_to_be_read_is_refused_where_the_model_chooses() {
     });
 }
 
-/// Pingora's own path serves it, and knows what the target names.
 #[test]
 fn a_body_too_large_to_be_read_goes_where_its_target_says() {
     run(async {
@@ -148,7 +147,7 @@ fn a_model_that_no_pool_names_goes_to_the_pool_with_a_star() {
     });
 }
 
-/// The body has already been read when its pool turns out to use Pingora's own path.
+/// The body has already been read when its pool turns out to keep none of that size.
 #[test]
 fn a_body_that_was_read_to_find_its_pool_arrives_unchanged() {
     run(async {

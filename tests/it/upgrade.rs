@@ -85,7 +85,7 @@ fn an_upgrade_goes_to_a_reachable_node() {
     });
 }
 
-/// Its body is too large to keep, so that Pingora's own path serves it, as it serves switches of protocols.
+/// It is sent once, as switches of protocols are, and on a connection of its own.
 #[test]
 fn a_large_request_that_offers_h2c_is_like_any_other() {
     run(async {

@@ -6,6 +6,7 @@ mod acme;
 mod edge;
 mod files;
 mod kill;
+mod large;
 mod logs;
 mod orders;
 mod reload;

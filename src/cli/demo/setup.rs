@@ -160,7 +160,7 @@ mod tests {
         for admin in [None, Some("127.0.0.1:3".parse().unwrap())] {
             let text = Setup { admin, ..setup.clone() }.config(&nodes);
             let config = Config::parse(&text, "demo").unwrap_or_else(|problems| panic!("{problems}"));
-            assert_eq!(config.server.admin, admin);
+            assert_eq!(config.server.admin.address, admin);
             assert_eq!(config.pools[0].health.fail_timeout, Duration::from_secs(5));
             assert_eq!(config.pools[0].nodes.len(), 2);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use self::orders::Node;
 use self::progress::Progress;
-use super::admin::{Admin, Trouble, exit_code};
+use super::admin::{Admin, AdminArg, Trouble, exit_code};
 use super::check::ConfigArg;
 use crate::config::duration_of;
 use crate::config::units::show_duration;
@@ -34,9 +34,8 @@ struct NodeArg {
     pool: String,
     /// The name of the node, by default its address
     node: String,
-    /// Ask the gateway at this admin address [default: the one in the config]
-    #[arg(long, value_name = "URL")]
-    admin: Option<String>,
+    #[command(flatten)]
+    admin: AdminArg,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -119,7 +118,7 @@ pub fn restore(args: &RestoreArgs) -> ExitCode {
 
 /// Sends the order and shows the answer.
 fn order(args: &NodeArg, verb: &str) -> Result<(Admin, Node), Trouble> {
-    let admin = Admin::find(args.admin.as_deref(), &args.config.config)?;
+    let admin = Admin::find(&args.admin, None, &args.config.config)?;
     let node = orders::order(&admin, &args.pool, &args.node, verb)?;
     println!("{}", node.describe());
     if let Some(warning) = &node.warning {

@@ -24,7 +24,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::admin::{Admin, exit_code};
+use super::admin::{Admin, AdminArg, exit_code};
 use super::check::ConfigArg;
 use crate::config::duration_of;
 use crate::server::signals;
@@ -47,9 +47,8 @@ pub struct TopArgs {
     /// Ask the gateway at this admin address, HOST:PORT or a URL [default: the one in the config]
     #[arg(value_name = "ADDRESS", conflicts_with = "admin")]
     address: Option<String>,
-    /// The same, as the other commands have it
-    #[arg(long, value_name = "URL")]
-    admin: Option<String>,
+    #[command(flatten)]
+    admin: AdminArg,
     #[command(flatten)]
     config: ConfigArg,
     /// Print lines instead of the screen (the default where there is no terminal)
@@ -75,10 +74,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Runs until a key, a signal, or the end of the time or the count.
 pub fn run(args: &TopArgs, registered: signals::Registered) -> ExitCode {
-    let given = args.address.as_deref().or(args.admin.as_deref());
     let stop = show::stop_on(registered);
     let limit = args.seconds.map(Duration::from_secs);
-    exit_code(Admin::find(given, &args.config.config).and_then(|admin| {
+    exit_code(Admin::find(&args.admin, args.address.as_deref(), &args.config.config).and_then(|admin| {
         // blocks are counted only where there are blocks
         if args.plain || args.count.is_some() || !io::stdout().is_terminal() {
             show::plain(&admin, args.interval, limit, args.count, &stop)

@@ -21,7 +21,7 @@ fn the_smallest_config_has_the_defaults() {
     let Config { server, pools, splits, notices } = parse(&format!("{SERVER}{POOLS}"));
     assert!(notices.is_empty() && splits.is_empty());
     assert_eq!(server.listen[0].address.to_string(), "127.0.0.1:9999");
-    assert_eq!(server.admin.map(|admin| admin.to_string()).as_deref(), Some("127.0.0.1:9990"));
+    assert_eq!(server.admin.address.map(|admin| admin.to_string()).as_deref(), Some("127.0.0.1:9990"));
     assert_eq!((server.threads, server.response_headers), (None, true));
     assert_eq!((server.access_log.target, server.access_log.format), (LogTarget::Stdout, LogFormat::Main));
     assert_eq!(server.client, Client::default());
@@ -200,7 +200,8 @@ fn the_collector_in_each_form() {
 fn the_admin_address_in_each_form() {
     let admin = |value: &str| {
         let config = server(&format!("admin: {value}"));
-        [config.server.admin, config.server.probes].map(|address| address.map(|address| address.to_string()))
+        [config.server.admin.address, config.server.admin.probes]
+            .map(|address| address.map(|address| address.to_string()))
     };
     let address = |text: &str| Some(text.to_owned());
     assert_eq!(admin("127.0.0.1:1"), [address("127.0.0.1:1"), None]);

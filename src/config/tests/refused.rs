@@ -62,7 +62,7 @@ const SERVER_KEYS: Cases = &[
     (
         "admin: 0.0.0.0:9990",
         &[
-            "admin: 0.0.0.0:9990 can be reached from outside, and access tokens are not supported yet; use a loopback address such as 127.0.0.1:9990, and `{ address: 127.0.0.1:9990, probes: 0.0.0.0:9990 }` for probes and metrics alone, or `off`",
+            "admin: 0.0.0.0:9990 can be reached from outside: give it `tls` and `tokens`, or use a loopback address such as 127.0.0.1:9990, and `{ address: 127.0.0.1:9990, probes: 0.0.0.0:9990 }` for probes and metrics alone",
         ],
     ),
     (
@@ -77,7 +77,7 @@ const SERVER_KEYS: Cases = &[
     (
         "admin: { address: 0.0.0.0:1 }",
         &[
-            "admin.address: 0.0.0.0:1 can be reached from outside, and access tokens are not supported yet; use a loopback address such as 127.0.0.1:9990, and `{ address: 127.0.0.1:9990, probes: 0.0.0.0:1 }` for probes and metrics alone, or `off`",
+            "admin.address: 0.0.0.0:1 can be reached from outside: give it `tls` and `tokens`, or use a loopback address such as 127.0.0.1:9990, and `{ address: 127.0.0.1:9990, probes: 0.0.0.0:1 }` for probes and metrics alone",
         ],
     ),
     (
@@ -252,7 +252,34 @@ const LISTEN: Cases = &[
             "[0].adress: unknown key; did you mean `address`?",
         ],
     ),
-    ("[{address: 1.1.1.1:1, tls: {}}]", &["[0].tls: is not supported yet; remove it"]),
+    (
+        "[{address: 1.1.1.1:1, tls: {}}]",
+        &["[0].tls.cert: is missing; name the file of a certificate chain, and that of its `key`, or write `auto`"],
+    ),
+    (
+        "[{address: 1.1.1.1:1, tls: {cert: a.pem}}]",
+        &["[0].tls.key: is missing; a certificate (`cert`) and its private key (`key`) go together"],
+    ),
+    (
+        "[{address: 1.1.1.1:1, tls: {certificates: [{cert: a.pem, key: \"\"}, {}], min_version: 1.1}}]",
+        &[
+            "[0].tls.certificates[0].key: `` is not the path of a file",
+            "[0].tls.certificates[1].cert: is missing; a certificate (`cert`) and its private key (`key`) go together",
+            "[0].tls.min_version: 1.1 is not one of 1.2, 1.3",
+        ],
+    ),
+    (
+        "[{address: 1.1.1.1:1, tls: {cert: a, key: b, client_ca: c}}]",
+        &[
+            "[0].tls.client_ca: goes with `verify_client: on` or `optional`: it has the authorities of clients' certificates",
+        ],
+    ),
+    (
+        "[{address: 1.1.1.1:1, tls: {cert: a, key: b, verify_client: on}}]",
+        &[
+            "[0].tls.client_ca: goes with `verify_client: on` or `optional`: it has the authorities of clients' certificates",
+        ],
+    ),
     ("", &[": has no value; write one, or remove the key"]),
     (
         "example.com:80",

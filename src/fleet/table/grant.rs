@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::super::alike::Rank;
 use super::super::key::{Key, Refusal, Slot};
-use super::super::queue::{CLASSES, Turn};
 use super::super::views::Reach;
-use super::super::want::{Or, Profile, Want};
+use super::super::want::{CLASSES, Or, Profile, Want};
 use super::Table;
 
 /// A waiting request that may be the next to get a slot.
 struct Head {
-    turn: Turn,
+    rank: Rank,
     want: Arc<Want>,
     is_due: bool,
 }
@@ -40,20 +40,23 @@ impl Table {
             self.queue.rest();
             return woken;
         }
+        self.queue.forget_flows();
         let mut heads = self.queue.heads();
         let mut room = self.room(now);
-        while let Some(Head { turn, want, is_due }) = self.next_head(&mut heads) {
-            let profile = Profile { is_due, ..self.queue.profile(&want, turn) };
+        while let Some(Head { rank, want, is_due }) = self.next_head(&mut heads) {
+            let profile = Profile { is_due, ..self.queue.profile(&want, &rank) };
             if !room.has(Reach::of(profile)) && want.is_for_any() {
                 continue;
             }
             match self.take_for(&want, profile, now) {
                 Some(Ok(slot)) => {
                     self.queue.granted(now);
-                    woken.extend(self.queue.remove(turn).and_then(|cell| cell.grant(slot)));
+                    let taken = self.queue.remove(rank.turn);
+                    woken.extend(taken.as_ref().and_then(|taken| taken.cell.grant(slot)));
                     room = self.room(now);
-                    if let Some(next) = self.queue.next(&want, turn) {
-                        let of_class = &mut heads[next.class().place()];
+                    let of_class = &mut heads[rank.class().place()];
+                    self.queue.order_again(of_class, rank.flow);
+                    if let Some(next) = taken.and_then(|taken| taken.next) {
                         let place = of_class.partition_point(|(other, _)| *other > next);
                         of_class.insert(place, (next, want));
                     }
@@ -67,11 +70,11 @@ impl Table {
 
     /// The request whose turn is next: the first of a class whose share is due, else the first of all. `heads`: the first of each
     /// kind, by class, the one whose turn is last first.
-    fn next_head(&self, heads: &mut [Vec<(Turn, Arc<Want>)>; CLASSES]) -> Option<Head> {
+    fn next_head(&self, heads: &mut [Vec<(Rank, Arc<Want>)>; CLASSES]) -> Option<Head> {
         let due = self.queue.due().and_then(|class| heads[class.place()].pop());
         let is_due = due.is_some();
-        let (turn, want) = due.or_else(|| heads.iter_mut().find_map(Vec::pop))?;
-        Some(Head { turn, want, is_due })
+        let (rank, want) = due.or_else(|| heads.iter_mut().find_map(Vec::pop))?;
+        Some(Head { rank, want, is_due })
     }
 
     /// The room that a request which has tried no node would find now.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::addresses::Addresses;
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
+use super::fair::Done;
 use super::health::{Health, Report};
 use super::key::{Chosen, Delivered, Key, Slot};
 use super::node::{Node, NodeId};
@@ -273,6 +274,7 @@ impl Table {
         self.now = self.now.max(now);
         self.last_ticket += 1;
         let ticket = self.last_ticket;
+        let paid = self.queue.charge(ticket, profile);
         let node = self.nodes[place].as_mut().expect("a chosen place holds a node");
         node.in_flight += 1;
         let work =
@@ -291,6 +293,7 @@ impl Table {
             address: node.resolved.expect("a node without an address is never chosen"),
             activity: Arc::clone(&node.activity),
             by,
+            paid,
         };
         if !node.health.is_up() {
             node.health.begin(ticket, now);
@@ -306,6 +309,7 @@ impl Table {
 
     /// Ends an attempt and gives its slot back.
     pub(super) fn end(&mut self, key: Key, report: Report, done: Delivered, now: Instant) -> Option<Event> {
+        self.queue.settle(report.ticket, || Done::of(report.outcome, done));
         let node = self.node(key)?;
         node.count(report.outcome);
         if report.outcome.is_failure() {
@@ -324,7 +328,8 @@ impl Table {
         event
     }
 
-    pub(super) fn abandon(&mut self, key: Key, ticket: u64) {
+    pub(super) fn abandon(&mut self, key: Key, ticket: u64, done: Delivered) {
+        self.queue.settle(ticket, || Done::of(Outcome::ClientGone, done));
         let Some(node) = self.node(key) else { return };
         node.count(Outcome::ClientGone);
         node.health.abandoned(ticket);
@@ -333,6 +338,7 @@ impl Table {
 
     /// A slot that was granted and not used.
     pub(super) fn abandon_unused(&mut self, key: Key, ticket: u64) {
+        self.queue.settle(ticket, || Done::Nothing);
         let Some(node) = self.node(key) else { return };
         node.health.abandoned(ticket);
         self.give_back(key, ticket, None);

@@ -9,6 +9,7 @@ mod classes;
 mod earned;
 mod ejection;
 mod ended;
+mod fair;
 mod last;
 mod learned;
 mod orders;

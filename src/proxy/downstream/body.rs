@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Version};
 use pingora::ErrorType;
@@ -12,6 +14,7 @@ use pingora_proxy::Session;
 use tokio::time::timeout;
 
 use super::gate::is_malformed;
+use super::lent::Connection;
 use crate::http1::{Joined, Rejection};
 use crate::journey::Failure;
 use crate::live::{Arriving, Growth, Live, Room, Share};
@@ -23,7 +26,7 @@ pub(crate) const TOO_LARGE: Rejection =
 pub(crate) const TOO_SLOW: Rejection =
     Rejection { status: 408, message: "the request body did not come within client.body_timeout" };
 /// The answer to a body that comes in driblets.
-const BELOW_MIN_RATE: Rejection =
+pub(crate) const BELOW_MIN_RATE: Rejection =
     Rejection { status: 408, message: "the request body came more slowly than client.body_min_rate allows" };
 /// The answer to a body that has stalled while others needed its room.
 const STALLED: Rejection = Rejection {
@@ -54,7 +57,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// A client has used up its time. It has as long as it may be silent, and then what its bytes take at the least rate.
-    fn is_too_slow(&self, received: u64, elapsed: Duration) -> bool {
+    pub(crate) fn is_too_slow(&self, received: u64, elapsed: Duration) -> bool {
         let Some(late) = elapsed.checked_sub(self.silence) else { return false };
         self.min_rate.is_some_and(|rate| received < rate.saturating_mul(late.as_secs()))
     }
@@ -67,13 +70,44 @@ pub(crate) enum Read {
         body: Bytes,
         share: Option<Share>,
     },
-    /// Too large, or too much is kept already: what was read so far; the rest is still to come.
-    Unkept {
-        start: Bytes,
-        share: Option<Share>,
-        /// It is above `retry.body_limit`; else `retry.body_total` is used up.
-        too_large: bool,
-    },
+    /// Too large, or too much is kept already.
+    Unkept(Unkept),
+}
+
+/// A body that is not kept: the rest of it is still to come.
+#[derive(Debug)]
+pub(crate) struct Unkept {
+    pub start: Bytes,
+    pub share: Option<Share>,
+    /// It is above `retry.body_limit`; else `retry.body_total` is used up.
+    pub too_large: bool,
+    /// The length that its head announces; else it is chunked, or of HTTP/2.
+    pub announced: Option<u64>,
+    /// The time that the start took.
+    pub elapsed: Duration,
+    pub limits: Limits,
+}
+
+impl Unkept {
+    /// Takes out what the session has read and not given out. Over HTTP/1 the rest comes without it.
+    pub(crate) async fn gather(&mut self, session: &mut Session) -> Result<(), BodyError> {
+        let Some(slot) = Connection::of(session.as_downstream()) else { return Ok(()) };
+        slot.hold();
+        let mut start = BytesMut::from(std::mem::take(&mut self.start));
+        loop {
+            let mut reading = pin!(session.as_downstream_mut().read_request_body());
+            match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+                Poll::Ready(Ok(Some(piece))) => start.extend_from_slice(&piece),
+                Poll::Ready(Ok(None)) | Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Err(read_error(&error)),
+            }
+        }
+        self.start = start.freeze();
+        if self.start.len() as u64 > self.limits.max {
+            return Err(BodyError::Failed(TOO_LARGE.into()));
+        }
+        Ok(())
+    }
 }
 
 /// The reason for which it could not be read.
@@ -120,7 +154,8 @@ pub(crate) async fn read(
     // what is announced takes up nothing yet: clients that never send it would use up all there is
     let share = if too_large { None } else { live.kept_bytes.try_add(0, limits.keep_total) };
     let Some(mut share) = share else {
-        return Ok(Read::Unkept { start: Bytes::new(), share: None, too_large });
+        let (start, elapsed) = (Bytes::new(), Duration::ZERO);
+        return Ok(Read::Unkept(Unkept { start, share: None, too_large, announced, elapsed, limits }));
     };
     let first = next(session, limits.silence).await?.unwrap_or_default();
     if first.len() as u64 > limits.max {
@@ -160,8 +195,10 @@ async fn collect(
                 return Err(BodyError::Failed(STALLED.into()));
             }
             if growth == Growth::Full || size > limits.keep {
+                let announced = content_length(&session.req_header().headers);
                 let (too_large, share) = (size > limits.keep, arriving.finish());
-                return Ok(Read::Unkept { start: body.into_bytes(), share, too_large });
+                let (start, elapsed) = (body.into_bytes(), began.elapsed());
+                return Ok(Read::Unkept(Unkept { start, share, too_large, announced, elapsed, limits }));
             }
             if limits.is_too_slow(size, now.duration_since(began)) {
                 return Err(BodyError::Failed(BELOW_MIN_RATE.into()));

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use crate::http1::{Body, Malformed};
 
 /// The bytes that may be read at present.
@@ -14,6 +16,8 @@ pub(crate) enum Gate {
     Open,
     /// The rest of a request's body.
     Body(Body),
+    /// Nothing: the rest of the body is taken out of its coding in front of it.
+    Taken(Body),
     /// Nothing: the body was not framed as HTTP demands.
     Shut,
 }
@@ -25,6 +29,7 @@ impl Gate {
         let passed = match self {
             Self::Open => Ok(bytes.len()),
             Self::Body(body) => body.pass(bytes),
+            Self::Taken(_) => Ok(0),
             Self::Shut => Err(Malformed),
         };
         passed.map_err(|Malformed| {
@@ -33,9 +38,33 @@ impl Gate {
         })
     }
 
+    /// From now on nothing passes: the rest of the body is for [`Self::take`].
+    pub(crate) fn hold(&mut self) {
+        if let Self::Body(body) = std::mem::replace(self, Self::Shut) {
+            *self = Self::Taken(body);
+        }
+    }
+
+    /// Bytes of a body that is held are still to come, or to be taken.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Self::Taken(_))
+    }
+
+    /// The next bytes of a body that is held, without its coding. Those that cannot be judged yet stay in `bytes`.
+    pub(crate) fn take(&mut self, bytes: &mut Bytes) -> io::Result<Bytes> {
+        let taken = match self {
+            Self::Taken(body) => body.take(bytes),
+            Self::Open | Self::Body(_) | Self::Shut => Err(Malformed),
+        };
+        taken.map_err(|Malformed| {
+            *self = Self::Shut;
+            io::ErrorKind::InvalidData.into()
+        })
+    }
+
     /// The request has ended.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self, Self::Body(body) if body.is_done())
+        matches!(self, Self::Body(body) | Self::Taken(body) if body.is_done())
     }
 }
 
@@ -65,5 +94,22 @@ mod tests {
         assert_eq!((body.pass(b"abcd").ok(), body.is_done()), (Some(3), true));
         assert_eq!(body.pass(b"d").ok(), Some(0));
         assert_eq!((Gate::Open.pass(b"abcd").ok(), Gate::Open.is_done()), (Some(4), false));
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_taken_from_where_it_passed() {
+        let mut gate = Gate::Body(RequestFraming::Chunked.body());
+        assert_eq!(gate.pass(b"5\r\nhe").ok(), Some(5));
+        gate.hold();
+        assert_eq!((gate.pass(b"llo").ok(), gate.is_held()), (Some(0), true));
+        let mut rest = Bytes::from_static(b"llo\r\n1\r\n!\r\n0\r\n\r\nGET /");
+        assert_eq!(gate.take(&mut rest).ok().as_deref(), Some(&b"llo!"[..]));
+        assert_eq!((&*rest, gate.is_done()), (&b"GET /"[..], true));
+        let mut gate = Gate::Body(RequestFraming::Chunked.body());
+        gate.hold();
+        for _ in 0..2 {
+            let taken = gate.take(&mut Bytes::from_static(b"\r\n"));
+            assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
+        }
     }
 }

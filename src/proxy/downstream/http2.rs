@@ -1,5 +1,9 @@
 //! The answer to an HTTP/2 client, through Pingora's session: others share its connection.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::Version;
 use pingora::Result;
@@ -7,18 +11,22 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 
+use super::body::BodyError;
 use super::client::{Client, Presence, Sent, Start, Unwritten};
+use super::inlet::{Inlet, Source};
 use super::own_error::{self, OwnError};
 use crate::http1::HopByHop;
 
 pub(crate) struct Http2<'a> {
     session: &'a mut Session,
     sent: Sent,
+    /// The body that it is sending, if that is not kept.
+    inlet: Option<Box<Inlet>>,
 }
 
 impl<'a> Http2<'a> {
-    pub(crate) fn new(session: &'a mut Session) -> Self {
-        Self { session, sent: Sent::default() }
+    pub(crate) fn new(session: &'a mut Session, inlet: Option<Box<Inlet>>) -> Self {
+        Self { session, sent: Sent::default(), inlet }
     }
 
     async fn tasks(&mut self, tasks: Vec<HttpTask>, bytes: usize) -> Result<(), Unwritten> {
@@ -28,10 +36,26 @@ impl<'a> Http2<'a> {
     }
 }
 
+impl Source for Session {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        // nothing is lost with this future: it takes a piece where it is ready
+        let reading = pin!(self.as_downstream_mut().read_request_body());
+        reading.poll(cx).map_err(|_| BodyError::ClientGone)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        pin!(self.as_downstream_mut().read_body_or_idle(true)).poll(cx).map(drop)
+    }
+}
+
 impl Presence for Http2<'_> {
-    /// Only after the request body has been read: before, it could eat a byte of it.
     async fn gone(&mut self) {
-        let _ = self.session.as_downstream_mut().read_body_or_idle(true).await;
+        let Self { session, inlet, .. } = self;
+        poll_fn(|cx| match inlet {
+            None => session.poll_gone(cx),
+            Some(inlet) => inlet.poll(*session, cx),
+        })
+        .await;
     }
 }
 

@@ -91,6 +91,11 @@ impl Connection {
         self.0.is_heard.load(Ordering::Relaxed)
     }
 
+    /// The session reads no more of the body than what has passed, see [`Wire::hold`].
+    pub(crate) fn hold(&self) {
+        self.0.wire.lock().iter_mut().for_each(Wire::hold);
+    }
+
     /// The client and its node speak another protocol from now on.
     pub(crate) fn open(&self) {
         self.0.wire.lock().iter_mut().for_each(Wire::open);

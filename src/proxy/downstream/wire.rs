@@ -1,5 +1,6 @@
 //! A client's connection with its two buffers: bytes received but not yet read, and written but not yet sent.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -7,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use filedescriptor::FileDescriptor;
 use pingora::protocols::Stream;
 use socket2::SockRef;
@@ -16,13 +17,15 @@ use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 
 use super::gate::Gate;
-use super::tls;
 use crate::http1::{HeadLimits, HeadReader, Rejection, RequestHead};
+use crate::tls;
 
 /// Written bytes are put together up to this size, so that head and body of a short answer go out in one write.
 pub(crate) const TOGETHER_MAX: usize = 4096;
 /// Size of a single read of bytes that the client sends early.
 pub(crate) const READ_SIZE: usize = 4096;
+/// Largest single read of a body that is passed on piece by piece, in bytes.
+const PIECE_MAX: usize = 64 * 1024;
 /// The longest time until a client notices that it gets no more.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 /// The most bytes that it may send meanwhile.
@@ -33,6 +36,10 @@ const DRAIN_READS: usize = 16;
 const EARLY_MAX: usize = 64 * 1024;
 /// Interval at which a connection that is to be reset is asked whether all has been sent.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE_MAX].into_boxed_slice());
+}
 
 /// A connection, and what is on its way through it.
 #[derive(Debug)]
@@ -103,6 +110,48 @@ impl Wire {
         self.gate = Gate::Open;
     }
 
+    /// A session reads no more of the body than what has passed: the rest is for [`Self::poll_piece`].
+    pub(crate) fn hold(&mut self) {
+        self.gate.hold();
+    }
+
+    /// The next piece of a body that is held, without its coding; `None` at its end.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        loop {
+            if self.gate.is_done() {
+                return Poll::Ready(Ok(None));
+            }
+            if !self.unread.is_empty() {
+                let mut unread = std::mem::take(&mut self.unread).freeze();
+                let piece = self.gate.take(&mut unread);
+                if !unread.is_empty() {
+                    self.unread = unread.into();
+                }
+                let piece = piece?;
+                if !piece.is_empty() {
+                    return Poll::Ready(Ok(Some(piece)));
+                }
+                if self.gate.is_done() {
+                    continue;
+                }
+            }
+            ready!(self.poll_much(cx))?;
+        }
+    }
+
+    /// Reads once, as much as there is.
+    fn poll_much(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.unread.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+
     /// The request that began last has been read to its end, and nothing of another.
     pub(crate) fn is_settled(&self) -> bool {
         self.gate.is_done() && self.passed == 0
@@ -155,6 +204,10 @@ impl Wire {
                 buffer.put_slice(&self.unread.split_to(here));
                 self.passed -= here;
                 return Poll::Ready(Ok(()));
+            }
+            if self.gate.is_held() {
+                // it is asked once more for what it has, and never again
+                return Poll::Pending;
             }
             if self.gate.is_done() {
                 return self.poll_gone(cx).map(Ok);

@@ -4,22 +4,25 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
+use super::super::upload::Stage;
 use super::super::upstream::connections::{Connections, Opening, connect_outcome};
 use super::super::upstream::endpoint::Endpoint;
 use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::outlet::Outlet;
 use super::super::upstream::stream::NodeStream;
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
-use super::request::Request;
+use super::request::{Request, Sending};
 use crate::config::{Pool, Timeouts};
 use crate::http1::ResponseHead;
 use crate::journal::announce;
@@ -68,7 +71,7 @@ pub(super) async fn run(
     fresh: bool,
     client: &mut impl Presence,
 ) -> Result<Answer, NoAnswer> {
-    let conf = std::sync::Arc::clone(&request.journey.member().conf);
+    let conf = Arc::clone(&request.journey.member().conf);
     let timeouts = &conf.timeouts;
     let connected = {
         let due = request.journey.due();
@@ -99,8 +102,8 @@ pub(super) async fn run(
     }
     request.journey.send(attempt, Instant::now());
     let exchanged = {
-        let (wire, journey) = request.wire(address);
-        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address.into(), stream), timeouts));
+        let (sending, journey) = request.wire(address, timeouts.send);
+        let mut exchanging = pin!(exchange(sending, is_head, attempt, (address.into(), stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
@@ -212,12 +215,18 @@ async fn connect(
 }
 
 async fn exchange(
-    (head, body): (&[u8], NodeBody),
+    sending: Sending<'_>,
     is_head: bool,
     attempt: &Attempt,
     (node, stream): (Endpoint, NodeStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
+    let (head, body) = match sending {
+        Sending::Kept(head, body) => (head, body),
+        Sending::Passing(outlet) => {
+            return Box::pin(exchange_passing(outlet, is_head, attempt, (node, stream), timeouts)).await;
+        }
+    };
     let mut exchange = Exchange::new(node, stream, timeouts.read);
     let sent = send(&mut exchange, head, &body, timeouts.send).await;
     drop(body);
@@ -235,6 +244,48 @@ async fn exchange(
         None => read.await,
     };
     Ok((exchange, head?))
+}
+
+/// Sends a body as it comes, while the head of the response is waited for. A node may refuse it before it has read it (RFC 9112
+/// section 9.5), and gets no more then; one that begins a good answer may go on to read.
+async fn exchange_passing(
+    outlet: Box<Outlet>,
+    is_head: bool,
+    attempt: &Attempt,
+    (node, stream): (Endpoint, NodeStream),
+    timeouts: &Timeouts,
+) -> Result<(Exchange, ResponseHead), Outcome> {
+    let upload = Arc::clone(outlet.upload());
+    // it waits for its client
+    attempt.pause_stall();
+    let mut exchange = Exchange::new(node, stream, timeouts.read).sending(outlet);
+    let head = {
+        let mut reading = pin!(final_head(&mut exchange, &attempt.node().name, is_head));
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let mut has_ended = false;
+        let head = poll_fn(|cx| {
+            if let Poll::Ready(head) = reading.as_mut().poll(cx) {
+                return Poll::Ready(head);
+            }
+            let limit = match upload.stage() {
+                Stage::Coming | Stage::Read => return Poll::Pending,
+                Stage::Sent => timeouts.first_byte,
+                Stage::Unwanted => Some(EARLY_ANSWER_WITHIN),
+            };
+            if !std::mem::replace(&mut has_ended, true) {
+                attempt.resume_stall(Instant::now());
+            }
+            let Some(limit) = limit else { return Poll::Pending };
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+            timer.as_mut().poll(cx).map(|()| Err(Outcome::Timeout))
+        });
+        let refused = |outcome| outcome == Outcome::Connect && upload.has_begun();
+        head.await.map_err(|outcome| if refused(outcome) { Outcome::Reset } else { outcome })?
+    };
+    if head.status >= 400 {
+        exchange.stop_sending();
+    }
+    Ok((exchange, head))
 }
 
 async fn send(node: &mut Exchange, head: &[u8], body: &NodeBody, limit: Duration) -> Result<(), SendError> {

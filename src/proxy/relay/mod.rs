@@ -13,6 +13,7 @@ mod opening;
 mod pass;
 pub(super) mod request;
 pub(super) mod seek;
+mod upload;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,10 +48,16 @@ pub(super) async fn serve_http1(gateway: Gateway, mut request: Box<Request>, cli
     let ending = serve(&gateway, &mut request, &mut client).await;
     let ending = request.ending(ending);
     let reads = ending != Ending::Left;
-    if end(&gateway, request, &mut client, ending).await {
-        return client.into_inner().into_wire();
+    let is_whole = end(&gateway, request, &mut client, ending).await;
+    let client = client.into_inner();
+    if client.is_sending() && reads {
+        Box::pin(client.end_sending(is_whole)).await;
+        return None;
     }
-    client.into_inner().break_off(reads).await;
+    if is_whole {
+        return client.into_wire();
+    }
+    client.break_off(reads).await;
     None
 }
 
@@ -116,6 +123,9 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
         let how = match open(gateway, request, attempt, fresh, client).await {
             Ok(mut answer) => {
                 let how = pass_rest(request, attempt, &mut answer, client).await;
+                if answer.node.is_sending() && matches!(how, How::Whole) {
+                    Box::pin(upload::send_rest(&mut answer, client)).await;
+                }
                 keep(gateway, request, &how, answer);
                 how
             }
@@ -136,16 +146,20 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
 
 async fn find(gateway: &Gateway, request: &mut Request, client: &mut impl Client) -> Found<Fallback> {
     let bytes = match &request.body {
-        KeptBody::Kept { bytes, .. } => bytes.clone(),
-        KeptBody::Released => Bytes::new(),
+        KeptBody::Kept { bytes, .. } => Some(bytes.clone()),
+        KeptBody::Released => Some(Bytes::new()),
+        KeptBody::Passing { .. } => None,
     };
-    let routed = Routed::Whole {
-        place: &request.place,
-        head: request.head.as_sent(),
-        body: &bytes,
-        asked: request.renamed.as_deref().map(|renamed| renamed.alias.asked()),
-        method: &request.asked.method,
-        path: request.caller.node_path(&request.asked.path),
+    let routed = match &bytes {
+        Some(bytes) => Routed::Whole {
+            place: &request.place,
+            head: request.head.as_sent(),
+            body: bytes,
+            asked: request.renamed.as_deref().map(|renamed| renamed.alias.asked()),
+            method: &request.asked.method,
+            path: request.caller.node_path(&request.asked.path),
+        },
+        None => Routed::Unread { place: &request.place },
     };
     let found = seek::seek(gateway, &mut request.caller, &mut request.journey, &routed, client).await;
     request.note_head(client.sent());

@@ -1,6 +1,7 @@
 //! A request whose body has been read: everything that its journey needs, without the session it came by.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use super::super::caller::Caller;
 use super::super::downstream::client::{Sent, Unwritten};
 use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
+use super::super::upload::Upload;
+use super::super::upstream::outlet::Outlet;
 use super::super::upstream::target::path;
 use super::events::Watch;
 use super::fallback::Fallback;
@@ -75,8 +78,16 @@ pub(super) struct Renamed {
 pub(crate) enum KeptBody {
     /// It may have to be sent again. The share is of `retry.body_total`.
     Kept { bytes: Bytes, share: Option<Share> },
+    /// It is not kept: it goes from the client to one node as it comes. `length`: as its head announces it; else it is chunked.
+    Passing { upload: Arc<Upload>, length: Option<u64> },
     /// No node needs it any more.
     Released,
+}
+
+/// A request as it is sent to a node.
+pub(crate) enum Sending<'a> {
+    Kept(&'a [u8], NodeBody),
+    Passing(Box<Outlet>),
 }
 
 /// The request's head as nodes get it.
@@ -111,20 +122,37 @@ impl Request {
         raw: Option<&[u8]>,
         member: Member,
         place: Place,
-        (body, share): (Bytes, Option<Share>),
+        (bytes, share): (Bytes, Option<Share>),
+    ) -> Self {
+        let body = KeptBody::Kept { bytes: bytes.clone(), share };
+        Self::with(caller, header, raw, member, place, (body, &bytes))
+    }
+
+    /// `bytes`: as much of the body as has been read.
+    pub(super) fn with(
+        caller: Caller,
+        header: &RequestHeader,
+        raw: Option<&[u8]>,
+        member: Member,
+        place: Place,
+        (body, bytes): (KeptBody, &Bytes),
     ) -> Self {
         let asked = LoggedRequest::of(header);
         let path = caller.node_path(&asked.path);
         let form = Form::of(header, path);
-        let repeat = route::repeat(&member, &asked.method, path);
+        // a body that has not been read says nothing
+        let whole = matches!(body, KeptBody::Kept { .. }).then_some((&place, &**bytes));
+        let repeat = if whole.is_some() { route::repeat(&member, &asked.method, path) } else { Repeat::Once };
         let mut journey = Journey::new(member, header.method == Method::POST, repeat);
-        let whole = Some((&place, &*body));
-        let other = caller.other(journey.member(), &place, (&body, None), (&asked.method, path));
+        let other = match whole {
+            Some(_) => caller.other(journey.member(), &place, (bytes, None), (&asked.method, path)),
+            None => caller.other_once(journey.member(), &place),
+        };
         journey.may_spill_to(caller.placed(other, journey.member(), &header.headers, whole));
-        journey.converse(route::conversation(&place, &asked.method, path, &body));
+        journey.converse(route::conversation(&place, &asked.method, path, bytes));
         journey.set_profile(caller.profile(&journey.member().conf, &header.headers, whole));
         journey.set_due(caller.due(&journey.member().conf, &header.headers));
-        let call = caller.call(journey.member(), (&asked.method, &asked.path), Some((&place, &body)));
+        let call = caller.call(journey.member(), (&asked.method, &asked.path), whole);
         let head = NodeHead::of(&caller, header, raw);
         let is_head = header.method == Method::HEAD;
         let spoken = http1::ReplyTo { is_head, is_http10: header.version == Version::HTTP_10 };
@@ -132,7 +160,7 @@ impl Request {
             caller,
             asked,
             journey,
-            body: KeptBody::Kept { bytes: body, share },
+            body,
             head,
             place,
             is_head,
@@ -156,8 +184,15 @@ impl Request {
         self.caller.node_path(&self.asked.path)
     }
 
-    /// Head and body for the next node, with the journey that they are sent on.
-    pub(crate) fn wire(&mut self, node: SocketAddr) -> ((&[u8], NodeBody), &Journey<Fallback>) {
+    /// Head and body for the next node, with the journey that they are sent on. `limit`: `timeouts.send`.
+    pub(crate) fn wire(&mut self, node: SocketAddr, limit: Duration) -> (Sending<'_>, &Journey<Fallback>) {
+        let trace = self.caller.trace.as_ref().map(|trace| trace.traceparent(self.journey.attempts()));
+        let trace = trace.as_ref().map(|trace| &trace[..]);
+        if let KeptBody::Passing { upload, length } = &self.body {
+            let head = Bytes::copy_from_slice(self.head.wire(node, *length, trace));
+            let outlet = Outlet::new(upload, head, length.is_none(), limit);
+            return (Sending::Passing(outlet), &self.journey);
+        }
         self.read_original();
         let original = self.original.as_ref().filter(|_| self.is_repeatable());
         let original = original.and_then(|reading| reading.original.as_ref().ok());
@@ -171,10 +206,10 @@ impl Request {
                 Some(replaced) => with_wish(&replaced),
                 None => priority.add_to(with_wish(bytes)),
             },
-            (KeptBody::Released, _) => NodeBody::default(),
+            (KeptBody::Passing { .. } | KeptBody::Released, _) => NodeBody::default(),
         };
-        let trace = self.caller.trace.as_ref().map(|trace| trace.traceparent(self.journey.attempts()));
-        ((self.head.wire(node, body.len(), trace.as_ref().map(|trace| &trace[..])), body), &self.journey)
+        let head = self.head.wire(node, Some(body.len() as u64), trace);
+        (Sending::Kept(head, body), &self.journey)
     }
 
     /// The number by which the node's engine orders its requests, if it is to get one.
@@ -290,7 +325,7 @@ impl Request {
     pub(crate) fn go_on_with(&mut self, next: NextRequest) {
         let share = match std::mem::replace(&mut self.body, KeptBody::Released) {
             KeptBody::Kept { share, .. } => share,
-            KeptBody::Released => None,
+            KeptBody::Passing { .. } | KeptBody::Released => None,
         };
         self.body = KeptBody::Kept { bytes: next.body, share };
         self.head.aim_at(next.path.as_deref());
@@ -337,10 +372,17 @@ impl Request {
 
     /// The ending as its client is to see it.
     pub(super) fn ending(&mut self, ending: Ending) -> Ending {
-        if ending == Ending::Left && self.caller.is_cancelled() {
-            self.journey.cancelled(self.farewell.take())
-        } else {
-            ending
+        if ending != Ending::Left {
+            return ending;
+        }
+        if self.caller.is_cancelled() {
+            return self.journey.cancelled(self.farewell.take());
+        }
+        match &self.body {
+            KeptBody::Passing { upload, .. } if !self.journey.has_head() => {
+                upload.take_fault().map_or(Ending::Left, Ending::Failed)
+            }
+            _ => Ending::Left,
         }
     }
 
@@ -425,7 +467,8 @@ impl NodeHead {
     }
 
     /// `trace`: the `traceparent` of this attempt, where it is not the client's.
-    fn wire(&mut self, node: SocketAddr, length: usize, trace: Option<&[u8]>) -> &[u8] {
+    /// `length`: of the body; `None`: it is chunked.
+    fn wire(&mut self, node: SocketAddr, length: Option<u64>, trace: Option<&[u8]>) -> &[u8] {
         const LINE_END: &[u8] = b"\r\n";
         self.wire.truncate(self.shared);
         self.written += 1;
@@ -442,8 +485,10 @@ impl NodeHead {
         if let Some(trace) = trace {
             put_field(&mut self.wire, TRACEPARENT.as_bytes(), trace);
         }
-        if length > 0 || self.has_length {
-            http1::put_length(&mut self.wire, length as u64);
+        match length {
+            None => self.wire.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Some(length) if length > 0 || self.has_length => http1::put_length(&mut self.wire, length),
+            Some(_) => {}
         }
         self.wire.extend_from_slice(LINE_END);
         &self.wire

@@ -1,4 +1,4 @@
-//! Journeys on Pingora's own proxy path: protocol switches, HTTP/2 to the nodes, bodies too large to keep.
+//! Journeys on Pingora's own proxy path: protocol switches, and HTTP/2 to the nodes.
 //!
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
 //! attempt, because then no node has seen the request.
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::upstreams::peer::HttpPeer;
@@ -33,7 +33,7 @@ use crate::forwarded::id_suffix;
 use crate::http1::announced;
 use crate::journal::announce;
 use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Recorder, Step};
-use crate::live::{Share, UnderWay};
+use crate::live::UnderWay;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 use crate::route::Place;
@@ -51,8 +51,6 @@ pub struct Stock {
     pub(crate) tunnel: Option<Tunnel>,
     /// The place of the request's model.
     pub place: Place,
-    /// The start of a body that turned out to be too large to keep, and its share of `retry.body_total`.
-    pub unkept: Option<(Bytes, Option<Share>)>,
     /// The rule for sending a request without a body again.
     pub(super) repeat: Repeat,
     /// Addresses of the node's name that are left, once one has accepted no connection.
@@ -81,7 +79,6 @@ impl Stock {
             tunnel: None,
             place: Place::default(),
             recorder: None,
-            unkept: None,
             repeat: Repeat::Once,
             others: None,
             written: 0,
@@ -127,7 +124,7 @@ impl Stock {
         self.journey.send(attempt, Instant::now());
         self.written += 1;
         self.others = None;
-        if self.unkept.is_some() || has_more_body {
+        if has_more_body {
             // it waits for its client's upload
             attempt.pause_stall();
         }
@@ -145,13 +142,8 @@ impl Stock {
         fields::introduce(header, caller.sender.as_ref(), &id)
     }
 
-    /// Puts what was already read in front of what comes, and keeps `client.max_body`.
+    /// Keeps `client.max_body`.
     pub fn request_body(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
-        if let Some((start, _share)) = self.unkept.take().filter(|(start, _)| !start.is_empty()) {
-            let mut joined = BytesMut::from(start);
-            joined.extend_from_slice(body.as_deref().unwrap_or_default());
-            *body = Some(joined.freeze());
-        }
         if let Some(attempt) = self.attempt.as_ref().filter(|attempt| end && attempt.status().is_none()) {
             attempt.resume_stall(Instant::now());
         }
@@ -395,12 +387,12 @@ pub(super) fn peer(
     if member.conf.http_version == HttpVersion::H2 {
         peer.options.set_http_version(2, 2);
     } else {
-        if tunnel.is_some() {
+        if let Some(tunnel) = tunnel.cloned() {
             // the tunnel's own limit is to end it
             peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+            let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+            peer.options.custom_l4 = Some(Arc::new(Connector { opening, tunnel, under_way }));
         }
-        let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-        peer.options.custom_l4 = Some(Arc::new(Connector { opening, tunnel: tunnel.cloned(), under_way }));
         // no connection that another request has left: what is sent once must not miss its node
         peer.group_key = fastrand::u64(1..);
     }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep};
 
+use super::super::limit::Silence;
 use super::endpoint::Endpoint;
+use super::outlet::{Outlet, Unsent};
 use super::stream::NodeStream;
 use crate::http1::{BadFraming, Body, Framing, Malformed, ResponseHead, parse_response};
 
@@ -82,15 +83,17 @@ pub(crate) struct Exchange {
     body: Body,
     /// The connection may serve another request after this one.
     keeps: bool,
-    silence: SilenceTimer,
+    silence: Silence,
     has_begun: bool,
     is_last: bool,
+    /// The rest of a request whose body is not kept, which goes out while its answer is waited for.
+    outlet: Option<Box<Outlet>>,
 }
 
 impl Exchange {
     /// Nothing of the request has been written; `read_limit` is the longest silence while its response is read.
     pub(crate) fn new(node: Endpoint, stream: NodeStream, read_limit: Duration) -> Self {
-        let silence = SilenceTimer { limit: read_limit, since: Instant::now(), timer: None };
+        let silence = Silence::new(read_limit);
         let (unread, body) = (Bytes::new(), Body::Done);
         Self {
             node,
@@ -102,7 +105,52 @@ impl Exchange {
             silence,
             has_begun: false,
             is_last: false,
+            outlet: None,
         }
+    }
+
+    /// The same, but the request is still to be written.
+    pub(crate) fn sending(self, outlet: Box<Outlet>) -> Self {
+        Self { outlet: Some(outlet), ..self }
+    }
+
+    /// A part of the request has not been written, and the node may want it.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.outlet.is_some()
+    }
+
+    /// The node gets no more of the request.
+    pub(crate) fn stop_sending(&mut self) {
+        if let Some(outlet) = self.outlet.take() {
+            outlet.upload().set_unwanted();
+            self.close_after();
+        }
+    }
+
+    /// Sends the rest of the request, whose answer has been read.
+    pub(crate) async fn send_rest(&mut self) {
+        poll_fn(|cx| match self.poll_send(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// An error: the node has taken nothing for too long.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        let Some(outlet) = &mut self.outlet else { return Poll::Ready(Ok(())) };
+        match ready!(outlet.poll(&mut self.stream, cx)) {
+            Ok(()) => self.outlet = None,
+            Err(unsent) => {
+                self.stop_sending();
+                if unsent == Unsent::TimedOut {
+                    return Poll::Ready(Err(ReadError::Silent));
+                }
+            }
+        }
+        // only now is it expected to answer
+        self.silence.restart();
+        Poll::Ready(Ok(()))
     }
 
     /// Writes these parts, in one system call if the node takes them all.
@@ -203,17 +251,20 @@ impl Exchange {
 
     /// The connection and its far end, if it can serve another request.
     pub(crate) fn into_reusable(self) -> Option<(Endpoint, NodeStream)> {
-        (self.keeps && !self.is_last && self.is_done() && self.unread.is_empty())
+        (self.keeps && !self.is_last && self.is_done() && self.unread.is_empty() && self.outlet.is_none())
             .then_some((self.node, self.stream))
     }
 
     /// Reads once, and adds what comes to `unread`.
     async fn fill(&mut self) -> Result<(), ReadError> {
-        let Self { stream, unread, silence, .. } = self;
-        silence.since = Instant::now();
-        let read = poll_fn(|cx| match poll_fill(stream, unread, cx) {
-            Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| ReadError::Broken)),
-            Poll::Pending => silence.poll(cx).map(|()| Err(ReadError::Silent)),
+        self.silence.restart();
+        let read = poll_fn(|cx| {
+            let sends = self.outlet.is_some() && self.poll_send(cx)?.is_pending();
+            match poll_fill(&mut self.stream, &mut self.unread, cx) {
+                Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| ReadError::Broken)),
+                Poll::Pending if sends => Poll::Pending,
+                Poll::Pending => self.silence.poll(cx).map(|()| Err(ReadError::Silent)),
+            }
         });
         match read.await? {
             0 => Err(ReadError::Closed),
@@ -237,27 +288,6 @@ fn poll_fill(stream: &mut NodeStream, unread: &mut Bytes, cx: &mut Context<'_>) 
         };
         Poll::Ready(Ok(read.len()))
     })
-}
-
-/// The longest silence. The timer is set once and moved when it fires, because most reads end long before.
-struct SilenceTimer {
-    limit: Duration,
-    since: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl SilenceTimer {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = self.since + self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= end {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(end);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(super) mod connections;
 pub(super) mod endpoint;
 pub(super) mod exchange;
+pub(super) mod outlet;
 pub(super) mod stream;
 pub(super) mod switch;
 pub(crate) mod target;

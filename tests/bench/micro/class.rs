@@ -48,7 +48,7 @@ fn once(class: Option<&'static str>, deadline: Option<&'static str>, reserve: f6
     );
     move || {
         let member = &fleet.pools[0];
-        let profile: Profile = route::profile(&member.conf, black_box(&headers), "10.0.0.1", None);
+        let profile: Profile = route::profile(&member.conf, black_box(&headers), "10.0.0.1", None, None);
         let _ = black_box(route::deadline(&member.conf, black_box(&headers)));
         let now = Instant::now();
         match member.pool.lease_by(profile, &[], now) {

@@ -27,7 +27,9 @@ pub(crate) fn bench(c: &mut Criterion) {
     let pool = pool();
     let body = chat(400 * 1024);
     c.bench_function("profile/400 KiB chat", |b| {
-        b.iter(|| profile(&pool, &HeaderMap::new(), "", Some((&place, black_box(body.as_bytes())))).affinity);
+        b.iter(|| {
+            profile(&pool, &HeaderMap::new(), "", None, Some((&place, black_box(body.as_bytes())))).affinity
+        });
     });
 }
 

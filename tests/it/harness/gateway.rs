@@ -1,7 +1,7 @@
 //! Running a gateway in a thread of the test process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,6 +34,9 @@ pub(crate) struct Gateway {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The value of `listen`, of its address and its directory.
+type Listen<'a> = dyn Fn(SocketAddr, &Path) -> String + Sync + 'a;
+
 /// The pool `name` with these nodes; `more` contains further keys, as in a YAML flow mapping.
 pub(crate) fn pool(name: &str, nodes: &[Node], more: &str) -> String {
     let entry = |node: &Node| format!("{{ name: {}, address: \"{}\" }}", node.name(), node.addr());
@@ -62,10 +65,22 @@ impl Gateway {
         Gateway::over(Transport::of_run(), server, pools).await
     }
 
+    /// The same with a second address, which has this TLS.
+    pub(crate) async fn secured(tls: &str, server: &str, pools: &str) -> Gateway {
+        let second = |address, _: &Path| {
+            format!("[\"{address}\", {{ address: \"127.0.0.1:{}\", tls: {{ {tls} }} }}]", free_port())
+        };
+        Gateway::listening(&second, server, pools).await
+    }
+
     async fn over(transport: Transport, server: &str, pools: &str) -> Gateway {
+        Gateway::listening(&|address, path| transport::listen(address, transport, path), server, pools).await
+    }
+
+    async fn listening(listen: &Listen<'_>, server: &str, pools: &str) -> Gateway {
         for _ in 0..TRIES {
-            if let Some(gateway) = Gateway::launch(transport, server, pools) {
-                let admin = gateway.live.fleet().config.server.admin;
+            if let Some(gateway) = Gateway::launch(listen, server, pools) {
+                let admin = gateway.live.fleet().config.server.admin.address;
                 let addresses = || admin.into_iter().chain([gateway.address]);
                 let accepts = || addresses().all(|address| TcpStream::connect(address).is_ok());
                 eventually(LIMIT, "the gateway listens", accepts).await;
@@ -77,11 +92,11 @@ impl Gateway {
         panic!("no port is free");
     }
 
-    fn launch(transport: Transport, server: &str, pools: &str) -> Option<Gateway> {
+    fn launch(listen: &Listen<'_>, server: &str, pools: &str) -> Option<Gateway> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("evenkeel.yaml");
-        let server = format!("listen: {}, {server}", transport::listen(address, transport, dir.path()));
+        let server = format!("listen: {}, {server}", listen(address, dir.path()));
         let server = server.replace("path: access", &format!("path: {}/access", dir.path().display()));
         let server = server.replace("admin: free", &format!("admin: \"127.0.0.1:{}\"", free_port()));
         let text = text(&server, pools);
@@ -122,7 +137,12 @@ impl Gateway {
 
     /// The admin address of a gateway whose server has `admin: free`.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.live.fleet().config.server.admin.expect("an admin address")
+        self.live.fleet().config.server.admin.address.expect("an admin address")
+    }
+
+    /// The second address of a gateway that has one.
+    pub(crate) fn secure(&self) -> SocketAddr {
+        self.live.fleet().config.server.listen[1].address
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

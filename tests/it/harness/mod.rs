@@ -1,5 +1,6 @@
 //! Helpers shared by the tests: a gateway, nodes, clients, and waiting for conditions.
 
+mod authority;
 mod client;
 mod gateway;
 mod log;
@@ -11,6 +12,7 @@ mod transport;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use authority::{Authority, Files};
 pub(crate) use client::{Answer, Client, Outgoing, ask, chat, get, post};
 pub(crate) use gateway::{Gateway, pool, pool_of};
 pub(crate) use log::logged;

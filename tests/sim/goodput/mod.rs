@@ -4,6 +4,7 @@ mod caps;
 mod classes;
 mod crash;
 mod engines;
+mod fair;
 mod gateway;
 mod oracle;
 mod stability;

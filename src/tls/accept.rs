@@ -20,13 +20,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use crate::tls::Challenges;
+use super::challenges::Challenges;
 
 /// The first byte of a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
 /// The reason why there is no connection.
-pub(crate) enum NoTls {
+pub enum NoTls {
     /// The client has left without a word.
     Gone,
     /// Its first byte is none of a handshake: perhaps a request without TLS.
@@ -37,7 +37,7 @@ pub(crate) enum NoTls {
 }
 
 /// Waits for the handshake to end.
-pub(crate) async fn accept(
+pub async fn accept(
     config: &Arc<ServerConfig>,
     challenges: &Challenges,
     mut stream: Stream,
@@ -85,7 +85,7 @@ struct Tls {
 }
 
 /// The end of this connection is none of what was sent: without a `close_notify` its client can tell (RFC 8446 section 6.1).
-pub(crate) fn cut(stream: &Stream) {
+pub fn cut(stream: &Stream) {
     if let Some(tls) = (**stream).as_any().downcast_ref::<Tls>() {
         tls.is_cut.store(true, Ordering::Relaxed);
     }

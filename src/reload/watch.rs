@@ -13,8 +13,8 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Reloader;
 use crate::live::Live;
-use crate::reload::Reloader;
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -38,7 +38,7 @@ impl FileWatch {
     }
 
     fn stamps(&self) -> Vec<Stamp> {
-        self.live.tls.load().files().iter().map(|file| stamp(file)).collect()
+        self.live.material.load().files().iter().map(|file| stamp(file)).collect()
     }
 }
 

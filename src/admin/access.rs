@@ -1,0 +1,81 @@
+//! The access to the admin address: a token, which comes as a bearer (RFC 6750) or as the password of Basic (RFC 7617), for which
+//! browsers ask.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::answer::Answer;
+use crate::config::Role;
+use crate::tokens::Tokens;
+
+/// What one may do without a token: ask whether the gateway lives and is ready, as balancers and kubelets do.
+const FOR_ALL: [&str; 2] = ["/livez", "/readyz"];
+const CHALLENGE: &str = r#"Basic realm="evenkeel", charset="UTF-8", Bearer realm="evenkeel""#;
+
+/// The answer to a request that may not be served.
+pub(super) fn refusal(tokens: &Tokens, method: &Method, path: &str, headers: &HeaderMap) -> Option<Answer> {
+    if tokens.is_open() || FOR_ALL.contains(&path) {
+        return None;
+    }
+    let is_look = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    match token(headers).and_then(|token| tokens.role(&token)) {
+        Some(Role::Operate) => None,
+        Some(Role::Read) if is_look => None,
+        Some(Role::Read) => Some(Answer::error(
+            StatusCode::FORBIDDEN,
+            "this token may look, but give no orders: its role is `read`",
+        )),
+        None => Some(challenge()),
+    }
+}
+
+fn challenge() -> Answer {
+    let why = "a token of `server.admin.tokens` is needed: as `Authorization: Bearer ...`, or as a password";
+    let field: (HeaderName, HeaderValue) = (header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+    Answer::error(StatusCode::UNAUTHORIZED, why).with_field(field)
+}
+
+/// The token that a request shows, if it shows one.
+fn token(headers: &HeaderMap) -> Option<String> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (scheme, credential) = field.to_str().ok()?.trim().split_once(' ')?;
+    let credential = credential.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(credential.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64_STANDARD.decode(credential).ok()?).ok()?;
+    pair.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_bearer_or_a_password() {
+        let table: [(&[&str], Option<&str>); 9] = [
+            (&["Bearer abc"], Some("abc")),
+            (&["bearer  abc "], Some("abc")),
+            // user:pass:word
+            (&["Basic dXNlcjpwYXNzOndvcmQ="], Some("pass:word")),
+            (&["Basic !"], None),
+            (&["Basic YWJj"], None),
+            (&["Digest abc"], None),
+            (&["Bearer"], None),
+            (&["Bearer abc", "Bearer abd"], None),
+            (&[], None),
+        ];
+        for (fields, want) in table {
+            let mut headers = HeaderMap::new();
+            fields.iter().for_each(|field| {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(field));
+            });
+            assert_eq!(token(&headers).as_deref(), want, "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! All that is read from the files that a config names: it is loaded and checked as a whole before anything uses it.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::tls::Listeners;
+use crate::tokens::Tokens;
+
+/// The content of the files.
+#[derive(Debug, Default)]
+pub struct Material {
+    pub tls: Listeners,
+    pub tokens: Tokens,
+}
+
+impl Material {
+    /// Reads all files; or every problem with them, by path in the config.
+    pub fn load(config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
+        match (Listeners::load(config, now), Tokens::load(config)) {
+            (Ok(tls), Ok(tokens)) => Ok(Self { tls, tokens }),
+            (tls, tokens) => Err([tls.err(), tokens.err()].into_iter().flatten().flatten().collect()),
+        }
+    }
+
+    /// All files that were read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.tls.files().iter().chain(self.tokens.files()).cloned().collect()
+    }
+}
