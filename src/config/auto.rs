@@ -112,7 +112,7 @@ fn directory(raw: &Raw) -> Result<String, String> {
     })
 }
 
-fn autos<'a>(listeners: &'a [Listener]) -> impl Iterator<Item = &'a Auto> {
+fn autos(listeners: &[Listener]) -> impl Iterator<Item = &Auto> {
     listeners.iter().filter_map(|listener| listener.tls.as_ref()?.auto.as_ref())
 }
 

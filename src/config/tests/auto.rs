@@ -134,6 +134,17 @@ fn two_certificates_with_one_file() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     let says = "1: server.listen[1]: `tls.auto` differs from that of server.listen[0].tls.auto, and begins with the same name";
     assert!(problems[0].starts_with(says), "{problems:?}");
+    let admin = |names: &str| {
+        let listen = one(1, "a, b");
+        let tls = format!("{{ auto: {{ names: [{names}], terms_agreed: true }} }}");
+        format!("server: {{ listen: [{listen}], admin: {{ address: 127.0.0.1:9, tls: {tls} }} }}\n{POOLS}")
+    };
+    let problems = super::problems(&admin("a"));
+    assert!(
+        problems.len() == 1 && problems[0].starts_with("1: server.admin: `tls.auto` differs"),
+        "{problems:?}"
+    );
+    assert!(parse(&admin("a, b")).server.admin.tls.is_some_and(|tls| tls.auto.is_some()));
     let other = config(&format!("{}, {}", one(1, "a, b"), one(2, "c, a")));
     assert_eq!(other.server.listen.len(), 2);
 }
