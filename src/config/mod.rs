@@ -5,8 +5,10 @@
 //! key, so that one run finds every problem; a key that the schema does not ask for is an error. Nothing here
 //! depends on the network or the clock; of the environment, [`Config::load`] alone gives the values that a file names.
 
+mod acme;
 mod address;
 mod affinity;
+mod auto;
 mod choice;
 mod class;
 mod defaults;
@@ -34,6 +36,7 @@ mod tracing;
 pub mod units;
 mod values;
 
+pub use acme::{Auto, Challenge};
 pub use address::NodeAddress;
 pub use class::{Class, Classes, Deadline};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};

@@ -94,7 +94,7 @@ impl Edge {
             let speaks = preface::detect(&slot).await?;
             return Some((slot, speaks));
         };
-        match Box::pin(tls::accept(&tls, stream)).await {
+        match Box::pin(tls::accept(&tls, &self.live.challenges, stream)).await {
             Ok(stream) => {
                 let agreed = stream.selected_alpn_proto();
                 let slot = Connection::new(stream);
@@ -109,7 +109,7 @@ impl Edge {
                 refuse(&self.requests.gateway, Wire::new(stream), NEEDS_TLS).await;
                 None
             }
-            Err(NoTls::Gone) => None,
+            Err(NoTls::Gone | NoTls::Proven) => None,
             Err(NoTls::Failed(error)) => {
                 self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
                 log::debug!("a client's TLS handshake failed: {error}");

@@ -101,8 +101,15 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if let Some(proof) = self.live.challenges.to_request(session.req_header().uri.path()) {
+            // before everything else: the ACME server has no key, and no model
+            let proof = (own_answer::BYTES, proof);
+            own_answer::send(session, &arrival(ctx)?.caller.request_id, proof).await?;
+            return Ok(true);
+        }
         match intake::receive(&self.live, session, arrival(ctx)?).await? {
             Received::Own(body) => {
+                let body = (own_answer::JSON, body);
                 own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
                 Ok(true)
             }

@@ -24,6 +24,7 @@ pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
 use self::listening::ReadyListener;
 use self::secure::Secure;
+use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
 use crate::config::{AccessLog, Admin as Settings, Config, LogTarget, Problems, located};
@@ -104,6 +105,8 @@ impl Server {
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
+        let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
+        pingora.add_service(acme).add_dependency(&gateway);
         pingora.add_service(background_service(
             "files",
             FileWatch::new(Arc::clone(&live), Arc::clone(&reloader)),

@@ -1,6 +1,7 @@
 //! Tests of the config: texts in, configs or problems out.
 
 mod accepted;
+mod auto;
 mod environment;
 mod hostile;
 mod notices;

@@ -254,7 +254,9 @@ const LISTEN: Cases = &[
     ),
     (
         "[{address: 1.1.1.1:1, tls: {}}]",
-        &["[0].tls.cert: is missing; name the file of a certificate chain, and that of its `key`"],
+        &[
+            "[0].tls.cert: is missing; name the file of a certificate chain, and that of its `key`, or write `auto`",
+        ],
     ),
     (
         "[{address: 1.1.1.1:1, tls: {cert: a.pem}}]",
