@@ -12,6 +12,7 @@ pub mod live;
 pub mod proxy;
 pub mod reload;
 pub mod sampler;
+pub mod tls;
 pub mod tracer;
 
 pub mod access_log;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::check::EXIT_BAD_CONFIG;
-use crate::config::{Config, NodeAddress};
+use crate::config::{Config, HostPort};
 
 /// Longest wait for each step of an exchange.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ impl Admin {
     }
 
     fn of_url(url: &str) -> Result<Self, String> {
-        let address: NodeAddress = url.parse()?;
+        let address: HostPort = url.parse()?;
         let found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|e| e.to_string())?;
         let addresses: Vec<_> = found.collect();
         if addresses.is_empty() {

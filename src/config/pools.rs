@@ -11,9 +11,11 @@ use super::model::{
 };
 use super::models::Served;
 use super::nodes::{Usual, nodes};
+use super::outside::Outside;
 use super::problems::Collector;
 use super::queue::{deadline, queue};
 use super::raw::{Raw, Value};
+use super::reach::Loader;
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
@@ -62,7 +64,7 @@ enum RetryWhen {
     Status(u16),
 }
 
-pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
+pub(super) fn pools(place: &Place, listen: &[Listener], outside: &Outside) -> Vec<Pool> {
     let Some(named) = place.section().map(Section::named) else {
         return vec![];
     };
@@ -70,13 +72,14 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
         place.problem(message);
     }
     let mut served = Served::default();
+    let loader = Loader::new(*outside);
     let (mut pools, mut places) = (Vec::new(), Vec::new());
     for (name, place) in named.into_iter().take(POOLS_MAX) {
         if let Err(message) = check_name(&name) {
             place.problem(message);
         }
         if let Some(section) = place.section() {
-            pools.push(section.finish(|s| pool(s, name, listen, &mut served)));
+            pools.push(section.finish(|s| pool(s, name, (listen, &loader), &mut served)));
             places.push(place);
         }
     }
@@ -90,7 +93,12 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
     pools
 }
 
-fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut Served) -> Pool {
+fn pool(
+    s: &mut Section,
+    name: String,
+    (listen, loader): (&[Listener], &Loader),
+    served: &mut Served,
+) -> Pool {
     let engine = s.get("engine", Engine::Generic, choice(&ENGINE));
     let http_version = s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION));
     let retry = s.section("retry", |s| retry(s, engine));
@@ -103,8 +111,8 @@ fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut Served)
         "`pass_priority` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
     });
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
-    let usual = Usual::of(s);
-    let nodes = nodes(s, listen, usual);
+    let usual = Usual::of(s, http_version, loader);
+    let nodes = nodes(s, listen, &usual);
     let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
     let follows_weights = matches!(balance, Balance::LeastInFlight | Balance::LeastWork);
     s.rule("balance", &["weight", "nodes"], !learns || follows_weights, || {

@@ -187,7 +187,7 @@ impl UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::Addresses;
+    use crate::fleet::{Access, Addresses};
 
     const STEP: Duration = Duration::from_secs(10);
 
@@ -197,7 +197,13 @@ mod tests {
 
     fn node(name: &str) -> Arc<NodeId> {
         let address = "127.0.0.1:1".parse().expect("an address");
-        Arc::new(NodeId { pool: "p".into(), name: name.into(), address, addresses: Addresses::default() })
+        Arc::new(NodeId {
+            pool: "p".into(),
+            name: name.into(),
+            address,
+            addresses: Addresses::default(),
+            access: Access::default(),
+        })
     }
 
     fn asks(one: &UnderWay, name: &str, is_bound: bool, now: Instant) {

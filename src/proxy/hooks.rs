@@ -137,7 +137,10 @@ impl ProxyHttp for Gateway {
         let stock = stock(ctx)?;
         let under_way = stock.arrival.caller.under_way().cloned();
         if let Some(address) = stock.other_address() {
-            return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref(), under_way)));
+            let node = stock.attempt.as_ref().map(|attempt| Arc::clone(attempt.node()));
+            let node = node.ok_or_else(|| Error::new(ErrorType::InternalError))?;
+            let tunnel = stock.tunnel.as_ref();
+            return Ok(Box::new(peer(stock.journey.member(), (&node, address), tunnel, under_way)));
         }
         let caller = &mut stock.arrival.caller;
         let routed = Routed::Unread { place: &stock.place };
@@ -152,7 +155,8 @@ impl ProxyHttp for Gateway {
             }
             Found::Attempt(attempt) => {
                 let (member, header) = (stock.journey.member(), session.req_header());
-                let peer = peer(member, attempt.address(), stock.tunnel.as_ref(), under_way);
+                let to = (attempt.node(), attempt.address());
+                let peer = peer(member, to, stock.tunnel.as_ref(), under_way);
                 // a reload may have brought another pool
                 let path = caller.node_path(header.uri.path());
                 stock.repeat = route::repeat(member, header.method.as_str(), path);

@@ -23,4 +23,4 @@ mod upstream;
 
 pub use edge::Edge;
 pub use gateway::Gateway;
-pub use upstream::connections::{Connections, IdleReaper, tcp_keepalive};
+pub use upstream::connections::{Connections, IdleReaper};

@@ -28,9 +28,10 @@ use crate::config::{AccessLog, Config, LogTarget, Problem, Problems, line_of};
 use crate::discovery::NameResolver;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
-use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
+use crate::proxy::{Connections, Edge, Gateway, IdleReaper};
 use crate::reload::Reloader;
 use crate::sampler::Sampler;
+use crate::tls::nodes::tcp_keepalive;
 use crate::tracer::Tracer;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.

@@ -20,6 +20,7 @@ mod leases;
 mod leaving;
 mod limits;
 mod line;
+mod links;
 mod live;
 mod logs;
 mod models;

@@ -4,6 +4,7 @@ mod accepted;
 mod environment;
 mod hostile;
 mod notices;
+mod reach;
 mod refused;
 mod refused_pools;
 mod reload;

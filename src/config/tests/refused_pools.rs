@@ -332,7 +332,7 @@ const NODES: Cases = &[
         "n1:",
         &[
             "[0].address: is missing; write the node's host:port",
-            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
+            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, tls, authorization, drain, backup",
         ],
     ),
     ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
@@ -351,10 +351,32 @@ const NODES: Cases = &[
     ),
     (
         "https://n1:80",
+        &["[0]: the system knows no certificate authorities (ca-certificates); name yours in `tls.ca`"],
+    ),
+    (
+        "https://n1/v1",
         &[
-            "[0]: `https://n1:80` is not the address of a node: TLS to nodes is not supported yet; use an http address",
+            "[0]: `https://n1/v1` is not the address of a node: a path in front of the requests' own is not supported yet; write only host:port",
         ],
     ),
+    (
+        "https://n1:x",
+        &["[0]: `https://n1:x` is not the address of a node: the port is a number from 1 to 65535"],
+    ),
+    (
+        "unix:x.sock",
+        &[
+            "[0]: `unix:x.sock` is not the address of a node: the path of a unix socket is absolute; write unix:/path",
+        ],
+    ),
+    (
+        "unix:/run/",
+        &[
+            "[0]: `unix:/run/` is not the address of a node: the path of a unix socket is absolute; write unix:/path",
+        ],
+    ),
+    ("unix:/run/a b.sock", &["[0]: the socket's file name cannot be the name; give it a `name`"]),
+    ("unix:/a/x, unix:/b/x", &["[1]: the name `x` is already that of nodes[0]"]),
     (
         "n1..:80",
         &["[0]: `n1..:80` is not the address of a node: the host is neither an IP address nor a host name"],
@@ -427,7 +449,7 @@ const NODES: Cases = &[
     (
         "{address: n:1, max_fails: 5}",
         &[
-            "[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
+            "[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, tls, authorization, drain, backup",
         ],
     ),
     ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is already that of nodes[0]"]),

@@ -41,9 +41,11 @@ impl Answer {
     pub(crate) async fn next(&mut self) -> Result<Bytes, Outcome> {
         let chunk = self.node.next().await.map_err(|error| match error {
             ReadError::Silent => Outcome::Timeout,
-            ReadError::Closed | ReadError::Broken | ReadError::Malformed | ReadError::BadFraming => {
-                Outcome::Truncated
-            }
+            ReadError::Closed
+            | ReadError::Broken
+            | ReadError::Refused(_)
+            | ReadError::Malformed
+            | ReadError::BadFraming => Outcome::Truncated,
         })?;
         self.ended = self.node.is_done();
         self.recorder.take_if(|recorder| !recorder.look(&chunk));

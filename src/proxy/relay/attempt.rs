@@ -12,20 +12,20 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
-use super::super::upstream::connections::{Connections, Opening, connect_outcome};
-use super::super::upstream::endpoint::Endpoint;
+use super::super::upstream::connections::{Connections, connect_outcome};
 use super::super::upstream::exchange::{Exchange, ReadError};
-use super::super::upstream::stream::NodeStream;
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
 use super::request::Request;
 use crate::config::{Pool, Timeouts};
+use crate::fleet::NodeId;
 use crate::http1::ResponseHead;
 use crate::journal::announce;
 use crate::journey::{Attempt, Journey};
 use crate::outcome::Outcome;
 use crate::resume::NodeBody;
+use crate::tls::nodes::{self, Endpoint, NodeStream, Opening};
 
 /// Most of a body that goes out in one write with the head, in bytes.
 const ONE_WRITE_MAX: usize = 64 * 1024;
@@ -99,8 +99,8 @@ pub(super) async fn run(
     }
     request.journey.send(attempt, Instant::now());
     let exchanged = {
-        let (wire, journey) = request.wire(address);
-        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address.into(), stream), timeouts));
+        let (wire, journey) = request.wire(attempt.node(), address);
+        let mut exchanging = pin!(exchange(wire, is_head, attempt, (address, stream), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
@@ -192,16 +192,17 @@ async fn connect(
     fresh: bool,
 ) -> io::Result<Connected> {
     let address = attempt.address();
-    if !fresh && let Some(stream) = connections.reuse(&address.into()) {
+    if !fresh && let Some(stream) = connections.reuse(&Endpoint::of(&attempt.node().access.link, address)) {
         return Ok(Connected { stream, address, reused: true });
     }
     let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-    let mut opened = Connections::open(&address.into(), opening).await.map(|stream| (address, stream));
+    let node = attempt.node();
+    let mut opened = nodes::connect(node, address, opening).await.map(|stream| (address, stream));
     if let Err(error) = &opened {
-        let name = &attempt.node().name;
-        for other in attempt.node().addresses.after(address) {
+        let name = &node.name;
+        for other in node.addresses.after(address) {
             log::debug!(node:% = name; "node {name}: {address}: {error}; {other} is tried");
-            if let Ok(stream) = Connections::open(&other.into(), opening).await {
+            if let Ok(stream) = nodes::connect(node, other, opening).await {
                 log::info!(node:% = name; "node {name}: {address} accepts no connection: {error}; {other} is used");
                 opened = Ok((other, stream));
                 break;
@@ -215,10 +216,11 @@ async fn exchange(
     (head, body): (&[u8], NodeBody),
     is_head: bool,
     attempt: &Attempt,
-    (node, stream): (Endpoint, NodeStream),
+    (address, stream): (SocketAddr, NodeStream),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), Outcome> {
-    let mut exchange = Exchange::new(node, stream, timeouts.read);
+    let endpoint = Endpoint::of(&attempt.node().access.link, address);
+    let mut exchange = Exchange::new(endpoint, stream, timeouts.read);
     let sent = send(&mut exchange, head, &body, timeouts.send).await;
     drop(body);
     if matches!(sent, Err(SendError::Timeout)) {
@@ -229,7 +231,7 @@ async fn exchange(
     if sent.is_err() {
         exchange.close_after();
     }
-    let read = final_head(&mut exchange, &attempt.node().name, is_head);
+    let read = final_head(&mut exchange, attempt.node(), is_head);
     let head = match limit {
         Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),
         None => read.await,
@@ -269,7 +271,8 @@ async fn step<E>(limit: Duration, write: impl Future<Output = Result<(), E>>) ->
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and an unsolicited 101 is a protocol
 /// violation.
-async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Result<ResponseHead, Outcome> {
+async fn final_head(exchange: &mut Exchange, node: &NodeId, is_head: bool) -> Result<ResponseHead, Outcome> {
+    let name = &node.name;
     loop {
         match exchange.head(is_head).await {
             Ok(head) if head.status == 101 => return Err(Outcome::Reset),
@@ -290,6 +293,10 @@ async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Resul
                      treated as a reset"
                 );
                 return Err(Outcome::Reset);
+            }
+            Err(ReadError::Refused(words)) => {
+                nodes::tell(node, Some(words));
+                return Err(Outcome::Connect);
             }
             Err(ReadError::Silent) => return Err(Outcome::Timeout),
             // nobody took the request, if the connection had been kept for a while

@@ -9,6 +9,7 @@ mod attempt;
 mod begin;
 pub(super) mod events;
 mod fallback;
+mod keyed;
 mod opening;
 mod pass;
 pub(super) mod request;

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use http::header::{CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::super::upstream::target::path;
+use super::super::upstream::target::{CREDENTIALS, host_of, path};
+use crate::fleet::NodeId;
 use crate::forwarded::{Sender, introduction};
 use crate::http1::HopByHop;
 use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
@@ -50,11 +51,20 @@ pub(crate) fn strip_for_client(header: &mut ResponseHeader) {
 }
 
 /// HTTP/1.1 demands a Host even for a client that did not name one, which HTTP/1.0 allows.
-pub(crate) fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
+pub(crate) fn give_host(header: &mut RequestHeader, node: &NodeId, address: SocketAddr) -> Result<()> {
     if header.version == Version::HTTP_11 && !header.headers.contains_key(HOST) {
-        header.insert_header(HOST, node.to_string())?;
+        header.insert_header(HOST, host_of(node, address))?;
     }
     Ok(())
+}
+
+/// A node with a key of its own gets that, and none of the client's.
+pub(crate) fn authorize(header: &mut RequestHeader, node: &NodeId) -> Result<()> {
+    let Some(key) = &node.access.authorization else { return Ok(()) };
+    for name in CREDENTIALS {
+        header.remove_header(name);
+    }
+    header.insert_header(AUTHORIZATION, key.value().clone())
 }
 
 /// Adds what a node is told of the sender.

@@ -23,12 +23,12 @@ use super::caller::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
-use super::upstream::connections::{Opening, connect_outcome, tcp_keepalive};
+use super::upstream::connections::connect_outcome;
 use super::upstream::switch::{Connector, Tunnel};
 use super::upstream::target::path;
 use crate::classify;
 use crate::config::HttpVersion;
-use crate::fleet::Member;
+use crate::fleet::{Member, NodeId};
 use crate::forwarded::id_suffix;
 use crate::http1::announced;
 use crate::journal::announce;
@@ -37,6 +37,7 @@ use crate::live::{Share, UnderWay};
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 use crate::route::Place;
+use crate::tls::nodes::{Opening, tcp_keepalive};
 use watched::Watched;
 
 /// The time after a tunnel's limit at which Pingora's own would end it.
@@ -132,7 +133,8 @@ impl Stock {
             attempt.pause_stall();
         }
         fields::strip_for_node(header, self.tunnel.is_some())?;
-        fields::give_host(header, attempt.address())?;
+        fields::give_host(header, attempt.node(), attempt.address())?;
+        fields::authorize(header, attempt.node())?;
         let caller = &self.arrival.caller;
         if caller.chosen.is_some() {
             let target = caller.node_target(path(header)).into_owned();
@@ -379,7 +381,7 @@ impl Stock {
 /// The node as Pingora's own path is to reach it.
 pub(super) fn peer(
     member: &Member,
-    address: SocketAddr,
+    (node, address): (&Arc<NodeId>, SocketAddr),
     tunnel: Option<&Tunnel>,
     under_way: Option<Arc<UnderWay>>,
 ) -> HttpPeer {
@@ -399,8 +401,10 @@ pub(super) fn peer(
             // the tunnel's own limit is to end it
             peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
         }
+        let node = Arc::clone(node);
         let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-        peer.options.custom_l4 = Some(Arc::new(Connector { opening, tunnel: tunnel.cloned(), under_way }));
+        peer.options.custom_l4 =
+            Some(Arc::new(Connector { node, address, opening, tunnel: tunnel.cloned(), under_way }));
         // no connection that another request has left: what is sent once must not miss its node
         peer.group_key = fastrand::u64(1..);
     }

@@ -14,9 +14,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::endpoint::Endpoint;
-use super::stream::NodeStream;
 use crate::http1::{BadFraming, Body, Framing, Malformed, ResponseHead, parse_response};
+use crate::tls::nodes::{Endpoint, NodeStream, refusal};
 
 /// Largest single read, in bytes.
 const READ_MAX: usize = 64 * 1024;
@@ -42,6 +41,8 @@ pub(crate) enum ReadError {
     Closed,
     /// The connection broke.
     Broken,
+    /// The node's TLS has refused the gateway, in these words.
+    Refused(&'static str),
     /// Nothing came for `timeouts.read`.
     Silent,
     /// It is no HTTP/1.1, or too large.
@@ -212,7 +213,10 @@ impl Exchange {
         let Self { stream, unread, silence, .. } = self;
         silence.since = Instant::now();
         let read = poll_fn(|cx| match poll_fill(stream, unread, cx) {
-            Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| ReadError::Broken)),
+            Poll::Ready(filled) => {
+                let broken = |error| refusal(&error).map_or(ReadError::Broken, ReadError::Refused);
+                Poll::Ready(filled.map_err(broken))
+            }
             Poll::Pending => silence.poll(cx).map(|()| Err(ReadError::Silent)),
         });
         match read.await? {
@@ -282,7 +286,8 @@ mod tests {
             drop(far);
         };
         let reading = async {
-            let mut node = Exchange::new(address.into(), NodeStream::Tcp(near), Duration::from_secs(20));
+            let mut node =
+                Exchange::new(Endpoint::Tcp(address), NodeStream::Tcp(near), Duration::from_secs(20));
             let mut body = Vec::new();
             let whole = async {
                 let head = node.head(false).await?;

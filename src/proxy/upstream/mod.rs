@@ -1,8 +1,6 @@
 //! The nodes' side: connections to them, and what they answer.
 
 pub(super) mod connections;
-pub(super) mod endpoint;
 pub(super) mod exchange;
-pub(super) mod stream;
 pub(super) mod switch;
 pub(crate) mod target;

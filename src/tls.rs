@@ -1,0 +1,3 @@
+//! Connections by TLS and without, as adapters share them.
+
+pub mod nodes;
