@@ -22,6 +22,7 @@ use crate::config::{Check, HttpVersion};
 use crate::fleet::{CheckAnswer, Pool, Question, QuestionKind};
 use crate::journal::announce;
 use crate::live::Live;
+use crate::tls::nodes;
 
 /// Interval at which the fleet is polled for questions; it limits the precision of the configured times.
 const TICK: Duration = Duration::from_millis(100);
@@ -109,7 +110,13 @@ async fn ask(question: &Question, address: SocketAddr, how: &How) -> CheckAnswer
         }
     });
     let (pool, node) = (&question.node.pool, &question.node.name);
-    match answer.await {
+    let answer = answer.await;
+    if let Ok(Ok(_)) = answer
+        && how.check.is_some()
+    {
+        nodes::tell(&question.node, None);
+    }
+    match answer {
         Ok(Ok(200)) => CheckAnswer::Passed,
         Ok(Ok(status)) => {
             log::debug!(pool:%, node:%; "pool {pool}, node {node}: check failed: status {status}");

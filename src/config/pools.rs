@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::affinity::affinity;
 use super::choice;
 use super::model::{
-    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, PassPriority, Pool, Retry, RetryOn,
-    Timeouts, Weight,
+    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, Pool, Retry, RetryOn, Timeouts, Weight,
 };
 use super::models::Served;
 use super::nodes::{Usual, nodes};
@@ -84,12 +83,6 @@ pub(super) fn pools(place: &Place, listen: &[Listener], outside: &Outside) -> Ve
         }
     }
     choice::check(&pools, &places);
-    let by_model = pools.iter().any(|pool: &Pool| pool.models.reads_body());
-    if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
-        place.problem(
-            "`http_version: 2` cannot be combined with routing by `models` or with `aliases` yet; use 1.1",
-        );
-    }
     pools
 }
 
@@ -102,14 +95,7 @@ fn pool(
     let engine = s.get("engine", Engine::Generic, choice(&ENGINE));
     let http_version = s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION));
     let retry = s.section("retry", |s| retry(s, engine));
-    s.rule("retry", &["http_version"], !retry.resume || http_version == HttpVersion::H1, || {
-        "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
-    });
     let queue = s.section("queue", |s| queue(s, engine));
-    let is_read = queue.pass_priority == PassPriority::Off || http_version == HttpVersion::H1;
-    s.rule("queue", &["http_version"], is_read, || {
-        "`pass_priority` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
-    });
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
     let usual = Usual::of(s, http_version, loader);
     let nodes = nodes(s, listen, &usual);

@@ -1,17 +1,28 @@
 //! The trouble with a node that was told last, so that it is told once and not for every request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
 /// Shared by all that connect to the node.
 #[derive(Clone, Debug, Default)]
-pub struct Trouble(Arc<Mutex<Option<String>>>);
+pub struct Trouble(Arc<Last>);
+
+#[derive(Debug, Default)]
+struct Last {
+    is_any: AtomicBool,
+    told: Mutex<Option<String>>,
+}
 
 impl Trouble {
     /// Takes what was found just now, `None` if all went well. Returns whether that is news.
     pub fn is_news(&self, found: Option<&str>) -> bool {
-        let mut told = self.0.lock();
+        if found.is_none() && !self.0.is_any.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut told = self.0.told.lock();
+        self.0.is_any.store(found.is_some(), Ordering::Relaxed);
         let is_news = told.as_deref() != found;
         if is_news {
             *told = found.map(str::to_owned);

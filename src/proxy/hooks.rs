@@ -117,6 +117,7 @@ impl ProxyHttp for Gateway {
                 stock.journey.set_due(due);
                 let (caller, member) = (&stock.arrival.caller, stock.journey.member());
                 let other = caller.other_once(member, &place);
+                let other = other.filter(|other| other.member.conf.http_version == member.conf.http_version);
                 let other = caller.placed(other, member, &header.headers, None);
                 stock.journey.may_spill_to(other);
                 let start = unkept.as_ref().map_or(&[][..], |(start, _)| start);
@@ -147,7 +148,7 @@ impl ProxyHttp for Gateway {
         let mut client = Unwatched(under_way.clone());
         match seek(self, caller, &mut stock.journey, &routed, &mut client).await {
             Found::Attempt(attempt) if caller.is_cancelled() => {
-                // it was cancelled while it waited; at a node of HTTP/2 nothing would listen for that
+                // it was cancelled while it waited
                 stock.attempt = Some(attempt);
                 stock.close(true);
                 stock.cancelled();

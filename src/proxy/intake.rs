@@ -140,8 +140,9 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         return own.map(Received::Own).map_err(|failure| refuse(arrival, failure));
     }
     let only = chosen.or_else(|| if fleet.routes_by_model() { None } else { fleet.route(None) }).cloned();
-    let is_upgrade = is_upgrade(session);
-    if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
+    // HTTP/2 has no such switch, and whoever cannot make one may ignore that it was asked for (RFC 9110 section 7.8)
+    let is_upgrade = is_upgrade(session) && !only.as_ref().is_some_and(speaks_http2);
+    if is_upgrade {
         return unread(session, arrival, only, place, None, is_upgrade);
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
@@ -177,6 +178,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         Err(BodyError::ClientGone) => Err(client_gone(arrival)),
         Err(BodyError::Failed(failure)) => Err(refuse(arrival, failure)),
     }
+}
+
+fn speaks_http2(member: &Member) -> bool {
+    member.conf.http_version == HttpVersion::H2
 }
 
 /// The model is in the body, and decides the pool, or may have another name there.
@@ -228,6 +233,12 @@ fn unread(
         return Err(refuse(arrival, route::not_served_by_target(&place)));
     };
     route::refuse_in_target(&member.conf.models, &place).map_err(|failure| refuse(arrival, failure))?;
+    if is_upgrade && speaks_http2(&member) {
+        return Err(refuse(
+            arrival,
+            Failure::new(501, "the pool's http_version is 2, which has no switch of protocols"),
+        ));
+    }
     if unkept.is_some() {
         member.pool.count_unkept_body();
     }

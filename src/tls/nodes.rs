@@ -41,15 +41,10 @@ pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
     }
 }
 
-/// A connection to this node at `address`. Trouble with TLS is logged when it begins, changes or ends.
+/// A connection to this node at `address`. Trouble with TLS is logged when it begins or changes; [`tell`] is told when it is over.
 pub async fn connect(node: &NodeId, address: SocketAddr, opening: Opening) -> io::Result<NodeStream> {
     let opened = open(&Endpoint::of(&node.access.link, address), opening).await;
-    match &opened {
-        Ok(NodeStream::Tls(_)) => tell(node, None),
-        Ok(_) => {}
-        Err(error) => trouble::words(error).iter().for_each(|words| tell(node, Some(words))),
-    }
-    opened
+    opened.inspect_err(|error| trouble::words(error).iter().for_each(|words| tell(node, Some(words))))
 }
 
 /// Tells trouble with the node's TLS, or that there is none, if that is news.
@@ -62,6 +57,11 @@ pub(crate) fn tell(node: &NodeId, trouble: Option<&str>) {
         Some(words) => log::warn!(pool:%, node:% = name; "pool {pool}, node {name}: no TLS with it: {words}"),
         None => log::info!(pool:%, node:% = name; "pool {pool}, node {name}: TLS with it works again"),
     }
+}
+
+/// The same for the error of a connection that had been made, if it shows that the node's TLS refuses the gateway.
+pub(crate) fn tell_refusal(node: &NodeId, error: &io::Error) {
+    trouble::refusal_in(&error.to_string()).iter().for_each(|words| tell(node, Some(words)));
 }
 
 /// A connection to this endpoint.

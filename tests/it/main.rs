@@ -24,6 +24,7 @@ mod links;
 mod live;
 mod logs;
 mod models;
+mod multiplexed;
 mod numbers;
 mod open;
 mod orders;

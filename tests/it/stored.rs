@@ -375,7 +375,7 @@ fn a_path_finds_the_pool_of_its_response() {
     });
 }
 
-/// Pingora's own path: the response is in the path, or in the part of a large body that was read.
+/// Over HTTP/2 to the nodes; and on Pingora's own path the response is in the path, or in the part of a large body that was read.
 #[test]
 fn nodes_that_speak_http2_and_bodies_that_are_not_kept() {
     run(async {

@@ -58,10 +58,6 @@ const POOLS: Cases = &[
             ".c: no request comes here: list models, or name it in a path_prefix, header, spill or split",
         ],
     ),
-    (
-        "{a: {nodes: [n:1], spill: b, http_version: 2}, b: {nodes: [n:1], models: off}}",
-        &[".a.spill: pool `b` has another http_version; a request cannot change it"],
-    ),
     ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
     (
@@ -178,10 +174,6 @@ const POOL_KEYS: Cases = &[
         ],
     ),
     (
-        "engine: vllm, http_version: 2, queue: {pass_priority: true}",
-        &["queue: `pass_priority` cannot be combined with `http_version: 2` yet; use 1.1"],
-    ),
-    (
         "engine: vllm, queue: {pass_priority: up}",
         &["queue.pass_priority: `up` is not one of off, on, low_first, high_first"],
     ),
@@ -206,10 +198,6 @@ const POOL_KEYS: Cases = &[
     ),
     ("deadline: {ttft: x}", &["deadline.ttft: unknown key; the keys here are timeout, at, millis"]),
     ("engine: vlm", &["engine: `vlm` is not one of generic, vllm, sglang, llamacpp"]),
-    (
-        "http_version: 2, retry: { resume: on }",
-        &["retry: `resume: on` cannot be combined with `http_version: 2` yet; use 1.1"],
-    ),
     ("retry: {resume_max: 0}", &["retry.resume_max: 0 is not a whole number from 1 to 16"]),
     ("node: []", &["node: unknown key; did you mean `nodes`?"]),
     ("nodes: []", &["nodes: appears twice; the first is on line 3"]),

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::ended::ReadError;
+use super::super::upstream::exchange::Exchange;
 use super::events::Watch;
 use super::opening::HELD_BACK_MAX;
 use crate::classify;
@@ -44,6 +45,7 @@ impl Answer {
             ReadError::Closed
             | ReadError::Broken
             | ReadError::Refused(_)
+            | ReadError::Unprocessed
             | ReadError::Malformed
             | ReadError::BadFraming => Outcome::Truncated,
         })?;

@@ -178,6 +178,7 @@ async fn open(
         Ok(answer) => Box::new(answer),
         Err(NoAnswer::ClientLeft) => return Err(How::Left),
         Err(NoAnswer::Late) => return Err(How::Late),
+        Err(NoAnswer::Missed) => return Err(How::Missed),
         Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
     request.note_head(client.sent());

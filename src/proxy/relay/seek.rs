@@ -9,7 +9,6 @@ use tokio::time::{sleep_until, timeout_at};
 use super::super::caller::Caller;
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::{Gateway, tell};
-use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::journey::{Attempt, Ending, Failure, Journey, Other, Seek};
 use crate::retry::Repeat;
@@ -118,10 +117,6 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
             let model = caller.split_model(place, body, *asked);
             let named = || route::conversation(place, method, path, body).named;
             let member = route::at_home(&fleet, member, model.as_deref(), named);
-            if member.conf.http_version == HttpVersion::H2 {
-                let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
-                return Err(Failure::new(503, message).retry_after(1));
-            }
             (member.clone(), route::repeat(member, method, path))
         }
         Routed::Unread { place } => (caller.pool_again(&fleet, place, None)?.clone(), Repeat::Once),

@@ -1,4 +1,4 @@
-//! Journeys on Pingora's own proxy path: protocol switches, HTTP/2 to the nodes, bodies too large to keep.
+//! Journeys on Pingora's own proxy path: protocol switches, bodies too large to keep.
 //!
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
 //! attempt, because then no node has seen the request.
@@ -394,19 +394,18 @@ pub(super) fn peer(
     peer.options.write_timeout = Some(timeouts.send);
     peer.options.idle_timeout = Some(timeouts.idle);
     peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
-    if member.conf.http_version == HttpVersion::H2 {
+    let is_http2 = member.conf.http_version == HttpVersion::H2;
+    if is_http2 {
         peer.options.set_http_version(2, 2);
-    } else {
-        if tunnel.is_some() {
-            // the tunnel's own limit is to end it
-            peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
-        }
-        let node = Arc::clone(node);
-        let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-        peer.options.custom_l4 =
-            Some(Arc::new(Connector { node, address, opening, tunnel: tunnel.cloned(), under_way }));
-        // no connection that another request has left: what is sent once must not miss its node
-        peer.group_key = fastrand::u64(1..);
+    } else if tunnel.is_some() {
+        // the tunnel's own limit is to end it
+        peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
     }
+    let (node, tunnel) = (Arc::clone(node), tunnel.cloned());
+    let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+    let listens = tunnel.is_none() && !is_http2;
+    peer.options.custom_l4 = Some(Arc::new(Connector { node, address, opening, listens, tunnel, under_way }));
+    // no connection that another request has left: what is sent once must not miss its node
+    peer.group_key = fastrand::u64(1..);
     peer
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
+use super::multiplexed::{self, Multiplexed, Slot};
+use crate::fleet::NodeId;
 use crate::outcome::Outcome;
-use crate::tls::nodes::{Endpoint, NodeStream};
+use crate::tls::nodes::{Endpoint, NodeStream, Opening};
 
 /// The outcome of an attempt that got no connection. Without files, buffers or memory of its own the gateway could reach no
 /// node, and none is to blame.
@@ -49,6 +52,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct Connections {
     lists: Box<[Mutex<Kept>]>,
+    streams: Box<[Mutex<Multiplexed>]>,
 }
 
 /// By node, the most recently used last.
@@ -67,7 +71,9 @@ struct Idle {
 impl Connections {
     /// For so many threads.
     pub fn new(threads: usize) -> Self {
-        Self { lists: (0..threads.max(1)).map(|_| Mutex::default()).collect() }
+        let threads = threads.max(1);
+        let lists = (0..threads).map(|_| Mutex::default()).collect();
+        Self { lists, streams: (0..threads).map(|_| Mutex::default()).collect() }
     }
 
     fn list(&self) -> &Mutex<Kept> {
@@ -96,7 +102,23 @@ impl Connections {
         }
     }
 
+    /// A stream of HTTP/2 to this node at `address`, and whether its connection was there before. `fresh`: on one that is opened for it.
+    pub(crate) async fn stream(
+        &self,
+        node: (&NodeId, SocketAddr),
+        opening: Opening,
+        idle: Duration,
+        fresh: bool,
+    ) -> io::Result<(Slot, bool)> {
+        let list = &self.streams[LIST.with(|list| *list) % self.streams.len()];
+        multiplexed::stream(list, node, opening, idle, fresh).await
+    }
+
     fn close_old(&self, now: Instant) {
+        for list in &self.streams {
+            let old = list.lock().remove_old(now);
+            drop(old);
+        }
         for list in &self.lists {
             let old = list.lock().remove_old(now);
             // closed when nobody waits for the list
@@ -142,7 +164,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
-    use crate::tls::nodes::{Opening, open};
+    use crate::tls::nodes::open;
 
     const OPENING: Opening = Opening { limit: Duration::from_secs(9), patience: Duration::from_secs(60) };
     const IDLE: Duration = Duration::from_secs(60);

@@ -29,7 +29,7 @@ use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::exchange::{TOLD_BY, may_be_informational};
+use super::http1::{TOLD_BY, may_be_informational};
 use crate::fleet::NodeId;
 use crate::live::UnderWay;
 use crate::tls::nodes::{self, NodeStream, Opening};
@@ -40,6 +40,8 @@ pub(crate) struct Connector {
     pub node: Arc<NodeId>,
     pub address: std::net::SocketAddr,
     pub opening: Opening,
+    /// A write that waits looks for an answer, which only HTTP/1 gives as it is.
+    pub listens: bool,
     /// For a switch of protocols.
     pub tunnel: Option<Tunnel>,
     /// The request, which an operator may end.
@@ -75,7 +77,7 @@ impl Connect for Connector {
                     stream,
                     // the race is one of switches
                     waited: self.tunnel.is_none(),
-                    ear: if self.tunnel.is_some() { Ear::Closed } else { Ear::Open },
+                    ear: if self.listens { Ear::Open } else { Ear::Closed },
                     tunnel: self.tunnel.clone(),
                     under_way: self.under_way.clone(),
                     unread: Bytes::new(),

@@ -37,6 +37,22 @@ pub(crate) fn refusal(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// The same in an error of which only the text is left.
+pub(super) fn refusal_in(text: &str) -> Option<&'static str> {
+    let name = text.split_once("received fatal alert: ")?.1;
+    let refusals = [
+        AlertDescription::CertificateRequired,
+        AlertDescription::BadCertificate,
+        AlertDescription::UnsupportedCertificate,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::UnknownCA,
+        AlertDescription::AccessDenied,
+    ];
+    refusals.into_iter().find(|alert| name.starts_with(&format!("{alert:?}"))).and_then(alert_words)
+}
+
 fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
