@@ -9,6 +9,7 @@ mod challenges;
 pub mod folder;
 mod listening;
 mod names;
+pub mod nodes;
 mod renewal;
 
 pub use accept::{NoTls, accept, cut};

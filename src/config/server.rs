@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::NodeAddress;
+use super::address::HostPort;
 use super::auto;
 use super::edge::{Admin, AdminToken, Role};
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
@@ -176,7 +176,7 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// The listener that a connection to this node address would reach.
-pub(super) fn leads_back<'a>(listen: &'a [Listener], node: &NodeAddress) -> Option<&'a Listener> {
+pub(super) fn leads_back<'a>(listen: &'a [Listener], node: &HostPort) -> Option<&'a Listener> {
     let ip = if node.host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { node.ip() };
     let to = SocketAddr::new(ip?, node.port);
     let here = |listen: SocketAddr| {

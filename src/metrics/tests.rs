@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::config::{Class, Config, NodeAddress};
+use crate::config::{Class, Config, HostPort, NodeAddress};
 use crate::fleet::{Call, Finished, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
@@ -28,7 +28,7 @@ fn live() -> Live {
 }
 
 fn at(port: u16) -> NodeAddress {
-    NodeAddress { host: "127.0.0.1".into(), port }
+    NodeAddress::Http(HostPort { host: "127.0.0.1".into(), port })
 }
 
 fn ended(request_id: &str, trace: Option<u128>) -> Finished<'_> {

@@ -32,9 +32,10 @@ use crate::discovery::NameResolver;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
-use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
+use crate::proxy::{Connections, Edge, Gateway, IdleReaper};
 use crate::reload::{FileWatch, Reloader};
 use crate::sampler::Sampler;
+use crate::tls::nodes::tcp_keepalive;
 use crate::tracer::Tracer;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.

@@ -5,6 +5,7 @@ mod auto;
 mod environment;
 mod hostile;
 mod notices;
+mod reach;
 mod refused;
 mod refused_pools;
 mod reload;
