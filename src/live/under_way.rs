@@ -266,9 +266,10 @@ mod tests {
         let now = Instant::now();
         let arriving = one(now);
         assert_eq!(arriving.cancel(), Err(NotCancelled::Arriving));
-        assert!(!arriving.is_cancelled() && !bound.is_cancelled());
-        bound.waits(&"p".into(), Class::Normal, now);
-        assert_eq!(bound.cancel().map(|cancelled| cancelled.pool), Ok("p".into()));
-        assert!(bound.is_cancelled());
+        assert!(!arriving.is_cancelled());
+        let waiting = one(now);
+        waiting.waits(&"p".into(), Class::Normal, now);
+        assert_eq!(waiting.cancel().map(|cancelled| cancelled.pool), Ok("p".into()));
+        assert!(waiting.is_cancelled());
     }
 }
