@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod reload;
 pub mod sampler;
 pub mod tracer;
+pub mod watch;
 
 pub mod access_log;
 pub mod causes;
@@ -27,6 +28,7 @@ pub mod forwarded;
 pub mod history;
 pub mod http1;
 pub mod journey;
+pub mod keys;
 pub mod resume;
 pub mod retry;
 pub mod route;

@@ -6,6 +6,7 @@
 mod format;
 mod genai;
 mod histograms;
+mod keys;
 mod nodes;
 mod pools;
 mod series;
@@ -52,6 +53,7 @@ impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
         process(&mut sheet, &self.snapshot)?;
+        keys::write(&mut sheet, &self.snapshot)?;
         pools::write(&mut sheet, &self.snapshot, &self.ended)?;
         nodes::write(&mut sheet, &self.snapshot.pools)
     }

@@ -1,9 +1,9 @@
 //! `evenkeel check`: reports every problem of a config file. Ports and log files are tried only by `run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{Config, Problems};
+use crate::config::{ApiKey, Config, Problems};
 
 /// Exit code for faulty input: `EX_USAGE` of sysexits.
 pub const EXIT_BAD_CONFIG: u8 = 64;
@@ -33,7 +33,7 @@ pub struct CheckArgs {
 /// Exits with 0 if the file is valid, otherwise with 64 and all problems on standard error.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let path = &args.config.config;
-    match Config::load(path) {
+    match load(path) {
         Ok(config) => {
             config.notices.iter().for_each(|notice| println!("{notice}"));
             println!("{}: ok: {}", path.display(), summary(&config));
@@ -41,6 +41,15 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         }
         Err(problems) => refused(&problems),
     }
+}
+
+/// The config, if it and the file of keys that it names are valid.
+fn load(path: &Path) -> Result<Config, Problems> {
+    let config = Config::load(path)?;
+    if let Some(keys) = &config.server.api_keys {
+        ApiKey::load(&keys.file)?;
+    }
+    Ok(config)
 }
 
 /// Reports an invalid config, in the same way for every command that reads one.

@@ -39,6 +39,8 @@ pub struct Server {
     /// A further address of the probes and the metrics, which may be reached from outside; default none.
     pub probes: Option<SocketAddr>,
     pub metrics: Metrics,
+    /// The keys that clients must have; `None`: they need none, the default.
+    pub api_keys: Option<ApiKeys>,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
     pub access_log: AccessLog,
@@ -58,6 +60,13 @@ pub struct Server {
 pub struct Listener {
     /// `localhost` in the file is 127.0.0.1 here.
     pub address: SocketAddr,
+}
+
+/// The keys of clients, which are in a file of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeys {
+    /// A relative path is relative to the folder of the config file.
+    pub file: PathBuf,
 }
 
 /// Metrics that not everybody wants.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::NodeAddress;
-use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
+use super::model::{AccessLog, ApiKeys, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::tracing;
@@ -31,6 +31,9 @@ pub(super) fn server(s: &mut Section) -> Server {
         admin,
         probes,
         metrics: s.section("metrics", |s| Metrics { genai: s.get("genai", false, switch) }),
+        api_keys: s
+            .section("api_keys", |s| s.get("file", None, or_word("off", file)))
+            .map(|file| ApiKeys { file }),
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
         tracing: s.section("tracing", |s| tracing::tracing(s, |address| leads_back(&listen, address))),
@@ -155,5 +158,14 @@ fn log_target(raw: &Raw) -> Result<LogTarget, String> {
         "" => Err("is empty; write a file, or \"-\" for standard output".to_owned()),
         path if path.contains('\0') => Err("a path has no NUL character".to_owned()),
         path => Ok(LogTarget::File(PathBuf::from(path))),
+    }
+}
+
+/// The path of a file.
+fn file(raw: &Raw) -> Result<PathBuf, String> {
+    match text(raw)?.as_str() {
+        "" => Err("is empty; write the path of a file".to_owned()),
+        path if path.contains('\0') => Err("a path has no NUL character".to_owned()),
+        path => Ok(PathBuf::from(path)),
     }
 }

@@ -151,6 +151,10 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         }),
         None => gateway.live.unrouted.lock().count_request(status),
     }
+    let key = caller.bearer.as_ref().map(|bearer| Arc::clone(bearer.key().name()));
+    if let Some(bearer) = &caller.bearer {
+        bearer.ended(status, [way.tally.prompt_tokens, way.tally.answer_tokens], now);
+    }
     let format = caller.fleet.config.server.access_log.format;
     let entry = Entry {
         client: caller.sender.map(|sender| sender.client),
@@ -163,6 +167,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         referer: asked.referer,
         user_agent: asked.user_agent,
         forwarded_for: asked.forwarded_for,
+        key,
         pool: way.pool.map(|member| Arc::clone(member.pool.name())),
         class: way.class,
         attempts: way.tried,

@@ -27,6 +27,7 @@ use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
 use super::upstream::switch::Tunnel;
+use crate::classify::dialect::Shape;
 use crate::live::UnderWay;
 use crate::route;
 
@@ -96,7 +97,8 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match intake::receive(&self.live, session, arrival(ctx)?).await? {
             Received::Own(body) => {
-                own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
+                let caller = &arrival(ctx)?.caller;
+                own_answer::send(session, &caller.request_id, caller.limits(Shape::OpenAi), body).await?;
                 Ok(true)
             }
             Received::Whole { member, place, body, share } => {
@@ -239,7 +241,7 @@ impl ProxyHttp for Gateway {
             session.set_read_timeout(None);
             Connection::of(session.as_downstream()).iter().for_each(|slot| slot.open());
         }
-        stock(ctx)?.dress(head)
+        stock(ctx)?.dress(head, session.req_header().uri.path())
     }
 
     fn error_while_proxy(

@@ -32,6 +32,7 @@ use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
 use crate::reload::Reloader;
 use crate::sampler::Sampler;
 use crate::tracer::Tracer;
+use crate::watch::FileWatcher;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
 const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
@@ -72,6 +73,7 @@ impl Server {
         let (shared, path) = (Arc::clone(&live), options.config.clone());
         let reloader = Arc::new(Reloader::new(shared, log.clone(), tracer.clone(), path));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
+        reloader.first_keys()?;
         let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, options));
         let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();
@@ -97,6 +99,7 @@ impl Server {
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
+        pingora.add_service(background_service("keys", keys(&live, &reloader)));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         Ok(Self { live, log, tracer, reloader, pingora })
     }
@@ -110,6 +113,13 @@ impl Server {
         self.log.flush();
         self.tracer.stop();
     }
+}
+
+/// Reads the file of keys again when it changes.
+fn keys(live: &Arc<Live>, reloader: &Arc<Reloader>) -> FileWatcher {
+    let (live, reloader) = (Arc::clone(live), Arc::clone(reloader));
+    let file = move || live.fleet().config.server.api_keys.as_ref().map(|keys| keys.file.clone());
+    FileWatcher::new(file, move || reloader.reload_keys())
 }
 
 fn conf(threads: Option<usize>, options: &Options) -> ServerConf {

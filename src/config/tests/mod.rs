@@ -3,6 +3,7 @@
 mod accepted;
 mod environment;
 mod hostile;
+mod keys;
 mod notices;
 mod refused;
 mod refused_pools;

@@ -8,12 +8,18 @@ use pingora_proxy::Session;
 
 use crate::forwarded::X_REQUEST_ID;
 
-/// Sends JSON through a session, whose connection stays open.
-pub(crate) async fn send(session: &mut Session, request_id: &str, body: String) -> Result<()> {
+/// Sends JSON through a session, whose connection stays open. `limits`: further fields.
+pub(crate) async fn send(
+    session: &mut Session,
+    request_id: &str,
+    limits: Vec<(&'static str, String)>,
+    body: String,
+) -> Result<()> {
     let mut head = ResponseHeader::build(200, Some(4))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(X_REQUEST_ID, request_id)?;
+    limits.into_iter().try_for_each(|(name, value)| head.insert_header(name, value))?;
     let request = session.req_header();
     if request.headers.contains_key(header::ORIGIN) {
         // a page of another origin, as it may read nodes' answers and our errors

@@ -28,6 +28,8 @@ pub(crate) struct OwnError<'a> {
     pub(crate) failure: &'a Failure,
     pub(crate) request_id: &'a str,
     pub(crate) form: Form,
+    /// Further fields, which tell what is left to the client's key.
+    pub(crate) limits: &'a [(&'static str, String)],
 }
 
 /// The form of the gateway's own errors for a request.
@@ -86,6 +88,10 @@ fn fields(
     if error.form.is_cross_origin {
         put("Access-Control-Allow-Origin", "*")?;
     }
+    if error.failure.status == 401 {
+        put("WWW-Authenticate", "Bearer")?;
+    }
+    error.limits.iter().try_for_each(|(name, value)| put(name, value))?;
     if error.failure.status == 405 {
         // RFC 9110 section 15.5.6: CONNECT alone is refused so
         put("Allow", ALLOWED)?;

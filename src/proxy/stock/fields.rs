@@ -10,13 +10,15 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::super::upstream::target::path;
 use crate::forwarded::{Sender, introduction};
 use crate::http1::HopByHop;
+use crate::keys;
 use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 
 /// Fields of a request that are meant for the gateway.
 const FOR_GATEWAY: [&str; 2] = ["expect", "proxy-authorization"];
 
 /// Takes from a request what concerned the client's connection; a switch of protocols keeps the two fields that ask for it.
-pub(crate) fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Result<()> {
+/// `hides_keys`: nodes do not get what may hold the client's key.
+pub(crate) fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool, hides_keys: bool) -> Result<()> {
     if path(header) != header.raw_path() {
         let path = path(header).to_vec();
         header.set_raw_path(&path)?;
@@ -30,6 +32,9 @@ pub(crate) fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Re
     }
     for name in FOR_GATEWAY {
         header.remove_header(name);
+    }
+    if hides_keys {
+        keys::FIELDS.into_iter().for_each(|name| drop(header.remove_header(name)));
     }
     if is_upgrade {
         header.insert_header(CONNECTION, "Upgrade")?;

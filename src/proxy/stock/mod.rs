@@ -27,6 +27,7 @@ use super::upstream::connections::{connect_outcome, tcp_keepalive};
 use super::upstream::switch::{Connector, Tunnel};
 use super::upstream::target::path;
 use crate::classify;
+use crate::classify::dialect::{Dialect, OTHER};
 use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::forwarded::id_suffix;
@@ -131,7 +132,7 @@ impl Stock {
             // it waits for its client's upload
             attempt.pause_stall();
         }
-        fields::strip_for_node(header, self.tunnel.is_some())?;
+        fields::strip_for_node(header, self.tunnel.is_some(), self.arrival.caller.hides_keys())?;
         fields::give_host(header, attempt.address())?;
         let caller = &self.arrival.caller;
         if caller.chosen.is_some() {
@@ -260,10 +261,12 @@ impl Stock {
     }
 
     /// Adds what the gateway tells the client about how it was served.
-    pub fn dress(&mut self, head: &mut ResponseHeader) -> Result<()> {
+    pub fn dress(&mut self, head: &mut ResponseHeader, path: &str) -> Result<()> {
         let node = self.node();
         let by = self.journey.reason(self.attempt.as_ref().map(Attempt::by).unwrap_or_default());
-        let served_by = ServedBy::new(&self.arrival.caller, &node, by, self.journey.attempts());
+        let caller = &self.arrival.caller;
+        let shape = Dialect::of(caller.node_path(path)).unwrap_or(&OTHER).shape;
+        let served_by = ServedBy::new(caller, shape, &node, by, self.journey.attempts());
         let fields = served_by.fields();
         fields
             .as_slice()
