@@ -119,7 +119,7 @@ impl Reloader {
         let (had_error, failures) =
             state.as_ref().map_or((true, 0), |state| (state.error.is_some(), state.failures));
         if is_new || had_error {
-            log::info!("{count} keys of clients in use");
+            log::info!("keys of clients in use: {count}");
         }
         *state = Some(Reload { at: SystemTime::now(), error: None, failures });
     }

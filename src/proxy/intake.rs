@@ -292,10 +292,11 @@ pub(super) async fn answer_failure(
     let form = Form::of(header, arrival.caller.node_path(header.uri.path()));
     let limits = arrival.caller.limits(form.shape);
     let error = OwnError { failure: &failure, request_id: &arrival.caller.request_id, form, limits: &limits };
-    if own_error::send(session, &error).await.is_err() {
+    let keeps = keyed::keeps(session, &failure).await;
+    if own_error::send(session, &error, keeps).await.is_err() {
         arrival.stopped = Stopped::ClientGone;
     }
-    FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+    FailToProxy { error_code: failure.status, can_reuse_downstream: keeps }
 }
 
 /// The same as [`super::downstream::http1::Http1::break_off`], on Pingora's own path.

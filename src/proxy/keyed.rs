@@ -1,15 +1,22 @@
 //! The keys of requests (`server.api_keys`): those that are refused for theirs, and why.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, header};
 use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+use tokio::time::timeout;
 
 use super::caller::Caller;
+use super::downstream::body::content_length;
 use crate::classify::own_errors::About;
 use crate::journey::Failure;
-use crate::keys::{Bearer, Denial, Limit, Limited};
+use crate::keys::{Bearer, Denial, Limit, Limited, Quota};
 use crate::live::Live;
+
+/// The longest body that is read for nothing, in bytes, and the longest time for that.
+const DRAINED_MAX: u64 = 64 << 10;
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Finds out who has sent a request, as soon as its head is there. Nothing is asked of one if the config asks for no keys.
 pub(super) fn admit(live: &Live, request: &RequestHeader, caller: &mut Caller) -> Result<(), Failure> {
@@ -47,7 +54,7 @@ fn denial(why: Denial) -> Failure {
         Denial::Limited(Limited { limit, wait, standing }) => {
             let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
             let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-            let a_minute = |quota: Option<crate::keys::Quota>| quota.map_or(0, |quota| quota.limit);
+            let a_minute = |quota: Option<Quota>| quota.map_or(0, |quota| quota.limit);
             let (what, kind) = match limit {
                 Limit::Requests => (format!("{} requests a minute", a_minute(standing.requests)), "requests"),
                 Limit::Tokens => (format!("{} tokens a minute", a_minute(standing.tokens)), "tokens"),
@@ -77,4 +84,19 @@ pub(super) fn check_model(caller: &Caller, model: Option<&str>) -> Result<(), Fa
 /// The request's model makes a difference to its key.
 pub(super) fn needs_model(caller: &Caller) -> bool {
     caller.bearer.as_deref().is_some_and(|bearer| !bearer.key().is_for_all_models())
+}
+
+/// The connection of a client that is refused for its key serves another request: one whose limit is reached asks again soon, and
+/// would have to connect each time. Its body must have been read, or be short and on its way: the session closes the connection
+/// after an answer that comes before the end of its request.
+pub(super) async fn keeps(session: &mut Session, failure: &Failure) -> bool {
+    let is_for_key = matches!(failure.about, About::Key | About::ModelOfKey(_) | About::Limit(_));
+    let headers = &session.req_header().headers;
+    let is_short = content_length(headers).is_some_and(|length| length <= DRAINED_MAX)
+        && !headers.contains_key(header::EXPECT);
+    let client = session.as_downstream_mut();
+    if !is_for_key || client.as_http1().is_none() || !client.is_body_done() && !is_short {
+        return false;
+    }
+    matches!(timeout(DRAINED_WITHIN, client.drain_request_body()).await, Ok(Ok(())))
 }

@@ -16,6 +16,7 @@ mod framing;
 mod headers;
 mod health;
 mod hung;
+mod keys;
 mod leases;
 mod leaving;
 mod limits;

@@ -4,6 +4,7 @@
 
 mod edge;
 mod files;
+mod keys;
 mod kill;
 mod logs;
 mod orders;

@@ -1,7 +1,7 @@
 //! Answers of the gateway's own, in the form that the clients of a dialect turn into their exceptions.
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -99,10 +99,15 @@ fn fields(
     error.failure.retry_after.map_or(Ok(()), |seconds| put("Retry-After", &seconds.to_string()))
 }
 
-/// Sends a failure through a session, and closes the connection afterwards.
-pub(crate) async fn send(session: &mut Session, error: &OwnError<'_>) -> Result<()> {
+/// Sends a failure through a session, and closes the connection afterwards, unless it `keeps` it.
+pub(crate) async fn send(session: &mut Session, error: &OwnError<'_>, keeps: bool) -> Result<()> {
     let body = body(error);
     let mut header = ResponseHeader::build(error.failure.status, Some(6))?;
     fields(error, body.len(), |name, value| header.insert_header(name, value))?;
-    session.as_downstream_mut().write_error_response(header, body).await
+    if !keeps {
+        return session.as_downstream_mut().write_error_response(header, body).await;
+    }
+    let is_head = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), is_head).await?;
+    if is_head { Ok(()) } else { session.write_response_body(Some(body), true).await }
 }
