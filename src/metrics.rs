@@ -19,7 +19,7 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
-use self::sheet::{PREFIX, Sheet};
+use self::sheet::{NONE, PREFIX, Sheet};
 use crate::fleet::Ended;
 use crate::status::Snapshot;
 
@@ -96,8 +96,6 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
     }
     Ok(())
 }
-
-const NONE: [(&str, &str); 0] = [];
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,11 @@
 //! Who has sent a request: the key that it came with, and its place among the key's requests.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 
-use super::account::{Limited, Slot, Standing};
+use super::account::{Limit, Limited, Slot, Standing};
 use super::ring::{Key, Keyring};
 use super::token::presented;
 
@@ -23,7 +23,7 @@ pub struct Bearer {
 pub struct Denied {
     pub why: Denial,
     /// The bearer, if the key is known.
-    pub bearer: Option<Bearer>,
+    pub bearer: Option<Box<Bearer>>,
 }
 
 /// The reason.
@@ -32,7 +32,11 @@ pub enum Denial {
     NoKey,
     Unknown,
     Expired,
-    Limited(Limited),
+    /// It would pass after this time.
+    Limited {
+        limit: Limit,
+        wait: Duration,
+    },
 }
 
 impl Bearer {
@@ -48,7 +52,7 @@ impl Bearer {
         let key = Arc::clone(ring.find(token).ok_or(unknown(Denial::Unknown))?);
         let is_expired = key.conf.expires.is_some() && key.is_expired(wall());
         let denied = |key, standing, why| {
-            let bearer = Some(Self { key, standing, _slot: None });
+            let bearer = Some(Box::new(Self { key, standing, _slot: None }));
             Err(Denied { why, bearer })
         };
         if is_expired {
@@ -57,7 +61,7 @@ impl Bearer {
         }
         match key.account.admit(now) {
             Ok((slot, standing)) => Ok(Self { key, standing, _slot: Some(slot) }),
-            Err(limited) => denied(key, limited.standing, Denial::Limited(limited)),
+            Err(Limited { limit, wait, standing }) => denied(key, standing, Denial::Limited { limit, wait }),
         }
     }
 

@@ -91,6 +91,11 @@ impl Key {
         &self.conf.name
     }
 
+    /// A number for the key: the same in every gateway and version.
+    pub fn flow(&self) -> u64 {
+        token::flow(&self.conf.name)
+    }
+
     pub fn is_expired(&self, wall: SystemTime) -> bool {
         self.conf.expires.is_some_and(|time| wall >= time)
     }

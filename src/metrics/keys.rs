@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::NONE;
-use super::sheet::Sheet;
+use super::sheet::{NONE, Sheet};
 use crate::keys::Limit;
 use crate::status::Snapshot;
 

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::downstream::body::content_length;
 use crate::classify::own_errors::About;
 use crate::journey::Failure;
-use crate::keys::{Bearer, Denial, Limit, Limited, Quota};
+use crate::keys::{Bearer, Denial, Limit, Quota, Standing};
 use crate::live::Live;
 
 /// The longest body that is read for nothing, in bytes, and the longest time for that.
@@ -29,8 +29,8 @@ pub(super) fn admit(live: &Live, request: &RequestHeader, caller: &mut Caller) -
             Ok(())
         }
         Err(denied) => {
-            caller.bearer = denied.bearer.map(Box::new);
-            Err(denial(denied.why))
+            caller.bearer = denied.bearer;
+            Err(denial(denied.why, caller.bearer.as_deref().map(Bearer::standing)))
         }
     }
 }
@@ -43,7 +43,7 @@ fn is_preflight(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS && has(&request.headers)
 }
 
-fn denial(why: Denial) -> Failure {
+fn denial(why: Denial, standing: Option<&Standing>) -> Failure {
     let unauthorised = |message: &str| Failure::new(401, message).about(About::Key);
     match why {
         Denial::NoKey => unauthorised(
@@ -51,13 +51,16 @@ fn denial(why: Denial) -> Failure {
         ),
         Denial::Unknown => unauthorised("the API key is not known here"),
         Denial::Expired => unauthorised("the API key has expired"),
-        Denial::Limited(Limited { limit, wait, standing }) => {
+        Denial::Limited { limit, wait } => {
             let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
             let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-            let a_minute = |quota: Option<Quota>| quota.map_or(0, |quota| quota.limit);
+            let a_minute =
+                |of: fn(&Standing) -> Option<Quota>| standing.and_then(of).map_or(0, |quota| quota.limit);
             let (what, kind) = match limit {
-                Limit::Requests => (format!("{} requests a minute", a_minute(standing.requests)), "requests"),
-                Limit::Tokens => (format!("{} tokens a minute", a_minute(standing.tokens)), "tokens"),
+                Limit::Requests => {
+                    (format!("{} requests a minute", a_minute(|all| all.requests)), "requests")
+                }
+                Limit::Tokens => (format!("{} tokens a minute", a_minute(|all| all.tokens)), "tokens"),
                 Limit::InFlight => ("requests at one time".to_owned(), "requests"),
             };
             let message = format!("the limit of the API key is reached: {what}; try again in {seconds} s");

@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use super::time::text;
-use super::{LastReload, Reload};
 use crate::keys::{Limit, Usage};
 
 /// A key, and what it has used since the process began.
@@ -31,17 +29,6 @@ impl KeyStatus {
             prompt_tokens,
             answer_tokens,
             limited: limited.map(|(limit, count)| (limit.as_str().to_owned(), count.into())).collect(),
-        }
-    }
-}
-
-impl LastReload {
-    pub(super) fn of(reload: &Reload) -> Self {
-        Self {
-            time: text(reload.at),
-            ok: reload.error.is_none(),
-            failures: reload.failures,
-            error: reload.error.clone(),
         }
     }
 }

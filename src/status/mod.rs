@@ -7,6 +7,7 @@ mod error;
 mod history;
 mod keys;
 mod open;
+mod reload;
 pub mod requests;
 mod tables;
 mod time;
@@ -23,6 +24,8 @@ pub use self::error::error_json;
 pub use self::history::{Moment, events_json, history_json};
 use self::keys::KeyStatus;
 pub use self::open::{Asked, OpenRequest, Stage};
+use self::reload::LastReload;
+pub use self::reload::Reload;
 pub use self::tables::{events_csv, nodes_csv};
 use self::time::text;
 use crate::config::Class;
@@ -55,15 +58,6 @@ pub struct Snapshot {
     pub pools: Vec<PoolSnapshot>,
     /// The worst first; only in snapshots that are to be looked at.
     pub causes: Vec<Cause>,
-}
-
-/// The result of the last reload; the first load counts as one.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    pub at: SystemTime,
-    /// The problems with the file; the generation before it is still in use.
-    pub error: Option<String>,
-    pub failures: u64,
 }
 
 impl Snapshot {
@@ -121,14 +115,6 @@ struct Status {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<KeyStatus>,
     pools: Vec<PoolStatus>,
-}
-
-#[derive(Serialize)]
-struct LastReload {
-    time: String,
-    ok: bool,
-    failures: u64,
-    error: Option<String>,
 }
 
 #[derive(Serialize)]

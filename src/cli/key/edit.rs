@@ -109,8 +109,7 @@ pub(super) fn without(text: &str, old: &[ApiKey], place: usize) -> Written {
         // the comments before the next key are that one's
         let next = line_at(text, place + 1).unwrap_or(lines.len() + 1);
         let is_its_own = |line: &&str| !line.trim_start().starts_with('#') && !line.trim().is_empty();
-        let own =
-            lines[first - 1..next - 1].iter().rposition(|line| is_its_own(&line)).map_or(0, |at| at + 1);
+        let own = lines[first - 1..next - 1].iter().rposition(is_its_own).map_or(0, |at| at + 1);
         [&lines[..first - 1], &lines[first - 1 + own..]].concat().concat()
     });
     checked(text, candidate, &wanted)
