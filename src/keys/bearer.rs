@@ -74,8 +74,9 @@ impl Bearer {
         &self.standing
     }
 
-    /// Counts the end of the request, with the tokens of its prompt and its answer.
-    pub fn ended(&self, status: u16, tokens: [u64; 2], now: Instant) {
+    /// Counts the end of the request, with the tokens of its prompt and its answer, and gives its place back. The key's name.
+    pub fn ended(self, status: u16, tokens: [u64; 2], now: Instant) -> Arc<str> {
         self.key.account.ended(status, tokens, now);
+        Arc::clone(self.key.name())
     }
 }

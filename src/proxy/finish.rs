@@ -131,6 +131,9 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
     let now = Instant::now();
     let total = now.saturating_duration_since(caller.started);
     let trace = caller.trace.filter(|trace| trace.is_sampled);
+    // first of all: its client may be asking again
+    let tokens = [way.tally.prompt_tokens, way.tally.answer_tokens];
+    let key = caller.bearer.map(|bearer| bearer.ended(status, tokens, now));
     match way.pool {
         Some(member) => member.pool.count_finished(&Finished {
             at: now,
@@ -150,10 +153,6 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
             call: way.call.as_deref(),
         }),
         None => gateway.live.unrouted.lock().count_request(status),
-    }
-    let key = caller.bearer.as_ref().map(|bearer| Arc::clone(bearer.key().name()));
-    if let Some(bearer) = &caller.bearer {
-        bearer.ended(status, [way.tally.prompt_tokens, way.tally.answer_tokens], now);
     }
     let format = caller.fleet.config.server.access_log.format;
     let entry = Entry {
