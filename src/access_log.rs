@@ -50,6 +50,8 @@ pub struct Entry {
     pub referer: String,
     pub user_agent: String,
     pub forwarded_for: String,
+    /// The name of the client's key, where keys are asked for.
+    pub key: Option<Arc<str>>,
     pub pool: Option<Arc<str>>,
     /// In the JSON format only.
     pub class: Option<Class>,
@@ -109,6 +111,9 @@ fn main(e: &Entry) -> String {
     seconds(&mut line, e.queue);
     line.push_str(" rid=");
     escape(&mut line, &e.request_id);
+    if let Some(key) = &e.key {
+        let _ = write!(line, " key={key}");
+    }
     if let Some(note) = e.note {
         let _ = write!(line, " note=\"{note}\"");
     }
@@ -165,6 +170,8 @@ struct JsonLine<'a> {
     referer: &'a str,
     user_agent: &'a str,
     forwarded_for: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     pool: Option<&'a str>,
     class: Option<&'static str>,
     attempts: Vec<JsonAttempt<'a>>,
@@ -204,6 +211,7 @@ impl<'a> From<&'a Entry> for JsonLine<'a> {
             referer: cut(&e.referer),
             user_agent: cut(&e.user_agent),
             forwarded_for: cut(&e.forwarded_for),
+            key: e.key.as_deref(),
             pool: e.pool.as_deref(),
             class: e.class.map(Class::as_str),
             attempts: e.attempts.iter().map(attempt).collect(),
@@ -248,6 +256,7 @@ mod tests {
             referer: String::new(),
             user_agent: "python-httpx/0.27".into(),
             forwarded_for: String::new(),
+            key: None,
             pool: Some("vllm".into()),
             class: Some(Class::Batch),
             attempts: vec![

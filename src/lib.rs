@@ -32,6 +32,7 @@ pub mod forwarded;
 pub mod history;
 pub mod http1;
 pub mod journey;
+pub mod keys;
 pub mod resume;
 pub mod retry;
 pub mod route;

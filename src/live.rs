@@ -19,9 +19,10 @@ pub use self::gauge::{Gauge, Share};
 pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
-use crate::config::Config;
+use crate::config::{ApiKey, Config};
 use crate::fleet::{Counters, Ended, Event, Fleet, Next};
 use crate::history::History;
+use crate::keys::Keyring;
 use crate::material::Material;
 use crate::resume::Vocabularies;
 use crate::status::{Edge, Files, Reload, Snapshot};
@@ -30,6 +31,8 @@ use crate::tls::{Certificate, Challenges, Renewal};
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
 const PAST_EVERY: Duration = Duration::from_secs(5);
 const PASTS: usize = 4;
+/// The most keys that views name; the others are summed up.
+const KEYS_SHOWN: usize = 1000;
 
 /// One per process; every adapter holds an `Arc` of it.
 #[derive(Debug)]
@@ -39,6 +42,10 @@ pub struct Live {
     pub history: Mutex<History>,
     /// The result of the last reload.
     pub reload: Mutex<Reload>,
+    /// The keys that clients must have, where the config says that they must have one.
+    keys: ArcSwap<Keyring>,
+    /// The result of the last reading of their file; `None`: there is none.
+    pub keys_file: Mutex<Option<Reload>>,
     /// Requests accepted but not yet logged.
     pub requests: Arc<Requests>,
     /// Open client connections.
@@ -85,6 +92,8 @@ impl Live {
             fleet: ArcSwap::from_pointee(Fleet::first(config, started)),
             history: Mutex::new(History::new(started)),
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
+            keys: ArcSwap::default(),
+            keys_file: Mutex::default(),
             requests: Arc::default(),
             connections: Gauge::default(),
             kept_bytes: Gauge::default(),
@@ -111,6 +120,21 @@ impl Live {
     /// The current generation. A request keeps the one it started with.
     pub fn fleet(&self) -> Arc<Fleet> {
         self.fleet.load_full()
+    }
+
+    /// The keys of clients, as their file was when it was last read.
+    pub fn keys(&self) -> arc_swap::Guard<Arc<Keyring>> {
+        self.keys.load()
+    }
+
+    /// Takes over the keys of the file. `false`: they are the same as before.
+    pub fn set_keys(&self, keys: Vec<ApiKey>, now: Instant) -> bool {
+        let old = self.keys.load_full();
+        let is_new = !old.is_of(&keys);
+        if is_new {
+            self.keys.store(Arc::new(old.next(keys, now)));
+        }
+        is_new
     }
 
     /// All values that the views show, taken at one instant.
@@ -140,6 +164,8 @@ impl Live {
             },
             stopping: self.is_stopping(),
             unrouted: self.unrouted.lock().clone(),
+            keys_file: self.keys_file.lock().clone(),
+            keys: self.keys.load().usage(KEYS_SHOWN),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
             causes: Vec::new(),
         }

@@ -7,6 +7,7 @@ mod certificates;
 mod format;
 mod genai;
 mod histograms;
+mod keys;
 mod nodes;
 mod pools;
 mod series;
@@ -19,7 +20,7 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
-use self::sheet::{PREFIX, Sheet};
+use self::sheet::{NONE, PREFIX, Sheet};
 use crate::fleet::Ended;
 use crate::status::Snapshot;
 
@@ -53,6 +54,7 @@ impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
         process(&mut sheet, &self.snapshot)?;
+        keys::write(&mut sheet, &self.snapshot)?;
         pools::write(&mut sheet, &self.snapshot, &self.ended)?;
         nodes::write(&mut sheet, &self.snapshot.pools)
     }
@@ -101,8 +103,6 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
     }
     certificates::write(sheet, &s.tls.certificates)
 }
-
-const NONE: [(&str, &str); 0] = [];
 
 #[cfg(test)]
 mod tests;

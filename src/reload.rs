@@ -1,6 +1,7 @@
 //! Reload: read, check, build the next fleet from the old one, swap once, retire what was removed.
 //!
-//! A bad file changes nothing and is reported. Changes that need a restart are logged.
+//! A bad file changes nothing and is reported. Changes that need a restart are logged. The file of clients' keys is read with it, and
+//! by itself when it changes.
 
 mod watch;
 
@@ -11,11 +12,12 @@ use std::time::{Instant, SystemTime};
 use parking_lot::Mutex;
 
 pub use self::watch::FileWatch;
-use crate::config::{Config, Problems, located};
+use crate::config::{ApiKey, Config, Problems, located};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};
 use crate::live::Live;
 use crate::material::Material;
+use crate::status::Reload;
 use crate::tracer::Tracer;
 
 /// Reloads the config file into the running gateway.
@@ -38,15 +40,23 @@ impl Reloader {
     pub fn reload(&self) -> Result<u64, Problems> {
         let _turn = self.turn.lock();
         let now = SystemTime::now();
-        let result = Config::load(&self.path).and_then(|config| Ok((self.material(&config, now)?, config)));
+        let result = Config::load(&self.path).and_then(|config| {
+            let keys = self.new_keys(&config)?;
+            Ok((self.material(&config, now)?, keys, config))
+        });
         // hold the lock across the swap, so that nobody sees the new generation with the previous one's error
         let mut reload = self.live.reload.lock();
         reload.at = now;
         match result {
-            Ok((material, config)) => {
+            Ok((material, keys, config)) => {
                 self.live.material.store(Arc::new(material));
                 self.live.files.lock().error = None;
+                if let Some(keys) = keys {
+                    // before the swap, so that no request asks for a key that is not there yet
+                    self.use_keys(keys);
+                }
                 let generation = self.take_over(config);
+                self.read_keys();
                 reload.error = None;
                 self.mark(Ok(generation));
                 log::info!("{}: reloaded, generation {generation}", self.path.display());
@@ -62,6 +72,7 @@ impl Reloader {
                 log::error!("reload refused, generation {generation} stays in use:\n{problems}");
                 // a rotation must not depend on the state of the file
                 self.log.reopen(&fleet.config.server.access_log);
+                self.read_keys();
                 Err(problems)
             }
         }
@@ -92,8 +103,62 @@ impl Reloader {
         }
     }
 
+    /// Reads the file of keys, if the config names one. One with problems changes nothing, and is reported.
+    pub fn reload_keys(&self) {
+        let _turn = self.turn.lock();
+        self.read_keys();
+    }
+
+    /// The same when the process starts: one with problems is an error.
+    pub fn first_keys(&self) -> Result<(), Problems> {
+        let _turn = self.turn.lock();
+        if let Some(conf) = &self.live.fleet().config.server.api_keys {
+            self.use_keys(ApiKey::load(&conf.file)?);
+        }
+        Ok(())
+    }
+
+    /// The keys of a file that the config did not name before: a config whose keys cannot be read is refused as a whole.
+    fn new_keys(&self, config: &Config) -> Result<Option<Vec<ApiKey>>, Problems> {
+        let old = self.live.fleet();
+        let named = config.server.api_keys.as_ref();
+        let new = named.filter(|conf| old.config.server.api_keys.as_ref() != Some(conf));
+        new.map(|conf| ApiKey::load(&conf.file)).transpose()
+    }
+
+    fn read_keys(&self) {
+        let fleet = self.live.fleet();
+        let Some(conf) = &fleet.config.server.api_keys else {
+            self.live.set_keys(Vec::new(), Instant::now());
+            *self.live.keys_file.lock() = None;
+            return;
+        };
+        match ApiKey::load(&conf.file) {
+            Ok(keys) => self.use_keys(keys),
+            Err(problems) => {
+                log::error!("the keys read before stay in use:\n{problems}");
+                let mut state = self.live.keys_file.lock();
+                let failures = state.as_ref().map_or(0, |state| state.failures) + 1;
+                let error = Some(problems.to_string());
+                *state = Some(Reload { at: SystemTime::now(), error, failures });
+            }
+        }
+    }
+
     fn material(&self, config: &Config, now: SystemTime) -> Result<Material, Problems> {
         Material::load(config, now).map_err(|faults| located(&self.path, faults))
+    }
+
+    fn use_keys(&self, keys: Vec<ApiKey>) {
+        let count = keys.len();
+        let is_new = self.live.set_keys(keys, Instant::now());
+        let mut state = self.live.keys_file.lock();
+        let (had_error, failures) =
+            state.as_ref().map_or((true, 0), |state| (state.error.is_some(), state.failures));
+        if is_new || had_error {
+            log::info!("keys of clients in use: {count}");
+        }
+        *state = Some(Reload { at: SystemTime::now(), error: None, failures });
     }
 
     fn mark(&self, result: Result<u64, &str>) {

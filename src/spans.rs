@@ -66,6 +66,7 @@ impl Ended {
             attributes.extend(value.map(|value| KeyValue::new(key, value)));
         };
         put("http.route", route.map(Value::from));
+        put("evenkeel.key", entry.key.clone().map(Value::from));
         put("evenkeel.pool", entry.pool.clone().map(Value::from));
         put("evenkeel.class", entry.class.map(|class| class.as_str().into()));
         put("evenkeel.ttft_seconds", entry.ttft.map(|ttft| ttft.as_secs_f64().into()));

@@ -29,6 +29,11 @@ pub(super) fn causes(gateway: &GatewayScene) -> Vec<Cause> {
         );
         say(Severity::Bad, text);
     }
+    if let Some(error) = &gateway.keys_error {
+        let text =
+            format!("the file of keys was refused, those read before stay in use: {}", first_problems(error));
+        say(Severity::Bad, text);
+    }
     if gateway.refused_connections > 0 {
         let text = format!(
             "{} refused just now: client.max_connections is reached",

@@ -24,6 +24,8 @@ pub(super) struct GatewayScene {
     /// The problems of the file that the last reload refused.
     pub reload_error: Option<String>,
     pub generation: u64,
+    /// The problems of the file of keys, if the last reading of it was refused.
+    pub keys_error: Option<String>,
     pub stopping: bool,
     pub requests: u64,
     /// Those that the gateway gets by itself.
@@ -120,6 +122,7 @@ impl Scene {
         let since = |now: u64, then: Option<u64>| then.map_or(0, |then| now.saturating_sub(then));
         let gateway = GatewayScene {
             reload_error: now.reload.error.clone(),
+            keys_error: now.keys_file.as_ref().and_then(|file| file.error.clone()),
             generation: now.generation,
             stopping: now.stopping,
             requests: now.requests,

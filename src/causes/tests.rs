@@ -262,6 +262,7 @@ fn a_key_that_is_too_hot() {
 fn the_gateway_itself() {
     let gateway = GatewayScene {
         reload_error: Some("evenkeel.yaml:7: unknown key \"node\"\n  did you mean nodes?".to_owned()),
+        keys_error: Some("keys.yaml:3: keys[0].hash: is no hash".to_owned()),
         generation: 3,
         stopping: false,
         requests: 0,
@@ -275,6 +276,7 @@ fn the_gateway_itself() {
         texts,
         [
             "the last reload was refused, generation 3 stays in use: evenkeel.yaml:7: unknown key \"node\"; did you mean nodes?",
+            "the file of keys was refused, those read before stay in use: keys.yaml:3: keys[0].hash: is no hash",
             "9 connections refused just now: client.max_connections is reached",
             "1 line of the access log lost just now: the disk is full, or slower than the traffic",
         ]

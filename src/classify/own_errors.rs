@@ -37,6 +37,12 @@ pub enum About {
     Request,
     /// The model of this name is not served.
     Model(Box<str>),
+    /// The client's key, or the lack of one.
+    Key,
+    /// The client's key does not go for the model of this name.
+    ModelOfKey(Box<str>),
+    /// A limit of the client's key is reached: `requests` or `tokens`.
+    Limit(&'static str),
 }
 
 /// The longest part of a client's own words in an error, in characters.
@@ -45,20 +51,40 @@ const WORDS_MAX: usize = 128;
 impl About {
     /// A message for the client alone: its own words have no place in a log.
     fn message(&self) -> Option<String> {
-        let Self::Model(name) = self else { return None };
+        let (name, is_served) = match self {
+            Self::Model(name) => (name, false),
+            Self::ModelOfKey(name) => (name, true),
+            Self::Request | Self::Key | Self::Limit(_) => return None,
+        };
         let shown: String = name.chars().take(WORDS_MAX).collect();
         let more = if shown.len() < name.len() { "..." } else { "" };
-        Some(format!("the model `{shown}{more}` does not exist here; GET /v1/models lists those that do"))
+        Some(if is_served {
+            format!(
+                "this key is not for the model `{shown}{more}`; GET /v1/models lists those that it is for"
+            )
+        } else {
+            format!("the model `{shown}{more}` does not exist here; GET /v1/models lists those that do")
+        })
     }
 
     fn param(&self) -> Option<&'static str> {
-        matches!(self, Self::Model(_)).then_some("model")
+        matches!(self, Self::Model(_) | Self::ModelOfKey(_)).then_some("model")
+    }
+
+    /// OpenAI's `type`.
+    fn kind(&self, status: u16) -> &'static str {
+        match self {
+            Self::Limit(what) => what,
+            _ => openai(status),
+        }
     }
 
     fn code(&self, status: u16) -> Code {
         match self {
             Self::Request => Code::Status(status),
-            Self::Model(_) => Code::Word("model_not_found"),
+            Self::Model(_) | Self::ModelOfKey(_) => Code::Word("model_not_found"),
+            Self::Key => Code::Word("invalid_api_key"),
+            Self::Limit(_) => Code::Word("rate_limit_exceeded"),
         }
     }
 }
@@ -74,7 +100,7 @@ impl<'a> Error<'a> {
         match shape {
             Shape::OpenAi | Shape::Responses => {
                 let (param, code) = (about.param(), about.code(status));
-                Self::OpenAi { error: OpenAi { message, r#type: openai(status), param, code } }
+                Self::OpenAi { error: OpenAi { message, r#type: about.kind(status), param, code } }
             }
             Shape::Anthropic => {
                 Self::Anthropic { r#type: "error", error: Anthropic { r#type: anthropic(status), message } }

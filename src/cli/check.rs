@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::config::{Config, Problems, located};
+use crate::config::{ApiKey, Config, Problems, located};
 use crate::material::Material;
 
 /// Exit code for faulty input: `EX_USAGE` of sysexits.
@@ -48,6 +48,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 /// A config, after a look into the files that it names.
 fn load(path: &Path) -> Result<Config, Problems> {
     let config = Config::load(path)?;
+    if let Some(keys) = &config.server.api_keys {
+        ApiKey::load(&keys.file)?;
+    }
     let material = Material::load(&config, SystemTime::now());
     material.map(|_| config).map_err(|faults| located(path, faults))
 }

@@ -4,6 +4,7 @@ mod admin;
 mod bar;
 pub mod check;
 pub mod demo;
+pub mod key;
 pub mod logger;
 pub mod node;
 pub mod operate;
@@ -25,6 +26,7 @@ Examples:
   evenkeel run -c evenkeel.yaml       Run the gateway
   kill -HUP PID                       Make it reload the config
   evenkeel top                        Watch the fleet: its nodes, and the requests that are open
+  evenkeel key new alice              Make a key for a client (server.api_keys)
   evenkeel drain main a --wait        Send node a of pool main no new requests, and wait until it is empty
 
 Exit codes: 0 success, 1 failure, 2 unknown argument, 64 unusable config or address.
@@ -46,6 +48,7 @@ enum Command {
     Undrain(operate::UndrainArgs),
     Eject(operate::EjectArgs),
     Restore(operate::RestoreArgs),
+    Key(Box<key::KeyArgs>),
     Node(Box<node::NodeArgs>),
     Top(top::TopArgs),
     Demo(demo::DemoArgs),
@@ -60,6 +63,7 @@ pub fn main(registered: signals::Registered) -> ExitCode {
         Command::Undrain(args) => operate::undrain(&args),
         Command::Eject(args) => operate::eject(&args),
         Command::Restore(args) => operate::restore(&args),
+        Command::Key(args) => key::run(&args),
         Command::Node(args) => node::run(*args),
         Command::Top(args) => top::run(&args, registered),
         Command::Demo(args) => demo::run(&args, registered),

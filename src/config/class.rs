@@ -45,11 +45,16 @@ pub struct Classes {
 impl Classes {
     /// The class of a request with this value of the field; letters of either case are the same.
     pub fn of(&self, value: Option<&[u8]>) -> Class {
-        let Some(value) = value.map(<[u8]>::trim_ascii) else { return self.default };
+        value.and_then(|value| self.said(value)).unwrap_or(self.default)
+    }
+
+    /// The class that a value of the field names, if it does.
+    pub fn said(&self, value: &[u8]) -> Option<Class> {
+        let value = value.trim_ascii();
         let is_said = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
         let own = || self.values.iter().find(|(word, _)| is_said(word)).map(|(_, class)| *class);
         let named = || Class::ALL.into_iter().find(|class| is_said(class.as_str()));
-        own().or_else(named).unwrap_or(self.default)
+        own().or_else(named)
     }
 }
 

@@ -15,6 +15,7 @@ mod class;
 mod defaults;
 mod edge;
 mod environment;
+mod keys;
 mod lines;
 mod link;
 mod model;
@@ -44,12 +45,13 @@ pub use acme::{Auto, Challenge};
 pub use address::{HostPort, NodeAddress};
 pub use class::{Class, Classes, Deadline};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
+pub use keys::{ApiKey, expiry};
 pub use lines::{line_of, located};
 pub use link::{Link, NodeKey, NodeTls};
 pub use model::{
-    AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
-    Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry,
-    RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
+    AccessLog, Affinity, ApiKeys, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health,
+    HttpVersion, Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool,
+    Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
@@ -70,16 +72,16 @@ const FILE_BYTES_MAX: usize = 4 << 20;
 impl Config {
     /// Reads and checks a file of at most 4MiB.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let source = path.display().to_string();
-        let bytes = File::open(path).and_then(|file| {
-            let mut bytes = Vec::new();
-            file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
-        });
-        match bytes.map(String::from_utf8) {
-            Ok(Ok(text)) => Self::parse_with(&text, &source, &Outside::PROCESS),
-            Ok(Err(error)) => Err(not_utf8(&error, &source)),
-            Err(error) => Err(single(0, format!("cannot be read: {error}"), &source)),
-        }
+        let (text, source) = read_text(path, FILE_BYTES_MAX)?;
+        let config = Self::parse_with(&text, &source, &Outside::PROCESS)?;
+        Ok(config.beside(path))
+    }
+
+    /// Finds files that it names without a folder in that of the config.
+    fn beside(mut self, path: &Path) -> Self {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.server.api_keys.iter_mut().for_each(|keys| keys.file = folder.join(&keys.file));
+        self
     }
 
     /// Checks a text that knows no variable and no file; `source` is its name in problems.
@@ -92,6 +94,20 @@ impl Config {
         let config = read(text, outside, &problems);
         let notices = problems.notices(source);
         problems.finish(config, source).map(|config| Self { notices, ..config })
+    }
+}
+
+/// The text of a file and its name in problems, of at most one byte more than this.
+fn read_text(path: &Path, bytes_max: usize) -> Result<(String, String), Problems> {
+    let source = path.display().to_string();
+    let bytes = File::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => Ok((text, source)),
+        Ok(Err(error)) => Err(not_utf8(&error, &source)),
+        Err(error) => Err(single(0, format!("cannot be read: {error}"), &source)),
     }
 }
 

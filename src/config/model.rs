@@ -38,6 +38,8 @@ pub struct Server {
     pub listen: Vec<Listener>,
     pub admin: Admin,
     pub metrics: Metrics,
+    /// The keys that clients must have; `None`: they need none, the default.
+    pub api_keys: Option<ApiKeys>,
     /// Worker threads, 1 to 1024; `None`: one per core.
     pub threads: Option<usize>,
     pub access_log: AccessLog,
@@ -59,6 +61,13 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: without TLS, the default.
     pub tls: Option<Listening>,
+}
+
+/// The keys of clients, which are in a file of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeys {
+    /// A relative path is relative to the folder of the config file.
+    pub file: PathBuf,
 }
 
 /// Metrics that not everybody wants.

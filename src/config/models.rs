@@ -105,7 +105,7 @@ pub(super) fn check_model(name: &str) -> Result<(), String> {
 }
 
 /// A name, or a pattern.
-fn model(raw: &Raw) -> Result<String, String> {
+pub(super) fn model(raw: &Raw) -> Result<String, String> {
     let name = text(raw)?;
     if name.contains("**") {
         return Err(format!("{} has two `*` side by side; one stands for any characters", shown(raw)));

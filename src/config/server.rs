@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::address::HostPort;
 use super::auto;
 use super::edge::{Admin, AdminToken, Role};
-use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
+use super::model::{AccessLog, ApiKeys, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
 use super::tls::tls;
@@ -38,6 +38,9 @@ pub(super) fn server(s: &mut Section) -> Server {
     Server {
         admin,
         metrics: s.section("metrics", |s| Metrics { genai: s.get("genai", false, switch) }),
+        api_keys: s
+            .section("api_keys", |s| s.get("file", None, or_word("off", file)))
+            .map(|file| ApiKeys { file }),
         threads: s.get("threads", None, or_word("auto", integer(1..=1024))),
         access_log: s.section("access_log", access_log),
         tracing: s.section("tracing", |s| tracing::tracing(s, |address| leads_back(&listen, address))),

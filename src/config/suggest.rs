@@ -1,7 +1,7 @@
 //! Messages for unknown keys and words, with a suggestion where one is close.
 
 /// Planned keys that this version does not support.
-const LATER: [&str; 4] = ["api_keys", "cluster", "discover", "tls"];
+const LATER: [&str; 3] = ["cluster", "discover", "tls"];
 
 /// The message for a key that is not in the schema.
 pub(super) fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {

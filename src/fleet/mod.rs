@@ -165,9 +165,11 @@ impl Fleet {
         self.routes.split(model)
     }
 
-    /// The gateway lists models itself: no node knows of the others, or of other names.
+    /// The gateway lists models itself: no node knows of the others, of other names, or of what a key is for.
     pub fn lists_models(&self) -> bool {
-        self.pools.len() > 1 || self.pools.iter().any(|member| !member.conf.models.aliases.is_empty())
+        self.config.server.api_keys.is_some()
+            || self.pools.len() > 1
+            || self.pools.iter().any(|member| !member.conf.models.aliases.is_empty())
     }
 
     /// The pool for a request that names this model, if any.

@@ -7,6 +7,9 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
+/// The labels of a single series.
+pub(super) const NONE: [(&str, &str); 0] = [];
+
 /// In front of every name.
 pub(super) const PREFIX: &str = "evenkeel";
 

@@ -8,10 +8,12 @@ use std::time::{Instant, SystemTime};
 
 use http::HeaderMap;
 
+use crate::classify::dialect::Shape;
 use crate::config::{self, Class};
-use crate::fleet::{Call, Choice, Fleet, Member, NodeId, Profile};
+use crate::fleet::{Call, Choice, Fleet, Flow, Member, NodeId, Profile};
 use crate::forwarded::Sender;
 use crate::journey::{Failure, Other};
+use crate::keys::{self, Bearer};
 use crate::live::{Goes, Live, Registered, UnderWay};
 use crate::route::{self, Draw, Place};
 use crate::status::Asked;
@@ -41,6 +43,8 @@ pub struct Caller {
     /// The generation that the request keeps.
     pub fleet: Arc<Fleet>,
     pub sender: Option<Sender>,
+    /// The key that it came with; `None`: keys are not asked for, or it has none that is known.
+    pub bearer: Option<Box<Bearer>>,
     pub request_id: String,
     /// The trace that the gateway adds to; `None`: it adds nothing.
     pub trace: Option<Box<Trace>>,
@@ -101,7 +105,27 @@ impl Caller {
         body: Option<(&Place, &[u8])>,
     ) -> Profile {
         let client = self.sender.as_ref().map_or("", |sender| &sender.client);
-        route::profile(pool, headers, client, None, body)
+        let mut profile = route::profile(pool, headers, client, self.flow(), body);
+        if let Some(bearer) = &self.bearer {
+            profile.class = bearer.key().class(profile.class, route::class_said(pool, headers));
+        }
+        profile
+    }
+
+    /// The requests that share its turns: those of one key.
+    fn flow(&self) -> Option<Flow> {
+        self.bearer.as_ref().map(|bearer| Flow::new(bearer.key().flow()))
+    }
+
+    /// Nodes do not get the fields that may hold its key.
+    pub(crate) fn hides_keys(&self) -> bool {
+        self.fleet.config.server.api_keys.is_some()
+    }
+
+    /// The fields that tell it what is left to its key.
+    pub(crate) fn limits(&self, shape: Shape) -> Vec<(&'static str, String)> {
+        let told = |bearer: &Bearer| keys::fields(bearer.standing(), shape, SystemTime::now());
+        self.bearer.as_deref().map(told).unwrap_or_default()
     }
 
     /// The request in OpenTelemetry's words, if the config asks for them. `body`: the place of its model in that.
@@ -223,6 +247,7 @@ impl Arrival {
             under_way: None,
             fleet,
             sender: None,
+            bearer: None,
             request_id: String::new(),
             trace: None,
             chosen: None,

@@ -131,6 +131,9 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
     let now = Instant::now();
     let total = now.saturating_duration_since(caller.started);
     let trace = caller.trace.filter(|trace| trace.is_sampled);
+    // first of all: its client may be asking again
+    let tokens = [way.tally.prompt_tokens, way.tally.answer_tokens];
+    let key = caller.bearer.map(|bearer| bearer.ended(status, tokens, now));
     match way.pool {
         Some(member) => member.pool.count_finished(&Finished {
             at: now,
@@ -163,6 +166,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
         referer: asked.referer,
         user_agent: asked.user_agent,
         forwarded_for: asked.forwarded_for,
+        key,
         pool: way.pool.map(|member| Arc::clone(member.pool.name())),
         class: way.class,
         attempts: way.tried,

@@ -27,6 +27,7 @@ use super::relay::request::Request;
 use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
+use crate::classify::dialect::Shape;
 use crate::live::UnderWay;
 use crate::route;
 
@@ -103,13 +104,13 @@ impl ProxyHttp for Gateway {
         if let Some(proof) = self.live.challenges.to_request(session.req_header().uri.path()) {
             // before everything else: the ACME server has no key, and no model
             let proof = (own_answer::BYTES, proof);
-            own_answer::send(session, &arrival(ctx)?.caller.request_id, proof).await?;
+            own_answer::send(session, &arrival(ctx)?.caller.request_id, Vec::new(), proof).await?;
             return Ok(true);
         }
         match intake::receive(&self.live, session, arrival(ctx)?).await? {
             Received::Own(body) => {
-                let body = (own_answer::JSON, body);
-                own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
+                let (caller, body) = (&arrival(ctx)?.caller, (own_answer::JSON, body));
+                own_answer::send(session, &caller.request_id, caller.limits(Shape::OpenAi), body).await?;
                 Ok(true)
             }
             Received::Whole { member, place, body, share } => {
@@ -261,7 +262,7 @@ impl ProxyHttp for Gateway {
             session.set_read_timeout(None);
             Connection::of(session.as_downstream()).iter().for_each(|slot| slot.open());
         }
-        stock(ctx)?.dress(head)
+        stock(ctx)?.dress(head, session.req_header().uri.path())
     }
 
     fn error_while_proxy(

@@ -16,12 +16,14 @@ use super::downstream::body::{
 use super::downstream::gate::is_malformed;
 use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
+use super::keyed;
 use super::relay::seek::NO_SWITCH;
 use crate::config::{Client, HttpVersion};
 use crate::fleet::{Fleet, Member};
 use crate::forwarded::{Sender, request_id};
 use crate::http1::{BAD_HOST, CONNECT, LARGE_HEAD, Rejection, is_host};
 use crate::journey::Failure;
+use crate::keys::Bearer;
 use crate::live::{Live, Share};
 use crate::route::{self, Draw, Place};
 use crate::trace::Trace;
@@ -58,16 +60,14 @@ pub(super) fn admit(live: &Live, session: &mut Session, arrival: &mut Arrival) -
     let proto = if has_tls { "https" } else { "http" };
     arrival.caller.sender = Some(Sender::of(peer, &request.headers, &server.trusted_proxies, proto));
     arrival.caller.register(live, request.method.as_str(), request.uri.path());
-    if is_http1 {
-        // it was checked before there was a session
-        return Ok(());
-    }
-    check_h2(request, client).map_err(|refusal| {
-        let id = &arrival.caller.request_id;
-        log::debug!(rid:% = id; "request {id} from {peer}: {}; it gets {}", refusal.message, refusal.status);
-        refuse(arrival, refusal.into())
+    // over HTTP/1 it was checked before there was a session
+    let checked = if is_http1 { Ok(()) } else { check_h2(request, client).map_err(Failure::from) };
+    checked.and_then(|()| keyed::admit(live, request, &mut arrival.caller)).map_err(|failure| {
+        let (id, Failure { message, status, .. }) = (&arrival.caller.request_id, &failure);
+        log::debug!(rid:% = id; "request {id} from {peer}: {message}; it gets {status}");
+        refuse(arrival, failure)
     })?;
-    join_cookies(session.req_header_mut())
+    if is_http1 { Ok(()) } else { join_cookies(session.req_header_mut()) }
 }
 
 /// Over HTTP/2 cookies may come in several fields, over HTTP/1 in one (RFC 9113 section 8.2.3).
@@ -143,12 +143,15 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     arrival.caller.chosen = choice.map(|choice| Box::new(Chosen::By(choice)));
     let path = arrival.caller.node_path(header.uri.path());
     let place = place(header, path);
-    if let Some(own) = route::own_list(&fleet, chosen, &place, (header.method.as_str(), path)) {
+    let key = arrival.caller.bearer.as_deref().map(Bearer::key);
+    let is_shown = |model: &str| key.is_none_or(|key| key.may_use(model));
+    if let Some(own) = route::own_list(&fleet, chosen, &place, (header.method.as_str(), path), is_shown) {
         return own.map(Received::Own).map_err(|failure| refuse(arrival, failure));
     }
     let only = chosen.or_else(|| if fleet.routes_by_model() { None } else { fleet.route(None) }).cloned();
     // HTTP/2 has no such switch, and whoever cannot make one may ignore that it was asked for (RFC 9110 section 7.8)
     if is_upgrade(session) && !only.as_ref().is_some_and(speaks_http2) {
+        keyed::check_model(&arrival.caller, place.named()).map_err(|failure| refuse(arrival, failure))?;
         let member = by_target(session, arrival, only, &place)?;
         if speaks_http2(&member) {
             return Err(refuse(arrival, Failure::new(501, NO_SWITCH)));
@@ -167,6 +170,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
     match body::read(session, limits, live, client).await {
         Ok(Read::Kept { body, share }) => {
             let headers = &session.req_header().headers;
+            if keyed::needs_model(&arrival.caller) {
+                let model = place.asked(&body);
+                keyed::check_model(&arrival.caller, model.as_deref()).map_err(|f| refuse(arrival, f))?;
+            }
             let lot = &mut arrival.caller.chosen;
             let draw = || draw(&fleet, headers, Some((&place, &body)), lot);
             let member = only.or_else(|| route::by_model(&fleet, &place, &body, None, draw).cloned());
@@ -178,7 +185,10 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
             let member = route::at_home(&fleet, &member, model.as_deref(), named).clone();
             Ok(Received::Whole { member, place, body, share })
         }
-        Ok(Read::Unkept(unkept)) if needs_body(only.as_ref()) && place.named().is_none() => {
+        Ok(Read::Unkept(unkept))
+            if keyed::needs_model(&arrival.caller)
+                || needs_body(only.as_ref()) && place.named().is_none() =>
+        {
             Err(refuse(arrival, unroutable(unkept.too_large)))
         }
         // what was read takes up memory until a node has it, and that may be `retry.wait` away
@@ -297,11 +307,13 @@ pub(super) async fn answer_failure(
     }
     let header = session.req_header();
     let form = Form::of(header, arrival.caller.node_path(header.uri.path()));
-    let error = OwnError { failure: &failure, request_id: &arrival.caller.request_id, form };
-    if own_error::send(session, &error).await.is_err() {
+    let limits = arrival.caller.limits(form.shape);
+    let error = OwnError { failure: &failure, request_id: &arrival.caller.request_id, form, limits: &limits };
+    let keeps = keyed::keeps(session, &failure).await;
+    if own_error::send(session, &error, keeps).await.is_err() {
         arrival.stopped = Stopped::ClientGone;
     }
-    FailToProxy { error_code: failure.status, can_reuse_downstream: false }
+    FailToProxy { error_code: failure.status, can_reuse_downstream: keeps }
 }
 
 /// The same as [`super::downstream::http1::Http1::break_off`], on Pingora's own path.

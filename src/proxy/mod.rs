@@ -13,6 +13,7 @@ mod finish;
 mod gateway;
 mod hooks;
 mod intake;
+mod keyed;
 mod limit;
 mod refuse;
 mod relay;

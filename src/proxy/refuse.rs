@@ -31,7 +31,7 @@ pub(super) async fn refuse(gateway: &Gateway, wire: Wire, refusal: Rejection) {
     let limit = caller.fleet.config.server.client.send_timeout;
     let mut client = Http1::new(wire, None, spoken, false, limit);
     let failure = Failure::from(refusal);
-    let answered = client.refuse(&OwnError { failure: &failure, request_id: &id, form }).await;
+    let answered = client.refuse(&OwnError { failure: &failure, request_id: &id, form, limits: &[] }).await;
     finish(gateway, caller, asked, Served::unrouted(client.sent(), answered.is_err()));
     if answered.is_ok() {
         client.linger().await;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::caller::Caller;
 use crate::balance::By;
+use crate::classify::dialect::Shape;
 use crate::forwarded::X_REQUEST_ID;
 
 /// The request's id, and where the config says so the node and how many were asked.
@@ -15,20 +16,26 @@ pub(super) struct ServedBy<'a> {
     by: Option<By>,
     /// `server.response_headers`.
     tells_node: bool,
+    /// The rest of the key's limits.
+    limits: Vec<(&'static str, String)>,
 }
 
 /// The fields for a response's head.
 pub(super) struct ServedFields<'a> {
     all: [(&'a str, &'a str); 4],
     count: usize,
+    /// The same and the key's limits, if it has some.
+    with_limits: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> ServedBy<'a> {
-    pub(super) fn new(caller: &'a Caller, node: &'a str, by: By, attempts: usize) -> Self {
+    /// `shape`: that of the request's dialect.
+    pub(super) fn new(caller: &'a Caller, shape: Shape, node: &'a str, by: By, attempts: usize) -> Self {
         let attempts = if attempts == 1 { Cow::Borrowed("1") } else { Cow::Owned(attempts.to_string()) };
         let tells_node = caller.fleet.config.server.response_headers;
         let by = Some(by).filter(|by| *by != By::LeastInFlight);
-        Self { request_id: &caller.request_id, node, attempts, by, tells_node }
+        let limits = caller.limits(shape);
+        Self { request_id: &caller.request_id, node, attempts, by, tells_node, limits }
     }
 
     pub(super) fn fields(&self) -> ServedFields<'_> {
@@ -43,12 +50,17 @@ impl<'a> ServedBy<'a> {
             (true, None) => 3,
             (true, Some(_)) => 4,
         };
-        ServedFields { all, count }
+        let mut with_limits = Vec::new();
+        if !self.limits.is_empty() {
+            with_limits.extend_from_slice(&all[..count]);
+            with_limits.extend(self.limits.iter().map(|(name, value)| (*name, value.as_str())));
+        }
+        ServedFields { all, count, with_limits }
     }
 }
 
 impl<'a> ServedFields<'a> {
     pub(super) fn as_slice(&self) -> &[(&'a str, &'a str)] {
-        &self.all[..self.count]
+        if self.with_limits.is_empty() { &self.all[..self.count] } else { &self.with_limits }
     }
 }

@@ -4,7 +4,7 @@
 //! read until they have stayed the same for a second.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +25,12 @@ pub struct FileWatch {
 }
 
 /// The state of a file as far as it tells whether it has changed; `None`: it cannot be seen.
-type Stamp = Option<(u64, u64, i64, i64)>;
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
+/// Follows links: Kubernetes swaps one to change a file.
 fn stamp(file: &Path) -> Stamp {
     let metadata = std::fs::metadata(file).ok()?;
-    Some((metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+    Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 impl FileWatch {
@@ -37,22 +38,32 @@ impl FileWatch {
         Self { live, reloader }
     }
 
-    fn stamps(&self) -> Vec<Stamp> {
+    /// Those of certificates and tokens.
+    fn material(&self) -> Vec<Stamp> {
         self.live.material.load().files().iter().map(|file| stamp(file)).collect()
+    }
+
+    /// That of the clients' keys, with its name: a reload may name another.
+    fn keys(&self) -> Option<(PathBuf, Stamp)> {
+        let fleet = self.live.fleet();
+        fleet.config.server.api_keys.as_ref().map(|keys| (keys.file.clone(), stamp(&keys.file)))
     }
 }
 
 #[async_trait]
 impl BackgroundService for FileWatch {
     async fn start(&self, _shutdown: ShutdownWatch) {
-        let mut looks = Looks::new(self.stamps());
+        let (mut material, mut keys) = (Looks::new(self.material()), Looks::new(self.keys()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            if looks.have_changed(self.stamps()) {
-                // the problems are in the log and in the status already
+            // the problems are in the log and in the status already
+            if material.have_changed(self.material()) {
                 let _ = self.reloader.renew();
+            }
+            if keys.have_changed(self.keys()) {
+                self.reloader.reload_keys();
             }
         }
     }

@@ -12,12 +12,14 @@ use crate::journey::Failure;
 const ENTRIES_MAX: usize = 4096;
 
 /// The gateway's own answer to a request for the list of models, or for one of them; `None`: it goes to a node like any other.
-/// `only`: the request's pool, if something else than the model chooses it. The path is that for nodes.
+/// `only`: the request's pool, if something else than the model chooses it. The path is that for nodes. `is_shown`: its client may
+/// know of the model.
 pub fn own_list(
     fleet: &Fleet,
     only: Option<&Member>,
     place: &Place,
     (method, path): (&str, &str),
+    is_shown: impl Fn(&str) -> bool,
 ) -> Option<Result<String, Failure>> {
     let path = path.trim_end_matches('/');
     let is_list = path == "/v1/models";
@@ -27,10 +29,16 @@ pub fn own_list(
     }
     let lists = Lists::of(fleet, only);
     if is_list {
-        return Some(Ok(body(lists.models())));
+        return Some(Ok(body(lists.models().filter(|entry| is_shown(entry.id())))));
     }
     let model = place.named()?;
-    Some(lists.find(model).map(Entry::json).ok_or_else(|| not_served(Some(model.to_owned()))))
+    Some(
+        lists
+            .find(model)
+            .filter(|_| is_shown(model))
+            .map(Entry::json)
+            .ok_or_else(|| not_served(Some(model.to_owned()))),
+    )
 }
 
 /// The lists of all pools, or of the only one that a request can reach, as they are now.

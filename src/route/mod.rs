@@ -33,10 +33,11 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::classify;
 use crate::classify::own_errors::About;
-use crate::config::Pool;
+use crate::config::{Class, Pool};
 use crate::fleet::{Credential, Fleet, Flow, Member, Profile};
 use crate::http1::request_fields;
 use crate::journey::Failure;
+use crate::keys;
 use crate::retry::Repeat;
 
 /// The pool that serves the request's model, if any does; or the one that has the stored response which its path names. `asked`: the
@@ -117,6 +118,13 @@ pub fn profile(
     }
 }
 
+/// The class that a request says for this pool, if it does.
+pub fn class_said(pool: &Pool, headers: &HeaderMap) -> Option<Class> {
+    let classes = &pool.queue.class;
+    let said = classes.header.as_ref().and_then(|name| headers.get(name));
+    classes.said(said.map(HeaderValue::as_bytes)?)
+}
+
 /// Permission to send a request to this pool's nodes more than once.
 pub fn repeat(member: &Member, method: &str, path: &str) -> Repeat {
     // the second DELETE of a stored response says 404, though the first has succeeded
@@ -133,12 +141,11 @@ pub fn subject(place: &Place, body: &[u8], path: &str) -> String {
 
 /// Whose request it is, by the keys in its header as nodes get it: OpenAI's, Anthropic's, or Azure's field.
 pub fn credential(head: &[u8]) -> Credential {
-    const FIELDS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
-    let keys = request_fields(head).filter_map(|(name, value)| {
-        let field = FIELDS.iter().find(|field| name.eq_ignore_ascii_case(field.as_bytes()))?;
+    let found = request_fields(head).filter_map(|(name, value)| {
+        let field = keys::FIELDS.iter().find(|field| name.eq_ignore_ascii_case(field.as_bytes()))?;
         Some([field.as_bytes(), value.trim_ascii()])
     });
-    Credential::of(&keys.flatten().collect::<Vec<_>>())
+    Credential::of(&found.flatten().collect::<Vec<_>>())
 }
 
 #[cfg(test)]

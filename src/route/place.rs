@@ -55,6 +55,11 @@ impl Place {
         self.in_body(body).or_else(|| self.named.clone())
     }
 
+    /// The model that a node takes the request for: the target names it only if there is no body.
+    pub fn asked(&self, body: &[u8]) -> Option<String> {
+        if body.is_empty() { self.named.clone() } else { self.in_body(body) }
+    }
+
     /// The body, or the beginning of one that is packed.
     pub(super) fn text<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
         self.packing.beginning(body)

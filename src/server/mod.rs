@@ -80,6 +80,7 @@ impl Server {
         let (shared, path) = (Arc::clone(&live), options.config.clone());
         let reloader = Arc::new(Reloader::new(shared, log.clone(), tracer.clone(), path));
         let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
+        reloader.first_keys()?;
         let mut pingora = Pingora::new_with_opt_and_conf(opt, conf(settings.threads, options));
         let handed_over = options.upgrade.then(|| upgrade::announce_wait(&options.upgrade_sock));
         pingora.bootstrap();

@@ -19,6 +19,7 @@ fn ended(attempts: Vec<Tried>, at: Instant) -> Ended {
         referer: "http://ui/".into(),
         user_agent: "python-httpx/0.27".into(),
         forwarded_for: "192.0.2.9".into(),
+        key: None,
         pool: Some("vllm".into()),
         class: Some(Class::Batch),
         attempts,

@@ -143,6 +143,8 @@ fn parts(mut snapshot: Snapshot, history: &History, moment: Moment) -> (Map<Stri
     let pools = std::mem::take(&mut snapshot.pools);
     let mut head = object(&Status::of(&snapshot));
     head.remove("pools");
+    // there may be a thousand, and no page shows them
+    head.remove("keys");
     head.insert("second".into(), history.second(moment.at).into());
     head.insert("origin".into(), moment.origin(history).into());
     (head, pools.into_iter().map(|pool| Pool::of(pool, &snapshot)).collect())

@@ -7,7 +7,9 @@ mod document;
 mod edge;
 mod error;
 mod history;
+mod keys;
 mod open;
+mod reload;
 pub mod requests;
 mod tables;
 mod time;
@@ -24,11 +26,15 @@ use self::edge::EdgeStatus;
 pub use self::edge::{Edge, Files};
 pub use self::error::error_json;
 pub use self::history::{Moment, events_json, history_json};
+use self::keys::KeyStatus;
 pub use self::open::{Asked, OpenRequest, Stage};
+use self::reload::LastReload;
+pub use self::reload::Reload;
 pub use self::tables::{events_csv, nodes_csv};
 use self::time::text;
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
+use crate::keys::Usage;
 use crate::outcome::Outcome;
 
 /// A snapshot: all values that the status and the metrics show.
@@ -50,18 +56,13 @@ pub struct Snapshot {
     pub stopping: bool,
     /// Refused before they had a pool.
     pub unrouted: Counters,
+    /// The result of the last reading of the file of keys, if there is one.
+    pub keys_file: Option<Reload>,
+    /// At most 1001: the last may be the sum of the others.
+    pub keys: Vec<Usage>,
     pub pools: Vec<PoolSnapshot>,
     /// The worst first; only in snapshots that are to be looked at.
     pub causes: Vec<Cause>,
-}
-
-/// The result of the last reload; the first load counts as one.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    pub at: SystemTime,
-    /// The problems with the file; the generation before it is still in use.
-    pub error: Option<String>,
-    pub failures: u64,
 }
 
 impl Snapshot {
@@ -115,15 +116,13 @@ struct Status {
     tls: Option<EdgeStatus>,
     /// Causes of trouble in words, the worst first; empty in a calm fleet.
     causes: Vec<Cause>,
+    /// The last reading of the file of clients' keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys_file: Option<LastReload>,
+    /// In the order of that file; further ones than 1000 are summed up in the last entry, `(other)`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<KeyStatus>,
     pools: Vec<PoolStatus>,
-}
-
-#[derive(Serialize)]
-struct LastReload {
-    time: String,
-    ok: bool,
-    failures: u64,
-    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -236,12 +235,7 @@ impl Status {
             time: text(s.wall),
             uptime_seconds: s.uptime.as_secs(),
             config_generation: s.generation,
-            last_reload: LastReload {
-                time: text(s.reload.at),
-                ok: s.reload.error.is_none(),
-                failures: s.reload.failures,
-                error: s.reload.error.clone(),
-            },
+            last_reload: LastReload::of(&s.reload),
             stopping: s.stopping,
             refused_by_code: s
                 .unrouted
@@ -259,6 +253,8 @@ impl Status {
             lost_spans: s.lost_spans,
             tls: EdgeStatus::of(&s.tls, s.wall),
             causes: s.causes.clone(),
+            keys_file: s.keys_file.as_ref().map(LastReload::of),
+            keys: s.keys.iter().map(KeyStatus::of).collect(),
             pools: s.pools.iter().map(|pool| PoolStatus::of(pool, s)).collect(),
         }
     }

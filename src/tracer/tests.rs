@@ -26,6 +26,7 @@ fn ended() -> Ended {
         referer: String::new(),
         user_agent: String::new(),
         forwarded_for: String::new(),
+        key: None,
         pool: None,
         class: None,
         attempts: Vec::new(),

@@ -17,6 +17,7 @@ mod guarded;
 mod headers;
 mod health;
 mod hung;
+mod keys;
 mod leases;
 mod leaving;
 mod limits;

@@ -5,6 +5,7 @@
 mod acme;
 mod edge;
 mod files;
+mod keys;
 mod kill;
 mod large;
 mod logs;

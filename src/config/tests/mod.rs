@@ -4,6 +4,7 @@ mod accepted;
 mod auto;
 mod environment;
 mod hostile;
+mod keys;
 mod notices;
 mod reach;
 mod refused;

@@ -49,11 +49,14 @@ const SERVER_KEYS: Cases = &[
     ("listen: 1.1.1.1:1", &["listen: appears twice; the first is on line 1"]),
     ("acess_log: {}", &["acess_log: unknown key; did you mean `access_log`?"]),
     ("access-log: {}", &["access-log: unknown key; did you mean `access_log`?"]),
-    ("api_keys: {}", &["api_keys: is not supported yet; remove it"]),
+    ("tls: {}", &["tls: is not supported yet; remove it"]),
+    ("api_keys: k.yaml", &["api_keys: expected a mapping (`key: value`), found `k.yaml`"]),
+    (r#"api_keys: {file: ""}"#, &["api_keys.file: is empty; write the path of a file, or `off`"]),
+    ("api_keys: {files: k.yaml}", &["api_keys.files: unknown key; did you mean `file`?"]),
     (
         "zzz: 1",
         &[
-            "zzz: unknown key; the keys here are listen, admin, metrics, threads, access_log, tracing, client, trusted_proxies, drain_timeout, response_headers",
+            "zzz: unknown key; the keys here are listen, admin, metrics, api_keys, threads, access_log, tracing, client, trusted_proxies, drain_timeout, response_headers",
         ],
     ),
     ("threads: 0", &["threads: 0 is not a whole number from 1 to 1024, or `auto`"]),

@@ -81,7 +81,7 @@ impl Client for Http2<'_> {
     }
 
     async fn refuse(&mut self, error: &OwnError<'_>) -> Result<(), Unwritten> {
-        own_error::send(self.session, error).await.map_err(|_| Unwritten::ClientLeft)?;
+        own_error::send(self.session, error, false).await.map_err(|_| Unwritten::ClientLeft)?;
         let bytes = self.session.body_bytes_sent() as u64;
         self.sent = Sent { status: Some(error.failure.status), bytes };
         Ok(())

@@ -45,6 +45,8 @@ pub(crate) struct Beat {
     request_id: String,
     /// A page of another origin may read the answer.
     is_cross_origin: bool,
+    /// The fields that tell what is left to its key.
+    limits: Vec<(&'static str, String)>,
     /// The client was written to.
     last: Instant,
     timer: Pin<Box<Sleep>>,
@@ -58,12 +60,13 @@ impl Beat {
         shape: Shape,
         request_id: String,
         is_cross_origin: bool,
+        limits: Vec<(&'static str, String)>,
     ) -> Box<Self> {
         let comment = if shape == Shape::Anthropic { PING } else { COMMENT };
         let last = Instant::now();
         let timer = Box::pin(sleep_until(last + every));
         let tail = Tail::default();
-        Box::new(Self { live, every, comment, request_id, is_cross_origin, last, timer, tail })
+        Box::new(Self { live, every, comment, request_id, is_cross_origin, limits, last, timer, tail })
     }
 
     /// Resolves after each silence, if no event is half written. The timer is set once and moved when it fires, because events
@@ -128,6 +131,7 @@ impl<C: Client> Accompanied<C> {
             let head = early_head();
             let mut ours = vec![(X_REQUEST_ID, &*beat.request_id)];
             ours.extend(beat.is_cross_origin.then_some(("Access-Control-Allow-Origin", "*")));
+            ours.extend(beat.limits.iter().map(|(name, value)| (*name, value.as_str())));
             let start = Start { head: &head, ours: &ours, closes: beat.live.is_stopping() };
             self.client.begin(start, comment, false).await
         };

@@ -11,13 +11,19 @@ use crate::forwarded::X_REQUEST_ID;
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const BYTES: &str = "application/octet-stream";
 
-/// Sends text through a session, whose connection stays open; its type comes first.
-pub(crate) async fn send(session: &mut Session, request_id: &str, body: (&str, String)) -> Result<()> {
+/// Sends text through a session, whose connection stays open; its type comes first. `limits`: further fields.
+pub(crate) async fn send(
+    session: &mut Session,
+    request_id: &str,
+    limits: Vec<(&'static str, String)>,
+    body: (&str, String),
+) -> Result<()> {
     let (kind, body) = body;
     let mut head = ResponseHeader::build(200, Some(4))?;
     head.insert_header(header::CONTENT_TYPE, kind)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(X_REQUEST_ID, request_id)?;
+    limits.into_iter().try_for_each(|(name, value)| head.insert_header(name, value))?;
     let request = session.req_header();
     if request.headers.contains_key(header::ORIGIN) {
         // a page of another origin, as it may read nodes' answers and our errors

@@ -1,7 +1,7 @@
 //! Answers of the gateway's own, in the form that the clients of a dialect turn into their exceptions.
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -28,6 +28,8 @@ pub(crate) struct OwnError<'a> {
     pub(crate) failure: &'a Failure,
     pub(crate) request_id: &'a str,
     pub(crate) form: Form,
+    /// Further fields, which tell what is left to the client's key.
+    pub(crate) limits: &'a [(&'static str, String)],
 }
 
 /// The form of the gateway's own errors for a request.
@@ -86,6 +88,10 @@ fn fields(
     if error.form.is_cross_origin {
         put("Access-Control-Allow-Origin", "*")?;
     }
+    if error.failure.status == 401 {
+        put("WWW-Authenticate", "Bearer")?;
+    }
+    error.limits.iter().try_for_each(|(name, value)| put(name, value))?;
     if error.failure.status == 405 {
         // RFC 9110 section 15.5.6: CONNECT alone is refused so
         put("Allow", ALLOWED)?;
@@ -93,10 +99,15 @@ fn fields(
     error.failure.retry_after.map_or(Ok(()), |seconds| put("Retry-After", &seconds.to_string()))
 }
 
-/// Sends a failure through a session, and closes the connection afterwards.
-pub(crate) async fn send(session: &mut Session, error: &OwnError<'_>) -> Result<()> {
+/// Sends a failure through a session, and closes the connection afterwards, unless it `keeps` it.
+pub(crate) async fn send(session: &mut Session, error: &OwnError<'_>, keeps: bool) -> Result<()> {
     let body = body(error);
     let mut header = ResponseHeader::build(error.failure.status, Some(6))?;
     fields(error, body.len(), |name, value| header.insert_header(name, value))?;
-    session.as_downstream_mut().write_error_response(header, body).await
+    if !keeps {
+        return session.as_downstream_mut().write_error_response(header, body).await;
+    }
+    let is_head = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), is_head).await?;
+    if is_head { Ok(()) } else { session.write_response_body(Some(body), true).await }
 }

@@ -109,6 +109,7 @@ async fn write_start(
         let node = &attempt.node().name;
         let served_by = ServedBy::new(
             &request.caller,
+            request.form.shape,
             node,
             request.journey.reason(attempt.by()),
             request.journey.attempts(),
@@ -178,8 +179,8 @@ pub(super) async fn give(
     request.answers_with(&head);
     let body = request.rename_start(&mut head, body, true);
     // none is under way
-    let served_by =
-        ServedBy::new(&request.caller, &node, request.journey.by(&node), request.journey.attempts() - 1);
+    let (by, attempts) = (request.journey.by(&node), request.journey.attempts() - 1);
+    let served_by = ServedBy::new(&request.caller, request.form.shape, &node, by, attempts);
     let seconds = request.journey.retry_after(Instant::now().into_std()).to_string();
     let is_busy = classify::status(head.status, false) == Outcome::Busy;
     let retry_after = (is_busy && !head.fields.contains("retry-after")).then_some(("Retry-After", &*seconds));

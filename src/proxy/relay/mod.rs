@@ -68,7 +68,8 @@ fn beat(gateway: &Gateway, request: &Request) -> Option<Box<Beat>> {
     let Form { shape, is_cross_origin, .. } = request.form;
     let id = request.caller.request_id.clone();
     let live = Arc::clone(&gateway.live);
-    request.asks_for_events().then(|| Beat::new(live, every, shape, id, is_cross_origin))
+    let limits = request.caller.limits(shape);
+    request.asks_for_events().then(|| Beat::new(live, every, shape, id, is_cross_origin, limits))
 }
 
 /// The time in which the connection's task may send a closing event: h2 drops what is queued when a stream is reset, and
@@ -276,7 +277,8 @@ async fn end(gateway: &Gateway, request: Box<Request>, client: &mut impl Client,
         Ending::Left => client_left = true,
         Ending::Failed(failure) => {
             log::warn!(rid:% = id; "request {id}: {}; the client gets {}", failure.message, failure.status);
-            let error = OwnError { failure: &failure, request_id: id, form: request.form };
+            let limits = request.caller.limits(request.form.shape);
+            let error = OwnError { failure: &failure, request_id: id, form: request.form, limits: &limits };
             let told = if has_head {
                 client.write(own_error::event(&error), false).await
             } else {

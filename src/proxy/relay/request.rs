@@ -25,6 +25,7 @@ use crate::fleet::{Call, Member, NodeId};
 use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, ResponseHead, put_field, request_fields, write_request};
 use crate::journey::{Ending, Failure, Journey};
+use crate::keys;
 use crate::live::Share;
 use crate::outcome::Outcome;
 use crate::resume::{Kind, NextRequest, NodeBody, NotResumable, Original, Priority};
@@ -407,12 +408,17 @@ impl NodeHead {
         let ours = ours.as_ref().map_or(&[][..], |ours| &ours[..]);
         let target = caller.node_target(path(header));
         let (method, target) = (header.method.as_str(), &*target);
+        let hides_keys = caller.hides_keys();
+        let is_passed = move |(name, _): &(&[u8], &[u8])| !(hides_keys && keys::is_field(name));
         let wire = match raw {
-            Some(raw) => write_request(method, target, request_fields(raw), None, ours, APPENDED),
+            Some(raw) => {
+                let fields = request_fields(raw).filter(is_passed);
+                write_request(method, target, fields, None, ours, APPENDED)
+            }
             None => {
                 let fields = header.headers.iter();
                 let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-                let fields: Vec<_> = fields.collect();
+                let fields: Vec<_> = fields.filter(is_passed).collect();
                 write_request(method, target, fields.iter().copied(), None, ours, APPENDED)
             }
         };

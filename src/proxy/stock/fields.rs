@@ -11,13 +11,15 @@ use super::super::upstream::target::{CREDENTIALS, host_of, path};
 use crate::fleet::NodeId;
 use crate::forwarded::{Sender, introduction};
 use crate::http1::HopByHop;
+use crate::keys;
 use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 
 /// Fields of a request that are meant for the gateway.
 const FOR_GATEWAY: [&str; 2] = ["expect", "proxy-authorization"];
 
 /// Takes from a request what concerned the client's connection, but for the two fields that ask for a switch of protocols.
-pub(crate) fn strip_for_node(header: &mut RequestHeader) -> Result<()> {
+/// `hides_keys`: nodes do not get what may hold the client's key.
+pub(crate) fn strip_for_node(header: &mut RequestHeader, hides_keys: bool) -> Result<()> {
     if path(header) != header.raw_path() {
         let path = path(header).to_vec();
         header.set_raw_path(&path)?;
@@ -31,6 +33,9 @@ pub(crate) fn strip_for_node(header: &mut RequestHeader) -> Result<()> {
     }
     for name in FOR_GATEWAY {
         header.remove_header(name);
+    }
+    if hides_keys {
+        keys::FIELDS.into_iter().for_each(|name| drop(header.remove_header(name)));
     }
     header.insert_header(CONNECTION, "Upgrade")
 }

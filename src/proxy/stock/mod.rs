@@ -27,6 +27,7 @@ use super::upstream::connections::connect_outcome;
 use super::upstream::switch::{Connector, Tunnel};
 use super::upstream::target::path;
 use crate::classify;
+use crate::classify::dialect::{Dialect, OTHER};
 use crate::fleet::{Member, NodeId};
 use crate::forwarded::id_suffix;
 use crate::http1::announced;
@@ -129,7 +130,7 @@ impl Stock {
             // it waits for its client's upload
             attempt.pause_stall();
         }
-        fields::strip_for_node(header)?;
+        fields::strip_for_node(header, self.arrival.caller.hides_keys())?;
         fields::give_host(header, attempt.node(), attempt.address())?;
         fields::authorize(header, attempt.node())?;
         let caller = &self.arrival.caller;
@@ -254,10 +255,12 @@ impl Stock {
     }
 
     /// Adds what the gateway tells the client about how it was served.
-    pub fn dress(&mut self, head: &mut ResponseHeader) -> Result<()> {
+    pub fn dress(&mut self, head: &mut ResponseHeader, path: &str) -> Result<()> {
         let node = self.node();
         let by = self.journey.reason(self.attempt.as_ref().map(Attempt::by).unwrap_or_default());
-        let served_by = ServedBy::new(&self.arrival.caller, &node, by, self.journey.attempts());
+        let caller = &self.arrival.caller;
+        let shape = Dialect::of(caller.node_path(path)).unwrap_or(&OTHER).shape;
+        let served_by = ServedBy::new(caller, shape, &node, by, self.journey.attempts());
         let fields = served_by.fields();
         fields
             .as_slice()

@@ -45,6 +45,7 @@ fn entry() -> Entry {
         ended: now,
     };
     Entry {
+        key: None,
         client: Some("192.168.0.7".into()),
         at: (Arc::new(Second::of(&jiff::Zoned::now())), 500),
         method: "POST".to_owned(),

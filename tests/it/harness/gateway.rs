@@ -130,6 +130,18 @@ impl Gateway {
         self.reloader.reload().unwrap_or_else(|problems| panic!("{problems}"));
     }
 
+    /// The same, where the file may be refused.
+    pub(crate) fn try_reload_with(&self, (from, to): (&str, &str), pools: &str) -> Result<u64, String> {
+        let server = self.server.replace(from, to);
+        std::fs::write(self.path("evenkeel.yaml"), text(&server, pools)).unwrap();
+        self.reloader.reload().map_err(|problems| problems.to_string())
+    }
+
+    /// Reads the file of keys again.
+    pub(crate) fn reload_keys(&self) {
+        self.reloader.reload_keys();
+    }
+
     /// A file in the gateway's own directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
