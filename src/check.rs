@@ -4,8 +4,10 @@
 //! The fleet decides which nodes to ask and interprets the answers. This part only asks, each node in a
 //! separate task, so that a node that hangs delays no other.
 
+mod ask;
 mod models;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +15,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use pingora::{Error, ErrorType};
-use pingora_load_balancing::Backend;
-use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+
+use ask::Asked;
 
 use crate::config::{Check, HttpVersion};
 use crate::fleet::{CheckAnswer, Pool, Question, QuestionKind};
 use crate::journal::announce;
 use crate::live::Live;
+use crate::tls::nodes;
 
 /// Interval at which the fleet is polled for questions; it limits the precision of the configured times.
 const TICK: Duration = Duration::from_millis(100);
@@ -43,11 +45,13 @@ impl HealthChecker {
             for question in member.pool.questions(now) {
                 let health = &member.conf.health;
                 let limit = health.check.as_ref().map_or(member.conf.timeouts.connect, |check| check.timeout);
-                tokio::spawn(ask_and_report(Arc::clone(&member.pool), question, health.check.clone(), limit));
+                let how = How { check: health.check.clone(), limit, version: member.conf.http_version };
+                tokio::spawn(ask_and_report(Arc::clone(&member.pool), question, how));
             }
-            if fleet.lists_models() && member.conf.http_version == HttpVersion::H1 {
+            if fleet.lists_models() {
+                let version = member.conf.http_version;
                 for question in member.pool.lists_due(now) {
-                    tokio::spawn(models::ask_and_tell(Arc::clone(&member.pool), question));
+                    tokio::spawn(models::ask_and_tell(Arc::clone(&member.pool), question, version));
                 }
             }
         }
@@ -67,15 +71,23 @@ impl BackgroundService for HealthChecker {
     }
 }
 
+/// The way to ask a pool's nodes.
+struct How {
+    /// Without one they are asked for a connection alone.
+    check: Option<Check>,
+    limit: Duration,
+    version: HttpVersion,
+}
+
 /// Asks one question and reports the answer to the pool.
-async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check>, limit: Duration) {
-    let deadline = tokio::time::Instant::now() + limit;
-    let mut answer = ask(&question, question.address, check.as_ref(), limit).await;
+async fn ask_and_report(pool: Arc<Pool>, question: Question, how: How) {
+    let deadline = tokio::time::Instant::now() + how.limit;
+    let mut answer = ask(&question, question.address, &how).await;
     for address in question.node.addresses.after(question.address) {
         if !matches!(answer, CheckAnswer::Failed | CheckAnswer::Refused) {
             break;
         }
-        answer = ask(&question, address, check.as_ref(), limit).await;
+        answer = ask(&question, address, &how).await;
         if answer == CheckAnswer::Passed {
             pool.resolved(question.key, Some(address), Instant::now()).iter().for_each(announce);
         }
@@ -88,23 +100,29 @@ async fn ask_and_report(pool: Arc<Pool>, question: Question, check: Option<Check
     pool.answer(&question, answer, Instant::now()).iter().for_each(announce);
 }
 
-async fn ask(
-    question: &Question,
-    address: SocketAddr,
-    check: Option<&Check>,
-    limit: Duration,
-) -> CheckAnswer {
-    let Ok(backend) = Backend::new(&address.to_string()) else { return CheckAnswer::Failed };
-    let asked = async {
-        match check {
-            Some(check) => http_check(question, check).check(&backend).await,
-            None => tcp_check(limit).check(&backend).await,
+async fn ask(question: &Question, address: SocketAddr, how: &How) -> CheckAnswer {
+    let asked = Asked { node: &question.node, address, version: how.version };
+    let limit = how.limit;
+    let answer = tokio::time::timeout(limit, async {
+        match &how.check {
+            Some(check) => asked.get(&check.path, limit, 0).await.map(|(status, _)| status),
+            None => asked.accepts(limit).await.map(|()| 200),
         }
-    };
-    match tokio::time::timeout(limit, asked).await {
-        Ok(Ok(())) => CheckAnswer::Passed,
+    });
+    let (pool, node) = (&question.node.pool, &question.node.name);
+    let answer = answer.await;
+    if let Ok(Ok(_)) = answer
+        && how.check.is_some()
+    {
+        nodes::tell(&question.node, None);
+    }
+    match answer {
+        Ok(Ok(200)) => CheckAnswer::Passed,
+        Ok(Ok(status)) => {
+            log::debug!(pool:%, node:%; "pool {pool}, node {node}: check failed: status {status}");
+            if status == 503 { CheckAnswer::Busy } else { CheckAnswer::Failed }
+        }
         Ok(Err(error)) => {
-            let (pool, node) = (&question.node.pool, &question.node.name);
             log::debug!(pool:%, node:%; "pool {pool}, node {node}: check failed: {error}");
             failed(&error)
         }
@@ -112,33 +130,19 @@ async fn ask(
     }
 }
 
-/// Pingora's check reports a status other than 200 as a custom error code. Any other error, such as the gateway's own lack
-/// of files, does not show that nobody is there.
-fn failed(error: &Error) -> CheckAnswer {
-    match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => CheckAnswer::Slow,
-        ErrorType::CustomCode(_, 503) => CheckAnswer::Busy,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectionClosed
-        | ErrorType::ReadError
-        | ErrorType::WriteError => CheckAnswer::Refused,
+/// An error that does not say that nobody is there, such as the gateway's own lack of files, is no refusal.
+fn failed(error: &io::Error) -> CheckAnswer {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::TimedOut => CheckAnswer::Slow,
+        Kind::ConnectionRefused
+        | Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::UnexpectedEof
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NotFound => CheckAnswer::Refused,
         _ => CheckAnswer::Failed,
     }
-}
-
-fn http_check(question: &Question, check: &Check) -> HttpHealthCheck {
-    let mut http = HttpHealthCheck::new(&question.node.address.to_string(), false);
-    http.peer_template.options.connection_timeout = Some(check.timeout);
-    http.peer_template.options.read_timeout = Some(check.timeout);
-    if let Ok(uri) = check.path.parse() {
-        http.req.set_uri(uri);
-    }
-    http
-}
-
-fn tcp_check(limit: Duration) -> Box<TcpHealthCheck> {
-    let mut tcp = TcpHealthCheck::new();
-    tcp.peer_template.options.connection_timeout = Some(limit);
-    tcp
 }

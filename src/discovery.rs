@@ -17,7 +17,7 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 
-use crate::config::NodeAddress;
+use crate::config::HostPort;
 use crate::fleet::{Key, NodeId, Pool};
 use crate::journal::announce;
 use crate::live::Live;
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(250);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
 /// One host name, as a source of backends.
-pub struct Name<'a>(pub &'a NodeAddress);
+pub struct Name<'a>(pub &'a HostPort);
 
 #[async_trait]
 impl ServiceDiscovery for Name<'_> {
@@ -83,7 +83,8 @@ impl NameResolver {
         }
         // a request may have found that another one accepts connections
         let before = pool.address(key);
-        let found = Name(&node.address).discover().await;
+        let Some(address) = node.address.host_port() else { return };
+        let found = Name(address).discover().await;
         let address = match &found {
             Ok((backends, _)) => {
                 node.addresses.set(addresses(backends));
@@ -99,7 +100,7 @@ impl NameResolver {
                     "pool {}, node {}: cannot resolve {}: {error}; next lookup in {AGAIN_UNRESOLVED:?}",
                     node.pool,
                     node.name,
-                    node.address.host
+                    address.host
                 );
                 None
             }
@@ -151,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn localhost_resolves_and_nonsense_does_not() {
-        let named = |host: &str| NodeAddress { host: host.into(), port: 80 };
+        let named = |host: &str| HostPort { host: host.into(), port: 80 };
         let (found, _) = Name(&named("localhost")).discover().await.expect("localhost");
         assert!(!found.is_empty());
         assert!(Name(&named("nowhere.invalid")).discover().await.is_err());

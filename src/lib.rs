@@ -4,6 +4,7 @@ pub mod cli;
 
 pub mod server;
 
+pub mod acme;
 pub mod admin;
 pub mod check;
 pub mod discovery;

@@ -5,7 +5,8 @@ mod gauge;
 mod requests;
 mod under_way;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -24,6 +25,7 @@ use crate::history::History;
 use crate::material::Material;
 use crate::resume::Vocabularies;
 use crate::status::{Edge, Files, Reload, Snapshot};
+use crate::tls::{Certificate, Challenges, Renewal};
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
 const PAST_EVERY: Duration = Duration::from_secs(5);
@@ -59,6 +61,10 @@ pub struct Live {
     pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
+    /// Answers for an ACME server that looks whether a name leads here.
+    pub challenges: Challenges,
+    /// The progress of certificates that the gateway gets by itself, by the file of each.
+    pub renewals: Mutex<HashMap<PathBuf, Renewal>>,
     /// Handshakes with clients that came to nothing.
     pub failed_handshakes: AtomicU64,
     /// Learned from streams that may have to be continued.
@@ -90,6 +96,8 @@ impl Live {
             unrouted: Mutex::default(),
             material: ArcSwap::default(),
             files: Mutex::default(),
+            challenges: Challenges::default(),
+            renewals: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),
             vocabularies: Vocabularies::default(),
             pasts: Mutex::default(),
@@ -126,7 +134,7 @@ impl Live {
             lost_own_log_lines: self.lost_own_log_lines.get().map_or(0, |lost| lost.load(Ordering::Relaxed)),
             lost_spans: self.lost_spans.load(Ordering::Relaxed),
             tls: Edge {
-                certificates: self.material.load().tls.certificates().to_vec(),
+                certificates: self.certificates(),
                 files: self.files.lock().clone(),
                 failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
             },
@@ -135,6 +143,19 @@ impl Live {
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
             causes: Vec::new(),
         }
+    }
+
+    /// All certificates, with the progress of those that the gateway gets by itself.
+    fn certificates(&self) -> Vec<Certificate> {
+        // a new one comes into use under this lock, so that no snapshot shows it with the progress of the old one
+        let renewals = self.renewals.lock();
+        let mut certificates = self.material.load().tls.certificates();
+        for one in &mut certificates {
+            if let (Some(shown), Some(known)) = (&mut one.renewal, renewals.get(&one.file)) {
+                *shown = Renewal { is_pending: shown.is_pending, ..known.clone() };
+            }
+        }
+        certificates
     }
 
     /// The same with the causes of what it shows.

@@ -3,6 +3,7 @@
 //! Counters live in the parts that count. A scrape takes a snapshot and writes it, so that metrics cost the requests nothing
 //! extra. Labels are bounded: pools, nodes and classes come from the config, outcomes and reasons from enums, codes from HTTP.
 
+mod certificates;
 mod format;
 mod genai;
 mod histograms;
@@ -98,11 +99,7 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
     for (name, help, value) in counters {
         sheet.counters(name, help, [(NONE, value)])?;
     }
-    let ends = s.tls.certificates.iter().map(|one| {
-        let name = one.names.first().map_or("", String::as_str);
-        ([("name", name.to_owned()), ("file", one.file.display().to_string())], one.expiry())
-    });
-    sheet.gauges("certificate_expiry_timestamp_seconds", "The end of each certificate, in Unix time.", ends)
+    certificates::write(sheet, &s.tls.certificates)
 }
 
 const NONE: [(&str, &str); 0] = [];

@@ -79,10 +79,6 @@ fn cancel(live: &Live, number: u64) -> Answer {
             StatusCode::CONFLICT,
             "its body is still arriving, which client.body_timeout and client.body_min_rate limit; try again later",
         ),
-        Err(NotCancelled::Bound) => Answer::error(
-            StatusCode::CONFLICT,
-            "it is at a node that is spoken to by HTTP/2 (http_version: 2), where a request cannot be cancelled",
-        ),
     }
 }
 

@@ -4,6 +4,7 @@
 //! A cause is said only where the numbers leave little doubt; a threshold stands with its reason beside it. Nothing here changes where
 //! a request goes.
 
+mod certificate;
 mod gateway;
 mod node;
 mod out;
@@ -25,6 +26,7 @@ const CAUSES_MAX: usize = 50;
 /// All causes, the worst first; none where nothing stands out.
 pub fn causes(scene: &Scene) -> Vec<Cause> {
     let mut all = gateway::causes(&scene.gateway);
+    all.extend(certificate::causes(&scene.gateway.certificates));
     for pool in &scene.pools {
         all.extend(pool::causes(pool));
         all.extend(pool.nodes.iter().flat_map(|node| node::causes(node, pool)));

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::past::{Chosen, Happened, Past};
 use crate::config::Class;
 use crate::fleet::{Drain, NodeSnapshot, NodeState, PoolSnapshot, Reason};
 use crate::status::{OpenRequest, Snapshot, Stage};
+use crate::tls::Certificate;
 
 /// A stream that has begun and was silent for so long has paused: engines send a token every few milliseconds.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -25,9 +26,21 @@ pub(super) struct GatewayScene {
     pub generation: u64,
     pub stopping: bool,
     pub requests: u64,
+    /// Those that the gateway gets by itself.
+    pub certificates: Vec<CertificateScene>,
     /// Of the time since the earlier snapshot.
     pub lost_log_lines: u64,
     pub refused_connections: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct CertificateScene {
+    pub name: String,
+    /// `None`: it has expired.
+    pub days_left: Option<u64>,
+    pub is_pending: bool,
+    /// Of the last attempt.
+    pub error: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -110,6 +123,12 @@ impl Scene {
             generation: now.generation,
             stopping: now.stopping,
             requests: now.requests,
+            certificates: now
+                .tls
+                .certificates
+                .iter()
+                .filter_map(|one| CertificateScene::of(one, now.wall))
+                .collect(),
             lost_log_lines: since(now.lost_log_lines, then.map(|then| then.lost_log_lines)),
             refused_connections: since(now.refused_connections, then.map(|then| then.refused_connections)),
         };
@@ -139,6 +158,19 @@ fn longest_waits(open: &[OpenRequest]) -> HashMap<&str, Duration> {
         }
     }
     longest
+}
+
+impl CertificateScene {
+    fn of(certificate: &Certificate, now: SystemTime) -> Option<Self> {
+        let renewal = certificate.renewal.as_ref()?;
+        let left = certificate.not_after.duration_since(now).ok().filter(|left| !left.is_zero());
+        Some(Self {
+            name: certificate.names.first().cloned().unwrap_or_default(),
+            days_left: left.map(|left| left.as_secs() / 86_400),
+            is_pending: renewal.is_pending,
+            error: renewal.last_error.clone(),
+        })
+    }
 }
 
 impl OpenAt {

@@ -267,6 +267,7 @@ fn the_gateway_itself() {
         requests: 0,
         lost_log_lines: 1,
         refused_connections: 9,
+        ..GatewayScene::default()
     };
     let all = causes(&Scene { gateway, pools: Vec::new() });
     let texts: Vec<_> = all.iter().map(|cause| &*cause.text).collect();

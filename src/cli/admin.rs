@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::check::EXIT_BAD_CONFIG;
 use super::secure::{Connection, Trust};
-use crate::config::{Config, NodeAddress};
+use crate::config::{Config, HostPort};
 
 /// Longest wait for each step of an exchange.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +94,7 @@ impl Admin {
             Some(rest) => (rest, true),
             None => (url, false),
         };
-        let address: NodeAddress = address.parse()?;
+        let address: HostPort = address.parse()?;
         let found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|e| e.to_string())?;
         let addresses: Vec<_> = found.collect();
         if addresses.is_empty() {

@@ -114,12 +114,6 @@ fn check_spill(pool: &Pool, pools: &[Pool], place: &Place) {
     let Some(target) = find(spill) else {
         return place.problem_at("spill", format!("there is no pool `{spill}`"));
     };
-    if target.http_version != pool.http_version {
-        place.problem_at(
-            "spill",
-            format!("pool `{spill}` has another http_version; a request cannot change it"),
-        );
-    }
     let mut way = vec![pool.name.as_str()];
     let mut next = Some(target);
     while let Some(at) = next {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::acme::Auto;
+
 /// The address of the page, the status API, the metrics and orders.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Admin {
@@ -39,6 +41,8 @@ pub enum Role {
 pub struct Listening {
     /// Chosen by the name that a client asks for (SNI), the first where none fits; at most 257.
     pub certificates: Vec<CertificateFiles>,
+    /// One that the gateway gets by itself, after the others; default none.
+    pub auto: Option<Auto>,
     /// The oldest version that is spoken; default 1.2.
     pub min_version: TlsVersion,
     /// `None`: clients need no certificate, the default.

@@ -3,25 +3,31 @@
 //! Two parsers read the text: one that keeps positions finds the line of each value, and `serde_yaml` reads
 //! the values into a raw tree. The schema (`server`, `pools`, `nodes`) then walks that tree, one line per
 //! key, so that one run finds every problem; a key that the schema does not ask for is an error. Nothing here
-//! depends on the network or the clock; of the environment, [`Config::load`] alone gives the values that a file names.
+//! depends on the network or the clock; of the environment, [`Config::load`] alone gives the values that a file names, and the
+//! content of the files.
 
+mod acme;
 mod address;
 mod affinity;
+mod auto;
 mod choice;
 mod class;
 mod defaults;
 mod edge;
 mod environment;
 mod lines;
+mod link;
 mod model;
 mod models;
 mod nodes;
 mod outline;
+mod outside;
 mod pattern;
 mod pools;
 mod problems;
 mod queue;
 mod raw;
+mod reach;
 mod reload;
 mod section;
 mod server;
@@ -34,10 +40,12 @@ mod tracing;
 pub mod units;
 mod values;
 
-pub use address::NodeAddress;
+pub use acme::{Auto, Challenge};
+pub use address::{HostPort, NodeAddress};
 pub use class::{Class, Classes, Deadline};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
 pub use lines::{line_of, located};
+pub use link::{Link, NodeKey, NodeTls};
 pub use model::{
     AccessLog, Affinity, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health, HttpVersion,
     Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool, Queue, Retry,
@@ -51,7 +59,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use environment::Lookup;
+use outside::Outside;
 use problems::Collector;
 use raw::Value;
 use section::{Place, Section};
@@ -68,32 +76,32 @@ impl Config {
             file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
         });
         match bytes.map(String::from_utf8) {
-            Ok(Ok(text)) => Self::parse_with(&text, &source, &|name| std::env::var(name).ok()),
+            Ok(Ok(text)) => Self::parse_with(&text, &source, &Outside::PROCESS),
             Ok(Err(error)) => Err(not_utf8(&error, &source)),
             Err(error) => Err(single(0, format!("cannot be read: {error}"), &source)),
         }
     }
 
-    /// Checks a text that no variable is known to; `source` is its name in problems.
+    /// Checks a text that knows no variable and no file; `source` is its name in problems.
     pub fn parse(text: &str, source: &str) -> Result<Self, Problems> {
-        Self::parse_with(text, source, &|_| None)
+        Self::parse_with(text, source, &Outside::NOTHING)
     }
 
-    fn parse_with(text: &str, source: &str, variables: Lookup) -> Result<Self, Problems> {
+    fn parse_with(text: &str, source: &str, outside: &Outside) -> Result<Self, Problems> {
         let problems = Collector::default();
-        let config = read(text, variables, &problems);
+        let config = read(text, outside, &problems);
         let notices = problems.notices(source);
         problems.finish(config, source).map(|config| Self { notices, ..config })
     }
 }
 
-fn read(text: &str, variables: Lookup, problems: &Collector) -> Option<Config> {
+fn read(text: &str, outside: &Outside, problems: &Collector) -> Option<Config> {
     if text.len() > FILE_BYTES_MAX {
         problems.add("", 0, "is larger than 4MiB");
         return None;
     }
     let mut raw = raw::parse(text, problems)?;
-    environment::expand(&mut raw, "", variables, problems);
+    environment::expand(&mut raw, "", outside.variable, problems);
     if !problems.is_empty() {
         // values that are not known would only give further problems
         return None;
@@ -103,13 +111,13 @@ fn read(text: &str, variables: Lookup, problems: &Collector) -> Option<Config> {
         root.problem("is empty; the smallest config has `server: { listen: ... }` and `pools`");
         return None;
     }
-    Some(root.section()?.finish(config))
+    Some(root.section()?.finish(|s| config(s, outside)))
 }
 
-fn config(s: &mut Section) -> Config {
+fn config(s: &mut Section, outside: &Outside) -> Config {
     let server = s.section("server", server::server);
     let place = s.required("pools", "name at least one pool with its nodes");
-    let pools = place.as_ref().map(|place| pools::pools(place, &server.listen)).unwrap_or_default();
+    let pools = place.as_ref().map(|place| pools::pools(place, &server.listen, outside)).unwrap_or_default();
     let splits = splits::splits(s, &pools);
     if let Some(place) = &place {
         choice::check_reached(place, &pools, &splits);

@@ -13,9 +13,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::NodeAddress;
+use super::address::{HostPort, NodeAddress};
 use super::class::{Classes, Deadline};
 use super::edge::{Admin, Listening};
+use super::link::{Link, NodeKey};
 use super::pattern::Pattern;
 
 /// A whole configuration file.
@@ -95,7 +96,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracing {
     /// The address of the collector.
-    pub collector: NodeAddress,
+    pub collector: HostPort,
     /// The URL to which spans are posted.
     pub url: String,
     /// The part of the requests without a `traceparent` that is traced; 0 to 1, default 1.
@@ -255,9 +256,12 @@ pub struct Affinity {
 /// One inference server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Default: the address as text.
+    /// Default: the address as text, without the way it is reached.
     pub name: String,
     pub address: NodeAddress,
+    pub link: Link,
+    /// The node gets it in place of the client's; default none.
+    pub authorization: Option<NodeKey>,
     /// The share of requests relative to the other nodes; default: the pool's `weight`, whose default is 1.
     pub weight: Weight,
     /// The most requests at one time; default: the pool's `max_in_flight`, whose default is off.

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::NodeAddress;
-use super::model::{Listener, MaxInFlight, Node, Weight};
+use super::link::{Link, NodeKey};
+use super::model::{HttpVersion, Listener, MaxInFlight, Node, Weight};
 use super::raw::Value;
+use super::reach::{Loader, Tls, authorization};
 use super::section::{Place, Section};
 use super::server::leads_back;
 use super::values::{check_name, max_in_flight, name, node_address, switch, weight};
@@ -14,27 +16,47 @@ const NODES_MAX: usize = 4096;
 pub(super) const IN_FLIGHT_MAX: usize = 1_000_000;
 
 /// The settings of nodes that have none of their own.
-#[derive(Clone, Copy)]
-pub(super) struct Usual {
-    pub weight: Weight,
-    pub max_in_flight: MaxInFlight,
+pub(super) struct Usual<'a> {
+    weight: Weight,
+    max_in_flight: MaxInFlight,
+    tls: Tls,
+    authorization: Option<NodeKey>,
+    http_version: HttpVersion,
+    loader: &'a Loader<'a>,
 }
 
-impl Usual {
-    fn or(s: &mut Section, usual: Self) -> Self {
+impl<'a> Usual<'a> {
+    pub(super) fn of(s: &mut Section, http_version: HttpVersion, loader: &'a Loader) -> Self {
+        let nothing = Self {
+            weight: Weight::Fixed(1.0),
+            max_in_flight: MaxInFlight::Off,
+            tls: Tls::default(),
+            authorization: None,
+            http_version,
+            loader,
+        };
+        nothing.or_own(s)
+    }
+
+    fn or_own(&self, s: &mut Section) -> Self {
+        let Self { http_version, loader, .. } = *self;
         Self {
-            weight: s.get("weight", usual.weight, weight),
-            max_in_flight: s.get("max_in_flight", usual.max_in_flight, max_in_flight(IN_FLIGHT_MAX)),
+            weight: s.get("weight", self.weight, weight),
+            max_in_flight: s.get("max_in_flight", self.max_in_flight, max_in_flight(IN_FLIGHT_MAX)),
+            tls: Tls::of(s, &self.tls, loader),
+            authorization: authorization(s, self.authorization.as_ref(), loader),
+            http_version,
+            loader,
         }
     }
 
-    pub(super) fn of(s: &mut Section) -> Self {
-        Self::or(s, Self { weight: Weight::Fixed(1.0), max_in_flight: MaxInFlight::Off })
+    fn link(&self, address: &NodeAddress) -> Result<Link, String> {
+        self.tls.link(address, self.http_version, self.loader)
     }
 }
 
 /// The nodes under the key `nodes`, with distinct names and addresses.
-pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Usual) -> Vec<Node> {
+pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: &Usual) -> Vec<Node> {
     let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
     let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
     let mut nodes = Vec::new();
@@ -42,7 +64,7 @@ pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Usual) -> Vec<N
     let mut addresses = HashMap::new();
     for (index, item) in items.iter().flatten().enumerate() {
         let Some(node) = node(item, usual) else { continue };
-        if let Some(listener) = leads_back(listen, &node.address) {
+        if let Some(listener) = node.address.host_port().and_then(|address| leads_back(listen, address)) {
             let own = listener.address;
             item.problem(format!("{} leads back to the gateway, which listens on {own}", node.address));
         }
@@ -53,6 +75,8 @@ pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: Usual) -> Vec<N
         }
         nodes.push(node);
     }
+    let has_tls = nodes.is_empty() || nodes.iter().any(|node| matches!(node.link, Link::Tls(_)));
+    s.rule("tls", &["nodes"], has_tls || !usual.tls.is_any(), || ONLY_HTTPS.to_owned());
     let has_primary = nodes.is_empty() || nodes.iter().any(|node| !node.backup);
     s.rule("nodes", &[], has_primary, || {
         "each of them is a `backup`; leave at least one without, for which the others stand in".to_owned()
@@ -71,32 +95,52 @@ fn claim<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: K, index: 
     }
 }
 
-fn node(place: &Place, usual: Usual) -> Option<Node> {
+const ONLY_HTTPS: &str = "is for nodes whose address begins with https://";
+
+fn node(place: &Place, usual: &Usual) -> Option<Node> {
     if matches!(place.raw.value, Value::Mapping(_)) {
         return place.section()?.finish(|s| mapped_node(s, usual));
     }
     let address = place.read(node_address)?;
     let name = place.read(|_| default_name(&address))?;
-    let Usual { weight, max_in_flight } = usual;
-    Some(Node { name, address, weight, max_in_flight, drain: false, backup: false })
+    let link = place.read(|_| usual.link(&address))?;
+    let Usual { weight, max_in_flight, .. } = *usual;
+    let authorization = usual.authorization.clone();
+    Some(Node { name, address, link, authorization, weight, max_in_flight, drain: false, backup: false })
 }
 
-fn mapped_node(s: &mut Section, usual: Usual) -> Option<Node> {
-    let address =
-        s.required("address", "write the node's host:port").and_then(|place| place.read(node_address));
+fn mapped_node(s: &mut Section, usual: &Usual) -> Option<Node> {
+    let place = s.required("address", "write the node's host:port");
+    let address = place.as_ref().and_then(|place| place.read(node_address));
     let name = s.option("name", name);
-    let Usual { weight, max_in_flight } = Usual::or(s, usual);
+    let own = usual.or_own(s);
     let drain = s.get("drain", false, switch);
     let backup = s.get("backup", false, switch);
     let address = address?;
     let default = default_name(&address);
     s.rule("name", &[], name.is_some() || default.is_ok(), || default.clone().err().unwrap_or_default());
-    Some(Node { name: name.or(default.ok())?, address, weight, max_in_flight, drain, backup })
+    let link = place.and_then(|place| place.read(|_| own.link(&address)))?;
+    let has_own = own.tls.is_any() && !usual.tls.is_any();
+    s.rule("tls", &[], matches!(link, Link::Tls(_)) || !has_own, || ONLY_HTTPS.to_owned());
+    let Usual { weight, max_in_flight, authorization, .. } = own;
+    Some(Node {
+        name: name.or(default.ok())?,
+        address,
+        link,
+        authorization,
+        weight,
+        max_in_flight,
+        drain,
+        backup,
+    })
 }
 
 fn default_name(address: &NodeAddress) -> Result<String, String> {
-    let name = address.to_string();
-    check_name(&name)
-        .map(|()| name)
-        .map_err(|_| "the address is too long to be the name; give it a `name`".to_owned())
+    let name = address.short();
+    check_name(&name).map(|()| name).map_err(|_| match address {
+        NodeAddress::Unix(_) => "the socket's file name cannot be the name; give it a `name`".to_owned(),
+        NodeAddress::Http(_) | NodeAddress::Https(_) => {
+            "the address is too long to be the name; give it a `name`".to_owned()
+        }
+    })
 }

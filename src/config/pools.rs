@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::affinity::affinity;
 use super::choice;
 use super::model::{
-    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, PassPriority, Pool, Retry, RetryOn,
-    Timeouts, Weight,
+    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, Pool, Retry, RetryOn, Timeouts, Weight,
 };
 use super::models::Served;
 use super::nodes::{Usual, nodes};
+use super::outside::Outside;
 use super::problems::Collector;
 use super::queue::{deadline, queue};
 use super::raw::{Raw, Value};
+use super::reach::Loader;
 use super::section::{Place, Section};
 use super::units::{show_duration, show_size};
 use super::values::{
@@ -62,7 +63,7 @@ enum RetryWhen {
     Status(u16),
 }
 
-pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
+pub(super) fn pools(place: &Place, listen: &[Listener], outside: &Outside) -> Vec<Pool> {
     let Some(named) = place.section().map(Section::named) else {
         return vec![];
     };
@@ -70,41 +71,34 @@ pub(super) fn pools(place: &Place, listen: &[Listener]) -> Vec<Pool> {
         place.problem(message);
     }
     let mut served = Served::default();
+    let loader = Loader::new(*outside);
     let (mut pools, mut places) = (Vec::new(), Vec::new());
     for (name, place) in named.into_iter().take(POOLS_MAX) {
         if let Err(message) = check_name(&name) {
             place.problem(message);
         }
         if let Some(section) = place.section() {
-            pools.push(section.finish(|s| pool(s, name, listen, &mut served)));
+            pools.push(section.finish(|s| pool(s, name, (listen, &loader), &mut served)));
             places.push(place);
         }
     }
     choice::check(&pools, &places);
-    let by_model = pools.iter().any(|pool: &Pool| pool.models.reads_body());
-    if by_model && pools.iter().any(|pool| pool.http_version == HttpVersion::H2) {
-        place.problem(
-            "`http_version: 2` cannot be combined with routing by `models` or with `aliases` yet; use 1.1",
-        );
-    }
     pools
 }
 
-fn pool(s: &mut Section, name: String, listen: &[Listener], served: &mut Served) -> Pool {
+fn pool(
+    s: &mut Section,
+    name: String,
+    (listen, loader): (&[Listener], &Loader),
+    served: &mut Served,
+) -> Pool {
     let engine = s.get("engine", Engine::Generic, choice(&ENGINE));
     let http_version = s.get("http_version", HttpVersion::H1, choice(&HTTP_VERSION));
     let retry = s.section("retry", |s| retry(s, engine));
-    s.rule("retry", &["http_version"], !retry.resume || http_version == HttpVersion::H1, || {
-        "`resume: on` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
-    });
     let queue = s.section("queue", |s| queue(s, engine));
-    let is_read = queue.pass_priority == PassPriority::Off || http_version == HttpVersion::H1;
-    s.rule("queue", &["http_version"], is_read, || {
-        "`pass_priority` cannot be combined with `http_version: 2` yet; use 1.1".to_owned()
-    });
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
-    let usual = Usual::of(s);
-    let nodes = nodes(s, listen, usual);
+    let usual = Usual::of(s, http_version, loader);
+    let nodes = nodes(s, listen, &usual);
     let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
     let follows_weights = matches!(balance, Balance::LeastInFlight | Balance::LeastWork);
     s.rule("balance", &["weight", "nodes"], !learns || follows_weights, || {

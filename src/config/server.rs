@@ -4,16 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::NodeAddress;
+use super::address::HostPort;
+use super::auto;
 use super::edge::{Admin, AdminToken, Role};
 use super::model::{AccessLog, Client, Listener, LogFormat, LogTarget, Metrics, Server};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
-use super::tls::{file, tls};
+use super::tls::tls;
 use super::tracing;
 use super::values::{
-    choice, duration, duration_in, duration_or_zero, integer, listen_address, network, or_word, size, switch,
-    text,
+    choice, duration, duration_in, duration_or_zero, file, integer, listen_address, network, or_word, size,
+    switch, text,
 };
 
 const LISTENERS_MAX: usize = 64;
@@ -25,6 +26,10 @@ pub(super) fn server(s: &mut Section) -> Server {
     let listen = s.required("listen", "write where clients connect, such as `listen: 0.0.0.0:9999`");
     let listen = listen.map(|place| listeners(&place)).unwrap_or_default();
     let admin = admin(s);
+    auto::notices(s, &listen, admin.tls.as_ref());
+    if let Some(message) = auto::clash(admin.tls.as_ref(), &listen) {
+        s.rule("admin", &[], false, || message);
+    }
     let taken = |address: SocketAddr| listen.iter().find(|other| overlap(address, other.address));
     if let Some(taken) = admin.address.and_then(taken).or_else(|| admin.probes.and_then(taken)) {
         let message = || format!("clients already connect at {}; use another port, or `off`", taken.address);
@@ -142,6 +147,9 @@ fn listeners(place: &Place) -> Vec<Listener> {
         let Some(listener) = listener(item) else {
             continue;
         };
+        if let Some(message) = auto::clash(listener.tls.as_ref(), &listeners) {
+            item.problem(message);
+        }
         match listeners.iter().find(|other| overlap(other.address, listener.address)) {
             Some(other) => item.problem(format!("{} is taken by {}", listener.address, other.address)),
             None => listeners.push(listener),
@@ -168,7 +176,7 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// The listener that a connection to this node address would reach.
-pub(super) fn leads_back<'a>(listen: &'a [Listener], node: &NodeAddress) -> Option<&'a Listener> {
+pub(super) fn leads_back<'a>(listen: &'a [Listener], node: &HostPort) -> Option<&'a Listener> {
     let ip = if node.host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { node.ip() };
     let to = SocketAddr::new(ip?, node.port);
     let here = |listen: SocketAddr| {

@@ -1,6 +1,6 @@
 //! The schema of `splits`: models whose requests are shared between pools.
 
-use super::model::{HttpVersion, Pool, Split};
+use super::model::{Pool, Split};
 use super::models::check_model;
 use super::section::Section;
 use super::values::{count, integer};
@@ -30,12 +30,6 @@ pub(super) fn splits(s: &mut Section, pools: &[Pool]) -> Vec<Split> {
             }
             let share = part.read(integer(0..=WHOLE));
             shares.extend(pool.zip(share));
-        }
-        if let Some((at, _)) = shares.iter().find(|(at, _)| pools[*at].http_version == HttpVersion::H2) {
-            let name = &pools[*at].name;
-            place.problem(format!(
-                "pool `{name}` has `http_version: 2`, which cannot be combined with splits yet; use 1.1"
-            ));
         }
         let whole: u32 = shares.iter().map(|(_, share)| share).sum();
         if whole != WHOLE {

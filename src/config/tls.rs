@@ -1,11 +1,9 @@
 //! The schema of `tls`, towards clients: the same for a listener and for the admin address.
 
-use std::path::PathBuf;
-
+use super::auto::auto;
 use super::edge::{CertificateFiles, ClientAuth, Listening, TlsVersion, VerifyClient};
-use super::raw::Raw;
 use super::section::{Place, Section};
-use super::values::{choice, shown, text};
+use super::values::{choice, file};
 
 /// The most certificates of one listener.
 const CERTIFICATES_MAX: usize = 256;
@@ -26,11 +24,14 @@ pub(super) fn tls(s: &mut Section) -> Option<Listening> {
 fn listening(s: &mut Section) -> Listening {
     let is_named = s.has("cert") || s.has("key");
     let mut certificates: Vec<CertificateFiles> = pair(s, false).into_iter().collect();
+    let has_auto = s.has("auto");
+    let auto = auto(s);
     if let Some(place) = s.take("certificates") {
         certificates.extend(several(&place));
-    } else if !is_named {
+    } else if !is_named && !has_auto {
         s.rule("cert", &["key"], false, || {
-            "is missing; name the file of a certificate chain, and that of its `key`".to_owned()
+            "is missing; name the file of a certificate chain, and that of its `key`, or write `auto`"
+                .to_owned()
         });
     }
     let min_version = s.get("min_version", TlsVersion::V1_2, choice(&VERSIONS));
@@ -41,7 +42,7 @@ fn listening(s: &mut Section) -> Listening {
             .to_owned()
     });
     let client_auth = ca.map(|(ca, place)| ClientAuth { ca, place, is_required: verify == VerifyClient::On });
-    Listening { certificates, min_version, client_auth }
+    Listening { certificates, auto, min_version, client_auth }
 }
 
 fn several(place: &Place) -> Vec<CertificateFiles> {
@@ -58,13 +59,4 @@ fn pair(s: &mut Section, is_required: bool) -> Option<CertificateFiles> {
         "is missing; a certificate (`cert`) and its private key (`key`) go together".to_owned()
     });
     Some(CertificateFiles { cert: cert?, key: key?, place: s.place("cert"), key_place: s.place("key") })
-}
-
-/// The path of a file.
-pub(super) fn file(raw: &Raw) -> Result<PathBuf, String> {
-    let path = text(raw)?;
-    if path.is_empty() || path.contains('\0') {
-        return Err(format!("{} is not the path of a file", shown(raw)));
-    }
-    Ok(PathBuf::from(path))
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::NodeAddress;
+use super::HostPort;
 use super::model::{Listener, Tracing};
 use super::raw::{Raw, Value};
 use super::section::{Place, Section};
@@ -20,7 +20,7 @@ const OWN: [&str; 6] =
 /// `leads_back`: the listener that a connection to this address would reach.
 pub(super) fn tracing<'a>(
     s: &mut Section,
-    leads_back: impl FnOnce(&NodeAddress) -> Option<&'a Listener>,
+    leads_back: impl FnOnce(&HostPort) -> Option<&'a Listener>,
 ) -> Option<Tracing> {
     let collector = s.get("otlp", None, or_word("off", collector));
     let back = collector.as_ref().and_then(|(address, _)| leads_back(address));
@@ -35,7 +35,7 @@ pub(super) fn tracing<'a>(
 }
 
 /// The address in a collector's URL, and the URL for traces.
-fn collector(raw: &Raw) -> Result<(NodeAddress, String), String> {
+fn collector(raw: &Raw) -> Result<(HostPort, String), String> {
     let given = text(raw)?;
     // a password that should not be there is not repeated
     let named = if given.contains('@') { "the URL".to_owned() } else { shown(raw) };
@@ -49,7 +49,7 @@ fn collector(raw: &Raw) -> Result<(NodeAddress, String), String> {
         return Err(wrong(&format!("it has no {part:?}; put keys into `headers`")));
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let address: NodeAddress = authority.parse().map_err(|why: String| wrong(&why))?;
+    let address: HostPort = authority.parse().map_err(|why: String| wrong(&why))?;
     let path = path.trim_matches('/');
     let base = if path.is_empty() { String::new() } else { format!("/{path}") };
     let base = base.strip_suffix(PATH).unwrap_or(&base);

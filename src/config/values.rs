@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -263,4 +264,13 @@ pub(super) fn network(raw: &Raw) -> Result<IpNet, String> {
     let network =
         text.parse::<IpNet>().map(|net| net.trunc()).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| format!("{} is not a network; use 10.0.0.0/8, or one IP address", shown(raw)))
+}
+
+/// The path of a file.
+pub(super) fn file(raw: &Raw) -> Result<PathBuf, String> {
+    let path = text(raw)?;
+    if path.is_empty() || path.contains('\0') {
+        return Err(format!("{} is not the path of a file", shown(raw)));
+    }
+    Ok(PathBuf::from(path))
 }

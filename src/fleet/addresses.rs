@@ -26,6 +26,12 @@ impl Addresses {
     }
 }
 
+impl Clone for Addresses {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.0.lock().clone()))
+    }
+}
+
 impl PartialEq for Addresses {
     fn eq(&self, _other: &Self) -> bool {
         true

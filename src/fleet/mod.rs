@@ -36,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod trouble;
 mod views;
 mod waiter;
 mod want;
@@ -53,7 +54,7 @@ pub use event::{Change, Event, Reason};
 pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
 pub use lease::{Lease, Spoken};
 pub use listed::Listed;
-pub use node::NodeId;
+pub use node::{Access, NodeId};
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};

@@ -1,7 +1,7 @@
 //! One node of a pool: its identity, its limits, its load and its health.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use super::order::Drain;
 use super::pending::Pending;
 use super::streams::Totals;
 use super::timing::Recent;
+use super::trouble::Trouble;
 use crate::balance::cap::{Cap, Round};
 use crate::balance::learned::Speed;
 use crate::balance::{Candidate, Tier};
-use crate::config::{self, NodeAddress};
+use crate::config::{self, Link, NodeAddress, NodeKey};
 use crate::outcome::Outcome;
 
 /// The identity of a node: pool, name and address together. A node that keeps all three keeps its counts and
@@ -29,7 +30,36 @@ pub struct NodeId {
     pub address: NodeAddress,
     /// Of the node's name; one of them is in use.
     pub addresses: Addresses,
+    /// The way to it and the key that it wants, which a reload may change.
+    pub access: Access,
 }
+
+/// The way to a node, and the key that it wants. They are no part of its identity.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    pub link: Link,
+    pub authorization: Option<NodeKey>,
+    /// The last trouble with TLS that was told.
+    pub trouble: Trouble,
+}
+
+impl Access {
+    pub(super) fn of(conf: &config::Node) -> Self {
+        let (link, authorization) = (conf.link.clone(), conf.authorization.clone());
+        Self { link, authorization, trouble: Trouble::default() }
+    }
+}
+
+impl PartialEq for Access {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Access {}
+
+/// Stands for the address of a node that is reached by a unix socket, which has none.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A learned cap, and the work that it has accounted for.
 #[derive(Debug, Default)]
@@ -85,7 +115,10 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(id: NodeId, serial: u64, conf: &config::Node, health: Health, now: Instant) -> Self {
         let mut node = Self {
-            resolved: id.address.ip().map(|ip| SocketAddr::new(ip, id.address.port)),
+            resolved: match id.address.host_port() {
+                Some(address) => address.ip().map(|ip| SocketAddr::new(ip, address.port)),
+                None => Some(NO_ADDRESS),
+            },
             id: Arc::new(id),
             serial,
             wanted: config::Weight::Fixed(1.0),
@@ -117,6 +150,7 @@ impl Node {
     }
 
     pub(super) fn configure(&mut self, conf: &config::Node) {
+        self.configure_access(conf);
         if self.wanted != conf.weight {
             self.speed = Speed::default();
         }
@@ -128,6 +162,21 @@ impl Node {
         self.drain.by_config = conf.drain;
         self.is_backup = conf.backup;
         self.removed = false;
+    }
+
+    /// Attempts under way keep the access that they began with.
+    fn configure_access(&mut self, conf: &config::Node) {
+        let old = &self.id.access;
+        if old.link == conf.link && old.authorization == conf.authorization {
+            return;
+        }
+        self.id = Arc::new(NodeId {
+            pool: Arc::clone(&self.id.pool),
+            name: Arc::clone(&self.id.name),
+            address: self.id.address.clone(),
+            addresses: self.id.addresses.clone(),
+            access: Access { trouble: self.id.access.trouble.clone(), ..Access::of(conf) },
+        });
     }
 
     /// A cap that has been learned is kept.

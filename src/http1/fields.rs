@@ -37,6 +37,20 @@ impl Fields {
         Self { head, places }
     }
 
+    /// The same fields, for a head that was no text.
+    pub(crate) fn of<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let (mut head, mut places) = (Vec::new(), Vec::new());
+        let mut put = |part: &[u8]| {
+            let start = head.len() as u32;
+            head.extend_from_slice(part);
+            (start, head.len() as u32)
+        };
+        for (name, value) in fields {
+            places.push(Place { name: put(name), value: put(value) });
+        }
+        Self { head: head.into(), places }
+    }
+
     /// The value of the first field with this name, in any case.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)

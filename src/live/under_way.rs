@@ -37,8 +37,6 @@ pub struct Goes<'a> {
     pub pool: &'a Arc<str>,
     pub node: &'a Arc<NodeId>,
     pub class: Class,
-    /// Nothing will listen for an operator who wants to end it.
-    pub is_bound: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -51,7 +49,6 @@ struct Way {
     class: Class,
     attempts: u32,
     first_byte: Option<Instant>,
-    is_bound: bool,
     /// The node under way goes on with an answer that another has begun.
     is_resumed: bool,
 }
@@ -79,8 +76,6 @@ pub enum NotCancelled {
     Arriving,
     /// It has been before, and is about to end.
     Already,
-    /// It is on Pingora's own path to a node of HTTP/2.
-    Bound,
 }
 
 impl UnderWay {
@@ -107,10 +102,10 @@ impl UnderWay {
 
     /// It goes to a node.
     pub fn asks(&self, goes: Goes<'_>, now: Instant) {
-        let Goes { pool, node, class, is_bound } = goes;
+        let Goes { pool, node, class } = goes;
         let mut way = self.way.lock();
         way.enter(Stage::Asked, now);
-        (way.class, way.is_bound) = (class, is_bound);
+        way.class = class;
         way.is_resumed = way.first_byte.is_some();
         way.pool = Some(Arc::clone(pool));
         way.node = Some(Arc::clone(node));
@@ -149,7 +144,6 @@ impl UnderWay {
         }
         match way.stage {
             Stage::Arriving => return Err(NotCancelled::Arriving),
-            Stage::Asked | Stage::Answering if way.is_bound => return Err(NotCancelled::Bound),
             Stage::Waiting | Stage::Asked | Stage::Answering => {
                 self.is_cancelled.store(true, Ordering::Release);
             }
@@ -187,7 +181,7 @@ impl UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::Addresses;
+    use crate::fleet::{Access, Addresses};
 
     const STEP: Duration = Duration::from_secs(10);
 
@@ -197,11 +191,17 @@ mod tests {
 
     fn node(name: &str) -> Arc<NodeId> {
         let address = "127.0.0.1:1".parse().expect("an address");
-        Arc::new(NodeId { pool: "p".into(), name: name.into(), address, addresses: Addresses::default() })
+        Arc::new(NodeId {
+            pool: "p".into(),
+            name: name.into(),
+            address,
+            addresses: Addresses::default(),
+            access: Access::default(),
+        })
     }
 
-    fn asks(one: &UnderWay, name: &str, is_bound: bool, now: Instant) {
-        one.asks(Goes { pool: &"p".into(), node: &node(name), class: Class::Batch, is_bound }, now);
+    fn asks(one: &UnderWay, name: &str, now: Instant) {
+        one.asks(Goes { pool: &"p".into(), node: &node(name), class: Class::Batch }, now);
     }
 
     #[test]
@@ -217,18 +217,18 @@ mod tests {
         look(&one, now);
         one.waits(&pool, Class::Batch, now);
         look(&one, now);
-        asks(&one, "a", false, now);
+        asks(&one, "a", now);
         look(&one, now);
         one.waits(&pool, Class::Batch, now);
         look(&one, now);
-        asks(&one, "b", false, now);
+        asks(&one, "b", now);
         look(&one, now);
         now += STEP;
         one.answers(now);
         look(&one, now);
         one.waits(&pool, Class::Batch, now);
         look(&one, now);
-        asks(&one, "a", false, now);
+        asks(&one, "a", now);
         one.answers(now + STEP);
         look(&one, now);
         let node = |name: &str| Some(name.to_owned());
@@ -250,7 +250,7 @@ mod tests {
     fn times_and_tokens_are_those_of_its_answer() {
         let start = Instant::now();
         let one = one(start);
-        asks(&one, "a", false, start);
+        asks(&one, "a", start);
         one.answers(start + STEP);
         one.said(3, start + STEP);
         one.said(u64::MAX, start + 2 * STEP);
@@ -266,12 +266,10 @@ mod tests {
         let now = Instant::now();
         let arriving = one(now);
         assert_eq!(arriving.cancel(), Err(NotCancelled::Arriving));
-        let bound = one(now);
-        asks(&bound, "a", true, now);
-        assert_eq!(bound.cancel(), Err(NotCancelled::Bound));
-        assert!(!arriving.is_cancelled() && !bound.is_cancelled());
-        bound.waits(&"p".into(), Class::Normal, now);
-        assert_eq!(bound.cancel().map(|cancelled| cancelled.pool), Ok("p".into()));
-        assert!(bound.is_cancelled());
+        assert!(!arriving.is_cancelled());
+        let waiting = one(now);
+        waiting.waits(&"p".into(), Class::Normal, now);
+        assert_eq!(waiting.cancel().map(|cancelled| cancelled.pool), Ok("p".into()));
+        assert!(waiting.is_cancelled());
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::series::{escaped, family, histogram};
+use crate::config::NodeAddress;
 use crate::fleet::{CallError, CallKey, Calls, Counts, Ended};
 
 /// A histogram with the label that is its own.
@@ -62,6 +63,14 @@ pub(super) fn text(ended: &[Ended]) -> String {
     out
 }
 
+/// `server.address` and `server.port`; a unix socket has no port.
+fn place(server: &NodeAddress) -> (String, Option<String>) {
+    match server {
+        NodeAddress::Http(at) | NodeAddress::Https(at) => (at.host.clone(), Some(at.port.to_string())),
+        NodeAddress::Unix(path) => (path.display().to_string(), None),
+    }
+}
+
 fn labels(pool: &str, key: &CallKey, own: Option<&(&'static str, String)>) -> String {
     let mut labels = String::new();
     let mut put = |name: &str, value: &str| -> fmt::Result {
@@ -69,14 +78,15 @@ fn labels(pool: &str, key: &CallKey, own: Option<&(&'static str, String)>) -> St
         write!(labels, "{comma}{name}=\"{}\"", escaped(value))
     };
     let [request, response] = [0, 1].map(|at: usize| key.models.as_ref().map(|names| &*names[at]));
-    let (server, port) = (key.server.as_ref(), key.server.as_ref().map(|server| server.port.to_string()));
+    let (server, port) = key.server.as_ref().map(place).unzip();
+    let port = port.flatten();
     let all = [
         ("evenkeel_pool", Some(pool)),
         ("gen_ai_operation_name", Some(key.operation)),
         ("gen_ai_provider_name", Some(key.provider)),
         ("gen_ai_request_model", request),
         ("gen_ai_response_model", response),
-        ("server_address", server.map(|server| &*server.host)),
+        ("server_address", server.as_deref()),
         ("server_port", port.as_deref()),
         own.map_or(("", None), |(name, value)| (*name, Some(&**value))),
     ];

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::config::{Class, Config, NodeAddress};
+use crate::config::{Class, Config, HostPort, NodeAddress};
 use crate::fleet::{Call, Finished, Profile};
 use crate::live::Live;
 use crate::outcome::Outcome;
-use crate::tls::Certificate;
+use crate::tls::{Certificate, Renewal};
 
 /// A gateway whose pool has ended two requests, one of a trace.
 fn live() -> Live {
@@ -28,7 +28,7 @@ fn live() -> Live {
 }
 
 fn at(port: u16) -> NodeAddress {
-    NodeAddress { host: "127.0.0.1".into(), port }
+    NodeAddress::Http(HostPort { host: "127.0.0.1".into(), port })
 }
 
 fn ended(request_id: &str, trace: Option<u128>) -> Finished<'_> {
@@ -54,8 +54,12 @@ fn ended(request_id: &str, trace: Option<u128>) -> Finished<'_> {
 fn shown(format: Format) -> String {
     let live = live();
     let mut snapshot = live.snapshot(Instant::now() + Duration::from_secs(1));
-    let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    snapshot.tls.certificates = vec![Certificate { names: Vec::new(), file: "a.pem".into(), not_after }];
+    let (not_before, not_after) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(9));
+    let renewal = Renewal { last_success: Some(not_before), failures: 2, ..Renewal::default() };
+    for (name, renewal) in [("a.example", Some(renewal)), ("b.example", None)] {
+        let (names, file) = (vec![name.to_owned()], "/c.pem".into());
+        snapshot.tls.certificates.push(Certificate { names, file, not_before, not_after, renewal });
+    }
     text(snapshot, live.ended(), format)
 }
 
@@ -81,6 +85,8 @@ fn names_and_types_are_what_dashboards_rely_on() {
         ("file_reload_failures", "counter"),
         ("lost_spans", "counter"),
         ("certificate_expiry_timestamp_seconds", "gauge"),
+        ("acme_failures", "counter"),
+        ("acme_last_success_timestamp_seconds", "gauge"),
         ("requests", "counter"),
         ("retries", "counter"),
         ("unkept_bodies", "counter"),

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use http::HeaderMap;
 
-use crate::config::{self, Class, HttpVersion};
+use crate::config::{self, Class};
 use crate::fleet::{Call, Choice, Fleet, Member, NodeId, Profile};
 use crate::forwarded::Sender;
 use crate::journey::{Failure, Other};
@@ -79,9 +79,7 @@ impl Caller {
 
     /// The request goes to a node.
     pub(crate) fn asks(&self, member: &Member, node: &Arc<NodeId>, class: Class) {
-        // at a node that speaks it, nothing listens for an operator
-        let is_bound = member.conf.http_version == HttpVersion::H2;
-        let goes = Goes { pool: member.pool.name(), node, class, is_bound };
+        let goes = Goes { pool: member.pool.name(), node, class };
         self.under_way().iter().for_each(|one| one.asks(goes, Instant::now()));
     }
 

@@ -94,19 +94,22 @@ impl Edge {
             let speaks = preface::detect(&slot).await?;
             return Some((slot, speaks));
         };
-        match Box::pin(tls::accept(&tls, stream)).await {
+        match Box::pin(tls::accept(&tls, &self.live.challenges, stream)).await {
             Ok(stream) => {
-                let is_http1 = matches!(stream.selected_alpn_proto(), Some(ALPN::H1));
+                let agreed = stream.selected_alpn_proto();
                 let slot = Connection::new(stream);
-                // one that has agreed on HTTP/2 and then says nothing, or something else, gets no session of it
-                let speaks = if is_http1 { Speaks::Http1 } else { preface::detect(&slot).await? };
-                Some((slot, speaks))
+                let speaks = match agreed {
+                    Some(ALPN::H1) => Speaks::Http1,
+                    _ => preface::detect(&slot).await?,
+                };
+                // one that has agreed on HTTP/2 and then speaks something else is left alone (RFC 9113 section 3.4)
+                (agreed != Some(ALPN::H2) || speaks == Speaks::Http2).then_some((slot, speaks))
             }
             Err(NoTls::Plain(stream)) => {
                 refuse(&self.requests.gateway, Wire::new(stream), NEEDS_TLS).await;
                 None
             }
-            Err(NoTls::Gone) => None,
+            Err(NoTls::Gone | NoTls::Proven) => None,
             Err(NoTls::Failed(error)) => {
                 self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
                 log::debug!("a client's TLS handshake failed: {error}");

@@ -27,7 +27,6 @@ use super::relay::request::Request;
 use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
 use super::stock::{Stock, peer};
-use super::upstream::switch::Tunnel;
 use crate::live::UnderWay;
 use crate::route;
 
@@ -101,8 +100,15 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if let Some(proof) = self.live.challenges.to_request(session.req_header().uri.path()) {
+            // before everything else: the ACME server has no key, and no model
+            let proof = (own_answer::BYTES, proof);
+            own_answer::send(session, &arrival(ctx)?.caller.request_id, proof).await?;
+            return Ok(true);
+        }
         match intake::receive(&self.live, session, arrival(ctx)?).await? {
             Received::Own(body) => {
+                let body = (own_answer::JSON, body);
                 own_answer::send(session, &arrival(ctx)?.caller.request_id, body).await?;
                 Ok(true)
             }
@@ -122,7 +128,7 @@ impl ProxyHttp for Gateway {
                     Request::upload(arrival.caller, header, raw.as_deref(), member, place, unkept);
                 self.relay(session, Box::new(request), Some(inlet)).await.map(|()| true)
             }
-            Received::Unread { member, place, is_upgrade } => {
+            Received::Tunnel { member, place } => {
                 let arrival = take_arrival(ctx)?;
                 let header = session.req_header();
                 let profile = arrival.caller.profile(&member.conf, &header.headers, None);
@@ -132,14 +138,13 @@ impl ProxyHttp for Gateway {
                 stock.journey.set_due(due);
                 let (caller, member) = (&stock.arrival.caller, stock.journey.member());
                 let other = caller.other_once(member, &place);
+                let other = other.filter(|other| other.member.conf.http_version == member.conf.http_version);
                 let other = caller.placed(other, member, &header.headers, None);
                 stock.journey.may_spill_to(other);
                 let path = stock.arrival.caller.node_path(header.uri.path());
                 let method = header.method.as_str();
                 stock.journey.converse(route::conversation(&place, method, path, &[]));
                 stock.place = place;
-                let silence = stock.journey.member().conf.timeouts.tunnel;
-                stock.tunnel = is_upgrade.then(|| Tunnel::new(silence));
                 *ctx = Ctx::Stock(Box::new(stock));
                 Ok(false)
             }
@@ -151,14 +156,16 @@ impl ProxyHttp for Gateway {
         let stock = stock(ctx)?;
         let under_way = stock.arrival.caller.under_way().cloned();
         if let Some(address) = stock.other_address() {
-            return Ok(Box::new(peer(stock.journey.member(), address, stock.tunnel.as_ref(), under_way)));
+            let node = stock.attempt.as_ref().map(|attempt| Arc::clone(attempt.node()));
+            let node = node.ok_or_else(|| Error::new(ErrorType::InternalError))?;
+            return Ok(Box::new(peer(stock.journey.member(), (&node, address), &stock.tunnel, under_way)));
         }
         let caller = &mut stock.arrival.caller;
         let routed = Routed::Unread { place: &stock.place };
         let mut client = Unwatched(under_way.clone());
         match seek(self, caller, &mut stock.journey, &routed, &mut client).await {
             Found::Attempt(attempt) if caller.is_cancelled() => {
-                // it was cancelled while it waited; at a node of HTTP/2 nothing would listen for that
+                // it was cancelled while it waited
                 stock.attempt = Some(attempt);
                 stock.close(true);
                 stock.cancelled();
@@ -166,7 +173,8 @@ impl ProxyHttp for Gateway {
             }
             Found::Attempt(attempt) => {
                 let (member, header) = (stock.journey.member(), session.req_header());
-                let peer = peer(member, attempt.address(), stock.tunnel.as_ref(), under_way);
+                let to = (attempt.node(), attempt.address());
+                let peer = peer(member, to, &stock.tunnel, under_way);
                 // a reload may have brought another pool
                 let path = caller.node_path(header.uri.path());
                 stock.repeat = route::repeat(member, header.method.as_str(), path);

@@ -16,6 +16,7 @@ use super::downstream::body::{
 use super::downstream::gate::is_malformed;
 use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
+use super::relay::seek::NO_SWITCH;
 use crate::config::{Client, HttpVersion};
 use crate::fleet::{Fleet, Member};
 use crate::forwarded::{Sender, request_id};
@@ -33,8 +34,8 @@ pub(super) enum Received {
     Whole { member: Member, place: Place, body: Bytes, share: Option<Share> },
     /// Its body is passed on piece by piece: the relay serves it.
     Unkept { member: Member, place: Place, unkept: Unkept },
-    /// Pingora's own path serves it.
-    Unread { member: Member, place: Place, is_upgrade: bool },
+    /// It asks for a switch of protocols: Pingora's own path serves it.
+    Tunnel { member: Member, place: Place },
 }
 
 /// First of all, without any waiting: the limits.
@@ -146,10 +147,13 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         return own.map(Received::Own).map_err(|failure| refuse(arrival, failure));
     }
     let only = chosen.or_else(|| if fleet.routes_by_model() { None } else { fleet.route(None) }).cloned();
-    let is_upgrade = is_upgrade(session);
-    if is_upgrade || only.as_ref().is_some_and(|member| member.conf.http_version == HttpVersion::H2) {
+    // HTTP/2 has no such switch, and whoever cannot make one may ignore that it was asked for (RFC 9110 section 7.8)
+    if is_upgrade(session) && !only.as_ref().is_some_and(speaks_http2) {
         let member = by_target(session, arrival, only, &place)?;
-        return Ok(Received::Unread { member, place, is_upgrade });
+        if speaks_http2(&member) {
+            return Err(refuse(arrival, Failure::new(501, NO_SWITCH)));
+        }
+        return Ok(Received::Tunnel { member, place });
     }
     let pools = fleet.pools.iter().map(|member| &member.conf.retry);
     let limits = Limits {
@@ -194,6 +198,10 @@ fn stopped(arrival: &mut Arrival, error: BodyError) -> Box<Error> {
         BodyError::ClientGone => client_gone(arrival),
         BodyError::Failed(failure) => refuse(arrival, failure),
     }
+}
+
+fn speaks_http2(member: &Member) -> bool {
+    member.conf.http_version == HttpVersion::H2
 }
 
 /// The model is in the body, and decides the pool, or may have another name there.

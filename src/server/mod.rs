@@ -24,6 +24,7 @@ pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 
 use self::listening::ReadyListener;
 use self::secure::Secure;
+use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
 use crate::config::{AccessLog, Admin as Settings, Config, LogTarget, Problems, located};
@@ -31,9 +32,10 @@ use crate::discovery::NameResolver;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
-use crate::proxy::{Connections, Edge, Gateway, IdleReaper, tcp_keepalive};
+use crate::proxy::{Connections, Edge, Gateway, IdleReaper};
 use crate::reload::{FileWatch, Reloader};
 use crate::sampler::Sampler;
+use crate::tls::nodes::tcp_keepalive;
 use crate::tracer::Tracer;
 
 /// The gateway times its own stop; Pingora would sleep this long even with nothing in flight.
@@ -104,6 +106,8 @@ impl Server {
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
+        let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
+        pingora.add_service(acme).add_dependency(&gateway);
         pingora.add_service(background_service(
             "files",
             FileWatch::new(Arc::clone(&live), Arc::clone(&reloader)),

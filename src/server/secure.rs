@@ -37,14 +37,14 @@ impl<A> Secure<A> {
         let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
         let config = if tls.is_empty() { None } else { local().and_then(|local| tls.of(local).cloned()) };
         let Some(config) = config else { return Some(stream) };
-        match timeout(HANDSHAKE_WITHIN, accept(&config, stream)).await {
+        match timeout(HANDSHAKE_WITHIN, accept(&config, &self.live.challenges, stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(NoTls::Failed(error))) => {
                 self.live.failed_handshakes.fetch_add(1, Ordering::Relaxed);
                 log::debug!("admin: a TLS handshake failed: {error}");
                 None
             }
-            Ok(Err(NoTls::Gone | NoTls::Plain(_))) | Err(_) => None,
+            Ok(Err(NoTls::Gone | NoTls::Proven | NoTls::Plain(_))) | Err(_) => None,
         }
     }
 }

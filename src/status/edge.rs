@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::time::text;
+use super::certificates::CertificateStatus;
 use crate::tls::Certificate;
 
 /// Values of the edge in a snapshot.
@@ -31,14 +31,6 @@ pub(super) struct EdgeStatus {
     failed_handshakes: u64,
 }
 
-#[derive(Serialize)]
-struct CertificateStatus {
-    names: Vec<String>,
-    file: String,
-    not_after: String,
-    days_left: u64,
-}
-
 impl EdgeStatus {
     /// `None`: there is no TLS.
     pub(super) fn of(edge: &Edge, now: SystemTime) -> Option<Self> {
@@ -47,16 +39,5 @@ impl EdgeStatus {
         let Edge { files, failed_handshakes, .. } = edge;
         let shown = Self { certificates, error: files.error.clone(), failed_handshakes: *failed_handshakes };
         (!shown.certificates.is_empty()).then_some(shown)
-    }
-}
-
-impl CertificateStatus {
-    fn of(certificate: &Certificate, now: SystemTime) -> Self {
-        Self {
-            names: certificate.names.clone(),
-            file: certificate.file.display().to_string(),
-            not_after: text(certificate.not_after),
-            days_left: certificate.left(now).as_secs() / 86_400,
-        }
     }
 }

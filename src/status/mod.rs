@@ -1,6 +1,7 @@
 //! `GET /api/status`: a snapshot of the gateway as JSON, for people and programs.
 
 mod cause;
+mod certificates;
 mod csv;
 mod document;
 mod edge;

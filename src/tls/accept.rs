@@ -15,9 +15,12 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+
+use super::challenges::Challenges;
 
 /// The first byte of a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -28,23 +31,49 @@ pub enum NoTls {
     Gone,
     /// Its first byte is none of a handshake: perhaps a request without TLS.
     Plain(Stream),
+    /// It was an ACME server, which has seen what it came for.
+    Proven,
     Failed(io::Error),
 }
 
 /// Waits for the handshake to end.
-pub async fn accept(config: &Arc<ServerConfig>, mut stream: Stream) -> Result<Stream, NoTls> {
+pub async fn accept(
+    config: &Arc<ServerConfig>,
+    challenges: &Challenges,
+    mut stream: Stream,
+) -> Result<Stream, NoTls> {
     let mut first = [HANDSHAKE];
     stream.try_peek(&mut first).await.map_err(|_| NoTls::Gone)?;
     if first != [HANDSHAKE] {
         return Err(NoTls::Plain(stream));
     }
-    let accepted = TlsAcceptor::from(Arc::clone(config)).accept(stream).await.map_err(NoTls::Failed)?;
+    let accepted = if challenges.has_some() {
+        accept_or_prove(config, challenges, stream).await?
+    } else {
+        TlsAcceptor::from(Arc::clone(config)).accept(stream).await.map_err(NoTls::Failed)?
+    };
     let session = accepted.get_ref().1;
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let version = session.protocol_version().and_then(|version| version.as_str());
     let shown = |name: Option<&'static str>| Cow::Borrowed(name.unwrap_or_default());
     let digest = Arc::new(SslDigest::new(shown(cipher), shown(version), None, None, Vec::new()));
     Ok(Box::new(Tls { stream: accepted, digest, is_cut: AtomicBool::new(false) }))
+}
+
+/// The same while an ACME server may come, whose connection ends with its handshake (RFC 8737 section 3).
+async fn accept_or_prove(
+    config: &Arc<ServerConfig>,
+    challenges: &Challenges,
+    stream: Stream,
+) -> Result<TlsStream<Stream>, NoTls> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(NoTls::Failed)?;
+    let Some(proof) = challenges.to_handshake(&hello.client_hello()) else {
+        return hello.into_stream(Arc::clone(config)).await.map_err(NoTls::Failed);
+    };
+    let mut shown = hello.into_stream(proof).await.map_err(NoTls::Failed)?;
+    // it may be gone already
+    let _ = shown.shutdown().await;
+    Err(NoTls::Proven)
 }
 
 /// The connection after its handshake. It says that it ends (`close_notify`), unless it is cut.
@@ -135,7 +164,7 @@ impl Ssl for Tls {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         match self.stream.get_ref().1.alpn_protocol()? {
             b"h2" => Some(ALPN::H2),
-            b"http/1.1" => Some(ALPN::H1),
+            b"http/1.1" | b"http/1.0" => Some(ALPN::H1),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ use rustls::{Error, InconsistentKeys};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::renewal::Renewal;
 use crate::config::CertificateFiles;
 
 /// A certificate as views show it.
@@ -20,7 +21,10 @@ pub struct Certificate {
     /// The names that it is for, in lower case.
     pub names: Vec<String>,
     pub file: PathBuf,
+    pub not_before: SystemTime,
     pub not_after: SystemTime,
+    /// `None`: somebody else sees to the files.
+    pub renewal: Option<Renewal>,
 }
 
 impl Certificate {
@@ -56,7 +60,8 @@ pub(super) fn load(
     let chain = chain(&files.cert).map_err(at_cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| at_key(unreadable(&files.key, &error, "a private key")))?;
-    let shown = describe(&chain[0], &files.cert, now).map_err(at_cert)?;
+    let shown = describe(&chain[0], &files.cert).map_err(at_cert)?;
+    check_validity(&shown, now).map_err(at_cert)?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => at_key(format!(
             "{} is not the private key of the certificate in {}",
@@ -90,22 +95,28 @@ fn unreadable(file: &Path, error: &pem::Error, wanted: &str) -> String {
 }
 
 /// The parts of a certificate that people look at.
-fn describe(der: &CertificateDer<'_>, file: &Path, now: SystemTime) -> Result<Certificate, String> {
+pub(super) fn describe(der: &CertificateDer<'_>, file: &Path) -> Result<Certificate, String> {
     let shown = file.display();
     let (_, parsed) = X509Certificate::from_der(der)
         .map_err(|error| format!("{shown}: not an X.509 certificate: {error}"))?;
     let validity = parsed.validity();
-    let (from, until) = (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()));
-    if until < now {
-        return Err(format!("{shown}: the certificate expired at {}", date(validity.not_after)));
-    }
-    if from > now {
-        let from = date(validity.not_before);
-        return Err(format!("{shown}: the certificate is not valid before {from}; is the clock right?"));
-    }
+    let (not_before, not_after) = (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()));
     let names = parsed.subject_alternative_name().ok().flatten();
     let names = names.map(|names| names.value.general_names.iter().filter_map(name).collect());
-    Ok(Certificate { names: names.unwrap_or_default(), file: file.to_owned(), not_after: until })
+    let (names, file) = (names.unwrap_or_default(), file.to_owned());
+    Ok(Certificate { names, file, not_before, not_after, renewal: None })
+}
+
+fn check_validity(shown: &Certificate, now: SystemTime) -> Result<(), String> {
+    let file = shown.file.display();
+    if shown.not_after < now {
+        return Err(format!("{file}: the certificate expired at {}", date(shown.not_after)));
+    }
+    if shown.not_before > now {
+        let from = date(shown.not_before);
+        return Err(format!("{file}: the certificate is not valid before {from}; is the clock right?"));
+    }
+    Ok(())
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
@@ -123,6 +134,7 @@ fn at(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-fn date(time: x509_parser::time::ASN1Time) -> String {
-    time.to_rfc2822().unwrap_or_else(|_| time.to_string())
+/// As in HTTP, to the second.
+fn date(time: SystemTime) -> String {
+    httpdate::fmt_http_date(time)
 }

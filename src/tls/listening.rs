@@ -11,18 +11,20 @@ use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
+use super::auto::Auto;
 use super::certificate::{Certificate, Fault, Loaded, chain, load};
 use super::names::ByName;
-use crate::config::{ClientAuth, Config, Listening, TlsVersion};
+use crate::config::{self, ClientAuth, Config, Listening, TlsVersion};
 
-/// The best first (ALPN, RFC 7301); the admin address speaks the last alone.
-const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// The best first (ALPN, RFC 7301); the admin address speaks all but the first. A client may offer HTTP/1.0 alone, as curl does.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
 
 /// TLS by the address that a client has connected to.
 #[derive(Debug, Default)]
 pub struct Listeners {
     by_address: Vec<(SocketAddr, Arc<ServerConfig>)>,
     certificates: Vec<Certificate>,
+    autos: Vec<Arc<Auto>>,
     files: Vec<PathBuf>,
     admin_names: Vec<String>,
 }
@@ -39,11 +41,22 @@ impl Listeners {
         for (address, tls, protocols) in for_clients.chain(admin) {
             let Some(tls) = tls else { continue };
             listeners.files.extend(files(tls));
-            match server_config(tls, protocols, &provider, now) {
+            let auto = match tls.auto.as_ref().map(|auto| listeners.auto(auto, now)).transpose() {
+                Ok(auto) => auto,
+                Err(more) => {
+                    faults.extend(more);
+                    continue;
+                }
+            };
+            let is_admin = Some(address) == config.server.admin.address;
+            if let Some(auto) = auto.as_ref().filter(|_| is_admin) {
+                listeners.admin_names.extend_from_slice(&auto.conf().names);
+            }
+            match server_config(tls, protocols, auto.as_ref(), &provider, now) {
                 Ok((ready, loaded)) => {
                     listeners.by_address.push((address, Arc::new(ready)));
                     for Loaded { shown, .. } in loaded {
-                        if Some(address) == config.server.admin.address {
+                        if is_admin {
                             listeners.admin_names.extend_from_slice(&shown.names);
                         }
                         if !listeners.certificates.contains(&shown) {
@@ -75,14 +88,30 @@ impl Listeners {
         &self.admin_names
     }
 
-    /// All files that were read.
+    /// All files that were read, but those that the gateway writes itself.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// In the order of the config.
-    pub fn certificates(&self) -> &[Certificate] {
-        &self.certificates
+    /// Those of files in the order of the config, then those that the gateway gets by itself.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let autos = self.autos.iter().map(|auto| auto.certificate());
+        self.certificates.iter().cloned().chain(autos).collect()
+    }
+
+    /// Those that the gateway gets by itself.
+    pub fn autos(&self) -> &[Arc<Auto>] {
+        &self.autos
+    }
+
+    /// The one of an earlier listener, or a new one.
+    fn auto(&mut self, conf: &config::Auto, now: SystemTime) -> Result<Arc<Auto>, Vec<Fault>> {
+        if let Some(known) = self.autos.iter().find(|known| known.conf().is_same(conf)) {
+            return Ok(Arc::clone(known));
+        }
+        let auto = Arc::new(Auto::load(conf, now)?);
+        self.autos.push(Arc::clone(&auto));
+        Ok(auto)
     }
 }
 
@@ -94,6 +123,7 @@ fn files(tls: &Listening) -> impl Iterator<Item = PathBuf> {
 fn server_config(
     tls: &Listening,
     protocols: &[&[u8]],
+    auto: Option<&Arc<Auto>>,
     provider: &Arc<CryptoProvider>,
     now: SystemTime,
 ) -> Result<(ServerConfig, Vec<Loaded>), Vec<Fault>> {
@@ -117,7 +147,7 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded)));
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&loaded, auto)));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     if is_open {
         config.ticketer = ticketer().map_err(|error| vec![impossible(tls, &error)])?;
@@ -126,7 +156,8 @@ fn server_config(
 }
 
 fn impossible(tls: &Listening, why: &str) -> Fault {
-    let place = tls.certificates.first().map(|files| files.place.clone()).unwrap_or_default();
+    let first = tls.certificates.first().map(|files| &files.place);
+    let place = first.or(tls.auto.as_ref().map(|auto| &auto.place)).cloned().unwrap_or_default();
     (place, format!("TLS cannot be used: {why}"))
 }
 

@@ -1,9 +1,10 @@
 """Starts two simulated nodes and a gateway on free ports, runs a command, stops everything.
 
-    fleet.py [--pool LINE]... [--node ARGUMENT]... BINARY COMMAND [ARGUMENT...]
+    fleet.py [--tls] [--pool LINE]... [--node ARGUMENT]... BINARY COMMAND [ARGUMENT...]
 
 The command finds GATEWAY, ADMIN, NODE_A and NODE_B in its environment, as http:// addresses, and the nodes' process ids
-as PID_A and PID_B.
+as PID_A and PID_B. With --tls GATEWAY is https://, and its certificate is named in the variables by which Python, Node and curl
+learn whom to trust.
 """
 
 import argparse
@@ -20,7 +21,7 @@ LIMIT = 30  # seconds; only a failing run waits so long
 
 CONFIG = """\
 server:
-  listen: 127.0.0.1:{gateway}
+  listen: {{ address: "127.0.0.1:{gateway}", tls: {tls} }}
   admin: 127.0.0.1:{admin}
   access_log: {{ path: {directory}/access.log }}
 pools:
@@ -44,6 +45,17 @@ def free_port():
                 pass
 
 
+def certificate(directory):
+    """A certificate for this machine and its key, as files."""
+    cert, key = (os.path.join(directory, name) for name in ("cert.pem", "key.pem"))
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", names, "-keyout", key, "-out", cert],
+        check=True, stderr=subprocess.DEVNULL)
+    return cert, key
+
+
 def until_answered(process, url, limit=LIMIT):
     end = time.monotonic() + limit
     while True:
@@ -58,6 +70,7 @@ def until_answered(process, url, limit=LIMIT):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tls", action="store_true", help="the gateway speaks TLS")
     parser.add_argument("--pool", action="append", default=[], help="a line for the pool's config")
     parser.add_argument("--node", action="append", default=[], help="an argument for the nodes, as in --node=--speed=2")
     parser.add_argument("binary")
@@ -72,8 +85,14 @@ def main():
     processes = []
     with tempfile.TemporaryDirectory() as directory:
         config = os.path.join(directory, "gateway.yaml")
+        tls, trusts = "off", {}
+        if args.tls:
+            cert, key = certificate(directory)
+            tls = f"{{ cert: {cert}, key: {key} }}"
+            addresses["gateway"] = addresses["gateway"].replace("http:", "https:")
+            trusts = dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"), cert)
         with open(config, "w") as file:
-            file.write(CONFIG.format(directory=directory, more="\n".join("    " + line for line in args.pool), **ports))
+            file.write(CONFIG.format(directory=directory, tls=tls, more="\n".join("    " + line for line in args.pool), **ports))
         try:
             for name in ("a", "b"):
                 address = f"127.0.0.1:{ports[name]}"
@@ -85,6 +104,7 @@ def main():
             until_answered(processes[-1], addresses["admin"] + "/readyz")
             told = {"GATEWAY": "gateway", "ADMIN": "admin", "NODE_A": "a", "NODE_B": "b"}
             told = {key: addresses[name] for key, name in told.items()}
+            told |= trusts
             told |= {"PID_A": str(processes[0].pid), "PID_B": str(processes[1].pid)}
             return subprocess.run(args.command, env=os.environ | told).returncode
         finally:

@@ -213,7 +213,7 @@ fn a_client_that_does_not_read_is_not_charged_to_its_node() {
 fn a_client_that_uploads_slowly_is_not_charged_to_its_node() {
     run(async {
         let nodes = nodes(2);
-        let gateway = Gateway::start(&nodes, "http_version: 2, timeouts: { stall: 300ms }").await;
+        let gateway = Gateway::start(&nodes, "retry: { body_limit: 0 }, timeouts: { stall: 300ms }").await;
         let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":1}"#;
         let (now, later) = body.split_at(20);
         for sends in [now, ""] {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel::config::{
-    Affinity, Balance, Check, Deadline, Engine, Health, HttpVersion, MaxInFlight, Models, Node, NodeAddress,
-    Pool, Queue, Retry, Timeouts, Weight,
+    Affinity, Balance, Check, Deadline, Engine, Health, HostPort, HttpVersion, Link, MaxInFlight, Models,
+    Node, NodeAddress, Pool, Queue, Retry, Timeouts, Weight,
 };
 use fastrand::Rng;
 
@@ -170,10 +170,12 @@ impl Plan {
 
 fn node(i: usize) -> Node {
     let port = u16::try_from(i + 1).expect("a few nodes");
-    let address = NodeAddress { host: "10.0.0.1".into(), port };
+    let address = NodeAddress::Http(HostPort { host: "10.0.0.1".into(), port });
     Node {
         name: i.to_string(),
         address,
+        link: Link::Tcp,
+        authorization: None,
         weight: Weight::Fixed(1.0),
         max_in_flight: MaxInFlight::Off,
         drain: false,

@@ -103,7 +103,7 @@ pub(super) mod testing {
 
     use super::*;
     use crate::balance::learned::Work;
-    use crate::fleet::{Addresses, Counters, Drain, Lately, LimitFrom, NodeId, WeightFrom};
+    use crate::fleet::{Access, Addresses, Counters, Drain, Lately, LimitFrom, NodeId, WeightFrom};
 
     pub(crate) fn node(name: &str, state: NodeState, in_flight: u32) -> NodeSnapshot {
         let address = "127.0.0.1:1".parse().expect("an address");
@@ -113,6 +113,7 @@ pub(super) mod testing {
                 name: name.into(),
                 address,
                 addresses: Addresses::default(),
+                access: Access::default(),
             }),
             state,
             drain: Drain::default(),

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{POOLS, SERVER, parse};
 use crate::config::{
-    Affinity, Balance, Client, Config, Health, HttpVersion, LogFormat, LogTarget, MaxInFlight, NodeAddress,
-    Pool, Retry, Timeouts, Weight,
+    Affinity, Balance, Client, Config, Health, HostPort, HttpVersion, LogFormat, LogTarget, MaxInFlight,
+    Node, NodeAddress, Pool, Retry, Timeouts, Weight,
 };
 
 fn pool(keys: &str) -> Pool {
@@ -74,10 +74,11 @@ fn nodes_in_each_form() {
     let text = "pools: { a: { nodes: [http://N1.example:80/, 10.0.0.1:1, \"[0::1]:2\", n2.svc.:4, \
                 { name: 7, address: my_host:3, weight: 0.5, max_in_flight: 8, drain: on }] } }";
     let nodes = parse(&format!("{SERVER}{text}")).pools.remove(0).nodes;
+    let ip = |node: &Node| node.address.host_port().and_then(HostPort::ip);
     let addresses: Vec<_> = nodes.iter().map(|node| node.address.to_string()).collect();
     assert_eq!(addresses, ["n1.example:80", "10.0.0.1:1", "[::1]:2", "n2.svc.:4", "my_host:3"]);
-    assert_eq!(nodes[0].address, NodeAddress { host: "n1.example".to_owned(), port: 80 });
-    assert_eq!((nodes[0].address.ip(), nodes[2].address.ip()), (None, "::1".parse().ok()));
+    assert_eq!(nodes[0].address, NodeAddress::Http(HostPort { host: "n1.example".to_owned(), port: 80 }));
+    assert_eq!((ip(&nodes[0]), ip(&nodes[2])), (None, "::1".parse().ok()));
     assert_eq!(
         (nodes[4].name.as_str(), nodes[4].weight, nodes[4].max_in_flight),
         ("7", Weight::Fixed(0.5), MaxInFlight::Fixed(8))

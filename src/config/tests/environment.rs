@@ -1,5 +1,6 @@
 //! Variables of the environment in values.
 
+use crate::config::outside::Outside;
 use crate::config::{Config, LogTarget, Weight};
 
 fn variables(name: &str) -> Option<String> {
@@ -16,7 +17,7 @@ fn variables(name: &str) -> Option<String> {
 }
 
 fn parse(text: &str) -> Result<Config, Vec<String>> {
-    let parsed = Config::parse_with(text, "t", &variables);
+    let parsed = Config::parse_with(text, "t", &Outside { variable: &variables, ..Outside::NOTHING });
     parsed.map_err(|problems| {
         problems.list.iter().map(|p| format!("{} {}: {}", p.line.unwrap_or(0), p.path, p.message)).collect()
     })

@@ -1,9 +1,11 @@
 //! Tests of the config: texts in, configs or problems out.
 
 mod accepted;
+mod auto;
 mod environment;
 mod hostile;
 mod notices;
+mod reach;
 mod refused;
 mod refused_pools;
 mod reload;

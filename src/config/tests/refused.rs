@@ -254,7 +254,9 @@ const LISTEN: Cases = &[
     ),
     (
         "[{address: 1.1.1.1:1, tls: {}}]",
-        &["[0].tls.cert: is missing; name the file of a certificate chain, and that of its `key`"],
+        &[
+            "[0].tls.cert: is missing; name the file of a certificate chain, and that of its `key`, or write `auto`",
+        ],
     ),
     (
         "[{address: 1.1.1.1:1, tls: {cert: a.pem}}]",
@@ -333,7 +335,7 @@ pools:
       max_eject: 60s
     retry: [error]
     health: {}
-    tls: {}
+    discover: {}
 ";
     assert_eq!(
         problems(text),
@@ -345,7 +347,7 @@ pools:
             "13: pools.vllm.health.max_eject: is shorter than fail_timeout (2m), the length of the first ejection",
             "14: pools.vllm.retry: expected a mapping (`key: value`), found a list",
             "15: pools.vllm.health: appears twice; the first is on line 11",
-            "16: pools.vllm.tls: is not supported yet; remove it",
+            "16: pools.vllm.discover: is not supported yet; remove it",
         ]
     );
 }

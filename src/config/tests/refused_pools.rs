@@ -58,10 +58,6 @@ const POOLS: Cases = &[
             ".c: no request comes here: list models, or name it in a path_prefix, header, spill or split",
         ],
     ),
-    (
-        "{a: {nodes: [n:1], spill: b, http_version: 2}, b: {nodes: [n:1], models: off}}",
-        &[".a.spill: pool `b` has another http_version; a request cannot change it"],
-    ),
     ("{a: {nodes: [n:1]}, a: {nodes: [n:1]}}", &[".a: appears twice; the first is on line 2"]),
     ("{a: {nodes: n:1}}", &[".a.nodes: expected a list (`[a, b]`), found `n:1`"]),
     (
@@ -178,10 +174,6 @@ const POOL_KEYS: Cases = &[
         ],
     ),
     (
-        "engine: vllm, http_version: 2, queue: {pass_priority: true}",
-        &["queue: `pass_priority` cannot be combined with `http_version: 2` yet; use 1.1"],
-    ),
-    (
         "engine: vllm, queue: {pass_priority: up}",
         &["queue.pass_priority: `up` is not one of off, on, low_first, high_first"],
     ),
@@ -206,10 +198,6 @@ const POOL_KEYS: Cases = &[
     ),
     ("deadline: {ttft: x}", &["deadline.ttft: unknown key; the keys here are timeout, at, millis"]),
     ("engine: vlm", &["engine: `vlm` is not one of generic, vllm, sglang, llamacpp"]),
-    (
-        "http_version: 2, retry: { resume: on }",
-        &["retry: `resume: on` cannot be combined with `http_version: 2` yet; use 1.1"],
-    ),
     ("retry: {resume_max: 0}", &["retry.resume_max: 0 is not a whole number from 1 to 16"]),
     ("node: []", &["node: unknown key; did you mean `nodes`?"]),
     ("nodes: []", &["nodes: appears twice; the first is on line 3"]),
@@ -332,7 +320,7 @@ const NODES: Cases = &[
         "n1:",
         &[
             "[0].address: is missing; write the node's host:port",
-            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
+            "[0].n1: unknown key; the keys here are address, name, weight, max_in_flight, tls, authorization, drain, backup",
         ],
     ),
     ("n1:0", &["[0]: `n1:0` is not the address of a node: the port is a number from 1 to 65535"]),
@@ -351,10 +339,32 @@ const NODES: Cases = &[
     ),
     (
         "https://n1:80",
+        &["[0]: the system knows no certificate authorities (ca-certificates); name yours in `tls.ca`"],
+    ),
+    (
+        "https://n1/v1",
         &[
-            "[0]: `https://n1:80` is not the address of a node: TLS to nodes is not supported yet; use an http address",
+            "[0]: `https://n1/v1` is not the address of a node: a path in front of the requests' own is not supported yet; write only host:port",
         ],
     ),
+    (
+        "https://n1:x",
+        &["[0]: `https://n1:x` is not the address of a node: the port is a number from 1 to 65535"],
+    ),
+    (
+        "unix:x.sock",
+        &[
+            "[0]: `unix:x.sock` is not the address of a node: the path of a unix socket is absolute; write unix:/path",
+        ],
+    ),
+    (
+        "unix:/run/",
+        &[
+            "[0]: `unix:/run/` is not the address of a node: the path of a unix socket is absolute; write unix:/path",
+        ],
+    ),
+    ("unix:/run/a b.sock", &["[0]: the socket's file name cannot be the name; give it a `name`"]),
+    ("unix:/a/x, unix:/b/x", &["[1]: the name `x` is already that of nodes[0]"]),
     (
         "n1..:80",
         &["[0]: `n1..:80` is not the address of a node: the host is neither an IP address nor a host name"],
@@ -427,7 +437,7 @@ const NODES: Cases = &[
     (
         "{address: n:1, max_fails: 5}",
         &[
-            "[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, drain, backup",
+            "[0].max_fails: unknown key; the keys here are address, name, weight, max_in_flight, tls, authorization, drain, backup",
         ],
     ),
     ("{name: a, address: n:1}, {name: a, address: n:2}", &["[1]: the name `a` is already that of nodes[0]"]),

@@ -20,7 +20,7 @@ use super::event::{Change, Event, Reason};
 use super::fair::Done;
 use super::health::{Health, Report};
 use super::key::{Chosen, Delivered, Key, Slot};
-use super::node::{Node, NodeId};
+use super::node::{Access, Node, NodeId};
 use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
@@ -137,6 +137,7 @@ impl Table {
             name: conf.name.as_str().into(),
             address: conf.address.clone(),
             addresses: Addresses::default(),
+            access: Access::of(conf),
         };
         let node = Node::new(id, self.last_serial, conf, health, now);
         let free = self.nodes.iter().position(Option::is_none);
@@ -413,7 +414,9 @@ impl Table {
     }
 
     pub(super) fn names(&self) -> Vec<(Key, Arc<NodeId>)> {
-        let named = |(_, node): &(Key, &Node)| node.id.address.ip().is_none() && !node.removed;
+        let named = |(_, node): &(Key, &Node)| {
+            node.id.address.host_port().is_some_and(|address| address.ip().is_none()) && !node.removed
+        };
         self.members().filter(named).map(|(key, node)| (key, Arc::clone(&node.id))).collect()
     }
 

@@ -34,7 +34,7 @@ use super::{
     Admission, Ask, Charge, Event, Key, Lease, NodeState, Or, Pool, Profile, Question, QuestionKind, Refusal,
     Want,
 };
-use crate::config::{self, Balance, HttpVersion, MaxInFlight, Models, NodeAddress, Weight};
+use crate::config::{self, Balance, HostPort, HttpVersion, MaxInFlight, Models, NodeAddress, Weight};
 use crate::outcome::Outcome;
 
 /// A test bench: a pool of nodes `a`, `b`, `c` ..., and its clock.
@@ -50,10 +50,12 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 fn node(name: &str, host: &str, port: u16) -> config::Node {
-    let address = NodeAddress { host: host.into(), port };
+    let address = NodeAddress::Http(HostPort { host: host.into(), port });
     config::Node {
         name: name.into(),
         address,
+        link: config::Link::Tcp,
+        authorization: None,
         weight: Weight::Fixed(1.0),
         max_in_flight: MaxInFlight::Off,
         drain: false,

@@ -72,7 +72,7 @@ fn some_of_eight(present: u16, drained: u16, check: bool) -> config::Pool {
         node.drain = drained >> i & 0x101 == 0x101;
         node.backup = present >> 13 & 1 == 1 && [2, 3, 6].contains(&i);
     }
-    all[7].address.host = "somewhere".into();
+    all[7].address = "somewhere:8".parse().expect("an address");
     let keep = |(i, node): (usize, config::Node)| (present >> i & 1 == 1).then_some(node);
     let mut conf = conf(all.into_iter().enumerate().filter_map(keep).collect());
     conf.balance = [Balance::LeastInFlight, Balance::LeastInFlight, Balance::RoundRobin, Balance::Random]

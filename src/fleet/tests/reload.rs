@@ -28,7 +28,7 @@ fn counts_and_health_stay_with_the_identity() {
 fn another_address_is_another_node() {
     let mut bench = Bench::new(2);
     bench.fail("a", 5);
-    bench.conf.nodes[0].address.port = 99;
+    bench.conf.nodes[0].address = "10.0.0.1:99".parse().expect("an address");
     let events = bench.pool.configure(&bench.conf, bench.now);
     let changes: Vec<_> = events.iter().map(|event| event.change.clone()).collect();
     assert_eq!(changes, [Change::Draining, Change::Joined]);

@@ -8,10 +8,14 @@ use pingora_proxy::Session;
 
 use crate::forwarded::X_REQUEST_ID;
 
-/// Sends JSON through a session, whose connection stays open.
-pub(crate) async fn send(session: &mut Session, request_id: &str, body: String) -> Result<()> {
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const BYTES: &str = "application/octet-stream";
+
+/// Sends text through a session, whose connection stays open; its type comes first.
+pub(crate) async fn send(session: &mut Session, request_id: &str, body: (&str, String)) -> Result<()> {
+    let (kind, body) = body;
     let mut head = ResponseHeader::build(200, Some(4))?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_TYPE, kind)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(X_REQUEST_ID, request_id)?;
     let request = session.req_header();

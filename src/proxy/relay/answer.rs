@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::ended::ReadError;
+use super::super::upstream::exchange::Exchange;
 use super::events::Watch;
 use super::opening::HELD_BACK_MAX;
 use crate::classify;
@@ -41,9 +42,12 @@ impl Answer {
     pub(crate) async fn next(&mut self) -> Result<Bytes, Outcome> {
         let chunk = self.node.next().await.map_err(|error| match error {
             ReadError::Silent => Outcome::Timeout,
-            ReadError::Closed | ReadError::Broken | ReadError::Malformed | ReadError::BadFraming => {
-                Outcome::Truncated
-            }
+            ReadError::Closed
+            | ReadError::Broken
+            | ReadError::Refused(_)
+            | ReadError::Unprocessed
+            | ReadError::Malformed
+            | ReadError::BadFraming => Outcome::Truncated,
         })?;
         self.ended = self.node.is_done();
         self.recorder.take_if(|recorder| !recorder.look(&chunk));

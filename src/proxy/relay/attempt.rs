@@ -8,27 +8,32 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::Gateway;
 use super::super::limit::within;
 use super::super::upload::Stage;
-use super::super::upstream::connections::{Connections, Opening, connect_outcome};
-use super::super::upstream::endpoint::Endpoint;
-use super::super::upstream::exchange::{Exchange, ReadError};
+use super::super::upstream::connections::{Connections, connect_outcome};
+use super::super::upstream::ended::ReadError;
+use super::super::upstream::exchange::{Exchange, Line};
+use super::super::upstream::http1::Http1;
+use super::super::upstream::http2::Http2;
 use super::super::upstream::outlet::Outlet;
-use super::super::upstream::stream::NodeStream;
 use super::answer::Answer;
 use super::events::Watch;
 use super::fallback::Fallback;
 use super::request::{Request, Sending};
-use crate::config::{Pool, Timeouts};
+use crate::config::{HttpVersion, Pool, Timeouts};
+use crate::fleet::NodeId;
 use crate::http1::ResponseHead;
 use crate::journal::announce;
 use crate::journey::{Attempt, Journey};
 use crate::outcome::Outcome;
 use crate::resume::NodeBody;
+use crate::retry::STALE_WITHIN;
+use crate::tls::nodes::{self, Endpoint, Opening};
 
 /// Most of a body that goes out in one write with the head, in bytes.
 const ONE_WRITE_MAX: usize = 64 * 1024;
@@ -47,11 +52,28 @@ pub(super) enum NoAnswer {
     /// The deadline of the request has passed.
     Late,
     Failed(Outcome),
+    /// The node says that it has not taken the request.
+    Missed,
 }
 
 impl From<Left> for NoAnswer {
     fn from(_: Left) -> Self {
         Self::ClientLeft
+    }
+}
+
+/// The reason for which a request that was sent has no head of a response.
+enum NoHead {
+    Failed(Outcome),
+    /// The node says that it has not taken the request, so long after it was sent.
+    Unprocessed {
+        after: Duration,
+    },
+}
+
+impl From<Outcome> for NoHead {
+    fn from(outcome: Outcome) -> Self {
+        Self::Failed(outcome)
     }
 }
 
@@ -75,10 +97,10 @@ pub(super) async fn run(
     let timeouts = &conf.timeouts;
     let connected = {
         let due = request.journey.due();
-        let connecting = pin!(connect_in_time(&gateway.connections, attempt, timeouts, fresh, due));
+        let connecting = pin!(connect_in_time(&gateway.connections, attempt, &conf, fresh, due));
         client.attend(First::Client, connecting).await?
     };
-    let Connected { stream, address, reused } = match connected {
+    let Connected { line, address, reused } = match connected {
         Some(Ok(connected)) => connected,
         None => return Err(NoAnswer::Late),
         Some(Err(error)) => {
@@ -102,14 +124,14 @@ pub(super) async fn run(
     }
     request.journey.send(attempt, Instant::now());
     let exchanged = {
-        let (sending, journey) = request.wire(address, timeouts.send);
-        let mut exchanging = pin!(exchange(sending, is_head, attempt, (address.into(), stream), timeouts));
+        let (sending, journey) = request.wire((attempt.node(), address), timeouts.send);
+        let mut exchanging = pin!(exchange(sending, is_head, attempt, (address, line), timeouts));
         let mut lost = pin!(lost(journey, attempt, &conf));
         let exchanging = pin!(poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchanging.as_mut().poll(cx) {
                 return Poll::Ready(exchanged);
             }
-            lost.as_mut().poll(cx).map(|()| Err(Outcome::Stalled))
+            lost.as_mut().poll(cx).map(|()| Err(Outcome::Stalled.into()))
         }));
         let exchanging = pin!(before(journey.due(), exchanging));
         client.attend(First::Client, exchanging).await?.ok_or(NoAnswer::Late)?
@@ -124,8 +146,12 @@ pub(super) async fn run(
             let watch = if is_head { None } else { Watch::of(&head, request.node_path()) };
             Ok(Answer::new(node, head, watch))
         }
-        Err(Outcome::Stale) if !reused => Err(NoAnswer::Failed(Outcome::Reset)),
-        Err(outcome) => Err(NoAnswer::Failed(outcome)),
+        Err(NoHead::Failed(Outcome::Stale)) if !reused => Err(NoAnswer::Failed(Outcome::Reset)),
+        Err(NoHead::Failed(outcome)) => Err(NoAnswer::Failed(outcome)),
+        // one that refuses a connection's first request refuses all
+        Err(NoHead::Unprocessed { .. }) if !reused => Err(NoAnswer::Failed(Outcome::Connect)),
+        Err(NoHead::Unprocessed { after }) if after < STALE_WITHIN => Err(NoAnswer::Failed(Outcome::Stale)),
+        Err(NoHead::Unprocessed { .. }) => Err(NoAnswer::Missed),
     }
 }
 
@@ -165,7 +191,7 @@ async fn lost(journey: &Journey<Fallback>, attempt: &Attempt, conf: &Pool) {
 }
 
 struct Connected {
-    stream: NodeStream,
+    line: Line,
     address: SocketAddr,
     /// It has served a request before.
     reused: bool,
@@ -175,12 +201,12 @@ struct Connected {
 async fn connect_in_time(
     connections: &Connections,
     attempt: &Attempt,
-    timeouts: &Timeouts,
+    conf: &Pool,
     fresh: bool,
     due: Option<Instant>,
 ) -> Option<io::Result<Connected>> {
     let began = Instant::now();
-    let connecting = pin!(connect(connections, attempt, timeouts, fresh));
+    let connecting = pin!(connect(connections, attempt, conf, fresh));
     let connected = before(due, connecting).await;
     // or else a node that takes none would be given one such request after the other
     let is_slow = connected.is_none() && began.elapsed() >= SLOW_CONNECT;
@@ -191,56 +217,75 @@ async fn connect_in_time(
 async fn connect(
     connections: &Connections,
     attempt: &Attempt,
-    timeouts: &Timeouts,
+    conf: &Pool,
     fresh: bool,
 ) -> io::Result<Connected> {
-    let address = attempt.address();
-    if !fresh && let Some(stream) = connections.reuse(&address.into()) {
-        return Ok(Connected { stream, address, reused: true });
-    }
-    let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-    let mut opened = Connections::open(&address.into(), opening).await.map(|stream| (address, stream));
-    if let Err(error) = &opened {
-        let name = &attempt.node().name;
-        for other in attempt.node().addresses.after(address) {
-            log::debug!(node:% = name; "node {name}: {address}: {error}; {other} is tried");
-            if let Ok(stream) = Connections::open(&other.into(), opening).await {
-                log::info!(node:% = name; "node {name}: {address} accepts no connection: {error}; {other} is used");
-                opened = Ok((other, stream));
-                break;
-            }
+    let (node, address) = (attempt.node(), attempt.address());
+    let opened = line(connections, node, address, conf, fresh).await;
+    let Err(error) = &opened else { return opened };
+    let name = &node.name;
+    for other in node.addresses.after(address) {
+        log::debug!(node:% = name; "node {name}: {address}: {error}; {other} is tried");
+        if let Ok(connected) = line(connections, node, other, conf, true).await {
+            log::info!(node:% = name; "node {name}: {address} accepts no connection: {error}; {other} is used");
+            return Ok(connected);
         }
     }
-    opened.map(|(address, stream)| Connected { stream, address, reused: false })
+    opened
+}
+
+/// A place on a connection that is kept, or on one that is opened.
+async fn line(
+    connections: &Connections,
+    node: &NodeId,
+    address: SocketAddr,
+    conf: &Pool,
+    fresh: bool,
+) -> io::Result<Connected> {
+    let timeouts = &conf.timeouts;
+    let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+    if conf.http_version == HttpVersion::H2 {
+        // in a box, as long as it takes to have one
+        let stream = Box::pin(connections.stream((node, address), opening, timeouts.idle, fresh));
+        let (slot, reused) = stream.await?;
+        return Ok(Connected { line: Line::Http2(slot), address, reused });
+    }
+    if !fresh && let Some(stream) = connections.reuse(&Endpoint::of(&node.access.link, address)) {
+        return Ok(Connected { line: Line::Http1(stream), address, reused: true });
+    }
+    let stream = nodes::connect(node, address, opening).await?;
+    Ok(Connected { line: Line::Http1(stream), address, reused: false })
 }
 
 async fn exchange(
     sending: Sending<'_>,
     is_head: bool,
     attempt: &Attempt,
-    (node, stream): (Endpoint, NodeStream),
+    (address, line): (SocketAddr, Line),
     timeouts: &Timeouts,
-) -> Result<(Exchange, ResponseHead), Outcome> {
+) -> Result<(Exchange, ResponseHead), NoHead> {
     let (head, body) = match sending {
         Sending::Kept(head, body) => (head, body),
         Sending::Passing(outlet) => {
-            return Box::pin(exchange_passing(outlet, is_head, attempt, (node, stream), timeouts)).await;
+            return Box::pin(exchange_passing(outlet, is_head, attempt, (address, line), timeouts)).await;
         }
     };
-    let mut exchange = Exchange::new(node, stream, timeouts.read);
+    let sent_at = Instant::now();
+    let endpoint = Endpoint::of(&attempt.node().access.link, address);
+    let mut exchange = Exchange::new(endpoint, line, timeouts.read);
     let sent = send(&mut exchange, head, &body, timeouts.send).await;
     drop(body);
     if matches!(sent, Err(SendError::Timeout)) {
-        return Err(Outcome::Timeout);
+        return Err(Outcome::Timeout.into());
     }
     // a node may answer, and close, before it has read everything
     let limit = if sent.is_ok() { timeouts.first_byte } else { Some(EARLY_ANSWER_WITHIN) };
     if sent.is_err() {
         exchange.close_after();
     }
-    let read = final_head(&mut exchange, &attempt.node().name, is_head);
+    let read = final_head(&mut exchange, attempt.node(), is_head, sent_at);
     let head = match limit {
-        Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout)),
+        Some(limit) => timeout(limit, read).await.unwrap_or(Err(Outcome::Timeout.into())),
         None => read.await,
     };
     Ok((exchange, head?))
@@ -252,15 +297,17 @@ async fn exchange_passing(
     outlet: Box<Outlet>,
     is_head: bool,
     attempt: &Attempt,
-    (node, stream): (Endpoint, NodeStream),
+    (address, line): (SocketAddr, Line),
     timeouts: &Timeouts,
-) -> Result<(Exchange, ResponseHead), Outcome> {
+) -> Result<(Exchange, ResponseHead), NoHead> {
+    let sent_at = Instant::now();
     let upload = Arc::clone(outlet.upload());
     // it waits for its client
     attempt.pause_stall();
-    let mut exchange = Exchange::new(node, stream, timeouts.read).sending(outlet);
+    let endpoint = Endpoint::of(&attempt.node().access.link, address);
+    let mut exchange = Exchange::new(endpoint, line, timeouts.read).sending(outlet);
     let head = {
-        let mut reading = pin!(final_head(&mut exchange, &attempt.node().name, is_head));
+        let mut reading = pin!(final_head(&mut exchange, attempt.node(), is_head, sent_at));
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let mut has_ended = false;
         let head = poll_fn(|cx| {
@@ -277,10 +324,15 @@ async fn exchange_passing(
             }
             let Some(limit) = limit else { return Poll::Pending };
             let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-            timer.as_mut().poll(cx).map(|()| Err(Outcome::Timeout))
+            timer.as_mut().poll(cx).map(|()| Err(Outcome::Timeout.into()))
         });
-        let refused = |outcome| outcome == Outcome::Connect && upload.has_begun();
-        head.await.map_err(|outcome| if refused(outcome) { Outcome::Reset } else { outcome })?
+        head.await.map_err(|error| match error {
+            // what is left of it is no request for another node
+            NoHead::Failed(Outcome::Connect) | NoHead::Unprocessed { .. } if upload.has_begun() => {
+                Outcome::Reset.into()
+            }
+            error => error,
+        })?
     };
     if head.status >= 400 {
         exchange.stop_sending();
@@ -290,6 +342,10 @@ async fn exchange_passing(
 
 async fn send(node: &mut Exchange, head: &[u8], body: &NodeBody, limit: Duration) -> Result<(), SendError> {
     let NodeBody { start, tail } = body;
+    let node = match node {
+        Exchange::Http1(node) => node,
+        Exchange::Http2(node) => return send_http2(node, head, body, limit).await,
+    };
     if body.len() <= ONE_WRITE_MAX {
         return step(limit, node.write([head, start, tail])).await;
     }
@@ -301,11 +357,29 @@ async fn send(node: &mut Exchange, head: &[u8], body: &NodeBody, limit: Duration
 }
 
 /// Writes while it listens for an answer; each piece that the node takes begins the limit anew.
-async fn write_listening(node: &mut Exchange, mut left: &[u8], limit: Duration) -> Result<(), SendError> {
+async fn write_listening(node: &mut Http1, mut left: &[u8], limit: Duration) -> Result<(), SendError> {
     while !left.is_empty() {
         let mut written = 0;
         step(limit, poll_fn(|cx| node.poll_write(cx, left).map_ok(|length| written = length))).await?;
         left = &left[written..];
+    }
+    Ok(())
+}
+
+/// The same on a stream of HTTP/2.
+async fn send_http2(
+    node: &mut Http2,
+    head: &[u8],
+    body: &NodeBody,
+    limit: Duration,
+) -> Result<(), SendError> {
+    node.begin(head, body.is_empty()).map_err(|_| SendError::Ended)?;
+    let (mut start, mut tail) = (body.start.clone(), Bytes::from_static(body.tail));
+    while !start.is_empty() {
+        step(limit, poll_fn(|cx| node.poll_send(cx, &mut start, tail.is_empty()))).await?;
+    }
+    while !tail.is_empty() {
+        step(limit, poll_fn(|cx| node.poll_send(cx, &mut tail, true))).await?;
     }
     Ok(())
 }
@@ -320,34 +394,48 @@ async fn step<E>(limit: Duration, write: impl Future<Output = Result<(), E>>) ->
 
 /// The first head that is not informational. 100 was answered by the gateway itself, and an unsolicited 101 is a protocol
 /// violation.
-async fn final_head(exchange: &mut Exchange, name: &str, is_head: bool) -> Result<ResponseHead, Outcome> {
+async fn final_head(
+    exchange: &mut Exchange,
+    node: &NodeId,
+    is_head: bool,
+    sent_at: Instant,
+) -> Result<ResponseHead, NoHead> {
+    let name = &node.name;
     loop {
         match exchange.head(is_head).await {
-            Ok(head) if head.status == 101 => return Err(Outcome::Reset),
+            Ok(head) if head.status == 101 => return Err(Outcome::Reset.into()),
             Ok(head) if head.status < 200 => {}
-            Ok(head) => return Ok(head),
+            Ok(head) => {
+                nodes::tell(node, None);
+                return Ok(head);
+            }
+            Err(ReadError::Unprocessed) => return Err(NoHead::Unprocessed { after: sent_at.elapsed() }),
             Err(ReadError::BadFraming) => {
                 log::warn!(
                     node:% = name;
                     "node {name}: Content-Length or Transfer-Encoding of the response is invalid, repeated or in conflict; \
                      treated as a reset"
                 );
-                return Err(Outcome::Reset);
+                return Err(Outcome::Reset.into());
             }
             Err(ReadError::Malformed) => {
                 log::warn!(
                     node:% = name;
-                    "node {name}: no valid HTTP/1.1 header in the response, or one above 1 MiB or 256 fields; \
+                    "node {name}: no valid HTTP header in the response, or one above 1 MiB or 256 fields; \
                      treated as a reset"
                 );
-                return Err(Outcome::Reset);
+                return Err(Outcome::Reset.into());
             }
-            Err(ReadError::Silent) => return Err(Outcome::Timeout),
+            Err(ReadError::Refused(words)) => {
+                nodes::tell(node, Some(words));
+                return Err(Outcome::Connect.into());
+            }
+            Err(ReadError::Silent) => return Err(Outcome::Timeout.into()),
             // nobody took the request, if the connection had been kept for a while
             Err(ReadError::Closed | ReadError::Broken) if !exchange.has_begun() => {
-                return Err(Outcome::Stale);
+                return Err(Outcome::Stale.into());
             }
-            Err(ReadError::Closed | ReadError::Broken) => return Err(Outcome::Reset),
+            Err(ReadError::Closed | ReadError::Broken) => return Err(Outcome::Reset.into()),
         }
     }
 }

@@ -9,6 +9,7 @@ mod attempt;
 mod begin;
 pub(super) mod events;
 mod fallback;
+mod keyed;
 mod opening;
 mod pass;
 pub(super) mod request;
@@ -191,6 +192,7 @@ async fn open(
         Ok(answer) => Box::new(answer),
         Err(NoAnswer::ClientLeft) => return Err(How::Left),
         Err(NoAnswer::Late) => return Err(How::Late),
+        Err(NoAnswer::Missed) => return Err(How::Missed),
         Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
     request.note_head(client.sent());

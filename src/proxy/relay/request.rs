@@ -15,12 +15,13 @@ use super::super::downstream::own_error::Form;
 use super::super::finish::LoggedRequest;
 use super::super::upload::Upload;
 use super::super::upstream::outlet::Outlet;
-use super::super::upstream::target::path;
+use super::super::upstream::target::{host_of, path};
 use super::events::Watch;
 use super::fallback::Fallback;
+use super::keyed::{lines, with_key};
 use crate::classify::asks_for_events;
 use crate::config::Engine;
-use crate::fleet::{Call, Member};
+use crate::fleet::{Call, Member, NodeId};
 use crate::forwarded::{id_suffix, introduction};
 use crate::http1::{self, ResponseHead, put_field, request_fields, write_request};
 use crate::journey::{Ending, Failure, Journey};
@@ -105,6 +106,8 @@ pub(super) struct NodeHead {
     has_length: bool,
     /// The client's own target, once another was aimed at.
     own_target: Vec<u8>,
+    /// The head for a node with a key of its own.
+    keyed: Vec<u8>,
 }
 
 enum Host {
@@ -185,7 +188,11 @@ impl Request {
     }
 
     /// Head and body for the next node, with the journey that they are sent on. `limit`: `timeouts.send`.
-    pub(crate) fn wire(&mut self, node: SocketAddr, limit: Duration) -> (Sending<'_>, &Journey<Fallback>) {
+    pub(crate) fn wire(
+        &mut self,
+        node: (&NodeId, SocketAddr),
+        limit: Duration,
+    ) -> (Sending<'_>, &Journey<Fallback>) {
         let trace = self.caller.trace.as_ref().map(|trace| trace.traceparent(self.journey.attempts()));
         let trace = trace.as_ref().map(|trace| &trace[..]);
         if let KeptBody::Passing { upload, length } = &self.body {
@@ -343,6 +350,7 @@ impl Request {
             if !self.journey.needs_body() {
                 self.body = KeptBody::Released;
                 self.head.wire = Vec::new();
+                self.head.keyed = Vec::new();
             }
         }
     }
@@ -421,6 +429,7 @@ impl NodeHead {
             host,
             has_length: !header.method.is_safe(),
             own_target: Vec::new(),
+            keyed: Vec::new(),
         };
         if let Some(trace) = &caller.trace {
             head.remove(TRACEPARENT.as_bytes());
@@ -433,13 +442,10 @@ impl NodeHead {
 
     /// Drops all fields with this name.
     fn remove(&mut self, name: &[u8]) {
-        let shared = self.wire[..self.shared].split_inclusive(|byte| *byte == b'\n').enumerate();
-        let is_other = |line: &[u8]| {
-            let found = line.iter().position(|byte| *byte == b':');
-            !found.is_some_and(|end| line[..end].eq_ignore_ascii_case(name))
-        };
-        let kept: Vec<_> =
-            shared.filter(|(at, line)| *at == 0 || is_other(line)).map(|(_, line)| line).collect();
+        let kept: Vec<_> = lines(&self.wire[..self.shared])
+            .filter(|(found, _)| !found.is_some_and(|found| found.eq_ignore_ascii_case(name)))
+            .map(|(_, line)| line)
+            .collect();
         self.wire = kept.concat();
         self.shared = self.wire.len();
     }
@@ -468,29 +474,41 @@ impl NodeHead {
 
     /// `trace`: the `traceparent` of this attempt, where it is not the client's.
     /// `length`: of the body; `None`: it is chunked.
-    fn wire(&mut self, node: SocketAddr, length: Option<u64>, trace: Option<&[u8]>) -> &[u8] {
+    fn wire(
+        &mut self,
+        (node, address): (&NodeId, SocketAddr),
+        length: Option<u64>,
+        trace: Option<&[u8]>,
+    ) -> &[u8] {
         const LINE_END: &[u8] = b"\r\n";
         self.wire.truncate(self.shared);
+        let wire = match &node.access.authorization {
+            None => &mut self.wire,
+            Some(key) => {
+                self.keyed = with_key(&self.wire, key.value().as_bytes());
+                &mut self.keyed
+            }
+        };
         self.written += 1;
         if self.has_id && self.written > 1 {
-            self.wire.truncate(self.shared - LINE_END.len());
-            self.wire.extend_from_slice(id_suffix(self.written).as_bytes());
-            self.wire.extend_from_slice(LINE_END);
+            wire.truncate(wire.len() - LINE_END.len());
+            wire.extend_from_slice(id_suffix(self.written).as_bytes());
+            wire.extend_from_slice(LINE_END);
         }
         match &self.host {
             Host::Named => {}
-            Host::Authority(authority) => put_field(&mut self.wire, b"Host", authority.as_bytes()),
-            Host::Node => put_field(&mut self.wire, b"Host", node.to_string().as_bytes()),
+            Host::Authority(authority) => put_field(wire, b"Host", authority.as_bytes()),
+            Host::Node => put_field(wire, b"Host", host_of(node, address).as_bytes()),
         }
         if let Some(trace) = trace {
-            put_field(&mut self.wire, TRACEPARENT.as_bytes(), trace);
+            put_field(wire, TRACEPARENT.as_bytes(), trace);
         }
         match length {
-            None => self.wire.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            Some(length) if length > 0 || self.has_length => http1::put_length(&mut self.wire, length),
+            None => wire.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Some(length) if length > 0 || self.has_length => http1::put_length(wire, length),
             Some(_) => {}
         }
-        self.wire.extend_from_slice(LINE_END);
-        &self.wire
+        wire.extend_from_slice(LINE_END);
+        wire
     }
 }

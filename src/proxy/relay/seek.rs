@@ -15,6 +15,9 @@ use crate::journey::{Attempt, Ending, Failure, Journey, Other, Seek};
 use crate::retry::Repeat;
 use crate::route::{self, Place};
 
+/// The answer to a request for a switch of protocols where the nodes speak HTTP/2.
+pub(crate) const NO_SWITCH: &str = "the pool's http_version is 2, which has no switch of protocols";
+
 /// The result of a search.
 pub(crate) enum Found<H> {
     Attempt(Attempt),
@@ -118,13 +121,15 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
             let model = caller.split_model(place, body, *asked);
             let named = || route::conversation(place, method, path, body).named;
             let member = route::at_home(&fleet, member, model.as_deref(), named);
-            if member.conf.http_version == HttpVersion::H2 {
-                let message = "a reload moved the request to a pool that speaks HTTP/2; send it again";
-                return Err(Failure::new(503, message).retry_after(1));
-            }
             (member.clone(), route::repeat(member, method, path))
         }
-        Routed::Unread { place } => (caller.pool_again(&fleet, place, None)?.clone(), Repeat::Once),
+        Routed::Unread { place } => {
+            let member = caller.pool_again(&fleet, place, None)?;
+            if member.conf.http_version == HttpVersion::H2 {
+                return Err(Failure::new(501, NO_SWITCH));
+            }
+            (member.clone(), Repeat::Once)
+        }
     };
     caller.fleet = Arc::clone(&fleet);
     Ok((member, repeat))

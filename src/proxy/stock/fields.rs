@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use http::header::{CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::super::upstream::target::path;
+use super::super::upstream::target::{CREDENTIALS, host_of, path};
+use crate::fleet::NodeId;
 use crate::forwarded::{Sender, introduction};
 use crate::http1::HopByHop;
 use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
@@ -15,15 +16,15 @@ use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 /// Fields of a request that are meant for the gateway.
 const FOR_GATEWAY: [&str; 2] = ["expect", "proxy-authorization"];
 
-/// Takes from a request what concerned the client's connection; a switch of protocols keeps the two fields that ask for it.
-pub(crate) fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Result<()> {
+/// Takes from a request what concerned the client's connection, but for the two fields that ask for a switch of protocols.
+pub(crate) fn strip_for_node(header: &mut RequestHeader) -> Result<()> {
     if path(header) != header.raw_path() {
         let path = path(header).to_vec();
         header.set_raw_path(&path)?;
     }
     for name in connection_fields(&header.headers) {
         let framing = name == TRANSFER_ENCODING;
-        let upgrading = is_upgrade && (name == UPGRADE || name == CONNECTION);
+        let upgrading = name == UPGRADE || name == CONNECTION;
         if !framing && !upgrading {
             header.remove_header(&name);
         }
@@ -31,10 +32,7 @@ pub(crate) fn strip_for_node(header: &mut RequestHeader, is_upgrade: bool) -> Re
     for name in FOR_GATEWAY {
         header.remove_header(name);
     }
-    if is_upgrade {
-        header.insert_header(CONNECTION, "Upgrade")?;
-    }
-    Ok(())
+    header.insert_header(CONNECTION, "Upgrade")
 }
 
 /// The same for a response; a switch of protocols keeps the two fields that make it one.
@@ -50,11 +48,20 @@ pub(crate) fn strip_for_client(header: &mut ResponseHeader) {
 }
 
 /// HTTP/1.1 demands a Host even for a client that did not name one, which HTTP/1.0 allows.
-pub(crate) fn give_host(header: &mut RequestHeader, node: SocketAddr) -> Result<()> {
+pub(crate) fn give_host(header: &mut RequestHeader, node: &NodeId, address: SocketAddr) -> Result<()> {
     if header.version == Version::HTTP_11 && !header.headers.contains_key(HOST) {
-        header.insert_header(HOST, node.to_string())?;
+        header.insert_header(HOST, host_of(node, address))?;
     }
     Ok(())
+}
+
+/// A node with a key of its own gets that, and none of the client's.
+pub(crate) fn authorize(header: &mut RequestHeader, node: &NodeId) -> Result<()> {
+    let Some(key) = &node.access.authorization else { return Ok(()) };
+    for name in CREDENTIALS {
+        header.remove_header(name);
+    }
+    header.insert_header(AUTHORIZATION, key.value().clone())
 }
 
 /// Adds what a node is told of the sender.

@@ -1,4 +1,4 @@
-//! Journeys on Pingora's own proxy path: protocol switches, and HTTP/2 to the nodes.
+//! Journeys on Pingora's own proxy path: protocol switches.
 //!
 //! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
 //! attempt, because then no node has seen the request.
@@ -23,12 +23,11 @@ use super::caller::{Arrival, Stopped};
 use super::downstream::body::TOO_LARGE;
 use super::gateway::tell;
 use super::served_by::ServedBy;
-use super::upstream::connections::{Opening, connect_outcome, tcp_keepalive};
+use super::upstream::connections::connect_outcome;
 use super::upstream::switch::{Connector, Tunnel};
 use super::upstream::target::path;
 use crate::classify;
-use crate::config::HttpVersion;
-use crate::fleet::Member;
+use crate::fleet::{Member, NodeId};
 use crate::forwarded::id_suffix;
 use crate::http1::announced;
 use crate::journal::announce;
@@ -37,6 +36,7 @@ use crate::live::UnderWay;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 use crate::route::Place;
+use crate::tls::nodes::{Opening, tcp_keepalive};
 use watched::Watched;
 
 /// The time after a tunnel's limit at which Pingora's own would end it.
@@ -48,7 +48,7 @@ pub struct Stock {
     pub journey: Journey<Infallible>,
     pub attempt: Option<Attempt>,
     /// The tunnel that a switch of protocols asks for.
-    pub(crate) tunnel: Option<Tunnel>,
+    pub(crate) tunnel: Tunnel,
     /// The place of the request's model.
     pub place: Place,
     /// The rule for sending a request without a body again.
@@ -72,11 +72,12 @@ pub struct Stock {
 
 impl Stock {
     pub fn new(arrival: Arrival, member: Member, is_work: bool) -> Self {
+        let tunnel = Tunnel::new(member.conf.timeouts.tunnel);
         Self {
             arrival,
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
-            tunnel: None,
+            tunnel,
             place: Place::default(),
             recorder: None,
             repeat: Repeat::Once,
@@ -128,8 +129,9 @@ impl Stock {
             // it waits for its client's upload
             attempt.pause_stall();
         }
-        fields::strip_for_node(header, self.tunnel.is_some())?;
-        fields::give_host(header, attempt.address())?;
+        fields::strip_for_node(header)?;
+        fields::give_host(header, attempt.node(), attempt.address())?;
+        fields::authorize(header, attempt.node())?;
         let caller = &self.arrival.caller;
         if caller.chosen.is_some() {
             let target = caller.node_target(path(header)).into_owned();
@@ -181,7 +183,7 @@ impl Stock {
         let is_stream = self.watched.is_some();
         let Some(attempt) = &mut self.attempt else { return Ok(()) };
         if status == 101 {
-            self.tunnel.iter().for_each(Tunnel::open);
+            self.tunnel.open();
             attempt.pause_stall();
         }
         let after = head.headers.get(http::header::RETRY_AFTER);
@@ -371,8 +373,8 @@ impl Stock {
 /// The node as Pingora's own path is to reach it.
 pub(super) fn peer(
     member: &Member,
-    address: SocketAddr,
-    tunnel: Option<&Tunnel>,
+    (node, address): (&Arc<NodeId>, SocketAddr),
+    tunnel: &Tunnel,
     under_way: Option<Arc<UnderWay>>,
 ) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
@@ -384,17 +386,12 @@ pub(super) fn peer(
     peer.options.write_timeout = Some(timeouts.send);
     peer.options.idle_timeout = Some(timeouts.idle);
     peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
-    if member.conf.http_version == HttpVersion::H2 {
-        peer.options.set_http_version(2, 2);
-    } else {
-        if let Some(tunnel) = tunnel.cloned() {
-            // the tunnel's own limit is to end it
-            peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
-            let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
-            peer.options.custom_l4 = Some(Arc::new(Connector { opening, tunnel, under_way }));
-        }
-        // no connection that another request has left: what is sent once must not miss its node
-        peer.group_key = fastrand::u64(1..);
-    }
+    // the tunnel's own limit is to end it
+    peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+    let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
+    let (node, tunnel) = (Arc::clone(node), tunnel.clone());
+    peer.options.custom_l4 = Some(Arc::new(Connector { node, address, opening, tunnel, under_way }));
+    // no connection that another request has left: what is sent once must not miss its node
+    peer.group_key = fastrand::u64(1..);
     peer
 }

@@ -1,36 +1,24 @@
-//! Connections to the nodes: opened, kept while nobody needs them, and used again.
+//! Connections to the nodes, kept while nobody needs them, and used again.
 //!
 //! Pingora's pool starts a task and a timer for each connection that is given back. Here a connection that is kept waits
 //! in a list, where the runtime notes it if the node closes it, and all lists are looked through now and then.
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora::protocols::l4::ext::{TcpKeepalive, set_tcp_keepalive};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::net::{TcpSocket, UnixStream};
-use tokio::time::timeout;
 
-use super::endpoint::Endpoint;
-use super::stream::NodeStream;
+use super::multiplexed::{self, Multiplexed, Slot};
+use crate::fleet::NodeId;
 use crate::outcome::Outcome;
-
-/// A host that vanishes without a FIN is noticed, so that no lease hangs for a day. `patience` is how long it may leave
-/// data unacknowledged, or take none; Linux measures unanswered keep-alive probes against it too.
-pub fn tcp_keepalive(patience: Duration) -> TcpKeepalive {
-    TcpKeepalive {
-        idle: Duration::from_secs(15),
-        interval: Duration::from_secs(5),
-        count: 3,
-        user_timeout: patience.max(Duration::from_secs(30)),
-    }
-}
+use crate::tls::nodes::{Endpoint, NodeStream, Opening};
 
 /// The outcome of an attempt that got no connection. Without files, buffers or memory of its own the gateway could reach no
 /// node, and none is to blame.
@@ -64,15 +52,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct Connections {
     lists: Box<[Mutex<Kept>]>,
-}
-
-/// The limits for opening a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Opening {
-    /// `timeouts.connect`.
-    pub limit: Duration,
-    /// `timeouts.send`.
-    pub patience: Duration,
+    streams: Box<[Mutex<Multiplexed>]>,
 }
 
 /// By node, the most recently used last.
@@ -91,7 +71,9 @@ struct Idle {
 impl Connections {
     /// For so many threads.
     pub fn new(threads: usize) -> Self {
-        Self { lists: (0..threads.max(1)).map(|_| Mutex::default()).collect() }
+        let threads = threads.max(1);
+        let lists = (0..threads).map(|_| Mutex::default()).collect();
+        Self { lists, streams: (0..threads).map(|_| Mutex::default()).collect() }
     }
 
     fn list(&self) -> &Mutex<Kept> {
@@ -109,20 +91,6 @@ impl Connections {
         None
     }
 
-    pub async fn open(node: &Endpoint, opening: Opening) -> io::Result<NodeStream> {
-        let address = match node {
-            Endpoint::Tcp(address) => *address,
-            Endpoint::Unix(path) => {
-                return timeout(opening.limit, UnixStream::connect(path)).await?.map(NodeStream::Unix);
-            }
-        };
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_nodelay(true)?;
-        let stream = timeout(opening.limit, socket.connect(address)).await??;
-        set_tcp_keepalive(&stream, &tcp_keepalive(opening.patience)).map_err(io::Error::other)?;
-        Ok(NodeStream::Tcp(stream))
-    }
-
     /// Keeps an idle connection for so long; closes it if too many are kept.
     pub fn keep(&self, node: Endpoint, stream: NodeStream, idle: Duration) {
         let Some(until) = Instant::now().checked_add(idle).filter(|_| !idle.is_zero()) else { return };
@@ -134,7 +102,23 @@ impl Connections {
         }
     }
 
+    /// A stream of HTTP/2 to this node at `address`, and whether its connection was there before. `fresh`: on one that is opened for it.
+    pub(crate) async fn stream(
+        &self,
+        node: (&NodeId, SocketAddr),
+        opening: Opening,
+        idle: Duration,
+        fresh: bool,
+    ) -> io::Result<(Slot, bool)> {
+        let list = &self.streams[LIST.with(|list| *list) % self.streams.len()];
+        multiplexed::stream(list, node, opening, idle, fresh).await
+    }
+
     fn close_old(&self, now: Instant) {
+        for list in &self.streams {
+            let old = list.lock().remove_old(now);
+            drop(old);
+        }
         for list in &self.lists {
             let old = list.lock().remove_old(now);
             // closed when nobody waits for the list
@@ -180,6 +164,8 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use crate::tls::nodes::open;
+
     const OPENING: Opening = Opening { limit: Duration::from_secs(9), patience: Duration::from_secs(60) };
     const IDLE: Duration = Duration::from_secs(60);
 
@@ -191,13 +177,13 @@ mod tests {
     impl Node {
         async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let address = listener.local_addr().expect("an address").into();
+            let address = Endpoint::Tcp(listener.local_addr().expect("an address"));
             Self { listener, address }
         }
 
         /// Both ends of a new connection.
         async fn connection(&self) -> (NodeStream, TcpStream) {
-            let (near, far) = tokio::join!(Connections::open(&self.address, OPENING), self.listener.accept());
+            let (near, far) = tokio::join!(open(&self.address, OPENING), self.listener.accept());
             (near.expect("a connection"), far.expect("a connection").0)
         }
     }

@@ -42,6 +42,12 @@ impl Outlet {
         Box::new(Self { upload, is_chunked, parts, share: None, has_ended: false, silence })
     }
 
+    /// The head, and the rest of it for a node that frames it in its own way.
+    pub(super) fn into_parts(self) -> (Bytes, Arc<Upload>, Silence) {
+        let [head, ..] = self.parts;
+        (head, self.upload, self.silence)
+    }
+
     pub(crate) fn upload(&self) -> &Arc<Upload> {
         &self.upload
     }

@@ -24,13 +24,15 @@ use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connections::{Connections, Opening};
-use super::stream::NodeStream;
+use crate::fleet::NodeId;
 use crate::live::UnderWay;
+use crate::tls::nodes::{self, NodeStream, Opening};
 
 /// Makes these connections.
 #[derive(Debug)]
 pub(crate) struct Connector {
+    pub node: Arc<NodeId>,
+    pub address: std::net::SocketAddr,
     pub opening: Opening,
     pub tunnel: Tunnel,
     /// The request, which an operator may end.
@@ -58,9 +60,9 @@ impl Tunnel {
 
 #[async_trait]
 impl Connect for Connector {
-    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let Some(address) = address.as_inet() else { return Err(Error::new(ErrorType::ConnectError)) };
-        match Connections::open(&(*address).into(), self.opening).await {
+    /// Pingora's own address says less.
+    async fn connect(&self, _address: &SocketAddr) -> Result<Stream> {
+        match nodes::connect(&self.node, self.address, self.opening).await {
             Ok(stream) => {
                 let socket = Box::new(Socket {
                     stream,

@@ -1,6 +1,22 @@
 //! The target of a request, as nodes get it.
 
+use std::net::SocketAddr;
+
 use pingora::http::RequestHeader;
+
+use crate::config::Link;
+use crate::fleet::NodeId;
+
+/// Fields of a request that hold a client's credential. A node with a key of its own gets none of them.
+pub(crate) const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+
+/// The Host of a node for a client that named none.
+pub(crate) fn host_of(node: &NodeId, address: SocketAddr) -> String {
+    match node.access.link {
+        Link::Tcp | Link::Tls(_) => address.to_string(),
+        Link::Unix(_) => "localhost".to_owned(),
+    }
+}
 
 /// The target for the node. Clients may send a whole URI, which servers are to understand (RFC 9112 section 3.2.2) and
 /// not all do.

@@ -2,9 +2,11 @@
 
 mod authority;
 mod client;
+mod front;
 mod gateway;
 mod log;
 mod nodes;
+mod pki;
 mod ports;
 mod raw;
 mod script;
@@ -14,9 +16,11 @@ use std::time::{Duration, Instant};
 
 pub(crate) use authority::{Authority, Files};
 pub(crate) use client::{Answer, Client, Outgoing, ask, chat, get, post};
+pub(crate) use front::Front;
 pub(crate) use gateway::{Gateway, pool, pool_of};
 pub(crate) use log::logged;
 pub(crate) use nodes::{fault, node, nodes, nodes_like, steps};
+pub(crate) use pki::Pki;
 pub(crate) use ports::free_port;
 pub(crate) use raw::{Ended, Head, Raw};
 pub(crate) use script::Script;

@@ -19,6 +19,8 @@ use super::{LIMIT, LOOK, ports};
 #[derive(Clone)]
 pub(crate) struct Conf {
     pub listen: SocketAddr,
+    /// The value of `listen`, if it is more than the address.
+    pub listening: Option<String>,
     pub admin: SocketAddr,
     /// More lines of `server`.
     pub server: String,
@@ -31,6 +33,7 @@ impl Conf {
     pub(crate) fn new(nodes: &[SocketAddr]) -> Self {
         Self {
             listen: ports::free(),
+            listening: None,
             admin: ports::free(),
             server: String::new(),
             pool: String::new(),
@@ -49,7 +52,8 @@ impl Conf {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { listen, admin, server, pool, nodes } = self;
+        let Self { listen, listening, admin, server, pool, nodes } = self;
+        let listen = listening.clone().unwrap_or_else(|| listen.to_string());
         let nodes: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
         format!(
             "server:\n  listen: {listen}\n  admin: {admin}\n  threads: 2\n{server}\

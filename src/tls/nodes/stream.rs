@@ -19,7 +19,7 @@ pub enum NodeStream {
 
 impl NodeStream {
     /// The node has neither closed it nor said anything unasked. That costs a system call only if something came.
-    pub(super) fn is_silent(&mut self) -> bool {
+    pub(crate) fn is_silent(&mut self) -> bool {
         let would_block =
             |read: io::Result<usize>| read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         match self {

@@ -1,0 +1,113 @@
+//! Heads between the two versions of HTTP: the gateway has its own as HTTP/1 writes them, nodes of HTTP/2 want theirs (RFC 9113
+//! section 8.3).
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, response};
+
+use super::target::CREDENTIALS;
+use crate::http1::{Fields, ResponseHead, request_fields};
+
+/// The most fields of a response.
+const FIELDS_MAX: usize = 256;
+
+/// The request of this head. `None`: it is none.
+pub(super) fn request_of(head: &[u8], is_secure: bool) -> Option<Request<()>> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target) = (Method::from_bytes(words.next()?).ok()?, words.next()?);
+    let mut request = Request::new(());
+    let mut authority = None;
+    for (name, value) in request_fields(head) {
+        let mut value = HeaderValue::from_bytes(value.trim_ascii()).ok()?;
+        let name = HeaderName::from_bytes(name).ok()?;
+        if name == HOST {
+            authority = authority.or_else(|| Authority::try_from(value.as_bytes()).ok());
+            continue;
+        }
+        // then it is in no table that the connection's other requests share
+        value.set_sensitive(CREDENTIALS.contains(&name.as_str()));
+        request.headers_mut().append(name, value);
+    }
+    let scheme = if is_secure { Scheme::HTTPS } else { Scheme::HTTP };
+    let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path(target)?);
+    (*request.method_mut(), *request.uri_mut()) = (method, uri.build().ok()?);
+    Some(request)
+}
+
+/// The target; bytes that may not stand in one are encoded.
+fn path(target: &[u8]) -> Option<PathAndQuery> {
+    if let Ok(path) = PathAndQuery::try_from(target) {
+        return Some(path);
+    }
+    let mut encoded = String::new();
+    for byte in target {
+        match byte {
+            b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'~' => encoded.push(char::from(*byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    PathAndQuery::try_from(encoded).ok()
+}
+
+/// The head of this response, whose end HTTP/2 itself marks. `None`: it has too many fields.
+pub(super) fn response_of(parts: &response::Parts) -> Option<ResponseHead> {
+    if parts.headers.len() > FIELDS_MAX {
+        return None;
+    }
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    Some(ResponseHead {
+        status: parts.status.as_u16(),
+        is_http10: false,
+        reason: bytes::Bytes::from_static(reason.as_bytes()),
+        fields: Fields::of(fields),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_http1_is_one_of_http2() {
+        let head = b"POST /v1/a?b=c HTTP/1.1\r\nHost: x.example:8\r\nAuthorization: Bearer k\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 3\r\n\r\n";
+        let request = request_of(head, true).unwrap();
+        assert_eq!(
+            (request.method(), request.uri().to_string()),
+            (&Method::POST, "https://x.example:8/v1/a?b=c".into())
+        );
+        let fields: Vec<_> =
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(
+            fields,
+            [("authorization", "Bearer k"), ("x-a", "1"), ("x-a", "2"), ("content-length", "3")]
+        );
+        assert!(request.headers()["authorization"].is_sensitive());
+    }
+
+    #[test]
+    fn any_target_and_host_that_http1_allows() {
+        for (target, host, want) in [
+            ("*", "x", "http://x*"),
+            ("/a<b>`c?d#e", "x", "http://x/a%3Cb%3E%60c?d%23e"),
+            ("/a\u{e4}", "x", "http://x/a\u{e4}"),
+            ("/", "", "http://localhost/"),
+            ("/", "[::1]:1", "http://[::1]:1/"),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let request = request_of(head.as_bytes(), false).unwrap_or_else(|| panic!("{target} {host}"));
+            assert_eq!(request.uri().to_string(), want);
+        }
+    }
+
+    #[test]
+    fn a_response_of_http2_is_one_of_http1() {
+        let response =
+            http::Response::builder().status(404).header("A", "1").header("a", "2").body(()).unwrap();
+        let head = response_of(&response.into_parts().0).unwrap();
+        assert_eq!((head.status, &*head.reason), (404, &b"Not Found"[..]));
+        assert_eq!(head.fields.iter().collect::<Vec<_>>(), [(&b"a"[..], &b"1"[..]), (b"a", b"2")]);
+    }
+}
