@@ -39,7 +39,7 @@ pub(crate) enum Routed<'a> {
         /// As nodes get it.
         path: &'a str,
     },
-    /// Pingora's own path has not, and knows only what the target names.
+    /// Nobody has it whole: only what the target names is known.
     Unread { place: &'a Place },
 }
 
