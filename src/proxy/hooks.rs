@@ -170,6 +170,7 @@ impl ProxyHttp for Gateway {
                 stock.cancelled();
                 Err(Error::new(ErrorType::HTTPStatus(403)).into_down())
             }
+            // a reload has brought another pool
             Found::Attempt(attempt) if speaks_http2(stock.journey.member()) => {
                 stock.attempt = Some(attempt);
                 stock.close(true);

@@ -15,7 +15,6 @@ use super::downstream::body::{
 };
 use super::downstream::gate::is_malformed;
 use super::downstream::own_error::{self, Form, OwnError};
-use super::relay::seek::NO_SWITCH;
 use crate::config::{Client, HttpVersion};
 use crate::fleet::{Fleet, Member};
 use crate::forwarded::{Sender, request_id};
@@ -205,7 +204,7 @@ pub(super) fn speaks_http2(member: &Member) -> bool {
 
 /// The answer to a request for a switch of protocols, whose pool cannot make one.
 pub(super) fn no_switch() -> Failure {
-    Failure::new(501, NO_SWITCH)
+    Failure::new(501, "the pool's http_version is 2, which has no switch of protocols")
 }
 
 /// The model is in the body, and decides the pool, or may have another name there.
