@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, Version, header};
+use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -22,7 +22,7 @@ use super::downstream::lent::Connection;
 use super::downstream::{linger, own_answer};
 use super::finish::{LoggedRequest, Served, finish};
 use super::gateway::Gateway;
-use super::intake::{self, Received};
+use super::intake::{self, Received, no_switch, speaks_http2};
 use super::relay::request::Request;
 use super::relay::seek::{Found, Routed, seek};
 use super::relay::{serve_http1, serve_http2};
@@ -134,18 +134,17 @@ impl ProxyHttp for Gateway {
                 let header = session.req_header();
                 let profile = arrival.caller.profile(&member.conf, &header.headers, None);
                 let due = arrival.caller.due(&member.conf, &header.headers);
-                let mut stock = Stock::new(arrival, member, header.method == Method::POST);
+                let mut stock = Stock::new(arrival, member, place, header.method == Method::POST);
                 stock.journey.set_profile(profile);
                 stock.journey.set_due(due);
                 let (caller, member) = (&stock.arrival.caller, stock.journey.member());
-                let other = caller.other_once(member, &place);
-                let other = other.filter(|other| other.member.conf.http_version == member.conf.http_version);
+                let other =
+                    caller.other_once(member, &stock.place).filter(|other| !speaks_http2(&other.member));
                 let other = caller.placed(other, member, &header.headers, None);
                 stock.journey.may_spill_to(other);
                 let path = stock.arrival.caller.node_path(header.uri.path());
                 let method = header.method.as_str();
-                stock.journey.converse(route::conversation(&place, method, path, &[]));
-                stock.place = place;
+                stock.journey.converse(route::conversation(&stock.place, method, path, &[]));
                 *ctx = Ctx::Stock(Box::new(stock));
                 Ok(false)
             }
@@ -153,7 +152,7 @@ impl ProxyHttp for Gateway {
     }
 
     /// For Pingora's own path; the relay seeks by itself, in the same place.
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let stock = stock(ctx)?;
         let under_way = stock.arrival.caller.under_way().cloned();
         if let Some(address) = stock.other_address() {
@@ -172,13 +171,16 @@ impl ProxyHttp for Gateway {
                 stock.cancelled();
                 Err(Error::new(ErrorType::HTTPStatus(403)).into_down())
             }
+            // a reload has brought another pool
+            Found::Attempt(attempt) if speaks_http2(stock.journey.member()) => {
+                stock.attempt = Some(attempt);
+                stock.close(true);
+                stock.arrival.stopped = Stopped::With(no_switch());
+                Err(Error::new(ErrorType::HTTPStatus(501)).into_down())
+            }
             Found::Attempt(attempt) => {
-                let (member, header) = (stock.journey.member(), session.req_header());
                 let to = (attempt.node(), attempt.address());
-                let peer = peer(member, to, &stock.tunnel, under_way);
-                // a reload may have brought another pool
-                let path = caller.node_path(header.uri.path());
-                stock.repeat = route::repeat(member, header.method.as_str(), path);
+                let peer = peer(stock.journey.member(), to, &stock.tunnel, under_way);
                 stock.attempt = Some(attempt);
                 Ok(Box::new(peer))
             }
@@ -224,21 +226,21 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        stock(ctx)?.upstream_response(head, session.req_header().uri.path())
+        stock(ctx)?.upstream_response(head)
     }
 
     fn upstream_response_body_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         body: &mut Option<Bytes>,
-        end: bool,
+        _end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        stock(ctx)?.upstream_body(body, end, session.body_bytes_sent() as u64)?;
+        stock(ctx)?.upstream_body(body.as_ref().is_some_and(|body| !body.is_empty()));
         Ok(None)
     }
 
@@ -249,12 +251,6 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         if self.live.is_stopping() {
-            session.set_keepalive(None);
-        }
-        if session.req_header().version == Version::HTTP_10
-            && head.remove_header(&header::TRANSFER_ENCODING).is_some()
-        {
-            // HTTP/1.0 knows no chunks: the body ends with the connection
             session.set_keepalive(None);
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -268,27 +264,18 @@ impl ProxyHttp for Gateway {
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
-        session: &mut Session,
+        _session: &mut Session,
         e: Box<Error>,
         ctx: &mut Ctx,
-        reused: bool,
+        _reused: bool,
     ) -> Box<Error> {
-        let bodyless = session.as_downstream_mut().is_body_empty();
         match stock(ctx) {
-            Ok(stock) => stock.error_while_proxy(e, reused, bodyless),
+            Ok(stock) => stock.error_while_proxy(e),
             Err(_) => e,
         }
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
-        if let Ctx::Stock(stock) = ctx {
-            let has_head = session.response_written().is_some_and(|head| !head.status.is_informational());
-            let last = stock.last(session.body_bytes_sent() as u64, has_head);
-            if !last.is_empty() {
-                // a client that has left gets nothing more
-                let _ = session.write_response_tasks(last).await;
-            }
-        }
         match ctx.arrival() {
             Some(arrival) => intake::answer_failure(session, e, arrival).await,
             // the relay has given its answer

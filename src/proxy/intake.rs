@@ -1,10 +1,10 @@
 //! The beginning of every request: its limits, its body, its pool; or why it is refused.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use pingora_proxy::{FailToProxy, Session};
@@ -14,10 +14,8 @@ use super::downstream::body::{
     self, BodyError, Limits, Read, TOO_LARGE, TOO_SLOW, UNFRAMED, Unkept, content_length,
 };
 use super::downstream::gate::is_malformed;
-use super::downstream::lent::Connection;
 use super::downstream::own_error::{self, Form, OwnError};
 use super::keyed;
-use super::relay::seek::NO_SWITCH;
 use crate::config::{Client, HttpVersion};
 use crate::fleet::{Fleet, Member};
 use crate::forwarded::{Sender, request_id};
@@ -154,7 +152,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         keyed::check_model(&arrival.caller, place.named()).map_err(|failure| refuse(arrival, failure))?;
         let member = by_target(session, arrival, only, &place)?;
         if speaks_http2(&member) {
-            return Err(refuse(arrival, Failure::new(501, NO_SWITCH)));
+            return Err(refuse(arrival, no_switch()));
         }
         return Ok(Received::Tunnel { member, place });
     }
@@ -210,8 +208,13 @@ fn stopped(arrival: &mut Arrival, error: BodyError) -> Box<Error> {
     }
 }
 
-fn speaks_http2(member: &Member) -> bool {
+pub(super) fn speaks_http2(member: &Member) -> bool {
     member.conf.http_version == HttpVersion::H2
+}
+
+/// The answer to a request for a switch of protocols, whose pool cannot make one.
+pub(super) fn no_switch() -> Failure {
+    Failure::new(501, "the pool's http_version is 2, which has no switch of protocols")
 }
 
 /// The model is in the body, and decides the pool, or may have another name there.
@@ -302,7 +305,6 @@ pub(super) async fn answer_failure(
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     if began {
-        break_off(session, arrival.caller.fleet.config.server.client.send_timeout).await;
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     let header = session.req_header();
@@ -314,18 +316,6 @@ pub(super) async fn answer_failure(
         arrival.stopped = Stopped::ClientGone;
     }
     FailToProxy { error_code: failure.status, can_reuse_downstream: keeps }
-}
-
-/// The same as [`super::downstream::http1::Http1::break_off`], on Pingora's own path.
-async fn break_off(session: &Session, limit: Duration) {
-    let has_length =
-        session.response_written().is_some_and(|head| head.headers.contains_key(header::CONTENT_LENGTH));
-    if session.req_header().version == Version::HTTP_10 && !has_length {
-        let wire = Connection::of(session.as_downstream()).and_then(Connection::take);
-        if let Some(wire) = wire {
-            wire.reset(limit).await;
-        }
-    }
 }
 
 fn failure_of(error: &Error, request_id: &str) -> Failure {

@@ -1,7 +1,7 @@
 //! The gateway as Pingora's `ProxyHttp`, and the bytes between its two sides: clients downstream, nodes upstream.
 //!
-//! Requests are served by an attempt loop of our own (`relay`), to which `request_filter` hands them. Requests that it does not
-//! serve (switches of protocols, bodies that are too large to keep) go Pingora's own way (`stock`).
+//! Requests are served by an attempt loop of our own (`relay`), to which `request_filter` hands them. Those that ask for a switch of
+//! protocols, such as WebSocket, go Pingora's own way (`stock`).
 //! Both run the same [`Journey`](crate::journey::Journey) and seek their node in the same place. Over HTTP/1 a request
 //! that has been read outlives its session: `edge` goes on with what was left in the connection's slot.
 

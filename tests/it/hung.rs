@@ -294,3 +294,35 @@ fn a_request_that_has_a_byte_stays_with_a_node_that_its_check_has_lost() {
         assert_eq!((answer.text().as_str(), answer.field("x-evenkeel-attempts")), ("{}", Some("1")));
     });
 }
+
+/// A body that is passed on as it comes makes the node wait for the client, until it has it all.
+#[test]
+fn a_client_whose_upload_is_slow_is_not_charged_to_its_node_and_a_hung_node_is() {
+    run(async {
+        let nodes = nodes(2);
+        let more = "retry: { body_limit: 10B }, timeouts: { stall: 300ms }";
+        let gateway = Gateway::start(&nodes, more).await;
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":1}"#;
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nConnection: close\r\n";
+        let (now, later) = body.split_at(20);
+        let sized = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n14\r\n{now}\r\n");
+        let rest = format!("{:x}\r\n{later}\r\n0\r\n\r\n", later.len());
+        for (first, then) in [(format!("{sized}{now}"), later), (sized, body), (chunked, &rest)] {
+            let mut client = Raw::send(&gateway, &first).await;
+            eventually(LIMIT, "it is on its way", || gateway.in_flight()[0] == 1).await;
+            let began = std::time::Instant::now();
+            asking(&gateway, || began.elapsed() > Duration::from_millis(1200)).await;
+            assert_eq!((gateway.state("a"), gateway.node("a").ejections), (NodeState::Up, 0), "{first:?}");
+            client.write(then).await;
+            assert_eq!(client.head().await.status, 200);
+            gateway.at_rest().await;
+        }
+        nodes[0].set_fault(fault("hang"));
+        let mut client =
+            Raw::send(&gateway, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        eventually(LIMIT, "it is on its way", || gateway.in_flight()[0] == 1).await;
+        asking(&gateway, || gateway.node("a").ejections == 1).await;
+        assert_eq!(client.head().await.status, 504);
+    });
+}

@@ -207,11 +207,6 @@ impl Watch {
         self.watcher.take_usage()
     }
 
-    /// It has said something.
-    pub(crate) fn speaks(&self) -> bool {
-        self.watcher.seen().speaks
-    }
-
     /// Events before its first words.
     pub(crate) fn silent(&self) -> u32 {
         self.watcher.seen().silent

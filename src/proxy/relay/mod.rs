@@ -2,7 +2,8 @@
 //! the other.
 //!
 //! The whole request is at hand before the first attempt, so that any attempt can be repeated, whatever its size,
-//! until a byte of a response has gone to the client. Pingora's own proxy path can repeat 64 KiB.
+//! until a byte of a response has gone to the client. Pingora's own proxy path can repeat 64 KiB. A body that is not kept is sent
+//! once, as it comes (`upload`).
 
 mod answer;
 mod attempt;

@@ -9,14 +9,10 @@ use tokio::time::{sleep_until, timeout_at};
 use super::super::caller::Caller;
 use super::super::downstream::client::{First, Left, Presence};
 use super::super::gateway::{Gateway, tell};
-use crate::config::HttpVersion;
 use crate::fleet::Member;
 use crate::journey::{Attempt, Ending, Failure, Journey, Other, Seek};
 use crate::retry::Repeat;
 use crate::route::{self, Place};
-
-/// The answer to a request for a switch of protocols where the nodes speak HTTP/2.
-pub(crate) const NO_SWITCH: &str = "the pool's http_version is 2, which has no switch of protocols";
 
 /// The result of a search.
 pub(crate) enum Found<H> {
@@ -39,7 +35,7 @@ pub(crate) enum Routed<'a> {
         /// As nodes get it.
         path: &'a str,
     },
-    /// Pingora's own path has not, and knows only what the target names.
+    /// Nobody has it whole: only what the target names is known.
     Unread { place: &'a Place },
 }
 
@@ -123,13 +119,7 @@ fn reroute(gateway: &Gateway, caller: &mut Caller, routed: &Routed<'_>) -> Resul
             let member = route::at_home(&fleet, member, model.as_deref(), named);
             (member.clone(), route::repeat(member, method, path))
         }
-        Routed::Unread { place } => {
-            let member = caller.pool_again(&fleet, place, None)?;
-            if member.conf.http_version == HttpVersion::H2 {
-                return Err(Failure::new(501, NO_SWITCH));
-            }
-            (member.clone(), Repeat::Once)
-        }
+        Routed::Unread { place } => (caller.pool_again(&fleet, place, None)?.clone(), Repeat::Once),
     };
     caller.fleet = Arc::clone(&fleet);
     Ok((member, repeat))

@@ -1,10 +1,9 @@
-//! Journeys on Pingora's own proxy path: protocol switches.
+//! Journeys on Pingora's own proxy path: of requests that ask for a switch of protocols, such as WebSocket.
 //!
-//! Here a request is sent once. Only a connection that could not be made, or was kept for too long, leads to another
-//! attempt, because then no node has seen the request.
+//! Such a request is sent once. Only a connection that could not be made leads to another attempt, because then no node has seen
+//! the request. An answer that is no switch goes on as it is.
 
 pub(super) mod fields;
-mod watched;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::HttpTask;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
@@ -32,13 +30,12 @@ use crate::fleet::{Member, NodeId};
 use crate::forwarded::id_suffix;
 use crate::http1::announced;
 use crate::journal::announce;
-use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Recorder, Step};
+use crate::journey::{Attempt, Continuity, Ending, Failure, Head, How, Journey, Step};
 use crate::live::UnderWay;
 use crate::outcome::Outcome;
 use crate::retry::Repeat;
 use crate::route::Place;
 use crate::tls::nodes::{Opening, tcp_keepalive};
-use watched::Watched;
 
 /// The time after a tunnel's limit at which Pingora's own would end it.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -48,12 +45,9 @@ pub struct Stock {
     pub arrival: Arrival,
     pub journey: Journey<Infallible>,
     pub attempt: Option<Attempt>,
-    /// The tunnel that a switch of protocols asks for.
     pub(crate) tunnel: Tunnel,
     /// The place of the request's model.
     pub place: Place,
-    /// The rule for sending a request without a body again.
-    pub(super) repeat: Repeat,
     /// Addresses of the node's name that are left, once one has accepted no connection.
     others: Option<VecDeque<SocketAddr>>,
     /// Times that its head was written.
@@ -62,32 +56,21 @@ pub struct Stock {
     passed: u64,
     /// Something of the response's body has come.
     has_begun: bool,
-    /// Looks for the id of a response that its node stores.
-    recorder: Option<Recorder>,
-    /// The response, if it is a stream of events.
-    watched: Option<Watched>,
-    /// The head of that response, as the client gets it.
-    head: Option<Box<ResponseHeader>>,
     pub ttft: Option<Duration>,
 }
 
 impl Stock {
-    pub fn new(arrival: Arrival, member: Member, is_work: bool) -> Self {
-        let tunnel = Tunnel::new(member.conf.timeouts.tunnel);
+    pub fn new(arrival: Arrival, member: Member, place: Place, is_work: bool) -> Self {
         Self {
             arrival,
+            tunnel: Tunnel::new(member.conf.timeouts.tunnel),
             journey: Journey::new(member, is_work, Repeat::Once),
             attempt: None,
-            tunnel,
-            place: Place::default(),
-            recorder: None,
-            repeat: Repeat::Once,
+            place,
             others: None,
             written: 0,
             passed: 0,
             has_begun: false,
-            watched: None,
-            head: None,
             ttft: None,
         }
     }
@@ -164,7 +147,7 @@ impl Stock {
     }
 
     /// A response head: a sign of life, or of load. One whose end is in doubt is none.
-    pub fn upstream_response(&mut self, head: &mut ResponseHeader, path: &str) -> Result<()> {
+    pub fn upstream_response(&mut self, head: &mut ResponseHeader) -> Result<()> {
         let announced = announced(head.headers.iter().map(|(name, value)| (name.as_ref(), value.as_bytes())));
         if announced.is_err() {
             let (id, node) = (&self.arrival.caller.request_id, self.node());
@@ -180,8 +163,6 @@ impl Stock {
             return Ok(());
         }
         self.note_first_byte();
-        self.watched = Watched::of(head, self.arrival.caller.node_path(path));
-        let is_stream = self.watched.is_some();
         let Some(attempt) = &mut self.attempt else { return Ok(()) };
         if status == 101 {
             self.tunnel.open();
@@ -189,69 +170,23 @@ impl Stock {
         }
         let after = head.headers.get(http::header::RETRY_AFTER);
         let retry_after = after.and_then(|value| classify::retry_after(value.as_bytes(), SystemTime::now()));
-        let head = Head { status, is_stream, retry_after };
+        let head = Head { status, is_stream: false, retry_after };
         // any response goes on: the request is sent once
         let _passed = self.journey.head(attempt, head, Instant::now());
-        self.recorder = self.journey.recorder(attempt);
         self.journey.begin(Continuity::Never);
         tell(&mut self.journey);
         Ok(())
     }
 
-    /// Something of the response. From then on the node may be silent because its client does not read: Pingora does not
-    /// say. A stream that has failed ends here, with an error; `written`: bytes that the client has got.
-    pub fn upstream_body(&mut self, body: &mut Option<Bytes>, ended: bool, written: u64) -> Result<()> {
-        let Some(attempt) = &mut self.attempt else { return Ok(()) };
-        let bytes = body.as_deref().unwrap_or_default();
-        self.recorder.take_if(|recorder| !recorder.look(bytes));
-        let has_bytes = body.as_ref().is_some_and(|body| !body.is_empty());
-        let now = Instant::now();
-        let is_life = match &mut self.watched {
-            None => true,
-            Some(watched) => {
-                let before = watched.events();
-                let looked = watched.look(body.take().unwrap_or_default(), ended, written);
-                let passed = looked.map_err(|_| Error::new(ErrorType::ConnectionClosed).into_up())?;
-                *body = (!passed.is_empty()).then_some(passed);
-                let more = watched.events().saturating_sub(before);
-                attempt.worked(more, now);
-                self.journey.read_usage(attempt, watched.take_usage());
-                if watched.speaks() {
-                    attempt.spoke(watched.silent(), now);
-                }
-                if more > 0 {
-                    self.arrival.caller.hears(self.journey.said(attempt), now);
-                }
-                more > 0
-            }
-        };
-        if is_life {
-            self.journey.progress(attempt, now);
-            tell(&mut self.journey);
-        }
+    /// Something of the response, or of what its node says in the tunnel. From then on the node may be silent because its client
+    /// does not read: Pingora does not say.
+    pub fn upstream_body(&mut self, has_bytes: bool) {
+        let Some(attempt) = &mut self.attempt else { return };
+        self.journey.progress(attempt, Instant::now());
+        tell(&mut self.journey);
         if has_bytes && !std::mem::replace(&mut self.has_begun, true) {
             attempt.pause_stall();
         }
-        Ok(())
-    }
-
-    /// The last parts of a stream that has failed, behind those that the client has got. None where it has got no head, and the
-    /// stream has begun with an error: then the client is told in an answer of the gateway's own.
-    pub fn last(&mut self, written: u64, has_head: bool) -> Vec<HttpTask> {
-        let Some(watched) = &mut self.watched else { return Vec::new() };
-        if !has_head && watched.says_nothing() {
-            if watched.failure() == Some(Outcome::Busy) {
-                let failure = Failure::new(503, "the node is full; sent only once").retry_after(1);
-                self.arrival.stopped = Stopped::With(failure);
-            }
-            return Vec::new();
-        }
-        let last = watched.take_last(written);
-        if last.is_empty() {
-            return Vec::new();
-        }
-        let head = self.head.take().filter(|_| !has_head).map(|head| HttpTask::Header(head, false));
-        head.into_iter().chain([HttpTask::Body(Some(last), false)]).collect()
     }
 
     /// Adds what the gateway tells the client about how it was served.
@@ -262,42 +197,24 @@ impl Stock {
         let shape = Dialect::of(caller.node_path(path)).unwrap_or(&OTHER).shape;
         let served_by = ServedBy::new(caller, shape, &node, by, self.journey.attempts());
         let fields = served_by.fields();
-        fields
-            .as_slice()
-            .iter()
-            .try_for_each(|(name, value)| head.insert_header((*name).to_owned(), *value))?;
-        self.head = self.watched.is_some().then(|| Box::new(head.clone()));
-        Ok(())
+        fields.as_slice().iter().try_for_each(|(name, value)| head.insert_header((*name).to_owned(), *value))
     }
 
-    /// The exchange broke. `bodyless`: nothing of the request is lost with it.
-    pub fn error_while_proxy(&mut self, mut error: Box<Error>, reused: bool, bodyless: bool) -> Box<Error> {
+    /// The exchange broke.
+    pub fn error_while_proxy(&mut self, mut error: Box<Error>) -> Box<Error> {
         let has_head = self.attempt.as_ref().is_some_and(|attempt| attempt.status().is_some());
-        let failed = self.watched.as_ref().and_then(Watched::failure);
         let is_cancelled = self.arrival.caller.is_cancelled();
         let outcome = match (error.esource(), error.etype()) {
             (ErrorSource::Downstream, _) => Outcome::ClientGone,
             _ if is_cancelled => Outcome::ClientGone,
-            _ if has_head => failed.unwrap_or(Outcome::Truncated),
+            _ if has_head => Outcome::Truncated,
             (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::Timeout,
             _ => Outcome::Reset,
         };
-        let is_stale = reused && outcome == Outcome::Reset && bodyless;
-        if is_stale && self.repeat == Repeat::Allowed && self.journey.sent() <= 1 {
-            // a kept connection that had been closed: the same request again, on another node if there is one
-            let again = self.end(How::Missed);
-            error.set_retry(again);
-            return error;
-        }
         if outcome != Outcome::ClientGone {
             // the error's own words may quote the response header
             let (id, node) = (&self.arrival.caller.request_id, self.node());
             log::warn!(rid:% = id, node:%; "request {id}: node {node}: {outcome} ({})", error.etype().as_str());
-        }
-        if let Some(watched) =
-            self.watched.as_mut().filter(|_| outcome != Outcome::ClientGone || is_cancelled)
-        {
-            watched.broke(outcome);
         }
         if is_cancelled {
             self.cancelled();
@@ -330,12 +247,7 @@ impl Stock {
 
     /// Pingora's path leaves its last attempt open.
     pub fn close(&mut self, client_left: bool) {
-        let failed = self.watched.as_mut().filter(|_| !client_left).and_then(Watched::close);
-        self.end(match failed {
-            _ if client_left => How::Left,
-            Some(outcome) => How::Broken { outcome, closing_event: Bytes::new() },
-            None => How::Whole,
-        });
+        self.end(if client_left { How::Left } else { How::Whole });
     }
 
     /// The client's answer, if it can still get one.
@@ -373,7 +285,7 @@ impl Stock {
     }
 }
 
-/// The node as Pingora's own path is to reach it.
+/// The node as it is to be reached for a tunnel.
 pub(super) fn peer(
     member: &Member,
     (node, address): (&Arc<NodeId>, SocketAddr),
@@ -384,13 +296,10 @@ pub(super) fn peer(
     let timeouts = &member.conf.timeouts;
     peer.options.connection_timeout = Some(timeouts.connect);
     peer.options.total_connection_timeout = Some(timeouts.connect);
-    // here one limit applies to each read
-    peer.options.read_timeout = Some(timeouts.read);
-    peer.options.write_timeout = Some(timeouts.send);
-    peer.options.idle_timeout = Some(timeouts.idle);
-    peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
-    // the tunnel's own limit is to end it
+    // here one limit applies to each read, and the tunnel's own limit is to end it
     peer.options.read_timeout = Some(timeouts.read.max(timeouts.tunnel + MARGIN));
+    peer.options.write_timeout = Some(timeouts.send);
+    peer.options.tcp_keepalive = Some(tcp_keepalive(timeouts.send));
     let opening = Opening { limit: timeouts.connect, patience: timeouts.send };
     let (node, tunnel) = (Arc::clone(node), tunnel.clone());
     peer.options.custom_l4 = Some(Arc::new(Connector { node, address, opening, tunnel, under_way }));
