@@ -124,6 +124,7 @@ async fn ask(question: &Question, address: SocketAddr, how: &How) -> CheckAnswer
         }
         Ok(Err(error)) => {
             log::debug!(pool:%, node:%; "pool {pool}, node {node}: check failed: {error}");
+            nodes::tell_refusal(&question.node, &error);
             failed(&error)
         }
         Err(_) => CheckAnswer::Slow,

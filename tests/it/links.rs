@@ -88,6 +88,14 @@ fn a_certificate_that_is_not_right_is_no_connection() {
             }
             assert_eq!(node.stats().received, 0, "{name}");
             assert!(gateway.attempts(name, Outcome::Connect) >= 1, "{name}");
+            // its check finds the same again and again
+            gateway.reload(&pool_of(
+                "p",
+                &nodes.join(", "),
+                "health: { check: { path: /health, interval: 20ms } }",
+            ));
+            let checked = || logged(&format!("node {name}: check failed")).len() > 3;
+            eventually(LIMIT, "it is checked", checked).await;
             let lines = logged(&format!("node {name}: no TLS with it"));
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(lines[0].contains(words), "{lines:?}");

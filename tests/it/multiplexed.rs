@@ -225,9 +225,11 @@ fn what_breaks_before_and_after_the_head() {
 #[test]
 fn a_large_body_that_is_refused_early_gets_its_answer() {
     run(async {
-        let refusing = |_request: Request<RecvStream>, mut respond: SendResponse<Bytes>| async move {
+        // it reads nothing, and does not say that it will not
+        let refusing = |request: Request<RecvStream>, mut respond: SendResponse<Bytes>| async move {
             let mut body = respond.send_response(head(413), false).unwrap();
             body.send_data("no".into(), true).unwrap();
+            let _unread = (request, std::future::pending::<()>().await);
         };
         let address = scripted(refusing).await;
         let gateway = Gateway::with("", &pool_of("p", &format!("\"{address}\""), HTTP2)).await;
