@@ -440,3 +440,36 @@ fn an_upload_is_sent_no_faster_than_its_node_reads() {
         filling.await.unwrap();
     });
 }
+
+/// By HTTP/2 to the nodes: early answers of both kinds, a client that leaves, a body without a length.
+#[test]
+fn uploads_pass_to_nodes_that_speak_http_2() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::start(&nodes, &format!("{UNKEPT}, http_version: 2")).await;
+        let body = Bytes::from((0..8 << 20).map(|at| (at / 7) as u8).collect::<Vec<_>>());
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            for path in ["/echo", "/echo-stream"] {
+                for outgoing in [Outgoing::sized(body.clone()), Outgoing::chunked(body.clone())] {
+                    let mut client = Client::over(&gateway, version).await;
+                    let answer = client.ask(upload(&gateway, path, outgoing)).await;
+                    let start = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]);
+                    assert_eq!((answer.status, answer.body.len()), (200, body.len()), "{path}: {start}");
+                    assert!(answer.body == body, "{version:?} {path}: other bytes came back");
+                }
+            }
+        }
+        for request in nodes[0].requests() {
+            assert!(request.version == Version::HTTP_2 && request.header("transfer-encoding").is_none());
+        }
+        gateway.at_rest().await;
+        assert_eq!(gateway.attempts("a", Outcome::Ok), 8);
+        let client = Raw::send(&gateway, begun(Some(1000))).await;
+        eventually(LIMIT, "its node knows it", || nodes[0].stats().in_flight == 1).await;
+        drop(client);
+        gateway.at_rest().await;
+        eventually(LIMIT, "its stream is reset", || nodes[0].stats().in_flight == 0).await;
+        assert_eq!(gateway.attempts("a", Outcome::ClientGone), 1);
+        assert!(gateway.metrics().contains("evenkeel_unkept_bodies_total{pool=\"p\"} 9"));
+    });
+}

@@ -1,7 +1,7 @@
 //! Heads between the two versions of HTTP: the gateway has its own as HTTP/1 writes them, nodes of HTTP/2 want theirs (RFC 9113
 //! section 8.3).
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, response};
 
@@ -23,6 +23,10 @@ pub(super) fn request_of(head: &[u8], is_secure: bool) -> Option<Request<()>> {
         let name = HeaderName::from_bytes(name).ok()?;
         if name == HOST {
             authority = authority.or_else(|| Authority::try_from(value.as_bytes()).ok());
+            continue;
+        }
+        if name == TRANSFER_ENCODING {
+            // frames tell where the body ends (RFC 9113 section 8.2.2)
             continue;
         }
         // then it is in no table that the connection's other requests share
