@@ -5,6 +5,7 @@
 mod acme;
 mod edge;
 mod files;
+mod guarded;
 mod keys;
 mod kill;
 mod large;

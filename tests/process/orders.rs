@@ -138,7 +138,7 @@ async fn what_cannot_be_done_is_said() {
         (vec!["restore", "sim", "x", "--admin", &nobody], 1, "cannot ask the gateway at"),
         (vec!["drain", "sim", "x", "-c", &off], 64, "`admin` is off"),
         (vec!["drain", "sim", "x", "-c", "/nowhere/evenkeel.yaml"], 64, "cannot be read"),
-        (vec!["drain", "sim", "x", "--admin", "https://127.0.0.1:9990"], 64, "TLS"),
+        (vec!["drain", "sim", "x", "--admin", "ftp://127.0.0.1:9990"], 64, "a host and a port"),
         (vec!["drain", "sim"], 2, "<NODE>"),
         (vec!["drain", "sim", "x", "--timeout", "1m"], 2, "--wait"),
         (vec!["eject", "sim", "x", "--for", "soon"], 2, "not a duration"),

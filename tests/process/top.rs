@@ -111,7 +111,7 @@ fn what_cannot_be_shown_is_said() {
     let nobody = ports::free().to_string();
     for (args, want, why) in [
         (vec!["top", &nobody, "--plain", "-n", "1"], 1, "evenkeel: no answer from"),
-        (vec!["top", "https://127.0.0.1:1"], 64, "TLS"),
+        (vec!["top", "ftp://127.0.0.1:1"], 64, "a host and a port"),
         (vec!["top", "-c", "/nowhere/evenkeel.yaml"], 64, "cannot be read"),
         (vec!["top", &nobody, "--interval", "1ms"], 2, "not within 100ms and 1h"),
         (vec!["top", &nobody, "--admin", &nobody], 2, "cannot be used with"),

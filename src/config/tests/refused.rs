@@ -51,7 +51,7 @@ const SERVER_KEYS: Cases = &[
     ("access-log: {}", &["access-log: unknown key; did you mean `access_log`?"]),
     ("tls: {}", &["tls: is not supported yet; remove it"]),
     ("api_keys: k.yaml", &["api_keys: expected a mapping (`key: value`), found `k.yaml`"]),
-    (r#"api_keys: {file: ""}"#, &["api_keys.file: is empty; write the path of a file, or `off`"]),
+    (r#"api_keys: {file: ""}"#, &["api_keys.file: `` is not the path of a file, or `off`"]),
     ("api_keys: {files: k.yaml}", &["api_keys.files: unknown key; did you mean `file`?"]),
     (
         "zzz: 1",

@@ -11,6 +11,7 @@ mod begin;
 pub(super) mod events;
 mod fallback;
 mod keyed;
+mod node_head;
 mod opening;
 mod pass;
 pub(super) mod request;
