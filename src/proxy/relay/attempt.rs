@@ -261,7 +261,8 @@ async fn exchange(
     (address, line): (SocketAddr, Line),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), NoHead> {
-    let sent_at = Instant::now();
+    // of HTTP/1 nobody asks
+    let sent_at = matches!(line, Line::Http2(_)).then(Instant::now);
     let endpoint = Endpoint::of(&attempt.node().access.link, address);
     let mut exchange = Exchange::new(endpoint, line, timeouts.read);
     let sent = send(&mut exchange, head, &body, timeouts.send).await;
@@ -340,7 +341,7 @@ async fn final_head(
     exchange: &mut Exchange,
     node: &NodeId,
     is_head: bool,
-    sent_at: Instant,
+    sent_at: Option<Instant>,
 ) -> Result<ResponseHead, NoHead> {
     let name = &node.name;
     loop {
@@ -351,7 +352,11 @@ async fn final_head(
                 nodes::tell(node, None);
                 return Ok(head);
             }
-            Err(ReadError::Unprocessed) => return Err(NoHead::Unprocessed { after: sent_at.elapsed() }),
+            Err(ReadError::Unprocessed) => {
+                return Err(NoHead::Unprocessed {
+                    after: sent_at.map(|at| at.elapsed()).unwrap_or_default(),
+                });
+            }
             Err(ReadError::BadFraming) => {
                 log::warn!(
                     node:% = name;
