@@ -270,7 +270,8 @@ async fn exchange(
             return Box::pin(exchange_passing(outlet, is_head, attempt, (address, line), timeouts)).await;
         }
     };
-    let sent_at = Instant::now();
+    // of HTTP/1 nobody asks
+    let sent_at = matches!(line, Line::Http2(_)).then(Instant::now);
     let endpoint = Endpoint::of(&attempt.node().access.link, address);
     let mut exchange = Exchange::new(endpoint, line, timeouts.read);
     let sent = send(&mut exchange, head, &body, timeouts.send).await;
@@ -300,7 +301,7 @@ async fn exchange_passing(
     (address, line): (SocketAddr, Line),
     timeouts: &Timeouts,
 ) -> Result<(Exchange, ResponseHead), NoHead> {
-    let sent_at = Instant::now();
+    let sent_at = Some(Instant::now());
     let upload = Arc::clone(outlet.upload());
     // it waits for its client
     attempt.pause_stall();
@@ -398,7 +399,7 @@ async fn final_head(
     exchange: &mut Exchange,
     node: &NodeId,
     is_head: bool,
-    sent_at: Instant,
+    sent_at: Option<Instant>,
 ) -> Result<ResponseHead, NoHead> {
     let name = &node.name;
     loop {
@@ -409,7 +410,11 @@ async fn final_head(
                 nodes::tell(node, None);
                 return Ok(head);
             }
-            Err(ReadError::Unprocessed) => return Err(NoHead::Unprocessed { after: sent_at.elapsed() }),
+            Err(ReadError::Unprocessed) => {
+                return Err(NoHead::Unprocessed {
+                    after: sent_at.map(|at| at.elapsed()).unwrap_or_default(),
+                });
+            }
             Err(ReadError::BadFraming) => {
                 log::warn!(
                     node:% = name;

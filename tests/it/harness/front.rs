@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -33,8 +33,14 @@ impl Front {
                 let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
                 tokio::spawn(async move {
                     let raw = SockRef::from(&stream).try_clone().unwrap();
-                    // a client that trusts nobody leaves
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let stream = match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => stream,
+                        Err((_, mut refused)) => {
+                            // a close with bytes unread would be a reset, and the alert be lost
+                            let _ = copy(&mut refused, &mut sink()).await;
+                            return;
+                        }
+                    };
                     count.fetch_add(1, Ordering::Relaxed);
                     if !pass(stream, node).await {
                         raw.set_linger(Some(Duration::ZERO)).unwrap();
