@@ -10,6 +10,7 @@ mod keys;
 mod kill;
 mod large;
 mod logs;
+mod no_io;
 mod orders;
 mod reload;
 mod start;
