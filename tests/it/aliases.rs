@@ -37,6 +37,10 @@ fn body(more: &str, model: &str, stream: bool) -> String {
 fn comparable(text: &str) -> String {
     const WORDS: [&str; 6] = ["created", "created_at", "completed_at", "id", "item_id", "_duration"];
     let mut out = String::new();
+    // a date of Ollama's has colons of its own
+    let mut dated = text.split("created_at\":\"");
+    let first = dated.next().unwrap_or_default().to_owned();
+    let text = dated.fold(first, |all, rest| all + "created_at\":\"" + &rest[rest.find('"').unwrap_or(0)..]);
     let mut parts = text.split_inclusive(':');
     while let Some(part) = parts.next() {
         out.push_str(part);
