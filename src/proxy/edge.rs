@@ -84,12 +84,8 @@ impl Edge {
 
     /// The connection after its handshake, if it has one, and the protocol that is spoken on it.
     async fn open(&self, stream: Stream) -> Option<(Connection, Speaks)> {
-        let material = self.live.material.load();
-        let tls = &material.tls;
-        let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
-        let Some(tls) =
-            (if tls.is_empty() { None } else { local().and_then(|local| tls.of(local).cloned()) })
-        else {
+        let tls = self.live.material.load().tls.of(&stream);
+        let Some(tls) = tls else {
             let slot = Connection::new(stream);
             let speaks = preface::detect(&slot).await?;
             return Some((slot, speaks));

@@ -33,8 +33,7 @@ use crate::route;
 
 impl Gateway {
     /// Hands a request over to the relay. Over HTTP/1 the client's connection goes with it, and its own task goes on
-    /// when the session has ended.
-    /// `inlet`: for the rest of its body.
+    /// when the session has ended. `inlet`: for the rest of its body.
     async fn relay(
         &self,
         session: &mut Session,
@@ -54,8 +53,8 @@ impl Gateway {
     }
 }
 
-/// The client of Pingora's own path. Nobody looks whether it has left, because its body is still to be read; but an operator may
-/// end its request.
+/// The client of Pingora's own path. Nobody looks whether it has left: the bytes of a tunnel are not the gateway's to read. But an operator may end
+/// its request.
 struct Unwatched(Option<Arc<UnderWay>>);
 
 impl Presence for Unwatched {

@@ -20,7 +20,10 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Finds out who has sent a request, as soon as its head is there. Nothing is asked of one if the config asks for no keys.
 pub(super) fn admit(live: &Live, request: &RequestHeader, caller: &mut Caller) -> Result<(), Failure> {
-    if !caller.hides_keys() || is_preflight(request) {
+    if !caller.hides_keys()
+        || is_preflight(request)
+        || live.challenges.to_request(request.uri.path()).is_some()
+    {
         return Ok(());
     }
     match Bearer::of(&live.keys(), &request.headers, Instant::now(), SystemTime::now) {
@@ -40,7 +43,11 @@ fn is_preflight(request: &RequestHeader) -> bool {
     let has = |headers: &HeaderMap| {
         headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     };
-    request.method == Method::OPTIONS && has(&request.headers)
+    let has_body = |headers: &HeaderMap| {
+        headers.contains_key(header::TRANSFER_ENCODING)
+            || content_length(headers).is_some_and(|length| length > 0)
+    };
+    request.method == Method::OPTIONS && has(&request.headers) && !has_body(&request.headers)
 }
 
 fn denial(why: Denial, standing: Option<&Standing>) -> Failure {

@@ -32,10 +32,7 @@ impl<A> Secure<A> {
 
     /// The connection after its handshake, if its address has TLS.
     async fn open(&self, stream: Stream) -> Option<Stream> {
-        let material = self.live.material.load_full();
-        let tls = &material.tls;
-        let local = || stream.get_socket_digest()?.local_addr()?.as_inet().copied();
-        let config = if tls.is_empty() { None } else { local().and_then(|local| tls.of(local).cloned()) };
+        let config = self.live.material.load().tls.of(&stream);
         let Some(config) = config else { return Some(stream) };
         match timeout(HANDSHAKE_WITHIN, accept(&config, &self.live.challenges, stream)).await {
             Ok(Ok(stream)) => Some(stream),

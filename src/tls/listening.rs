@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use pingora::protocols::Stream;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, WebPkiClientVerifier};
@@ -75,10 +76,21 @@ impl Listeners {
         self.by_address.is_empty()
     }
 
-    /// For a connection to this address of the machine.
-    pub fn of(&self, local: SocketAddr) -> Option<&Arc<ServerConfig>> {
+    /// For this connection, by the address that it came to.
+    pub fn of(&self, stream: &Stream) -> Option<Arc<ServerConfig>> {
+        if self.is_empty() {
+            return None;
+        }
+        let local = stream.get_socket_digest()?.local_addr()?.as_inet().copied()?;
+        self.at(local).cloned()
+    }
+
+    /// For connections to this address of the machine. `0.0.0.0` takes no connection of IPv6, and `[::]` sees those of IPv4 as mapped ones.
+    fn at(&self, local: SocketAddr) -> Option<&Arc<ServerConfig>> {
+        let is_any =
+            |listens: &SocketAddr| listens.ip().is_unspecified() && listens.is_ipv4() == local.is_ipv4();
         let is_it = |listens: &SocketAddr| {
-            listens.port() == local.port() && (listens.ip() == local.ip() || listens.ip().is_unspecified())
+            listens.port() == local.port() && (listens.ip() == local.ip() || is_any(listens))
         };
         self.by_address.iter().find(|(listens, _)| is_it(listens)).map(|(_, config)| config)
     }
@@ -181,4 +193,40 @@ fn ticketer() -> Result<Arc<dyn ProducesTickets>, String> {
     }
     let made = ring::Ticketer::new().map_err(|error| error.to_string())?;
     Ok(Arc::clone(TICKETER.get_or_init(|| made)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_has_its_own_address() {
+        let config = || {
+            let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+            let builder =
+                builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+            Arc::new(builder.with_cert_resolver(Arc::new(ByName::new(&[], None))))
+        };
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let (four, six, one) = (config(), config(), config());
+        let by_address = vec![
+            (address("0.0.0.0:443"), Arc::clone(&four)),
+            (address("[::]:443"), Arc::clone(&six)),
+            (address("127.0.0.1:444"), Arc::clone(&one)),
+        ];
+        let listeners = Listeners { by_address, ..Listeners::default() };
+        for (local, want) in [
+            ("10.0.0.1:443", Some(&four)),
+            ("[fd00::1]:443", Some(&six)),
+            ("[::ffff:10.0.0.1]:443", Some(&six)),
+            ("127.0.0.1:444", Some(&one)),
+            ("10.0.0.1:444", None),
+        ] {
+            let found = listeners.at(address(local));
+            assert!(
+                found.zip(want).map_or(found.is_none() && want.is_none(), |(a, b)| Arc::ptr_eq(a, b)),
+                "{local}"
+            );
+        }
+    }
 }

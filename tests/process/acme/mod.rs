@@ -180,14 +180,19 @@ async fn the_first_certificate_by_http_01_comes_before_everything_else() {
     let auto = state.keys(&place, &format!("names: [{NAME}], challenge: http-01"));
     let mut conf = conf(&[a.addr()], listen, &auto);
     conf.listening = conf.listening.map(|listening| listening.replacen('[', &format!("[{plain}, "), 1));
-    // nothing but chats of one model is served
-    let gateway = Gateway::start(conf.pool("models: [only]")).await;
+    // nothing but chats of one model is served, and to those who have a key
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = folder.path().join("keys.yaml");
+    let hash = "0".repeat(64);
+    std::fs::write(&keys, format!("keys: [{{ name: a, hash: \"sha256:{hash}\" }}]\n")).expect("a file");
+    let conf = conf.pool("models: [only]").server(&format!("api_keys: {{ file: {} }}", keys.display()));
+    let gateway = Gateway::start(conf).await;
     until_state(&gateway, "valid").await;
     let client = Client::new(listen, &[place.root().await]);
     client.ask(NAME, &close(&get("/v1/models"))).await.expect("an answer");
     let mut plain = crate::support::client::Client::new(plain);
     let stranger = plain.ask(&get("/.well-known/acme-challenge/a")).await.expect("an answer");
-    assert_eq!(stranger.head.status, 404, "no order is under way");
+    assert_eq!(stranger.head.status, 401, "no order is under way");
     assert_no_secrets(&state, &gateway.process);
 }
 
