@@ -2,6 +2,7 @@
 
 mod limits;
 mod secrets;
+mod turns;
 
 use std::path::PathBuf;
 
