@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use evenkeel::sim::load::{Ask, Cipher, Connections, Load, LoadHandle, Percentiles, Report, Sizes, Target, Tls};
+use evenkeel::sim::load::{
+    Ask, Cipher, Connections, Load, LoadHandle, Percentiles, Report, Sizes, Target, Tls,
+};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
@@ -122,11 +124,13 @@ fn trusting(file: &Path, cipher: Offer, resumes: bool) -> Tls {
         Offer::Aes256 => Cipher::Aes256,
     };
     let read = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
-    read.and_then(|ca| Tls::new(&ca, "localhost", cipher, resumes)).unwrap_or_else(|problem| stop_with(&problem))
+    read.and_then(|ca| Tls::new(&ca, "localhost", cipher, resumes))
+        .unwrap_or_else(|problem| stop_with(&problem))
 }
 
 fn new_certificate(folder: &Path) -> Result<(), String> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| error.to_string())?;
+    let made =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| error.to_string())?;
     for (name, text) in [("cert.pem", made.cert.pem()), ("key.pem", made.signing_key.serialize_pem())] {
         let file = folder.join(name);
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;

@@ -17,7 +17,7 @@ HELD = 1000
 def secure(lab):
     """The arguments of each table."""
     one = "one worker thread"
-    load = f"20,000 POSTs of 2 KB, answered at once, over 64 kept connections with TLS; {one}"
+    load = f"40,000 POSTs of 2 KB, answered at once, over 64 kept connections with TLS; {one}"
     yield "tls-request", load, KINDS, functools.partial(request, lab), cpu("a request")
     load = f"{STREAMS} open streams with TLS of one event each {INTERVAL} ms; {one}"
     yield "tls-event", load, KINDS, functools.partial(event, lab), cpu("an event")
@@ -37,7 +37,7 @@ def cpu(what):
 
 def request(lab, kind):
     load = {"concurrency": 64, "body": 2048, **lab.tls}
-    return costs(lab, kind, load, warm_up=2000, count=20_000)
+    return costs(lab, kind, load, warm_up=2000, count=40_000)
 
 
 def connection(lab, kind, **more):

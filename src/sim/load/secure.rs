@@ -50,17 +50,20 @@ impl Tls {
     pub fn new(ca: &str, name: &str, cipher: Cipher, resumes: bool) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("the certificate cannot be read: {error}"))?;
+            let certificate =
+                certificate.map_err(|error| format!("the certificate cannot be read: {error}"))?;
             roots.add(certificate).map_err(|error| format!("the certificate cannot be trusted: {error}"))?;
         }
         let mut provider = ring::default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == cipher.suite());
         let builder = ClientConfig::builder_with_provider(Arc::new(provider));
-        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(|error| error.to_string())?;
+        let builder =
+            builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(|error| error.to_string())?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.resumption = Resumption::disabled();
-        let name = ServerName::try_from(name.to_owned()).map_err(|error| format!("{name:?} is no name: {error}"))?;
+        let name =
+            ServerName::try_from(name.to_owned()).map_err(|error| format!("{name:?} is no name: {error}"))?;
         Ok(Self { config: Arc::new(config), name, resumes })
     }
 

@@ -147,7 +147,8 @@ async fn secured(node: &Node) -> (SocketAddr, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     let (acceptor, node) = (TlsAcceptor::from(Arc::new(config)), node.addr());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,7 +184,8 @@ async fn tls_over_kept_and_over_fresh_connections() {
     let anew = seen(put(over(Cipher::Aes256, false, Connections::Fresh)).await);
     assert_eq!(anew, [name("TLS13_AES_256_GCM_SHA384 X25519", 40)]);
     // each client remembers its own
-    let [(_, whole), (terms, resumed)] = &seen(put(over(Cipher::Aes256, true, Connections::Fresh)).await)[..] else {
+    let [(_, whole), (terms, resumed)] = &seen(put(over(Cipher::Aes256, true, Connections::Fresh)).await)[..]
+    else {
         panic!("all resumed, or none");
     };
     assert!(*whole <= 4 && whole + resumed == 40, "{whole} {resumed}");
