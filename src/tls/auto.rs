@@ -15,7 +15,7 @@ use super::folder;
 use super::renewal::Renewal;
 use crate::config;
 
-/// A stand-in is soon known to be none, whoever looks at its end.
+/// The lifetime of a stand-in: an end so near shows that it is no real certificate.
 const STAND_IN_FOR: Duration = Duration::from_hours(24);
 
 /// One `auto` of the config; listeners that name the same share it.
