@@ -41,7 +41,7 @@ pub struct Acme {
 struct Known {
     /// By the file of the certificate.
     plans: HashMap<PathBuf, Plan>,
-    /// Those that were there at the last look. A reload makes new ones.
+    /// Those that were there at the last look. A reload may bring new ones.
     seen: Vec<Arc<Auto>>,
     generation: u64,
 }

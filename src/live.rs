@@ -64,7 +64,7 @@ pub struct Live {
     pub lost_spans: AtomicU64,
     /// Requests refused before they had a pool, by status code.
     pub unrouted: Mutex<Counters>,
-    /// What is in the files that the config names.
+    /// The content of the files that the config names.
     pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,

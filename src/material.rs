@@ -17,7 +17,12 @@ pub struct Material {
 impl Material {
     /// Reads all files; or every problem with them, by path in the config.
     pub fn load(config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
-        match (Listeners::load(config, now), Tokens::load(config)) {
+        Self::default().next(config, now)
+    }
+
+    /// The same for another reading: what the gateway has got by itself goes over to it.
+    pub fn next(&self, config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
+        match (self.tls.next(config, now), Tokens::load(config)) {
             (Ok(tls), Ok(tokens)) => Ok(Self { tls, tokens }),
             (tls, tokens) => Err([tls.err(), tokens.err()].into_iter().flatten().flatten().collect()),
         }

@@ -93,7 +93,7 @@ fn process(sheet: &mut Sheet<'_>, s: &Snapshot) -> fmt::Result {
         ("tls_handshake_failures", "TLS handshakes with clients that failed.", s.tls.failed_handshakes),
         (
             "file_reload_failures",
-            "Times that certificates had changed and could not be used.",
+            "Times that certificates or tokens had changed and could not be used.",
             s.tls.files.failures,
         ),
         ("lost_spans", "Spans dropped because the collector was away or too slow.", s.lost_spans),

@@ -20,6 +20,14 @@ use crate::material::Material;
 use crate::status::Reload;
 use crate::tracer::Tracer;
 
+/// All keys of a file, or what is wrong with it.
+type ReadKeys = Result<Vec<ApiKey>, Problems>;
+
+/// Those of the file that a config names; `None`: it asks for no keys.
+fn keys_of(config: &Config) -> Option<ReadKeys> {
+    config.server.api_keys.as_ref().map(|conf| ApiKey::load(&conf.file))
+}
+
 /// Reloads the config file into the running gateway.
 #[derive(Debug)]
 pub struct Reloader {
@@ -41,28 +49,32 @@ impl Reloader {
         let _turn = self.turn.lock();
         let now = SystemTime::now();
         let result = Config::load(&self.path).and_then(|config| {
-            let keys = self.new_keys(&config)?;
+            let keys = self.keys_of_new(&config)?;
             Ok((self.material(&config, now)?, keys, config))
         });
-        // hold the lock across the swap, so that nobody sees the new generation with the previous one's error
+        let result = result.map_err(|problems| (problems, keys_of(&self.live.fleet().config)));
+        // from here on nothing is read, for views wait. Hold the lock across the swap, so that nobody sees the new generation with the previous one's error
         let mut reload = self.live.reload.lock();
         reload.at = now;
         match result {
             Ok((material, keys, config)) => {
                 self.live.material.store(Arc::new(material));
                 self.live.files.lock().error = None;
+                let is_open = keys.is_none();
+                // before the swap, so that no request asks for a key that is not there yet
                 if let Some(keys) = keys {
-                    // before the swap, so that no request asks for a key that is not there yet
-                    self.use_keys(keys);
+                    self.settle_keys(keys);
                 }
                 let generation = self.take_over(config);
-                self.read_keys();
+                if is_open {
+                    self.forget_keys();
+                }
                 reload.error = None;
                 self.mark(Ok(generation));
                 log::info!("{}: reloaded, generation {generation}", self.path.display());
                 Ok(generation)
             }
-            Err(problems) => {
+            Err((problems, keys)) => {
                 reload.failures += 1;
                 let text = problems.to_string();
                 self.mark(Err(&text));
@@ -72,7 +84,9 @@ impl Reloader {
                 log::error!("reload refused, generation {generation} stays in use:\n{problems}");
                 // a rotation must not depend on the state of the file
                 self.log.reopen(&fleet.config.server.access_log);
-                self.read_keys();
+                if let Some(keys) = keys {
+                    self.settle_keys(keys);
+                }
                 Err(problems)
             }
         }
@@ -106,7 +120,10 @@ impl Reloader {
     /// Reads the file of keys, if the config names one. One with problems changes nothing, and is reported.
     pub fn reload_keys(&self) {
         let _turn = self.turn.lock();
-        self.read_keys();
+        match keys_of(&self.live.fleet().config) {
+            Some(keys) => self.settle_keys(keys),
+            None => self.forget_keys(),
+        }
     }
 
     /// The same when the process starts: one with problems is an error.
@@ -118,22 +135,18 @@ impl Reloader {
         Ok(())
     }
 
-    /// The keys of a file that the config did not name before: a config whose keys cannot be read is refused as a whole.
-    fn new_keys(&self, config: &Config) -> Result<Option<Vec<ApiKey>>, Problems> {
+    /// The keys for a config that is not in use yet: it is refused as a whole if it names another file, which cannot be read.
+    fn keys_of_new(&self, config: &Config) -> Result<Option<ReadKeys>, Problems> {
         let old = self.live.fleet();
-        let named = config.server.api_keys.as_ref();
-        let new = named.filter(|conf| old.config.server.api_keys.as_ref() != Some(conf));
-        new.map(|conf| ApiKey::load(&conf.file)).transpose()
+        let is_new = old.config.server.api_keys != config.server.api_keys;
+        match keys_of(config) {
+            Some(Err(problems)) if is_new => Err(problems),
+            keys => Ok(keys),
+        }
     }
 
-    fn read_keys(&self) {
-        let fleet = self.live.fleet();
-        let Some(conf) = &fleet.config.server.api_keys else {
-            self.live.set_keys(Vec::new(), Instant::now());
-            *self.live.keys_file.lock() = None;
-            return;
-        };
-        match ApiKey::load(&conf.file) {
+    fn settle_keys(&self, keys: ReadKeys) {
+        match keys {
             Ok(keys) => self.use_keys(keys),
             Err(problems) => {
                 log::error!("the keys read before stay in use:\n{problems}");
@@ -145,8 +158,13 @@ impl Reloader {
         }
     }
 
+    fn forget_keys(&self) {
+        self.live.set_keys(Vec::new(), Instant::now());
+        *self.live.keys_file.lock() = None;
+    }
+
     fn material(&self, config: &Config, now: SystemTime) -> Result<Material, Problems> {
-        Material::load(config, now).map_err(|faults| located(&self.path, faults))
+        self.live.material.load().next(config, now).map_err(|faults| located(&self.path, faults))
     }
 
     fn use_keys(&self, keys: Vec<ApiKey>) {

@@ -17,4 +17,4 @@ pub use auto::{Auto, Renewed, Validity};
 pub use certificate::Certificate;
 pub use challenges::Challenges;
 pub use listening::Listeners;
-pub use renewal::Renewal;
+pub use renewal::{NEAR_DAYS, Renewal};

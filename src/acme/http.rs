@@ -92,7 +92,7 @@ impl Https {
             Ok::<_, String>((head, body.to_bytes()))
         };
         let mut answer = pin!(answer);
-        // the connection is driven as long as its answer is waited for, which may be whole as it ends
+        // the connection is polled until the answer is complete; it may end with it
         let (head, body) = tokio::select! {
             biased;
             answer = &mut answer => answer?,

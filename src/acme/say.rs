@@ -3,10 +3,8 @@
 use std::time::SystemTime;
 
 use super::failure::Failure;
-use crate::tls::{Auto, Certificate};
+use crate::tls::{Auto, Certificate, NEAR_DAYS};
 
-/// From this time before its end on, a certificate that cannot be renewed is told with the days that are left.
-const NEAR_DAYS: u64 = 30;
 /// The most names that are told.
 const NAMES_SHOWN: usize = 3;
 

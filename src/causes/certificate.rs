@@ -3,9 +3,7 @@
 use super::scene::CertificateScene;
 use super::words::count;
 use crate::status::{Cause, Severity};
-
-/// A certificate of 90 days is renewed at this time before its end: one that is not is told from here on.
-const NEAR_DAYS: u64 = 30;
+use crate::tls::NEAR_DAYS;
 
 pub(super) fn causes(certificates: &[CertificateScene]) -> impl Iterator<Item = Cause> {
     certificates.iter().filter_map(|certificate| {

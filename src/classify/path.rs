@@ -11,7 +11,7 @@ use super::dialect::Dialect;
 /// The methods that HTTP itself calls idempotent.
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
 
-/// Whether a node may see a request twice: by HTTP's own rule, or because a generation changes nothing and `allowed`
+/// True if a node may see a request twice: by HTTP's own rule, or because a generation changes nothing and `allowed`
 /// (`retry.methods`) has the method. `path` is without its query; `more`: endings of further paths (`retry.paths`).
 pub fn is_repeatable(method: &str, path: &str, allowed: &BTreeSet<String>, more: &[String]) -> bool {
     let is_generation = || Dialect::of(path).is_some() || is_one_of(path, more);

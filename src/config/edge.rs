@@ -1,5 +1,6 @@
 //! The configuration of the edge: TLS towards clients, and those who may use the admin address.
 
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -47,6 +48,15 @@ pub struct Listening {
     pub min_version: TlsVersion,
     /// `None`: clients need no certificate, the default.
     pub client_auth: Option<ClientAuth>,
+}
+
+impl Listening {
+    /// All files and folders that it names.
+    pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let pairs = self.certificates.iter_mut().flat_map(|pair| [&mut pair.cert, &mut pair.key]);
+        let auto = self.auto.iter_mut().flat_map(|auto| iter::once(&mut auto.state).chain(&mut auto.ca));
+        pairs.chain(auto).chain(self.client_auth.iter_mut().map(|auth| &mut auth.ca))
+    }
 }
 
 /// A certificate and its key, each with its path in the config file, for problems.

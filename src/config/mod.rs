@@ -77,10 +77,15 @@ impl Config {
         Ok(config.beside(path))
     }
 
-    /// Finds files that it names without a folder in that of the config.
+    /// Finds the files of `server` that it names by a relative path from the folder of the config.
     fn beside(mut self, path: &Path) -> Self {
         let folder = path.parent().unwrap_or(Path::new(""));
-        self.server.api_keys.iter_mut().for_each(|keys| keys.file = folder.join(&keys.file));
+        let Server { admin, listen, api_keys, .. } = &mut self.server;
+        let tls = listen.iter_mut().filter_map(|listener| listener.tls.as_mut()).chain(&mut admin.tls);
+        let files = tls.flat_map(Listening::files_mut);
+        let files = files.chain(admin.tokens.iter_mut().map(|token| &mut token.file));
+        let files = files.chain(api_keys.iter_mut().map(|keys| &mut keys.file));
+        files.for_each(|file| *file = folder.join(&*file));
         self
     }
 

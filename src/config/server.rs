@@ -83,7 +83,7 @@ fn admin_section(s: &mut Section) -> Admin {
     admin
 }
 
-/// What can be reached from outside needs TLS and tokens.
+/// An address that can be reached from outside needs TLS and tokens.
 fn guarded(s: &Section, admin: &Admin) {
     let is_guarded = admin.tls.is_some() && !admin.tokens.is_empty();
     let Some(address) = admin.address.filter(|address| !address.ip().is_loopback() && !is_guarded) else {

@@ -46,7 +46,7 @@ impl Quota {
     }
 }
 
-/// What is left to a key at the time of a request, that one counted. `None`: there is no limit.
+/// The rest of a key's limits at the time of a request, that one counted. `None`: there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     pub requests: Option<Quota>,
@@ -133,7 +133,7 @@ impl Account {
         Ok((Slot(Arc::clone(self)), state.standing()))
     }
 
-    /// What is left at this time.
+    /// The rest at this time.
     pub fn standing(&self, now: Instant) -> Standing {
         let mut state = self.0.lock();
         state.fill(now);

@@ -1,4 +1,4 @@
-//! Who has sent a request: the key that it came with, and its place among the key's requests.
+//! The sender of a request: the key that it came with, and its place among the key's requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -69,7 +69,7 @@ impl Bearer {
         &self.key
     }
 
-    /// What was left to the key when the request came.
+    /// The rest of the key's limits when the request came.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }

@@ -139,7 +139,7 @@ pub fn subject(place: &Place, body: &[u8], path: &str) -> String {
     place.model(body).unwrap_or_else(|| path.to_owned())
 }
 
-/// Whose request it is, by the keys in its header as nodes get it: OpenAI's, Anthropic's, or Azure's field.
+/// The sender of a request, by the keys in its header as nodes get it: OpenAI's, Anthropic's, or Azure's field.
 pub fn credential(head: &[u8]) -> Credential {
     let found = request_fields(head).filter_map(|(name, value)| {
         let field = keys::FIELDS.iter().find(|field| name.eq_ignore_ascii_case(field.as_bytes()))?;

@@ -215,7 +215,7 @@ struct SkipStatus {
     seconds_left: f64,
     /// `false`: another node is being asked.
     confirmed: bool,
-    /// Whose requests.
+    /// The clients whose requests they are, in words.
     applies_to: String,
 }
 

@@ -15,7 +15,7 @@ use super::folder;
 use super::renewal::Renewal;
 use crate::config;
 
-/// A stand-in is soon known to be none, whoever looks at its end.
+/// The lifetime of a stand-in: an end so near shows that it is no real certificate.
 const STAND_IN_FOR: Duration = Duration::from_hours(24);
 
 /// One `auto` of the config; listeners that name the same share it.
@@ -110,12 +110,24 @@ impl Auto {
 
     /// Looks into the state folder for a certificate that is good for longer, and puts it in use. True if there was one.
     pub fn reread(&self, now: SystemTime) -> bool {
-        let found = read(&self.conf, now).ok().flatten().filter(|found| covers(&self.conf, &found.shown));
-        let is_better =
-            |found: &Loaded| self.validity().is_none_or(|validity| validity.until < found.shown.not_after);
-        let Some(loaded) = found.filter(is_better) else { return false };
-        self.install(Renewed(loaded));
-        true
+        read(&self.conf, now).ok().flatten().is_some_and(|found| self.install_better(found))
+    }
+
+    /// Takes over another one's certificate, if that is good for longer.
+    pub(super) fn adopt(&self, other: &Self) {
+        let other = other.current.load();
+        if !other.is_stand_in {
+            self.install_better(other.loaded.clone());
+        }
+    }
+
+    fn install_better(&self, found: Loaded) -> bool {
+        let is_better = covers(&self.conf, &found.shown)
+            && self.validity().is_none_or(|validity| validity.until < found.shown.not_after);
+        if is_better {
+            self.install(Renewed(found));
+        }
+        is_better
     }
 }
 

@@ -33,8 +33,14 @@ pub struct Listeners {
 impl Listeners {
     /// Reads all files that the config names; or every problem with them, by path in the config.
     pub fn load(config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
+        Self::default().next(config, now)
+    }
+
+    /// The same for another reading. Certificates that the gateway gets by itself go over to it: one that is in use may be nowhere else.
+    pub fn next(&self, config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
         let provider = Arc::new(ring::default_provider());
         let (mut listeners, mut faults) = (Self::default(), Vec::new());
+        let earlier = &self.autos;
         let for_clients =
             config.server.listen.iter().map(|listener| (listener.address, &listener.tls, PROTOCOLS));
         let admin =
@@ -42,7 +48,7 @@ impl Listeners {
         for (address, tls, protocols) in for_clients.chain(admin) {
             let Some(tls) = tls else { continue };
             listeners.files.extend(files(tls));
-            let auto = match tls.auto.as_ref().map(|auto| listeners.auto(auto, now)).transpose() {
+            let auto = match tls.auto.as_ref().map(|auto| listeners.auto(earlier, auto, now)).transpose() {
                 Ok(auto) => auto,
                 Err(more) => {
                     faults.extend(more);
@@ -116,12 +122,26 @@ impl Listeners {
         &self.autos
     }
 
-    /// The one of an earlier listener, or a new one.
-    fn auto(&mut self, conf: &config::Auto, now: SystemTime) -> Result<Arc<Auto>, Vec<Fault>> {
-        if let Some(known) = self.autos.iter().find(|known| known.conf().is_same(conf)) {
+    /// The one of another listener or of an earlier reading, or a new one.
+    fn auto(
+        &mut self,
+        earlier: &[Arc<Auto>],
+        conf: &config::Auto,
+        now: SystemTime,
+    ) -> Result<Arc<Auto>, Vec<Fault>> {
+        let same = |known: &&Arc<Auto>| known.conf().is_same(conf);
+        if let Some(known) = self.autos.iter().find(same) {
             return Ok(Arc::clone(known));
         }
-        let auto = Arc::new(Auto::load(conf, now)?);
+        // read in any case, for its problems
+        let read = Arc::new(Auto::load(conf, now)?);
+        let auto = match earlier.iter().find(same) {
+            Some(earlier) => {
+                earlier.adopt(&read);
+                Arc::clone(earlier)
+            }
+            None => read,
+        };
         self.autos.push(Arc::clone(&auto));
         Ok(auto)
     }

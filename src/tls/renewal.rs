@@ -2,6 +2,9 @@
 
 use std::time::SystemTime;
 
+/// A certificate of 90 days is renewed so many days before its end: one that cannot be is told from then on.
+pub const NEAR_DAYS: u64 = 30;
+
 /// The attempts to get a certificate from an ACME server, as views show them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Renewal {

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod auto;
+mod beside;
 mod environment;
 mod hostile;
 mod keys;

@@ -7,7 +7,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Challenge;
+use crate::config::{Challenge, Config};
+use crate::tls::Listeners;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -147,4 +148,32 @@ fn a_failed_write_leaves_the_old_file() {
     let left: Vec<_> =
         fs::read_dir(dir.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 3, "nothing half-written is left: {left:?}");
+}
+
+#[test]
+fn a_reload_keeps_one_that_could_not_be_kept_in_the_folder() {
+    let (dir, now) = (TempDir::new().expect("a folder"), now());
+    let conf = |names: &str| {
+        let auto = format!("{{ names: [{names}], terms_agreed: true, state: {:?} }}", dir.path().join("state"));
+        let listen = format!("[{{ address: 127.0.0.1:443, tls: {{ auto: {auto} }} }}]");
+        let text = format!("server: {{ listen: {listen} }}\npools: {{ a: {{ nodes: [n:80] }} }}\n");
+        Config::parse(&text, "t").unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let first = Listeners::load(&conf("a.example"), now).expect("a stand-in");
+    let auto = &first.autos()[0];
+    let unkept = pem(&["a.example"], now - DAY, now + DAY * 89);
+    auto.install(auto.check(unkept.as_bytes(), now).expect("it is good"));
+
+    let second = first.next(&conf("a.example"), now).expect("the same");
+    assert_eq!(second.autos()[0].validity(), auto.validity());
+    let other = second.next(&conf("b.example"), now).expect("another");
+    assert!(is_pending(&other.autos()[0]));
+
+    let better = pem(&["a.example"], now, now + DAY * 90);
+    folder::write(&auto.conf().file(), better.as_bytes()).expect("it is written");
+    let third = second.next(&conf("a.example"), now).expect("the same");
+    let from_folder = Some(Validity { from: now, until: now + DAY * 90 });
+    assert_eq!(third.autos()[0].validity(), from_folder, "one in the folder is good for longer");
+    fs::write(auto.conf().file(), "no PEM").expect("it is written");
+    assert!(third.next(&conf("a.example"), now).is_err(), "problems are told all the same");
 }
