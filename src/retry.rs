@@ -153,8 +153,7 @@ pub enum StopReason {
     NotRepeatable,
     /// All `retry.attempts` are used up.
     AttemptsUsed,
-    /// The body was not kept: a protocol switch, a body above `retry.body_limit`, or a pool that speaks
-    /// HTTP/2.
+    /// The body was not kept: a protocol switch, or a body above `retry.body_limit`.
     SentOnce,
     /// Nodes died of the request in two separate events.
     KillsNodes,

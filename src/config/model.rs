@@ -306,7 +306,7 @@ pub enum MaxInFlight {
 pub enum HttpVersion {
     /// HTTP/1.1, the default.
     H1,
-    /// HTTP/2 without TLS, by prior knowledge.
+    /// HTTP/2: by prior knowledge, within TLS by ALPN.
     H2,
 }
 

@@ -11,7 +11,7 @@ use super::environment::Lookup;
 /// The largest file that a config may name, in bytes: enough for all authorities of a system.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The things that are known outside of the text.
+/// The things outside of the text.
 #[derive(Clone, Copy)]
 pub(super) struct Outside<'a> {
     pub variable: Lookup<'a>,

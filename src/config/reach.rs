@@ -19,7 +19,7 @@ use super::raw::Raw;
 use super::section::{Place, Section};
 use super::values::{is_off, or_word, shown, text};
 
-/// What a pool's `tls` says, or a node's.
+/// The `tls` of a pool, or of a node.
 #[derive(Clone, Default)]
 pub(super) struct Tls {
     ca: Option<Authorities>,
@@ -52,19 +52,21 @@ impl Tls {
     /// The keys under `tls`; those that are missing there are `usual`.
     pub(super) fn of(s: &mut Section, usual: &Self, loader: &Loader) -> Self {
         s.section("tls", |s| {
-            let ca = own(s, "ca", "system").and_then(|place| place.read(|raw| loader.authorities(raw)));
-            let sni = own(s, "sni", "auto").and_then(|place| place.read(sni));
+            let ca = own(s, "ca", "system").or(&usual.ca, |place| place.read(|raw| loader.authorities(raw)));
+            let sni = own(s, "sni", "auto").or(&usual.sni, |place| place.read(sni));
             let (cert, key) = (own(s, "cert", "off"), own(s, "key", "off"));
-            s.rule("cert", &[], cert.is_some() || key.is_none(), || {
+            s.rule("cert", &[], cert.is_given() || !key.is_given(), || {
                 "is missing; `key` is its key".to_owned()
             });
-            s.rule("key", &[], key.is_some() || cert.is_none(), || "is missing; `cert` needs it".to_owned());
-            let identity = cert.zip(key).and_then(|(cert, key)| loader.identity(&cert, &key));
-            Self {
-                ca: ca.or_else(|| usual.ca.clone()),
-                sni: sni.or_else(|| usual.sni.clone()),
-                identity: identity.or_else(|| usual.identity.clone()),
-            }
+            s.rule("key", &[], key.is_given() || !cert.is_given(), || {
+                "is missing; `cert` needs it".to_owned()
+            });
+            let identity = match (cert, key) {
+                (Own::Absent, Own::Absent) => usual.identity.clone(),
+                (Own::Given(cert), Own::Given(key)) => loader.identity(&cert, &key),
+                _ => None,
+            };
+            Self { ca, sni, identity }
         })
     }
 
@@ -227,9 +229,36 @@ impl Authorities {
     }
 }
 
-/// The entry of this key, unless it is the word for the default.
-fn own<'a>(s: &mut Section<'a>, key: &'static str, word: &str) -> Option<Place<'a>> {
-    s.take(key).filter(|place| or_word(word, |_| Err::<(), _>(String::new()))(place.raw).is_err())
+/// The entry of a key that a node has of its own, or its pool.
+enum Own<'a> {
+    /// The pool's holds.
+    Absent,
+    /// The word for the default, whatever the pool has.
+    Default,
+    Given(Place<'a>),
+}
+
+impl<'a> Own<'a> {
+    fn is_given(&self) -> bool {
+        matches!(self, Self::Given(_))
+    }
+
+    fn or<T: Clone>(self, usual: &Option<T>, read: impl FnOnce(Place<'a>) -> Option<T>) -> Option<T> {
+        match self {
+            Self::Absent => usual.clone(),
+            Self::Default => None,
+            Self::Given(place) => read(place),
+        }
+    }
+}
+
+/// The entry of this key; `word` is that for the default.
+fn own<'a>(s: &mut Section<'a>, key: &'static str, word: &str) -> Own<'a> {
+    match s.take(key) {
+        None => Own::Absent,
+        Some(place) if or_word(word, |_| Err::<(), _>(String::new()))(place.raw).is_ok() => Own::Default,
+        Some(place) => Own::Given(place),
+    }
 }
 
 /// A host name. With an IP address no SNI would be sent.

@@ -140,7 +140,7 @@ impl Account {
         self.open == 0 && self.by_class.iter().all(|counter| counter.waiting == 0)
     }
 
-    /// A new account would be as good.
+    /// Its service is that of a new account.
     fn is_even(&self, times: &[u64; CLASSES]) -> bool {
         self.by_class.iter().zip(times).all(|(counter, time)| counter.served <= *time)
     }
@@ -195,7 +195,7 @@ impl Fair {
             let waiting = &mut account.by_class[class.place()].waiting;
             self.waiting[class.place()] -= usize::from(*waiting == 1);
             *waiting = waiting.saturating_sub(1);
-            self.forget_if_even(flow);
+            self.forget_if_blank(flow);
         }
     }
 
@@ -244,13 +244,16 @@ impl Fair {
         }
         let counter = &mut account.by_class[bill.class.place()];
         let change = counter.correct(bill, bill.amount(), bill.due(done));
-        self.forget_if_even(bill.flow);
+        self.forget_if_blank(bill.flow);
         Some(change)
     }
 
-    fn forget_if_even(&mut self, flow: Option<Flow>) {
-        let is_even = |account: &Account| account.is_idle() && account.is_even(&self.times);
-        if self.accounts.get(&flow).is_some_and(is_even) {
+    /// Keeps those whose answers are known until the next sweep: their next slot is charged by them.
+    fn forget_if_blank(&mut self, flow: Option<Flow>) {
+        let is_blank = |account: &Account| {
+            account.answers.is_none() && account.is_idle() && account.is_even(&self.times)
+        };
+        if self.accounts.get(&flow).is_some_and(is_blank) {
             self.accounts.remove(&flow);
         }
     }
@@ -382,6 +385,21 @@ mod tests {
         fair.begin(100, flow(2), CLASS, SIZE);
         fair.end(100, Done::Nothing);
         assert_eq!(served(&fair), [one, two], "but of what came since");
+    }
+
+    #[test]
+    fn one_that_asks_one_thing_at_a_time_has_a_mean_too() {
+        let mut fair = two();
+        fair.begin(1, flow(2), CLASS, SIZE);
+        fair.leave(flow(2), CLASS);
+        (2..4).for_each(|ticket| _ = fair.begin(ticket, flow(1), CLASS, SIZE));
+        fair.end(1, whole(None, Some(30)));
+        fair.join(flow(2), CLASS);
+        assert_eq!(fair.begin(4, flow(2), CLASS, SIZE).1, 30);
+        fair.leave(flow(2), CLASS);
+        fair.end(4, Done::Nothing);
+        (5..200).for_each(|ticket| _ = fair.begin(ticket, flow(1), CLASS, SIZE));
+        assert_eq!(fair.flows(), 1, "until it has been idle for long");
     }
 
     #[test]

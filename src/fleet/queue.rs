@@ -216,7 +216,7 @@ impl Queue {
         }
     }
 
-    /// Where no more than one flow is left, nothing is counted any more.
+    /// Nothing is counted any more where no more than one flow is left.
     pub(super) fn forget_flows(&mut self) {
         if let Flows::Several(fair) = &self.flows
             && fair.is_over()

@@ -37,7 +37,7 @@ pub enum Or {
         skipped: Vec<Key>,
         lines: Vec<Key>,
     },
-    /// If it has tried all that can be used: the one tried longest ago. `is_last_chance`: any.
+    /// The one tried longest ago, if it has tried all that can be used. `is_last_chance`: any.
     Tried {
         tried: Vec<Key>,
         skipped: Vec<Key>,

@@ -46,6 +46,11 @@ impl Silence {
         self.since.elapsed()
     }
 
+    /// It has lasted too long.
+    pub(super) fn is_over(&self) -> bool {
+        self.elapsed() >= self.limit
+    }
+
     /// Resolves once it has lasted too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let end = self.since + self.limit;

@@ -17,7 +17,7 @@ struct State {
     /// Of `retry.body_total`, for what was read before the request had a node.
     share: Option<Share>,
     stage: Stage,
-    /// The node's side has taken a piece.
+    /// The node's side has taken a piece, or wants none.
     has_begun: bool,
     /// The reason that the client's side has for ending the request.
     fault: Option<Failure>,
@@ -56,7 +56,7 @@ impl Upload {
         self.0.lock().stage
     }
 
-    /// A part of it has gone: what is left is no request for another node.
+    /// A part of it has gone, or was thrown away: what is left is no request for another node.
     pub(crate) fn has_begun(&self) -> bool {
         self.0.lock().has_begun
     }
@@ -106,5 +106,23 @@ impl Upload {
     pub(crate) fn set_unwanted(&self) {
         let mut state = self.0.lock();
         (state.piece, state.share, state.stage) = (None, None, Stage::Unwanted);
+        state.has_begun = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_has_taken_or_thrown_away_is_for_no_other() {
+        let upload = Upload::new(Bytes::from_static(b"start"), None);
+        assert!(!upload.has_begun());
+        assert!(matches!(upload.take(), Next::Piece(..)) && upload.has_begun());
+        for start in ["start", ""] {
+            let upload = Upload::new(Bytes::from_static(start.as_bytes()), None);
+            upload.set_unwanted();
+            assert!(upload.has_begun() && matches!(upload.take(), Next::Nothing), "{start}");
+        }
     }
 }

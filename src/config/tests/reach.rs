@@ -137,6 +137,27 @@ fn a_node_overrides_its_pool() {
     assert!(shown.contains("NodeKey") && !shown.contains("planted") && !shown.contains("dXNl"), "{shown}");
 }
 
+/// The word for a default is a node's own choice, too.
+#[test]
+fn a_node_has_the_default_in_spite_of_its_pool() {
+    let files = Files::new();
+    let all = "ca: client.pem, sni: all, cert: client.pem, key: client.key";
+    let ours = "https://n1";
+    for (node, same) in [
+        ("ca: system, sni: auto, cert: off, key: off", ""),
+        ("ca: system, sni: auto, cert: off", ""),
+        ("ca: system, sni: auto, key: off", ""),
+        ("ca: system, sni: auto", "cert: client.pem, key: client.key"),
+        ("ca: system", "sni: all, cert: client.pem, key: client.key"),
+        ("sni: auto, cert: off", "ca: client.pem"),
+    ] {
+        let overrides =
+            files.tls(&format!("tls: {{ {all} }}, nodes: [{{ address: \"{ours}\", tls: {{ {node} }} }}]"));
+        let plain = files.tls(&format!("tls: {{ {same} }}, nodes: [\"{ours}\"]"));
+        assert_eq!(overrides, plain, "{node}");
+    }
+}
+
 #[test]
 fn each_mistake_with_its_message() {
     let files = Files::new();

@@ -215,11 +215,18 @@ async fn collect(
     Ok(Read::Kept { body: body.into_bytes(), share: arriving.finish() })
 }
 
-/// The next piece. Over HTTP/1 Pingora limits each read by itself.
+/// The next piece. Over HTTP/1 Pingora limits each read by itself; over HTTP/2 a piece may be empty, which says nothing.
 async fn next(session: &mut Session, silence: Duration) -> Result<Option<Bytes>, BodyError> {
     let client = session.as_downstream_mut();
     let has_limit = !client.is_http2();
-    let read = client.read_request_body();
+    let read = async {
+        loop {
+            match client.read_request_body().await {
+                Ok(Some(piece)) if piece.is_empty() && !has_limit => {}
+                read => return read,
+            }
+        }
+    };
     let read = if has_limit { Ok(read.await) } else { timeout(silence, read).await };
     let read = read.map_err(|_| BodyError::Failed(TOO_SLOW.into()))?;
     read.map_err(|error| read_error(&error))

@@ -51,16 +51,21 @@ impl Inlet {
             }
             match client.poll_piece(cx) {
                 Poll::Pending => return self.silence.poll(cx).map(|()| self.upload.fail(TOO_SLOW.into())),
+                // it says nothing, however often it comes
+                Poll::Ready(Ok(Some(piece))) if piece.is_empty() => {
+                    if self.silence.is_over() {
+                        self.upload.fail(TOO_SLOW.into());
+                        return Poll::Ready(());
+                    }
+                }
                 Poll::Ready(Ok(piece)) => {
                     if let Err(fault) = self.count(piece.as_ref().map(Bytes::len)) {
                         self.upload.fail(fault.into());
                         return Poll::Ready(());
                     }
-                    if piece.as_ref().is_none_or(|piece| !piece.is_empty()) {
-                        self.upload.put(piece);
-                        // for the node's side, which may have been asked before
-                        cx.waker().wake_by_ref();
-                    }
+                    self.upload.put(piece);
+                    // for the node's side, which may have been asked before
+                    cx.waker().wake_by_ref();
                 }
                 Poll::Ready(Err(BodyError::ClientGone)) => return Poll::Ready(()),
                 Poll::Ready(Err(BodyError::Failed(failure))) => {
@@ -151,6 +156,36 @@ mod tests {
         ] {
             assert_eq!(passes(pieces, limits, announced).await, want, "{pieces:?} of {announced:?}");
         }
+    }
+
+    /// A client that sends an empty piece whenever it is asked anew, and no other.
+    struct Idles(bool);
+
+    impl Source for Idles {
+        fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+            self.0 = !self.0;
+            if self.0 { Poll::Ready(Ok(Some(Bytes::new()))) } else { Poll::Pending }
+        }
+
+        fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn empty_pieces_are_silence() {
+        let silence = Duration::from_millis(40);
+        let limits = Limits { max: 20, keep: 1, keep_total: 1, silence, min_rate: None };
+        let (start, elapsed) = (Bytes::from_static(b"start"), Duration::ZERO);
+        let unkept = Unkept { start, share: None, too_large: true, announced: None, elapsed, limits };
+        let upload = Arc::new(Upload::new(Bytes::new(), None));
+        let (mut inlet, mut client) = (Inlet::new(&upload, &unkept), Idles(false));
+        let (began, mut cx) = (tokio::time::Instant::now(), Context::from_waker(Waker::noop()));
+        while inlet.poll(&mut client, &mut cx).is_pending() {
+            assert!(began.elapsed() < 2 * silence);
+            tokio::time::sleep(silence / 4).await;
+        }
+        assert_eq!(upload.take_fault().map(|failure| failure.status), Some(408));
     }
 
     #[tokio::test(start_paused = true)]

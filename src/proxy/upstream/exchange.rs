@@ -42,7 +42,7 @@ impl Exchange {
     pub(crate) fn sending(self, outlet: Box<Outlet>) -> Self {
         match self {
             Self::Http1(node) => Self::Http1(node.sending(outlet)),
-            Self::Http2(node) => Self::Http2(Box::new(node.sending(outlet))),
+            Self::Http2(node) => Self::Http2(Box::new(node.sending(*outlet))),
         }
     }
 

@@ -68,7 +68,7 @@ impl Http2 {
     }
 
     /// Sends the head; the body follows while the answer is waited for. An error shows as the end of that wait.
-    pub(super) fn sending(mut self, outlet: Box<Outlet>) -> Self {
+    pub(super) fn sending(mut self, outlet: Outlet) -> Self {
         let (head, upload, silence) = outlet.into_parts();
         if self.begin(&head, false).is_ok() {
             self.rest = Some(Box::new(Rest { upload, piece: Bytes::new(), share: None, silence }));

@@ -73,7 +73,7 @@ pub(crate) struct Slot {
     state: Arc<State>,
 }
 
-/// What a request does that needs a stream.
+/// The next step of a request that needs a stream.
 enum Turn {
     Take(Slot),
     Wait(Arc<Pending>),

@@ -10,11 +10,12 @@ use crate::fleet::NodeId;
 /// Fields of a request that hold a client's credential. A node with a key of its own gets none of them.
 pub(crate) const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
 
-/// The Host of a node for a client that named none.
+/// The Host of a node for a client that named none. Behind TLS it is the name that the certificate is for, too.
 pub(crate) fn host_of(node: &NodeId, address: SocketAddr) -> String {
-    match node.access.link {
-        Link::Tcp | Link::Tls(_) => address.to_string(),
-        Link::Unix(_) => "localhost".to_owned(),
+    match (&node.access.link, node.address.host_port()) {
+        (Link::Tls(_), Some(named)) => named.to_string(),
+        (Link::Tcp | Link::Tls(_), _) => address.to_string(),
+        (Link::Unix(_), _) => "localhost".to_owned(),
     }
 }
 

@@ -77,7 +77,7 @@ impl Drop for Front {
     }
 }
 
-/// Whether both sides have ended well.
+/// Passes on until both sides have ended; `true`: well.
 async fn pass(mut stream: impl AsyncRead + AsyncWrite + Unpin, node: SocketAddr) -> bool {
     let Ok(mut node) = TcpStream::connect(node).await else { return false };
     node.set_nodelay(true).unwrap();
