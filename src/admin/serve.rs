@@ -50,7 +50,7 @@ impl HttpServerApp for Admin {
             let refused = match origin::read_refusal(&self.live, uri, &request.headers) {
                 Some(why) => Answer::error(StatusCode::FORBIDDEN, why),
                 None => match self.feed.open() {
-                    Some(reader) => return follow(session, reader, shutdown.clone()).await,
+                    Some(reader) => return follow(self, session, reader, shutdown.clone()).await,
                     None => too_many(),
                 },
             };
@@ -83,9 +83,10 @@ async fn send(mut session: ServerSession, response: Response<Bytes>) -> Option<R
     })
 }
 
-/// Sends events until the page is closed or is too slow. One that stops goes on as long as it has requests: a page would not get
+/// Sends events until the page is closed, is too slow or may not look any more. One that stops goes on as long as it has requests: a page would not get
 /// another connection from it.
 async fn follow(
+    admin: &Admin,
     mut session: ServerSession,
     mut reader: Reader,
     mut shutdown: ShutdownWatch,
@@ -105,6 +106,10 @@ async fn follow(
     let mut next = std::mem::take(&mut reader.whole);
     let mut stops = false;
     while write(&mut session, next).await {
+        let asked = session.req_header();
+        if admin.refusal(&asked.method, &asked.uri, &asked.headers).is_some() {
+            break;
+        }
         next = tokio::select! {
             patch = reader.patches.recv() => match patch {
                 Ok(patch) => patch,

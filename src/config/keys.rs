@@ -16,7 +16,7 @@ use super::models;
 use super::pattern::Pattern;
 use super::problems::{Collector, Problems};
 use super::raw::{self, Raw, Value};
-use super::read_text;
+use super::read_plain;
 use super::section::{Place, Section};
 use super::values::{check_name, choice, count, integer, or_word, text};
 
@@ -53,7 +53,7 @@ pub struct ApiKey {
 impl ApiKey {
     /// Reads and checks a file of at most 32MiB.
     pub fn load(path: &Path) -> Result<Vec<Self>, Problems> {
-        let (text, source) = read_text(path, FILE_BYTES_MAX)?;
+        let (text, source) = read_plain(path, FILE_BYTES_MAX)?;
         Self::parse(&text, &source)
     }
 
@@ -77,6 +77,11 @@ fn read(text: &str, problems: &Collector) -> Option<Vec<ApiKey>> {
         root.problem("is empty; write `keys: []` for no keys at all");
         return None;
     }
+    if !matches!(raw.value, Value::Mapping(_)) {
+        // what stands there may be a key
+        root.problem("is no file of keys: it begins with `keys:`, and `evenkeel key new NAME` writes it");
+        return None;
+    }
     root.section()?.finish(keys)
 }
 
@@ -85,6 +90,11 @@ fn keys(s: &mut Section) -> Option<Vec<ApiKey>> {
     let (mut names, mut hashes) = (HashMap::new(), HashMap::new());
     let mut keys = Vec::new();
     for item in &place.items(0..=KEYS_MAX, "keys")? {
+        if !matches!(item.raw.value, Value::Mapping(_)) {
+            // it may be a key
+            item.problem("is no mapping of `name` and `hash`; `evenkeel key new NAME` writes one");
+            continue;
+        }
         let Some(key) = item.section().and_then(|section| section.finish(key)) else { continue };
         if let Some(first) = names.insert(Arc::clone(&key.name), item.raw.line) {
             item.problem_at("name", format!("`{}` is the name of the key on line {first} too", key.name));

@@ -102,6 +102,16 @@ impl Config {
     }
 }
 
+/// The same of a plain file: to open a pipe could take for ever.
+fn read_plain(path: &Path, bytes_max: usize) -> Result<(String, String), Problems> {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(single(0, "cannot be read: it is not a file".to_owned(), &path.display().to_string()))
+        }
+        _ => read_text(path, bytes_max),
+    }
+}
+
 /// The text of a file and its name in problems, of at most one byte more than this.
 fn read_text(path: &Path, bytes_max: usize) -> Result<(String, String), Problems> {
     let source = path.display().to_string();

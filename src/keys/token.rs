@@ -30,10 +30,9 @@ pub fn is_field(name: &[u8]) -> bool {
 
 /// The key of a request: that of the first field which holds one.
 pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = || headers.get(AUTHORIZATION).and_then(|value| of_scheme(value.as_bytes()));
-    let plain = |name| headers.get(name).map(|value: &http::HeaderValue| value.as_bytes().trim_ascii());
-    let token = bearer().or_else(|| plain(X_API_KEY)).or_else(|| plain(API_KEY))?;
-    Some(token).filter(|token| !token.is_empty())
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| of_scheme(value.as_bytes()));
+    let plain = |name| headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
+    bearers.chain(plain(X_API_KEY)).chain(plain(API_KEY)).find(|token| !token.is_empty())
 }
 
 /// The credential of the scheme `Bearer` (RFC 6750 section 2.1).

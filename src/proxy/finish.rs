@@ -42,6 +42,8 @@ pub(super) struct Served<'a> {
     pub ttft: Option<Duration>,
     pub queued: Duration,
     pub tally: Tally,
+    /// Tokens of the prompt as its bytes tell, for a node that says nothing of them. Zero where nobody asks.
+    prompt_guess: u32,
     /// `None`: not asked for.
     pub call: Option<Box<Call>>,
     pub note: Option<&'static str>,
@@ -62,6 +64,7 @@ impl<'a> Served<'a> {
         let tried = journey.take_records();
         let (queued, note, tally) = (journey.queued(), journey.note(), *journey.tally());
         let (class, node) = (Some(journey.profile().class), journey.last_node().cloned());
+        let prompt_guess = journey.profile().size.prompt;
         Self {
             pool: Some(journey.member()),
             tried,
@@ -69,12 +72,21 @@ impl<'a> Served<'a> {
             ttft,
             queued,
             tally,
+            prompt_guess,
             call,
             note,
             class,
             sent,
             client_left,
         }
+    }
+
+    /// Tokens of the prompt and of the answer, as a key pays for them: a prompt that was answered costs something, though its node does
+    /// not tell how long it was.
+    fn paid(&self) -> [u64; 2] {
+        let Tally { prompt_tokens: prompt, answer_tokens: answer, .. } = self.tally;
+        let is_silent = prompt == 0 && answer > 0;
+        [if is_silent { self.prompt_guess.into() } else { prompt }, answer]
     }
 
     /// Of a request that has not got as far as a pool.
@@ -87,6 +99,7 @@ impl<'a> Served<'a> {
             ttft: None,
             queued,
             tally,
+            prompt_guess: 0,
             call: None,
             note: None,
             class: None,
@@ -132,7 +145,7 @@ pub(super) fn finish(gateway: &Gateway, caller: Caller, asked: LoggedRequest, wa
     let total = now.saturating_duration_since(caller.started);
     let trace = caller.trace.filter(|trace| trace.is_sampled);
     // first of all: its client may be asking again
-    let tokens = [way.tally.prompt_tokens, way.tally.answer_tokens];
+    let tokens = way.paid();
     let key = caller.bearer.map(|bearer| bearer.ended(status, tokens, now));
     match way.pool {
         Some(member) => member.pool.count_finished(&Finished {

@@ -169,7 +169,7 @@ pub(super) async fn receive(live: &Live, session: &mut Session, arrival: &mut Ar
         Ok(Read::Kept { body, share }) => {
             let headers = &session.req_header().headers;
             if keyed::needs_model(&arrival.caller) {
-                let model = place.asked(&body);
+                let model = place.asked_alone(&body);
                 keyed::check_model(&arrival.caller, model.as_deref()).map_err(|f| refuse(arrival, f))?;
             }
             let lot = &mut arrival.caller.chosen;

@@ -105,8 +105,10 @@ pub(super) async fn keeps(session: &mut Session, failure: &Failure) -> bool {
     let is_short = content_length(headers).is_some_and(|length| length <= DRAINED_MAX)
         && !headers.contains_key(header::EXPECT);
     let client = session.as_downstream_mut();
-    if !is_for_key || client.as_http1().is_none() || !client.is_body_done() && !is_short {
+    if !is_for_key || !client.is_body_done() && !is_short {
         return false;
     }
-    matches!(timeout(DRAINED_WITHIN, client.drain_request_body()).await, Ok(Ok(())))
+    // over HTTP/2, too: some clients lose an answer whose stream is reset while they send
+    let is_drained = matches!(timeout(DRAINED_WITHIN, client.drain_request_body()).await, Ok(Ok(())));
+    is_drained && client.as_http1().is_some()
 }

@@ -11,23 +11,29 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty())
 }
 
-/// The value of the field with this name, if it stands whole in `bytes`, which may be the beginning of a form only.
+/// The value of the last field with this name, as far as fields stand whole in `bytes`, which may be the beginning of a form only: of
+/// several, engines take the last.
 pub(super) fn field<'a>(bytes: &'a [u8], boundary: &str, name: &str) -> Option<&'a [u8]> {
+    fields(bytes, boundary, name).last()
+}
+
+/// The values of all fields with this name. Files are none.
+pub(super) fn fields<'a>(bytes: &'a [u8], boundary: &str, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let delimiter = [b"--", boundary.as_bytes()].concat();
     let inner = [b"\r\n", &delimiter[..]].concat();
-    let mut rest = &bytes[memmem::find(bytes, &delimiter)? + delimiter.len()..];
-    loop {
+    let mut rest = memmem::find(bytes, &delimiter).map_or(&[][..], |at| &bytes[at + delimiter.len()..]);
+    let mut part = move || {
         let line_end = memmem::find(rest, b"\r\n")?;
-        rest = &rest[line_end..];
+        let part = &rest[line_end..];
         // a part without fields of its own begins with the empty line
-        let head_end = memmem::find(rest, b"\r\n\r\n")?;
-        let (head, body) = (&rest[..head_end], &rest[head_end + b"\r\n\r\n".len()..]);
+        let head_end = memmem::find(part, b"\r\n\r\n")?;
+        let (head, body) = (&part[..head_end], &part[head_end + b"\r\n\r\n".len()..]);
         let end = memmem::find(body, &inner)?;
-        if is_named(head, name) {
-            return Some(&body[..end]);
-        }
         rest = &body[end + inner.len()..];
-    }
+        Some((head, &body[..end]))
+    };
+    let name = name.to_owned();
+    std::iter::from_fn(move || part()).filter(move |(head, _)| is_named(head, &name)).map(|(_, value)| value)
 }
 
 fn is_named(head: &[u8], name: &str) -> bool {
@@ -35,7 +41,9 @@ fn is_named(head: &[u8], name: &str) -> bool {
     let fields = head.lines().filter_map(|line| line.split_once(':'));
     let mut dispositions = fields.filter(|(field, _)| field.eq_ignore_ascii_case("content-disposition"));
     dispositions.any(|(_, value)| {
-        value.split_once(';').is_some_and(|(_, parameters)| parameter(parameters, "name") == Some(name))
+        value.split_once(';').is_some_and(|(_, parameters)| {
+            parameter(parameters, "name") == Some(name) && parameter(parameters, "filename").is_none()
+        })
     })
 }
 
@@ -88,6 +96,8 @@ mod tests {
             (format!("preamble\r\n{file}{model}--b--\r\n"), Some("whisper")),
             (format!("{file}{}--b--", part("name=model", "x")), Some("x")),
             (format!("{file}--b--\r\n"), None),
+            (format!("{}{model}--b--\r\n", part("name=\"model\"", "first")), Some("whisper")),
+            (format!("{}--b--\r\n", part("name=\"model\"; filename=\"a\"", "x")), None),
             (model.clone(), None),
             ("--b\r\n\r\nx\r\n--b--".to_owned(), None),
             (String::new(), None),

@@ -60,6 +60,14 @@ impl Place {
         if body.is_empty() { self.named.clone() } else { self.in_body(body) }
     }
 
+    /// The same for those to whom it matters that no other is meant: nothing if a form names several, or is packed, so that it may.
+    pub fn asked_alone(&self, body: &[u8]) -> Option<String> {
+        let is_clear = |boundary: &String| {
+            body.is_empty() || !self.is_packed() && form::fields(body, boundary, "model").nth(1).is_none()
+        };
+        self.asked(body).filter(|_| self.boundary.as_ref().is_none_or(is_clear))
+    }
+
     /// The body, or the beginning of one that is packed.
     pub(super) fn text<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
         self.packing.beginning(body)

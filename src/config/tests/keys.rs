@@ -44,7 +44,7 @@ fn refused_files() {
     for (text, want) in [
         (String::new(), vec!["is empty; write `keys: []` for no keys at all".to_owned()]),
         ("{}".into(), vec!["1: keys: is missing; list the keys there; `evenkeel key new NAME` adds one".into()]),
-        ("keys: [a]".into(), vec!["1: keys[0]: expected a mapping (`key: value`), found `a`".into()]),
+        ("keys: [a]".into(), vec!["1: keys[0]: is no mapping of `name` and `hash`; `evenkeel key new NAME` writes one".into()]),
         (
             "keys: [{}]".into(),
             vec![

@@ -102,6 +102,9 @@ fn certificate(error: &CertificateError) -> String {
             format!("its certificate is valid only from {} on", date(*not_before))
         }
         CertificateError::NotValidYet => "its certificate is not valid yet".to_owned(),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority, which may sign others and stand for no server".to_owned()
+        }
         other => format!("its certificate is refused: {other}"),
     }
 }
