@@ -21,6 +21,13 @@ TEMPLATES = {
 }
 # lines of evenkeel.yaml that only one kind has
 MORE = {"evenkeel-auto": "weight: auto", "evenkeel-resume": "engine: vllm\n    retry: { resume: on }"}
+# TLS in the place of each config that has one: versions 1.2 and 1.3, tickets for sessions, and all else as it is by default
+TLS = {
+    "nginx-tuned": " ssl",
+    "haproxy": " ssl crt {}/both.pem alpn http/1.1",
+    "evenkeel": ", tls: {{ cert: {0}/cert.pem, key: {0}/key.pem }}",
+}
+TLS_MORE = "ssl_certificate {0}/cert.pem; ssl_certificate_key {0}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;"
 # a node's limit of requests in flight; those beyond it queue, which nginx cannot do
 LIMIT = {"evenkeel": ", max_in_flight: {}", "haproxy": " maxconn {}"}
 INSTANT = ["--step-base", "0", "--step-per-seq", "0", "--max-seqs", "16384"]
@@ -39,6 +46,12 @@ class Lab:
         self.programs = programs
         # a copy, because program pages shared with the gateway would count less in the gateway's `Pss`
         self.node = shutil.copy(programs.evenkeel, directory / "node")
+        subprocess.run([programs.load, "--new-certificate", directory], check=True)
+        # HAProxy wants certificate and key in one file
+        both = [(directory / name).read_text() for name in ("cert.pem", "key.pem")]
+        (directory / "both.pem").write_text("".join(both))
+        # of a client
+        self.tls = {"tls": directory / "cert.pem"}
         # a stream takes two files
         self.streams_max = (files - 256) // 2
 
@@ -61,7 +74,7 @@ class Lab:
             yield [f"127.0.{1 + number // 250}.{1 + number % 250}:{port}" for number in range(count)]
 
     @contextlib.contextmanager
-    def gateway(self, kind, nodes, workers=None, limit=None):
+    def gateway(self, kind, nodes, workers=None, limit=None, tls=False):
         """Starts a gateway with the given number of worker threads, or one per core; `limit` is each node's request limit."""
         workers = workers or os.cpu_count()
         (listen,) = free_addresses(1)
@@ -71,7 +84,7 @@ class Lab:
             command = [programs.floor, "--listen", listen, "--threads", workers]
             command += [word for node in nodes for word in ("--node", node)]
         else:
-            config = self.config(kind, listen, nodes, workers, limit)
+            config = self.config(kind, listen, nodes, workers, limit, tls)
         if kind.startswith("evenkeel"):
             command = [programs.binary(kind), "run", "-c", config]
         elif kind.startswith("nginx"):
@@ -84,7 +97,7 @@ class Lab:
         with running(command, listen, **options) as process:
             yield listen, process.pid
 
-    def config(self, kind, listen, nodes, workers, limit=None):
+    def config(self, kind, listen, nodes, workers, limit=None, tls=False):
         kind = kind.removesuffix(BEFORE)
         name = TEMPLATES[kind]
         # HAProxy counts clients only, and refuses to start with more than its limit of open files allows; nginx counts
@@ -98,6 +111,8 @@ class Lab:
             # at least one per node, or nginx opens a connection for each request
             "KEPT": max(256, len(nodes)),
             "MORE": MORE.get(kind, ""),
+            "TLS_MORE": TLS_MORE.format(self.directory) if tls else "",
+            "TLS": TLS[kind].format(self.directory) if tls else "",
             "LIMIT": LIMIT[kind].format(limit) if limit else "",
         }
         lines = []
@@ -126,7 +141,7 @@ class Lab:
         for target in targets:
             command += ["--target", target]
         for name, value in options.items():
-            command += ["--" + name.replace("_", "-"), str(value)]
+            command += ["--" + name.replace("_", "-"), *([] if value is True else [str(value)])]
         return command
 
     def load(self, targets, **options):
@@ -143,9 +158,17 @@ class Lab:
             yield held
 
     @contextlib.contextmanager
-    def streams(self, targets, count, ramp=1.0, within=60):
+    def idle(self, targets, count, ramp=1.0, within=60, **more):
+        """Keeps this many connections open, after one request on each."""
+        options = {"count": count, "concurrency": count, "idle": True, "ramp": ramp, **more}
+        with self.watched(targets, options) as idle:
+            idle.wait_for("done", count, within + ramp)
+            yield idle
+
+    @contextlib.contextmanager
+    def streams(self, targets, count, ramp=1.0, within=60, **more):
         """Keeps this many endless streams open, once the last one has its first event; failures are counted."""
-        options = {"count": count, "concurrency": count, "body": 512, "tokens_min": 1 << 30, "stream": 1, "ramp": ramp}
+        options = {"count": count, "concurrency": count, "body": 512, "tokens_min": 1 << 30, "stream": 1, "ramp": ramp, **more}
         with self.watched(targets, options) as streams:
             streams.wait_for("streams", count, within + ramp)
             yield streams

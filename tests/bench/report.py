@@ -17,7 +17,7 @@ WORDS = ROOT / "README.md", "<!-- words: `tests/bench/run --readme` writes these
 # with fewer rounds, or a higher load on the machine, the figures are preliminary
 ROUNDS_MIN, LOAD_MAX = 5, 1.0
 # Tables with fewer rounds: their numbers vary little between rounds, and they take long.
-FEWER = {"open": 2, "waiting": 2, "batch": 3, "caps": 2}
+FEWER = {"open": 2, "waiting": 2, "batch": 3, "caps": 2, "tls-memory": 2}
 BASES = ["nginx-tuned", "floor"]
 
 # the columns of the figures, and the rows: table, key, form (ratio to tuned nginx, or the number itself), label
@@ -44,6 +44,12 @@ ROWS = [
     ("latency", "lag_p99", RATIO, "delay of an event from node to client, p99"),
     ("saturation", "rate", RATIO, "requests/s with 256 connections (more is better)"),
     ("open", "mib", RATIO, "memory with {streams:,} streams open"),
+    ("tls-request", "cpu_us", RATIO, "CPU a request over TLS"),
+    ("tls-event", "cpu_us", RATIO, "CPU an event over TLS, 500 streams of 50/s"),
+    ("tls-whole", "cpu_us", RATIO, "CPU a new TLS connection, with one request"),
+    ("tls-resumed", "cpu_us", RATIO, "the same with its session resumed"),
+    ("tls-memory-idle", "kib", NUMBER, "memory of an idle TLS connection, in KiB"),
+    ("tls-memory-stream", "kib", NUMBER, "memory of an open stream over TLS, in KiB"),
     ("growth-nodes", "growth", PART, "CPU a request with 1000 nodes, against 1"),
     ("growth-nodes", "growth_whole", PART, "the same with the checks of the nodes, every 2 s"),
     ("growth-in-flight", "growth", PART, "CPU a request beside {sizes[3]:,} that are under way, against 10"),
@@ -71,6 +77,10 @@ def ratios(rounds, kind, base, key):
     return [a[key] / b[key] for a, b in pairs if b[key] > 0]
 
 
+def typical(values):
+    return statistics.mode(values) if isinstance(values[0], str) else statistics.median(values)
+
+
 def spread(values, shape="{:.2f}"):
     if not values:
         return "-"
@@ -91,7 +101,7 @@ def table(spec, rounds):
     lines.append("|---" * (1 + len(heads)) + "|")
     for kind, seen in rounds.items():
         cells = [spread([each[first] for each in seen], first_shape)]
-        cells += [shape.format(statistics.median(each[key] for each in seen)) for key, _, shape in spec.columns[1:]]
+        cells += [shape.format(typical([each[key] for each in seen])) for key, _, shape in spec.columns[1:]]
         cells += [spread(ratios(rounds, kind, base, first)) for base in bases]
         if has_before:
             cells.append(spread(ratios(rounds, kind, kind + BEFORE, first)))
@@ -170,7 +180,7 @@ def sources(names, results):
 
 def enough(name):
     """Rounds of a table."""
-    return FEWER.get(name.split("-")[0], ROUNDS_MIN)
+    return next((rounds for start, rounds in FEWER.items() if name.startswith(start)), ROUNDS_MIN)
 
 
 def version(said):

@@ -10,6 +10,7 @@ from growth import growth
 from machine import cpu_seconds, pss_bytes
 from peers import INSTANT, steady
 from report import FEWER
+from secure import secure
 from waiting import waiting
 
 TUNED = "nginx-tuned"
@@ -90,6 +91,7 @@ def tables(lab):
             lambda kind: failing(lab, kind),
             [("failed", "failed of 1000", "{:.0f}"), ("wall", "wall s", "{:.2f}")],
         ),
+        *(Table(*each, rounds_max=FEWER["tls-memory"] if "memory" in each[0] else 1000) for each in secure(lab)),
         *(Table(*each) for each in growth(lab)),
         *(Table(*each, rounds_max=FEWER["batch"]) for each in goodput(lab)),
         *(Table(*each, rounds_max=FEWER["caps"]) for each in caps(lab)),

@@ -1,5 +1,6 @@
 //! One client of the closed loop: sends a request, waits for the answer, repeats.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::conn::{Conn, Seen};
-use super::options::{Load, Target};
+use super::options::{Connections, Load, Target};
 use super::progress::{Phase, Shared};
 use super::record::{Failure, Record};
 use super::report::{RECORDS_MAX, Report};
+use super::secure::{self, Agreed};
 use super::tally::Tally;
 
 struct Client<'a> {
@@ -18,6 +20,8 @@ struct Client<'a> {
     tally: &'a Tally,
     /// The kept connection to each target, if there is one.
     conns: Vec<Option<Conn>>,
+    tls: Option<secure::Client>,
+    handshakes: BTreeMap<Agreed, u64>,
     request: Vec<u8>,
     seen: Seen,
 }
@@ -27,7 +31,9 @@ pub(super) async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Rec
     let load = &shared.load;
     let conns = load.targets.iter().map(|_| None).collect();
     let tally = &shared.tally;
-    let mut client = Client { load, tally, conns, request: Vec::new(), seen: Seen::default() };
+    let tls = load.tls.as_ref().map(|tls| tls.client());
+    let (request, seen, handshakes) = (Vec::new(), Seen::default(), BTreeMap::new());
+    let mut client = Client { load, tally, conns, tls, handshakes, request, seen };
     let mut report = Report::default();
     let records_max = RECORDS_MAX / load.concurrency.max(1);
     pause(&mut phase, load.ramp.mul_f64(place as f64 / load.concurrency.max(1) as f64)).await;
@@ -54,8 +60,12 @@ pub(super) async fn run(shared: Arc<Shared>, place: usize, mut phase: watch::Rec
         if !record.is_success() {
             pause(&mut phase, load.pause_after_failure).await;
         }
+        if load.connections == Connections::Idle {
+            let _ = phase.wait_for(|phase| *phase != Phase::Asking).await;
+        }
     }
     report.wall = shared.began.elapsed();
+    report.handshakes = client.handshakes;
     report
 }
 
@@ -87,18 +97,26 @@ impl Client<'_> {
         let was_kept = kept.is_some();
         let mut conn = match kept {
             Some(conn) => conn,
-            None => Conn::open(self.load.targets[place].address).await?,
+            None => self.open(place).await?,
         };
         let mut result = conn.exchange(&self.request, stream, &mut self.seen, self.tally).await;
         let is_stale = was_kept && result == Err(Failure::Reset) && self.seen.first_byte.is_none();
         if is_stale && self.load.again_if_stale {
-            conn = Conn::open(self.load.targets[place].address).await?;
+            conn = self.open(place).await?;
             result = conn.exchange(&self.request, stream, &mut self.seen, self.tally).await;
         }
-        if self.seen.keeps {
+        if self.seen.keeps && self.load.connections != Connections::Fresh {
             self.conns[place] = Some(conn);
         }
         result
+    }
+
+    async fn open(&mut self, place: usize) -> Result<Conn, Failure> {
+        let conn = Conn::open(self.load.targets[place].address, self.tls.as_ref()).await?;
+        if let Some(agreed) = conn.agreed {
+            *self.handshakes.entry(agreed).or_default() += 1;
+        }
+        Ok(conn)
     }
 
     fn record(&self, number: u64, began: Instant, start: Instant, failure: Option<Failure>) -> Record {

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::framing::{self, Body, Head};
 use super::record::Failure;
+use super::secure::{Agreed, Client, Transport};
 use super::sse::Sse;
 use super::tally::Tally;
 use crate::sim::stamp;
@@ -16,10 +17,12 @@ use crate::sim::stamp;
 const BUFFER: usize = 16 * 1024;
 
 pub(super) struct Conn {
-    stream: TcpStream,
+    stream: Transport,
     buffer: BytesMut,
     /// Responses received on this connection.
     pub served: u64,
+    /// The terms of its TLS.
+    pub agreed: Option<Agreed>,
 }
 
 /// The observed part of a response, also of one that fails.
@@ -54,11 +57,18 @@ impl Seen {
 }
 
 impl Conn {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self, Failure> {
+    pub(super) async fn open(address: SocketAddr, tls: Option<&Client>) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await.map_err(|_| Failure::Connect)?;
         // without TCP_NODELAY the next request would wait for the server's ACK
         let _ = stream.set_nodelay(true);
-        Ok(Self { stream, buffer: BytesMut::with_capacity(BUFFER), served: 0 })
+        let (stream, agreed) = match tls {
+            Some(tls) => {
+                let (stream, agreed) = tls.shake_hands(stream).await.map_err(|_| Failure::Handshake)?;
+                (stream, Some(agreed))
+            }
+            None => (Transport::Plain(stream), None),
+        };
+        Ok(Self { stream, buffer: BytesMut::with_capacity(BUFFER), served: 0, agreed })
     }
 
     /// Sends a request and reads its response to the end.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use http::Uri;
 
+use super::secure::Tls;
 use super::sizes::Sizes;
 use crate::mix::mix;
 
@@ -34,6 +35,9 @@ pub struct Load {
     /// Resend a request once on a fresh connection if its kept-alive connection turned out to be closed, before any
     /// byte of a response.
     pub again_if_stale: bool,
+    /// `None`: without TLS.
+    pub tls: Option<Tls>,
+    pub connections: Connections,
     /// Request n is the same in every run with this seed, whichever client sends it.
     pub seed: u64,
 }
@@ -45,6 +49,18 @@ pub enum Ask {
     Body { body: Bytes, stream: bool },
     /// A chat with `max_tokens` drawn from `tokens`; the share `stream` (0 to 1) of them are streams.
     Chat { tokens: Sizes, stream: f64 },
+}
+
+/// The use that a client makes of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// For one request after another.
+    #[default]
+    Kept,
+    /// For one request; the next one gets another.
+    Fresh,
+    /// For one request; it is the client's only one, and its connection stays open until the load is stopped or cut.
+    Idle,
 }
 
 /// The destination of requests.
@@ -68,6 +84,8 @@ impl Load {
             timeout: None,
             pause_after_failure: Duration::from_millis(20),
             again_if_stale: false,
+            tls: None,
+            connections: Connections::default(),
             seed: 0,
         }
     }

@@ -35,6 +35,8 @@ impl Record {
 pub enum Failure {
     /// The connection could not be opened.
     Connect,
+    /// It was opened, and its TLS handshake failed.
+    Handshake,
     /// The connection ended before the response head.
     Reset,
     /// `Load::timeout` expired.
@@ -59,6 +61,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
             Self::Connect => "connect",
+            Self::Handshake => "handshake",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::Status(code) => return write!(f, "http_{code}"),

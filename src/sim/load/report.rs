@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::record::{Failure, Record};
+use super::secure::Agreed;
 
 /// Most records kept by all clients together, some 400 MB; further requests are only counted.
 pub(super) const RECORDS_MAX: usize = 4 << 20;
@@ -18,6 +19,8 @@ pub struct Report {
     /// Requests in flight when the load was cut off: neither successes nor failures.
     pub cut: u64,
     pub failures: BTreeMap<Failure, u64>,
+    /// TLS connections by their terms.
+    pub handshakes: BTreeMap<Agreed, u64>,
     /// Events of all streams.
     pub events: u64,
     /// Time from the start to the end of the last request.
@@ -81,6 +84,9 @@ impl Report {
         self.wall = self.wall.max(other.wall);
         for (failure, count) in other.failures {
             *self.failures.entry(failure).or_default() += count;
+        }
+        for (agreed, count) in other.handshakes {
+            *self.handshakes.entry(agreed).or_default() += count;
         }
         self.records.extend(other.records);
     }

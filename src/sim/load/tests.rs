@@ -1,10 +1,17 @@
 //! Tests of the simulated clients against simulated nodes: success and each kind of failure.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
-use super::{Ask, Failure, Load, Report, Sizes, Target};
+use super::{Ask, Cipher, Connections, Failure, Load, Report, Sizes, Target, Tls};
 use crate::sim::testing::{LIMIT, node, steps, until};
 use crate::sim::{Fault, FaultKind, Node, Options};
 
@@ -133,4 +140,74 @@ async fn stop_finishes_requests_in_flight_and_cut_does_not() {
 
     let limited = Load { duration: Some(Duration::from_millis(50)), ..forever };
     assert!(put(limited).await.succeeded > 0);
+}
+
+/// A server of TLS in front of this node; its address, and what its clients trust.
+async fn secured(node: &Node) -> (SocketAddr, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let (acceptor, node) = (TlsAcceptor::from(Arc::new(config)), node.addr());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut client) = acceptor.accept(client).await else { return };
+                let mut server = TcpStream::connect(node).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, made.cert.pem())
+}
+
+#[tokio::test]
+async fn tls_over_kept_and_over_fresh_connections() {
+    let node = node(Options::default());
+    let (address, ca) = secured(&node).await;
+    let over = |cipher, resumes, connections| {
+        let tls = Some(Tls::new(&ca, "localhost", cipher, resumes).unwrap());
+        Load { targets: vec![Target::chat(address)], tls, connections, ..load(&[], 40, 0.5) }
+    };
+    let seen = |report: Report| -> Vec<_> {
+        assert_eq!(report.failures, [].into());
+        report.handshakes.into_iter().map(|(agreed, count)| (agreed.to_string(), count)).collect()
+    };
+    let name = |terms: &str, count| (terms.to_owned(), count);
+    let kept = seen(put(over(Cipher::Aes128, true, Connections::Kept)).await);
+    assert_eq!(kept, [name("TLS13_AES_128_GCM_SHA256 X25519", 4)]);
+    let anew = seen(put(over(Cipher::Aes256, false, Connections::Fresh)).await);
+    assert_eq!(anew, [name("TLS13_AES_256_GCM_SHA384 X25519", 40)]);
+    // each client remembers its own
+    let [(_, whole), (terms, resumed)] = &seen(put(over(Cipher::Aes256, true, Connections::Fresh)).await)[..]
+    else {
+        panic!("all resumed, or none");
+    };
+    assert!(*whole <= 4 && whole + resumed == 40, "{whole} {resumed}");
+    assert_eq!(terms, "TLS13_AES_256_GCM_SHA384 X25519 resumed");
+}
+
+#[tokio::test]
+async fn another_certificate_is_a_failure() {
+    let node = node(Options::default());
+    let ((address, _), (_, other)) = (secured(&node).await, secured(&node).await);
+    let tls = Some(Tls::new(&other, "localhost", Cipher::Aes128, true).unwrap());
+    let report = put(Load { targets: vec![Target::chat(address)], tls, ..load(&[], 2, WHOLE) }).await;
+    assert_eq!(report.failures, [(Failure::Handshake, 2)].into());
+}
+
+#[tokio::test]
+async fn idle_connections_stay_until_the_load_is_cut() {
+    let node = node(Options::default());
+    let handle = Load { connections: Connections::Idle, ..load(&[&node], 4, WHOLE) }.start();
+    until(&node, |stats| stats.succeeded == 4).await;
+    assert_eq!(node.stats().accepted, 4);
+    assert_eq!(node.stats().open, 4);
+    handle.cut();
+    assert_eq!(handle.finish().await.succeeded, 4);
 }
