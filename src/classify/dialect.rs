@@ -1,7 +1,6 @@
 //! The dialects of inference engines, as data: the paths on which each is spoken, how its streams are framed, and how an
 //! answer says that it is whole. One row to add for another one.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// One way to speak to an engine.
@@ -237,19 +236,24 @@ const TOOLS: &str = "mcp";
 pub static OTHER: Dialect =
     Dialect { name: "other", paths: &[], frames: Frames::Events, end: End::Message, shape: Shape::OpenAi };
 
-/// The endings by their last segment, the longest first: looked up for each request.
-static BY_SEGMENT: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static Dialect)>>> =
-    LazyLock::new(|| {
-        let mut endings: HashMap<_, Vec<_>> = HashMap::new();
-        for (ending, dialect) in
-            DIALECTS.iter().flat_map(|dialect| dialect.paths.iter().map(move |ending| (*ending, dialect)))
-        {
-            let segment = ending.rsplit('/').next().unwrap_or(ending);
-            endings.entry(segment).or_default().push((ending, dialect));
-        }
-        endings.values_mut().for_each(|endings| endings.sort_by_key(|(ending, _)| usize::MAX - ending.len()));
-        endings
-    });
+/// The endings by the length of their last segment, the longest ending first: looked up for each request, more than once.
+static BY_LENGTH: LazyLock<Vec<Vec<(&'static str, &'static Dialect)>>> = LazyLock::new(|| {
+    let mut endings: Vec<Vec<_>> = Vec::new();
+    for (ending, dialect) in
+        DIALECTS.iter().flat_map(|dialect| dialect.paths.iter().map(move |ending| (*ending, dialect)))
+    {
+        let length = last_length(ending).unwrap_or_default();
+        endings.resize(endings.len().max(length + 1), Vec::new());
+        endings[length].push((ending, dialect));
+    }
+    endings.iter_mut().for_each(|endings| endings.sort_by_key(|(ending, _)| usize::MAX - ending.len()));
+    endings
+});
+
+/// The length of the last segment of a path that has one.
+fn last_length(path: &str) -> Option<usize> {
+    path.bytes().rev().position(|byte| byte == b'/')
+}
 
 impl Dialect {
     /// The dialect of a path (without its query), with or without a final slash: the longest ending decides.
@@ -260,8 +264,7 @@ impl Dialect {
     /// The same with that ending.
     pub fn with_ending(path: &str) -> Option<(&'static str, &'static Self)> {
         let path = if path == ROOT.0 { ROOT.1 } else { path.trim_end_matches('/') };
-        let segment = &path[path.rfind('/')? + 1..];
-        let endings = BY_SEGMENT.get(segment)?;
+        let endings = BY_LENGTH.get(last_length(path)?)?;
         let (before, known) = endings.iter().find_map(|known| Some((path.strip_suffix(known.0)?, *known)))?;
         (!is_kept(before)).then_some(known)
     }
@@ -278,12 +281,14 @@ impl Dialect {
 
 /// True if what is sent to this path, the ending of a dialect behind it, does more than to be computed.
 fn is_kept(before: &str) -> bool {
-    let mut segments = before.rsplit('/');
+    // of bytes: for so short a text, a search of characters costs more than all the rest
+    let mut segments = before.as_bytes().rsplit(|byte| *byte == b'/');
     let (item, collection) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
     // `/agents/v1` is a prefix
-    let is_version =
-        item.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-    COLLECTIONS.contains(&collection) && !is_version || before.split('/').any(|segment| segment == TOOLS)
+    let is_version = item.strip_prefix(b"v").is_some_and(|rest| rest.iter().all(u8::is_ascii_digit));
+    let is = |segment: &[u8], name: &str| segment == name.as_bytes();
+    let is_item = COLLECTIONS.iter().any(|name| is(collection, name)) && !is_version;
+    is_item || [item, collection].into_iter().chain(segments).any(|segment| is(segment, TOOLS))
 }
 
 #[cfg(test)]
