@@ -31,6 +31,8 @@ pub enum How<H> {
     Missed,
     /// The deadline of the request has passed before its node answered.
     Late,
+    /// It cannot be sent to such a node: the client gets this.
+    Unsayable(Failure),
 }
 
 /// The next step.
@@ -83,6 +85,11 @@ impl<H> Journey<H> {
                 // the node is as little to blame as for a client that leaves
                 self.settle(attempt, Outcome::ClientGone, now);
                 self.too_late().map_or_else(Step::Stop, Step::Give)
+            }
+            How::Unsayable(failure) => {
+                self.settle(attempt, Outcome::ClientGone, now);
+                let ending = self.broken("not resumed: the next node cannot be sent the continuation");
+                Step::Stop(ending.unwrap_or(Ending::Failed(failure)))
             }
         }
     }

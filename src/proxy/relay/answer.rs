@@ -47,6 +47,7 @@ impl Answer {
             | ReadError::Refused(_)
             | ReadError::Unprocessed
             | ReadError::Malformed
+            | ReadError::Unsayable(_)
             | ReadError::BadFraming => Outcome::Truncated,
         })?;
         self.ended = self.node.is_done();

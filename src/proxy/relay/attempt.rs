@@ -27,7 +27,7 @@ use super::fallback::Fallback;
 use super::request::{Request, Sending};
 use crate::config::{HttpVersion, Pool, Timeouts};
 use crate::fleet::NodeId;
-use crate::http1::ResponseHead;
+use crate::http1::{Rejection, ResponseHead};
 use crate::journal::announce;
 use crate::journey::{Attempt, Journey};
 use crate::outcome::Outcome;
@@ -54,6 +54,8 @@ pub(super) enum NoAnswer {
     Failed(Outcome),
     /// The node says that it has not taken the request.
     Missed,
+    /// No node of the pool could be sent it.
+    Unsayable(&'static Rejection),
 }
 
 impl From<Left> for NoAnswer {
@@ -69,6 +71,8 @@ enum NoHead {
     Unprocessed {
         after: Duration,
     },
+    /// It was not sent.
+    Unsayable(&'static Rejection),
 }
 
 impl From<Outcome> for NoHead {
@@ -152,6 +156,7 @@ pub(super) async fn run(
         Err(NoHead::Unprocessed { .. }) if !reused => Err(NoAnswer::Failed(Outcome::Connect)),
         Err(NoHead::Unprocessed { after }) if after < STALE_WITHIN => Err(NoAnswer::Failed(Outcome::Stale)),
         Err(NoHead::Unprocessed { .. }) => Err(NoAnswer::Missed),
+        Err(NoHead::Unsayable(why)) => Err(NoAnswer::Unsayable(why)),
     }
 }
 
@@ -415,6 +420,7 @@ async fn final_head(
                     after: sent_at.map(|at| at.elapsed()).unwrap_or_default(),
                 });
             }
+            Err(ReadError::Unsayable(why)) => return Err(NoHead::Unsayable(why)),
             Err(ReadError::BadFraming) => {
                 log::warn!(
                     node:% = name;

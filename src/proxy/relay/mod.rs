@@ -196,6 +196,7 @@ async fn open(
         Err(NoAnswer::ClientLeft) => return Err(How::Left),
         Err(NoAnswer::Late) => return Err(How::Late),
         Err(NoAnswer::Missed) => return Err(How::Missed),
+        Err(NoAnswer::Unsayable(why)) => return Err(How::Unsayable((*why).into())),
         Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };
     request.note_head(client.sent());

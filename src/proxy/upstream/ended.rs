@@ -1,6 +1,6 @@
 //! The ways in which an exchange with a node ends before its time.
 
-use crate::http1::{BadFraming, Malformed};
+use crate::http1::{BadFraming, Malformed, Rejection};
 
 /// The reason for which there is no head, or no more of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(crate) enum ReadError {
     Broken,
     /// The node says that it has not taken the request (RFC 9113 section 8.7).
     Unprocessed,
+    /// The node's version of HTTP has no such request: it was not sent, and its client is to blame.
+    Unsayable(&'static Rejection),
     /// The node's TLS has refused the gateway, in these words.
     Refused(&'static str),
     /// Nothing came for `timeouts.read`.

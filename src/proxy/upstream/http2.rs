@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::super::upload::{Next, Upload};
 use super::ended::{ReadError, WriteError};
 use super::multiplexed::Slot;
 use super::outlet::Outlet;
-use super::translate::{request_of, response_of};
+use super::translate::{UNSAYABLE, request_of, response_of};
 use crate::http1::ResponseHead;
 use crate::live::Share;
 
@@ -114,9 +114,9 @@ impl Http2 {
 
     /// Sends the head, which is written as HTTP/1 has it. `ended`: there is no body.
     pub(crate) fn begin(&mut self, head: &[u8], ended: bool) -> Result<(), WriteError> {
-        let request = request_of(head, self.is_secure).ok_or(ReadError::Malformed);
+        let request = request_of(head, self.is_secure).map_err(ReadError::Unsayable);
         let sent = request.and_then(|request| {
-            self.slot.sender.send_request(request, ended).map_err(|error| read_error(&error))
+            self.slot.sender.send_request(request, ended).map_err(|error| self.unsent(&error))
         });
         match sent {
             Ok((response, sending)) => {
@@ -128,6 +128,20 @@ impl Http2 {
                 self.response = Stage::Early(Err(error));
                 Err(WriteError::Closed)
             }
+        }
+    }
+
+    /// The reason for which the connection has not taken a request. An error of h2 that is neither the node's nor the
+    /// connection's is that of the request.
+    fn unsent(&mut self, error: &h2::Error) -> ReadError {
+        if error.is_io() || error.is_remote() || error.reason().is_some() {
+            return read_error(error);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.slot.sender.poll_ready(&mut cx) {
+            // it has no number for another stream
+            Poll::Ready(Err(_)) => ReadError::Unprocessed,
+            _ => ReadError::Unsayable(&UNSAYABLE),
         }
     }
 

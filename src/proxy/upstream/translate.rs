@@ -6,16 +6,30 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, response};
 
 use super::target::CREDENTIALS;
-use crate::http1::{Fields, ResponseHead, request_fields};
+use crate::http1::{Fields, Rejection, ResponseHead, request_fields};
 
 /// The most fields of a response.
 const FIELDS_MAX: usize = 256;
+/// The longest target, in bytes.
+const TARGET_MAX: usize = 65_000;
+/// The answer to a request that has another form in HTTP/1 alone.
+pub(super) const UNSAYABLE: Rejection =
+    Rejection { status: 400, message: "the request cannot be sent to the pool's nodes by HTTP/2" };
+/// The answer to one whose target grows too long when it is encoded.
+const TARGET_TOO_LONG: Rejection = Rejection {
+    status: 414,
+    message: "the request's target is too long for the pool's nodes, encoded for HTTP/2",
+};
 
-/// The request of this head. `None`: it is none.
-pub(super) fn request_of(head: &[u8], is_secure: bool) -> Option<Request<()>> {
-    let line = head.split(|byte| *byte == b'\r').next()?;
-    let mut words = line.split(|byte| *byte == b' ');
-    let (method, target) = (Method::from_bytes(words.next()?).ok()?, words.next()?);
+/// The request of this head. An error is the client's.
+pub(super) fn request_of(head: &[u8], is_secure: bool) -> Result<Request<()>, &'static Rejection> {
+    let target = head.split(|byte| *byte == b' ').nth(1).ok_or(&UNSAYABLE)?;
+    let path = path(target)?;
+    request_for(head, path, is_secure).ok_or(&UNSAYABLE)
+}
+
+fn request_for(head: &[u8], path: PathAndQuery, is_secure: bool) -> Option<Request<()>> {
+    let method = Method::from_bytes(head.split(|byte| *byte == b' ').next()?).ok()?;
     let mut request = Request::new(());
     let mut authority = None;
     for (name, value) in request_fields(head) {
@@ -35,15 +49,18 @@ pub(super) fn request_of(head: &[u8], is_secure: bool) -> Option<Request<()>> {
     }
     let scheme = if is_secure { Scheme::HTTPS } else { Scheme::HTTP };
     let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path(target)?);
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
     (*request.method_mut(), *request.uri_mut()) = (method, uri.build().ok()?);
     Some(request)
 }
 
 /// The target; bytes that may not stand in one are encoded.
-fn path(target: &[u8]) -> Option<PathAndQuery> {
+fn path(target: &[u8]) -> Result<PathAndQuery, &'static Rejection> {
+    if target.len() > TARGET_MAX {
+        return Err(&TARGET_TOO_LONG);
+    }
     if let Ok(path) = PathAndQuery::try_from(target) {
-        return Some(path);
+        return Ok(path);
     }
     let mut encoded = String::new();
     for byte in target {
@@ -52,7 +69,10 @@ fn path(target: &[u8]) -> Option<PathAndQuery> {
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
-    PathAndQuery::try_from(encoded).ok()
+    if encoded.len() > TARGET_MAX {
+        return Err(&TARGET_TOO_LONG);
+    }
+    PathAndQuery::try_from(encoded).map_err(|_| &UNSAYABLE)
 }
 
 /// The head of this response, whose end HTTP/2 itself marks. `None`: it has too many fields.
@@ -103,6 +123,24 @@ mod tests {
             let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
             let request = request_of(head.as_bytes(), false).unwrap_or_else(|| panic!("{target} {host}"));
             assert_eq!(request.uri().to_string(), want);
+        }
+    }
+
+    #[test]
+    fn a_request_that_http2_cannot_say_is_the_clients_error() {
+        let long = "x".repeat(TARGET_MAX);
+        let grows = "<".repeat(22 * 1024);
+        for (head, want) in [
+            (format!("GET /{grows} HTTP/1.1\r\nHost: x\r\n\r\n"), Err(414)),
+            (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), Err(414)),
+            (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", &long[1..]), Ok(TARGET_MAX)),
+            (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "<".repeat(21 * 1024)), Ok(3 * 21 * 1024 + 1)),
+            ("G\u{e4}T / HTTP/1.1\r\n\r\n".into(), Err(400)),
+            ("GET".into(), Err(400)),
+        ] {
+            let request = request_of(head.as_bytes(), true);
+            let got = request.map(|request| request.uri().path().len()).map_err(|why| why.status);
+            assert_eq!(got, want, "{}", &head[..head.len().min(40)]);
         }
     }
 
