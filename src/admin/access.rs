@@ -9,13 +9,13 @@ use super::answer::Answer;
 use crate::config::Role;
 use crate::tokens::Tokens;
 
-/// What one may do without a token: ask whether the gateway lives and is ready, as balancers and kubelets do.
-const FOR_ALL: [&str; 2] = ["/livez", "/readyz"];
+/// The paths that need no token: balancers and kubelets ask there whether the gateway lives and is ready.
+const WITHOUT_TOKEN: [&str; 2] = ["/livez", "/readyz"];
 const CHALLENGE: &str = r#"Basic realm="evenkeel", charset="UTF-8", Bearer realm="evenkeel""#;
 
 /// The answer to a request that may not be served.
 pub(super) fn refusal(tokens: &Tokens, method: &Method, path: &str, headers: &HeaderMap) -> Option<Answer> {
-    if tokens.is_open() || FOR_ALL.contains(&path) {
+    if tokens.is_open() || WITHOUT_TOKEN.contains(&path) {
         return None;
     }
     let is_look = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
