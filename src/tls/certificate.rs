@@ -94,6 +94,12 @@ fn unreadable(file: &Path, error: &pem::Error, wanted: &str) -> String {
     }
 }
 
+/// The names of the first certificate in a PEM file; none if it cannot be read.
+pub fn names_of(file: &Path) -> Vec<String> {
+    let described = chain(file).and_then(|chain| describe(&chain[0], file));
+    described.map(|shown| shown.names).unwrap_or_default()
+}
+
 /// The parts of a certificate that people look at.
 pub(super) fn describe(der: &CertificateDer<'_>, file: &Path) -> Result<Certificate, String> {
     let shown = file.display();
