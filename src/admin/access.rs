@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::Answer;
 use crate::config::Role;
+use crate::keys;
 use crate::tokens::Tokens;
 
 /// The paths that need no token: balancers and kubelets ask there whether the gateway lives and is ready.
@@ -40,15 +41,15 @@ fn challenge() -> Answer {
 fn token(headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return None };
-    let (scheme, credential) = field.to_str().ok()?.trim().split_once(' ')?;
-    let credential = credential.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(credential.to_owned());
+    let field = field.to_str().ok()?;
+    if let Some(token) = keys::bearer(field.as_bytes()) {
+        return String::from_utf8(token.to_vec()).ok();
     }
+    let (scheme, credential) = field.trim().split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = String::from_utf8(BASE64_STANDARD.decode(credential).ok()?).ok()?;
+    let pair = String::from_utf8(BASE64_STANDARD.decode(credential.trim()).ok()?).ok()?;
     pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 

@@ -154,7 +154,8 @@ fn a_failed_write_leaves_the_old_file() {
 fn a_reload_keeps_one_that_could_not_be_kept_in_the_folder() {
     let (dir, now) = (TempDir::new().expect("a folder"), now());
     let conf = |names: &str| {
-        let auto = format!("{{ names: [{names}], terms_agreed: true, state: {:?} }}", dir.path().join("state"));
+        let auto =
+            format!("{{ names: [{names}], terms_agreed: true, state: {:?} }}", dir.path().join("state"));
         let listen = format!("[{{ address: 127.0.0.1:443, tls: {{ auto: {auto} }} }}]");
         let text = format!("server: {{ listen: {listen} }}\npools: {{ a: {{ nodes: [n:80] }} }}\n");
         Config::parse(&text, "t").unwrap_or_else(|problems| panic!("{problems}"))
