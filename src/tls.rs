@@ -14,7 +14,7 @@ mod renewal;
 
 pub use accept::{NoTls, accept, cut};
 pub use auto::{Auto, Renewed, Validity};
-pub use certificate::Certificate;
+pub use certificate::{Certificate, chain, names_of};
 pub use challenges::Challenges;
 pub use listening::Listeners;
 pub use renewal::{NEAR_DAYS, Renewal};

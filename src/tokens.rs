@@ -1,26 +1,20 @@
 //! Tokens of the admin address: who may look, and who may give orders.
 //!
-//! A token's file has the token itself, or `sha256:` and the hash of it. In memory there are hashes only. A token is a long random
-//! word, so one round of SHA-256 without a salt keeps it as well as a slow hash would.
+//! A token's file has the token itself, or `sha256:` and the hash of it. In memory there are hashes only.
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
-
-use crate::config::{AdminToken, Config, Role};
+use crate::config::{AdminToken, Config, Role, SecretHash, read_file};
 
 /// The fewest characters of a token: 128 bits as hexadecimal digits.
 const LENGTH_MIN: usize = 32;
 const FILE_BYTES_MAX: u64 = 4096;
-const HASH: &str = "sha256:";
-
-type Hash = [u8; 32];
+const NO_WORD: &str = "is no token: it has more than one word, or other characters than ASCII's";
 
 /// Those who may use the admin address.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    hashes: Vec<(Role, Hash)>,
+    hashes: Vec<(Role, SecretHash)>,
     files: Vec<PathBuf>,
 }
 
@@ -45,11 +39,10 @@ impl Tokens {
 
     /// The role of who shows this token. All are compared, each in constant time.
     pub fn role(&self, token: &str) -> Option<Role> {
-        let shown = hash_of(token);
+        let shown = SecretHash::of(token.as_bytes());
         let mut found = None;
         for (role, hash) in &self.hashes {
-            let is_it: Choice = shown.ct_eq(hash);
-            if is_it.into() {
+            if shown == *hash {
                 found = found.max(Some(*role));
             }
         }
@@ -62,43 +55,22 @@ impl Tokens {
     }
 }
 
-fn hash_of(token: &str) -> Hash {
-    Sha256::digest(token.as_bytes()).into()
-}
-
 /// The hash of the token in a file. No message has any of its text.
-fn read(file: &Path) -> Result<Hash, String> {
-    let length = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if length > FILE_BYTES_MAX {
-        return Err("is no token: it has more than 4096 bytes".to_owned());
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
+fn read(file: &Path) -> Result<SecretHash, String> {
+    let bytes = read_file(file, FILE_BYTES_MAX).map_err(|error| format!("cannot be read: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| NO_WORD.to_owned())?;
     let text = text.trim();
-    if let Some(hex) = text.strip_prefix(HASH) {
-        return from_hex(hex)
-            .ok_or_else(|| "has no SHA-256 of 64 hexadecimal digits behind `sha256:`".to_owned());
+    if let Some(hash) = SecretHash::parse(text) {
+        return hash.ok_or_else(|| "has no SHA-256 of 64 hexadecimal digits behind `sha256:`".to_owned());
     }
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
     match text.len() {
-        length if length >= LENGTH_MIN && is_plain => Ok(hash_of(text)),
-        _ if !is_plain => {
-            Err("is no token: it has more than one word, or other characters than ASCII's".to_owned())
-        }
+        length if length >= LENGTH_MIN && is_plain => Ok(SecretHash::of(text.as_bytes())),
+        _ if !is_plain => Err(NO_WORD.to_owned()),
         _ => Err(format!(
             "is too short for a token: use {LENGTH_MIN} characters or more, as from `openssl rand -hex 32`"
         )),
     }
-}
-
-fn from_hex(hex: &str) -> Option<Hash> {
-    let mut hash = Hash::default();
-    if hex.len() != 2 * hash.len() || !hex.is_ascii() {
-        return None;
-    }
-    for (at, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(hash)
 }
 
 #[cfg(test)]
@@ -122,10 +94,7 @@ mod tests {
     #[test]
     fn a_token_or_its_hash_opens_what_its_role_may() {
         let other = "f".repeat(32);
-        let hashed = format!(
-            "sha256:{}\n",
-            hash_of(&other).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        );
+        let hashed = format!("{}\n", SecretHash::of(other.as_bytes()));
         let tokens = loaded(&[(Role::Read, TOKEN), (Role::Operate, &hashed)]).expect("two tokens");
         assert!(!tokens.is_open() && Tokens::default().is_open());
         for (shown, role) in [

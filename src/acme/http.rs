@@ -15,12 +15,13 @@ use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use parking_lot::Mutex;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+
+use crate::tls::chain;
 
 /// The longest time of one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
@@ -41,9 +42,8 @@ impl Https {
         let mut roots = RootCertStore::empty();
         match ca {
             Some(ca) => {
-                let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", ca.display());
-                for root in CertificateDer::pem_file_iter(ca).map_err(|error| wrong(&error))? {
-                    roots.add(root.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+                for root in chain(ca)? {
+                    roots.add(root).map_err(|error| format!("{}: {error}", ca.display()))?;
                 }
             }
             None => {

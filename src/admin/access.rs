@@ -7,15 +7,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::Answer;
 use crate::config::Role;
+use crate::keys;
 use crate::tokens::Tokens;
 
-/// What one may do without a token: ask whether the gateway lives and is ready, as balancers and kubelets do.
-const FOR_ALL: [&str; 2] = ["/livez", "/readyz"];
+/// The paths that need no token: balancers and kubelets ask there whether the gateway lives and is ready.
+const WITHOUT_TOKEN: [&str; 2] = ["/livez", "/readyz"];
 const CHALLENGE: &str = r#"Basic realm="evenkeel", charset="UTF-8", Bearer realm="evenkeel""#;
 
 /// The answer to a request that may not be served.
 pub(super) fn refusal(tokens: &Tokens, method: &Method, path: &str, headers: &HeaderMap) -> Option<Answer> {
-    if tokens.is_open() || FOR_ALL.contains(&path) {
+    if tokens.is_open() || WITHOUT_TOKEN.contains(&path) {
         return None;
     }
     let is_look = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -40,15 +41,15 @@ fn challenge() -> Answer {
 fn token(headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return None };
-    let (scheme, credential) = field.to_str().ok()?.trim().split_once(' ')?;
-    let credential = credential.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(credential.to_owned());
+    let field = field.to_str().ok()?;
+    if let Some(token) = keys::bearer(field.as_bytes()) {
+        return String::from_utf8(token.to_vec()).ok();
     }
+    let (scheme, credential) = field.trim().split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = String::from_utf8(BASE64_STANDARD.decode(credential).ok()?).ok()?;
+    let pair = String::from_utf8(BASE64_STANDARD.decode(credential.trim()).ok()?).ok()?;
     pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 

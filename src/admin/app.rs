@@ -17,8 +17,26 @@ use crate::metrics::{self, Format};
 pub struct Admin {
     pub(super) live: Arc<Live>,
     pub(super) feed: Arc<Feed>,
+    audience: Audience,
+}
+
+/// Those for whom an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// Those who show a token, if the config has tokens.
+    Operators,
+    /// Anybody.
+    All,
+}
+
+impl Audience {
     /// The paths served in addition to `/`.
-    pub(super) paths: &'static [&'static str],
+    fn paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Operators => &ALL,
+            Self::All => &FOR_ALL,
+        }
+    }
 }
 
 const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
@@ -39,41 +57,45 @@ const FOR_ALL: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 impl Admin {
     pub fn new(live: Arc<Live>) -> Self {
-        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &ALL }
+        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, audience: Audience::Operators }
     }
 
     /// For an address that may be reached from outside.
     pub fn probes(live: Arc<Live>) -> Self {
-        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, paths: &FOR_ALL }
+        Self { feed: Arc::new(Feed::new(Arc::clone(&live))), live, audience: Audience::All }
     }
 
     /// The answer to one who may not ask this.
     pub(super) fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Answer> {
-        let is_for_all = self.paths.len() == FOR_ALL.len();
-        if is_for_all {
-            return None;
+        match self.audience {
+            Audience::All => None,
+            Audience::Operators => {
+                access::refusal(&self.live.material.load().tokens, method, uri.path(), headers)
+            }
         }
-        access::refusal(&self.live.material.load().tokens, method, uri.path(), headers)
+    }
+
+    /// The path is one of this address.
+    pub(super) fn serves(&self, path: &str) -> bool {
+        self.audience.paths().contains(&path)
     }
 
     pub(super) fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
         let path = uri.path();
-        if path.starts_with(nodes::PREFIX) && self.paths.contains(&NODES) {
+        if path.starts_with(nodes::PREFIX) && self.serves(NODES) {
             return nodes::answer(&self.live, method, uri, headers);
         }
-        if path.starts_with(requests::PATH) && self.paths.contains(&requests::PATH) {
+        if path.starts_with(requests::PATH) && self.serves(requests::PATH) {
             return requests::answer(&self.live, method, uri, headers);
         }
         if *method != Method::GET && *method != Method::HEAD {
             return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n").allowing("GET, HEAD");
         }
-        let paths = || self.paths.join(" ");
+        let paths = || self.audience.paths().join(" ");
         match path {
-            "/" if self.paths.contains(&LIVE) && page::is_wanted(headers) => self.page(uri, headers),
+            "/" if self.serves(LIVE) && page::is_wanted(headers) => self.page(uri, headers),
             "/" | "/api" => Answer::plain(StatusCode::OK, format!("evenkeel: {}\n", paths())),
-            _ if !self.paths.contains(&path) => {
-                Answer::plain(StatusCode::NOT_FOUND, format!("try {}\n", paths()))
-            }
+            _ if !self.serves(path) => Answer::plain(StatusCode::NOT_FOUND, format!("try {}\n", paths())),
             LIVE => {
                 Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET: it has no end\n").allowing("GET")
             }

@@ -46,7 +46,7 @@ impl HttpServerApp for Admin {
             let refused = refused.into_response(method);
             return send(session, refused).await;
         }
-        if *method == Method::GET && uri.path() == LIVE && self.paths.contains(&LIVE) {
+        if *method == Method::GET && uri.path() == LIVE && self.serves(LIVE) {
             let refused = match origin::read_refusal(&self.live, uri, &request.headers) {
                 Some(why) => Answer::error(StatusCode::FORBIDDEN, why),
                 None => match self.feed.open() {

@@ -1,5 +1,7 @@
 //! The gateway's admin address, as the commands see it: one small request on a connection of its own.
 
+use std::ffi::OsStr;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -8,7 +10,8 @@ use std::time::Duration;
 
 use super::check::EXIT_BAD_CONFIG;
 use super::secure::{Connection, Trust};
-use crate::config::{Config, HostPort};
+use crate::config::{Config, HostPort, Listening};
+use crate::tls::names_of;
 
 /// Longest wait for each step of an exchange.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,9 +50,42 @@ pub(super) struct Admin {
     name: String,
     /// All that the name leads to, in the order in which they are tried; at least one.
     addresses: Vec<SocketAddr>,
-    /// Header fields of every request, each with its line end.
-    fields: String,
+    /// Shown with every request.
+    token: Option<Token>,
     tls: Option<Trust>,
+}
+
+/// A token that fits into a header field; not the hash of one, which opens nothing.
+#[derive(Clone, PartialEq, Eq)]
+struct Token(String);
+
+impl Token {
+    fn parse(text: &str) -> Result<Self, String> {
+        let token = text.trim();
+        let is_token = !token.is_empty()
+            && !token.starts_with("sha256:")
+            && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_token { Ok(Self(token.to_owned())) } else { Err("it has no token".to_owned()) }
+    }
+
+    fn read(file: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+        Self::parse(&text)
+    }
+
+    /// In a variable's value; an empty one counts as not set.
+    fn of_variable(value: Option<&OsStr>) -> Result<Option<Self>, String> {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
+        let text = value.to_str().ok_or_else(|| "it has no token".to_owned());
+        text.and_then(Self::parse).map(Some)
+    }
+}
+
+/// Says nothing of it.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 /// The gateway that a command asks.
@@ -81,18 +117,20 @@ impl Admin {
         };
         let file = args.token_file.as_deref();
         let token = match file {
-            Some(file) => {
-                Some(token_in(file).map_err(|why| Trouble::Usage(format!("{}: {why}", file.display())))?)
+            Some(file) => Token::read(file).map(Some).map_err(|why| format!("{}: {why}", file.display())),
+            None => {
+                let value = std::env::var_os(TOKEN);
+                Token::of_variable(value.as_deref()).map_err(|why| format!("{TOKEN}: {why}"))
             }
-            None => std::env::var(TOKEN).ok(),
         };
-        Ok(token.map_or_else(|| admin.clone(), |token| admin.clone().with_token(&token)))
+        let token = token.map_err(Trouble::Usage)?;
+        Ok(Self { token: token.or(admin.token), ..admin })
     }
 
     fn of_url(url: &str, ca: Option<&Path>) -> Result<Self, String> {
-        let (address, is_secure) = match url.strip_prefix("https://") {
-            Some(rest) => (rest, true),
-            None => (url, false),
+        let (address, is_secure) = match url.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (rest, true),
+            _ => (url, false),
         };
         let address: HostPort = address.parse()?;
         let found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|e| e.to_string())?;
@@ -101,7 +139,7 @@ impl Admin {
             return Err("the name has no address".to_owned());
         }
         let tls = if is_secure { Some(Trust::new(&address.host, ca)?) } else { None };
-        Ok(Self { name: address.to_string(), addresses, fields: String::new(), tls })
+        Ok(Self { name: address.to_string(), addresses, token: None, tls })
     }
 
     /// The one in the config, with its certificate and one of its tokens, as far as these can be read.
@@ -113,26 +151,18 @@ impl Admin {
         let off = || Trouble::Usage(format!("{}: `admin` is off, so there is nobody to ask", path.display()));
         let mut admin = settings.address.map(Self::at).ok_or_else(off)?;
         if let Some(tls) = &settings.tls {
-            let host = admin.addresses[0].ip().to_string();
-            let trust = match (ca, tls.certificates.first()) {
-                (None, Some(own)) => Trust::own(&host, &own.cert),
-                (ca, _) => Trust::new(&host, ca),
-            };
+            let trust = trust(tls, admin.addresses[0].ip(), ca);
             admin.tls = Some(trust.map_err(|why| Trouble::Usage(format!("{}: {why}", path.display())))?);
         }
         let mut tokens = settings.tokens.iter().collect::<Vec<_>>();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.role));
-        let token = tokens.iter().find_map(|token| token_in(&token.file).ok());
-        Ok(token.map_or_else(|| admin.clone(), |token| admin.clone().with_token(&token)))
+        admin.token = tokens.iter().find_map(|token| Token::read(&token.file).ok());
+        Ok(admin)
     }
 
     fn at(address: SocketAddr) -> Self {
         let address = reachable(address);
-        Self { name: address.to_string(), addresses: vec![address], fields: String::new(), tls: None }
-    }
-
-    fn with_token(self, token: &str) -> Self {
-        Self { fields: format!("Authorization: Bearer {token}\r\n"), ..self }
+        Self { name: address.to_string(), addresses: vec![address], token: None, tls: None }
     }
 
     /// Host and port, as it was named.
@@ -157,7 +187,9 @@ impl Admin {
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
         // an address, because live data is for those who name no name (see admin/origin.rs)
-        let (host, fields) = (stream.peer_addr()?, &self.fields);
+        let host = stream.peer_addr()?;
+        let token = self.token.as_ref().map(|Token(token)| format!("Authorization: Bearer {token}\r\n"));
+        let fields = token.unwrap_or_default();
         let mut stream: Box<dyn Connection> = match &self.tls {
             Some(trust) => trust.over(stream)?,
             None => Box::new(stream),
@@ -192,14 +224,29 @@ impl Admin {
     }
 }
 
-/// The token in a file; not the hash of one, which opens nothing.
-fn token_in(file: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let token = text.trim();
-    let is_token = !token.is_empty()
-        && !token.starts_with("sha256:")
-        && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_token { Ok(token.to_owned()) } else { Err("it has no token".to_owned()) }
+/// For the gateway of a config on this machine, whose certificate hardly has the address by which it is asked.
+fn trust(tls: &Listening, ip: IpAddr, ca: Option<&Path>) -> Result<Trust, String> {
+    if let Some(own) = tls.certificates.first().filter(|_| ca.is_none()) {
+        return Trust::own(&ip.to_string(), &own.cert);
+    }
+    let name = name_in(tls, ip);
+    match &tls.auto {
+        Some(auto) if ca.is_none() && tls.certificates.is_empty() => Trust::renewed(&name, &auto.file()),
+        _ => Trust::new(&name, ca),
+    }
+}
+
+/// A name that the gateway's certificate has: the address if that is among them.
+fn name_in(tls: &Listening, ip: IpAddr) -> String {
+    let in_files = tls.certificates.first().map(|files| names_of(&files.cert)).unwrap_or_default();
+    let in_auto = tls.auto.iter().flat_map(|auto| &auto.names).cloned();
+    let names: Vec<_> = in_files.into_iter().chain(in_auto).collect();
+    let ip = ip.to_string();
+    match names.first().filter(|_| !names.contains(&ip)) {
+        // any label will do
+        Some(name) => name.replace('*', "evenkeel"),
+        None => ip,
+    }
 }
 
 /// A read that is over in vain is told as what it is.
@@ -266,9 +313,51 @@ mod tests {
             assert_eq!((admin.name(), admin.addresses.len()), ("127.0.0.1:9990", 1));
         }
         assert!(Admin::of_url("https://127.0.0.1:9990", None).expect("an address").tls.is_some());
+        assert!(Admin::of_url("HTTPS://127.0.0.1:9990", None).expect("an address").tls.is_some());
         for url in ["https://127.0.0.1", "http://127.0.0.1", "", "http://127.0.0.1:9990/api"] {
             assert!(Admin::of_url(url, None).is_err(), "{url}");
         }
         assert_eq!(reachable(([0, 0, 0, 0], 9).into()).to_string(), "127.0.0.1:9");
+    }
+
+    #[test]
+    fn a_token_is_one_word_and_is_never_shown() {
+        let of = |value: &str| Token::of_variable(Some(OsStr::new(value)));
+        assert_eq!((Token::of_variable(None), of("")), (Ok(None), Ok(None)), "it hides none of the config's");
+        assert_eq!(of("abc\n"), Ok(Some(Token("abc".to_owned()))));
+        for wrong in ["abc\r\nX-Evil: 1", "two words", " ", "sha256:00"] {
+            assert!(of(wrong).is_err(), "{wrong:?}");
+        }
+        let admin = Admin { token: of("secret").expect("a token"), ..Admin::at(([127, 0, 0, 1], 1).into()) };
+        assert!(!format!("{admin:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_certificate_is_looked_at_by_a_name_that_it_has() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let auto = "auto: { names: [gw.example, b.example], terms_agreed: true }";
+        for (names, auto, want) in [
+            (&["*.example", "b.example"][..], "", "evenkeel.example"),
+            (&["b.example", "127.0.0.1"], auto, "127.0.0.1"),
+            (&["b.example"], auto, "b.example"),
+            (&[], auto, "gw.example"),
+        ] {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let (file, has_file) = (dir.path().join("cert.pem"), !names.is_empty());
+            let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+            std::fs::write(&file, made.cert.pem()).expect("a file");
+            let files = if has_file { format!("cert: {file:?}, key: {file:?}, ") } else { String::new() };
+            let text = format!(
+                "server:\n  listen: 127.0.0.1:1\n  admin: {{ address: 127.0.0.1:9990, tls: {{ {files}{auto} }} }}\n\
+                 pools: {{ a: {{ nodes: [n:80] }} }}\n"
+            );
+            let config = Config::parse(&text, "t").unwrap_or_else(|problems| panic!("{problems}"));
+            let tls = config.server.admin.tls.expect("it has TLS");
+            assert_eq!(name_in(&tls, Ipv4Addr::LOCALHOST.into()), want);
+            let trust =
+                trust(&tls, Ipv4Addr::LOCALHOST.into(), None).expect("the system's authorities, or its own");
+            let is_pinned = has_file;
+            assert_eq!(trust.name() == want, !is_pinned || want == "127.0.0.1", "{want}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
@@ -47,14 +48,39 @@ impl Trust {
     pub(super) fn own(host: &str, certificate: &Path) -> Result<Self, String> {
         let wrong = |error: pem::Error| format!("{}: {error}", certificate.display());
         let certificate = CertificateDer::from_pem_file(certificate).map_err(wrong)?;
+        Self::pinned(host, certificate, None)
+    }
+
+    /// A gateway of this machine that gets its certificate by itself: the one in its folder if that can be read, for it may be of an
+    /// authority that the system does not know; or else, as after a renewal, one of that name.
+    pub(super) fn renewed(name: &str, folders: &Path) -> Result<Self, String> {
+        let Ok(certificate) = CertificateDer::from_pem_file(folders) else { return Self::new(name, None) };
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(ring::default_provider());
+        let system = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider).build();
+        Self::pinned(name, certificate, system.ok())
+    }
+
+    fn pinned(
+        host: &str,
+        certificate: CertificateDer<'static>,
+        otherwise: Option<Arc<WebPkiServerVerifier>>,
+    ) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error.to_string())?;
-        let verifier = Arc::new(Pinned { certificate, algorithms });
+        let verifier = Arc::new(Pinned { certificate, otherwise, algorithms });
         let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         Ok(Self { config: Arc::new(config), name })
+    }
+
+    /// The name that is asked for, and verified unless the certificate itself is known.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> String {
+        self.name.to_str().into_owned()
     }
 
     /// The handshake goes with the first write.
@@ -64,10 +90,11 @@ impl Trust {
     }
 }
 
-/// Believes one certificate.
+/// Believes one certificate, and those that the other verifier believes.
 #[derive(Debug)]
 struct Pinned {
     certificate: CertificateDer<'static>,
+    otherwise: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -75,13 +102,16 @@ impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if *shown == self.certificate {
             return Ok(ServerCertVerified::assertion());
+        }
+        if let Some(otherwise) = &self.otherwise {
+            return otherwise.verify_server_cert(shown, chain, name, ocsp, now);
         }
         Err(Error::General(
             "the gateway's certificate is not the one that the config names; was it reloaded?".to_owned(),

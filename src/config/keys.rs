@@ -17,6 +17,7 @@ use super::pattern::Pattern;
 use super::problems::{Collector, Problems};
 use super::raw::{self, Raw, Value};
 use super::read_plain;
+use super::secret::SecretHash;
 use super::section::{Place, Section};
 use super::values::{check_name, choice, count, integer, or_word, text};
 
@@ -35,7 +36,7 @@ pub struct ApiKey {
     /// Distinct from those of the others; shown in logs, metrics and the status.
     pub name: Arc<str>,
     /// SHA-256 of the key.
-    pub hash: [u8; 32],
+    pub hash: SecretHash,
     /// The models that it may name; `None`: any, the default. At most 256.
     pub models: Option<Vec<Pattern>>,
     /// The highest class of its requests, and that of those that say none; `None`: as without a key, the default.
@@ -99,7 +100,7 @@ fn keys(s: &mut Section) -> Option<Vec<ApiKey>> {
         if let Some(first) = names.insert(Arc::clone(&key.name), item.raw.line) {
             item.problem_at("name", format!("`{}` is the name of the key on line {first} too", key.name));
         }
-        if let Some(first) = hashes.insert(key.hash, item.raw.line) {
+        if let Some(first) = hashes.insert(*key.hash.bytes(), item.raw.line) {
             item.problem_at("hash", format!("is that of the key on line {first} too"));
         }
         keys.push(key);
@@ -150,21 +151,14 @@ fn key_name(raw: &Raw) -> Result<Arc<str>, String> {
     check_name(&name).map(|()| name.into())
 }
 
-fn hash_of(raw: &Raw) -> Result<[u8; 32], String> {
+fn hash_of(raw: &Raw) -> Result<SecretHash, String> {
     let wrong = || {
         "is not `sha256:` and 64 hexadecimal digits; `evenkeel key new NAME` writes it, and so does \
          `printf %s \"$KEY\" | sha256sum`"
             .to_owned()
     };
     let text = text(raw).map_err(|_| wrong())?;
-    let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64).ok_or_else(wrong)?;
-    let mut hash = [0; 32];
-    for (byte, digits) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let digit =
-            |at: usize| char::from(digits[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(0).zip(digit(1)).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
-    }
-    Ok(hash)
+    SecretHash::parse(&text).flatten().ok_or_else(wrong)
 }
 
 fn time(raw: &Raw) -> Result<SystemTime, String> {

@@ -30,6 +30,7 @@ mod queue;
 mod raw;
 mod reach;
 mod reload;
+mod secret;
 mod section;
 mod server;
 mod splits;
@@ -53,8 +54,10 @@ pub use model::{
     HttpVersion, Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool,
     Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
+pub use outside::read_file;
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
+pub use secret::SecretHash;
 pub use values::duration_of;
 
 use std::fs::File;

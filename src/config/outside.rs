@@ -35,15 +35,46 @@ impl Outside<'static> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_file(path, FILE_BYTES_MAX)
+}
+
+/// The content of a file of at most so many bytes. Others than regular files are refused: a pipe could keep the reader for ever.
+pub fn read_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // to open a pipe could take for ever
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        Err(io::Error::other("it is larger than 1MiB"))
+    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        Err(io::Error::other(format!("it is larger than {}", shown(bytes_max))))
     } else {
         Ok(bytes)
+    }
+}
+
+fn shown(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    if bytes.is_multiple_of(MIB) { format!("{}MiB", bytes / MIB) } else { format!("{bytes} bytes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_read_and_not_more_of_it_than_may_be() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, pipe) = (dir.path().join("file"), dir.path().join("pipe"));
+        std::fs::write(&file, "12345").expect("a file");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+        assert!(made.success());
+        let read = |path: &Path, most| read_file(path, most).map_err(|error| error.to_string());
+        assert_eq!(read(&file, 5), Ok(b"12345".to_vec()));
+        assert_eq!(read(&file, 4), Err("it is larger than 4 bytes".to_owned()));
+        for other in [&pipe, Path::new("/dev/zero"), dir.path()] {
+            assert_eq!(read(other, 5), Err("it is not a file".to_owned()), "{}", other.display());
+        }
+        std::fs::write(&file, vec![0; 1 + (1 << 20)]).expect("a file");
+        assert_eq!(read(&file, 1 << 20), Err("it is larger than 1MiB".to_owned()));
     }
 }

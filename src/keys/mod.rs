@@ -20,5 +20,5 @@ pub use account::{Account, Limit, Limited, Quota, Slot, Standing, Used};
 pub use bearer::{Bearer, Denial, Denied};
 pub use bucket::Bucket;
 pub use ring::{Key, Keyring, REST, Usage};
-pub use token::{FIELDS, flow, hash, is_field, presented, token};
+pub use token::{FIELDS, bearer, flow, hash, is_field, presented, token};
 pub use told::fields;

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use subtle::ConstantTimeEq;
-
 use super::account::{Account, Used};
 use super::token;
 use crate::config::{ApiKey, Class};
@@ -49,15 +47,15 @@ impl Keyring {
         };
         let keys: Vec<_> =
             keys.into_iter().map(|conf| Arc::new(Key { account: account(&conf), conf })).collect();
-        let by_hash = keys.iter().enumerate().map(|(place, key)| (key.conf.hash, place)).collect();
+        let by_hash = keys.iter().enumerate().map(|(place, key)| (*key.conf.hash.bytes(), place)).collect();
         Self { keys, by_hash }
     }
 
     /// The key that a client has sent, if it is one.
     pub fn find(&self, token: &[u8]) -> Option<&Arc<Key>> {
         let hash = token::hash(token)?;
-        let key = self.keys.get(*self.by_hash.get(&hash)?)?;
-        bool::from(key.conf.hash.ct_eq(&hash)).then_some(key)
+        let key = self.keys.get(*self.by_hash.get(hash.bytes())?)?;
+        (key.conf.hash == hash).then_some(key)
     }
 
     /// It was read from a file with the same keys.

@@ -4,8 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher13;
+
+use crate::config::SecretHash;
 
 /// The fields that may hold a key, in the order in which they are looked at: OpenAI's, Anthropic's and Azure's.
 pub const FIELDS: [&str; 3] = [AUTHORIZATION_NAME, X_API_KEY, API_KEY];
@@ -30,21 +31,21 @@ pub fn is_field(name: &[u8]) -> bool {
 
 /// The key of a request: that of the first field which holds one.
 pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| of_scheme(value.as_bytes()));
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
     let plain = |name| headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
     bearers.chain(plain(X_API_KEY)).chain(plain(API_KEY)).find(|token| !token.is_empty())
 }
 
 /// The credential of the scheme `Bearer` (RFC 6750 section 2.1).
-fn of_scheme(value: &[u8]) -> Option<&[u8]> {
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     const SCHEME: &[u8] = b"bearer ";
     let (scheme, token) = value.trim_ascii().split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
 }
 
 /// The hash of a key, as the file has it; `None`: it is too long to be one.
-pub fn hash(token: &[u8]) -> Option<[u8; 32]> {
-    (token.len() <= TOKEN_MAX).then(|| Sha256::digest(token).into())
+pub fn hash(token: &[u8]) -> Option<SecretHash> {
+    (token.len() <= TOKEN_MAX).then(|| SecretHash::of(token))
 }
 
 /// A new key: `ek-` and 43 letters, digits, `-` and `_`.

@@ -13,7 +13,10 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::renewal::Renewal;
-use crate::config::CertificateFiles;
+use crate::config::{CertificateFiles, read_file};
+
+/// The largest file: enough for all authorities of a system.
+pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A certificate as views show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +61,8 @@ pub(super) fn load(
     let at_cert = |message| (files.place.clone(), message);
     let at_key = |message| (files.key_place.clone(), message);
     let chain = chain(&files.cert).map_err(at_cert)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
+    let key = read_pem(&files.key)
+        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem))
         .map_err(|error| at_key(unreadable(&files.key, &error, "a private key")))?;
     let shown = describe(&chain[0], &files.cert).map_err(at_cert)?;
     check_validity(&shown, now).map_err(at_cert)?;
@@ -73,11 +77,16 @@ pub(super) fn load(
     Ok(Loaded { shown, key: Arc::new(key) })
 }
 
-/// The certificates in a PEM file; at least one.
-pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+fn read_pem(file: &Path) -> Result<Vec<u8>, pem::Error> {
+    read_file(file, FILE_BYTES_MAX).map_err(pem::Error::Io)
+}
+
+/// The certificates in a PEM file; at least one. No message has any of its content.
+pub fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |error: &pem::Error| unreadable(file, error, "a certificate");
-    let chain = CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))?;
-    let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
+    let pem = read_pem(file).map_err(|error| wrong(&error))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|error| wrong(&error))?;
     if chain.is_empty() {
         return Err(wrong(&pem::Error::NoItemsFound));
     }
@@ -92,6 +101,12 @@ fn unreadable(file: &Path, error: &pem::Error, wanted: &str) -> String {
         pem::Error::NoItemsFound => format!("{file} has no {} in PEM form", wanted.trim_start_matches("a ")),
         _ => format!("{file} is not valid PEM"),
     }
+}
+
+/// The names of the first certificate in a PEM file; none if it cannot be read.
+pub fn names_of(file: &Path) -> Vec<String> {
+    let described = chain(file).and_then(|chain| describe(&chain[0], file));
+    described.map(|shown| shown.names).unwrap_or_default()
 }
 
 /// The parts of a certificate that people look at.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::config::Auto;
+use super::certificate::FILE_BYTES_MAX;
+use crate::config::{Auto, read_file};
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -88,9 +89,19 @@ fn make(folder: &Path) -> io::Result<()> {
 pub fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let folder = file.parent().ok_or(ErrorKind::InvalidInput)?;
     make(folder)?;
+    replace(folder, file, content, |_| Ok(()))
+}
+
+/// The same in a folder that is there. `prepare` gets the new file, which is its owner's alone, before there is anything in it.
+pub fn replace(
+    folder: &Path,
+    file: &Path,
+    content: &[u8],
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let new = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = replace(&new, file, content);
+    let written = write_new(&new, content, prepare).and_then(|()| fs::rename(&new, file));
     if written.is_err() {
         // the fault is told; that of removing what is left would hide it
         let _ = fs::remove_file(&new);
@@ -99,18 +110,18 @@ pub fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn replace(new: &Path, file: &Path, content: &[u8]) -> io::Result<()> {
-    // one left by a process that died may have any mode
+fn write_new(new: &Path, content: &[u8], prepare: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    // one left by a process that died may have any mode, and one made by others may lead anywhere
     let _ = fs::remove_file(new);
     let mut opened = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(new)?;
+    prepare(&opened)?;
     opened.write_all(content)?;
-    opened.sync_all()?;
-    fs::rename(new, file)
+    opened.sync_all()
 }
 
 /// The content of a file, if there is one.
 pub fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(file) {
+    match read_file(file, FILE_BYTES_MAX) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

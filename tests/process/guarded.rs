@@ -1,6 +1,7 @@
 //! Commands that ask an admin address with TLS and tokens.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ async fn commands_know_the_certificate_and_show_a_token() {
         // by the config: its certificate, and the token that may do most
         (vec!["drain", "sim", &name, "-c", &file], 0, "drain"),
         (vec!["top", "-c", &file, "--count", "1"], 0, "draining (operator)"),
+        // by the config, with another authority: one of its names is verified, not the address
+        (vec!["drain", "sim", &name, "-c", &file, "--ca", &cert], 0, "drain"),
         // from elsewhere
         (vec!["undrain", "sim", &name, "--admin", &local, "--ca", &cert, "--token-file", &operates], 0, ""),
         (
@@ -81,4 +84,48 @@ async fn commands_know_the_certificate_and_show_a_token() {
         assert!(!stdout.contains("-token-") && !stderr.contains("-token-"), "{args:?}: {stdout}{stderr}");
     }
     assert!(!gateway.stderr().contains("-token-"), "{}", gateway.stderr());
+}
+
+/// A gateway that gets its certificate by itself has none with the address by which its commands ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_know_a_certificate_that_the_gateway_got_by_itself() {
+    let (directory, a) = (tempfile::tempdir().expect("a directory"), node("a", Duration::ZERO));
+    let made = rcgen::generate_simple_self_signed(["gw.example".to_owned()]).expect("a certificate");
+    let path = |name: &str| directory.path().join(name);
+    let folder = path("acme").join("localhost-dir");
+    fs::create_dir_all(&folder).expect("a folder");
+    let kept = folder.join("gw.example.pem");
+    fs::write(&kept, made.signing_key.serialize_pem() + &made.cert.pem()).expect("a file");
+    for (path, mode) in [(&path("acme"), 0o700), (&folder, 0o700), (&kept, 0o600)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("its owner");
+    }
+    fs::write(path("operate"), OPERATES).expect("a file");
+    fs::write(path("cert.pem"), made.cert.pem()).expect("a file");
+    let (listen, admin, name) = (ports::free(), ports::free().port(), a.addr().to_string());
+    // relative paths begin in the folder of the config
+    let auto =
+        "{ names: [gw.example], terms_agreed: true, state: acme, directory: \"https://localhost/dir\" }";
+    let text = format!(
+        "server:\n  listen: {listen}\n  admin:\n    address: 0.0.0.0:{admin}\n    tls: {{ auto: {auto} }}\n    \
+         tokens: [{{ role: operate, file: operate }}]\npools: {{ sim: {{ nodes: [\"{name}\"] }} }}\n"
+    );
+    let file = path("gateway.yaml").display().to_string();
+    fs::write(&file, text).expect("a file");
+    let _gateway = Process::start(&["run", "-c", &file]);
+    let listens = || std::net::TcpStream::connect(("127.0.0.1", admin)).is_ok();
+    until("its admin address listens", listens).await;
+    let ca = path("cert.pem").display().to_string();
+    let drained = |more: &[&str]| {
+        let args = [&["drain", "sim", &name, "-c", &file], more].concat();
+        let (code, stdout, stderr) = Process::output(&args);
+        (code, stdout + &stderr)
+    };
+    for more in [&[][..], &["--ca", &ca]] {
+        let (code, said) = drained(more);
+        assert_eq!(code, 0, "{said}");
+    }
+    // where the folder cannot be read, the name is verified, by the system's authorities
+    fs::remove_file(&kept).expect("it was there");
+    let (code, said) = drained(&[]);
+    assert!(code == 1 && said.contains("certificate"), "{said}");
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use crate::config::{ApiKey, Class, line_of};
+use crate::config::{ApiKey, Class, SecretHash, line_of};
 
 const HEAD: &str = "\
 # The keys of clients. `evenkeel key new`, `list` and `revoke` write it; conf/evenkeel.yaml explains it. The gateway reads it
@@ -31,7 +31,7 @@ pub(super) struct Written {
 /// A key that is to be made, as it was asked for.
 pub(super) struct Wanted<'a> {
     pub name: &'a str,
-    pub hash: [u8; 32],
+    pub hash: SecretHash,
     pub models: &'a [String],
     pub class: Option<&'a str>,
     pub max_in_flight: Option<u64>,
@@ -44,11 +44,7 @@ impl Wanted<'_> {
     /// The key as a mapping on one line.
     pub(super) fn entry(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let mut entry = format!("{{ name: {}, hash: \"sha256:", quoted(self.name));
-        for byte in self.hash {
-            let _ = write!(entry, "{byte:02x}");
-        }
-        entry.push('"');
+        let mut entry = format!("{{ name: {}, hash: \"{}\"", quoted(self.name), self.hash);
         if !self.models.is_empty() {
             let models: Vec<_> = self.models.iter().map(|model| quoted(model)).collect();
             let _ = write!(entry, ", models: [{}]", models.join(", "));

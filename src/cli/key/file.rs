@@ -1,14 +1,12 @@
 //! The file of keys on the disk: read and written by one command at a time, and replaced as a whole.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::config::{ApiKey, Problems};
-
-/// The mode of a file that was not there.
-const MODE: u32 = 0o600;
+use crate::tls::folder;
 
 /// The file of keys, which no other command changes as long as this lives.
 pub(super) struct KeyFile {
@@ -46,27 +44,40 @@ impl KeyFile {
 
     /// Replaces the file in one step. Owner and mode stay; a new one is its owner's alone.
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = self.folder.join(format!(".{name}.{}", std::process::id()));
-        let written = self.write_to(&temporary, text).and_then(|()| fs::rename(&temporary, &self.path));
-        if written.is_err() {
-            // it may not be there
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        folder::replace(&self.folder, &self.path, text.as_bytes(), |new| self.adopt(new))
     }
 
-    fn write_to(&self, temporary: &Path, text: &str) -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(temporary)?;
-        if let Ok(old) = fs::metadata(&self.path) {
-            let new = file.metadata()?;
-            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                fchown(&file, Some(old.uid()), Some(old.gid()))?;
-            }
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+    fn adopt(&self, new: &File) -> io::Result<()> {
+        let Ok(old) = fs::metadata(&self.path) else { return Ok(()) };
+        let made = new.metadata()?;
+        if (old.uid(), old.gid()) != (made.uid(), made.gid()) {
+            fchown(new, Some(old.uid()), Some(old.gid()))?;
         }
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+        new.set_permissions(Permissions::from_mode(old.mode() & 0o777))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planted_link_is_not_followed_and_the_mode_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("other"), "of somebody else").expect("a file");
+        std::os::unix::fs::symlink(path("other"), path(&format!(".keys.yaml.{}", std::process::id())))
+            .expect("a link");
+        let mode = || fs::metadata(path("keys.yaml")).expect("it is there").mode() & 0o777;
+        let file = KeyFile::open(&path("keys.yaml")).expect("a folder");
+        file.write("keys: []\n").expect("it is written");
+        assert_eq!(
+            (fs::read_to_string(path("other")).expect("a file"), mode()),
+            ("of somebody else".into(), 0o600)
+        );
+        fs::set_permissions(path("keys.yaml"), Permissions::from_mode(0o640)).expect("its owner");
+        file.write("keys:   []\n").expect("it is written");
+        assert_eq!((file.read().expect("no keys").0.as_str(), mode()), ("keys:   []\n", 0o640));
+        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 2, "nothing else is left");
     }
 }

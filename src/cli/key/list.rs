@@ -27,15 +27,11 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(key: &'a ApiKey, now: SystemTime) -> Self {
-        let mut hash = String::from("sha256:");
-        for byte in &key.hash[..4] {
-            let _ = write!(hash, "{byte:02x}");
-        }
         let models =
             key.models.as_ref().map(|models| models.iter().map(|pattern| pattern.as_str()).collect());
         Self {
             name: &key.name,
-            hash,
+            hash: key.hash.short(),
             models: models.unwrap_or_else(|| vec!["*"]),
             class: key.class.map(Class::as_str),
             max_in_flight: key.max_in_flight,

@@ -14,7 +14,7 @@ use clap::Subcommand;
 use self::edit::{Kept, Written};
 use self::file::KeyFile;
 use super::check::refused;
-use crate::config::{ApiKey, Config, Problems, duration_of, expiry};
+use crate::config::{ApiKey, Config, Problems, SecretHash, duration_of, expiry};
 use crate::keys;
 
 const AFTER_HELP: &str = "\
@@ -150,7 +150,7 @@ fn new(args: &NewArgs) -> Result<(), Failed> {
     let expires = expires.map_err(|message| Failed::Refused(format!("--expires {message}")))?;
     let token =
         keys::token(random().map_err(|error| Failed::Refused(format!("no random numbers: {error}")))?);
-    let hash = keys::hash(token.as_bytes()).unwrap_or_default();
+    let hash = SecretHash::of(token.as_bytes());
     let wanted = edit::Wanted {
         name: &args.name,
         hash,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::config::{ApiKey, Class};
+use crate::config::{ApiKey, Class, SecretHash};
 
 fn hash(byte: &str) -> String {
     format!("\"sha256:{}\"", byte.repeat(32))
@@ -25,7 +25,16 @@ fn keys_in_each_form() {
     );
     let keys = ApiKey::parse(&text, "k").unwrap_or_else(|problems| panic!("{problems}"));
     let [a, b, c] = &keys[..] else { panic!("{keys:?}") };
-    assert_eq!((&*a.name, a.hash, &a.models, a.class, a.expires), ("a", [0xab; 32], &None, None, None));
+    assert_eq!(
+        (&*a.name, a.hash, &a.models, a.class, a.expires),
+        (
+            "a",
+            SecretHash::parse(&format!("sha256:{}", "ab".repeat(32))).flatten().expect("a hash"),
+            &None,
+            None,
+            None
+        )
+    );
     assert_eq!((&*b.name, b.class, b.max_in_flight), ("7", Some(Class::Batch), Some(64)));
     assert_eq!((b.requests_per_minute, b.tokens_per_minute), (Some(600), None));
     let names: Vec<_> = b.models.iter().flatten().map(|pattern| pattern.as_str()).collect();
