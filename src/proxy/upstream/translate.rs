@@ -121,7 +121,7 @@ mod tests {
             ("/", "[::1]:1", "http://[::1]:1/"),
         ] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-            let request = request_of(head.as_bytes(), false).unwrap_or_else(|| panic!("{target} {host}"));
+            let request = request_of(head.as_bytes(), false).unwrap_or_else(|_| panic!("{target} {host}"));
             assert_eq!(request.uri().to_string(), want);
         }
     }
