@@ -72,6 +72,11 @@ fn requests_share_connections() {
         let stats = nodes[0].stats();
         // one for each thread of the gateway
         assert!(stats.completed == 120 && stats.accepted <= 2, "{stats:?}");
+        // what may not be repeated goes on the same ones
+        for _ in 0..20 {
+            assert_eq!(client.ask(post(&gateway, "/echo", "{}")).await.status, 200);
+        }
+        assert!(nodes[0].stats().accepted <= 2, "{:?}", nodes[0].stats());
         assert!(nodes[0].requests().iter().all(|one| one.version == http::Version::HTTP_2));
     });
 }
