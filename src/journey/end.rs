@@ -27,6 +27,8 @@ pub enum How<H> {
     Failed { outcome: Outcome, fallback: Option<H> },
     /// It broke off after the client had a part of it, which would end with this event of the gateway's own.
     Broken { outcome: Outcome, closing_event: Bytes },
+    /// The node says that it has not taken the request, whose connection had been used before.
+    NotTaken,
     /// A kept connection had been closed, and the same node cannot be asked again.
     Missed,
     /// The deadline of the request has passed before its node answered.
@@ -77,6 +79,7 @@ impl<H> Journey<H> {
             }
             How::Failed { outcome, fallback } => self.failed(attempt, outcome, fallback, now),
             How::Broken { outcome, closing_event } => self.broke_off(attempt, outcome, closing_event, now),
+            How::NotTaken => self.stale(attempt, false, now),
             How::Missed => {
                 self.settle(attempt, Outcome::Stale, now);
                 self.again(RetryReason::Stale)
@@ -137,7 +140,7 @@ impl<H> Journey<H> {
     ) -> Step<H> {
         if outcome == Outcome::Stale {
             if self.is_stale(&attempt, now) {
-                return self.stale(attempt, now);
+                return self.stale(attempt, true, now);
             }
             outcome = Outcome::Reset;
         }
@@ -171,13 +174,13 @@ impl<H> Journey<H> {
         is_early && self.decide(Outcome::Stale, None) == Verdict::Fresh
     }
 
-    /// Nobody took it, and it does not count as sent.
-    fn stale(&mut self, mut attempt: Attempt, now: Instant) -> Step<H> {
+    /// Nobody took it, and it does not count as sent. `may_have_died`: nobody says so, and the node may have died of it.
+    fn stale(&mut self, mut attempt: Attempt, may_have_died: bool, now: Instant) -> Step<H> {
         self.sent = self.sent.saturating_sub(1);
         attempt.lease.count(Outcome::Stale);
         self.record(&attempt.lease, None, Outcome::Stale, now);
         attempt.stage = Stage::Leased;
-        attempt.was_stale = true;
+        attempt.was_stale = may_have_died;
         self.member.pool.count_retry(RetryReason::Stale);
         Step::Fresh(attempt)
     }

@@ -47,6 +47,17 @@ async fn sends_on(client: &mut Raw, pieces: usize) -> usize {
     pieces
 }
 
+/// Waits until something has been sent, and then nothing more for a while.
+async fn stands_still(sent: &AtomicUsize) {
+    let (mut last, mut same) = (0, 0);
+    while same < 20 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = sent.load(Ordering::Acquire);
+        same = if now > 0 && now == last { same + 1 } else { 0 };
+        last = now;
+    }
+}
+
 #[test]
 fn a_node_has_the_first_piece_before_the_client_has_sent_the_last() {
     run(async {
@@ -146,9 +157,10 @@ fn a_client_that_leaves_while_its_node_does_not_read_is_noticed() {
         let gateway = Gateway::with("", &script.pool(&format!("{UNKEPT}, timeouts: {{ send: 1h }}"))).await;
         let mut client = Client::h2(&gateway).await;
         let request = upload(&gateway, "/v1/files", Outgoing::chunked(vec![b'x'; LARGE].into()));
+        let taken = request.body().taken();
         let asking = tokio::spawn(async move { client.begin_patiently(request).await.map(drop) });
         let node = script.accept().await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        stands_still(&taken).await;
         asking.abort();
         gateway.at_rest().await;
         assert_eq!(gateway.attempts("s", Outcome::ClientGone), 1);
@@ -351,9 +363,11 @@ fn a_node_that_takes_nothing_is_timed_out_after_send() {
 fn first_byte_counts_from_the_end_of_the_body() {
     run(async {
         let script = Script::listen().await;
-        let more = format!("{UNKEPT}, timeouts: {{ first_byte: 300ms, read: 100ms }}");
-        let gateway = Gateway::with("", &script.pool(&more)).await;
-        for answers in [true, false] {
+        // the one or the other of them ends the wait, and neither begins before
+        let limits = ["first_byte: 1h, read: 100ms", "first_byte: 100ms, read: 1h"];
+        for (limits, answers) in limits.into_iter().flat_map(|limits| [(limits, true), (limits, false)]) {
+            let more = format!("{UNKEPT}, timeouts: {{ {limits} }}");
+            let gateway = Gateway::with("", &script.pool(&more)).await;
             let mut client = Raw::send(&gateway, begun(Some(16))).await;
             let (mut node, _) = script.request().await;
             tokio::time::sleep(Duration::from_millis(600)).await;
@@ -364,8 +378,8 @@ fn first_byte_counts_from_the_end_of_the_body() {
                 node.write(OK).await;
                 assert_eq!(client.response().await.1, "ok");
             } else {
-                assert_eq!(client.head().await.status, 504);
-                assert!(began.elapsed() >= Duration::from_millis(90), "{:?}", began.elapsed());
+                assert_eq!(client.head().await.status, 504, "{limits}");
+                assert!(began.elapsed() >= Duration::from_millis(90), "{limits}: {:?}", began.elapsed());
                 assert_eq!(gateway.attempts("s", Outcome::Timeout), 1);
             }
         }
@@ -432,7 +446,7 @@ fn an_upload_is_sent_no_faster_than_its_node_reads() {
                 count.fetch_add(65536, Ordering::AcqRel);
             }
         });
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        stands_still(&sent).await;
         // the sockets' own buffers take some
         let taken = sent.load(Ordering::Acquire);
         assert!((65536..48 << 20).contains(&taken), "{taken} bytes");

@@ -284,6 +284,30 @@ fn what_is_sent_once_is_not_sent_again() {
     }
 }
 
+/// A node that says so is believed, whatever the method; if it takes no connection either, another one is asked.
+#[test]
+fn what_a_node_has_not_taken_is_sent_again() {
+    for repeat in [Repeat::Allowed, Repeat::Method, Repeat::Once] {
+        let mut trip = Trip::new();
+        trip.journey = Journey::new(trip.journey.member().clone(), true, repeat);
+        let attempt = trip.sent();
+        let step = trip.journey.end(attempt, How::NotTaken, trip.now);
+        let Step::Fresh(attempt) = step else { panic!("{step:?}") };
+        assert_eq!((trip.journey.sent(), trip.outcomes()), (0, vec![Outcome::Stale]));
+        assert!(matches!(trip.fails(attempt, Outcome::Connect), Step::Node(_)));
+    }
+}
+
+/// Its client is to blame, and no other node could be sent it.
+#[test]
+fn what_cannot_be_sent_ends_there() {
+    let mut trip = Trip::new();
+    let attempt = trip.sent();
+    let step = trip.journey.end(attempt, How::Unsayable(Failure::new(414, "no")), trip.now);
+    assert_eq!(failure(step).status, 414);
+    assert_eq!(trip.outcomes(), [Outcome::ClientGone]);
+}
+
 /// Or one that kills its nodes would go from kept connection to kept connection for as long as there are any.
 #[test]
 fn a_request_that_missed_its_node_was_sent() {

@@ -52,7 +52,9 @@ pub(super) enum NoAnswer {
     /// The deadline of the request has passed.
     Late,
     Failed(Outcome),
-    /// The node says that it has not taken the request.
+    /// The node says that it has not taken the request: at once, on a connection that had been used before.
+    NotTaken,
+    /// The same later.
     Missed,
     /// No node of the pool could be sent it.
     Unsayable(&'static Rejection),
@@ -154,7 +156,7 @@ pub(super) async fn run(
         Err(NoHead::Failed(outcome)) => Err(NoAnswer::Failed(outcome)),
         // one that refuses a connection's first request refuses all
         Err(NoHead::Unprocessed { .. }) if !reused => Err(NoAnswer::Failed(Outcome::Connect)),
-        Err(NoHead::Unprocessed { after }) if after < STALE_WITHIN => Err(NoAnswer::Failed(Outcome::Stale)),
+        Err(NoHead::Unprocessed { after }) if after < STALE_WITHIN => Err(NoAnswer::NotTaken),
         Err(NoHead::Unprocessed { .. }) => Err(NoAnswer::Missed),
         Err(NoHead::Unsayable(why)) => Err(NoAnswer::Unsayable(why)),
     }

@@ -115,8 +115,7 @@ async fn serve(gateway: &Gateway, request: &mut Request, client: &mut impl Clien
         let (attempt, fresh) = match &mut held {
             Some(attempt) => (attempt, true),
             none => match find(gateway, request, client).await {
-                // a node must not see twice what may not be repeated, not even because its connection was stale
-                Found::Attempt(attempt) => (none.insert(attempt), !request.is_repeatable()),
+                Found::Attempt(attempt) => (none.insert(attempt), request.needs_fresh_connection()),
                 Found::Give(fallback) => return give(gateway, request, fallback, client).await,
                 Found::Stop(ending) => return ending,
             },
@@ -196,6 +195,7 @@ async fn open(
         Err(NoAnswer::ClientLeft) => return Err(How::Left),
         Err(NoAnswer::Late) => return Err(How::Late),
         Err(NoAnswer::Missed) => return Err(How::Missed),
+        Err(NoAnswer::NotTaken) => return Err(How::NotTaken),
         Err(NoAnswer::Unsayable(why)) => return Err(How::Unsayable((*why).into())),
         Err(NoAnswer::Failed(outcome)) => return Err(How::Failed { outcome, fallback: None }),
     };

@@ -18,7 +18,7 @@ use super::events::Watch;
 use super::fallback::Fallback;
 use super::node_head::NodeHead;
 use crate::classify::asks_for_events;
-use crate::config::Engine;
+use crate::config::{Engine, HttpVersion};
 use crate::fleet::{Call, Member, NodeId};
 use crate::http1::{self, ResponseHead};
 use crate::journey::{Ending, Failure, Journey};
@@ -147,6 +147,12 @@ impl Request {
 
     pub(crate) fn is_repeatable(&self) -> bool {
         self.journey.repeat() == Repeat::Allowed
+    }
+
+    /// A node must not see twice what may not be repeated, not even because its connection was stale. A node of HTTP/2
+    /// says which requests it has not taken.
+    pub(super) fn needs_fresh_connection(&self) -> bool {
+        !self.is_repeatable() && self.journey.member().conf.http_version == HttpVersion::H1
     }
 
     /// Its path as nodes get it; the log has the client's.

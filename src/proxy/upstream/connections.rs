@@ -103,6 +103,7 @@ impl Connections {
     }
 
     /// A stream of HTTP/2 to this node at `address`, and whether its connection was there before. `fresh`: on one that is opened for it.
+    /// Those are neither counted nor bounded here: there are as many as the requests in flight need.
     pub(crate) async fn stream(
         &self,
         node: (&NodeId, SocketAddr),

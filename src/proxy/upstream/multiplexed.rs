@@ -16,7 +16,7 @@ use bytes::Bytes;
 use event_listener::Event;
 use h2::client::{Builder, SendRequest};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::fleet::NodeId;
 use crate::tls::nodes::{self, Endpoint, NodeStream, Opening};
@@ -63,9 +63,12 @@ struct Use {
 #[derive(Debug, Default)]
 struct Pending {
     done: Event,
-    /// The error's kind, and its number if the system gave it.
-    error: Mutex<Option<(io::ErrorKind, Option<i32>)>>,
+    /// `None` after the end: the request that opened it has left.
+    opened: Mutex<Option<Result<(), Unopened>>>,
 }
+
+/// The error's kind, and its number if the system gave it.
+type Unopened = (io::ErrorKind, Option<i32>);
 
 /// A place among the streams of a connection.
 pub(crate) struct Slot {
@@ -140,6 +143,20 @@ impl Multiplexed {
         }
     }
 
+    fn share(&mut self, endpoint: &Endpoint, shared: Shared) {
+        self.by_node.entry(endpoint.clone()).or_default().push(shared);
+    }
+
+    /// The same of one that was opened although others may have had room: beside them it is its request's alone, and closed
+    /// after that.
+    fn share_if_only(&mut self, endpoint: &Endpoint, shared: Shared) {
+        let list = self.by_node.entry(endpoint.clone()).or_default();
+        list.retain_mut(|one| !one.is_over());
+        if list.is_empty() {
+            list.push(shared);
+        }
+    }
+
     /// The connections that nobody needs any more.
     pub(super) fn remove_old(&mut self, now: Instant) -> Vec<Shared> {
         let mut old = Vec::new();
@@ -158,7 +175,8 @@ impl Drop for Opener<'_> {
     }
 }
 
-/// A stream to this node at `address`, and whether its connection was there before. `fresh`: on one of its own, for now.
+/// A stream to this node at `address`, and whether its connection was there before. `fresh`: on one that is opened for it. A
+/// request waits for `opening.limit`, and anew where a connection has become one that is full already.
 pub(super) async fn stream(
     list: &Mutex<Multiplexed>,
     (node, address): (&NodeId, SocketAddr),
@@ -167,8 +185,11 @@ pub(super) async fn stream(
     fresh: bool,
 ) -> io::Result<(Slot, bool)> {
     let endpoint = Endpoint::of(&node.access.link, address);
+    let mut deadline = Deadline::now() + opening.limit;
     if fresh {
-        return open_and_share(list, (node, address), &endpoint, opening, idle).await;
+        let (slot, shared) = open((node, address), (opening, deadline), idle).await?;
+        list.lock().share_if_only(&endpoint, shared);
+        return Ok((slot, false));
     }
     loop {
         // nothing is missed between the look and the wait: the list is locked while both are made ready
@@ -181,40 +202,45 @@ pub(super) async fn stream(
         match turn {
             Turn::Take(slot) => return Ok((slot, true)),
             Turn::Wait(pending) => {
-                if let Some(done) = done {
-                    let _ = timeout(opening.limit, done).await;
-                }
-                if let Some((kind, code)) = *pending.error.lock() {
-                    return Err(code.map_or_else(|| kind.into(), io::Error::from_raw_os_error));
+                let waited = match done {
+                    Some(done) => timeout_at(deadline, done).await.map(drop),
+                    None => Ok(()),
+                };
+                match *pending.opened.lock() {
+                    Some(Ok(())) => deadline = Deadline::now() + opening.limit,
+                    Some(Err((kind, code))) => {
+                        return Err(code.map_or_else(|| kind.into(), io::Error::from_raw_os_error));
+                    }
+                    None => waited?,
                 }
             }
             Turn::Open(pending) => {
                 let opener = Opener { list, endpoint: &endpoint, pending };
-                let opened = open_and_share(list, (node, address), &endpoint, opening, idle).await;
-                if let Err(error) = &opened {
-                    *opener.pending.error.lock() = Some((error.kind(), error.raw_os_error()));
-                }
-                return opened;
+                let opened = open((node, address), (opening, deadline), idle).await;
+                let unopened = |error: &io::Error| (error.kind(), error.raw_os_error());
+                *opener.pending.opened.lock() = Some(opened.as_ref().map(drop).map_err(unopened));
+                let (slot, shared) = opened?;
+                list.lock().share(&endpoint, shared);
+                return Ok((slot, false));
             }
         }
     }
 }
 
-async fn open_and_share(
-    list: &Mutex<Multiplexed>,
+/// A connection that is one of HTTP/2 by then, and a place on it.
+async fn open(
     (node, address): (&NodeId, SocketAddr),
-    endpoint: &Endpoint,
-    opening: Opening,
+    (opening, deadline): (Opening, Deadline),
     idle: Duration,
-) -> io::Result<(Slot, bool)> {
-    let stream = nodes::connect(node, address, opening).await?;
-    let (sender, state) = timeout(opening.limit, begin(stream, idle)).await?.inspect_err(|error| {
+) -> io::Result<(Slot, Shared)> {
+    let limit = deadline.saturating_duration_since(Deadline::now());
+    let stream = nodes::connect(node, address, Opening { limit, ..opening }).await?;
+    let (sender, state) = timeout_at(deadline, begin(stream, idle)).await?.inspect_err(|error| {
         nodes::tell_refusal(node, error);
     })?;
     let shared = Shared { sender, state };
     let slot = shared.take(idle).ok_or(io::ErrorKind::ConnectionReset)?;
-    list.lock().by_node.entry(endpoint.clone()).or_default().push(shared);
-    Ok((slot, false))
+    Ok((slot, shared))
 }
 
 /// Opens a connection, and waits for the node's first word: that it speaks HTTP/2, takes this certificate of ours, and how many streams
@@ -255,4 +281,41 @@ fn no_http2(error: h2::Error) -> io::Error {
         return error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
     }
     io::Error::new(io::ErrorKind::InvalidData, format!("it does not speak HTTP/2: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::fleet::{Access, Addresses};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+    const OPENING: Opening = Opening { limit: LIMIT, patience: LIMIT };
+
+    fn node(address: SocketAddr) -> NodeId {
+        NodeId {
+            pool: "p".into(),
+            name: "a".into(),
+            address: address.to_string().parse().expect("an address"),
+            addresses: Addresses::default(),
+            access: Access::default(),
+        }
+    }
+
+    /// Of a node that takes connections and says nothing: the opening has one limit, and a request that waits for the opening of
+    /// another one, which leaves, has its own.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_longer_than_the_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (list, node) = (Mutex::default(), node(address));
+        let asks = || stream(&list, (&node, address), OPENING, LIMIT, false);
+        let leaves = tokio::time::timeout(LIMIT * 9 / 10, asks());
+        let began = Deadline::now();
+        let (left, waited) = tokio::join!(leaves, asks());
+        assert!(left.is_err());
+        assert_eq!(waited.map(drop).expect_err("no stream").kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < LIMIT * 11 / 10, "{:?}", began.elapsed());
+    }
 }

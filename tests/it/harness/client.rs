@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -25,17 +27,19 @@ pub(crate) struct Outgoing {
     pieces: VecDeque<Bytes>,
     length: Option<u64>,
     stops: bool,
+    /// The pieces that have gone to the connection.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Outgoing {
     pub(crate) fn sized(body: Bytes) -> Outgoing {
         let length = Some(body.len() as u64);
         let pieces = if body.is_empty() { VecDeque::new() } else { [body].into() };
-        Outgoing { pieces, length, stops: false }
+        Outgoing { pieces, length, stops: false, taken: Arc::default() }
     }
 
     pub(crate) fn stopping_after(piece: Bytes) -> Outgoing {
-        Outgoing { pieces: [piece].into(), length: None, stops: true }
+        Outgoing { pieces: [piece].into(), length: None, stops: true, taken: Arc::default() }
     }
 
     pub(crate) fn chunked(mut body: Bytes) -> Outgoing {
@@ -43,7 +47,11 @@ impl Outgoing {
         while !body.is_empty() {
             pieces.push_back(body.split_to(body.len().min(PIECE)));
         }
-        Outgoing { pieces, length: None, stops: false }
+        Outgoing { pieces, length: None, stops: false, taken: Arc::default() }
+    }
+
+    pub(crate) fn taken(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.taken)
     }
 }
 
@@ -57,7 +65,10 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Outgoing { pieces, stops: true, .. } if pieces.is_empty() => Poll::Pending,
-            Outgoing { pieces, .. } => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
+            Outgoing { pieces, taken, .. } => {
+                taken.fetch_add(1, Ordering::AcqRel);
+                Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
