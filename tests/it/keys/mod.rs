@@ -31,8 +31,7 @@ impl KeyFile {
     fn write(&self, keys: &[(&str, &str)]) {
         let entry = |(name, more): &(&str, &str)| {
             let hash = hash(token(name).as_bytes()).unwrap();
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("  - {{ name: {name}, hash: \"sha256:{hash}\", {more} }}\n")
+            format!("  - {{ name: {name}, hash: \"{hash}\", {more} }}\n")
         };
         let entries: String = keys.iter().map(entry).collect();
         self.write_text(&if keys.is_empty() { "keys: []".to_owned() } else { format!("keys:\n{entries}") });

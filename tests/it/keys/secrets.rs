@@ -35,8 +35,7 @@ fn chat(gateway: &Gateway, size: usize, stream: bool) -> http::Request<Outgoing>
 
 fn entry(name: &str, token: &str, more: &str) -> String {
     let hash = evenkeel::keys::hash(token.as_bytes()).unwrap();
-    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("- {{ name: {name}, hash: \"sha256:{digits}\", {more} }}\n")
+    format!("- {{ name: {name}, hash: \"{hash}\", {more} }}\n")
 }
 
 /// Requests in trouble of each kind, with keys that are known, unknown, and not for the model; all that their clients are told.
