@@ -170,9 +170,12 @@ fn certificates_are_replaced_under_200_streams_without_a_cut_or_a_failed_handsha
         let files = authority.sign(path, "a", &["127.0.0.1"], 1);
         let (gateway, address) = gateway(&files.yaml(), &nodes).await;
         let mut streams = tokio::task::JoinSet::new();
+        let mut connections = Vec::new();
         for _ in 0..200 {
-            let config = authority.client(BOTH, None);
-            streams.spawn(async move { ask(connect(address, "127.0.0.1", config).await?, &chat(100)).await });
+            connections.push(connect(address, "127.0.0.1", authority.client(BOTH, None)).await.unwrap());
+        }
+        for connection in connections {
+            streams.spawn(async move { ask(connection, &chat(200)).await });
         }
         eventually(LIMIT, "all run", || gateway.in_flight().iter().sum::<u32>() == 200).await;
         let stop = Arc::new(AtomicBool::new(false));
