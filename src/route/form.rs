@@ -22,7 +22,7 @@ pub(super) fn fields<'a>(bytes: &'a [u8], boundary: &str, name: &str) -> impl It
     let delimiter = [b"--", boundary.as_bytes()].concat();
     let inner = [b"\r\n", &delimiter[..]].concat();
     let mut rest = memmem::find(bytes, &delimiter).map_or(&[][..], |at| &bytes[at + delimiter.len()..]);
-    let mut part = move || {
+    let part = move || {
         let line_end = memmem::find(rest, b"\r\n")?;
         let part = &rest[line_end..];
         // a part without fields of its own begins with the empty line
@@ -33,7 +33,7 @@ pub(super) fn fields<'a>(bytes: &'a [u8], boundary: &str, name: &str) -> impl It
         Some((head, &body[..end]))
     };
     let name = name.to_owned();
-    std::iter::from_fn(move || part()).filter(move |(head, _)| is_named(head, &name)).map(|(_, value)| value)
+    std::iter::from_fn(part).filter(move |(head, _)| is_named(head, &name)).map(|(_, value)| value)
 }
 
 fn is_named(head: &[u8], name: &str) -> bool {
