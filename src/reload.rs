@@ -101,7 +101,11 @@ impl Reloader {
         match renewed {
             Ok(material) => {
                 let names: Vec<_> = material.files().iter().map(|file| file.display().to_string()).collect();
-                log::info!("{}: read again, as they have changed: {}", self.path.display(), names.join(", "));
+                log::info!(
+                    "{}: some of its files have changed, all are in use as they are now: {}",
+                    self.path.display(),
+                    names.join(", ")
+                );
                 self.live.material.store(Arc::new(material));
                 files.error = None;
                 Ok(())

@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// Who is granted a slot by it.
+    /// The requests that it grants a slot.
     fn run(&mut self, act: Act) -> Vec<usize> {
         match act {
             Act::Come(request) => self.come(request),
