@@ -6,6 +6,8 @@ use crate::config::Client;
 
 /// Files that are not connections of clients or to nodes: logs, sockets, the runtime's own, and connections to the admin address.
 const OWN: u64 = 64;
+/// Connections that may be open for a moment beyond the limit: tokio lets a listener accept this many before those who close them have a turn.
+const BURST: u64 = 128;
 
 /// The most connections of clients that the system's limit of open files allows. Each may need another one, to a node.
 pub(super) fn connections_max() -> usize {
@@ -14,7 +16,7 @@ pub(super) fn connections_max() -> usize {
 }
 
 fn connections_within(files: u64) -> usize {
-    usize::try_from(files.saturating_sub(OWN) / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(files.saturating_sub(OWN + BURST) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// Says that the limit cannot be held, and what to do. It is worth no warning where nobody has asked for more than the default.
@@ -23,7 +25,7 @@ pub(super) fn tell_if_cut(client: &Client, allowed: usize) {
     if wanted <= allowed {
         return;
     }
-    let files = 2 * wanted as u64 + OWN;
+    let files = 2 * wanted as u64 + OWN + BURST;
     if wanted > Client::default().max_connections {
         log::warn!(
             "client.max_connections is {wanted}, but the limit of open files allows {allowed} (each may need another one to a \
@@ -46,13 +48,13 @@ mod tests {
     fn clients_have_half_of_the_files_that_are_left() {
         for (files, connections) in [
             (0, 1),
-            (64, 1),
-            (65, 1),
-            (68, 2),
-            (256, 96),
-            (1024, 480),
-            (32_832, 16_384),
-            (u64::MAX, (u64::MAX - 64) as usize / 2),
+            (192, 1),
+            (193, 1),
+            (196, 2),
+            (384, 96),
+            (1024, 416),
+            (32_960, 16_384),
+            (u64::MAX, (u64::MAX - 192) as usize / 2),
         ] {
             assert_eq!(connections_within(files), connections, "{files}");
         }

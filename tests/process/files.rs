@@ -11,7 +11,7 @@ use crate::support::nodes::node;
 use crate::support::until;
 
 /// Leaves room for 96 connections of clients.
-const FILES: usize = 256;
+const FILES: usize = 384;
 const CONNECTIONS: u64 = 96;
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
@@ -57,12 +57,12 @@ async fn idle_clients_shut_out_neither_the_admin_address_nor_the_nodes() {
     let a = node("a", Duration::ZERO);
     let gateway = Gateway::start_with_files(Conf::new(&[a.addr()]), FILES).await;
     let stderr = gateway.process.stderr();
-    let note = "at most 96 connections of clients, as the limit of open files allows; for 16384, raise that to 32832";
+    let note = "at most 96 connections of clients, as the limit of open files allows; for 16384, raise that to 32960";
     assert!(stderr.contains(note) && !stderr.contains("WARN"), "nobody asked for more: {stderr}");
     let asks = Conf::new(&[a.addr()]).server("client: { max_connections: 20000 }");
     let stderr = Gateway::start_with_files(asks, FILES).await.process.stderr();
     let warning = "client.max_connections is 20000, but the limit of open files allows 96";
-    assert!(stderr.contains(warning) && stderr.contains("raise the limit to 40064"), "{stderr}");
+    assert!(stderr.contains(warning) && stderr.contains("raise the limit to 40192"), "{stderr}");
     let mut client = Client::new(gateway.address());
     client.connect().await.expect("a connection");
     gateway.until_status("it is accepted", |status| status["connections"] == 1).await;
