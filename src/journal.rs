@@ -21,9 +21,10 @@ use parking_lot::Mutex;
 
 use self::sink::{Batch, Sink};
 use crate::access_log::{self, Entry, Second};
-use crate::config::{AccessLog, LogFormat, LogTarget};
-use crate::fleet::{Change, Event, Reason};
+use crate::config::{AccessLog, LogFormat, LogTarget, Origin};
+use crate::fleet::{Applied, Change, Event, Pool, Reason};
 use crate::live::Live;
+use crate::sources::{LeftOut, Trouble};
 
 /// Lines are collected for this long and then written together.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LINES_MAX: usize = 16 * 1024;
 /// Lines are written together up to so many bytes.
 const BATCH_MAX: usize = 256 << 10;
+/// The most nodes of one list that are named as left out.
+const LEFT_OUT_TOLD: usize = 10;
 
 /// The longest time that the end of the process waits for the last lines.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
@@ -53,6 +56,30 @@ pub fn announce(event: &Event) {
         }
         _ => log::info!(pool:%, node:%; "pool {pool}, node {node}: {change}"),
     }
+}
+
+/// Writes to the log what a source has found, if it is news.
+pub fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
+    let pool = pool.name();
+    let Applied { heard, events, left_out } = applied;
+    if heard.is_new || heard.is_back {
+        let found = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+        log::info!(pool:%; "pool {pool}: {origin}: {found}");
+    }
+    events.iter().for_each(announce);
+    for LeftOut { address, why, .. } in left_out.iter().take(LEFT_OUT_TOLD) {
+        log::warn!(pool:%; "pool {pool}: {origin}: {address} is left out: {why}");
+    }
+    if left_out.len() > LEFT_OUT_TOLD {
+        log::warn!(pool:%; "pool {pool}: {origin}: {} more are left out", left_out.len() - LEFT_OUT_TOLD);
+    }
+}
+
+/// Writes to the log that a source has failed, if it is news.
+pub fn announce_not_found(pool: &Pool, origin: &Origin, trouble: &Trouble, is_news: bool) {
+    let pool = pool.name();
+    let level = if is_news { log::Level::Warn } else { log::Level::Debug };
+    log::log!(level, pool:%; "pool {pool}: {origin}: {}; the nodes that it named last stay", trouble.0);
 }
 
 /// The current time as log lines show it: the second, formatted once per second and thread, and the

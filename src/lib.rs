@@ -36,6 +36,7 @@ pub mod keys;
 pub mod resume;
 pub mod retry;
 pub mod route;
+pub mod sources;
 pub mod trace;
 
 pub mod config;

@@ -20,7 +20,7 @@ pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
 use crate::config::{ApiKey, Config};
-use crate::fleet::{Counters, Ended, Event, Fleet, Next};
+use crate::fleet::{Counters, Ended, Event, Fleet, Next, Pool};
 use crate::history::History;
 use crate::keys::Keyring;
 use crate::material::Material;
@@ -211,6 +211,11 @@ impl Live {
         }
     }
 
+    /// The pool of this name, be it in the config or about to leave.
+    pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
+        self.fleet().live().find(|pool| **pool.name() == *name).cloned()
+    }
+
     /// Puts the next generation in use, and only then retires the pools that it removed: a request that finds
     /// its pool retired must find a newer generation here.
     pub fn replace(&self, next: Next, now: Instant) -> Vec<Event> {
@@ -245,7 +250,7 @@ mod tests {
     use std::task::{Context, Poll, Wake};
 
     use super::*;
-    use crate::fleet::{Admission, Ask, Or, Pool, Profile, Refusal, Want};
+    use crate::fleet::{Admission, Ask, Or, Profile, Refusal, Want};
 
     fn config(second_pool: &str) -> Config {
         let first = "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [127.0.0.1:2] }\n";

@@ -15,6 +15,7 @@ mod class;
 mod defaults;
 mod edge;
 mod environment;
+mod found;
 mod keys;
 mod lines;
 mod link;
@@ -33,6 +34,8 @@ mod reload;
 mod secret;
 mod section;
 mod server;
+mod source;
+mod sources;
 mod splits;
 mod suggest;
 #[cfg(test)]
@@ -46,18 +49,21 @@ pub use acme::{Auto, Challenge};
 pub use address::{HostPort, NodeAddress};
 pub use class::{Class, Classes, Deadline};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
+pub use found::FoundNode;
 pub use keys::{ApiKey, expiry};
 pub use lines::{line_of, located};
-pub use link::{Link, NodeKey, NodeTls};
+pub use link::{Https, Link, NodeKey, NodeTls};
 pub use model::{
     AccessLog, Affinity, ApiKeys, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health,
-    HttpVersion, Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool,
-    Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
+    HttpVersion, Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, NodeDefaults,
+    PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
+pub use nodes::NODES_MAX;
 pub use outside::read_file;
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
 pub use secret::SecretHash;
+pub use source::{Ask, DnsSource, FileSource, Origin, Source};
 pub use values::duration_of;
 
 use std::fs::File;
@@ -80,7 +86,7 @@ impl Config {
         Ok(config.beside(path))
     }
 
-    /// Finds the files of `server` that it names by a relative path from the folder of the config.
+    /// Finds the files of `server` and of sources that it names by a relative path from the folder of the config.
     fn beside(mut self, path: &Path) -> Self {
         let folder = path.parent().unwrap_or(Path::new(""));
         let Server { admin, listen, api_keys, .. } = &mut self.server;
@@ -88,7 +94,12 @@ impl Config {
         let files = tls.flat_map(Listening::files_mut);
         let files = files.chain(admin.tokens.iter_mut().map(|token| &mut token.file));
         let files = files.chain(api_keys.iter_mut().map(|keys| &mut keys.file));
-        files.for_each(|file| *file = folder.join(&*file));
+        let sources = self.pools.iter_mut().flat_map(|pool| &mut pool.sources);
+        let lists = sources.filter_map(|source| match source {
+            Source::File(file) => Some(&mut file.path),
+            Source::Dns(_) => None,
+        });
+        files.chain(lists).for_each(|file| *file = folder.join(&*file));
         self
     }
 

@@ -16,8 +16,9 @@ use ipnet::IpNet;
 use super::address::{HostPort, NodeAddress};
 use super::class::{Classes, Deadline};
 use super::edge::{Admin, Listening};
-use super::link::{Link, NodeKey};
+use super::link::{Https, Link, NodeKey};
 use super::pattern::Pattern;
+use super::source::{Origin, Source};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,8 +154,12 @@ pub struct Pool {
     pub engine: Engine,
     pub balance: Balance,
     pub affinity: Affinity,
-    /// 1 to 4096, with distinct names and distinct addresses.
+    /// Those listed: at most 4096, with distinct names and distinct addresses; at least one, unless there are sources.
     pub nodes: Vec<Node>,
+    /// The places where further ones are found; at most 16, all distinct, default none.
+    pub sources: Vec<Source>,
+    /// The settings of those.
+    pub defaults: NodeDefaults,
     pub http_version: HttpVersion,
     pub health: Health,
     pub queue: Queue,
@@ -279,6 +284,19 @@ pub struct Node {
     pub drain: bool,
     /// The node is used only while no other can be had.
     pub backup: bool,
+    pub origin: Origin,
+}
+
+/// The settings of nodes that have none of their own, and the addresses that no node may have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeDefaults {
+    pub weight: Weight,
+    pub max_in_flight: MaxInFlight,
+    pub authorization: Option<NodeKey>,
+    /// TLS to them, or the reason why there can be none.
+    pub https: Result<Https, String>,
+    /// The gateway's own.
+    pub listen: Vec<Listener>,
 }
 
 /// The weight of a node: its share of the requests.

@@ -59,6 +59,17 @@ pub(super) fn name(raw: &Raw) -> Result<String, String> {
     }
 }
 
+/// The name of a node that is given none.
+pub(super) fn default_name(address: &NodeAddress) -> Result<String, String> {
+    let name = address.short();
+    check_name(&name).map(|()| name).map_err(|_| match address {
+        NodeAddress::Unix(_) => "the socket's file name cannot be the name; give it a `name`".to_owned(),
+        NodeAddress::Http(_) | NodeAddress::Https(_) => {
+            "the address is too long to be the name; give it a `name`".to_owned()
+        }
+    })
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:[]-".contains(&b);
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {

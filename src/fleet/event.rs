@@ -65,7 +65,7 @@ pub enum Change {
         reason: Reason,
     },
     Joined,
-    /// The node gets no new requests: it was removed from the config, or set to drain.
+    /// The node gets no new requests: it was removed from the config, its source no longer names it, or it was set to drain.
     Draining,
     DrainedByOperator,
     /// `in_config`: the config drains it still.

@@ -2,7 +2,8 @@
 //!
 //! A [`Fleet`] is one generation of the configuration together with its live pools. A reload builds the next
 //! fleet from the current one and the new config. Pools that remain are shared by both, so counts and health
-//! carry over; a request keeps the settings of the generation it started with.
+//! carry over; a request keeps the settings of the generation it started with. Nodes that a source finds, or no longer finds, change a
+//! pool within its generation.
 
 mod activity;
 mod addresses;
@@ -15,6 +16,7 @@ mod digest;
 mod doubts;
 mod event;
 mod fair;
+mod found;
 mod health;
 mod key;
 mod lease;
@@ -51,6 +53,7 @@ pub use choice::Choice;
 pub use counters::{Counters, Resumed};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
+pub use found::Applied;
 pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
 pub use lease::{Lease, Spoken};
 pub use listed::Listed;
@@ -77,7 +80,7 @@ use routes::Routes;
 /// One generation of the configuration, with its live pools.
 #[derive(Debug)]
 pub struct Fleet {
-    /// Starts at 1; each successful reload adds one.
+    /// Starts at 1; each successful reload adds one. It counts versions of the config: nodes that come and go by a source leave it.
     pub generation: u64,
     pub config: Arc<Config>,
     /// In the order of the file.

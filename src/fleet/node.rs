@@ -76,6 +76,8 @@ pub(super) struct Node {
     pub id: Arc<NodeId>,
     /// Unique in the pool, unlike the place in the table, which is reused.
     pub serial: u64,
+    /// Its settings.
+    pub conf: config::Node,
     /// The configured weight.
     pub wanted: config::Weight,
     pub speed: Speed,
@@ -85,7 +87,7 @@ pub(super) struct Node {
     pub drain: Drain,
     /// It stands in while no other node can be had.
     pub is_backup: bool,
-    /// No longer in the config.
+    /// Neither in the config nor named by a source any longer.
     pub removed: bool,
     /// The resolved address; `None` while the name has not been resolved.
     pub resolved: Option<SocketAddr>,
@@ -121,6 +123,7 @@ impl Node {
             },
             id: Arc::new(id),
             serial,
+            conf: conf.clone(),
             wanted: config::Weight::Fixed(1.0),
             speed: Speed::default(),
             limit: u32::MAX,
@@ -150,6 +153,7 @@ impl Node {
     }
 
     pub(super) fn configure(&mut self, conf: &config::Node) {
+        self.conf.clone_from(conf);
         self.configure_access(conf);
         if self.wanted != conf.weight {
             self.speed = Speed::default();

@@ -27,12 +27,15 @@ use super::want::Profile;
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
+use crate::sources::{Merged, Sources};
 
 /// A group of nodes that serve the same models.
 #[derive(Debug)]
 pub struct Pool {
     name: Arc<str>,
     pub(super) table: Mutex<Table>,
+    /// Locked before the table, and by nothing on a request's way.
+    pub(super) sources: Mutex<Sources>,
     /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
     /// True if it chooses by work, readable without the lock.
@@ -65,6 +68,7 @@ impl Pool {
             table: Mutex::new(Table::new(conf, now)),
             has_skips: AtomicBool::new(false),
             weighs: AtomicBool::new(conf.balance == Balance::LeastWork),
+            sources: Mutex::new(Sources::of(conf, now)),
             stored: Mutex::default(),
             lists: Mutex::default(),
         }
@@ -75,10 +79,16 @@ impl Pool {
     }
 
     /// Applies a new configuration: nodes that stay keep their state, new ones join with slow start, removed
-    /// ones finish their requests.
+    /// ones finish their requests. Sources that stay keep the nodes that they have found.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.weighs.store(conf.balance == Balance::LeastWork, Ordering::Relaxed);
-        let events = self.change_all(now, |table| table.configure(conf, now));
+        let events = {
+            // one list after the other
+            let mut sources = self.sources.lock();
+            sources.configure(conf);
+            let Merged { nodes, .. } = sources.merge();
+            self.change_all(now, |table| table.configure(conf, &nodes, now))
+        };
         self.forget_gone();
         events
     }
@@ -127,7 +137,7 @@ impl Pool {
     }
 
     /// A change that may concern every waiting request.
-    fn change_all<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
+    pub(super) fn change_all<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
         let result = change(&mut table);
         Self::hand_over(table, true, now);
@@ -409,7 +419,7 @@ impl Pool {
     }
 
     /// Forgets the series of nodes that have gone: in a fleet that changes, there would soon be room for no others.
-    fn forget_gone(&self) {
+    pub(super) fn forget_gone(&self) {
         if self.ended.lock().genai.is_none() {
             return;
         }
@@ -435,7 +445,8 @@ impl Pool {
     }
 
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
-        self.table.lock().snapshot(&self.name, now)
+        let sources = self.sources.lock().snapshot(now);
+        PoolSnapshot { sources, ..self.table.lock().snapshot(&self.name, now) }
     }
 
     /// A node gets requests. Cheaper than a snapshot.

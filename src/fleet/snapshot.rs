@@ -13,8 +13,9 @@ use super::skips::SkipSnapshot;
 use super::timing::Lately;
 use crate::balance::cap;
 use crate::balance::learned::{ENOUGH, Work};
-use crate::config;
+use crate::config::{self, Origin};
 use crate::outcome::Outcome;
+use crate::sources::SourceSnapshot;
 
 #[derive(Clone, Debug)]
 pub struct PoolSnapshot {
@@ -27,6 +28,8 @@ pub struct PoolSnapshot {
     pub counters: Counters,
     /// The last hundred events, oldest first.
     pub events: Vec<Event>,
+    /// In the order of the config.
+    pub sources: Vec<SourceSnapshot>,
 }
 
 /// The little that is read every second, whoever looks.
@@ -154,8 +157,9 @@ pub struct NodeSnapshot {
     pub state: NodeState,
     pub drain: Drain,
     pub is_backup: bool,
-    /// The node is no longer in the config.
+    /// The node is neither in the config nor named by a source any longer.
     pub is_removed: bool,
+    pub origin: Origin,
     /// The reason for the ejection.
     pub reason: Option<Reason>,
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
@@ -205,6 +209,7 @@ impl NodeSnapshot {
             drain: node.drain,
             is_backup: node.is_backup,
             is_removed: node.removed,
+            origin: node.conf.origin.clone(),
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,

@@ -119,6 +119,7 @@ pub(super) mod testing {
             drain: Drain::default(),
             is_backup: false,
             is_removed: false,
+            origin: crate::config::Origin::Config,
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
@@ -149,6 +150,7 @@ pub(super) mod testing {
             queue: 0,
             queue_by_class: [0; 3],
             counters: Counters::default(),
+            sources: Vec::new(),
             events: Vec::new(),
         }
     }

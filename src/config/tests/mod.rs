@@ -12,6 +12,7 @@ mod refused;
 mod refused_pools;
 mod reload;
 mod shipped;
+mod sources;
 mod units;
 
 use super::Config;

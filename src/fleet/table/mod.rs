@@ -6,9 +6,12 @@ mod choose;
 mod grant;
 mod learning;
 mod orders;
+mod roster;
 mod rounds;
 mod told;
 mod work;
+
+pub(super) use roster::News;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -161,47 +164,6 @@ impl Table {
             .update(place, |candidate| (candidate.turn, candidate.name) = (Candidate::NO_TURN, name));
         self.refresh(place, now);
         Key { place, serial: self.last_serial }
-    }
-
-    /// See [`super::Pool::configure`].
-    pub(super) fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
-        self.balance = conf.balance;
-        self.has_backups = conf.nodes.iter().any(|node| node.backup);
-        self.bound = conf.affinity.bound;
-        self.weigh_if(conf.balance);
-        self.policy = conf.health.clone();
-        self.stall = conf.timeouts.stall;
-        self.queue.shares = conf.queue.shares;
-        self.candidates.set_reserve(conf.queue.reserve);
-        self.retired = false;
-        let mut events = Vec::new();
-        let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
-        for place in 0..self.nodes.len() {
-            let Some(node) = &mut self.nodes[place] else { continue };
-            let key = Key { place, serial: node.serial };
-            let same = |w: &Option<&config::Node>| {
-                w.is_some_and(|w| *w.name == *node.id.name && w.address == node.id.address)
-            };
-            let drained_before = node.drains();
-            match wanted.iter_mut().find(|w| same(w)).and_then(Option::take) {
-                Some(conf) => node.configure(conf),
-                None => node.removed = true,
-            }
-            let drains = node.drains();
-            if drained_before && !drains {
-                node.health.undrained(now);
-            }
-            events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
-            self.bury(place);
-        }
-        for conf in wanted.into_iter().flatten() {
-            let key = self.insert(conf, Health::joining(now), now);
-            events.extend(self.note(key, Some(Change::Joined), now));
-        }
-        let mut skips = std::mem::take(&mut self.skips);
-        skips.retain(|key| self.is_member(key));
-        self.skips = skips;
-        events
     }
 
     /// See [`super::Pool::retire`].
@@ -459,6 +421,7 @@ impl Table {
             queue_by_class: self.queue.by_class(),
             counters: self.counters.clone(),
             events: self.events.iter().cloned().collect(),
+            sources: Vec::new(),
         }
     }
 }

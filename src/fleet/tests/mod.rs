@@ -10,6 +10,7 @@ mod earned;
 mod ejection;
 mod ended;
 mod fair;
+mod found;
 mod last;
 mod learned;
 mod orders;
@@ -60,6 +61,7 @@ fn node(name: &str, host: &str, port: u16) -> config::Node {
         max_in_flight: MaxInFlight::Off,
         drain: false,
         backup: false,
+        origin: config::Origin::Config,
     }
 }
 
@@ -81,6 +83,8 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
         balance: Balance::LeastInFlight,
         affinity: config::Affinity::default(),
         nodes,
+        sources: Vec::new(),
+        defaults: config::NodeDefaults::default(),
         http_version: HttpVersion::H1,
         health: config::Health {
             max_fails: 5,
