@@ -59,9 +59,10 @@ impl Table {
                 }
                 Some(conf) => {
                     node.configure(conf);
+                    node.need_credits(self.bell.is_some());
                     wanted.remove(&*conf.name);
                 }
-                None => node.removed = true,
+                None => node.remove(),
             }
             let drains = node.drains();
             if drained_before && !drains {
