@@ -39,6 +39,8 @@ pub enum Value {
     Row(Vec<Value>),
     List(Vec<Item>),
     Mapping(Mapping),
+    /// A mapping on one line: `{ a: b }`.
+    Inline(Mapping),
     /// A comment on a line of its own, under no key.
     Remark,
 }
@@ -58,6 +60,11 @@ impl Mapping {
 
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// It has an address and nothing else, and can be written as that.
+    pub fn is_address(&self) -> bool {
+        matches!(self.entries.as_slice(), [entry] if entry.key == "address")
     }
 
     /// Sets a key, in place of the value that it has.

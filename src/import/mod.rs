@@ -7,18 +7,14 @@
 //! warning says where the other program's differ in a way that matters.
 
 mod draft;
+mod nginx;
 mod note;
 mod settle;
+mod source;
 mod yaml;
 
 pub use draft::{Draft, Item, Mapping, Value};
+pub use nginx::import as nginx;
 pub use note::{Kind, Note, Origin, Place, grouped};
 pub use settle::{Check, Import, Refusal, settle};
-
-/// A file that is imported, or that such a file includes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFile {
-    /// Its name in comments and notes.
-    pub name: String,
-    pub text: String,
-}
+pub use source::{Include, SourceFile};

@@ -160,7 +160,8 @@ pub(super) fn plain(text: &str) -> String {
     shown
 }
 
-fn plain_all(text: &str) -> String {
+/// The same, however long it is.
+pub(super) fn plain_all(text: &str) -> String {
     let visible = |c: char| if c.is_ascii_graphic() || c.is_alphanumeric() || c == ' ' { c } else { '?' };
     text.chars().map(visible).collect()
 }

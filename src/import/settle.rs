@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::draft::{Draft, Item, Mapping, Value};
-use super::note::{Kind, Note, Origin, Place, grouped, plain};
+use super::note::{Kind, Note, Origin, Place, grouped, plain, plain_all};
 use super::yaml::{Path, Rendered};
 use crate::config::{Problem, Problems};
 
@@ -140,14 +140,16 @@ fn remove_item(items: &mut Vec<Item>, path: &[usize]) -> Option<Option<Origin>> 
 
 fn first_origin(value: &Value) -> Option<Origin> {
     match value {
-        Value::Mapping(mapping) => mapping.entries.iter().find_map(|entry| entry.origin.clone()),
+        Value::Mapping(mapping) | Value::Inline(mapping) => {
+            mapping.entries.iter().find_map(|entry| entry.origin.clone())
+        }
         Value::Word(_) | Value::Text(_) | Value::Row(_) | Value::List(_) | Value::Remark => None,
     }
 }
 
 /// The title and the notes, as comments.
 fn head(title: &str, notes: &[Note]) -> String {
-    let mut text = format!("# {}\n", plain(title));
+    let mut text = format!("# {}\n", plain_all(title));
     let mut last = None;
     for (kind, places, told) in grouped(notes) {
         if last != Some(kind) {

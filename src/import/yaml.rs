@@ -6,6 +6,8 @@ use super::note::{Origin, plain};
 /// The column from which comments begin, where there is room.
 const COMMENT_COLUMN: usize = 40;
 const INDENT: usize = 2;
+/// Longest line that has all the words of its comment.
+const WIDTH: usize = 120;
 
 /// The way to an entry or item from the root: an index for each level.
 pub(super) type Path = Vec<usize>;
@@ -77,7 +79,13 @@ impl Rendered {
         let shown = match origin {
             Some(origin) => {
                 let room = COMMENT_COLUMN.saturating_sub(text.chars().count()).max(2);
-                format!("{text}{}# {origin}", " ".repeat(room))
+                let whole = format!("{text}{}# {origin}", " ".repeat(room));
+                let name = origin.words.split(' ').next().unwrap_or_default();
+                if whole.chars().count() <= WIDTH {
+                    whole
+                } else {
+                    format!("{text}  # {}: {name}", origin.place)
+                }
             }
             None => text.to_owned(),
         };
@@ -130,7 +138,7 @@ fn inline(value: &Value, within: Within) -> String {
             let shown: Vec<_> = values.iter().map(|value| inline(value, Within::Row)).collect();
             format!("[{}]", shown.join(", "))
         }
-        Value::Mapping(mapping) => {
+        Value::Mapping(mapping) | Value::Inline(mapping) => {
             let shown = |(key, value): (String, String)| format!("{key}: {value}");
             let entries = mapping.entries.iter().filter(|entry| !matches!(entry.value, Value::Remark));
             let entries =
@@ -151,16 +159,19 @@ fn scalar(text: &str, within: Within) -> String {
     let allowed = |c: char| {
         c.is_ascii_alphanumeric() || "._/-".contains(c) || within == Within::Block && ":@+=".contains(c)
     };
-    let is_plain = first && text.chars().all(allowed) && !text.ends_with(':') && !means_else(text);
+    let is_plain = first && text.chars().all(allowed) && !text.ends_with(':') && !means_else(text, within);
     if is_plain { text.to_owned() } else { quoted(text) }
 }
 
 /// A plain scalar of this text would be a number, a switch or nothing.
-fn means_else(text: &str) -> bool {
-    const WORDS: [&str; 9] = ["true", "false", "null", "on", "off", "yes", "no", "y", "n"];
+fn means_else(text: &str, within: Within) -> bool {
+    const WORDS: [&str; 3] = ["true", "false", "null"];
+    /// Switches of the config; as keys they are text.
+    const SWITCHES: [&str; 6] = ["on", "off", "yes", "no", "y", "n"];
     let lower = text.to_ascii_lowercase();
     let digits = |c: char| c.is_ascii_digit() || "._:exoabcdf+-".contains(c);
     WORDS.contains(&&*lower)
+        || within != Within::Key && SWITCHES.contains(&&*lower)
         || lower.starts_with(|c: char| c.is_ascii_digit())
             && !lower.contains('/')
             && lower.chars().all(digits)
@@ -222,7 +233,7 @@ pools:
         weight: 2                       # a.conf:7: server a:1 weight=2
       - "[::1]:80"                      # a.conf:7: server a:1 weight=2
     retry:
-      "on": [error, "on"]
+      on: [error, "on"]
 "#;
         assert_eq!(rendered.text(), expected.trim_start());
         assert_eq!(rendered.path(5), Some(&vec![0, 0, 1, 0]), "the item, not its address");
