@@ -31,6 +31,7 @@ pub mod fleet;
 pub mod forwarded;
 pub mod history;
 pub mod http1;
+pub mod import;
 pub mod journey;
 pub mod keys;
 pub mod resume;

@@ -4,6 +4,7 @@ mod admin;
 mod bar;
 pub mod check;
 pub mod demo;
+pub mod import;
 pub mod key;
 pub mod logger;
 pub mod node;
@@ -23,6 +24,7 @@ const AFTER_HELP: &str = "\
 Examples:
   evenkeel demo                       See it work: a node crashes, and no client notices
   evenkeel check -c evenkeel.yaml     Report every problem of a config
+  evenkeel import nginx nginx.conf    Translate a config of nginx
   evenkeel run -c evenkeel.yaml       Run the gateway
   kill -HUP PID                       Make it reload the config
   evenkeel top                        Watch the fleet: its nodes, and the requests that are open
@@ -44,6 +46,7 @@ struct Args {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Import(import::ImportArgs),
     Drain(operate::DrainArgs),
     Undrain(operate::UndrainArgs),
     Eject(operate::EjectArgs),
@@ -59,6 +62,7 @@ pub fn main(registered: signals::Registered) -> ExitCode {
     match Args::parse().command {
         Command::Run(args) => run::run(&args, registered),
         Command::Check(args) => check::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Drain(args) => operate::drain(&args, registered),
         Command::Undrain(args) => operate::undrain(&args),
         Command::Eject(args) => operate::eject(&args),

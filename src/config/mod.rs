@@ -97,6 +97,11 @@ impl Config {
         Self::parse_with(text, source, &Outside::NOTHING)
     }
 
+    /// Checks a text as [`Self::load`] checks a file: it may name variables and files of this process.
+    pub fn parse_here(text: &str, source: &str) -> Result<Self, Problems> {
+        Self::parse_with(text, source, &Outside::PROCESS)
+    }
+
     fn parse_with(text: &str, source: &str, outside: &Outside) -> Result<Self, Problems> {
         let problems = Collector::default();
         let config = read(text, outside, &problems);

@@ -1,0 +1,76 @@
+//! Warnings of traps that one line alone does not show.
+
+use super::super::draft::{Draft, Mapping};
+use super::super::note::Kind;
+use super::parse::Directive;
+use super::plan::Planned;
+use super::scope::origin;
+
+/// Names of engines as they stand in names of upstreams.
+const ENGINES: [(&str, &str); 6] = [
+    ("vllm", "vllm"),
+    ("sglang", "sglang"),
+    ("llama.cpp", "llamacpp"),
+    ("llamacpp", "llamacpp"),
+    ("llama-cpp", "llamacpp"),
+    ("llama_cpp", "llamacpp"),
+];
+
+/// A line for the reader to take in, if a name tells of an engine: a guess is no setting.
+pub(super) fn engine(upstream: &Directive, pool: &mut Mapping) {
+    let servers = upstream.children().iter().filter(|one| one.name == "server").map(|one| one.arg(0));
+    let names: Vec<String> =
+        [upstream.arg(0)].into_iter().chain(servers).map(str::to_ascii_lowercase).collect();
+    let found = ENGINES.iter().find(|(word, _)| names.iter().any(|name| name.contains(word)));
+    let text = match found {
+        Some((_, engine)) => {
+            format!("engine: {engine}   # say so, if they are: then a dead node is found by its check")
+        }
+        None => "engine: vllm   # or sglang, llamacpp, if they are: then a dead node is found by its check"
+            .to_owned(),
+    };
+    pool.remark(&text, None);
+}
+
+/// Traps of upstreams.
+pub(super) fn of_the_whole(plan: &[Planned], all: &[Directive], draft: &mut Draft) {
+    let workers = all.iter().find(|one| one.name == "worker_processes").map_or("1", |one| one.arg(0));
+    for upstream in plan.iter().filter_map(|planned| planned.upstream) {
+        let has = |name: &str| upstream.children().iter().any(|one| one.name == name);
+        let place = Some(upstream.place.clone());
+        if !has("zone") && workers != "1" {
+            let reason = "without `zone` each worker of nginx counts requests and failures for itself, so its choice is that of one \
+                          that sees a part; Evenkeel counts as one";
+            draft.note(Kind::Warning, place.clone(), "", reason, "");
+        }
+        if !has("keepalive") {
+            let reason = "without `keepalive`, `proxy_http_version 1.1` and an empty `Connection` nginx opens a connection for each \
+                          request; Evenkeel keeps them";
+            draft.note(Kind::Warning, place.clone(), "", reason, "");
+        }
+        let idle = upstream.children().iter().find(|one| one.name == "keepalive_timeout");
+        if let Some(idle) = idle {
+            let reason =
+                "servers on uvicorn, such as vLLM, close a connection after 5s, so it is kept for 4s";
+            draft.note(
+                Kind::Left,
+                Some(idle.place.clone()),
+                &origin(idle).words,
+                reason,
+                "see `timeouts.idle`",
+            );
+        }
+        let capped =
+            upstream.children().iter().find(|one| one.args.iter().any(|arg| arg.starts_with("max_conns=")));
+        if let Some(capped) = capped.filter(|_| !has("queue")) {
+            let reason = "nginx answers 502 when all servers are at `max_conns`; Evenkeel lets requests wait";
+            draft.note(
+                Kind::Warning,
+                Some(capped.place.clone()),
+                "max_conns",
+                reason,
+                "see `queue.size` and `queue.timeout`",
+            );
+        }
+    }
+}
