@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-pub use self::watch::FileWatch;
+pub use self::watch::{FileWatch, Watched};
 use crate::config::{ApiKey, Config, Problems, located};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};

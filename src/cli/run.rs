@@ -6,16 +6,19 @@ use std::process::ExitCode;
 use super::check::{ConfigArg, EXIT_BAD_CONFIG, refused};
 use super::logger::{self, LogStyle};
 use crate::config::Config;
+use crate::reload::Watched;
 use crate::server::{Options, Server, signals, stop_handle};
 
 const AFTER_HELP: &str = "\
 Signals:
   SIGHUP           Reload the config and reopen the access log; a bad config changes nothing
-  SIGTERM, SIGINT  Stop accepting and finish requests in flight within drain_timeout; a second signal exits at once
+  SIGTERM          Say no to /readyz, take requests for stop_delay more, then stop as after SIGINT
+  SIGINT           Stop accepting and finish requests in flight within drain_timeout; a second signal exits at once
   SIGQUIT          Hand the listening sockets over to a process started with --upgrade, then finish open requests
 
 Examples:
   evenkeel run -c evenkeel.yaml
+  evenkeel run -c /etc/evenkeel/evenkeel.yaml --watch
   evenkeel run -c evenkeel.yaml --upgrade & kill -QUIT \"$OLD_PID\"
 
 The gateway's own log goes to standard error; RUST_LOG=evenkeel=debug makes it more detailed, --log-format json or
@@ -35,6 +38,9 @@ pub struct RunArgs {
     /// Hand sockets over through this path [default: upgrade.sock in $RUNTIME_DIRECTORY, else one in /tmp per port]
     #[arg(long, value_name = "PATH")]
     upgrade_sock: Option<PathBuf>,
+    /// Reload the config also when its file changes, or a link on the way to it, as in a Kubernetes volume
+    #[arg(long)]
+    watch: bool,
     /// Write the gateway's own log as text or json [default: EVENKEEL_LOG_FORMAT, else text]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     log_format: Option<LogStyle>,
@@ -50,13 +56,14 @@ pub fn run(args: &RunArgs, registered: signals::Registered) -> ExitCode {
         }
     }
     let path = &args.config.config;
+    let watch = args.watch.then(|| Watched::before_reading(path.clone()));
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(problems) => return refused(&problems),
     };
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     let upgrade_sock = args.upgrade_sock.clone().unwrap_or_else(|| default_sock(&config));
-    let options = Options { config: path.clone(), upgrade: args.upgrade, upgrade_sock, alone: true };
+    let options = Options { config: path.clone(), watch, upgrade: args.upgrade, upgrade_sock, alone: true };
     let server = match Server::new(config, &options) {
         Ok(server) => server,
         Err(problems) => return refused(&problems),

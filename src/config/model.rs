@@ -49,6 +49,9 @@ pub struct Server {
     pub client: Client,
     /// Peers whose `X-Forwarded-For` is believed; at most 1024, default none.
     pub trusted_proxies: Vec<IpNet>,
+    /// The time after SIGTERM in which requests are still taken, while `/readyz` says no and responses close their connection;
+    /// default zero: none.
+    pub stop_delay: Duration,
     /// The time that streams have to finish after a stop was requested; default 15m, zero: none.
     pub drain_timeout: Duration,
     /// Responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.

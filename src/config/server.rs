@@ -46,6 +46,7 @@ pub(super) fn server(s: &mut Section) -> Server {
         tracing: s.section("tracing", |s| tracing::tracing(s, |address| leads_back(&listen, address))),
         client: s.section("client", client),
         trusted_proxies: s.list("trusted_proxies", 0..=TRUSTED_MAX, network).unwrap_or_default(),
+        stop_delay: s.get("stop_delay", Duration::ZERO, duration_or_zero),
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
         response_headers: s.get("response_headers", true, switch),
         listen,

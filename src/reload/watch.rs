@@ -1,4 +1,5 @@
-//! The watch: files that the config names, such as certificates, are read again when they have changed.
+//! The watch: files that the config names, such as certificates, are read again when they have changed, and so is the config itself
+//! where the command line says so.
 //!
 //! Their metadata are looked at once a second. Two files that belong together are rarely replaced in one instant, so nothing is
 //! read until they have stayed the same for a second.
@@ -22,6 +23,22 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct FileWatch {
     live: Arc<Live>,
     reloader: Arc<Reloader>,
+    /// The config's own file; `None`: only a signal reloads it.
+    config: Option<Watched>,
+}
+
+/// A file that is read again when it has changed since this was made, so that no change is lost between a first reading and the watch.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    path: PathBuf,
+    read: Stamp,
+}
+
+impl Watched {
+    /// To be called before the file is read.
+    pub fn before_reading(path: PathBuf) -> Self {
+        Self { read: stamp(&path), path }
+    }
 }
 
 /// The state of a file as far as it tells whether it has changed; `None`: it cannot be seen.
@@ -34,8 +51,13 @@ fn stamp(file: &Path) -> Stamp {
 }
 
 impl FileWatch {
-    pub fn new(live: Arc<Live>, reloader: Arc<Reloader>) -> Self {
-        Self { live, reloader }
+    /// A watch of what the config names, and of `config` where it is given.
+    pub fn new(live: Arc<Live>, reloader: Arc<Reloader>, config: Option<Watched>) -> Self {
+        Self { live, reloader, config }
+    }
+
+    fn config(&self) -> Stamp {
+        self.config.as_ref().and_then(|config| stamp(&config.path))
     }
 
     /// Those of certificates and tokens.
@@ -53,12 +75,16 @@ impl FileWatch {
 #[async_trait]
 impl BackgroundService for FileWatch {
     async fn start(&self, _shutdown: ShutdownWatch) {
+        let mut config = Looks::new(self.config.as_ref().and_then(|config| config.read));
         let (mut material, mut keys) = (Looks::new(self.material()), Looks::new(self.keys()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            // the problems are in the log and in the status already
+            // the problems are in the log and in the status already. The config goes first: it may name files that come with it
+            if config.have_changed(self.config()) {
+                let _ = self.reloader.reload();
+            }
             if material.have_changed(self.material()) {
                 let _ = self.reloader.renew();
             }

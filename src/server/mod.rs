@@ -33,7 +33,7 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper};
-use crate::reload::{FileWatch, Reloader};
+use crate::reload::{FileWatch, Reloader, Watched};
 use crate::sampler::Sampler;
 use crate::tls::nodes::tcp_keepalive;
 use crate::tracer::Tracer;
@@ -45,6 +45,8 @@ const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub config: PathBuf,
+    /// The config, where it is to be reloaded when its file changes.
+    pub watch: Option<Watched>,
     /// Take over the listening sockets of the running process.
     pub upgrade: bool,
     /// The socket over which listening sockets are handed over.
@@ -109,10 +111,8 @@ impl Server {
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
         let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
         pingora.add_service(acme).add_dependency(&gateway);
-        pingora.add_service(background_service(
-            "files",
-            FileWatch::new(Arc::clone(&live), Arc::clone(&reloader)),
-        ));
+        let files = FileWatch::new(Arc::clone(&live), Arc::clone(&reloader), options.watch.clone());
+        pingora.add_service(background_service("files", files));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         Ok(Self { live, log, tracer, reloader, pingora })
     }

@@ -1,5 +1,8 @@
 //! Signals: SIGHUP reloads, SIGTERM and SIGINT stop, SIGQUIT hands over to a new process.
 //!
+//! SIGTERM comes from a service manager or an orchestrator, behind whose balancers this process may still be: the listeners stay open
+//! for `server.stop_delay`. SIGINT comes from a terminal, where nobody waits for that.
+//!
 //! Signals are registered first thing in `main`, because an unhandled SIGHUP would end the process. Signals
 //! that arrive before the gateway runs are kept and handled then.
 
@@ -98,6 +101,11 @@ fn decide(stage: Stage, signal: i32) -> Action {
     }
 }
 
+/// The time for which a stop leaves the listeners open. After an upgrade they are closed already.
+fn leaves_after(stage: Stage, signal: i32, stop_delay: Duration) -> Duration {
+    if signal == SIGTERM && stage != Stage::Upgrading { stop_delay } else { Duration::ZERO }
+}
+
 struct Shutdown {
     stage: Mutex<Stage>,
     live: Arc<Live>,
@@ -116,9 +124,10 @@ impl Shutdown {
                 thread::spawn(move || ending.hand_over());
             }
             Action::Drain => {
+                let delay = leaves_after(*stage, signal, self.live.fleet().config.server.stop_delay);
                 *stage = Stage::Draining;
                 self.live.stop(LINGER_STOP);
-                self.stop.stop(Stop::Drain);
+                self.drain_after(delay);
             }
             Action::Cut => {
                 let cut = self.live.requests.count();
@@ -129,6 +138,21 @@ impl Shutdown {
             }
             Action::Nothing => log::info!("SIGQUIT ignored: the process is already shutting down"),
         }
+    }
+
+    fn drain_after(&self, delay: Duration) {
+        if delay.is_zero() {
+            self.stop.stop(Stop::Drain);
+            return;
+        }
+        log::info!(
+            "not ready any more: requests are taken for another {delay:?}, until those who send them know"
+        );
+        let stop = self.stop.clone();
+        thread::spawn(move || {
+            thread::sleep(delay);
+            stop.stop(Stop::Drain);
+        });
     }
 
     /// Hands over to a new process, if there is one. Pingora would close the listeners even if nobody had
@@ -180,6 +204,20 @@ mod tests {
         ];
         for (stage, signal, want) in table {
             assert_eq!(decide(stage, signal), want, "{stage:?} {signal}");
+        }
+    }
+
+    #[test]
+    fn only_sigterm_leaves_open_listeners_open() {
+        let delay = Duration::from_secs(10);
+        let table = [
+            (Stage::Running, SIGTERM, delay),
+            (Stage::Awaiting, SIGTERM, delay),
+            (Stage::Upgrading, SIGTERM, Duration::ZERO),
+            (Stage::Running, SIGINT, Duration::ZERO),
+        ];
+        for (stage, signal, want) in table {
+            assert_eq!(leaves_after(stage, signal, delay), want, "{stage:?} {signal}");
         }
     }
 }

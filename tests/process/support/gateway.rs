@@ -97,6 +97,15 @@ impl Gateway {
         gateway
     }
 
+    /// Starts a gateway with `--watch` and this file, whose contents are `conf`, and waits until it serves.
+    pub(crate) async fn start_watching(conf: Conf, file: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = Process::spawn(Command::new(BINARY).args(["run", "--watch", "-c"]).arg(file));
+        let gateway = Self { process, conf, directory };
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
     /// The same with nobody who reads its standard error.
     pub(crate) async fn start_unread(conf: Conf, environment: &[(&str, &str)]) -> Self {
         let gateway = Self::start_silent(conf, &[], environment);
