@@ -16,6 +16,7 @@ mod reload;
 mod start;
 mod stop;
 mod support;
+mod systemd;
 mod terminal;
 mod top;
 mod upgrade;
