@@ -3,9 +3,11 @@
 mod drain;
 mod files;
 mod listening;
+mod notify;
 mod secure;
 pub mod signals;
 mod stop;
+mod successor;
 mod upgrade;
 
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +22,9 @@ use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
+pub use notify::Notifier;
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
+pub use successor::detach;
 
 use self::listening::ReadyListener;
 use self::secure::Secure;
@@ -62,6 +66,7 @@ pub struct Server {
     pub log: AccessLogWriter,
     pub tracer: Tracer,
     pub reloader: Arc<Reloader>,
+    pub notifier: Notifier,
     pingora: Pingora,
 }
 
@@ -96,8 +101,14 @@ impl Server {
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
-        let gateway = pingora.add_service(ReadyListener(proxy));
         let Settings { address, probes, .. } = settings.admin;
+        let notifier = if options.alone { Notifier::start(Arc::clone(&live)) } else { Notifier::default() };
+        let gateway = pingora.add_service(ReadyListener {
+            service: proxy,
+            others: address.iter().chain(&probes).map(ToString::to_string).collect(),
+            threads: pingora.configuration.threads,
+            notifier: notifier.clone(),
+        });
         let admin = address.map(|address| ("admin", address, Admin::new(Arc::clone(&live))));
         let probes = probes.map(|address| ("probes", address, Admin::probes(Arc::clone(&live))));
         for (name, address, app) in admin.into_iter().chain(probes) {
@@ -114,7 +125,7 @@ impl Server {
         let files = FileWatch::new(Arc::clone(&live), Arc::clone(&reloader), options.watch.clone());
         pingora.add_service(background_service("files", files));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
-        Ok(Self { live, log, tracer, reloader, pingora })
+        Ok(Self { live, log, tracer, reloader, notifier, pingora })
     }
 
     /// Runs until `stopping` requests an end. Returns after a fast stop; a graceful one ends the process when

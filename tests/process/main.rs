@@ -17,6 +17,7 @@ mod rolling;
 mod start;
 mod stop;
 mod support;
+mod systemd;
 mod terminal;
 mod top;
 mod upgrade;

@@ -113,10 +113,22 @@ impl Gateway {
         gateway
     }
 
+    /// Starts this copy of the binary with this environment, and waits until it serves.
+    pub(crate) async fn start_binary(binary: &Path, conf: Conf, environment: &[(&str, &str)]) -> Self {
+        let mut gateway = Self::silent(binary, conf, &[], environment);
+        gateway.process.read_stderr();
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
     fn start_silent(conf: Conf, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::silent(Path::new(BINARY), conf, more, environment)
+    }
+
+    fn silent(binary: &Path, conf: Conf, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary);
         let command = command.args(Self::args(directory.path(), more)).envs(environment.iter().copied());
         let process = Process::spawn_unread(command);
         Self { process, conf, directory }
