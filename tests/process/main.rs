@@ -13,6 +13,7 @@ mod logs;
 mod no_io;
 mod orders;
 mod reload;
+mod sources;
 mod start;
 mod stop;
 mod support;
