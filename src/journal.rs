@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use self::sink::{Batch, Sink};
 use crate::access_log::{self, Entry, Second};
-use crate::config::{AccessLog, LogFormat, LogTarget, Origin};
+use crate::config::{AccessLog, FoundNode, LogFormat, LogTarget, Origin};
 use crate::fleet::{Applied, Change, Event, Pool, Reason};
 use crate::live::Live;
 use crate::sources::{LeftOut, Trouble};
@@ -58,8 +58,15 @@ pub fn announce(event: &Event) {
     }
 }
 
-/// Writes to the log what a source has found, if it is news.
-pub fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
+/// Puts in use all nodes that a source has, see [`Pool::found`], and writes to the log what is new.
+pub fn use_found(pool: &Pool, origin: &Origin, nodes: Vec<FoundNode>, now: Instant) -> Option<Applied> {
+    let count = nodes.len();
+    let applied = pool.found(origin, nodes, now)?;
+    announce_found(pool, origin, count, &applied);
+    Some(applied)
+}
+
+fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
     let pool = pool.name();
     let Applied { heard, events, left_out } = applied;
     if heard.is_new || heard.is_back {
@@ -75,11 +82,18 @@ pub fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Appl
     }
 }
 
-/// Writes to the log that a source has failed, if it is news.
-pub fn announce_not_found(pool: &Pool, origin: &Origin, trouble: &Trouble, is_news: bool) {
+/// A source has failed, see [`Pool::not_found`]: writes that to the log, if it is news.
+pub fn announce_not_found(pool: &Pool, origin: &Origin, trouble: Trouble, now: Instant) {
+    let why = Arc::clone(&trouble.0);
+    let Some(is_news) = pool.not_found(origin, trouble, now) else { return };
+    let stays = if pool.has_heard(origin) {
+        "the nodes that it named last stay"
+    } else {
+        "it has named no nodes yet"
+    };
     let pool = pool.name();
     let level = if is_news { log::Level::Warn } else { log::Level::Debug };
-    log::log!(level, pool:%; "pool {pool}: {origin}: {}; the nodes that it named last stay", trouble.0);
+    log::log!(level, pool:%; "pool {pool}: {origin}: {why}; {stays}");
 }
 
 /// The current time as log lines show it: the second, formatted once per second and thread, and the

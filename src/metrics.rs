@@ -12,6 +12,7 @@ mod nodes;
 mod pools;
 mod series;
 mod sheet;
+mod sources;
 
 use std::fmt::{self, Write as _};
 
@@ -56,6 +57,7 @@ impl Collector for Families {
         process(&mut sheet, &self.snapshot)?;
         keys::write(&mut sheet, &self.snapshot)?;
         pools::write(&mut sheet, &self.snapshot, &self.ended)?;
+        sources::write(&mut sheet, &self.snapshot.pools)?;
         nodes::write(&mut sheet, &self.snapshot.pools)
     }
 }

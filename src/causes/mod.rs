@@ -11,6 +11,7 @@ mod out;
 mod past;
 mod pool;
 mod scene;
+mod source;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -29,6 +30,7 @@ pub fn causes(scene: &Scene) -> Vec<Cause> {
     all.extend(certificate::causes(&scene.gateway.certificates));
     for pool in &scene.pools {
         all.extend(pool::causes(pool));
+        all.extend(source::causes(pool));
         all.extend(pool.nodes.iter().flat_map(|node| node::causes(node, pool)));
     }
     all.sort_by_key(|cause| cause.severity);

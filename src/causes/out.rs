@@ -27,6 +27,7 @@ pub(super) fn state(node: &NodeScene) -> Option<(Severity, String)> {
 
 fn draining(node: &NodeScene) -> String {
     let by = match (node.is_removed, node.drain.by_operator, node.drain.by_config) {
+        (true, _, _) if node.is_found => "is no longer named by its source",
         (true, _, _) => "was removed from the config",
         (_, true, true) => "is drained by the config and an operator",
         (_, true, false) => "is drained by an operator",

@@ -24,14 +24,16 @@ fn cause(pool: &PoolScene, severity: Severity, text: String) -> Option<Cause> {
 }
 
 fn none_up(pool: &PoolScene) -> Option<Cause> {
-    if pool.nodes.is_empty() || pool.usable().next().is_some() {
+    let is_without = pool.nodes.is_empty() && pool.sources.is_empty();
+    if is_without || pool.usable().next().is_some() {
         return None;
     }
     let waiting = match pool.queue {
         0 => "requests wait for one, up to retry.wait".to_owned(),
         queue => format!("{} for one, up to retry.wait", requests_wait(queue)),
     };
-    cause(pool, Severity::Bad, format!("no node is up: {waiting}"))
+    let what = if pool.nodes.is_empty() { "no source has named a node" } else { "no node is up" };
+    cause(pool, Severity::Bad, format!("{what}: {waiting}"))
 }
 
 fn requests_wait(queue: usize) -> String {

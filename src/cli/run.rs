@@ -121,7 +121,9 @@ fn say_hello(server: &Server, path: &Path, files: u64) {
     );
     fleet.config.notices.iter().for_each(|notice| log::warn!("{notice}"));
     for member in &fleet.pools {
-        let nodes: Vec<_> = member.conf.nodes.iter().map(|node| node.name.as_str()).collect();
+        let nodes = member.conf.nodes.iter().map(|node| node.name.clone());
+        let sources = member.conf.sources.iter().map(|source| source.origin().to_string());
+        let nodes: Vec<_> = nodes.chain(sources).collect();
         log::info!("pool {}: {}", member.pool.name(), nodes.join(", "));
     }
 }

@@ -22,6 +22,7 @@ mod link;
 mod model;
 mod models;
 mod nodes;
+mod nodes_file;
 mod outline;
 mod outside;
 mod pattern;
@@ -59,7 +60,7 @@ pub use model::{
     PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
 pub use nodes::NODES_MAX;
-pub use outside::read_file;
+pub use outside::{Stamp, read_file};
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
 pub use secret::SecretHash;

@@ -54,6 +54,8 @@ pub struct Server {
     pub stop_delay: Duration,
     /// The time that streams have to finish after a stop was requested; default 15m, zero: none.
     pub drain_timeout: Duration,
+    /// The name servers that sources are looked up at, in their order; at most 8, default those of the system.
+    pub resolvers: Vec<SocketAddr>,
     /// Responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.
     pub response_headers: bool,
 }

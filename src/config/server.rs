@@ -13,12 +13,13 @@ use super::section::{Place, Section};
 use super::tls::tls;
 use super::tracing;
 use super::values::{
-    choice, duration, duration_in, duration_or_zero, file, integer, listen_address, network, or_word, size,
-    switch, text,
+    choice, duration, duration_in, duration_or_zero, file, integer, listen_address, network, or_word,
+    resolver, size, switch, text,
 };
 
 const LISTENERS_MAX: usize = 64;
 const TRUSTED_MAX: usize = 1024;
+const RESOLVERS_MAX: usize = 8;
 const TOKENS_MAX: usize = 64;
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
 
@@ -48,6 +49,7 @@ pub(super) fn server(s: &mut Section) -> Server {
         trusted_proxies: s.list("trusted_proxies", 0..=TRUSTED_MAX, network).unwrap_or_default(),
         stop_delay: s.get("stop_delay", Duration::ZERO, duration_or_zero),
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
+        resolvers: s.list_or_off("resolvers", 1..=RESOLVERS_MAX, resolver).unwrap_or_default(),
         response_headers: s.get("response_headers", true, switch),
         listen,
     }

@@ -257,6 +257,18 @@ pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
     }
 }
 
+/// The address of a name server.
+pub(super) fn resolver(raw: &Raw) -> Result<SocketAddr, String> {
+    let text = text(raw)?;
+    let bare = || text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53));
+    text.parse().ok().or_else(bare).ok_or_else(|| {
+        format!(
+            "{} is not the address of a name server; use an IP address, such as 10.0.0.53, or 10.0.0.53:53",
+            shown(raw)
+        )
+    })
+}
+
 pub(super) fn node_address(raw: &Raw) -> Result<NodeAddress, String> {
     let parsed = text(raw)?.parse::<NodeAddress>();
     parsed.map_err(|why| format!("{} is not the address of a node: {why}", shown(raw)))

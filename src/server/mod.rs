@@ -32,7 +32,7 @@ use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
 use crate::config::{AccessLog, Admin as Settings, Config, LogTarget, Problems, located};
-use crate::discovery::NameResolver;
+use crate::discovery::{DnsSources, NameResolver, NodeFiles};
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
@@ -125,6 +125,8 @@ impl Server {
         let files = FileWatch::new(Arc::clone(&live), Arc::clone(&reloader), options.watch.clone());
         pingora.add_service(background_service("files", files));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
+        pingora.add_service(background_service("dns sources", DnsSources::new(Arc::clone(&live))));
+        pingora.add_service(background_service("node files", NodeFiles::new(Arc::clone(&live))));
         Ok(Self { live, log, tracer, reloader, notifier, pingora })
     }
 

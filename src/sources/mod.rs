@@ -5,11 +5,13 @@
 
 mod found;
 mod merge;
+mod names;
 #[cfg(test)]
 mod tests;
 
 pub use self::found::{Heard, SourceSnapshot, Trouble};
 pub use self::merge::{LeftOut, Merged};
+pub use self::names::{Names, Reply, Target, Told, Verdict};
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

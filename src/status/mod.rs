@@ -12,6 +12,7 @@ mod keys;
 mod open;
 mod reload;
 pub mod requests;
+mod sources;
 mod tables;
 mod time;
 
@@ -33,6 +34,7 @@ use self::keys::KeyStatus;
 pub use self::open::{Asked, OpenRequest, Stage};
 use self::reload::LastReload;
 pub use self::reload::Reload;
+use self::sources::SourceStatus;
 pub use self::tables::{events_csv, nodes_csv};
 use self::time::text;
 use crate::config::Class;
@@ -146,6 +148,9 @@ struct PoolStatus {
     /// Requests that went to another pool because they would have had to wait.
     spills: u64,
     resumes: serde_json::Map<String, serde_json::Value>,
+    /// Where nodes come from besides the config, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceStatus>,
     events: Vec<EventStatus>,
 }
 
@@ -153,6 +158,8 @@ struct PoolStatus {
 struct NodeStatus {
     name: String,
     address: String,
+    /// Where it comes from: `config`, or one of the pool's `sources`.
+    origin: String,
     state: &'static str,
     /// It stands in while no other node can be had.
     backup: bool,
@@ -289,6 +296,7 @@ impl PoolStatus {
             unkept_bodies: pool.counters.unkept_bodies,
             spills: pool.counters.spills,
             resumes: resumes.map(|(what, count)| (what.as_str().to_owned(), count.into())).collect(),
+            sources: pool.sources.iter().map(|source| SourceStatus::of(source, s.moment())).collect(),
             events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
         }
     }
@@ -305,6 +313,7 @@ impl NodeStatus {
         Self {
             name: node.id.name.to_string(),
             address: node.id.address.to_string(),
+            origin: node.origin.to_string(),
             state: node.state.as_str(),
             backup: node.is_backup,
             drained_by: node.drain.names(),

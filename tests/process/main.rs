@@ -14,6 +14,7 @@ mod no_io;
 mod orders;
 mod reload;
 mod rolling;
+mod sources;
 mod start;
 mod stop;
 mod support;

@@ -9,7 +9,7 @@ const quantile = (times, name) => (times ? times[name] : undefined);
 
 function matches(node) {
   const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = `${node.name} ${node.address} ${node.state} ${node.backup ? 'backup' : ''}`.toLowerCase();
+  const text = `${node.name} ${node.address} ${node.state} ${node.backup ? 'backup' : ''} ${node.origin}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -136,7 +136,7 @@ class NodeTable {
     const [head, state, load, share, weight, attempts, ttft, itl, speed, cache, error, orders] = row.children;
     say(head.firstChild, node.name);
     mark(head.firstChild, 'aria-expanded', String(this.open.has(key)));
-    say(head.lastChild, node.address === node.name ? (node.backup ? 'backup' : '') : node.address + (node.backup ? ' · backup' : ''));
+    say(head.lastChild, [node.address === node.name ? '' : node.address, node.backup ? 'backup' : '', node.origin === 'config' ? '' : node.origin].filter((word) => word).join(' · '));
     fillState(state, node);
     const cap = node.max_in_flight;
     const [number, track] = load.firstChild.children;
@@ -179,7 +179,7 @@ const outcomesOf = (node) => Object.entries(node.attempts).filter(([, number]) =
 function whyOf(node) {
   if (node.state === 'draining') {
     const by = node.drained_by.map((who) => ({ config: 'by the config', operator: 'by an operator' }[who] || who));
-    return by.length ? by.join(' and ') : 'removed from the config';
+    return by.length ? by.join(' and ') : node.origin === 'config' ? 'removed from the config' : `no longer named by ${node.origin}`;
   }
   if (node.reason) return node.reason;
   if (node.state === 'probing') return 'one trial request is let through';
@@ -216,6 +216,7 @@ function fillDetail(row, node, pool) {
     ['Address', node.address], ['Attempts', outcomesOf(node)], ['Ejections', count(node.ejections)],
     ['Failures within fail_timeout', count(node.recent_failures)],
     ['Cap', known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none'],
+    ['From', node.origin],
     ['Weight', `${DECIMAL.format(node.weight)}: ${node.weight_from}`],
     known(node.work_in_flight) && ['Work in flight', `${count(node.work_in_flight)} tokens`],
     ...node.skips.map((skip) => ['Skipped', `for ${skip.model}: it answers ${skip.status}; ${skip.applies_to}, ${lasting(skip.seconds_left)} left`]),

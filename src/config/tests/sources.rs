@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::refused::{Cases, assert_refused};
 use super::{SERVER, parse};
-use crate::config::{Pool, Source};
+use crate::config::{FoundNode, Pool, Source};
 
 fn pool(keys: &str) -> Pool {
     parse(&format!("{SERVER}pools: {{ a: {{ {keys} }} }}")).pools.remove(0)
@@ -80,4 +80,77 @@ const SOURCES: Cases = &[
 #[test]
 fn refused() {
     assert_refused(SOURCES, "2: pools.a.", |keys| format!("{SERVER}pools: {{a: {{sources: {keys}}}}}\n"));
+}
+
+fn listed(text: &str) -> Result<String, Vec<String>> {
+    let pool = pool("sources: [{file: f}], balance: random, nodes: [n:1]");
+    let shown = |node: &FoundNode| {
+        let settings = [
+            node.name.as_ref().map(|name| format!("name {name}")),
+            node.weight.map(|weight| format!("{weight:?}")),
+            node.max_in_flight.map(|most| format!("{most:?}")),
+            node.drain.then(|| "drain".to_owned()),
+            node.backup.then(|| "backup".to_owned()),
+        ];
+        let settings: String = settings.into_iter().flatten().map(|text| format!(" {text}")).collect();
+        format!("{}{settings}", node.address)
+    };
+    FoundNode::parse(text, "f", &pool)
+        .map(|nodes| nodes.iter().map(shown).collect::<Vec<_>>().join(", "))
+        .map_err(|problems| problems.to_string().lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_file_in_each_form() {
+    let table = [
+        ("[]", ""),
+        ("- a:1\n- unix:/s\n", "a:1, unix:/s"),
+        (
+            "- {address: a:1, name: x, weight: 2, max_in_flight: 8, drain: true, backup: on}",
+            "a:1 name x Fixed(2.0) Fixed(8) drain backup",
+        ),
+        (r#"["10.0.0.1:1", {"address": "[::1]:2"}]"#, "10.0.0.1:1, [::1]:2"),
+        (
+            "[\n\t{\n\t\t\"targets\": [\"a:1\", \"b:1\"],\n\t\t\"labels\": { \"job\": \"x\" }\n\t}, {\"targets\": [\"c:1\"]}\n]\n",
+            "a:1, b:1, c:1",
+        ),
+    ];
+    for (text, nodes) in table {
+        assert_eq!(listed(text), Ok(nodes.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn a_file_with_problems() {
+    let table: [(&str, &[&str]); 11] = [
+        ("", &["f: is empty; write `[]` for no nodes at all"]),
+        ("# nothing\n", &["f: is empty; write `[]` for no nodes at all"]),
+        ("nodes: [a:1]", &["f:1: expected a list (`[a, b]`), found a mapping"]),
+        ("- a:1\n- b", &["f:2: [1]: `b` is not the address of a node: it has no port; write host:port"]),
+        ("- a:1\n- a:1", &["f:2: [1]: the address a:1 is already on line 1"]),
+        ("- a:1\n- {address: b:1, name: 'a:1'}", &["f:2: [1]: the name `a:1` is already on line 1"]),
+        (
+            "- 127.0.0.1:9999",
+            &["f:1: [0]: 127.0.0.1:9999 leads back to the gateway, which listens on 127.0.0.1:9999"],
+        ),
+        ("- {name: x}", &["f:1: [0].address: is missing; write the node's host:port"]),
+        (
+            "- {address: a:1, weight: auto}",
+            &["f:1: [0].weight: `weight: auto` needs `balance: least_in_flight` or `least_work` of the pool"],
+        ),
+        (
+            "- {address: a:1, tls: {ca: x}}",
+            &["f:1: [0].tls: is that of the pool for nodes of a file; write it there"],
+        ),
+        (
+            "- {targets: [a]}",
+            &["f:1: [0].targets[0]: `a` is not the address of a node: it has no port; write host:port"],
+        ),
+    ];
+    for (text, problems) in table {
+        assert_eq!(listed(text), Err(problems.iter().map(|one| (*one).to_owned()).collect()), "{text}");
+    }
+    assert!(listed("[a:1, b").is_err_and(|list| list[0].contains("not valid YAML")));
+    let large = format!("- a:1\n#{}\n", "x".repeat(1 << 20));
+    assert_eq!(listed(&large), Err(vec!["f: is larger than 1MiB".to_owned()]));
 }

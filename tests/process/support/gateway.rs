@@ -54,10 +54,11 @@ impl Conf {
     pub(crate) fn text(&self) -> String {
         let Self { listen, listening, admin, server, pool, nodes } = self;
         let listen = listening.clone().unwrap_or_else(|| listen.to_string());
-        let nodes: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
+        let list: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
+        let nodes = if nodes.is_empty() { list } else { "    nodes:\n".to_owned() + &list };
         format!(
             "server:\n  listen: {listen}\n  admin: {admin}\n  threads: 2\n{server}\
-             pools:\n  sim:\n{pool}    nodes:\n{nodes}"
+             pools:\n  sim:\n{pool}{nodes}"
         )
     }
 }
