@@ -37,7 +37,7 @@ pub struct Watched {
 impl Watched {
     /// To be called before the file is read.
     pub fn before_reading(path: PathBuf) -> Self {
-        Self { read: stamp(&path), path }
+        Self { read: Stamp::of(&path), path }
     }
 }
 
@@ -47,8 +47,8 @@ impl FileWatch {
         Self { live, reloader, config }
     }
 
-    fn config(&self) -> Stamp {
-        self.config.as_ref().and_then(|config| stamp(&config.path))
+    fn config(&self) -> Option<Stamp> {
+        self.config.as_ref().map(|config| Stamp::of(&config.path))
     }
 
     /// Those of certificates and tokens.
@@ -66,7 +66,7 @@ impl FileWatch {
 #[async_trait]
 impl BackgroundService for FileWatch {
     async fn start(&self, _shutdown: ShutdownWatch) {
-        let mut config = Looks::new(self.config.as_ref().and_then(|config| config.read));
+        let mut config = Looks::new(self.config.as_ref().map(|config| config.read.clone()));
         let (mut material, mut keys) = (Looks::new(self.material()), Looks::new(self.keys()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

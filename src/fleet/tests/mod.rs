@@ -18,6 +18,7 @@ mod orders;
 mod probing;
 mod property;
 mod queue;
+mod registered;
 mod reload;
 mod request_fault;
 mod selection;
