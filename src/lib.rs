@@ -27,6 +27,7 @@ pub mod tokens;
 
 pub mod balance;
 pub mod classify;
+pub mod credits;
 pub mod fleet;
 pub mod forwarded;
 pub mod history;
