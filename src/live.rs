@@ -25,7 +25,7 @@ use crate::history::History;
 use crate::keys::Keyring;
 use crate::material::Material;
 use crate::resume::Vocabularies;
-use crate::status::{Edge, Files, Reload, Snapshot};
+use crate::status::{ClusterState, Edge, Files, Reload, Snapshot};
 use crate::tls::{Certificate, Challenges, Renewal};
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
@@ -46,6 +46,8 @@ pub struct Live {
     keys: ArcSwap<Keyring>,
     /// The result of the last reading of their file; `None`: there is none.
     pub keys_file: Mutex<Option<Reload>>,
+    /// The cluster that this gateway belongs to, as it was seen last; `None`: it belongs to none.
+    pub cluster: Mutex<Option<ClusterState>>,
     /// Requests accepted but not yet logged.
     pub requests: Arc<Requests>,
     /// Open client connections.
@@ -94,6 +96,7 @@ impl Live {
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
             keys: ArcSwap::default(),
             keys_file: Mutex::default(),
+            cluster: Mutex::default(),
             requests: Arc::default(),
             connections: Gauge::default(),
             kept_bytes: Gauge::default(),
@@ -166,6 +169,7 @@ impl Live {
             unrouted: self.unrouted.lock().clone(),
             keys_file: self.keys_file.lock().clone(),
             keys: self.keys.load().usage(KEYS_SHOWN),
+            cluster: self.cluster.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
             causes: Vec::new(),
         }

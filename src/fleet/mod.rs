@@ -7,10 +7,12 @@
 mod activity;
 mod addresses;
 mod alike;
+mod bell;
 mod cell;
 mod checks;
 mod choice;
 mod counters;
+mod credit;
 mod digest;
 mod doubts;
 mod event;
@@ -27,6 +29,7 @@ mod pending;
 mod pool;
 mod queue;
 mod routes;
+mod shares;
 mod skips;
 mod snapshot;
 mod stored;
@@ -45,10 +48,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use addresses::Addresses;
+pub use bell::{Bell, Rung};
 pub use cell::Changed;
 pub use checks::CheckAnswer;
 pub use choice::Choice;
 pub use counters::{Counters, Resumed};
+pub use credit::{Allow, Shared};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
 pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
@@ -86,6 +91,8 @@ pub struct Fleet {
     leaving: Vec<Arc<Pool>>,
     routes: Routes,
     choices: Choices,
+    /// Of its cluster; `None`: nodes need no credits.
+    bell: Option<Arc<Bell>>,
 }
 
 /// A live pool with this generation's settings for it.
@@ -110,12 +117,34 @@ pub struct Next {
 impl Fleet {
     /// The first generation, when the process starts.
     pub fn first(config: Config, now: Instant) -> Self {
-        let pools = config.pools.iter().map(|conf| Arc::new(Pool::new(conf, now))).collect();
-        Self::assemble(1, config, pools, Vec::new())
+        Self::first_in(None, config, now)
+    }
+
+    /// The same in a cluster: its capped nodes have no credits until they get some.
+    pub fn first_in(cluster: Option<Arc<Bell>>, config: Config, now: Instant) -> Self {
+        let pools = config.pools.iter().map(|conf| Self::pool(cluster.as_ref(), conf, now)).collect();
+        Self::assemble(1, config, pools, Vec::new(), cluster)
+    }
+
+    fn pool(cluster: Option<&Arc<Bell>>, conf: &config::Pool, now: Instant) -> Arc<Pool> {
+        let pool = Pool::new(conf, now);
+        pool.join(cluster, now);
+        Arc::new(pool)
+    }
+
+    /// The bell of its cluster; `None`: nodes need no credits.
+    pub fn bell(&self) -> Option<&Arc<Bell>> {
+        self.bell.as_ref()
     }
 
     /// The generation after this one.
     pub fn next(&self, config: Config, now: Instant) -> Next {
+        self.next_in(self.bell.clone(), config, now)
+    }
+
+    /// The same where the generation after this one belongs to this cluster, or to none.
+    pub fn next_in(&self, cluster: Option<Arc<Bell>>, config: Config, now: Instant) -> Next {
+        self.live().for_each(|pool| pool.join(cluster.as_ref(), now));
         let mut events = Vec::new();
         let mut pools = Vec::new();
         for conf in &config.pools {
@@ -125,7 +154,7 @@ impl Fleet {
                     events.extend(pool.configure(conf, now));
                     Arc::clone(pool)
                 }
-                None => Arc::new(Pool::new(conf, now)),
+                None => Self::pool(cluster.as_ref(), conf, now),
             };
             pools.push(pool);
         }
@@ -133,15 +162,21 @@ impl Fleet {
         let removed: Vec<_> = self.pools.iter().map(|member| &member.pool).filter(gone).cloned().collect();
         let leaving = self.leaving.iter().filter(gone).filter(|pool| !pool.is_idle());
         let leaving = leaving.chain(&removed).cloned().collect();
-        let fleet = Self::assemble(self.generation + 1, config, pools, leaving);
+        let fleet = Self::assemble(self.generation + 1, config, pools, leaving, cluster);
         Next { fleet, events, removed }
     }
 
-    fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
+    fn assemble(
+        generation: u64,
+        config: Config,
+        pools: Vec<Arc<Pool>>,
+        leaving: Vec<Arc<Pool>>,
+        bell: Option<Arc<Bell>>,
+    ) -> Self {
         let (routes, choices) = (Routes::of(&config), Choices::of(&config));
         let member = |(conf, pool): (&config::Pool, Arc<Pool>)| Member { conf: Arc::new(conf.clone()), pool };
         let pools = config.pools.iter().zip(pools).map(member).collect();
-        Self { generation, config: Arc::new(config), pools, leaving, routes, choices }
+        Self { generation, config: Arc::new(config), pools, leaving, routes, choices, bell }
     }
 
     /// The pool of a request depends on the model that it names.

@@ -121,8 +121,10 @@ impl Pool {
             // the request that has just come has made it so, and the reserve may have room
             woken.extend(table.grant(now));
         }
+        let bell = table.take_bell();
         drop(table);
         woken.into_iter().for_each(Waker::wake);
+        bell.iter().for_each(|bell| bell.ring());
         found
     }
 
@@ -140,8 +142,10 @@ impl Pool {
         if is_news {
             woken.extend(table.queue.tell_all());
         }
+        let bell = table.take_bell();
         drop(table);
         woken.into_iter().for_each(Waker::wake);
+        bell.iter().for_each(|bell| bell.ring());
     }
 
     /// The node has a stored response with this id.

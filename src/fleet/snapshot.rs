@@ -161,6 +161,10 @@ pub struct NodeSnapshot {
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
     pub ejected_for: Option<Duration>,
     pub in_flight: u32,
+    /// The node's credits, where several gateways share its cap.
+    pub held: Option<u32>,
+    /// Requests that other gateways have in flight there; `None`: there is no cluster.
+    pub elsewhere: Option<u32>,
     /// Their estimated work, in tokens of a prompt, where the pool chooses by it.
     pub work: Option<u64>,
     /// Tokens of prompts whose cached part the node told, and that part.
@@ -208,6 +212,8 @@ impl NodeSnapshot {
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,
+            held: node.held.map(|held| held.max(node.in_flight)),
+            elsewhere: None,
             work: None,
             prompts: node.activity.prompts(),
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),

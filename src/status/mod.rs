@@ -2,6 +2,7 @@
 
 mod cause;
 mod certificates;
+mod cluster;
 mod csv;
 mod document;
 mod edge;
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::cause::{Cause, Severity};
+use self::cluster::ClusterStatus;
+pub use self::cluster::{ClusterState, Peer, PeerState, Standing};
 pub use self::document::Document;
 use self::edge::EdgeStatus;
 pub use self::edge::{Edge, Files};
@@ -60,6 +63,8 @@ pub struct Snapshot {
     pub keys_file: Option<Reload>,
     /// At most 1001: the last may be the sum of the others.
     pub keys: Vec<Usage>,
+    /// `None`: there is none.
+    pub cluster: Option<ClusterState>,
     pub pools: Vec<PoolSnapshot>,
     /// The worst first; only in snapshots that are to be looked at.
     pub causes: Vec<Cause>,
@@ -114,6 +119,9 @@ struct Status {
     /// Only where there is TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<EdgeStatus>,
+    /// The gateways that share their limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterStatus>,
     /// Causes of trouble in words, the worst first; empty in a calm fleet.
     causes: Vec<Cause>,
     /// The last reading of the file of clients' keys.
@@ -153,6 +161,12 @@ struct NodeStatus {
     reason: Option<String>,
     ejected_for_seconds: Option<f64>,
     in_flight: u32,
+    /// The part of `max_in_flight` that this gateway may use now; only in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<u32>,
+    /// Requests that the other gateways of the cluster have in flight there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<u32>,
     /// Estimated work in flight, in tokens of a prompt; a token of an answer counts as 4. With `balance: least_work`.
     #[serde(skip_serializing_if = "Option::is_none")]
     work_in_flight: Option<u64>,
@@ -252,6 +266,7 @@ impl Status {
             lost_own_log_lines: s.lost_own_log_lines,
             lost_spans: s.lost_spans,
             tls: EdgeStatus::of(&s.tls, s.wall),
+            cluster: s.cluster.as_ref().map(|cluster| ClusterStatus::of(cluster, s.at)),
             causes: s.causes.clone(),
             keys_file: s.keys_file.as_ref().map(LastReload::of),
             keys: s.keys.iter().map(KeyStatus::of).collect(),
@@ -296,6 +311,8 @@ impl NodeStatus {
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,
+            held: node.held,
+            elsewhere: node.elsewhere,
             work_in_flight: node.work,
             cache_hit_rate: hit_rate(node.prompts),
             max_in_flight: node.max_in_flight,

@@ -122,6 +122,8 @@ pub(super) mod testing {
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
+            held: None,
+            elsewhere: None,
             work: None,
             prompts: [0; 2],
             max_in_flight: None,

@@ -3,6 +3,7 @@
 mod backup;
 mod bound;
 mod choose;
+mod credit;
 mod grant;
 mod learning;
 mod orders;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::addresses::Addresses;
+use super::bell::Bell;
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::fair::Done;
@@ -62,6 +64,10 @@ pub(super) struct Table {
     weighing: Option<Box<Weighing>>,
     turn: Turn,
     random: fastrand::Rng,
+    /// Of the pool's cluster; `None`: nodes need no credits.
+    bell: Option<Arc<Bell>>,
+    /// It is to be rung.
+    rings: bool,
     last_ticket: u64,
     last_serial: u64,
     events: VecDeque<Event>,
@@ -106,6 +112,8 @@ impl Table {
             weighing: None,
             turn: Turn::default(),
             random: fastrand::Rng::new(),
+            bell: None,
+            rings: false,
             last_ticket: 0,
             last_serial: 0,
             events: VecDeque::new(),
@@ -139,11 +147,13 @@ impl Table {
             addresses: Addresses::default(),
             access: Access::of(conf),
         };
-        let node = Node::new(id, self.last_serial, conf, health, now);
+        let mut node = Node::new(id, self.last_serial, conf, health, now);
+        node.need_credits(self.bell.is_some());
         let free = self.nodes.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
             let nothing = Candidate {
                 in_flight: 0,
+                elsewhere: 0,
                 work: None,
                 limit: 0,
                 inverse_rate: 1.0,
@@ -184,8 +194,11 @@ impl Table {
             };
             let drained_before = node.drains();
             match wanted.iter_mut().find(|w| same(w)).and_then(Option::take) {
-                Some(conf) => node.configure(conf),
-                None => node.removed = true,
+                Some(conf) => {
+                    node.configure(conf);
+                    node.need_credits(self.bell.is_some());
+                }
+                None => node.remove(),
             }
             let drains = node.drains();
             if drained_before && !drains {
@@ -211,7 +224,7 @@ impl Table {
         let mut events = Vec::new();
         for place in 0..self.nodes.len() {
             let Some(node) = &mut self.nodes[place] else { continue };
-            node.removed = true;
+            node.remove();
             let key = Key { place, serial: node.serial };
             events.extend(self.note(key, Some(Change::Draining), now));
             self.bury(place);
@@ -354,6 +367,7 @@ impl Table {
         let found = self.nodes.get_mut(key.place).and_then(Option::as_mut);
         let Some(node) = found.filter(|node| node.serial == key.serial) else { return };
         node.in_flight -= 1;
+        self.rings |= node.is_above_held();
         node.at_work.remove(&ticket);
         let work = self.weighing.as_mut().map(|weighing| weighing.end(&mut node.pending, ticket, said));
         self.candidates.update(key.place, |candidate| {
@@ -449,7 +463,8 @@ impl Table {
         let snapshot = |(key, node): (Key, &Node)| {
             let skips = skips.remove(&key).unwrap_or_default();
             let work = self.weighing.is_some().then(|| node.pending.amount());
-            NodeSnapshot { skips, work, ..NodeSnapshot::of(node, &self.policy, now) }
+            let elsewhere = self.bell.is_some().then_some(node.elsewhere);
+            NodeSnapshot { skips, work, elsewhere, ..NodeSnapshot::of(node, &self.policy, now) }
         };
         let nodes = self.members().map(snapshot).collect();
         PoolSnapshot {

@@ -6,6 +6,7 @@ mod bound;
 mod capped;
 mod checked;
 mod classes;
+mod credits;
 mod earned;
 mod ejection;
 mod ended;
