@@ -7,6 +7,7 @@ pub mod server;
 pub mod acme;
 pub mod admin;
 pub mod check;
+pub mod cluster;
 pub mod discovery;
 pub mod journal;
 pub mod live;

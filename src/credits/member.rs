@@ -18,6 +18,8 @@ pub struct Need {
     pub urgent: u32,
     /// Other requests that wait for one.
     pub waiting: u32,
+    /// The most units that could be in use here now.
+    pub usable: u32,
     /// The others' use is wanted in each exchange: nodes are chosen by it.
     pub is_node: bool,
 }
@@ -124,6 +126,10 @@ impl Member {
         self.id
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The address at which it answers whether it lives, from its next entry on.
     pub fn set_address(&mut self, address: String) {
         self.address = address;
@@ -163,7 +169,7 @@ impl Member {
     pub fn call(
         &mut self,
         needs: &[Need],
-        mut credit: impl FnMut(Name, u32) -> u32,
+        mut credit: impl FnMut(Allowance) -> u32,
         next: Epoch,
         now: Instant,
     ) -> Option<Call> {
@@ -209,7 +215,7 @@ impl Member {
         let members = self.members();
         let owes = |need: &Need| {
             let (Some(cap), Some(holding)) = (need.cap, self.holdings.get(&need.name)) else { return false };
-            aim(cap, &row(need, holding.limit), &holding.others, members).keep < holding.limit
+            holding.aim(cap, need, members).keep < holding.limit
         };
         self.standing() == Standing::Joined && !self.is_leaving && needs.iter().any(owes)
     }
@@ -275,9 +281,7 @@ impl Member {
 
     /// Everything as it stands, for resources that may have lost what they were told.
     pub fn allowance(&self, name: Name) -> Option<Allowance> {
-        let holding = self.holdings.get(&name)?;
-        let elsewhere = u32::try_from(holding.others.in_use).unwrap_or(u32::MAX);
-        Some(Allowance { name, limit: holding.cap.map(|_| holding.limit), elsewhere })
+        self.holdings.get(&name).map(|holding| holding.allowance(name))
     }
 
     fn send(&mut self, epoch: Option<Epoch>, op: Op) -> Call {
@@ -293,17 +297,17 @@ impl Member {
     }
 
     /// A row as it is brought into a ledger.
-    fn bring(&mut self, need: &Need, shrinks: bool, credit: &mut impl FnMut(Name, u32) -> u32) -> Ask {
+    fn bring(&mut self, need: &Need, shrinks: bool, credit: &mut impl FnMut(Allowance) -> u32) -> Ask {
         let Some(holding) = self.holdings.get_mut(&need.name).filter(|_| need.cap.is_some()) else {
             return Ask { name: need.name, cap: 0, row: row(need, 0), want: 0 };
         };
         let mut told = row(need, holding.limit);
         if shrinks {
             holding.limit = 0;
-            told.held = credit(need.name, 0);
+            told.held = credit(holding.allowance(need.name));
             told.in_use = told.held;
         } else if need.in_use > holding.limit {
-            told.held = credit(need.name, holding.limit);
+            told.held = credit(holding.allowance(need.name));
         }
         holding.told = None;
         Ask { name: need.name, cap: need.cap.unwrap_or(0), row: told, want: told.held }
@@ -314,7 +318,7 @@ impl Member {
         &mut self,
         need: &Need,
         is_settled: bool,
-        credit: &mut impl FnMut(Name, u32) -> u32,
+        credit: &mut impl FnMut(Allowance) -> u32,
     ) -> (Option<Ask>, bool) {
         let members = self.members();
         let is_leaving = self.is_leaving;
@@ -328,14 +332,14 @@ impl Member {
             true => Aim { claim: 0, keep: 0 },
             // nobody could take what is given back
             false if !is_settled => Aim { claim: holding.limit, keep: holding.limit },
-            false => aim(cap, &row(need, holding.limit), &holding.others, members),
+            false => holding.aim(cap, need, members),
         };
         let mut held = holding.limit;
         if aim.keep < holding.limit {
             holding.limit = aim.keep;
-            held = credit(need.name, aim.keep);
+            held = credit(holding.allowance(need.name));
         } else if need.in_use > holding.limit {
-            held = credit(need.name, holding.limit);
+            held = credit(holding.allowance(need.name));
         }
         let told = row(need, held);
         // who gives back lets others go first
@@ -389,6 +393,19 @@ impl Member {
         if !holding.is_needed {
             self.holdings.remove(&ask.name);
         }
+    }
+}
+
+impl Holding {
+    fn allowance(&self, name: Name) -> Allowance {
+        let elsewhere = u32::try_from(self.others.in_use).unwrap_or(u32::MAX);
+        Allowance { name, limit: self.cap.map(|_| self.limit), elsewhere }
+    }
+
+    fn aim(&self, cap: u32, need: &Need, members: u32) -> Aim {
+        let Aim { claim, keep } = aim(cap, &row(need, self.limit), &self.others, members);
+        let usable = need.usable.max(need.in_use);
+        Aim { claim: claim.min(usable), keep: keep.min(usable) }
     }
 }
 

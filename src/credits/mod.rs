@@ -27,4 +27,4 @@ pub use call::{
 pub use ledger::{Ledger, Terms};
 pub use member::{Allowance, Member, Need, Settings, Standing};
 pub use share::{Aim, aim};
-pub use watch::{Found, Question, Watch};
+pub use watch::{Found, Question, Seen, Watch};

@@ -52,6 +52,17 @@ pub struct Question {
     pub address: String,
 }
 
+/// A fellow, for people to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub id: MemberId,
+    pub address: String,
+    pub silent: Duration,
+    pub is_silent: bool,
+    /// It has answered the last question.
+    pub answers: bool,
+}
+
 /// What an answer proves, and the fellow's last call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
@@ -112,10 +123,16 @@ impl Watch {
         u32::try_from(claiming.count()).unwrap_or(u32::MAX)
     }
 
-    /// Fellows that make no calls.
-    pub fn silent(&self, now: Instant) -> u32 {
-        let silent = self.fellows.values().filter(|known| known.is_silent(now));
-        u32::try_from(silent.count()).unwrap_or(u32::MAX)
+    /// All of them, for people to see.
+    pub fn seen(&self, now: Instant) -> Vec<Seen> {
+        let seen = self.fellows.iter().map(|(id, known)| Seen {
+            id: *id,
+            address: known.address.clone(),
+            silent: now.saturating_duration_since(known.since),
+            is_silent: known.is_silent(now),
+            answers: known.heard.is_some_and(|(heard, _)| heard == Heard::Itself),
+        });
+        seen.collect()
     }
 
     /// The fellows to ask now.
@@ -192,6 +209,8 @@ impl Known {
     }
 }
 
+/// `None`: the ledger does not see the address, so that another machine may have the same.
 fn host(address: &str) -> Option<&str> {
-    address.rsplit_once(':').map(|(host, _)| host)
+    let (host, port) = address.rsplit_once(':')?;
+    port.bytes().all(|byte| byte.is_ascii_digit()).then_some(host.trim_matches(['[', ']']))
 }

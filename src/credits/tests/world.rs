@@ -76,6 +76,7 @@ impl Gateway {
             in_use: counter.in_use,
             urgent: counter.urgent,
             waiting: counter.waiting,
+            usable: u32::MAX,
             is_node: true,
         });
         needs.collect()
@@ -169,7 +170,9 @@ impl World {
         let Some(gateway) = &mut self.gateways[at] else { return false };
         let needs = gateway.needs(caps);
         let counters = &mut gateway.counters;
-        let credit = |name, limit| counters.get_mut(&name).expect("a resource").credit(limit);
+        let credit = |Allowance { name, limit, .. }: Allowance| {
+            counters.get_mut(&name).expect("a resource").credit(limit.unwrap_or(0))
+        };
         if let Some(call) = gateway.member.call(&needs, credit, next, now) {
             self.carry(at, call, fate);
         }
