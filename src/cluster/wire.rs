@@ -2,7 +2,7 @@
 
 use redis::{Script, ScriptInvocation, Value};
 
-use crate::credits::{Answer, Ask, Call, Done, Epoch, Fellow, MemberId, Name, Op, Reply, Row, Terms, Total};
+use crate::credits::{Answer, Ask, Call, Done, Epoch, Fellow, MemberId, Op, Reply, Row, Terms, Total};
 
 /// The ledger in Redis.
 #[derive(Debug)]
