@@ -144,6 +144,11 @@ impl Live {
         is_new
     }
 
+    /// Other gateways share the limits of keys from now on, or no more.
+    pub fn share_keys(&self, in_cluster: bool, now: Instant) {
+        self.keys.store(Arc::new(self.keys.load().joined(in_cluster, now)));
+    }
+
     /// All values that the views show, taken at one instant.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         // read both under one lock, so that no snapshot shows a new generation with the previous one's error
