@@ -39,7 +39,7 @@ local function lost()
 end
 
 if run == '' then return redis.error_reply('ERR INFO has no run_id') end
-if not current or head[2] ~= run or redis.call('HGET', totals, 'epoch') ~= current or not born or not entries then
+if not current or not string.match(current, '^' .. string.rep('%x', 16) .. '$') or head[2] ~= run or redis.call('HGET', totals, 'epoch') ~= current or not born or not entries then
   if op ~= 'r' or epoch ~= '-' then return reply('lost') end
   redis.call('DEL', members, totals)
   current, born, entries, is_settled = ARGV[10], now, 0, false

@@ -159,7 +159,7 @@ impl Member {
         self.holdings.get(&name).map(|holding| holding.limit)
     }
 
-    /// From now on it gives everything back as it is freed.
+    /// From now on it gives everything back as it is freed, save for requests that wait.
     pub fn prepare_to_leave(&mut self) {
         self.is_leaving = true;
     }
@@ -328,12 +328,14 @@ impl Member {
             let is_news = holding.told != Some(told);
             return (is_news.then_some(Ask { name: need.name, cap: 0, row: told, want: 0 }), is_news);
         };
-        let aim = match is_leaving {
-            true => Aim { claim: 0, keep: 0 },
+        let aim = match is_settled {
+            true => holding.aim(cap, need, members),
             // nobody could take what is given back
-            false if !is_settled => Aim { claim: holding.limit, keep: holding.limit },
-            false => holding.aim(cap, need, members),
+            false => Aim { claim: holding.limit, keep: holding.limit },
         };
+        // for the requests that are there, and for no more to come
+        let most = if is_leaving { row(need, 0).demand() } else { u32::MAX };
+        let aim = Aim { claim: aim.claim.min(most), keep: aim.keep.min(most) };
         let mut held = holding.limit;
         if aim.keep < holding.limit {
             holding.limit = aim.keep;
