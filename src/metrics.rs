@@ -4,6 +4,7 @@
 //! extra. Labels are bounded: pools, nodes and classes come from the config, outcomes and reasons from enums, codes from HTTP.
 
 mod certificates;
+mod cluster;
 mod format;
 mod genai;
 mod histograms;
@@ -54,6 +55,7 @@ impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
         process(&mut sheet, &self.snapshot)?;
+        cluster::write(&mut sheet, &self.snapshot)?;
         keys::write(&mut sheet, &self.snapshot)?;
         pools::write(&mut sheet, &self.snapshot, &self.ended)?;
         nodes::write(&mut sheet, &self.snapshot.pools)

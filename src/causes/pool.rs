@@ -43,7 +43,7 @@ fn waits(pool: &PoolScene) -> Option<Cause> {
     if pool.queue == 0 || pool.usable().next().is_none() {
         return None;
     }
-    let is_at_cap = |node: &NodeScene| node.cap.is_some_and(|cap| node.in_flight >= cap);
+    let is_at_cap = |node: &NodeScene| node.held.or(node.cap).is_some_and(|cap| node.in_flight >= cap);
     let says_full = |node: &NodeScene| node.happened.with(Outcome::Busy) > 0;
     let up = pool.usable().count();
     let for_what = if pool.usable().all(is_at_cap) {
@@ -53,7 +53,14 @@ fn waits(pool: &PoolScene) -> Option<Cause> {
         } else {
             format!("all {up} nodes that are up are")
         };
-        format!("{nodes} at max_in_flight ({cap} in all)")
+        let held = pool.usable().map(|node| node.held.or(node.cap).unwrap_or(0)).sum();
+        if cap > held {
+            format!(
+                "{nodes} at what this gateway holds of max_in_flight ({held} of {cap}; other gateways have the rest)"
+            )
+        } else {
+            format!("{nodes} at max_in_flight ({cap} in all)")
+        }
     } else if pool.usable().any(says_full) {
         "nodes say that they are full (503, 429)".to_owned()
     } else {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::cluster::ClusterScene;
 use super::past::{Chosen, Happened, Past};
 use crate::config::Class;
 use crate::fleet::{Drain, NodeSnapshot, NodeState, PoolSnapshot, Reason};
@@ -30,6 +31,7 @@ pub(super) struct GatewayScene {
     pub requests: u64,
     /// Those that the gateway gets by itself.
     pub certificates: Vec<CertificateScene>,
+    pub cluster: Option<ClusterScene>,
     /// Of the time since the earlier snapshot.
     pub lost_log_lines: u64,
     pub refused_connections: u64,
@@ -89,6 +91,8 @@ pub(super) struct NodeScene {
     pub is_removed: bool,
     pub in_flight: u32,
     pub cap: Option<u32>,
+    /// The part of it that this gateway may use; `None`: all.
+    pub held: Option<u32>,
     pub weight: f64,
     /// 0 to 1.
     pub share: f64,
@@ -132,6 +136,7 @@ impl Scene {
                 .iter()
                 .filter_map(|one| CertificateScene::of(one, now.wall))
                 .collect(),
+            cluster: now.cluster.as_ref().map(|cluster| ClusterScene::of(cluster, now.at)),
             lost_log_lines: since(now.lost_log_lines, then.map(|then| then.lost_log_lines)),
             refused_connections: since(now.refused_connections, then.map(|then| then.refused_connections)),
         };
@@ -238,6 +243,7 @@ impl NodeScene {
             is_removed: node.is_removed,
             in_flight: node.in_flight,
             cap: node.max_in_flight,
+            held: node.held,
             weight: node.weight,
             share: node.share,
             silent: open.oldest.map(|oldest| oldest.min(node.silent.unwrap_or(Duration::MAX))),

@@ -25,6 +25,7 @@ fn node(name: &str) -> NodeScene {
         is_removed: false,
         in_flight: 12,
         cap: None,
+        held: None,
         weight: 1.0,
         share: 1.0,
         silent: Some(Duration::from_millis(20)),
@@ -222,6 +223,12 @@ fn a_full_line_and_a_pool_without_nodes() {
         &waiting(vec![full("a"), full("b")]),
         Severity::Warn,
         "5 requests wait (2 interactive), the longest for 8 s: all 2 nodes that are up are at max_in_flight (24 in all)",
+    );
+    let shared = |name: &str| NodeScene { held: Some(4), ..full(name) };
+    says(
+        &waiting(vec![shared("a"), shared("b")]),
+        Severity::Warn,
+        "5 requests wait (2 interactive), the longest for 8 s: all 2 nodes that are up are at what this gateway holds of max_in_flight (8 of 24; other gateways have the rest)",
     );
     says(
         &waiting(vec![full("a"), node("b")]),

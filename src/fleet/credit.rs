@@ -33,6 +33,8 @@ pub struct Shared {
     /// Requests that wait for a slot, by class, in the order of [`crate::config::Class::ALL`]. One that can use several nodes
     /// counts as an equal part on each of them; each sum is rounded up.
     pub waiting: [u32; CLASSES],
+    /// It is ejected here: a hint to other gateways, see [`super::Pool::hint`].
+    pub is_out: bool,
 }
 
 /// SipHash-1-3 of a node's pool and address.

@@ -13,7 +13,7 @@ const AT_ONCE: usize = 128;
 
 impl Pool {
     /// The pool belongs to a cluster from now on: its capped nodes have no credits until they get some. `None`: it belongs to none.
-    pub(super) fn join(&self, cluster: Option<&Arc<Bell>>, now: Instant) {
+    pub fn join(&self, cluster: Option<&Arc<Bell>>, now: Instant) {
         let mut table = self.table.lock();
         table.join(cluster, now);
         Self::hand_over(table, false, now);
@@ -22,6 +22,13 @@ impl Pool {
     /// Its nodes as an exchange of credits sees them. One that has left the config is among them until its last request has ended.
     pub fn shares(&self, now: Instant) -> Vec<Shared> {
         self.table.lock().shares(now)
+    }
+
+    /// Another gateway has taken this node out ([`Shared::node`]): if it is up here, it is asked at once as its check would, at most once
+    /// a second. It is ejected by the answers only, after `health.check.fall` of them as always. `false`: it is not there or not up, or
+    /// the pool has no check.
+    pub fn hint(&self, node: u64, now: Instant) -> bool {
+        self.table.lock().hint(node, now)
     }
 
     /// Gives the nodes these credits. Returns what each really holds: no fewer than are in flight. Those above what was allowed

@@ -34,6 +34,11 @@ const COLUMNS = [
   { id: 'orders', title: 'Orders', hidden: true },
 ];
 
+// The part of the cap that this gateway has, and the load that others put on the node.
+function sharedWords({ held, elsewhere }) {
+  return (known(held) ? `; this gateway holds ${count(held)} of it` : '') + (known(elsewhere) ? `; ${count(elsewhere)} in flight through other gateways` : '');
+}
+
 class NodeTable {
   constructor(box) {
     this.box = box;
@@ -140,10 +145,11 @@ class NodeTable {
     fillState(state, node);
     const cap = node.max_in_flight;
     const [number, track] = load.firstChild.children;
-    say(number, known(cap) ? `${count(node.in_flight)} / ${count(cap)}` : count(node.in_flight));
+    const held = known(node.held) ? `${count(node.held)} of ` : '';
+    say(number, known(cap) ? `${count(node.in_flight)} / ${held}${count(cap)}` : count(node.in_flight));
     track.firstChild.style.width = `${Math.min(100, (node.in_flight / (cap || most)) * 100)}%`;
-    mark(track, 'class', known(cap) ? (node.in_flight >= cap ? 'track full' : 'track') : 'track open');
-    mark(load, 'title', known(cap) ? `cap: ${node.max_in_flight_from}` : 'no cap');
+    mark(track, 'class', known(cap) ? (node.in_flight >= (node.held ?? cap) ? 'track full' : 'track') : 'track open');
+    mark(load, 'title', (known(cap) ? `cap: ${node.max_in_flight_from}` : 'no cap') + sharedWords(node));
     say(share, total ? percent(node.in_flight / total) : NONE);
     say2(weight, DECIMAL.format(node.weight), originOf(node.weight_from), 'muted');
     mark(weight, 'title', node.weight_from);
@@ -215,7 +221,7 @@ function fillDetail(row, node, pool) {
   const facts = [
     ['Address', node.address], ['Attempts', outcomesOf(node)], ['Ejections', count(node.ejections)],
     ['Failures within fail_timeout', count(node.recent_failures)],
-    ['Cap', known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none'],
+    ['Cap', (known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none') + sharedWords(node)],
     ['Weight', `${DECIMAL.format(node.weight)}: ${node.weight_from}`],
     known(node.work_in_flight) && ['Work in flight', `${count(node.work_in_flight)} tokens`],
     ...node.skips.map((skip) => ['Skipped', `for ${skip.model}: it answers ${skip.status}; ${skip.applies_to}, ${lasting(skip.seconds_left)} left`]),

@@ -8,6 +8,7 @@ use super::super::bell::Bell;
 use super::super::credit::{Allow, Shared};
 use super::super::key::Key;
 use super::super::node::Node;
+use super::super::snapshot::NodeState;
 use super::super::want::{CLASSES, Want};
 use super::Table;
 use crate::balance::{Tier, Turn};
@@ -50,7 +51,8 @@ impl Table {
                 } else {
                     0
                 };
-                Shared { in_flight, usable, waiting, ..Self::share(key, node, held) }
+                let is_out = matches!(NodeState::of(node), NodeState::Ejected);
+                Shared { in_flight, usable, waiting, is_out, ..Self::share(key, node, held) }
             })
             .collect();
         let left = self.members().filter(|(_, node)| node.removed);
@@ -64,7 +66,16 @@ impl Table {
     fn share(key: Key, node: &Node, held: u32) -> Shared {
         let cap = node.fixed_cap();
         let held = if cap.is_some() { held } else { 0 };
-        Shared { key, node: node.identity, cap, held, in_flight: 0, usable: 0, waiting: [0; CLASSES] }
+        Shared {
+            key,
+            node: node.identity,
+            cap,
+            held,
+            in_flight: 0,
+            usable: 0,
+            waiting: [0; CLASSES],
+            is_out: false,
+        }
     }
 
     /// Requests in flight on nodes that have left the config, by identity.
@@ -94,6 +105,16 @@ impl Table {
             held
         };
         allowed.iter().map(give).collect()
+    }
+
+    /// See [`super::super::Pool::hint`].
+    pub(crate) fn hint(&mut self, node: u64, now: Instant) -> bool {
+        if self.policy.check.is_none() {
+            return false;
+        }
+        let mut nodes = self.nodes.iter_mut().flatten();
+        let found = nodes.find(|one| one.identity == node && !one.removed && one.health.is_up());
+        found.map(|node| node.health.checks().hint(now)).is_some()
     }
 
     /// The waiting requests, as they could use the nodes.

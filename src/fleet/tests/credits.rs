@@ -232,3 +232,40 @@ fn slow_start_counts_all_gateways_but_always_lets_one_through() {
     member.credit(0, Some(50), 60);
     assert_eq!(member.share(0).usable, 100);
 }
+
+#[test]
+fn a_hint_asks_the_node_at_once_and_ejects_nothing_by_itself() {
+    let mut conf = capped(1, 4);
+    assert!(!Member::of(conf.clone()).bench.pool.hint(0, Instant::now()));
+    conf.health.check = Some(config::Check {
+        path: "/health".into(),
+        interval: seconds(60.0),
+        timeout: seconds(2.0),
+        rise: 2,
+        fall: 2,
+    });
+    let mut member = Member::of(conf);
+    member.credit(0, Some(4), 0);
+    let node = member.share(0).node;
+    let checks = |member: &Member| member.bench.questions(QuestionKind::Check);
+    let first = checks(&member);
+    first.iter().for_each(|question| _ = member.bench.pool.answer(question, true, member.bench.now));
+    member.bench.pass(0.5);
+    assert!(checks(&member).is_empty());
+    assert!(
+        member.bench.pool.hint(node, member.bench.now) && !member.bench.pool.hint(node + 1, member.bench.now)
+    );
+    let asked = checks(&member);
+    assert_eq!(asked.len(), 1);
+    member.bench.pool.answer(&asked[0], false, member.bench.now);
+    assert!(member.bench.is_up("a") && !member.share(0).is_out);
+    member.bench.pool.hint(node, member.bench.now);
+    assert!(checks(&member).is_empty(), "not more than once a second");
+    member.bench.pass(1.0);
+    member.bench.pool.hint(node, member.bench.now);
+    let asked = checks(&member);
+    member.bench.pool.answer(&asked[0], false, member.bench.now);
+    assert!(member.bench.is_up("a"), "the last one stays");
+    member.bench.fail("a", 5);
+    assert_eq!(member.share(0).usable, 4);
+}
