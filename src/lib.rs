@@ -7,6 +7,7 @@ pub mod server;
 pub mod acme;
 pub mod admin;
 pub mod check;
+pub mod cluster;
 pub mod discovery;
 pub mod journal;
 pub mod live;
@@ -28,6 +29,7 @@ pub mod tokens;
 
 pub mod balance;
 pub mod classify;
+pub mod credits;
 pub mod fleet;
 pub mod forwarded;
 pub mod history;

@@ -98,7 +98,11 @@ impl Live {
         let now = SystemTime::now();
         let started = Instant::now();
         Self {
-            fleet: ArcSwap::from_pointee(Fleet::first(config, started)),
+            fleet: ArcSwap::from_pointee(Fleet::first_in(
+                config.cluster.as_ref().map(|_| Arc::default()),
+                config,
+                started,
+            )),
             history: Mutex::new(History::new(started)),
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
             keys: ArcSwap::default(),

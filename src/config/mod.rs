@@ -12,6 +12,7 @@ mod affinity;
 mod auto;
 mod choice;
 mod class;
+mod cluster;
 mod defaults;
 mod edge;
 mod environment;
@@ -50,6 +51,7 @@ mod values;
 pub use acme::{Auto, Challenge};
 pub use address::{HostPort, NodeAddress};
 pub use class::{Class, Classes, Deadline};
+pub use cluster::{Cluster, Redis};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
 pub use found::FoundNode;
 pub use keys::{ApiKey, expiry};
@@ -175,7 +177,8 @@ fn config(s: &mut Section, outside: &Outside) -> Config {
     if let Some(place) = &place {
         choice::check_reached(place, &pools, &splits);
     }
-    Config { server, pools, splits, notices: Vec::new() }
+    let cluster = s.take("cluster").and_then(|place| place.section()?.finish(cluster::cluster));
+    Config { server, pools, splits, cluster, notices: Vec::new() }
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::address::{HostPort, NodeAddress};
 use super::class::{Classes, Deadline};
+use super::cluster::Cluster;
 use super::edge::{Admin, Listening};
 use super::link::{Https, Link, NodeKey};
 use super::pattern::Pattern;
@@ -28,6 +29,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// At most 1024, of distinct models; default none.
     pub splits: Vec<Split>,
+    /// The gateways that share the limits of nodes and keys; `None`: this one is alone, the default.
+    pub cluster: Option<Cluster>,
     /// Notices on what is valid, and yet does less than one may expect: a line of text each, with file, line and path.
     pub notices: Vec<String>,
 }

@@ -31,6 +31,7 @@ use self::secure::Secure;
 use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
+use crate::cluster::{Cluster, Departure};
 use crate::config::{AccessLog, Admin as Settings, Config, LogTarget, Problems, located};
 use crate::discovery::{DnsSources, NameResolver, NodeFiles};
 use crate::journal::AccessLogWriter;
@@ -68,6 +69,7 @@ pub struct Server {
     pub tracer: Tracer,
     pub reloader: Arc<Reloader>,
     pub notifier: Notifier,
+    departure: Arc<Departure>,
     pingora: Pingora,
 }
 
@@ -131,14 +133,22 @@ impl Server {
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
         pingora.add_service(background_service("dns sources", DnsSources::new(Arc::clone(&live))));
         pingora.add_service(background_service("node files", NodeFiles::new(Arc::clone(&live))));
-        Ok(Self { live, log, tracer, reloader, notifier, pingora })
+        let departure = Arc::default();
+        let cluster = Cluster::new(Arc::clone(&live), Arc::clone(&departure));
+        pingora.add_service(background_service("cluster", cluster));
+        Ok(Self { live, log, tracer, reloader, notifier, departure, pingora })
     }
 
     /// Runs until `stopping` requests an end. Returns after a fast stop; a graceful one ends the process when
     /// the last request has ended, see `drain`.
     pub fn run(self, stopping: Stopping) {
         let phases = self.pingora.watch_execution_phase();
-        drain::watch(phases, Arc::clone(&self.live), self.log.clone(), self.tracer.clone(), stopping.asked());
+        let after = drain::After {
+            log: self.log.clone(),
+            tracer: self.tracer.clone(),
+            departure: Arc::clone(&self.departure),
+        };
+        drain::watch(phases, Arc::clone(&self.live), after, stopping.asked());
         self.pingora.run(RunArgs { shutdown_signal: Box::new(stopping) });
         self.log.flush();
         self.tracer.stop();

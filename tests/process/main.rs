@@ -3,6 +3,7 @@
 //! All traffic is on loopback. Every wait for a condition has a deadline that only a failing test reaches.
 
 mod acme;
+mod cluster;
 mod edge;
 mod files;
 mod guarded;

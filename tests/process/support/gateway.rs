@@ -26,6 +26,8 @@ pub(crate) struct Conf {
     pub server: String,
     /// More lines of the pool.
     pub pool: String,
+    /// More lines at the end.
+    pub more: String,
     pub nodes: Vec<String>,
 }
 
@@ -37,6 +39,7 @@ impl Conf {
             admin: ports::free(),
             server: String::new(),
             pool: String::new(),
+            more: String::new(),
             nodes: nodes.iter().map(|node| format!("{{ address: {node} }}")).collect(),
         }
     }
@@ -52,13 +55,13 @@ impl Conf {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { listen, listening, admin, server, pool, nodes } = self;
+        let Self { listen, listening, admin, server, pool, more, nodes } = self;
         let listen = listening.clone().unwrap_or_else(|| listen.to_string());
         let list: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
         let nodes = if nodes.is_empty() { list } else { "    nodes:\n".to_owned() + &list };
         format!(
             "server:\n  listen: {listen}\n  admin: {admin}\n  threads: 2\n{server}\
-             pools:\n  sim:\n{pool}{nodes}"
+             pools:\n  sim:\n{pool}{nodes}{more}"
         )
     }
 }
