@@ -11,6 +11,7 @@ mod parse;
 mod path;
 mod plan;
 mod proxy;
+mod reasons;
 mod scope;
 mod site;
 mod target;
