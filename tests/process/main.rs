@@ -7,6 +7,7 @@ mod cluster;
 mod edge;
 mod files;
 mod guarded;
+mod import;
 mod keys;
 mod kill;
 mod large;

@@ -6,10 +6,11 @@ use super::parse::Directive;
 use super::plan::Planned;
 use super::scope::origin;
 
-/// Names of engines as they stand in names of upstreams.
-const ENGINES: [(&str, &str); 6] = [
+/// Names of engines as they stand in names of upstreams and hosts, each with the word of the config.
+const ENGINES: [(&str, &str); 7] = [
     ("vllm", "vllm"),
     ("sglang", "sglang"),
+    ("sgl-", "sglang"),
     ("llama.cpp", "llamacpp"),
     ("llamacpp", "llamacpp"),
     ("llama-cpp", "llamacpp"),
@@ -17,24 +18,29 @@ const ENGINES: [(&str, &str); 6] = [
 ];
 
 /// A line for the reader to take in, if a name tells of an engine: a guess is no setting.
-pub(super) fn engine(upstream: &Directive, pool: &mut Mapping) {
-    let servers = upstream.children().iter().filter(|one| one.name == "server").map(|one| one.arg(0));
-    let names: Vec<String> =
-        [upstream.arg(0)].into_iter().chain(servers).map(str::to_ascii_lowercase).collect();
+pub(super) fn engine<'a>(names: impl Iterator<Item = &'a str>, pool: &mut Mapping) {
+    let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
     let found = ENGINES.iter().find(|(word, _)| names.iter().any(|name| name.contains(word)));
-    let text = match found {
-        Some((_, engine)) => {
-            format!("engine: {engine}   # say so, if they are: then a dead node is found by its check")
-        }
-        None => "engine: vllm   # or sglang, llamacpp, if they are: then a dead node is found by its check"
-            .to_owned(),
-    };
-    pool.remark(&text, None);
+    if let Some((_, engine)) = found {
+        let text =
+            format!("engine: {engine}   # if that is what the nodes run: then their check finds a dead one");
+        pool.remark(&text, None);
+    }
+}
+
+/// A pool that nobody checks, of an engine that no name tells.
+pub(super) fn unchecked(planned: &Planned, draft: &mut Draft) {
+    let reason = "a dead node is found by the requests that fail there, as nginx found it; Evenkeel can ask it by itself";
+    let advice = "write `engine: vllm` (or sglang, llamacpp) if the nodes are that, or `health: { check: { path: ... } }`";
+    draft.note(Kind::Warning, planned.origin().map(|from| from.place), "", reason, advice);
 }
 
 /// Traps of upstreams.
 pub(super) fn of_the_whole(plan: &[Planned], all: &[Directive], draft: &mut Draft) {
-    let workers = all.iter().find(|one| one.name == "worker_processes").map_or("1", |one| one.arg(0));
+    let is_whole = all.iter().any(|one| one.name == "http");
+    let workers = all.iter().find(|one| one.name == "worker_processes").map(|one| one.arg(0));
+    // a fragment does not say; the files that distributions ship say `auto`
+    let workers = workers.unwrap_or(if is_whole { "1" } else { "auto" });
     for upstream in plan.iter().filter_map(|planned| planned.upstream) {
         let has = |name: &str| upstream.children().iter().any(|one| one.name == name);
         let place = Some(upstream.place.clone());
