@@ -13,6 +13,7 @@ mod logs;
 mod no_io;
 mod orders;
 mod reload;
+mod shell;
 mod start;
 mod stop;
 mod support;
