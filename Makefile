@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /etc/systemd/system
+MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
 CARGO ?= cargo
@@ -14,7 +15,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 PICTURE := src/cli/demo/demo.svg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-engine test-vllm faults bench build install clean bootstrap
+.PHONY: help demo picture test test-engine test-vllm faults bench build install deb test-deb clean bootstrap
 
 help:
 	@echo 'make demo         a gateway, simulated nodes and load on this machine: see it work (ARGS="..." go to `evenkeel demo`)'
@@ -25,7 +26,9 @@ help:
 	@echo 'make picture      records the demo for README.md: a minute (writes $(PICTURE))'
 	@echo 'make bench        against nginx, HAProxy and a bare proxy: 50 minutes (ARGS="request chunk" runs some of it, --keep keeps it)'
 	@echo 'make build        the release binary: $(TARGET)/release/evenkeel'
-	@echo 'make install      binary, config and systemd unit: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
+	@echo 'make deb          the Debian package of that binary: target/package/*.deb'
+	@echo 'make test-deb     installs a package, of a debug build, in a Debian of its own, upgrades and removes it (needs root)'
+	@echo 'make install      binary, config, systemd unit, man pages and completions: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR)'
 	@echo 'make clean        removes what was built'
 
 bootstrap:
@@ -65,6 +68,19 @@ install:
 	@config=$(DESTDIR)$(SYSCONFDIR)/evenkeel/evenkeel.yaml; \
 	if test -e $$config; then echo "kept: $$config"; else set -x; install -D -m 644 conf/evenkeel.yaml $$config; fi
 	install -D -m 644 deploy/systemd/evenkeel.service $(DESTDIR)$(UNITDIR)/evenkeel.service
+	$(TARGET)/release/evenkeel man --output $(DESTDIR)$(MANDIR)/man1
+	install -d $(DESTDIR)$(PREFIX)/share/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+	$(TARGET)/release/evenkeel completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/evenkeel
+	$(TARGET)/release/evenkeel completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_evenkeel
+	$(TARGET)/release/evenkeel completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/evenkeel.fish
+
+# Signing it, and a repository for apt, are the operator's.
+deb: build
+	@.ci/bootstrap cargo-deb
+	@deploy/debian/build $(TARGET)/release/evenkeel
+
+test-deb: bootstrap
+	@.ci/test package
 
 clean:
 	$(CARGO) clean

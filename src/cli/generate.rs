@@ -108,7 +108,15 @@ fn page(command: &Command, whole: &Command) -> io::Result<Vec<u8>> {
         vec![whole.get_name()]
     };
     text.extend(roff::see_also(&others).into_bytes());
-    Ok(text)
+    Ok(without_repetition(text))
+}
+
+/// Each section comes with the same two lines that define an apostrophe.
+fn without_repetition(page: Vec<u8>) -> Vec<u8> {
+    let Ok(text) = String::from_utf8(page.clone()) else { return page };
+    let is_definition = |line: &&str| line.contains(".ds Aq ");
+    let lines = text.lines().take(2).chain(text.lines().skip(2).filter(|line| !is_definition(line)));
+    lines.flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()
 }
 
 #[cfg(test)]
@@ -132,5 +140,8 @@ mod tests {
         names.sort();
         names.retain(|name| !name.contains("help"));
         assert_eq!(names, ["evenkeel-key-new.1", "evenkeel-key.1", "evenkeel.1"]);
+        let page = fs::read_to_string(folder.path().join("evenkeel-key.1")).expect("text");
+        assert_eq!(page.matches(".ds Aq ").count(), 2, "{page}");
+        assert!(page.ends_with(".SH \"SEE ALSO\"\n\\fBevenkeel\\fR(1)\n"), "{page}");
     }
 }

@@ -94,7 +94,7 @@ fn a_reload_checks_the_file_first() {
     let unit = read(UNIT);
     let reload = values(&unit, "ExecReload=");
     let config = format!("{INSTALLED}evenkeel.yaml");
-    assert_eq!(reload, [format!("evenkeel check -c {config}").as_str(), "kill -HUP $MAINPID"]);
+    assert_eq!(reload, [format!("evenkeel check -c {config}").as_str(), "sh -c \"kill -HUP $MAINPID\""]);
     assert_eq!(values(&unit, "ExecStart="), [format!("evenkeel run -c {config}")]);
 }
 

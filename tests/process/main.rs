@@ -18,6 +18,7 @@ mod registration;
 mod reload;
 mod rolling;
 mod sources;
+mod shell;
 mod start;
 mod stop;
 mod support;
