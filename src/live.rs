@@ -2,6 +2,7 @@
 
 mod arriving;
 mod gauge;
+mod leases;
 mod requests;
 mod under_way;
 
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
+pub use self::leases::Followed;
 pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
@@ -25,6 +27,7 @@ use crate::history::History;
 use crate::keys::Keyring;
 use crate::material::Material;
 use crate::resume::Vocabularies;
+use crate::sources::Leases;
 use crate::status::{Edge, Files, Reload, Snapshot};
 use crate::tls::{Certificate, Challenges, Renewal};
 
@@ -68,6 +71,8 @@ pub struct Live {
     pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
+    /// Nodes that have registered themselves. Locked before the sources of a pool.
+    pub leases: Mutex<Leases>,
     /// Answers for an ACME server that looks whether a name leads here.
     pub challenges: Challenges,
     /// The progress of certificates that the gateway gets by itself, by the file of each.
@@ -105,6 +110,7 @@ impl Live {
             unrouted: Mutex::default(),
             material: ArcSwap::default(),
             files: Mutex::default(),
+            leases: Mutex::default(),
             challenges: Challenges::default(),
             renewals: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::NodeAddress;
 use super::address::is_host_name;
 use super::raw::Raw;
+use super::registration::registration;
 use super::section::{Place, Section};
 use super::source::{Ask, DnsSource, FileSource, Source};
 use super::values::{duration_or_zero, file, shown, text};
@@ -34,6 +35,12 @@ pub(super) fn sources(s: &mut Section) -> Option<Vec<Source>> {
 }
 
 fn source(place: &Place, s: &mut Section) -> Option<Source> {
+    if let Some(registers) = s.take("registration") {
+        s.rule("registration", &[], !["dns", "srv", "file"].iter().any(|key| s.has(key)), || {
+            SEVERAL.to_owned()
+        });
+        return registration(&registers).map(Source::Registered);
+    }
     let (dns, srv, file_of) = (s.take("dns"), s.take("srv"), s.take("file"));
     match (dns, srv, file_of) {
         (Some(name), None, None) => {
@@ -49,16 +56,18 @@ fn source(place: &Place, s: &mut Section) -> Option<Source> {
         (None, None, Some(path)) => path.read(file).map(|path| Source::File(FileSource { path })),
         (None, None, None) => {
             place.problem(
-                "names no place; write `dns: name:port`, `srv: _http._tcp.name` or `file: nodes.yaml`",
+                "names no place; write `dns: name:port`, `srv: _http._tcp.name`, `file: nodes.yaml` or `registration: on`",
             );
             None
         }
         _ => {
-            place.problem("names several places; give each of them an entry of its own");
+            place.problem(SEVERAL);
             None
         }
     }
 }
+
+const SEVERAL: &str = "names several places; give each of them an entry of its own";
 
 fn hold(s: &mut Section) -> Duration {
     s.get("hold", HOLD, duration_or_zero)

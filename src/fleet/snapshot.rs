@@ -151,6 +151,28 @@ impl fmt::Display for LimitFrom {
     }
 }
 
+/// The little about one node that its own requests are answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: NodeState,
+    /// The reason for the ejection.
+    pub reason: Option<Reason>,
+    pub in_flight: u32,
+    /// It leaves.
+    pub is_removed: bool,
+}
+
+impl Standing {
+    pub(super) fn of(node: &Node) -> Self {
+        let reason = match node.health.state() {
+            State::Ejected(ejection) => Some(ejection.reason),
+            State::Up | State::Probing { .. } => None,
+        };
+        let (in_flight, is_removed) = (node.in_flight, node.removed);
+        Self { state: NodeState::of(node), reason, in_flight, is_removed }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
