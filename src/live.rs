@@ -172,7 +172,8 @@ impl Live {
             unrouted: self.unrouted.lock().clone(),
             keys_file: self.keys_file.lock().clone(),
             keys: self.keys.load().usage(KEYS_SHOWN),
-            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+            leases: self.leases_of(&fleet),
+            pools: fleet.live().map(|pool| self.with_leases(pool.snapshot(now))).collect(),
             causes: Vec::new(),
         }
     }

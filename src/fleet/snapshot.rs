@@ -182,6 +182,8 @@ pub struct NodeSnapshot {
     /// The node is neither in the config nor named by a source any longer.
     pub is_removed: bool,
     pub origin: Origin,
+    /// The end of its lease, if it has registered itself and has not left.
+    pub lease: Option<Instant>,
     /// The reason for the ejection.
     pub reason: Option<Reason>,
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
@@ -232,6 +234,7 @@ impl NodeSnapshot {
             is_backup: node.is_backup,
             is_removed: node.removed,
             origin: node.conf.origin.clone(),
+            lease: None,
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,

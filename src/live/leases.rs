@@ -1,16 +1,18 @@
 //! Nodes that register themselves: the book of leases, and the pools that follow it.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::Live;
-use crate::config::{FoundNode, Origin};
-use crate::fleet::{Applied, Fleet, Pool};
+use crate::config::{FoundNode, Origin, Pool};
+use crate::fleet::{self, Applied, Fleet, NodeSnapshot, PoolSnapshot};
 use crate::sources::{Denied, Lease, Leases, Registered, Registrant};
+use crate::status::PoolLeases;
 
 /// A pool that has followed the book.
 #[derive(Debug)]
 pub struct Followed {
-    pub pool: std::sync::Arc<Pool>,
+    pub pool: Arc<fleet::Pool>,
     /// Its nodes with leases.
     pub nodes: usize,
     pub applied: Applied,
@@ -60,9 +62,27 @@ impl Live {
         (ended, followed)
     }
 
-    /// The rest of a node's lease.
-    pub fn lease_left(&self, pool: &str, node: &str, now: Instant) -> Option<Duration> {
-        self.leases.lock().until(pool, node).map(|until| until.saturating_duration_since(now))
+    /// The numbers of each pool that takes nodes.
+    pub(super) fn leases_of(&self, fleet: &Fleet) -> Vec<PoolLeases> {
+        let takes = fleet.config.pools.iter().filter(|conf| conf.registration().is_some());
+        let leases = self.leases.lock();
+        let of = |conf: &Pool| PoolLeases {
+            pool: conf.name.clone(),
+            held: leases.of(&conf.name).count(),
+            counts: leases.counts(&conf.name),
+        };
+        takes.map(of).collect()
+    }
+
+    /// The same snapshot with the ends of the nodes' leases.
+    pub(super) fn with_leases(&self, mut pool: PoolSnapshot) -> PoolSnapshot {
+        let is_registered = |node: &&mut NodeSnapshot| node.origin == Origin::Registered && !node.is_removed;
+        let mut nodes = pool.nodes.iter_mut().filter(is_registered).peekable();
+        if nodes.peek().is_some() {
+            let leases = self.leases.lock();
+            nodes.for_each(|node| node.lease = leases.until(&pool.name, &node.id.name));
+        }
+        pool
     }
 }
 
@@ -72,5 +92,5 @@ fn follow(fleet: &Fleet, leases: &Leases, name: &str, now: Instant) -> Option<Fo
     let nodes: Vec<FoundNode> = leases.of(name).map(|lease| lease.node.found()).collect();
     let count = nodes.len();
     let applied = pool.found(&Origin::Registered, nodes, now)?;
-    Some(Followed { pool: std::sync::Arc::clone(pool), nodes: count, applied })
+    Some(Followed { pool: Arc::clone(pool), nodes: count, applied })
 }
