@@ -73,6 +73,8 @@ pub struct Live {
     pub files: Mutex<Files>,
     /// Nodes that have registered themselves. Locked before the sources of a pool.
     pub leases: Mutex<Leases>,
+    /// The revision of them that is in the state file, or could not be written.
+    pub leases_kept: AtomicU64,
     /// Answers for an ACME server that looks whether a name leads here.
     pub challenges: Challenges,
     /// The progress of certificates that the gateway gets by itself, by the file of each.
@@ -111,6 +113,7 @@ impl Live {
             material: ArcSwap::default(),
             files: Mutex::default(),
             leases: Mutex::default(),
+            leases_kept: AtomicU64::new(0),
             challenges: Challenges::default(),
             renewals: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -16,8 +17,8 @@ use crate::live::{Followed, Live};
 use crate::material::leases as state;
 use crate::sources::kept::{self, Kept};
 
-/// Interval at which leases are looked at; it limits the precision of their ends.
-const TICK: Duration = Duration::from_millis(250);
+/// Interval at which leases are looked at: it limits the precision of their ends, and a registration waits as long for its answer.
+const TICK: Duration = Duration::from_millis(100);
 /// The ends of leases that are only renewed are written this often.
 const WRITE_EVERY: Duration = Duration::from_mins(1);
 
@@ -35,6 +36,8 @@ struct Known {
     written: Option<(PathBuf, u64, Instant)>,
     /// It could not be written, which has been told.
     fails: bool,
+    /// It has been written for the last time.
+    is_over: bool,
 }
 
 impl Registration {
@@ -78,12 +81,17 @@ impl Registration {
     }
 
     fn tick(&self, now: Instant) {
-        if self.live.is_stopping() {
-            // another process may have taken over: nodes tell that one that they are there, and the file is its own
-            return;
-        }
         let mut known = self.known.lock();
         let fleet = self.live.fleet();
+        if self.live.is_stopping() {
+            // another process may have taken over: nodes tell that one that they are there, and the file is its own from now on
+            if let Some(file) =
+                state::file(&fleet.config).filter(|_| !std::mem::replace(&mut known.is_over, true))
+            {
+                self.keep(&mut known, file, now);
+            }
+            return;
+        }
         if std::mem::replace(&mut known.generation, fleet.generation) != fleet.generation {
             let (ended, followed) = self.live.recheck_leases(now);
             for (pool, lease, why) in ended {
@@ -129,6 +137,7 @@ impl Registration {
         known.fails = written.is_err();
         // one that failed is tried again with the next change, or in a minute
         known.written = Some((file, revision, now));
+        self.live.leases_kept.store(revision, Ordering::Release);
     }
 }
 
@@ -141,7 +150,10 @@ fn broken(file: &Path, why: &str) {
 }
 
 fn tell(followed: &Followed) {
-    announce_found(&followed.pool, &Origin::Registered, followed.nodes, &followed.applied);
+    let Followed { pool, nodes, applied } = followed;
+    if *nodes > 0 || !applied.events.is_empty() {
+        announce_found(pool, &Origin::Registered, *nodes, applied);
+    }
 }
 
 fn seconds(time: SystemTime) -> u64 {

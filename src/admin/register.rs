@@ -1,6 +1,7 @@
 //! `POST /api/nodes`: a node registers itself, or renews its lease; `DELETE`: it leaves. Both with the same words.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -16,6 +17,7 @@ use crate::config::{
 use crate::fleet::Standing;
 use crate::journal::announce_found;
 use crate::live::{Followed, Live};
+use crate::material::leases as state;
 use crate::route::percent_decoded;
 use crate::sources::{Denied, Registered, Registrant};
 
@@ -26,6 +28,8 @@ pub(super) const BODY_MAX: usize = 16 << 10;
 /// The longest time for which a node that leaves may wait until it is idle.
 const WAIT_MAX: Duration = Duration::from_hours(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+const KEPT_WITHIN: Duration = Duration::from_secs(1);
+const KEPT_LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A node that says three times within its `ttl` that it is there may be lost twice.
 const RENEWALS: u32 = 3;
 const USAGE: &str = "send DELETE to /api/nodes/{pool}/{node}, or to /api/nodes with the words that registered the node; \
@@ -60,7 +64,20 @@ pub(super) async fn answer(live: &Live, asked: Asked<'_>) -> Answer {
     }
     let answer =
         if *asked.method == Method::POST { register(live, &asked) } else { leave(live, &asked).await };
+    kept(live).await;
     answer.unwrap_or_else(|(status, why)| Answer::error(status, &why))
+}
+
+/// Waits until the leases as they are now are in the state file, so that what was answered well is not forgotten in a restart. A
+/// disk that is slow or full keeps nobody from registering.
+async fn kept(live: &Live) {
+    if state::file(&live.fleet().config).is_none() {
+        return;
+    }
+    let (revision, deadline) = (live.leases.lock().revision(), Instant::now() + KEPT_WITHIN);
+    while live.leases_kept.load(Ordering::Acquire) < revision && Instant::now() < deadline {
+        sleep(KEPT_LOOK_EVERY).await;
+    }
 }
 
 type Refused = (StatusCode, String);

@@ -35,26 +35,22 @@ pub(super) fn sources(s: &mut Section) -> Option<Vec<Source>> {
 }
 
 fn source(place: &Place, s: &mut Section) -> Option<Source> {
-    if let Some(registers) = s.take("registration") {
-        s.rule("registration", &[], !["dns", "srv", "file"].iter().any(|key| s.has(key)), || {
-            SEVERAL.to_owned()
-        });
-        return registration(&registers).map(Source::Registered);
-    }
-    let (dns, srv, file_of) = (s.take("dns"), s.take("srv"), s.take("file"));
-    match (dns, srv, file_of) {
-        (Some(name), None, None) => {
+    let (dns, srv) = (s.take("dns"), s.take("srv"));
+    let (file_of, registers) = (s.take("file"), s.take("registration"));
+    match (dns, srv, file_of, registers) {
+        (Some(name), None, None, None) => {
             let read = name.read(addresses);
             let hold = hold(s);
             read.map(|(ask, https)| Source::Dns(DnsSource { ask, https, hold }))
         }
-        (None, Some(name), None) => {
+        (None, Some(name), None, None) => {
             let read = name.read(services);
             let hold = hold(s);
             read.map(|(ask, https)| Source::Dns(DnsSource { ask, https, hold }))
         }
-        (None, None, Some(path)) => path.read(file).map(|path| Source::File(FileSource { path })),
-        (None, None, None) => {
+        (None, None, Some(path), None) => path.read(file).map(|path| Source::File(FileSource { path })),
+        (None, None, None, Some(place)) => registration(&place).map(Source::Registered),
+        (None, None, None, None) => {
             place.problem(
                 "names no place; write `dns: name:port`, `srv: _http._tcp.name`, `file: nodes.yaml` or `registration: on`",
             );

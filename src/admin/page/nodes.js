@@ -218,6 +218,7 @@ function fillDetail(row, node, pool) {
     ['Cap', known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none'],
     ['From', node.origin],
     ['Weight', `${DECIMAL.format(node.weight)}: ${node.weight_from}`],
+    known(node.lease_ends) && ['Registered', `${lasting(Math.max(0, Math.ceil((Date.parse(node.lease_ends) - gatewayNow()) / 1000)))} of its lease left`],
     known(node.work_in_flight) && ['Work in flight', `${count(node.work_in_flight)} tokens`],
     ...node.skips.map((skip) => ['Skipped', `for ${skip.model}: it answers ${skip.status}; ${skip.applies_to}, ${lasting(skip.seconds_left)} left`]),
   ].filter(Boolean);

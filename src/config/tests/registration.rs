@@ -26,7 +26,7 @@ fn a_pool_takes_nodes_that_register_themselves() {
     for (text, why) in [
         ("registration: off", "sources[0].registration: is off; leave the entry out"),
         ("registration: 3", "3 is not a switch"),
-        ("registration: on, file: a.yaml", "sources[0].registration: names several places"),
+        ("registration: on, file: a.yaml", "sources[0]: names several places"),
         ("registration: { allow: [] }", "has no entries; at least 1 is needed"),
         ("registration: { allow: [x] }", "`x` is not a network"),
         ("registration: { max: 4097 }", "from 1 to 4096"),

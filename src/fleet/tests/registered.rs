@@ -60,6 +60,7 @@ fn it_gets_nothing_before_it_has_passed_a_check_or_accepted_a_connection() {
 fn a_regular_check_lets_it_join_too() {
     let mut bench = bench(Some(Check { rise: 1, ..check() }));
     find(&bench, vec![registered()]);
+    bench.questions(QuestionKind::Check);
     bench.pass(6.0);
     let questions = bench.questions(QuestionKind::Check);
     let question = questions.iter().find(|one| *one.node.name == *"r").expect("a check");
