@@ -18,7 +18,6 @@ mod time;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::cause::{Cause, Severity};
@@ -223,8 +222,7 @@ struct LastFailure {
 impl LastFailure {
     fn of(outcome: Outcome, at: Instant, moment: Moment) -> Self {
         let ago = moment.at.saturating_duration_since(at);
-        let time = Timestamp::try_from(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
-        let time = time.map_or_else(|_| String::new(), |time| format!("{time:.0}"));
+        let time = time::to_the_second(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
         Self { outcome: outcome.as_str(), time }
     }
 }
@@ -317,7 +315,9 @@ impl NodeStatus {
             state: node.state.as_str(),
             backup: node.is_backup,
             drained_by: node.drain.names(),
-            lease_ends: node.lease.map(|until| time::in_future(until, moment)),
+            lease_ends: node
+                .lease
+                .map(|until| time::to_the_second(moment.wall + until.saturating_duration_since(moment.at))),
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,
