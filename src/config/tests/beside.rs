@@ -29,7 +29,7 @@ fn relative_paths_begin_in_the_folder_of_the_config() {
     assert_eq!(server.admin.tokens[0].file, dir.path().join("token"));
     let sources = pools[0].sources.iter().filter_map(|source| match source {
         Source::File(file) => Some(file.path.clone()),
-        Source::Dns(_) => None,
+        Source::Dns(_) | Source::Registered(_) => None,
     });
     assert_eq!(sources.collect::<Vec<_>>(), here(&["nodes.yaml", "/n.yaml"]));
     assert_eq!(server.api_keys.expect("a file of keys").file, dir.path().join("keys.yaml"));
