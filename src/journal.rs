@@ -66,7 +66,7 @@ pub fn use_found(pool: &Pool, origin: &Origin, nodes: Vec<FoundNode>, now: Insta
     Some(applied)
 }
 
-/// Writes to the log what is new in the nodes of a source, see [`Pool::found`].
+/// Writes to the log what a source has found, if it is news.
 pub fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
     let pool = pool.name();
     let Applied { heard, events, left_out } = applied;

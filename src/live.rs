@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
-pub use self::leases::Followed;
+pub use self::leases::{Followed, LeaseBook};
 pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
@@ -27,7 +27,6 @@ use crate::history::History;
 use crate::keys::Keyring;
 use crate::material::Material;
 use crate::resume::Vocabularies;
-use crate::sources::Leases;
 use crate::status::{ClusterState, Edge, Files, Reload, Snapshot};
 use crate::tls::{Certificate, Challenges, Renewal};
 
@@ -73,10 +72,8 @@ pub struct Live {
     pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
-    /// Nodes that have registered themselves. Locked before the sources of a pool.
-    pub leases: Mutex<Leases>,
-    /// The revision of them that is in the state file, or could not be written.
-    pub leases_kept: AtomicU64,
+    /// Nodes that have registered themselves.
+    pub leases: LeaseBook,
     /// Answers for an ACME server that looks whether a name leads here.
     pub challenges: Challenges,
     /// The progress of certificates that the gateway gets by itself, by the file of each.
@@ -119,8 +116,7 @@ impl Live {
             unrouted: Mutex::default(),
             material: ArcSwap::default(),
             files: Mutex::default(),
-            leases: Mutex::default(),
-            leases_kept: AtomicU64::new(0),
+            leases: LeaseBook::default(),
             challenges: Challenges::default(),
             renewals: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),
@@ -188,8 +184,8 @@ impl Live {
             keys_file: self.keys_file.lock().clone(),
             keys: self.keys.load().usage(KEYS_SHOWN),
             cluster: self.cluster.lock().clone(),
-            leases: self.leases_of(&fleet),
-            pools: fleet.live().map(|pool| self.with_leases(pool.snapshot(now))).collect(),
+            leases: self.leases.numbers(&fleet),
+            pools: fleet.live().map(|pool| self.leases.added_to(pool.snapshot(now))).collect(),
             causes: Vec::new(),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -11,7 +10,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Origin;
+use crate::config::{Origin, Pool};
 use crate::journal::announce_found;
 use crate::live::{Followed, Live};
 use crate::material::leases as state;
@@ -61,23 +60,28 @@ impl Registration {
             log::warn!("{}: {why}: that node has to register again", file.display());
         }
         let (now, wall) = (Instant::now(), seconds(SystemTime::now()));
-        let mut count = 0;
-        {
-            let mut leases = self.live.leases.lock();
-            for Kept { pool, node, .. } in list.iter().filter(|kept| !kept.is_stale(wall)) {
-                let conf = fleet.config.pools.iter().find(|conf| conf.name == *pool);
-                let restored = conf.map(|conf| leases.restore(conf, node.clone(), now));
-                match restored {
-                    Some(Ok(())) => count += 1,
-                    Some(Err(why)) => log::info!("pool {pool}, node {}: its lease is over: {why}", node.name),
-                    None => {
-                        log::info!("pool {pool}, node {}: its lease is over: the pool is gone", node.name)
-                    }
-                }
+        let go_on = list.iter().filter(|kept| self.restore_one(kept, &fleet.config.pools, now, wall)).count();
+        log::info!("{}: {go_on} of {} leases go on", file.display(), list.len());
+        self.live.leases.recheck(|| self.live.fleet(), now).1.iter().for_each(tell);
+    }
+
+    /// `false`: it does not go on, for the reason that the log has.
+    fn restore_one(&self, kept: &Kept, pools: &[Pool], now: Instant, wall: u64) -> bool {
+        let Kept { pool, node, .. } = kept;
+        let conf = pools.iter().find(|conf| conf.name == *pool);
+        let restored = match conf {
+            _ if kept.is_stale(wall) => Err("it ended long ago".to_owned()),
+            None => Err("the pool is gone".to_owned()),
+            Some(conf) => {
+                let restored = self.live.leases.with(|leases| leases.restore(conf, node.clone(), now));
+                restored.map_err(|why| why.to_string())
             }
+        };
+        let node = &node.name;
+        if let Err(why) = &restored {
+            log::info!(pool = &**pool, node = &**node; "pool {pool}, node {node}: its lease does not go on: {why}");
         }
-        log::info!("{}: {count} of {} leases go on", file.display(), list.len());
-        self.live.recheck_leases(now).1.iter().for_each(tell);
+        restored.is_ok()
     }
 
     fn tick(&self, now: Instant) {
@@ -93,14 +97,14 @@ impl Registration {
             return;
         }
         if std::mem::replace(&mut known.generation, fleet.generation) != fleet.generation {
-            let (ended, followed) = self.live.recheck_leases(now);
+            let (ended, followed) = self.live.leases.recheck(|| self.live.fleet(), now);
             for (pool, lease, why) in ended {
                 let node = &lease.node.name;
                 log::info!(pool = &*pool, node = &**node; "pool {pool}, node {node}: its lease ends with the config: {why}");
             }
             followed.iter().for_each(tell);
         }
-        let (ended, followed) = self.live.expire_leases(now);
+        let (ended, followed) = self.live.leases.expire(|| self.live.fleet(), now);
         for (pool, lease) in ended {
             let (node, ttl) = (&lease.node.name, lease.node.ttl);
             log::warn!(pool = &*pool, node = &**node; "pool {pool}, node {node}: its lease has ended: it was not renewed within {ttl:?}");
@@ -112,21 +116,19 @@ impl Registration {
     }
 
     fn keep(&self, known: &mut Known, file: PathBuf, now: Instant) {
-        let (text, revision) = {
-            let leases = self.live.leases.lock();
+        let due = self.live.leases.with(|leases| {
             let revision = leases.revision();
-            let is_kept = |(kept, of, at): &(PathBuf, u64, Instant)| {
-                let is_fresh =
-                    leases.all().next().is_none() || now.saturating_duration_since(*at) < WRITE_EVERY;
-                *kept == file && *of == revision && is_fresh
+            let is_empty = leases.all().next().is_none();
+            let is_fresh = match &known.written {
+                Some((kept, of, at)) => {
+                    let is_recent = is_empty || now.saturating_duration_since(*at) < WRITE_EVERY;
+                    *kept == file && *of == revision && is_recent
+                }
+                None => is_empty && revision == 0,
             };
-            if known.written.as_ref().is_some_and(is_kept)
-                || (known.written.is_none() && revision == 0 && leases.all().next().is_none())
-            {
-                return;
-            }
-            (kept::to_text(&leases, now, seconds(SystemTime::now())), revision)
-        };
+            (!is_fresh).then(|| (kept::to_text(leases, now, seconds(SystemTime::now())), revision))
+        });
+        let Some((text, revision)) = due else { return };
         let written = state::write(&file, &text);
         if let Err(error) = &written {
             let level = if known.fails { log::Level::Debug } else { log::Level::Error };
@@ -137,7 +139,7 @@ impl Registration {
         known.fails = written.is_err();
         // one that failed is tried again with the next change, or in a minute
         known.written = Some((file, revision, now));
-        self.live.leases_kept.store(revision, Ordering::Release);
+        self.live.leases.set_kept(revision);
     }
 }
 

@@ -1,7 +1,6 @@
 //! `POST /api/nodes`: a node registers itself, or renews its lease; `DELETE`: it leaves. Both with the same words.
 
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -74,8 +73,8 @@ async fn kept(live: &Live) {
     if state::file(&live.fleet().config).is_none() {
         return;
     }
-    let (revision, deadline) = (live.leases.lock().revision(), Instant::now() + KEPT_WITHIN);
-    while live.leases_kept.load(Ordering::Acquire) < revision && Instant::now() < deadline {
+    let deadline = Instant::now() + KEPT_WITHIN;
+    while !live.leases.is_kept() && Instant::now() < deadline {
         sleep(KEPT_LOOK_EVERY).await;
     }
 }
@@ -92,7 +91,7 @@ fn register(live: &Live, asked: &Asked) -> Result<Answer, Refused> {
     let (pool, now) = (conf.name.as_str(), Instant::now());
     let (name, ttl) = (node.name.clone(), node.ttl);
     let address = node.address.to_string();
-    let (registered, followed) = live.register(pool, node, now).map_err(|why| {
+    let (registered, followed) = live.leases.register(|| live.fleet(), pool, node, now).map_err(|why| {
         log::info!(pool, node = &*name; "pool {pool}, node {name} at {address}: not registered: {why}");
         (status_of(&why), format!("pool {pool}: {why}"))
     })?;
@@ -178,7 +177,7 @@ fn pool_of<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Pool, Refus
 async fn leave(live: &Live, asked: &Asked<'_>) -> Result<Answer, Refused> {
     let wait = wait(asked.uri.query()).map_err(bad)?;
     let (pool, name) = target(live, asked)?;
-    let ended = live.deregister(&pool, &name, Instant::now());
+    let ended = live.leases.deregister(|| live.fleet(), &pool, &name, Instant::now());
     if let Some((_, followed)) = &ended {
         log::info!(pool = &*pool, node = &*name; "pool {pool}, node {name}: leaves: it has ended its lease");
         tell(followed.as_ref());

@@ -2,6 +2,7 @@
 
 use super::scene::NodeScene;
 use super::words::{count, out, time};
+use crate::config::Origin;
 use crate::fleet::{NodeState, Reason};
 use crate::status::Severity;
 
@@ -27,8 +28,11 @@ pub(super) fn state(node: &NodeScene) -> Option<(Severity, String)> {
 
 fn draining(node: &NodeScene) -> String {
     let by = match (node.is_removed, node.drain.by_operator, node.drain.by_config) {
-        (true, _, _) if node.is_found => "is no longer named by its source",
-        (true, _, _) => "was removed from the config",
+        (true, _, _) => match node.origin {
+            Origin::Config => "was removed from the config",
+            Origin::Dns(_) | Origin::File(_) => "is no longer named by its source",
+            Origin::Registered => "has no lease any more",
+        },
         (_, true, true) => "is drained by the config and an operator",
         (_, true, false) => "is drained by an operator",
         (_, false, _) => "is drained by the config",

@@ -19,7 +19,6 @@ mod time;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::cause::{Cause, Severity};
@@ -237,8 +236,7 @@ struct LastFailure {
 impl LastFailure {
     fn of(outcome: Outcome, at: Instant, moment: Moment) -> Self {
         let ago = moment.at.saturating_duration_since(at);
-        let time = Timestamp::try_from(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
-        let time = time.map_or_else(|_| String::new(), |time| format!("{time:.0}"));
+        let time = time::to_the_second(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
         Self { outcome: outcome.as_str(), time }
     }
 }

@@ -13,6 +13,10 @@ pub(super) fn text(time: SystemTime) -> String {
 
 /// RFC 3339, to the second: a time that has not come yet.
 pub(super) fn in_future(at: Instant, moment: Moment) -> String {
-    let time = moment.wall + at.saturating_duration_since(moment.at);
+    to_the_second(moment.wall + at.saturating_duration_since(moment.at))
+}
+
+/// RFC 3339, to the second.
+pub(super) fn to_the_second(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.0}"))
 }

@@ -37,18 +37,28 @@ impl Guarded {
             "admin: {{ address: \"0.0.0.0:{port}\", tls: {{ {yaml} }}, tokens: [{{ role: read, file: \"{path}/read\" }}, \
              {{ role: operate, file: \"{path}/operate\" }}, {{ role: register, file: \"{path}/register\" }}] }}"
         );
-        let gateway = Gateway::with(&admin, &pool("p", &nodes(1), "")).await;
+        let gateway = Gateway::with(
+            &(admin + ", state: off"),
+            &pool("p", &nodes(1), "sources: [{ registration: on }]"),
+        )
+        .await;
         Guarded { gateway, authority, port, _directory: directory }
     }
 
     /// The status of the answer to a request with these fields, and its text.
     async fn ask(&self, line: &str, fields: &[String]) -> (u16, String) {
+        self.send(line, fields, "").await
+    }
+
+    async fn send(&self, line: &str, fields: &[String], body: &str) -> (u16, String) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let config = Arc::new(self.authority.client(&[&TLS13, &TLS12], None));
         let name = ServerName::try_from("gw.example").unwrap();
         let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-        let request = format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{fields}\r\n");
+        let length = body.len();
+        let request =
+            format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -104,6 +114,19 @@ fn a_token_opens_what_its_role_may() {
         let basic = "Authorization: Basic b3BzOnJlYWQtdG9rZW4tMDEyMzQ1Njc4OWFiY2RlZi0wMTIz".to_owned();
         assert_eq!(guarded.ask("GET /api/status", &["Host: gw.example".to_owned(), basic]).await.0, 200);
         assert!(guarded.gateway.node("a").drain.names() == ["operator"]);
+    });
+}
+
+#[test]
+fn a_node_registers_over_tls_by_its_port_alone() {
+    run(async {
+        let guarded = Guarded::start().await;
+        let fields = ["Host: gw.example".to_owned(), bearer(REGISTERS)];
+        let (status, answer) = guarded.send("POST /api/nodes", &fields, r#"{"port": 7}"#).await;
+        assert_eq!(status, 201, "{answer}");
+        assert!(answer.contains(r#""address": "127.0.0.1:7""#), "{answer}");
+        let (status, answer) = guarded.send("DELETE /api/nodes", &fields, r#"{"port": 7}"#).await;
+        assert_eq!(status, 200, "{answer}");
     });
 }
 

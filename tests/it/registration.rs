@@ -127,6 +127,19 @@ fn without_a_check_a_connection_will_do() {
 }
 
 #[test]
+fn a_host_name_is_resolved_before_its_first_check() {
+    run(async {
+        let nodes = nodes(1);
+        let gateway = Gateway::with(SERVER, &pool("p", CHECK)).await;
+        let address = format!("localhost:{}", nodes[0].addr().port());
+        let (status, body) = register(&gateway, &json!({ "address": address }).to_string()).await;
+        assert_eq!((status, &body["state"]), (201, &json!("ejected")), "{body:#}");
+        assert_eq!(served_by(&gateway).await, address);
+        assert!(nodes[0].stats().health_checks > 0);
+    });
+}
+
+#[test]
 fn a_lease_that_is_not_renewed_ends_by_a_drain_and_a_renewal_undoes_it() {
     run(async {
         let nodes = nodes(2);
