@@ -7,6 +7,8 @@
 //! warning says where the other program's differ in a way that matters.
 
 mod draft;
+mod engine;
+mod haproxy;
 mod nginx;
 mod note;
 mod settle;
@@ -14,6 +16,7 @@ mod source;
 mod yaml;
 
 pub use draft::{Draft, Item, Mapping, Value};
+pub use haproxy::import as haproxy;
 pub use nginx::import as nginx;
 pub use note::{Kind, Note, Origin, Place, grouped};
 pub use settle::{Check, Import, Refusal, settle};

@@ -1,35 +1,17 @@
 //! Warnings of traps that one line alone does not show.
 
 use super::super::draft::{Draft, Mapping};
+use super::super::engine;
 use super::super::note::Kind;
 use super::parse::Directive;
 use super::plan::Planned;
 use super::scope::origin;
 
-/// Names of engines as they stand in names of upstreams.
-const ENGINES: [(&str, &str); 6] = [
-    ("vllm", "vllm"),
-    ("sglang", "sglang"),
-    ("llama.cpp", "llamacpp"),
-    ("llamacpp", "llamacpp"),
-    ("llama-cpp", "llamacpp"),
-    ("llama_cpp", "llamacpp"),
-];
-
 /// A line for the reader to take in, if a name tells of an engine: a guess is no setting.
 pub(super) fn engine(upstream: &Directive, pool: &mut Mapping) {
     let servers = upstream.children().iter().filter(|one| one.name == "server").map(|one| one.arg(0));
-    let names: Vec<String> =
-        [upstream.arg(0)].into_iter().chain(servers).map(str::to_ascii_lowercase).collect();
-    let found = ENGINES.iter().find(|(word, _)| names.iter().any(|name| name.contains(word)));
-    let text = match found {
-        Some((_, engine)) => {
-            format!("engine: {engine}   # say so, if they are: then a dead node is found by its check")
-        }
-        None => "engine: vllm   # or sglang, llamacpp, if they are: then a dead node is found by its check"
-            .to_owned(),
-    };
-    pool.remark(&text, None);
+    let names = [upstream.arg(0)].into_iter().chain(servers);
+    pool.remark(&engine::hint(names), None);
 }
 
 /// Traps of upstreams.
