@@ -26,6 +26,8 @@ pub struct Origin {
 /// The kind of a note, in the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Those who were refused are not any more.
+    Exposed,
     /// The result does something else than one may expect, or the file did.
     Warning,
     /// A setting without a translation.
@@ -60,11 +62,12 @@ impl Origin {
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Warning, Self::Left, Self::Needless];
+    pub const ALL: [Self; 4] = [Self::Exposed, Self::Warning, Self::Left, Self::Needless];
 
     /// The words in front of a note.
     pub fn label(self) -> &'static str {
         match self {
+            Self::Exposed => "no longer guarded",
             Self::Warning => "warning",
             Self::Left => "not translated",
             Self::Needless => "not needed",
@@ -74,6 +77,7 @@ impl Kind {
     /// The heading of a list of them.
     pub fn heading(self) -> &'static str {
         match self {
+            Self::Exposed => "No longer guarded:",
             Self::Warning => "Warnings:",
             Self::Left => "Not translated:",
             Self::Needless => "Not needed here:",

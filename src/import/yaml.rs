@@ -6,7 +6,7 @@ use super::note::{Origin, plain};
 /// The column from which comments begin, where there is room.
 const COMMENT_COLUMN: usize = 40;
 const INDENT: usize = 2;
-/// Longest line that has all the words of its comment.
+/// Longest line with a comment, unless its value alone is longer.
 const WIDTH: usize = 120;
 
 /// The way to an entry or item from the root: an index for each level.
@@ -79,18 +79,23 @@ impl Rendered {
         let shown = match origin {
             Some(origin) => {
                 let room = COMMENT_COLUMN.saturating_sub(text.chars().count()).max(2);
-                let whole = format!("{text}{}# {origin}", " ".repeat(room));
-                let name = origin.words.split(' ').next().unwrap_or_default();
-                if whole.chars().count() <= WIDTH {
-                    whole
-                } else {
-                    format!("{text}  # {}: {name}", origin.place)
-                }
+                cut(format!("{text}{}# {origin}", " ".repeat(room)), text.len())
             }
             None => text.to_owned(),
         };
         self.lines.push(shown);
         self.paths.push(path);
+    }
+}
+
+/// A line without the end of a comment that is too long. `kept`: the bytes before the comment.
+fn cut(line: String, kept: usize) -> String {
+    let Some((end, _)) = line.char_indices().nth(WIDTH - 3).filter(|_| line.chars().count() > WIDTH) else {
+        return line;
+    };
+    match line.get(..end).and_then(|start| start.rfind(' ')) {
+        Some(blank) if blank > kept + 3 => format!("{}...", line.get(..blank).unwrap_or(&line)),
+        _ => line,
     }
 }
 

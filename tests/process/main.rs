@@ -6,6 +6,7 @@ mod acme;
 mod edge;
 mod files;
 mod guarded;
+mod import;
 mod keys;
 mod kill;
 mod large;

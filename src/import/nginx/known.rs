@@ -69,17 +69,23 @@ const TRANSLATED: &[&str] = &[
     "types",
 ];
 
+/// The reason and advice for rules on who may ask.
+const GUARD: (&str, &str) = (
+    "the rule on who may ask is not translated: the gateway lets everybody in",
+    "see `server.api_keys` and `evenkeel key new`, `verify_client` of `listen`, or leave it to nginx in front",
+);
+
 const ROWS: &[Row] = &[
     (
         &["auth_basic", "auth_basic_user_file", "auth_request", "auth_request_set", "auth_jwt", "satisfy"],
-        Kind::Warning,
-        "who may ask is not translated: without it the gateway lets everybody in",
-        "see `server.api_keys`, `verify_client` of `listen`, or leave it to nginx in front",
+        Kind::Exposed,
+        GUARD.0,
+        GUARD.1,
     ),
     (
         &["allow", "deny"],
-        Kind::Warning,
-        "clients are not refused by their address: without it the gateway lets everybody in",
+        Kind::Exposed,
+        "clients are not refused by their address: the gateway lets everybody in",
         "listen on an address that only they reach, use a firewall, or see `server.api_keys`",
     ),
     (
@@ -423,35 +429,37 @@ pub(super) fn sweep(block: &[Directive], used: &[&Directive], draft: &mut Draft)
         let is_used = || used.iter().any(|server| std::ptr::eq(*server, directive));
         match directive.name.as_str() {
             "server" if directive.block.is_some() && !is_used() => {
-                draft.note(
-                    Kind::Left,
-                    place,
-                    &server_words(directive),
-                    "it leads to no nodes",
-                    "leave it to nginx, if it is needed",
-                );
-                continue;
+                let advice = "leave it to nginx, if it is needed";
+                draft.note(Kind::Left, place, &server_words(directive), "it leads to no nodes", advice);
             }
             "location" if !passes_on(directive) => {
-                let words = directive.words();
-                draft.note(Kind::Left, place, &words, "it leads to no nodes", advice(directive));
-                continue;
+                draft.note(Kind::Left, place, &directive.words(), "it leads to no nodes", advice(directive));
             }
-            "map" | "geo" | "split_clients" | "types" | "upstream" => {}
-            "if" if passes_on(directive) => {}
-            name => note(directive, name, draft),
-        }
-        match directive.name.as_str() {
-            // entries, not directives
-            "map" | "geo" | "split_clients" | "types" => {}
-            "if" => {}
+            "location" => {
+                // a rewriting of paths on the way to nodes has been judged with these
+                let own = directive.children().iter().filter(|one| one.name != "rewrite");
+                own.for_each(|one| sweep(std::slice::from_ref(one), used, draft));
+            }
             "upstream" => {
-                let own = |one: &&Directive| one.name != "server";
-                directive.children().iter().filter(own).for_each(|one| note(one, &one.name, draft));
+                let own = directive.children().iter().filter(|one| one.name != "server");
+                own.for_each(|one| note(one, &one.name, draft));
             }
-            _ => sweep(directive.children(), used, draft),
+            // entries, not directives
+            "map" | "geo" | "split_clients" | "types" | "stream" => {}
+            "if" if passes_on(directive) => {}
+            "if" if refuses(directive) => draft.note(Kind::Exposed, place, "if", GUARD.0, GUARD.1),
+            name => {
+                note(directive, name, draft);
+                sweep(directive.children(), used, draft);
+            }
         }
     }
+}
+
+/// The answer to the condition is that the client may not.
+fn refuses(condition: &Directive) -> bool {
+    let statuses = ["401", "403", "444"];
+    condition.children().iter().any(|one| one.name == "return" && statuses.contains(&one.arg(0)))
 }
 
 fn note(directive: &Directive, name: &str, draft: &mut Draft) {
@@ -462,6 +470,7 @@ fn note(directive: &Directive, name: &str, draft: &mut Draft) {
     let row = ROWS.iter().find(|(names, ..)| names.contains(&name));
     match row {
         Some((_, kind, reason, advice)) => draft.note(*kind, place, name, reason, advice),
+        None if name.starts_with("access_by_lua") => draft.note(Kind::Exposed, place, name, GUARD.0, GUARD.1),
         None if name.contains("_by_lua") || name.starts_with("lua_") => {
             let advice = "the model in a body is read by Evenkeel itself: see `models`";
             draft.note(Kind::Left, place, name, "there are no scripts", advice);

@@ -88,20 +88,21 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
     long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Requests for generations come here.
-pub(super) fn is_generation(location: &Location) -> bool {
-    const WORDS: [&str; 9] = [
-        "/v1",
-        "/v2",
-        "completion",
-        "/generate",
-        "/api/chat",
-        "/api/generate",
-        "/messages",
-        "/responses",
-        "/openai",
-    ];
-    WORDS.iter().any(|word| location.path().replace("\\/", "/").contains(word))
+/// The place among those that most likely serve what no other one does; the highest first.
+pub(super) fn rank(location: &Location) -> u8 {
+    const GENERATION: [&str; 6] =
+        ["completion", "/generate", "/api/chat", "/messages", "/responses", "/v1/chat"];
+    const OTHER: [&str; 5] = ["embed", "rerank", "audio", "image", "metrics"];
+    const API: [&str; 4] = ["/v1", "/v2", "/openai", "/api/"];
+    let path = location.path().replace("\\/", "/");
+    let has = |words: &[&str]| words.iter().any(|word| path.contains(word));
+    match location {
+        _ if has(&GENERATION) => 6,
+        _ if has(&OTHER) => 2,
+        _ if has(&API) => 5,
+        location if location.is_root() => 4,
+        _ => 3,
+    }
 }
 
 #[cfg(test)]

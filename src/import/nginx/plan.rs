@@ -158,10 +158,7 @@ fn default(pools: &[Planned]) -> Option<usize> {
     let rank = |one: &Use| match (&one.when, &one.path, one.pass.location) {
         (_, Rewritten::Without(_), _) => 0,
         (When::Always, _, Location::Named(_)) => 1,
-        (When::Always, _, _) if one.pass.condition.is_some() => 1,
-        (When::Always, _, location) if path::is_generation(&location) => 4,
-        (When::Always, _, location) if location.is_root() => 3,
-        (When::Always, _, _) => 2,
+        (When::Always, _, location) if one.pass.condition.is_none() => path::rank(&location),
         _ => 1,
     };
     let mut best = None;
@@ -214,6 +211,13 @@ fn choose(pools: &mut [Planned], servers: &[Server], main: Option<usize>, draft:
             }
             match (&one.when, host_of(&servers[one.server])) {
                 (When::Model(model), _) => {
+                    let reason = "Evenkeel reads the model from a request's body, whatever field or variable nginx had for it";
+                    note(
+                        Kind::Warning,
+                        "",
+                        reason,
+                        "names and patterns in `models` are those that clients send",
+                    );
                     if !ways.models.iter().any(|(other, _)| other == model) {
                         ways.models.push((model.clone(), from));
                     }

@@ -77,6 +77,10 @@ pub(super) fn walk<'a>(
     condition: Option<&'a Directive>,
     passes: &mut Vec<Pass<'a>>,
 ) {
+    // places for nginx's own questions, such as those of `auth_request`
+    if block.iter().any(|directive| directive.name == "internal") {
+        return;
+    }
     for directive in block {
         let inner = || scope.within(directive.children());
         match directive.name.as_str() {
@@ -93,7 +97,12 @@ pub(super) fn walk<'a>(
     }
 }
 
-/// There is a place that passes requests on somewhere in the block.
+/// There is a place that passes clients' requests on somewhere in the block.
 pub(super) fn passes_on(directive: &Directive) -> bool {
+    let is_internal = directive.children().iter().any(|one| one.name == "internal");
+    !is_internal && is_or_has_pass(directive)
+}
+
+fn is_or_has_pass(directive: &Directive) -> bool {
     matches!(&*directive.name, "proxy_pass" | "grpc_pass") || directive.children().iter().any(passes_on)
 }

@@ -157,12 +157,23 @@ fn condition(choice: &Directive, entry: &Directive) -> When {
     if key == "default" {
         return When::Always;
     }
+    let is_model = matches!(
+        source.trim_start_matches("http_"),
+        "x_model" | "x_model_name" | "x_model_id" | "model" | "model_name"
+    );
+    if let Some(pattern) = key.strip_prefix('~').filter(|_| is_model) {
+        let words = pattern.trim_start_matches(['*', '^']).trim_end_matches('$').trim_matches(['.', '*']);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_/:".contains(c);
+        let fits = !words.is_empty() && words.chars().all(is_name);
+        return if fits { When::Model(format!("*{words}*")) } else { other() };
+    }
     let is_plain = !key.is_empty() && !key.starts_with(['~', '*', '.', '\\']) && !source.contains('$');
     if choice.name == "geo" || !is_plain {
         return other();
     }
     let value = key.to_owned();
     match source.strip_prefix("http_") {
+        _ if is_model => When::Model(value),
         _ if matches!(source, "host" | "http_host") => When::Field { name: "Host".to_owned(), value },
         Some(field) => When::Field { name: field_name(field), value },
         None if source.contains("model") => When::Model(value),

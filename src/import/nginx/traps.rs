@@ -16,7 +16,10 @@ pub(super) fn engine(upstream: &Directive, pool: &mut Mapping) {
 
 /// Traps of upstreams.
 pub(super) fn of_the_whole(plan: &[Planned], all: &[Directive], draft: &mut Draft) {
-    let workers = all.iter().find(|one| one.name == "worker_processes").map_or("1", |one| one.arg(0));
+    let is_whole = all.iter().any(|one| one.name == "http");
+    let workers = all.iter().find(|one| one.name == "worker_processes").map(|one| one.arg(0));
+    // a fragment does not say; the files that distributions ship say `auto`
+    let workers = workers.unwrap_or(if is_whole { "1" } else { "auto" });
     for upstream in plan.iter().filter_map(|planned| planned.upstream) {
         let has = |name: &str| upstream.children().iter().any(|one| one.name == name);
         let place = Some(upstream.place.clone());

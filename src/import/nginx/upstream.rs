@@ -192,8 +192,9 @@ pub(super) fn warn_of_name(address: &str, from: &Origin, draft: &mut Draft) {
 pub(super) fn balance(upstream: &Directive, pool: &mut Mapping, draft: &mut Draft) {
     let methods =
         ["least_conn", "ip_hash", "hash", "random", "least_time", "fair", "sticky", "sticky_cookie_insert"];
-    let mut found = upstream.children().iter().filter(|directive| methods.contains(&&*directive.name));
-    let Some(method) = found.next() else {
+    let found = upstream.children().iter().filter(|directive| methods.contains(&&*directive.name));
+    // sessions go before the method
+    let Some(method) = found.min_by_key(|method| !method.name.starts_with("sticky")) else {
         let reason = "has no method, so nginx takes turns, whatever a request costs; Evenkeel gives each to the node with the fewest in flight";
         draft.note(
             Kind::Warning,
