@@ -23,6 +23,7 @@ Examples:
   evenkeel import nginx /etc/nginx/nginx.conf -o evenkeel.yaml    Write it to a new file
   nginx -T | evenkeel import nginx -                              Translate the config that nginx itself has found
   evenkeel import haproxy /etc/haproxy/haproxy.cfg                The same for a config of HAProxy
+  evenkeel import litellm config.yaml                             The same for one of LiteLLM's proxy
 
 Each setting has a comment with the line that it comes from. The notes are warnings of what works differently, what was not
 translated and why, and what is not needed; they are at the head of the config, too. What comes out passes `evenkeel check`,
@@ -43,6 +44,8 @@ enum From {
     Nginx(FileArgs),
     /// A config of HAProxy: frontend, backend, listen and defaults
     Haproxy(FileArgs),
+    /// The config.yaml of LiteLLM's proxy: its servers of your own, not the services of providers
+    Litellm(FileArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,12 +61,13 @@ struct FileArgs {
 
 /// Exits with 0 if a config has been written.
 pub fn run(args: &ImportArgs) -> ExitCode {
-    let (From::Nginx(file) | From::Haproxy(file)) = &args.from;
+    let (From::Nginx(file) | From::Haproxy(file) | From::Litellm(file)) = &args.from;
     let done = source(&file.file).and_then(|source| {
         let folder = file.file.parent().unwrap_or(Path::new(""));
         let import = match &args.from {
             From::Nginx(_) => import::nginx(&source, &|pattern| included(folder, pattern), &check),
             From::Haproxy(_) => import::haproxy(&source, &check),
+            From::Litellm(_) => import::litellm(&source, &check),
         };
         write(import, file.output.as_deref())
     });

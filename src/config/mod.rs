@@ -57,6 +57,7 @@ pub use model::{
 pub use outside::read_file;
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
+pub use raw::{Raw, Value as RawValue};
 pub use secret::SecretHash;
 pub use values::duration_of;
 

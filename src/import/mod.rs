@@ -9,6 +9,7 @@
 mod draft;
 mod engine;
 mod haproxy;
+mod litellm;
 mod nginx;
 mod note;
 mod settle;
@@ -17,6 +18,7 @@ mod yaml;
 
 pub use draft::{Draft, Item, Mapping, Value};
 pub use haproxy::import as haproxy;
+pub use litellm::import as litellm;
 pub use nginx::import as nginx;
 pub use note::{Kind, Note, Origin, Place, grouped};
 pub use settle::{Check, Import, Refusal, settle};

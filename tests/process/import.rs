@@ -25,7 +25,7 @@ fn usual(listen: &str, nodes: [&str; 2], directory: &std::path::Path) -> String 
 async fn the_usual_config_is_translated_and_serves() {
     let directory = tempfile::tempdir().expect("a directory");
     let pair = ["a", "b"].map(|name| nodes::node(name, Duration::from_millis(1)));
-    let addresses = pair.each_ref().map(|node| node.address().to_string());
+    let addresses = pair.each_ref().map(|node| node.addr().to_string());
     let (listen, admin) = (ports::free(), ports::free());
     let conf = usual(&listen.to_string(), [&addresses[0], &addresses[1]], directory.path());
     let out = directory.path().join("evenkeel.yaml");

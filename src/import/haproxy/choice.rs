@@ -16,8 +16,8 @@ const FIELD: &str = "X-Pool";
 #[derive(Debug)]
 pub(super) struct Planned<'a> {
     pub backend: Proxy<'a>,
-    /// The frontend that leads here, or the `listen` itself.
-    pub front: Option<Proxy<'a>>,
+    /// The frontends that lead here, and the `listen` itself.
+    pub fronts: Vec<Proxy<'a>>,
     is_default: bool,
     ways: Vec<(Way, Origin)>,
 }
@@ -42,32 +42,32 @@ enum When {
 pub(super) fn plan<'a>(proxies: &[Proxy<'a>], draft: &mut Draft) -> Vec<Planned<'a>> {
     let mut pools: Vec<Planned> = Vec::new();
     for backend in proxies.iter().filter(|proxy| proxy.section.kind != "frontend" && proxy.has_servers()) {
-        let front = (backend.section.kind == "listen").then_some(*backend);
-        pools.push(Planned { backend: *backend, front, is_default: false, ways: Vec::new() });
-    }
-    let defaults: Vec<&str> =
-        proxies.iter().filter_map(|front| front.last("default_backend")).map(|line| line.word(1)).collect();
-    let default = pools
-        .iter()
-        .position(|pool| defaults.first() == Some(&pool.backend.section.name.as_str()))
-        .or_else(|| pools.iter().position(|pool| pool.front.is_some()))
-        .unwrap_or(0);
-    for (at, pool) in pools.iter_mut().enumerate() {
-        pool.is_default = at == default;
-        let leads =
-            proxies.iter().find(|front| front.section.lines.iter().any(|line| leads_to(line, pool.name())));
-        let by_default = || {
-            proxies.iter().find(|front| {
-                front.last("default_backend").is_some_and(|line| line.word(1) == pool.backend.section.name)
-            })
+        let name = backend.section.name.as_str();
+        let is_own =
+            |front: &Proxy| std::ptr::eq(front.section, backend.section) && front.section.kind == "listen";
+        let leads = |front: &&Proxy| {
+            is_own(front)
+                || defaults_to(front, name)
+                || front.section.lines.iter().any(|line| leads_to(line, name))
         };
-        pool.front = pool.front.or_else(|| leads.or_else(by_default).copied());
+        let fronts = proxies.iter().filter(leads).cloned().collect();
+        pools.push(Planned { backend: backend.clone(), fronts, is_default: false, ways: Vec::new() });
+    }
+    let first = proxies.iter().find_map(|front| front.last("default_backend"));
+    let default = pools.iter().position(|pool| first.is_some_and(|line| line.word(1) == pool.name()));
+    let default = default.or_else(|| pools.iter().position(|pool| pool.backend.section.kind == "listen"));
+    if let Some(pool) = pools.get_mut(default.unwrap_or(0)) {
+        pool.is_default = true;
     }
     let mut taken = Vec::new();
     for pool in &mut pools {
         find_ways(pool, proxies, &mut taken, draft);
     }
     pools
+}
+
+fn defaults_to(front: &Proxy, name: &str) -> bool {
+    front.section.kind != "backend" && front.last("default_backend").is_some_and(|line| line.word(1) == name)
 }
 
 fn leads_to(line: &Line, name: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::draft::{Draft, Item, Mapping, Value};
-use super::super::note::Kind;
+use super::super::note::{Kind, Origin};
 use super::parse::{Line, Section};
 use super::proxy::Proxy;
 use super::units;
@@ -66,7 +66,8 @@ fn binds(line: &Line, at: usize, items: &mut Vec<(SocketAddr, Item)>, draft: &mu
             }
             Some(address) => {
                 if !items.iter().any(|(other, _)| *other == address) {
-                    items.push((address, item(address, line, draft)));
+                    let from = if at == 1 { line.said(&format!("bind {text}")) } else { line.origin() };
+                    items.push((address, item(address, line, &from, draft)));
                 }
             }
             None => {
@@ -83,8 +84,7 @@ fn binds(line: &Line, at: usize, items: &mut Vec<(SocketAddr, Item)>, draft: &mu
     }
 }
 
-fn item(address: SocketAddr, line: &Line, draft: &mut Draft) -> Item {
-    let from = line.said(&format!("bind {}", line.word(1)));
+fn item(address: SocketAddr, line: &Line, from: &Origin, draft: &mut Draft) -> Item {
     let plain =
         |address: SocketAddr| Item { value: Value::Text(address.to_string()), origin: Some(from.clone()) };
     if !line.has("ssl") {
@@ -136,7 +136,7 @@ fn item(address: SocketAddr, line: &Line, draft: &mut Draft) -> Item {
         tls.text("client_ca", ca, Some(&line.said(&format!("ca-file {ca}"))));
     }
     let mut item = Mapping::default();
-    item.text("address", address.to_string(), Some(&from));
+    item.text("address", address.to_string(), Some(from));
     item.set("tls", tls.into(), None);
     Item { value: item.into(), origin: None }
 }

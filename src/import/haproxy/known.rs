@@ -305,9 +305,8 @@ const OTHERS: [(&[&str], Kind, &str, &str); 4] = [
 pub(super) fn sweep(sections: &[Section], plan: &[Planned], draft: &mut Draft) {
     for section in sections {
         let used = |planned: &Planned| {
-            let fronts = planned.front.map(|front| front.section);
-            std::ptr::eq(planned.backend.section, section)
-                || fronts.is_some_and(|front| std::ptr::eq(front, section))
+            let fronts = planned.fronts.iter().chain([&planned.backend]);
+            fronts.map(|proxy| proxy.section).any(|used| std::ptr::eq(used, section))
         };
         match section.kind.as_str() {
             "global" => global(section, draft),
@@ -363,10 +362,9 @@ fn note(line: &Line, draft: &mut Draft) {
     if line.word(0) == "no" {
         return;
     }
-    let names: Vec<String> = (1..=3)
-        .rev()
-        .map(|count| line.words.iter().take(count).cloned().collect::<Vec<_>>().join(" "))
-        .collect();
+    // without what stands in brackets: `http-request set-var(txn.model)`
+    let words: Vec<&str> = line.words.iter().map(|word| word.split('(').next().unwrap_or(word)).collect();
+    let names: Vec<String> = (1..=3).rev().filter_map(|count| Some(words.get(..count)?.join(" "))).collect();
     let place = Some(line.place.clone());
     for name in &names {
         if TRANSLATED.contains(&&**name) {
@@ -379,6 +377,6 @@ fn note(line: &Line, draft: &mut Draft) {
     }
     // the rest of a line may hold a secret
     let pair = matches!(line.word(0), "option" | "timeout" | "http-request" | "http-check");
-    let shown = names.get(if pair { 1 } else { 2 }).map_or("", String::as_str);
-    draft.note(Kind::Left, place, shown, "no translation of it is known", "");
+    let shown = words.get(..if pair { 2 } else { 1 }).unwrap_or(&words).join(" ");
+    draft.note(Kind::Left, place, &shown, "no translation of it is known", "");
 }

@@ -61,9 +61,9 @@ fn translate(sections: &[Section], draft: &mut Draft) -> Result<(), Refusal> {
 /// The frontends that lead to a pool, each once.
 fn fronts<'a>(plan: &[Planned<'a>]) -> Vec<Proxy<'a>> {
     let mut found: Vec<Proxy> = Vec::new();
-    for front in plan.iter().filter_map(|planned| planned.front) {
+    for front in plan.iter().flat_map(|planned| &planned.fronts) {
         if !found.iter().any(|other| std::ptr::eq(other.section, front.section)) {
-            found.push(front);
+            found.push(front.clone());
         }
     }
     found

@@ -2,25 +2,27 @@
 
 use super::parse::{Line, Section};
 
-#[derive(Debug, Clone, Copy)]
+/// Most defaults that one follows another.
+const DEPTH_MAX: usize = 8;
+
+#[derive(Debug, Clone)]
 pub(super) struct Proxy<'a> {
     pub section: &'a Section,
-    defaults: Option<&'a Section>,
+    /// Its defaults and those that they name, the innermost first.
+    defaults: Vec<&'a Section>,
 }
 
 /// All proxies, each with its defaults: those it names with `from`, else the last before it.
 pub(super) fn proxies(sections: &[Section]) -> Vec<Proxy<'_>> {
-    let mut defaults = None;
+    let mut last = None;
     let mut found = Vec::new();
     for section in sections {
         match section.kind.as_str() {
-            "defaults" => defaults = Some(section),
+            "defaults" => last = Some(section),
             "frontend" | "backend" | "listen" => {
-                let named = section.head.after("from");
-                let named = named.and_then(|name| {
-                    sections.iter().find(|other| other.kind == "defaults" && other.name == name)
-                });
-                found.push(Proxy { section, defaults: named.or(defaults) });
+                let first = named(section, sections).or(last);
+                let defaults = std::iter::successors(first, |inner| named(inner, sections));
+                found.push(Proxy { section, defaults: defaults.take(DEPTH_MAX).collect() });
             }
             _ => {}
         }
@@ -28,33 +30,39 @@ pub(super) fn proxies(sections: &[Section]) -> Vec<Proxy<'_>> {
     found
 }
 
+/// The defaults that a section names with `from`.
+fn named<'a>(section: &Section, sections: &'a [Section]) -> Option<&'a Section> {
+    let name = section.head.after("from")?;
+    sections.iter().find(|other| other.kind == "defaults" && other.name == name)
+}
+
 impl<'a> Proxy<'a> {
+    /// The section, then its defaults from the innermost on.
+    fn levels(&self) -> impl DoubleEndedIterator<Item = &'a Section> {
+        [self.section].into_iter().chain(self.defaults.clone())
+    }
+
     /// The line that holds here for these first words.
     pub(super) fn last(&self, words: &str) -> Option<&'a Line> {
-        let of = |section: &'a Section| section.lines.iter().rev().find(|line| line.is(words));
-        of(self.section).or_else(|| self.defaults.and_then(of))
+        self.levels().find_map(|level| level.lines.iter().rev().find(|line| line.is(words)))
     }
 
     /// The lines of its own that begin so.
     pub(super) fn own(&self, words: &str) -> impl Iterator<Item = &'a Line> {
-        let words = words.to_owned();
-        self.section.lines.iter().filter(move |line| line.is(&words))
+        self.section.lines.iter().filter(move |line| line.is(words))
     }
 
     /// All lines that hold here and begin so, those of the defaults first.
     pub(super) fn all(&self, words: &str) -> Vec<&'a Line> {
-        let sections = self.defaults.into_iter().chain([self.section]);
-        sections.flat_map(|section| &section.lines).filter(|line| line.is(words)).collect()
+        let lines = self.levels().rev().flat_map(|level| &level.lines);
+        lines.filter(|line| line.is(words)).collect()
     }
 
     /// The option is on: the last word on it is not `no option`.
     pub(super) fn option(&self, name: &str) -> Option<&'a Line> {
-        let of = |section: &'a Section| {
-            let about =
-                |line: &&Line| line.is(&format!("option {name}")) || line.is(&format!("no option {name}"));
-            section.lines.iter().rev().find(about)
-        };
-        let line = of(self.section).or_else(|| self.defaults.and_then(of))?;
+        let [on, off] = [format!("option {name}"), format!("no option {name}")];
+        let about = |line: &&Line| line.is(&on) || line.is(&off);
+        let line = self.levels().find_map(|level| level.lines.iter().rev().find(about))?;
         (line.word(0) == "option").then_some(line)
     }
 

@@ -152,6 +152,9 @@ fn address_of(text: &str, has_tls: bool) -> Result<String, &'static str> {
     if text.contains(['$', '%']) || text.contains("env(") {
         return Err("the address has a placeholder; put its value there first");
     }
+    if text.starts_with('_') {
+        return Err("nodes by SRV records are not known; list them");
+    }
     let text = ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"]
         .iter()
         .find_map(|prefix| text.strip_prefix(prefix))
