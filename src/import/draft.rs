@@ -76,6 +76,11 @@ impl Mapping {
         }
     }
 
+    /// Adds all entries of another one.
+    pub fn append(&mut self, other: &Self) {
+        self.entries.extend(other.entries.iter().cloned());
+    }
+
     /// Sets a key to a word of the config's own language.
     pub fn word(&mut self, key: &str, word: impl Into<String>, origin: Option<&Origin>) {
         self.set(key, Value::Word(word.into()), origin);

@@ -4,8 +4,7 @@
 //! Their metadata are looked at once a second. Two files that belong together are rarely replaced in one instant, so nothing is
 //! read until they have stayed the same for a second.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use pingora::services::background::BackgroundService;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Reloader;
+use crate::config::Stamp;
 use crate::live::Live;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -37,17 +37,8 @@ pub struct Watched {
 impl Watched {
     /// To be called before the file is read.
     pub fn before_reading(path: PathBuf) -> Self {
-        Self { read: stamp(&path), path }
+        Self { read: Stamp::of(&path), path }
     }
-}
-
-/// The state of a file as far as it tells whether it has changed; `None`: it cannot be seen.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
-/// Follows links: Kubernetes swaps one to change a file.
-fn stamp(file: &Path) -> Stamp {
-    let metadata = std::fs::metadata(file).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 impl FileWatch {
@@ -56,26 +47,26 @@ impl FileWatch {
         Self { live, reloader, config }
     }
 
-    fn config(&self) -> Stamp {
-        self.config.as_ref().and_then(|config| stamp(&config.path))
+    fn config(&self) -> Option<Stamp> {
+        self.config.as_ref().map(|config| Stamp::of(&config.path))
     }
 
     /// Those of certificates and tokens.
     fn material(&self) -> Vec<Stamp> {
-        self.live.material.load().files().iter().map(|file| stamp(file)).collect()
+        self.live.material.load().files().iter().map(|file| Stamp::of(file)).collect()
     }
 
     /// That of the clients' keys, with its name: a reload may name another.
     fn keys(&self) -> Option<(PathBuf, Stamp)> {
         let fleet = self.live.fleet();
-        fleet.config.server.api_keys.as_ref().map(|keys| (keys.file.clone(), stamp(&keys.file)))
+        fleet.config.server.api_keys.as_ref().map(|keys| (keys.file.clone(), Stamp::of(&keys.file)))
     }
 }
 
 #[async_trait]
 impl BackgroundService for FileWatch {
     async fn start(&self, _shutdown: ShutdownWatch) {
-        let mut config = Looks::new(self.config.as_ref().and_then(|config| config.read));
+        let mut config = Looks::new(self.config.as_ref().map(|config| config.read.clone()));
         let (mut material, mut keys) = (Looks::new(self.material()), Looks::new(self.keys()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -98,6 +98,16 @@ fn a_reload_checks_the_file_first() {
     assert_eq!(values(&unit, "ExecStart="), [format!("evenkeel run -c {config}")]);
 }
 
+/// [`a_stop_waits_for_longer_than_the_drain`] holds for the process that an upgrade has replaced only if it gets SIGTERM, too.
+#[test]
+fn the_unit_follows_an_upgrade_and_cuts_no_process_of_it() {
+    let unit = read(UNIT);
+    for (key, value) in [("Type=", "notify"), ("NotifyAccess=", "all"), ("KillMode=", "control-group")] {
+        assert_eq!(values(&unit, key), [value], "{key}");
+    }
+    assert_eq!(values(&unit, "WatchdogSec=").len(), 1);
+}
+
 #[test]
 fn a_failed_start_is_retried_for_ever() {
     let unit = read(UNIT);

@@ -3,21 +3,26 @@
 //! All traffic is on loopback. Every wait for a condition has a deadline that only a failing test reaches.
 
 mod acme;
+mod cluster;
 mod edge;
 mod files;
 mod guarded;
 mod import;
+mod imported;
 mod keys;
 mod kill;
 mod large;
 mod logs;
 mod no_io;
 mod orders;
+mod registration;
 mod reload;
 mod rolling;
+mod sources;
 mod start;
 mod stop;
 mod support;
+mod systemd;
 mod terminal;
 mod top;
 mod upgrade;

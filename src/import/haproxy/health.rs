@@ -1,6 +1,7 @@
 //! Checks, and failures that take a server out. The schema has them for the pool as a whole: the most patient value counts.
 
 use super::super::draft::{Draft, Mapping};
+use super::super::engine;
 use super::super::note::{Kind, Origin};
 use super::proxy::Proxy;
 use super::server::{Nodes, Server};
@@ -18,8 +19,9 @@ pub(super) fn health(proxy: &Proxy, nodes: &Nodes, pool: &mut Mapping, draft: &m
             health.word("slow_start", units::word(time), Some(&from));
         }
         let checked = nodes.servers.iter().find(|server| server.has("check"));
-        if let Some(checked) = checked {
-            health.section("check", |check| active(proxy, nodes, checked, check, draft));
+        match checked {
+            Some(checked) => health.section("check", |check| active(proxy, nodes, checked, check, draft)),
+            None => engine::unchecked(Some(proxy.section.head.place.clone()), draft),
         }
     });
 }

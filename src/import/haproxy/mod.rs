@@ -73,11 +73,21 @@ fn pool(planned: &Planned, is_only: bool, draft: &mut Draft) -> Mapping {
     let proxy = &planned.backend;
     let mut pool = Mapping::default();
     planned.choice(&mut pool, is_only);
-    let servers = proxy.section.lines.iter().filter(|line| line.word(0) == "server").map(|line| line.word(1));
-    pool.remark(&engine::hint([planned.name()].into_iter().chain(servers)), None);
+    let servers = proxy
+        .section
+        .lines
+        .iter()
+        .filter(|line| line.word(0).starts_with("server"))
+        .flat_map(|line| [line.word(1), line.word(3)]);
+    engine::remark([planned.name()].into_iter().chain(servers), &mut pool);
     balance::balance(proxy, &mut pool, draft);
     let nodes = server::nodes(proxy, draft);
-    pool.set("nodes", Value::List(nodes.items.clone()), None);
+    pool.append(&nodes.of_found);
+    for (key, items) in [("nodes", &nodes.items), ("sources", &nodes.sources)] {
+        if !items.is_empty() {
+            pool.set(key, Value::List(items.clone()), None);
+        }
+    }
     if let Some((_, from)) =
         nodes.servers.iter().find_map(|server| server.get("proto").filter(|(proto, _)| *proto == "h2"))
     {

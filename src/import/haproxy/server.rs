@@ -83,9 +83,12 @@ const PAIRS: &[&str] = &[
 #[derive(Debug, Default)]
 pub(super) struct Nodes<'a> {
     pub items: Vec<Item>,
+    /// Names whose addresses are nodes.
+    pub sources: Vec<Item>,
+    /// The settings of those nodes, which have none of their own.
+    pub of_found: Mapping,
     /// Lines of servers, each with the parameters that hold for it.
     pub servers: Vec<Server<'a>>,
-    pub tls: bool,
 }
 
 #[derive(Debug)]
@@ -125,22 +128,64 @@ pub(super) fn nodes<'a>(proxy: &Proxy<'a>, draft: &mut Draft) -> Nodes<'a> {
     let defaults = proxy.all("default-server");
     let mut nodes = Nodes::default();
     for line in &proxy.section.lines {
-        let (server, address) = match line.word(0) {
-            "server" => (Server::new(line, 3, &defaults), line.word(2)),
-            "server-template" => (Server::new(line, 4, &defaults), line.word(3)),
-            _ => continue,
-        };
-        let is_template = line.word(0) == "server-template";
-        match address_of(address, server.has("ssl")) {
-            Ok(address) => {
-                nodes.tls |= server.has("ssl");
-                nodes.items.push(node(&server, address, is_template, draft));
-                nodes.servers.push(server);
+        let done = match line.word(0) {
+            "server" => {
+                let server = Server::new(line, 3, &defaults);
+                address_of(line.word(2), server.has("ssl")).map(|address| {
+                    nodes.items.push(node(&server, address, draft));
+                    nodes.servers.push(server);
+                })
             }
-            Err(why) => draft.note(Kind::Left, Some(line.place.clone()), &short(line), why, ""),
+            "server-template" => {
+                let server = Server::new(line, 4, &defaults);
+                source(&server).map(|source| {
+                    nodes.sources.push(source);
+                    found(&server, &mut nodes.of_found, draft);
+                    nodes.servers.push(server);
+                })
+            }
+            _ => Ok(()),
+        };
+        if let Err(why) = done {
+            draft.note(Kind::Left, Some(line.place.clone()), &short(line), why, "");
         }
     }
     nodes
+}
+
+/// The name of a template: of SRV records if it begins as those do.
+fn source(server: &Server) -> Result<Item, &'static str> {
+    let (text, has_tls) = (server.line.word(3), server.has("ssl"));
+    let mut source = Mapping::default();
+    let from = server.line.said(&format!("server-template {text}"));
+    if text.starts_with('_') {
+        let name = text.split(':').next().unwrap_or(text);
+        source.text("srv", if has_tls { format!("https://{name}") } else { name.to_owned() }, Some(&from));
+    } else {
+        source.text("dns", address_of(text, has_tls)?, Some(&from));
+    }
+    Ok(Item { value: source.into(), origin: None })
+}
+
+/// What a template says of its servers is the pool's.
+fn found(server: &Server, pool: &mut Mapping, draft: &mut Draft) {
+    let line = server.line;
+    let place = || Some(line.place.clone());
+    let count = format!("server-template {} {}", line.word(1), line.word(2));
+    draft.note(Kind::Needless, place(), &count, "there are as many nodes as the name has addresses", "");
+    if let Some((weight, from)) = server.get("weight").filter(|(weight, _)| !matches!(*weight, "0" | "1")) {
+        pool.word("weight", number(weight), Some(&from));
+    }
+    if let Some((most, from)) = server.get("maxconn").filter(|(most, _)| *most != "0") {
+        pool.word("max_in_flight", number(most), Some(&from));
+    }
+    tls(server, pool, draft);
+    left(server, draft);
+    for name in ["backup", "disabled"] {
+        if server.has(name) {
+            draft.note(Kind::Left, place(), name, "nodes that a name stands for are all alike", "list them");
+        }
+    }
 }
 
 /// The line without its parameters.
@@ -151,9 +196,6 @@ fn short(line: &Line) -> String {
 fn address_of(text: &str, has_tls: bool) -> Result<String, &'static str> {
     if text.contains(['$', '%']) || text.contains("env(") {
         return Err("the address has a placeholder; put its value there first");
-    }
-    if text.starts_with('_') {
-        return Err("nodes by SRV records are not known; list them");
     }
     let text = ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"]
         .iter()
@@ -177,17 +219,12 @@ fn address_of(text: &str, has_tls: bool) -> Result<String, &'static str> {
     address.parse::<NodeAddress>().map(|_| address).map_err(|_| "it is not an address of a node")
 }
 
-fn node(server: &Server, address: String, is_template: bool, draft: &mut Draft) -> Item {
+fn node(server: &Server, address: String, draft: &mut Draft) -> Item {
     let line = server.line;
     let mut node = Mapping::default();
-    node.text("address", address.clone(), Some(&line.said(&short(line))));
-    let name = line.word(1);
-    if !is_template && !name.is_empty() {
-        node.text("name", name, None);
-    }
-    if is_template {
-        let reason = "HAProxy makes a server of each address that the name has; here it is one node, at one of them at a time";
-        draft.note(Kind::Warning, Some(line.place.clone()), &short(line), reason, "list the nodes");
+    node.text("address", address, Some(&line.said(&short(line))));
+    if !line.word(1).is_empty() {
+        node.text("name", line.word(1), None);
     }
     if let Some((weight, from)) = server.get("weight") {
         match weight {

@@ -1,6 +1,6 @@
-//! Other names and other pools for a model: `model_group_alias`, `fallbacks`.
+//! Other names and other pools for a model (`model_group_alias`, `fallbacks`), and other gateways (`redis_host`).
 
-use super::super::draft::Draft;
+use super::super::draft::{Draft, Mapping};
 use super::super::note::{Kind, Origin};
 use super::deployment::Deployment;
 use super::groups::Group;
@@ -103,4 +103,23 @@ pub(super) fn spares<'a>(root: Tree, groups: &[Group<'a>], draft: &mut Draft) ->
         });
     }
     spares
+}
+
+/// The Redis at which several proxies met, where no password is needed: that is not copied.
+pub(super) fn cluster(root: Tree, draft: &mut Draft) -> Mapping {
+    let mut cluster = Mapping::default();
+    let Some(router) = root.get("router_settings") else { return cluster };
+    let Some((key, host)) = router.any(&["redis_host", "redis_url"]) else { return cluster };
+    let port = router.get("redis_port").and_then(Tree::text).unwrap_or_else(|| "6379".to_owned());
+    let (text, has_password) = (host.text().unwrap_or_default(), router.get("redis_password").is_some());
+    let url = if key == "redis_url" { text } else { format!("redis://{text}:{port}") };
+    let reason = "LiteLLM shared failures and limits a minute there; gateways of Evenkeel share the limits of nodes and keys";
+    if has_password || url.contains('@') || url.contains("os.environ/") {
+        let advice = "write `cluster: { redis: \"redis://:${REDIS_PASSWORD}@HOST:PORT\" }`, with the variable set where the gateway is started";
+        draft.note(Kind::Left, host.place(), key, &format!("a password is not copied. {reason}"), advice);
+        return cluster;
+    }
+    draft.note(Kind::Warning, host.place(), key, reason, "without other gateways, remove `cluster`");
+    cluster.text("redis", url, host.origin(key).as_ref());
+    cluster
 }

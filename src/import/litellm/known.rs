@@ -46,7 +46,7 @@ const ROWS: &[Row] = &[
     (
         &["redis_host", "redis_port", "redis_password", "redis_url", "redis_db", "redis_ssl"],
         Kind::Left,
-        "each gateway counts what it has in flight itself",
+        "there is one connection to Redis",
         "",
     ),
     (

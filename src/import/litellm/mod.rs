@@ -52,12 +52,14 @@ fn translate(root: Tree, draft: &mut Draft) -> Result<(), Refusal> {
     let router = router::router(root, draft);
     let names = beyond::aliases(root, &groups, draft);
     let spares = beyond::spares(root, &groups, draft);
+    let cluster = beyond::cluster(root, draft);
     known::sweep(root, draft);
     if groups.is_empty() {
         let message = "no entry of `model_list` has an `api_base` of a server of your own, so there is nothing to balance";
         return Err(Refusal::new(None, message));
     }
     keys(&deployments, draft);
+    engine::unchecked(None, draft);
     draft.note(
         Kind::Warning,
         None,
@@ -77,6 +79,7 @@ fn translate(root: Tree, draft: &mut Draft) -> Result<(), Refusal> {
     root.section("server", |server| server.text("listen", LISTEN, None));
     root.section("pools", |section| *section = pools);
     root.section("splits", |section| splits(&groups, section));
+    root.section("cluster", |section| *section = cluster);
     Ok(())
 }
 
@@ -118,7 +121,7 @@ fn spare_pool(spare: &Spare, router: &Router) -> Mapping {
 fn nodes(members: &[&Deployment], router: &Router, pool: &mut Mapping) {
     let hints =
         members.iter().flat_map(|one| [one.provider.as_str(), one.name.as_str(), one.address.as_str()]);
-    pool.remark(&engine::hint(hints), None);
+    engine::remark(hints, pool);
     router.policy(pool);
     let first = members
         .iter()

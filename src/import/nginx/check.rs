@@ -7,18 +7,20 @@ use super::plan::Planned;
 use super::scope::origin;
 use super::units;
 
-/// `health_check` of a location, `check` and `queue` of an upstream.
-pub(super) fn active(planned: &Planned, pool: &mut Mapping, draft: &mut Draft) {
+/// `health_check` of a location, `check` and `queue` of an upstream. `false`: nobody checks the nodes.
+pub(super) fn active(planned: &Planned, pool: &mut Mapping, draft: &mut Draft) -> bool {
+    let mut is_checked = false;
     if let Some(check) = planned.scopes().find_map(|scope| scope.one("health_check")) {
         let path = parameter(check, "uri").unwrap_or("/");
         let times = [("interval", "interval"), ("passes", "rise"), ("fails", "fall")];
         section(pool, path, check, &times, |text| units::time(text).map(units::word));
+        is_checked = true;
         if parameter(check, "port").is_some() || parameter(check, "match").is_some() {
             let reason = "a check asks at the node's own address, and 200 is a pass";
             draft.note(Kind::Left, Some(check.place.clone()), "health_check", reason, "");
         }
     }
-    let Some(upstream) = planned.upstream else { return };
+    let Some(upstream) = planned.upstream else { return is_checked };
     let own = |name: &str| upstream.children().iter().find(|one| one.name == name);
     if let Some(check) =
         own("check").filter(|check| parameter(check, "type").is_none_or(|kind| kind == "http"))
@@ -26,6 +28,7 @@ pub(super) fn active(planned: &Planned, pool: &mut Mapping, draft: &mut Draft) {
         let path =
             own("check_http_send").and_then(|send| send.arg(0).split_whitespace().nth(1)).unwrap_or("/");
         let times = [("interval", "interval"), ("timeout", "timeout"), ("rise", "rise"), ("fall", "fall")];
+        is_checked = true;
         section(pool, path, check, &times, |millis| Some(format!("{}ms", millis.parse::<u64>().ok()?)));
     } else if let Some(check) = own("check") {
         draft.note(
@@ -47,6 +50,7 @@ pub(super) fn active(planned: &Planned, pool: &mut Mapping, draft: &mut Draft) {
             }
         });
     }
+    is_checked
 }
 
 /// The value of `name=value`.

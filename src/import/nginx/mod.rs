@@ -3,6 +3,7 @@
 //! No parser crate is used: those that there are take a fixed list of directives, or neither addresses, regular expressions nor Lua.
 
 mod check;
+mod dump;
 mod front;
 mod include;
 mod known;
@@ -10,6 +11,7 @@ mod parse;
 mod path;
 mod plan;
 mod proxy;
+mod reasons;
 mod scope;
 mod site;
 mod target;
@@ -24,6 +26,7 @@ use self::plan::Planned;
 use self::scope::Scope;
 use self::site::Server;
 use super::draft::{Draft, Mapping, Value};
+use super::engine;
 use super::note::Kind;
 use super::settle::{Check, Import, Refusal, settle};
 use super::source::{Include, SourceFile};
@@ -31,7 +34,17 @@ use super::source::{Include, SourceFile};
 /// Translates a config of nginx, or a fragment of one that has an `upstream` or a `server`.
 pub fn import(main: &SourceFile, include: Include, check: Check) -> Result<Import, Refusal> {
     let mut draft = Draft::default();
-    let all = include::expanded(main, include, &mut draft)?;
+    let all = match dump::files(main) {
+        Some(files) => {
+            let within = |pattern: &str| Ok(dump::matching(&files, pattern));
+            include::expanded(files.first().unwrap_or(main), &within, &mut draft)
+        }
+        None => include::expanded(main, include, &mut draft),
+    };
+    let all = match all {
+        Ok(all) => all,
+        Err(refusal) => return Err(Refusal { notes: draft.notes, ..refusal }),
+    };
     if let Err(refusal) = translate(&all, &mut draft) {
         return Err(Refusal { notes: draft.notes, ..refusal });
     }
@@ -88,7 +101,8 @@ fn pool(planned: &Planned, is_only: bool, pools: &mut Mapping, draft: &mut Draft
     planned.choice(&mut pool, is_only);
     let nodes = match planned.upstream {
         Some(upstream) => {
-            traps::engine(upstream, &mut pool);
+            let servers = upstream.children().iter().filter(|one| one.name == "server").map(|one| one.arg(0));
+            engine::remark([upstream.arg(0)].into_iter().chain(servers), &mut pool);
             upstream::balance(upstream, &mut pool, draft);
             upstream::nodes(upstream, planned.scheme, draft)
         }
@@ -96,6 +110,7 @@ fn pool(planned: &Planned, is_only: bool, pools: &mut Mapping, draft: &mut Draft
             let Some(pass) = planned.uses.first().map(|one| one.pass.directive) else { return };
             match upstream::address(planned.scheme, &planned.authority) {
                 Ok(address) => {
+                    engine::remark([address.as_str()].into_iter(), &mut pool);
                     upstream::warn_of_name(&address, &scope::origin(pass), draft);
                     upstream::single(address, pass)
                 }
@@ -108,7 +123,9 @@ fn pool(planned: &Planned, is_only: bool, pools: &mut Mapping, draft: &mut Draft
     };
     pool.set("nodes", Value::List(nodes.items.clone()), None);
     nodes.health(&mut pool, draft);
-    check::active(planned, &mut pool, draft);
+    if !check::active(planned, &mut pool, draft) {
+        traps::unchecked(planned, draft);
+    }
     proxy::settings(planned, &mut pool, draft);
     pools.set(&planned.name, pool.into(), planned.origin().as_ref());
 }

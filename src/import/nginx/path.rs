@@ -4,7 +4,7 @@ use super::scope::Scope;
 use super::site::{Location, Pass};
 use super::target::Target;
 
-/// What becomes of a path on the way to the nodes.
+/// The change to a path on the way to the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Rewritten {
     /// It stays.
@@ -27,7 +27,7 @@ pub(super) fn rewritten(pass: &Pass, target: &Target) -> Rewritten {
         (uri, Location::Prefix(path), None) if !uri.contains('$') => between(path, uri),
         (uri, Location::Exact(path), None) if path == uri => Rewritten::Kept,
         (uri, Location::Regex(pattern), None) if uri.contains("$1") => by_regex(pattern, uri),
-        (uri, Location::Named(_), _) if uri == "/" => Rewritten::Kept,
+        ("/", Location::Named(_), _) => Rewritten::Kept,
         (uri, location, _) => Rewritten::Otherwise(format!("{} becomes {uri}", location.path())),
     }
 }
@@ -60,10 +60,11 @@ fn or_root(path: &str) -> &str {
 
 /// `^/prefix/(.*)$` to `/$1`, and what else means the same.
 fn by_regex(pattern: &str, replacement: &str) -> Rewritten {
+    let replacement = without_query(replacement);
     let other = || Rewritten::Otherwise(format!("{pattern} becomes {replacement}"));
     let plain = pattern.trim_start_matches('^').trim_end_matches('$');
     let Some((before, group)) = plain.split_once('(') else { return other() };
-    let Some((to, "")) = without_query(replacement).split_once("$1") else { return other() };
+    let Some((to, "")) = replacement.split_once("$1") else { return other() };
     let is_rest = matches!(group, ".*)" | ".*)?" | ".+)" | "/.*)" | "/.*)?" | "/.+)" | "/|$)(.*)");
     let before = before.trim_end_matches('?').replace("\\.", ".").replace("\\-", "-");
     let is_plain = !before.contains(['\\', '[', '*', '+', '|', '.', ')']) || before.bytes().all(is_path_byte);

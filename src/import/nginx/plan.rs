@@ -224,6 +224,13 @@ fn choose(pools: &mut [Planned], servers: &[Server], main: Option<usize>, draft:
                 }
                 (When::Field { name, value }, _) => ways.take_field((name, value), from, &mut fields),
                 (When::Always, Some(host)) if main != Some(one.server) => {
+                    let reason = "Evenkeel compares the field Host, which requests of HTTP/2 do not have: those go to the pool of all others";
+                    note(
+                        Kind::Warning,
+                        "server_name",
+                        reason,
+                        "choose by `models` or `path_prefix`, or run a gateway for each name",
+                    );
                     ways.take_field((&"Host".to_owned(), &host), from, &mut fields);
                 }
                 _ => {}

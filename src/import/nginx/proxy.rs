@@ -20,6 +20,11 @@ const ATTEMPTS_MAX: u64 = 16;
 /// Retries and timeouts.
 pub(super) fn settings(planned: &Planned, pool: &mut Mapping, draft: &mut Draft) {
     let scopes: Vec<_> = planned.scopes().cloned().collect();
+    if let Some(version) =
+        scopes.first().and_then(|scope| scope.one("proxy_http_version")).filter(|one| one.arg(0) == "2")
+    {
+        pool.word("http_version", "2", Some(&origin(version)));
+    }
     retry(&scopes, pool, draft);
     timeouts(&scopes, pool, draft);
     if planned.scheme == Scheme::Https {

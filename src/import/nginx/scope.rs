@@ -46,7 +46,8 @@ impl<'a> Scope<'a> {
 
 /// The line of a directive, with its words unless they may hold a secret.
 pub(super) fn origin(directive: &Directive) -> Origin {
-    let hides = SECRET.contains(&&*directive.name) || directive.args.iter().any(|arg| arg.contains('@'));
+    let hides =
+        SECRET.contains(&&*directive.name) || directive.args.iter().any(|arg| arg.contains(['@', '?']));
     let words = if hides { format!("{} ...", directive.name) } else { directive.words() };
     Origin::new(directive.place.clone(), &words)
 }

@@ -172,6 +172,10 @@ fn condition(choice: &Directive, entry: &Directive) -> When {
         return other();
     }
     let value = key.to_owned();
+    // a key of a client is no setting
+    if ["auth", "key", "token", "cookie", "secret"].iter().any(|word| source.contains(word)) {
+        return other();
+    }
     match source.strip_prefix("http_") {
         _ if is_model => When::Model(value),
         _ if matches!(source, "host" | "http_host") => When::Field { name: "Host".to_owned(), value },

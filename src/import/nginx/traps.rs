@@ -1,17 +1,16 @@
 //! Warnings of traps that one line alone does not show.
 
-use super::super::draft::{Draft, Mapping};
-use super::super::engine;
+use super::super::draft::Draft;
 use super::super::note::Kind;
 use super::parse::Directive;
 use super::plan::Planned;
 use super::scope::origin;
 
-/// A line for the reader to take in, if a name tells of an engine: a guess is no setting.
-pub(super) fn engine(upstream: &Directive, pool: &mut Mapping) {
-    let servers = upstream.children().iter().filter(|one| one.name == "server").map(|one| one.arg(0));
-    let names = [upstream.arg(0)].into_iter().chain(servers);
-    pool.remark(&engine::hint(names), None);
+/// A pool that nobody checks, of an engine that no name tells.
+pub(super) fn unchecked(planned: &Planned, draft: &mut Draft) {
+    let reason = "a dead node is found by the requests that fail there, as nginx found it; Evenkeel can ask it by itself";
+    let advice = "write `engine: vllm` (or sglang, llamacpp) if the nodes are that, or `health: { check: { path: ... } }`";
+    draft.note(Kind::Warning, planned.origin().map(|from| from.place), "", reason, advice);
 }
 
 /// Traps of upstreams.

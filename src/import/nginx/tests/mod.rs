@@ -1,5 +1,8 @@
 //! Tests of the translation as a whole; tests/import has configs as they are in use.
 
+mod pools;
+mod traps;
+
 use proptest::prelude::*;
 
 use super::super::note::Kind;
@@ -87,6 +90,7 @@ fn an_upstream_and_its_location_mean_the_same_as_a_pool() {
             "proxy_next_upstream off; proxy_next_upstream_tries 0;",
             "{ nodes: [a:1], retry: { on: off } }",
         ),
+        ("server a:1;", "proxy_http_version 2;", "{ nodes: [a:1], http_version: 2 }"),
         ("server a:1 weight=0; server b:1 max_conns=-1;", "", "nodes: [a:1, b:1]"),
         ("server a:1; server a:1; server nowhere:99999;", "", "nodes: [a:1]"),
     ] {
@@ -203,13 +207,35 @@ fn included_files_are_bounded_and_a_circle_is_named() {
 }
 
 #[test]
+fn the_files_that_nginx_itself_has_found_are_one_text() {
+    let text = "nginx: the configuration file /etc/nginx/nginx.conf syntax is ok
+# configuration file /etc/nginx/nginx.conf:
+http { include conf.d/*.conf; include /etc/nginx/absent; }
+
+# configuration file /etc/nginx/conf.d/b.conf:
+# a comment
+server { location / { proxy_pass http://10.0.0.1:1; } }
+
+# configuration file /etc/nginx/conf.d/deep/c.conf:
+server { listen 99; location / { proxy_pass http://10.0.0.2:1; } }
+";
+    let import = imported(text).expect("a config");
+    assert!(import.yaml.contains("- 10.0.0.1:1 ") && !import.yaml.contains("10.0.0.2"), "{}", import.yaml);
+    assert!(import.yaml.contains("# /etc/nginx/conf.d/b.conf:2: proxy_pass"), "{}", import.yaml);
+    assert!(import.notes.iter().any(|note| note.subject == "include /etc/nginx/absent"));
+}
+
+#[test]
 fn no_secret_is_copied() {
     const SECRET: &str = "hush-hush";
     let text = format!(
         "map $http_authorization $ok {{ default 0; \"Bearer {SECRET}\" 1; }}
+        map $http_x_api_key $pool {{ default http://c:1; {SECRET} http://d:1; }}
         server {{ listen 80; set $key {SECRET}; add_header X-Key {SECRET}; if ($http_x = {SECRET}) {{ return 403; }}
         auth_basic {SECRET};
         location / {{ proxy_pass http://user:{SECRET}@a:1; proxy_set_header Authorization {SECRET}; }}
+        location /k {{ proxy_pass $pool; }} location /q {{ proxy_pass http://e:1/?key={SECRET}; }}
+        location /r {{ rewrite ^/r /s?key={SECRET} break; proxy_pass http://f:1; }}
         location /b {{ proxy_pass http://b:1; proxy_set_header X-Api-Key \"{SECRET}\"; return 403 {SECRET}; }} }}"
     );
     let import = imported(&text).expect("a config");
@@ -219,97 +245,100 @@ fn no_secret_is_copied() {
     assert_eq!(exposed.collect::<Vec<_>>(), ["if", "auth_basic"]);
 }
 
-/// Texts of the words of real configs in any order, most of them with the braces where they belong.
+/// Directives of real configs, and what they would never be.
+const WORDS: &[&str] = &[
+    "server",
+    "upstream a",
+    "location /",
+    "location = /x",
+    "location ~ ^/(.*)$",
+    "location /p/",
+    "proxy_pass http://a",
+    "proxy_pass http://a/",
+    "proxy_pass http://b:1/v1/",
+    "proxy_pass https://c",
+    "proxy_pass http://$v",
+    "proxy_pass http://unix:/s:/",
+    "set $v a",
+    "set $v $v",
+    "set $v $w",
+    "map $http_x $v",
+    "map $uri $w",
+    "split_clients $x $v",
+    "default a",
+    "default $v",
+    "5% b:2",
+    "x b:3",
+    "~y c:4",
+    "server a:1",
+    "server b:2 weight=9",
+    "server c",
+    "server unix:/s",
+    "server a:1 backup",
+    "server $h:1",
+    "server [::]:0",
+    "server é:1",
+    "least_conn",
+    "ip_hash",
+    "hash $http_x",
+    "hash",
+    "random two",
+    "sticky",
+    "zone z",
+    "queue x",
+    "listen 80",
+    "listen [::]:80 ssl",
+    "listen 0",
+    "listen unix:/x",
+    "listen 9990",
+    "listen a:b:c",
+    "server_name x *.y",
+    "server_name \"a b\"",
+    "ssl_certificate /c",
+    "ssl_certificate_key /k",
+    "ssl_verify_client on",
+    "proxy_read_timeout 0",
+    "proxy_read_timeout 999y",
+    "proxy_send_timeout x",
+    "proxy_next_upstream error http_999 http_404",
+    "proxy_next_upstream_tries 99",
+    "client_max_body_size 0",
+    "client_max_body_size 9999999999g",
+    "large_client_header_buffers 9 9g",
+    "keepalive_timeout 0",
+    "send_timeout 0",
+    "access_log \"\"",
+    "access_log /x main",
+    "log_format main escape=json",
+    "set_real_ip_from x",
+    "set_real_ip_from ::1",
+    "rewrite ^/p/(.*)$ /$1 break",
+    "rewrite ^ / last",
+    "if ($x)",
+    "return 401",
+    "internal",
+    "health_check uri=x interval=0 passes=0",
+    "check interval=x",
+    "max_fails=0",
+    "include x",
+    "#",
+    "\"",
+    "'",
+    "\\",
+    "$",
+    "{",
+    "}",
+    ";",
+    "\n",
+    "a_by_lua_block",
+    "http",
+    "events",
+    "stream",
+];
+
+/// Texts of these in any order, most of them with the braces where they belong.
 fn nginx_like() -> impl Strategy<Value = String> {
-    let word = prop::sample::select(vec![
-        "server",
-        "upstream a",
-        "location /",
-        "location = /x",
-        "location ~ ^/(.*)$",
-        "location /p/",
-        "proxy_pass http://a",
-        "proxy_pass http://a/",
-        "proxy_pass http://b:1/v1/",
-        "proxy_pass https://c",
-        "proxy_pass http://$v",
-        "proxy_pass http://unix:/s:/",
-        "set $v a",
-        "set $v $v",
-        "set $v $w",
-        "map $http_x $v",
-        "map $uri $w",
-        "split_clients $x $v",
-        "default a",
-        "default $v",
-        "5% b:2",
-        "x b:3",
-        "~y c:4",
-        "server a:1",
-        "server b:2 weight=9",
-        "server c",
-        "server unix:/s",
-        "server a:1 backup",
-        "server $h:1",
-        "server [::]:0",
-        "server é:1",
-        "least_conn",
-        "ip_hash",
-        "hash $http_x",
-        "hash",
-        "random two",
-        "sticky",
-        "zone z",
-        "queue x",
-        "listen 80",
-        "listen [::]:80 ssl",
-        "listen 0",
-        "listen unix:/x",
-        "listen 9990",
-        "listen a:b:c",
-        "server_name x *.y",
-        "server_name \"a b\"",
-        "ssl_certificate /c",
-        "ssl_certificate_key /k",
-        "ssl_verify_client on",
-        "proxy_read_timeout 0",
-        "proxy_read_timeout 999y",
-        "proxy_send_timeout x",
-        "proxy_next_upstream error http_999 http_404",
-        "proxy_next_upstream_tries 99",
-        "client_max_body_size 0",
-        "client_max_body_size 9999999999g",
-        "large_client_header_buffers 9 9g",
-        "keepalive_timeout 0",
-        "send_timeout 0",
-        "access_log \"\"",
-        "access_log /x main",
-        "log_format main escape=json",
-        "set_real_ip_from x",
-        "set_real_ip_from ::1",
-        "rewrite ^/p/(.*)$ /$1 break",
-        "rewrite ^ / last",
-        "if ($x)",
-        "return 401",
-        "internal",
-        "health_check uri=x interval=0 passes=0",
-        "check interval=x",
-        "max_fails=0",
-        "include x",
-        "#",
-        "\"",
-        "'",
-        "\\",
-        "$",
-        "{",
-        "}",
-        ";",
-        "\n",
-        "a_by_lua_block",
-        "http",
-        "events",
-        "stream",
-    ]);
+    let word = prop::sample::select(WORDS);
     let leaf = word.prop_map(|word| format!("{word};\n"));
     let name = prop::sample::select(vec![
         "server",
