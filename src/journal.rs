@@ -21,9 +21,10 @@ use parking_lot::Mutex;
 
 use self::sink::{Batch, Sink};
 use crate::access_log::{self, Entry, Second};
-use crate::config::{AccessLog, LogFormat, LogTarget};
-use crate::fleet::{Change, Event, Reason};
+use crate::config::{AccessLog, FoundNode, LogFormat, LogTarget, Origin};
+use crate::fleet::{Applied, Change, Event, Pool, Reason};
 use crate::live::Live;
+use crate::sources::{LeftOut, Trouble};
 
 /// Lines are collected for this long and then written together.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LINES_MAX: usize = 16 * 1024;
 /// Lines are written together up to so many bytes.
 const BATCH_MAX: usize = 256 << 10;
+/// The most nodes of one list that are named as left out.
+const LEFT_OUT_TOLD: usize = 10;
 
 /// The longest time that the end of the process waits for the last lines.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
@@ -53,6 +56,45 @@ pub fn announce(event: &Event) {
         }
         _ => log::info!(pool:%, node:%; "pool {pool}, node {node}: {change}"),
     }
+}
+
+/// Puts in use all nodes that a source has, see [`Pool::found`], and writes to the log what is new.
+pub fn use_found(pool: &Pool, origin: &Origin, nodes: Vec<FoundNode>, now: Instant) -> Option<Applied> {
+    let count = nodes.len();
+    let applied = pool.found(origin, nodes, now)?;
+    announce_found(pool, origin, count, &applied);
+    Some(applied)
+}
+
+/// Writes to the log what is new in the nodes of a source, see [`Pool::found`].
+pub fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
+    let pool = pool.name();
+    let Applied { heard, events, left_out } = applied;
+    if heard.is_new || heard.is_back {
+        let found = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+        log::info!(pool:%; "pool {pool}: {origin}: {found}");
+    }
+    events.iter().for_each(announce);
+    for LeftOut { address, why, .. } in left_out.iter().take(LEFT_OUT_TOLD) {
+        log::warn!(pool:%; "pool {pool}: {origin}: {address} is left out: {why}");
+    }
+    if left_out.len() > LEFT_OUT_TOLD {
+        log::warn!(pool:%; "pool {pool}: {origin}: {} more are left out", left_out.len() - LEFT_OUT_TOLD);
+    }
+}
+
+/// A source has failed, see [`Pool::not_found`]: writes that to the log, if it is news.
+pub fn announce_not_found(pool: &Pool, origin: &Origin, trouble: Trouble, now: Instant) {
+    let why = Arc::clone(&trouble.0);
+    let Some(is_news) = pool.not_found(origin, trouble, now) else { return };
+    let stays = if pool.has_heard(origin) {
+        "the nodes that it named last stay"
+    } else {
+        "it has named no nodes yet"
+    };
+    let pool = pool.name();
+    let level = if is_news { log::Level::Warn } else { log::Level::Debug };
+    log::log!(level, pool:%; "pool {pool}: {origin}: {why}; {stays}");
 }
 
 /// The current time as log lines show it: the second, formatted once per second and thread, and the

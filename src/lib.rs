@@ -7,10 +7,12 @@ pub mod server;
 pub mod acme;
 pub mod admin;
 pub mod check;
+pub mod cluster;
 pub mod discovery;
 pub mod journal;
 pub mod live;
 pub mod proxy;
+pub mod registration;
 pub mod reload;
 pub mod sampler;
 pub mod tracer;
@@ -27,6 +29,7 @@ pub mod tokens;
 
 pub mod balance;
 pub mod classify;
+pub mod credits;
 pub mod fleet;
 pub mod forwarded;
 pub mod history;
@@ -37,6 +40,7 @@ pub mod keys;
 pub mod resume;
 pub mod retry;
 pub mod route;
+pub mod sources;
 pub mod trace;
 
 pub mod config;

@@ -2,6 +2,7 @@
 
 mod arriving;
 mod gauge;
+mod leases;
 mod requests;
 mod under_way;
 
@@ -16,16 +17,18 @@ use parking_lot::Mutex;
 
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
+pub use self::leases::Followed;
 pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
 use crate::config::{ApiKey, Config};
-use crate::fleet::{Counters, Ended, Event, Fleet, Next};
+use crate::fleet::{Counters, Ended, Event, Fleet, Next, Pool};
 use crate::history::History;
 use crate::keys::Keyring;
 use crate::material::Material;
 use crate::resume::Vocabularies;
-use crate::status::{Edge, Files, Reload, Snapshot};
+use crate::sources::Leases;
+use crate::status::{ClusterState, Edge, Files, Reload, Snapshot};
 use crate::tls::{Certificate, Challenges, Renewal};
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
@@ -46,6 +49,8 @@ pub struct Live {
     keys: ArcSwap<Keyring>,
     /// The result of the last reading of their file; `None`: there is none.
     pub keys_file: Mutex<Option<Reload>>,
+    /// The cluster that this gateway belongs to, as it was seen last; `None`: it belongs to none.
+    pub cluster: Mutex<Option<ClusterState>>,
     /// Requests accepted but not yet logged.
     pub requests: Arc<Requests>,
     /// Open client connections.
@@ -68,6 +73,10 @@ pub struct Live {
     pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
+    /// Nodes that have registered themselves. Locked before the sources of a pool.
+    pub leases: Mutex<Leases>,
+    /// The revision of them that is in the state file, or could not be written.
+    pub leases_kept: AtomicU64,
     /// Answers for an ACME server that looks whether a name leads here.
     pub challenges: Challenges,
     /// The progress of certificates that the gateway gets by itself, by the file of each.
@@ -89,11 +98,16 @@ impl Live {
         let now = SystemTime::now();
         let started = Instant::now();
         Self {
-            fleet: ArcSwap::from_pointee(Fleet::first(config, started)),
+            fleet: ArcSwap::from_pointee(Fleet::first_in(
+                config.cluster.as_ref().map(|_| Arc::default()),
+                config,
+                started,
+            )),
             history: Mutex::new(History::new(started)),
             reload: Mutex::new(Reload { at: now, error: None, failures: 0 }),
             keys: ArcSwap::default(),
             keys_file: Mutex::default(),
+            cluster: Mutex::default(),
             requests: Arc::default(),
             connections: Gauge::default(),
             kept_bytes: Gauge::default(),
@@ -105,6 +119,8 @@ impl Live {
             unrouted: Mutex::default(),
             material: ArcSwap::default(),
             files: Mutex::default(),
+            leases: Mutex::default(),
+            leases_kept: AtomicU64::new(0),
             challenges: Challenges::default(),
             renewals: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),
@@ -137,6 +153,11 @@ impl Live {
         is_new
     }
 
+    /// Other gateways share the limits of keys from now on, or no more.
+    pub fn share_keys(&self, in_cluster: bool, now: Instant) {
+        self.keys.store(Arc::new(self.keys.load().joined(in_cluster, now)));
+    }
+
     /// All values that the views show, taken at one instant.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         // read both under one lock, so that no snapshot shows a new generation with the previous one's error
@@ -166,7 +187,9 @@ impl Live {
             unrouted: self.unrouted.lock().clone(),
             keys_file: self.keys_file.lock().clone(),
             keys: self.keys.load().usage(KEYS_SHOWN),
-            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+            cluster: self.cluster.lock().clone(),
+            leases: self.leases_of(&fleet),
+            pools: fleet.live().map(|pool| self.with_leases(pool.snapshot(now))).collect(),
             causes: Vec::new(),
         }
     }
@@ -211,6 +234,11 @@ impl Live {
         }
     }
 
+    /// The pool of this name, be it in the config or about to leave.
+    pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
+        self.fleet().live().find(|pool| **pool.name() == *name).cloned()
+    }
+
     /// Puts the next generation in use, and only then retires the pools that it removed: a request that finds
     /// its pool retired must find a newer generation here.
     pub fn replace(&self, next: Next, now: Instant) -> Vec<Event> {
@@ -245,7 +273,7 @@ mod tests {
     use std::task::{Context, Poll, Wake};
 
     use super::*;
-    use crate::fleet::{Admission, Ask, Or, Pool, Profile, Refusal, Want};
+    use crate::fleet::{Admission, Ask, Or, Profile, Refusal, Want};
 
     fn config(second_pool: &str) -> Config {
         let first = "server: { listen: 127.0.0.1:1 }\npools:\n  x: { nodes: [127.0.0.1:2] }\n";

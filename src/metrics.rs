@@ -4,14 +4,17 @@
 //! extra. Labels are bounded: pools, nodes and classes come from the config, outcomes and reasons from enums, codes from HTTP.
 
 mod certificates;
+mod cluster;
 mod format;
 mod genai;
 mod histograms;
 mod keys;
+mod leases;
 mod nodes;
 mod pools;
 mod series;
 mod sheet;
+mod sources;
 
 use std::fmt::{self, Write as _};
 
@@ -54,8 +57,11 @@ impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
         process(&mut sheet, &self.snapshot)?;
+        cluster::write(&mut sheet, &self.snapshot)?;
         keys::write(&mut sheet, &self.snapshot)?;
+        leases::write(&mut sheet, &self.snapshot)?;
         pools::write(&mut sheet, &self.snapshot, &self.ended)?;
+        sources::write(&mut sheet, &self.snapshot.pools)?;
         nodes::write(&mut sheet, &self.snapshot.pools)
     }
 }

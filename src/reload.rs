@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-pub use self::watch::FileWatch;
+pub use self::watch::{FileWatch, Watched};
 use crate::config::{ApiKey, Config, Problems, located};
 use crate::history::Mark;
 use crate::journal::{AccessLogWriter, announce};
@@ -201,7 +201,8 @@ impl Reloader {
             log::error!("server.tracing: cannot export spans: {error}; they go where they went before");
         }
         let now = Instant::now();
-        let next = old.next(config, now);
+        let cluster = config.cluster.as_ref().map(|_| old.bell().cloned().unwrap_or_default());
+        let next = old.next_in(cluster, config, now);
         let generation = next.fleet.generation;
         self.live.replace(next, now).iter().for_each(announce);
         self.log.reopen(&access_log);

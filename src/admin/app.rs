@@ -40,6 +40,8 @@ impl Audience {
 }
 
 const NODES: &str = "/api/nodes/{pool}/{node}/{drain|undrain|eject|restore}";
+/// The query of `/readyz` for those to whom the nodes do not matter.
+const WITHOUT_NODES: &str = "exclude=nodes";
 pub(super) const LIVE: &str = "/api/live";
 const ALL: [&str; 10] = [
     "/livez",
@@ -100,7 +102,7 @@ impl Admin {
                 Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET: it has no end\n").allowing("GET")
             }
             "/livez" => Answer::plain(StatusCode::OK, "ok\n"),
-            "/readyz" => self.ready(),
+            "/readyz" => self.ready(uri.query()),
             "/api/status" if let Some(why) = origin::read_refusal(&self.live, uri, headers) => {
                 Answer::error(StatusCode::FORBIDDEN, why)
             }
@@ -123,10 +125,14 @@ impl Admin {
     }
 
     /// Ready for traffic: the gateway is not stopping, and every configured pool has a usable node. A pool
-    /// that is leaving has none, and needs none.
-    fn ready(&self) -> Answer {
+    /// that is leaving has none, and needs none. With `?exclude=nodes` their state is no matter: where all gateways share the nodes,
+    /// none is better off than another, and to take all out would only turn waits into refusals.
+    fn ready(&self, query: Option<&str>) -> Answer {
         if self.live.is_stopping() {
             return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        if query.is_some_and(|query| query.split('&').any(|part| part == WITHOUT_NODES)) {
+            return Answer::plain(StatusCode::OK, "ok\n");
         }
         let without = |member: &&Member| !member.pool.has_usable();
         match self.live.fleet().pools.iter().find(without) {
@@ -174,11 +180,25 @@ mod tests {
         };
         let live = Arc::new(Live::new(config("  y: { nodes: [127.0.0.1:3], models: [m] }\n")));
         let admin = Admin::new(Arc::clone(&live));
-        assert_eq!(admin.ready().status, StatusCode::OK);
+        assert_eq!(admin.ready(None).status, StatusCode::OK);
         let old = live.fleet();
         let _held = old.pools[1].pool.lease(&[], Instant::now()).expect("a node");
         live.replace(old.next(config(""), Instant::now()), Instant::now());
         assert_eq!(live.fleet().leaving().count(), 1);
-        assert_eq!(admin.ready().status, StatusCode::OK);
+        assert_eq!(admin.ready(None).status, StatusCode::OK);
+    }
+
+    #[test]
+    fn readiness_without_the_nodes_ends_with_the_stop_alone() {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { x: { nodes: [{ address: 127.0.0.1:2, drain: true }] } }\n";
+        let live = Arc::new(Live::new(Config::parse(text, "a test").expect("a valid config")));
+        for (audience, admin) in [Admin::new, Admin::probes].into_iter().enumerate() {
+            let admin = admin(Arc::clone(&live));
+            let status = |path| answer(&admin, Method::GET, path).status.as_u16();
+            let paths = ["/readyz", "/readyz?exclude=nodes", "/readyz?x&exclude=nodes", "/readyz?exclude=x"];
+            assert_eq!(paths.map(status), [503, 200, 200, 503], "{audience}");
+        }
+        live.stop(std::time::Duration::ZERO);
+        assert_eq!(answer(&Admin::probes(live), Method::GET, "/readyz?exclude=nodes").status, 503);
     }
 }

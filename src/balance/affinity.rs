@@ -108,7 +108,7 @@ impl Load {
             if candidate.tier > last {
                 continue;
             }
-            all.in_flight += f64::from(candidate.in_flight);
+            all.in_flight += candidate.load();
             all.rate += candidate.inverse_rate.recip();
             all.is_even &= *usual.get_or_insert(candidate.inverse_rate) == candidate.inverse_rate;
             if candidate.tier < all.tier && candidate.has_room() && !skip.contains(&place) {
@@ -121,7 +121,7 @@ impl Load {
     /// The node has at most `times` its share of the load, and so many requests `more`.
     fn has_at_most(&self, candidate: &Candidate, times: f64, more: f64) -> bool {
         let scale = self.rate * candidate.inverse_rate;
-        (f64::from(candidate.in_flight) - more) * scale <= times * self.in_flight
+        (candidate.load() - more) * scale <= times * self.in_flight
     }
 }
 
@@ -135,6 +135,7 @@ mod tests {
     fn node(number: usize, in_flight: u32, weight: f64) -> Candidate {
         Candidate {
             in_flight,
+            elsewhere: 0,
             work: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / weight,
@@ -222,11 +223,12 @@ mod tests {
     prop_compose! {
         fn any_node()(
             in_flight in 0_u32..20,
+            elsewhere in select(vec![0_u32, 0, 0, 7, 30]),
             limit in select(vec![1_u32, 10, u32::MAX]),
             weight in select(vec![1.0, 1.0, 2.0, 0.3]),
             tier in select(vec![Tier::Probe, Tier::Usable, Tier::Usable, Tier::Usable, Tier::Busy, Tier::LastResort, Tier::Never]),
         ) -> Candidate {
-            Candidate { limit, tier, ..node(0, in_flight, weight) }
+            Candidate { elsewhere, limit, tier, ..node(0, in_flight, weight) }
         }
     }
 
@@ -257,7 +259,7 @@ mod tests {
             let candidates: Candidates = nodes.iter().enumerate()
                 .map(|(number, candidate)| Candidate { name: node(number, 0, 1.0).name, ..*candidate }).collect();
             let usable: Vec<_> = candidates.iter().filter(|node| node.tier <= Tier::Busy).collect();
-            let total: f64 = usable.iter().map(|node| f64::from(node.in_flight)).sum();
+            let total: f64 = usable.iter().map(|node| node.load()).sum();
             let rate: f64 = usable.iter().map(|node| 1.0 / node.inverse_rate).sum();
             let may = |place: &usize| {
                 let node = &candidates[*place];
@@ -268,7 +270,7 @@ mod tests {
             let mut of_tier: Vec<_> = (0..candidates.len()).filter(is_of_tier).collect();
             let is_within = |place: &usize, times: f64, more: f64| {
                 let node = &candidates[*place];
-                f64::from(node.in_flight) <= times * total / rate / node.inverse_rate + more
+                node.load() <= times * total / rate / node.inverse_rate + more
             };
             let score = |place: &usize| {
                 let node = &candidates[*place];

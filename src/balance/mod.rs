@@ -45,6 +45,8 @@ pub enum Tier {
 pub struct Candidate {
     /// Requests in flight.
     pub in_flight: u32,
+    /// Those of other gateways.
+    pub elsewhere: u32,
     /// The most requests that the node may have.
     pub limit: u32,
     /// The estimated work of those and of one more, in tokens of a prompt, where the policy counts that: `least_work`.
@@ -62,7 +64,12 @@ impl Candidate {
     /// The load that the node would have with one more request, relative to its rate. The smallest score
     /// wins.
     pub fn score(&self) -> f64 {
-        self.work.unwrap_or_else(|| f64::from(self.in_flight) + 1.0) * self.inverse_rate
+        self.work.unwrap_or_else(|| self.load() + 1.0) * self.inverse_rate
+    }
+
+    /// Requests in flight, whoever has sent them.
+    pub(crate) fn load(&self) -> f64 {
+        f64::from(self.in_flight) + f64::from(self.elsewhere)
     }
 
     /// The value of `turn` before the first turn.

@@ -102,6 +102,7 @@ mod tests {
     fn node(in_flight: u32, weight: f64) -> Candidate {
         Candidate {
             in_flight,
+            elsewhere: 0,
             work: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / weight,

@@ -5,12 +5,14 @@
 //! a request goes.
 
 mod certificate;
+mod cluster;
 mod gateway;
 mod node;
 mod out;
 mod past;
 mod pool;
 mod scene;
+mod source;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -27,8 +29,10 @@ const CAUSES_MAX: usize = 50;
 pub fn causes(scene: &Scene) -> Vec<Cause> {
     let mut all = gateway::causes(&scene.gateway);
     all.extend(certificate::causes(&scene.gateway.certificates));
+    all.extend(scene.gateway.cluster.iter().flat_map(cluster::causes));
     for pool in &scene.pools {
         all.extend(pool::causes(pool));
+        all.extend(source::causes(pool));
         all.extend(pool.nodes.iter().flat_map(|node| node::causes(node, pool)));
     }
     all.sort_by_key(|cause| cause.severity);

@@ -24,14 +24,16 @@ fn cause(pool: &PoolScene, severity: Severity, text: String) -> Option<Cause> {
 }
 
 fn none_up(pool: &PoolScene) -> Option<Cause> {
-    if pool.nodes.is_empty() || pool.usable().next().is_some() {
+    let is_without = pool.nodes.is_empty() && pool.sources.is_empty();
+    if is_without || pool.usable().next().is_some() {
         return None;
     }
     let waiting = match pool.queue {
         0 => "requests wait for one, up to retry.wait".to_owned(),
         queue => format!("{} for one, up to retry.wait", requests_wait(queue)),
     };
-    cause(pool, Severity::Bad, format!("no node is up: {waiting}"))
+    let what = if pool.nodes.is_empty() { "no source has named a node" } else { "no node is up" };
+    cause(pool, Severity::Bad, format!("{what}: {waiting}"))
 }
 
 fn requests_wait(queue: usize) -> String {
@@ -43,7 +45,7 @@ fn waits(pool: &PoolScene) -> Option<Cause> {
     if pool.queue == 0 || pool.usable().next().is_none() {
         return None;
     }
-    let is_at_cap = |node: &NodeScene| node.cap.is_some_and(|cap| node.in_flight >= cap);
+    let is_at_cap = |node: &NodeScene| node.held.or(node.cap).is_some_and(|cap| node.in_flight >= cap);
     let says_full = |node: &NodeScene| node.happened.with(Outcome::Busy) > 0;
     let up = pool.usable().count();
     let for_what = if pool.usable().all(is_at_cap) {
@@ -53,7 +55,14 @@ fn waits(pool: &PoolScene) -> Option<Cause> {
         } else {
             format!("all {up} nodes that are up are")
         };
-        format!("{nodes} at max_in_flight ({cap} in all)")
+        let held = pool.usable().map(|node| node.held.or(node.cap).unwrap_or(0)).sum();
+        if cap > held {
+            format!(
+                "{nodes} at what this gateway holds of max_in_flight ({held} of {cap}; other gateways have the rest)"
+            )
+        } else {
+            format!("{nodes} at max_in_flight ({cap} in all)")
+        }
     } else if pool.usable().any(says_full) {
         "nodes say that they are full (503, 429)".to_owned()
     } else {

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::cluster::ClusterScene;
 use super::past::{Chosen, Happened, Past};
-use crate::config::Class;
+use crate::config::{Class, Origin};
 use crate::fleet::{Drain, NodeSnapshot, NodeState, PoolSnapshot, Reason};
+use crate::sources::SourceSnapshot;
 use crate::status::{OpenRequest, Snapshot, Stage};
 use crate::tls::Certificate;
 
@@ -30,6 +32,7 @@ pub(super) struct GatewayScene {
     pub requests: u64,
     /// Those that the gateway gets by itself.
     pub certificates: Vec<CertificateScene>,
+    pub cluster: Option<ClusterScene>,
     /// Of the time since the earlier snapshot.
     pub lost_log_lines: u64,
     pub refused_connections: u64,
@@ -57,6 +60,32 @@ pub(super) struct PoolScene {
     pub chosen: Chosen,
     /// Of nodes that get requests; `None`: too few have told.
     pub pace: Option<Pace>,
+    pub sources: Vec<SourceScene>,
+}
+
+/// A place where nodes come from.
+#[derive(Clone, Debug)]
+pub(super) struct SourceScene {
+    pub name: String,
+    /// Those that it named last.
+    pub nodes: usize,
+    /// What is wrong, and for how long.
+    pub trouble: Option<(Arc<str>, Duration)>,
+    /// One node of it that is not in use, and the reason.
+    pub left_out: Option<(String, Arc<str>)>,
+    pub left_out_count: usize,
+}
+
+impl SourceScene {
+    fn of(source: &SourceSnapshot) -> Self {
+        Self {
+            name: source.origin.to_string(),
+            nodes: source.nodes,
+            trouble: source.trouble.as_ref().map(|(trouble, since)| (Arc::clone(&trouble.0), *since)),
+            left_out: source.left_out.first().map(|one| (one.address.to_string(), Arc::clone(&one.why))),
+            left_out_count: source.left_out.len(),
+        }
+    }
 }
 
 /// The speeds of a pool's nodes, in tokens per second of a request.
@@ -87,8 +116,12 @@ pub(super) struct NodeScene {
     pub ejected_for: Option<Duration>,
     pub drain: Drain,
     pub is_removed: bool,
+    /// It came from a source, not from the config.
+    pub is_found: bool,
     pub in_flight: u32,
     pub cap: Option<u32>,
+    /// The part of it that this gateway may use; `None`: all.
+    pub held: Option<u32>,
     pub weight: f64,
     /// 0 to 1.
     pub share: f64,
@@ -132,6 +165,7 @@ impl Scene {
                 .iter()
                 .filter_map(|one| CertificateScene::of(one, now.wall))
                 .collect(),
+            cluster: now.cluster.as_ref().map(|cluster| ClusterScene::of(cluster, now.at)),
             lost_log_lines: since(now.lost_log_lines, then.map(|then| then.lost_log_lines)),
             refused_connections: since(now.refused_connections, then.map(|then| then.refused_connections)),
         };
@@ -217,6 +251,7 @@ impl PoolScene {
             oldest: waits.get(&*pool.name).copied().unwrap_or_default(),
             waiting: pool.queue_by_class,
             chosen,
+            sources: pool.sources.iter().map(SourceScene::of).collect(),
         }
     }
 
@@ -236,8 +271,10 @@ impl NodeScene {
             ejected_for: node.ejected_for,
             drain: node.drain,
             is_removed: node.is_removed,
+            is_found: node.origin != Origin::Config,
             in_flight: node.in_flight,
             cap: node.max_in_flight,
+            held: node.held,
             weight: node.weight,
             share: node.share,
             silent: open.oldest.map(|oldest| oldest.min(node.silent.unwrap_or(Duration::MAX))),

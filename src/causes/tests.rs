@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::past::{Chosen, Happened};
-use super::scene::{GatewayScene, NodeScene, OpenAt, Pace, PoolScene};
+use super::scene::{GatewayScene, NodeScene, OpenAt, Pace, PoolScene, SourceScene};
 use super::{CAUSES_MAX, Scene, causes};
 use crate::balance::learned::Work;
 use crate::fleet::{Drain, NodeState, Reason};
@@ -23,8 +23,10 @@ fn node(name: &str) -> NodeScene {
         ejected_for: None,
         drain: Drain::default(),
         is_removed: false,
+        is_found: false,
         in_flight: 12,
         cap: None,
+        held: None,
         weight: 1.0,
         share: 1.0,
         silent: Some(Duration::from_millis(20)),
@@ -223,6 +225,12 @@ fn a_full_line_and_a_pool_without_nodes() {
         Severity::Warn,
         "5 requests wait (2 interactive), the longest for 8 s: all 2 nodes that are up are at max_in_flight (24 in all)",
     );
+    let shared = |name: &str| NodeScene { held: Some(4), ..full(name) };
+    says(
+        &waiting(vec![shared("a"), shared("b")]),
+        Severity::Warn,
+        "5 requests wait (2 interactive), the longest for 8 s: all 2 nodes that are up are at what this gateway holds of max_in_flight (8 of 24; other gateways have the rest)",
+    );
     says(
         &waiting(vec![full("a"), node("b")]),
         Severity::Warn,
@@ -234,6 +242,43 @@ fn a_full_line_and_a_pool_without_nodes() {
         told[0],
         (Severity::Bad, "no node is up: 5 requests wait for one, up to retry.wait".to_owned())
     );
+}
+
+fn source(nodes: usize, trouble: Option<&str>) -> SourceScene {
+    SourceScene {
+        name: "dns n:1".to_owned(),
+        nodes,
+        trouble: trouble.map(|why| (why.into(), seconds(40))),
+        left_out: None,
+        left_out_count: 0,
+    }
+}
+
+#[test]
+fn sources_that_fail_or_name_what_cannot_be_used() {
+    let with = |nodes, source| told(PoolScene { sources: vec![source], ..pool(nodes) });
+    assert_eq!(with(vec![node("a")], source(1, None)), []);
+    says(
+        &with(vec![node("a")], source(3, Some("no server answers in time"))),
+        Severity::Warn,
+        "dns n:1 has failed for 40 s: no server answers in time; 3 nodes that it named last stay in use",
+    );
+    assert_eq!(
+        with(vec![], source(0, Some("the server answers REFUSED"))),
+        [
+            (Severity::Bad, "no source has named a node: requests wait for one, up to retry.wait".to_owned()),
+            (
+                Severity::Warn,
+                "dns n:1 has failed for 40 s: the server answers REFUSED; it has named no nodes".to_owned()
+            ),
+        ]
+    );
+    let out = |count| {
+        let left_out = Some(("10.0.0.1:1".to_owned(), "why".into()));
+        with(vec![node("a")], SourceScene { left_out, left_out_count: count, ..source(2, None) })
+    };
+    says(&out(1), Severity::Info, "dns n:1 names 10.0.0.1:1, which is left out: why");
+    says(&out(2), Severity::Info, "dns n:1 names 2 nodes that are left out, such as 10.0.0.1:1: why");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::config::{ApiKey, Config, Problems, located};
+use crate::config::{ApiKey, Config, FoundNode, Problems, Source, located};
 use crate::material::Material;
 
 /// Exit code for faulty input: `EX_USAGE` of sysexits.
@@ -51,6 +51,13 @@ fn load(path: &Path) -> Result<Config, Problems> {
     if let Some(keys) = &config.server.api_keys {
         ApiKey::load(&keys.file)?;
     }
+    for pool in &config.pools {
+        for source in &pool.sources {
+            if let Source::File(file) = source {
+                FoundNode::load(&file.path, pool)?;
+            }
+        }
+    }
     let material = Material::load(&config, SystemTime::now());
     material.map(|_| config).map_err(|faults| located(path, faults))
 }
@@ -63,7 +70,9 @@ pub fn refused(problems: &Problems) -> ExitCode {
 
 fn summary(config: &Config) -> String {
     let nodes = config.pools.iter().map(|pool| pool.nodes.len()).sum();
-    format!("{}, {}", counted(config.pools.len(), "pool"), counted(nodes, "node"))
+    let sources: usize = config.pools.iter().map(|pool| pool.sources.len()).sum();
+    let more = if sources > 0 { format!(", {} of nodes", counted(sources, "source")) } else { String::new() };
+    format!("{}, {}{more}", counted(config.pools.len(), "pool"), counted(nodes, "node"))
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -4,11 +4,13 @@ mod admin;
 mod bar;
 pub mod check;
 pub mod demo;
+pub mod generate;
 pub mod import;
 pub mod key;
 pub mod logger;
 pub mod node;
 pub mod operate;
+mod roff;
 pub mod run;
 mod secure;
 pub mod top;
@@ -16,7 +18,7 @@ mod tty;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::server::signals;
 
@@ -55,6 +57,10 @@ enum Command {
     Node(Box<node::NodeArgs>),
     Top(top::TopArgs),
     Demo(demo::DemoArgs),
+    Completions(generate::CompletionsArgs),
+    // for those who make packages
+    #[command(hide = true)]
+    Man(generate::ManArgs),
 }
 
 /// Runs the command given on the command line.
@@ -71,5 +77,7 @@ pub fn main(registered: signals::Registered) -> ExitCode {
         Command::Node(args) => node::run(*args),
         Command::Top(args) => top::run(&args, registered),
         Command::Demo(args) => demo::run(&args, registered),
+        Command::Completions(args) => generate::completions(&args, Args::command()),
+        Command::Man(args) => generate::man(&args, Args::command()),
     }
 }

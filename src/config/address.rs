@@ -166,13 +166,17 @@ fn canonical_host(host: &str) -> Result<String, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(ip.to_string());
     }
-    // the dot at the end of a name keeps the resolver from its search list (RFC 1034 section 3.1, resolv.conf)
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let looks_like_ip = name.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    if name.is_empty() || looks_like_ip || name.len() > 253 || !name.split('.').all(is_label) {
+    if !is_host_name(host) {
         return Err("the host is neither an IP address nor a host name".to_owned());
     }
     Ok(host.to_ascii_lowercase())
+}
+
+pub(super) fn is_host_name(host: &str) -> bool {
+    // the dot at the end of a name keeps the resolver from its search list (RFC 1034 section 3.1, resolv.conf)
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let looks_like_ip = name.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    !name.is_empty() && !looks_like_ip && name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn is_label(label: &str) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use sha2::{Digest, Sha256};
 
 /// The way to a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +61,41 @@ impl fmt::Debug for NodeTls {
     }
 }
 
+/// The settings of TLS to nodes, whatever their addresses.
+#[derive(Clone)]
+pub struct Https {
+    sni: Option<ServerName<'static>>,
+    client: Arc<ClientConfig>,
+    /// The hash of all that `client` was made of.
+    id: Id,
+}
+
+/// Nothing: keys are within.
+impl fmt::Debug for Https {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Https")
+    }
+}
+
+impl Https {
+    pub(super) fn new(sni: Option<ServerName<'static>>, client: Arc<ClientConfig>, id: Id) -> Self {
+        Self { sni, client, id }
+    }
+
+    /// The way to the node at this host. The error is a message for people.
+    pub(super) fn link(&self, host: &str) -> Result<Link, String> {
+        let name = self.sni.clone().map_or_else(|| name_of(host), Ok)?;
+        let id = hash([&self.id[..], name.to_str().as_bytes()]);
+        Ok(Link::Tls(Arc::new(NodeTls::new(name, Arc::clone(&self.client), id))))
+    }
+}
+
+impl PartialEq for Https {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.sni, &self.id) == (&other.sni, &other.id)
+    }
+}
+
 /// A node's own key, as the value of `Authorization`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeKey(HeaderValue);
@@ -82,4 +118,21 @@ impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NodeKey")
     }
+}
+
+/// The name of the host, without the dot at its end, which certificates do not have; or its IP address.
+fn name_of(host: &str) -> Result<ServerName<'static>, String> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| format!("no certificate can be for {host}; write the name that it is for as `tls.sni`"))
+}
+
+/// Of these parts and their borders.
+pub(super) fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Id {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
 }

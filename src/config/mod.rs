@@ -12,15 +12,18 @@ mod affinity;
 mod auto;
 mod choice;
 mod class;
+mod cluster;
 mod defaults;
 mod edge;
 mod environment;
+mod found;
 mod keys;
 mod lines;
 mod link;
 mod model;
 mod models;
 mod nodes;
+mod nodes_file;
 mod outline;
 mod outside;
 mod pattern;
@@ -29,10 +32,13 @@ mod problems;
 mod queue;
 mod raw;
 mod reach;
+mod registration;
 mod reload;
 mod secret;
 mod section;
 mod server;
+mod source;
+mod sources;
 mod splits;
 mod suggest;
 #[cfg(test)]
@@ -45,19 +51,24 @@ mod values;
 pub use acme::{Auto, Challenge};
 pub use address::{HostPort, NodeAddress};
 pub use class::{Class, Classes, Deadline};
+pub use cluster::{Cluster, Redis};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
+pub use found::FoundNode;
 pub use keys::{ApiKey, expiry};
 pub use lines::{line_of, located};
-pub use link::{Link, NodeKey, NodeTls};
+pub use link::{Https, Link, NodeKey, NodeTls};
 pub use model::{
     AccessLog, Affinity, ApiKeys, Balance, Check, ChosenBy, Client, Config, Engine, HeaderChoice, Health,
-    HttpVersion, Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, PassPriority, Pool,
-    Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
+    HttpVersion, Listener, LogFormat, LogTarget, MaxInFlight, Metrics, Models, Node, NodeDefaults,
+    PassPriority, Pool, Queue, Retry, RetryOn, Server, Shares, Split, Timeouts, Tracing, Weight,
 };
-pub use outside::read_file;
+pub use nodes::NODES_MAX;
+pub use outside::{Stamp, read_file};
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
+pub use registration::{Claim, ClaimedAddress};
 pub use secret::SecretHash;
+pub use source::{Ask, DnsSource, FileSource, Origin, Registration, Source};
 pub use values::duration_of;
 
 use std::fs::File;
@@ -80,15 +91,20 @@ impl Config {
         Ok(config.beside(path))
     }
 
-    /// Finds the files of `server` that it names by a relative path from the folder of the config.
+    /// Finds the files of `server` and of sources that it names by a relative path from the folder of the config.
     fn beside(mut self, path: &Path) -> Self {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Server { admin, listen, api_keys, .. } = &mut self.server;
+        let Server { admin, listen, api_keys, state, .. } = &mut self.server;
         let tls = listen.iter_mut().filter_map(|listener| listener.tls.as_mut()).chain(&mut admin.tls);
         let files = tls.flat_map(Listening::files_mut);
         let files = files.chain(admin.tokens.iter_mut().map(|token| &mut token.file));
-        let files = files.chain(api_keys.iter_mut().map(|keys| &mut keys.file));
-        files.for_each(|file| *file = folder.join(&*file));
+        let files = files.chain(api_keys.iter_mut().map(|keys| &mut keys.file)).chain(state);
+        let sources = self.pools.iter_mut().flat_map(|pool| &mut pool.sources);
+        let lists = sources.filter_map(|source| match source {
+            Source::File(file) => Some(&mut file.path),
+            Source::Dns(_) | Source::Registered(_) => None,
+        });
+        files.chain(lists).for_each(|file| *file = folder.join(&*file));
         self
     }
 
@@ -161,7 +177,8 @@ fn config(s: &mut Section, outside: &Outside) -> Config {
     if let Some(place) = &place {
         choice::check_reached(place, &pools, &splits);
     }
-    Config { server, pools, splits, notices: Vec::new() }
+    let cluster = s.take("cluster").and_then(|place| place.section()?.finish(cluster::cluster));
+    Config { server, pools, splits, cluster, notices: Vec::new() }
 }
 
 fn not_utf8(error: &std::string::FromUtf8Error, source: &str) -> Problems {

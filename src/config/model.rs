@@ -15,9 +15,11 @@ use ipnet::IpNet;
 
 use super::address::{HostPort, NodeAddress};
 use super::class::{Classes, Deadline};
+use super::cluster::Cluster;
 use super::edge::{Admin, Listening};
-use super::link::{Link, NodeKey};
+use super::link::{Https, Link, NodeKey};
 use super::pattern::Pattern;
+use super::source::{Origin, Registration, Source};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// At most 1024, of distinct models; default none.
     pub splits: Vec<Split>,
+    /// The gateways that share the limits of nodes and keys; `None`: this one is alone, the default.
+    pub cluster: Option<Cluster>,
     /// Notices on what is valid, and yet does less than one may expect: a line of text each, with file, line and path.
     pub notices: Vec<String>,
 }
@@ -48,8 +52,15 @@ pub struct Server {
     pub client: Client,
     /// Peers whose `X-Forwarded-For` is believed; at most 1024, default none.
     pub trusted_proxies: Vec<IpNet>,
+    /// The time after SIGTERM in which requests are still taken, while `/readyz` says no and responses close their connection;
+    /// default zero: none.
+    pub stop_delay: Duration,
     /// The time that streams have to finish after a stop was requested; default 15m, zero: none.
     pub drain_timeout: Duration,
+    /// The name servers that sources are looked up at, in their order; at most 8, default those of the system.
+    pub resolvers: Vec<SocketAddr>,
+    /// The folder of what is kept over a restart: leases of nodes that have registered themselves; default /var/lib/evenkeel, `None`: off.
+    pub state: Option<PathBuf>,
     /// Responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.
     pub response_headers: bool,
 }
@@ -153,8 +164,12 @@ pub struct Pool {
     pub engine: Engine,
     pub balance: Balance,
     pub affinity: Affinity,
-    /// 1 to 4096, with distinct names and distinct addresses.
+    /// Those listed: at most 4096, with distinct names and distinct addresses; at least one, unless there are sources.
     pub nodes: Vec<Node>,
+    /// The places where further ones are found; at most 16, all distinct, default none.
+    pub sources: Vec<Source>,
+    /// The settings of those.
+    pub defaults: NodeDefaults,
     pub http_version: HttpVersion,
     pub health: Health,
     pub queue: Queue,
@@ -162,6 +177,16 @@ pub struct Pool {
     pub deadline: Deadline,
     pub retry: Retry,
     pub timeouts: Timeouts,
+}
+
+impl Pool {
+    /// The rules for nodes that register themselves; `None`: it takes none, the default.
+    pub fn registration(&self) -> Option<&Registration> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Registered(registration) => Some(registration),
+            Source::Dns(_) | Source::File(_) => None,
+        })
+    }
 }
 
 /// The ways to a pool besides the model of a request.
@@ -279,6 +304,19 @@ pub struct Node {
     pub drain: bool,
     /// The node is used only while no other can be had.
     pub backup: bool,
+    pub origin: Origin,
+}
+
+/// The settings of nodes that have none of their own, and the addresses that no node may have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeDefaults {
+    pub weight: Weight,
+    pub max_in_flight: MaxInFlight,
+    pub authorization: Option<NodeKey>,
+    /// TLS to them, or the reason why there can be none.
+    pub https: Result<Https, String>,
+    /// The gateway's own.
+    pub listen: Vec<Listener>,
 }
 
 /// The weight of a node: its share of the requests.

@@ -5,14 +5,16 @@ use std::collections::hash_map::Entry;
 
 use super::NodeAddress;
 use super::link::{Link, NodeKey};
-use super::model::{HttpVersion, Listener, MaxInFlight, Node, Weight};
+use super::model::{HttpVersion, Listener, MaxInFlight, Node, NodeDefaults, Weight};
 use super::raw::Value;
 use super::reach::{Loader, Tls, authorization};
 use super::section::{Place, Section};
 use super::server::leads_back;
-use super::values::{check_name, max_in_flight, name, node_address, switch, weight};
+use super::source::Origin;
+use super::values::{default_name, max_in_flight, name, node_address, switch, weight};
 
-const NODES_MAX: usize = 4096;
+/// The most nodes of a pool.
+pub const NODES_MAX: usize = 4096;
 pub(super) const IN_FLIGHT_MAX: usize = 1_000_000;
 
 /// The settings of nodes that have none of their own.
@@ -50,15 +52,31 @@ impl<'a> Usual<'a> {
         }
     }
 
+    /// The same for nodes that sources find.
+    pub(super) fn defaults(&self, listen: &[Listener]) -> NodeDefaults {
+        NodeDefaults {
+            weight: self.weight,
+            max_in_flight: self.max_in_flight,
+            authorization: self.authorization.clone(),
+            https: self.tls.https(self.http_version, self.loader),
+            listen: listen.to_vec(),
+        }
+    }
+
+    /// The weights of some are learned.
+    pub(super) fn learns(&self) -> bool {
+        self.weight == Weight::Auto
+    }
+
     fn link(&self, address: &NodeAddress) -> Result<Link, String> {
         self.tls.link(address, self.http_version, self.loader)
     }
 }
 
-/// The nodes under the key `nodes`, with distinct names and addresses.
-pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: &Usual) -> Vec<Node> {
-    let place = s.required("nodes", "write at least one, such as `nodes: [192.168.0.150:9997]`");
-    let items = place.and_then(|place| place.items(1..=NODES_MAX, "nodes"));
+/// The nodes under the key `nodes`, with distinct names and addresses. `is_all`: there are no sources of others.
+pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: &Usual, is_all: bool) -> Vec<Node> {
+    let place = if is_all { s.required("nodes", MISSING) } else { s.take("nodes") };
+    let items = place.and_then(|place| place.items(usize::from(is_all)..=NODES_MAX, "nodes"));
     let mut nodes = Vec::new();
     let mut names = HashMap::new();
     let mut addresses = HashMap::new();
@@ -75,9 +93,9 @@ pub(super) fn nodes(s: &mut Section, listen: &[Listener], usual: &Usual) -> Vec<
         }
         nodes.push(node);
     }
-    let has_tls = nodes.is_empty() || nodes.iter().any(|node| matches!(node.link, Link::Tls(_)));
+    let has_tls = !is_all || nodes.is_empty() || nodes.iter().any(|node| matches!(node.link, Link::Tls(_)));
     s.rule("tls", &["nodes"], has_tls || !usual.tls.is_any(), || ONLY_HTTPS.to_owned());
-    let has_primary = nodes.is_empty() || nodes.iter().any(|node| !node.backup);
+    let has_primary = !is_all || nodes.is_empty() || nodes.iter().any(|node| !node.backup);
     s.rule("nodes", &[], has_primary, || {
         "each of them is a `backup`; leave at least one without, for which the others stand in".to_owned()
     });
@@ -95,6 +113,8 @@ fn claim<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: K, index: 
     }
 }
 
+const MISSING: &str =
+    "write at least one, such as `nodes: [192.168.0.150:9997]`, or the `sources` that they come from";
 const ONLY_HTTPS: &str = "is for nodes whose address begins with https://";
 
 fn node(place: &Place, usual: &Usual) -> Option<Node> {
@@ -106,7 +126,18 @@ fn node(place: &Place, usual: &Usual) -> Option<Node> {
     let link = place.read(|_| usual.link(&address))?;
     let Usual { weight, max_in_flight, .. } = *usual;
     let authorization = usual.authorization.clone();
-    Some(Node { name, address, link, authorization, weight, max_in_flight, drain: false, backup: false })
+    let origin = Origin::Config;
+    Some(Node {
+        name,
+        address,
+        link,
+        authorization,
+        weight,
+        max_in_flight,
+        drain: false,
+        backup: false,
+        origin,
+    })
 }
 
 fn mapped_node(s: &mut Section, usual: &Usual) -> Option<Node> {
@@ -132,15 +163,6 @@ fn mapped_node(s: &mut Section, usual: &Usual) -> Option<Node> {
         max_in_flight,
         drain,
         backup,
-    })
-}
-
-fn default_name(address: &NodeAddress) -> Result<String, String> {
-    let name = address.short();
-    check_name(&name).map(|()| name).map_err(|_| match address {
-        NodeAddress::Unix(_) => "the socket's file name cannot be the name; give it a `name`".to_owned(),
-        NodeAddress::Http(_) | NodeAddress::Https(_) => {
-            "the address is too long to be the name; give it a `name`".to_owned()
-        }
+        origin: Origin::Config,
     })
 }

@@ -1,7 +1,8 @@
 //! The things besides its text that a config is read from: variables, files, the system's certificate authorities.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -36,6 +37,18 @@ impl Outside<'static> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_file(path, FILE_BYTES_MAX)
+}
+
+/// The state of a file, as far as it tells whether it has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(Option<(u64, u64, u64, i64, i64)>);
+
+impl Stamp {
+    /// Follows links: Kubernetes swaps one to change a file.
+    pub fn of(file: &Path) -> Self {
+        let stamp = |data: Metadata| (data.dev(), data.ino(), data.size(), data.ctime(), data.ctime_nsec());
+        Self(file.metadata().ok().map(stamp))
+    }
 }
 
 /// The content of a file of at most so many bytes. Others than regular files are refused: a pipe could keep the reader for ever.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::affinity::affinity;
 use super::choice;
 use super::model::{
-    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, Pool, Retry, RetryOn, Timeouts, Weight,
+    Balance, Check, ChosenBy, Engine, Health, HttpVersion, Listener, NodeDefaults, Pool, Retry, RetryOn,
+    Timeouts, Weight,
 };
 use super::models::Served;
 use super::nodes::{Usual, nodes};
@@ -16,6 +17,7 @@ use super::queue::{deadline, queue};
 use super::raw::{Raw, Value};
 use super::reach::Loader;
 use super::section::{Place, Section};
+use super::sources::sources;
 use super::units::{show_duration, show_size};
 use super::values::{
     check_name, choice, count, duration, duration_or_zero, integer, is_off, or_word, shown, size, switch,
@@ -98,8 +100,9 @@ fn pool(
     let queue = s.section("queue", |s| queue(s, engine));
     let balance = s.get("balance", Balance::LeastInFlight, choice(&BALANCE));
     let usual = Usual::of(s, http_version, loader);
-    let nodes = nodes(s, listen, &usual);
-    let learns = nodes.iter().any(|node| node.weight == Weight::Auto);
+    let sources = sources(s);
+    let nodes = nodes(s, listen, &usual, sources.is_none());
+    let learns = usual.learns() && sources.is_some() || nodes.iter().any(|node| node.weight == Weight::Auto);
     let follows_weights = matches!(balance, Balance::LeastInFlight | Balance::LeastWork);
     s.rule("balance", &["weight", "nodes"], !learns || follows_weights, || {
         "`weight: auto` needs `balance: least_in_flight` or `least_work`".to_owned()
@@ -113,6 +116,8 @@ fn pool(
         balance,
         affinity: s.section("affinity", affinity),
         nodes,
+        defaults: sources.as_ref().map_or_else(NodeDefaults::default, |_| usual.defaults(listen)),
+        sources: sources.unwrap_or_default(),
         http_version,
         health: s.section("health", |s| health(s, engine)),
         queue,

@@ -9,10 +9,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore};
-use sha2::{Digest, Sha256};
 
-use super::address::{HostPort, NodeAddress};
-use super::link::{Id, Link, NodeKey, NodeTls};
+use super::address::NodeAddress;
+use super::link::{Https, Id, Link, NodeKey, hash};
 use super::model::HttpVersion;
 use super::outside::Outside;
 use super::raw::Raw;
@@ -85,13 +84,14 @@ impl Tls {
         match address {
             NodeAddress::Http(_) => Ok(Link::Tcp),
             NodeAddress::Unix(path) => Ok(Link::Unix(Arc::clone(path))),
-            NodeAddress::Https(address) => {
-                let name = self.sni.clone().map_or_else(|| name_of(address), Ok)?;
-                let (client, id) = loader.client(self, version)?;
-                let id = hash([&id[..], name.to_str().as_bytes()]);
-                Ok(Link::Tls(Arc::new(NodeTls::new(name, client, id))))
-            }
+            NodeAddress::Https(address) => self.https(version, loader)?.link(&address.host),
         }
+    }
+
+    /// The way to any node within TLS. The error is a message for people.
+    pub(super) fn https(&self, version: HttpVersion, loader: &Loader) -> Result<Https, String> {
+        let (client, id) = loader.client(self, version)?;
+        Ok(Https::new(self.sni.clone(), client, id))
     }
 }
 
@@ -270,21 +270,4 @@ fn sni(raw: &Raw) -> Result<ServerName<'static>, String> {
             shown(raw)
         )),
     }
-}
-
-/// The name of the host, without the dot at its end, which certificates do not have; or its IP address.
-fn name_of(address: &HostPort) -> Result<ServerName<'static>, String> {
-    let host = address.host.strip_suffix('.').unwrap_or(&address.host);
-    ServerName::try_from(host.to_owned())
-        .map_err(|_| format!("no certificate can be for {host}; write the name that it is for as `tls.sni`"))
-}
-
-/// Of these parts and their borders.
-fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Id {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
 }

@@ -59,6 +59,17 @@ pub(super) fn name(raw: &Raw) -> Result<String, String> {
     }
 }
 
+/// The name of a node that is given none.
+pub(super) fn default_name(address: &NodeAddress) -> Result<String, String> {
+    let name = address.short();
+    check_name(&name).map(|()| name).map_err(|_| match address {
+        NodeAddress::Unix(_) => "the socket's file name cannot be the name; give it a `name`".to_owned(),
+        NodeAddress::Http(_) | NodeAddress::Https(_) => {
+            "the address is too long to be the name; give it a `name`".to_owned()
+        }
+    })
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:[]-".contains(&b);
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed) {
@@ -244,6 +255,18 @@ pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
         Err(_) if host == "localhost" => Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
         Err(_) => Err(wrong("use an IP address and a port, such as 0.0.0.0:9999 or [::]:9999")),
     }
+}
+
+/// The address of a name server.
+pub(super) fn resolver(raw: &Raw) -> Result<SocketAddr, String> {
+    let text = text(raw)?;
+    let bare = || text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53));
+    text.parse().ok().or_else(bare).ok_or_else(|| {
+        format!(
+            "{} is not the address of a name server; use an IP address, such as 10.0.0.53, or 10.0.0.53:53",
+            shown(raw)
+        )
+    })
 }
 
 pub(super) fn node_address(raw: &Raw) -> Result<NodeAddress, String> {

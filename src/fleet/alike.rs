@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::fair::Change;
-use super::want::{Flow, Want};
+use super::want::{CLASSES, Flow, Want};
 use crate::config::Class;
 
 /// A request's place: by class, then those that have been sent before, then by number. In one word, because a long queue compares
@@ -85,6 +85,13 @@ impl Alike {
 
     pub(super) fn get(&self, rank: &Rank) -> Option<&Arc<Cell>> {
         self.lines.get(&rank.flow)?.get(&rank.turn)
+    }
+
+    pub(super) fn by_class(&self) -> [usize; CLASSES] {
+        let mut count = [0; CLASSES];
+        let turns = self.lines.values().flat_map(BTreeMap::keys);
+        turns.for_each(|turn| count[turn.class().place()] += 1);
+        count
     }
 
     pub(super) fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
@@ -169,7 +176,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fleet::want::CLASSES;
 
     proptest! {
         #[test]

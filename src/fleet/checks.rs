@@ -9,6 +9,9 @@ const PART_OF_OUTAGE: u32 = 16;
 /// The shortest pause before that check.
 const SOONEST: Duration = Duration::from_millis(100);
 
+/// The shortest time between two checks for the reason that another gateway took the node out.
+const HINTS_APART: Duration = Duration::from_secs(1);
+
 /// The verdict on consecutive equal results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckVerdict {
@@ -72,6 +75,8 @@ impl Checked {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Checks {
     next: Option<Instant>,
+    /// The last check that was brought forward because another gateway took the node out.
+    hinted: Option<Instant>,
     running: bool,
     /// The node's state has changed since the running check was sent: its result will be ignored.
     stale: bool,
@@ -119,6 +124,15 @@ impl Checks {
         true
     }
 
+    /// Another gateway has taken the node out: the next check is now, unless one was brought forward so within the last second.
+    pub(super) fn hint(&mut self, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < HINTS_APART;
+        if !self.hinted.is_some_and(is_recent) {
+            self.hinted = Some(now);
+            self.next = Some(now);
+        }
+    }
+
     /// Brings the next check forward. The node is out and has just failed its check, so a pass would be news.
     /// A node that returns soon is found soon; a node that is out for long is checked at the usual interval.
     pub(super) fn hasten(&mut self, out_since: Instant, now: Instant) {
@@ -129,8 +143,8 @@ impl Checks {
 
     /// The node's state has changed: counting starts over, and the result of a check already sent is ignored.
     pub(super) fn restart(&mut self) {
-        let Self { next, running, lost, .. } = *self;
-        *self = Self { next, running, stale: running, lost, ..Self::default() };
+        let Self { next, hinted, running, lost, .. } = *self;
+        *self = Self { next, hinted, running, stale: running, lost, ..Self::default() };
     }
 
     /// The check was switched off while it ran: its result is dropped.

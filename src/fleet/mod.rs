@@ -2,19 +2,23 @@
 //!
 //! A [`Fleet`] is one generation of the configuration together with its live pools. A reload builds the next
 //! fleet from the current one and the new config. Pools that remain are shared by both, so counts and health
-//! carry over; a request keeps the settings of the generation it started with.
+//! carry over; a request keeps the settings of the generation it started with. Nodes that a source finds, or no longer finds, change a
+//! pool within its generation.
 
 mod activity;
 mod addresses;
 mod alike;
+mod bell;
 mod cell;
 mod checks;
 mod choice;
 mod counters;
+mod credit;
 mod digest;
 mod doubts;
 mod event;
 mod fair;
+mod found;
 mod health;
 mod key;
 mod lease;
@@ -27,6 +31,7 @@ mod pending;
 mod pool;
 mod queue;
 mod routes;
+mod shares;
 mod skips;
 mod snapshot;
 mod stored;
@@ -45,12 +50,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use addresses::Addresses;
+pub use bell::{Bell, Rung};
 pub use cell::Changed;
 pub use checks::CheckAnswer;
 pub use choice::Choice;
 pub use counters::{Counters, Resumed};
+pub use credit::{Allow, Shared};
 pub use doubts::Doubts;
 pub use event::{Change, Event, Reason};
+pub use found::Applied;
 pub use key::{Charge, Key, ListQuestion, Question, QuestionKind, Refusal};
 pub use lease::{Lease, Spoken};
 pub use listed::Listed;
@@ -58,7 +66,7 @@ pub use node::{Access, NodeId};
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
-pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, Standing, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
 pub use timing::{
@@ -77,7 +85,7 @@ use routes::Routes;
 /// One generation of the configuration, with its live pools.
 #[derive(Debug)]
 pub struct Fleet {
-    /// Starts at 1; each successful reload adds one.
+    /// Starts at 1; each successful reload adds one. It counts versions of the config: nodes that come and go by a source leave it.
     pub generation: u64,
     pub config: Arc<Config>,
     /// In the order of the file.
@@ -86,6 +94,8 @@ pub struct Fleet {
     leaving: Vec<Arc<Pool>>,
     routes: Routes,
     choices: Choices,
+    /// Of its cluster; `None`: nodes need no credits.
+    bell: Option<Arc<Bell>>,
 }
 
 /// A live pool with this generation's settings for it.
@@ -110,12 +120,34 @@ pub struct Next {
 impl Fleet {
     /// The first generation, when the process starts.
     pub fn first(config: Config, now: Instant) -> Self {
-        let pools = config.pools.iter().map(|conf| Arc::new(Pool::new(conf, now))).collect();
-        Self::assemble(1, config, pools, Vec::new())
+        Self::first_in(None, config, now)
+    }
+
+    /// The same in a cluster: its capped nodes have no credits until they get some.
+    pub fn first_in(cluster: Option<Arc<Bell>>, config: Config, now: Instant) -> Self {
+        let pools = config.pools.iter().map(|conf| Self::pool(cluster.as_ref(), conf, now)).collect();
+        Self::assemble(1, config, pools, Vec::new(), cluster)
+    }
+
+    fn pool(cluster: Option<&Arc<Bell>>, conf: &config::Pool, now: Instant) -> Arc<Pool> {
+        let pool = Pool::new(conf, now);
+        pool.join(cluster, now);
+        Arc::new(pool)
+    }
+
+    /// The bell of its cluster; `None`: nodes need no credits.
+    pub fn bell(&self) -> Option<&Arc<Bell>> {
+        self.bell.as_ref()
     }
 
     /// The generation after this one.
     pub fn next(&self, config: Config, now: Instant) -> Next {
+        self.next_in(self.bell.clone(), config, now)
+    }
+
+    /// The same where the generation after this one belongs to this cluster, or to none.
+    pub fn next_in(&self, cluster: Option<Arc<Bell>>, config: Config, now: Instant) -> Next {
+        self.live().for_each(|pool| pool.join(cluster.as_ref(), now));
         let mut events = Vec::new();
         let mut pools = Vec::new();
         for conf in &config.pools {
@@ -125,7 +157,7 @@ impl Fleet {
                     events.extend(pool.configure(conf, now));
                     Arc::clone(pool)
                 }
-                None => Arc::new(Pool::new(conf, now)),
+                None => Self::pool(cluster.as_ref(), conf, now),
             };
             pools.push(pool);
         }
@@ -133,15 +165,21 @@ impl Fleet {
         let removed: Vec<_> = self.pools.iter().map(|member| &member.pool).filter(gone).cloned().collect();
         let leaving = self.leaving.iter().filter(gone).filter(|pool| !pool.is_idle());
         let leaving = leaving.chain(&removed).cloned().collect();
-        let fleet = Self::assemble(self.generation + 1, config, pools, leaving);
+        let fleet = Self::assemble(self.generation + 1, config, pools, leaving, cluster);
         Next { fleet, events, removed }
     }
 
-    fn assemble(generation: u64, config: Config, pools: Vec<Arc<Pool>>, leaving: Vec<Arc<Pool>>) -> Self {
+    fn assemble(
+        generation: u64,
+        config: Config,
+        pools: Vec<Arc<Pool>>,
+        leaving: Vec<Arc<Pool>>,
+        bell: Option<Arc<Bell>>,
+    ) -> Self {
         let (routes, choices) = (Routes::of(&config), Choices::of(&config));
         let member = |(conf, pool): (&config::Pool, Arc<Pool>)| Member { conf: Arc::new(conf.clone()), pool };
         let pools = config.pools.iter().zip(pools).map(member).collect();
-        Self { generation, config: Arc::new(config), pools, leaving, routes, choices }
+        Self { generation, config: Arc::new(config), pools, leaving, routes, choices, bell }
     }
 
     /// The pool of a request depends on the model that it names.

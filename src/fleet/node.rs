@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::activity::{Activity, Done};
 use super::addresses::Addresses;
+use super::credit::{Allow, identity};
 use super::event::Reason;
 use super::health::{Health, PIECES, State};
 use super::line::Line;
@@ -76,6 +77,10 @@ pub(super) struct Node {
     pub id: Arc<NodeId>,
     /// Unique in the pool, unlike the place in the table, which is reused.
     pub serial: u64,
+    /// Its settings.
+    pub conf: config::Node,
+    /// The same in all gateways of a cluster.
+    pub identity: u64,
     /// The configured weight.
     pub wanted: config::Weight,
     pub speed: Speed,
@@ -85,11 +90,15 @@ pub(super) struct Node {
     pub drain: Drain,
     /// It stands in while no other node can be had.
     pub is_backup: bool,
-    /// No longer in the config.
+    /// Neither in the config nor named by a source any longer.
     pub removed: bool,
     /// The resolved address; `None` while the name has not been resolved.
     pub resolved: Option<SocketAddr>,
     pub in_flight: u32,
+    /// Its credits: of the cap, the part that this gateway may use. `None`: it needs none.
+    pub held: Option<u32>,
+    /// Requests that other gateways have in flight on it.
+    pub elsewhere: u32,
     /// Empty unless the pool chooses by it.
     pub pending: Pending,
     /// The start of each attempt in flight by its number, or the time when its client began to read again.
@@ -119,8 +128,10 @@ impl Node {
                 Some(address) => address.ip().map(|ip| SocketAddr::new(ip, address.port)),
                 None => Some(NO_ADDRESS),
             },
+            identity: identity(&id.pool, &id.address),
             id: Arc::new(id),
             serial,
+            conf: conf.clone(),
             wanted: config::Weight::Fixed(1.0),
             speed: Speed::default(),
             limit: u32::MAX,
@@ -129,6 +140,8 @@ impl Node {
             is_backup: false,
             removed: false,
             in_flight: 0,
+            held: None,
+            elsewhere: 0,
             pending: Pending::default(),
             at_work: BTreeMap::new(),
             last_before: 0,
@@ -143,13 +156,14 @@ impl Node {
             recent: Box::new(Recent::new(now)),
         };
         node.configure(conf);
-        if node.resolved.is_none() {
+        if node.resolved.is_none() && node.health.is_up() {
             node.health.take_out(Reason::Unresolved, Duration::ZERO, now);
         }
         node
     }
 
     pub(super) fn configure(&mut self, conf: &config::Node) {
+        self.conf.clone_from(conf);
         self.configure_access(conf);
         if self.wanted != conf.weight {
             self.speed = Speed::default();
@@ -193,6 +207,41 @@ impl Node {
         } else {
             self.capped = None;
         }
+    }
+
+    /// `max_in_flight` as a number; `None`: it is off or learned.
+    pub(super) fn fixed_cap(&self) -> Option<u32> {
+        (self.limit < u32::MAX && self.capped.is_none()).then_some(self.limit)
+    }
+
+    /// In a cluster a node with a fixed cap needs credits, and begins with none.
+    pub(super) fn need_credits(&mut self, in_cluster: bool) {
+        let needs = in_cluster && self.fixed_cap().is_some();
+        self.held = needs.then(|| self.held.unwrap_or(0));
+    }
+
+    /// Its pool belongs to a cluster from now on, or to none.
+    pub(super) fn join(&mut self, in_cluster: bool) {
+        self.held = None;
+        self.allow(Allow::default());
+        self.need_credits(in_cluster);
+    }
+
+    /// It is no longer in the config, and what it holds goes back.
+    pub(super) fn remove(&mut self) {
+        self.removed = true;
+        self.held = self.held.map(|_| 0);
+    }
+
+    pub(super) fn allow(&mut self, allow: Allow) {
+        self.held = self.held.map(|held| allow.held.unwrap_or(held));
+        self.elsewhere = allow.elsewhere;
+        self.pending.elsewhere = allow.elsewhere;
+    }
+
+    /// As many as its credits are in flight, or more: the slot that has just come back is for another gateway.
+    pub(super) fn is_above_held(&self) -> bool {
+        self.held.is_some_and(|held| self.in_flight >= held)
     }
 
     /// Learns the cap from the time that has passed. `is_comparable`: see [`Self::is_comparable`].
@@ -257,14 +306,23 @@ impl Node {
     /// its share of that, because waiting requests go wherever there is room, whatever the scores. The cap
     /// also holds for the last node that is up, and for a last resort that has just answered again: they
     /// would get all waiting requests at once. Without a limit there is nothing to take a share of, and no
-    /// request waits for room.
+    /// request waits for room. In a cluster it is what the node's credits allow.
     pub(super) fn cap(&self, policy: &config::Health, now: Instant) -> u32 {
+        let cap = self.cap_of_all(policy, now);
+        self.held.map_or(cap, |held| cap.min(held))
+    }
+
+    /// The same had it all credits. What other gateways have in flight counts against the share of slow start; one request is
+    /// let through in any case, or a node that only this gateway found ejected would never earn its share here.
+    pub(super) fn cap_of_all(&self, policy: &config::Health, now: Instant) -> u32 {
         let share = self.health.share(policy, now);
         if self.limit == u32::MAX || share >= 1.0 {
             return self.limit;
         }
         // subtract a little: 0.11 x 100 is slightly above 11 and would round up to 12
-        ((f64::from(self.limit) * share - 1e-9).ceil() as u32).max(1)
+        let ramped = (f64::from(self.limit) * share - 1e-9).ceil() as u32;
+        let others = if self.held.is_some() { self.elsewhere } else { 0 };
+        ramped.saturating_sub(others).max(1)
     }
 
     /// The number of attempts that ended well.
@@ -322,6 +380,7 @@ impl Node {
     /// Updates the policy's view of this node.
     pub(super) fn refresh(&self, candidate: &mut Candidate, policy: &config::Health, now: Instant) {
         candidate.in_flight = self.in_flight;
+        candidate.elsewhere = self.elsewhere;
         candidate.limit = self.cap(policy, now);
         candidate.inverse_rate = 1.0 / (self.weight() * self.health.share(policy, now));
         candidate.tier = self.tier(now);

@@ -9,6 +9,8 @@ use crate::balance::tokens::{Answers, Size, Work};
 pub(super) struct Pending {
     open: HashMap<u64, Item>,
     amount: u64,
+    /// Requests of other gateways, each of which counts as the usual one.
+    pub elsewhere: u32,
 }
 
 #[derive(Debug)]
@@ -62,9 +64,9 @@ impl Weighing {
         self.usual = amount;
     }
 
-    /// A node's work and that of one more request.
+    /// A node's work and that of one more request, and of those of other gateways.
     pub(super) fn work(&self, node: &Pending) -> f64 {
-        node.amount() as f64 + self.usual
+        node.amount() as f64 + self.usual * (f64::from(node.elsewhere) + 1.0)
     }
 
     /// An attempt begins.

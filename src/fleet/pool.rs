@@ -19,7 +19,7 @@ use super::listed::Lists;
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
-use super::snapshot::{Load, PoolSnapshot};
+use super::snapshot::{Load, PoolSnapshot, Standing};
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
 use super::timing::{Ended, Finished};
@@ -27,12 +27,15 @@ use super::want::Profile;
 use crate::config::{self, Balance};
 use crate::outcome::Outcome;
 use crate::retry::RetryReason;
+use crate::sources::{Merged, Sources};
 
 /// A group of nodes that serve the same models.
 #[derive(Debug)]
 pub struct Pool {
     name: Arc<str>,
     pub(super) table: Mutex<Table>,
+    /// Locked before the table, and by nothing on a request's way.
+    pub(super) sources: Mutex<Sources>,
     /// True if there is any skip, readable without the lock: a healthy fleet pays nothing for them.
     has_skips: AtomicBool,
     /// True if it chooses by work, readable without the lock.
@@ -65,6 +68,7 @@ impl Pool {
             table: Mutex::new(Table::new(conf, now)),
             has_skips: AtomicBool::new(false),
             weighs: AtomicBool::new(conf.balance == Balance::LeastWork),
+            sources: Mutex::new(Sources::of(conf, now)),
             stored: Mutex::default(),
             lists: Mutex::default(),
         }
@@ -75,10 +79,16 @@ impl Pool {
     }
 
     /// Applies a new configuration: nodes that stay keep their state, new ones join with slow start, removed
-    /// ones finish their requests.
+    /// ones finish their requests. Sources that stay keep the nodes that they have found.
     pub fn configure(&self, conf: &config::Pool, now: Instant) -> Vec<Event> {
         self.weighs.store(conf.balance == Balance::LeastWork, Ordering::Relaxed);
-        let events = self.change_all(now, |table| table.configure(conf, now));
+        let events = {
+            // one list after the other
+            let mut sources = self.sources.lock();
+            sources.configure(conf);
+            let Merged { nodes, .. } = sources.merge();
+            self.change_all(now, |table| table.configure(conf, &nodes, now))
+        };
         self.forget_gone();
         events
     }
@@ -121,13 +131,15 @@ impl Pool {
             // the request that has just come has made it so, and the reserve may have room
             woken.extend(table.grant(now));
         }
+        let bell = table.take_bell();
         drop(table);
         woken.into_iter().for_each(Waker::wake);
+        bell.iter().for_each(|bell| bell.ring());
         found
     }
 
     /// A change that may concern every waiting request.
-    fn change_all<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
+    pub(super) fn change_all<T>(&self, now: Instant, change: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
         let result = change(&mut table);
         Self::hand_over(table, true, now);
@@ -140,8 +152,10 @@ impl Pool {
         if is_news {
             woken.extend(table.queue.tell_all());
         }
+        let bell = table.take_bell();
         drop(table);
         woken.into_iter().for_each(Waker::wake);
+        bell.iter().for_each(|bell| bell.ring());
     }
 
     /// The node has a stored response with this id.
@@ -409,7 +423,7 @@ impl Pool {
     }
 
     /// Forgets the series of nodes that have gone: in a fleet that changes, there would soon be room for no others.
-    fn forget_gone(&self) {
+    pub(super) fn forget_gone(&self) {
         if self.ended.lock().genai.is_none() {
             return;
         }
@@ -435,7 +449,13 @@ impl Pool {
     }
 
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
-        self.table.lock().snapshot(&self.name, now)
+        let sources = self.sources.lock().snapshot(now);
+        PoolSnapshot { sources, ..self.table.lock().snapshot(&self.name, now) }
+    }
+
+    /// The node of this name. One that leaves comes after one that has its name now.
+    pub fn standing(&self, node: &str) -> Option<Standing> {
+        self.table.lock().standing(node)
     }
 
     /// A node gets requests. Cheaper than a snapshot.

@@ -121,6 +121,11 @@ impl Queue {
         self.waiting
     }
 
+    /// The number of those of each class that want the same.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&Want, [usize; CLASSES])> {
+        self.kinds.values().map(|alike| (&*alike.want, alike.by_class()))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.wants.is_empty()
     }

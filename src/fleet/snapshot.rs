@@ -13,8 +13,9 @@ use super::skips::SkipSnapshot;
 use super::timing::Lately;
 use crate::balance::cap;
 use crate::balance::learned::{ENOUGH, Work};
-use crate::config;
+use crate::config::{self, Origin};
 use crate::outcome::Outcome;
+use crate::sources::SourceSnapshot;
 
 #[derive(Clone, Debug)]
 pub struct PoolSnapshot {
@@ -27,6 +28,8 @@ pub struct PoolSnapshot {
     pub counters: Counters,
     /// The last hundred events, oldest first.
     pub events: Vec<Event>,
+    /// In the order of the config.
+    pub sources: Vec<SourceSnapshot>,
 }
 
 /// The little that is read every second, whoever looks.
@@ -148,19 +151,48 @@ impl fmt::Display for LimitFrom {
     }
 }
 
+/// The little about one node that its own requests are answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: NodeState,
+    /// The reason for the ejection.
+    pub reason: Option<Reason>,
+    pub in_flight: u32,
+    /// It leaves.
+    pub is_removed: bool,
+}
+
+impl Standing {
+    pub(super) fn of(node: &Node) -> Self {
+        let reason = match node.health.state() {
+            State::Ejected(ejection) => Some(ejection.reason),
+            State::Up | State::Probing { .. } => None,
+        };
+        let (in_flight, is_removed) = (node.in_flight, node.removed);
+        Self { state: NodeState::of(node), reason, in_flight, is_removed }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
     pub state: NodeState,
     pub drain: Drain,
     pub is_backup: bool,
-    /// The node is no longer in the config.
+    /// The node is neither in the config nor named by a source any longer.
     pub is_removed: bool,
+    pub origin: Origin,
+    /// The end of its lease, if it has registered itself and has not left.
+    pub lease: Option<Instant>,
     /// The reason for the ejection.
     pub reason: Option<Reason>,
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
     pub ejected_for: Option<Duration>,
     pub in_flight: u32,
+    /// The node's credits, where several gateways share its cap.
+    pub held: Option<u32>,
+    /// Requests that other gateways have in flight there; `None`: there is no cluster.
+    pub elsewhere: Option<u32>,
     /// Their estimated work, in tokens of a prompt, where the pool chooses by it.
     pub work: Option<u64>,
     /// Tokens of prompts whose cached part the node told, and that part.
@@ -205,9 +237,13 @@ impl NodeSnapshot {
             drain: node.drain,
             is_backup: node.is_backup,
             is_removed: node.removed,
+            origin: node.conf.origin.clone(),
+            lease: None,
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,
+            held: node.held.map(|held| held.max(node.in_flight)),
+            elsewhere: None,
             work: None,
             prompts: node.activity.prompts(),
             max_in_flight: (node.limit < u32::MAX).then_some(node.limit),

@@ -72,6 +72,7 @@ impl Pool {
                 Some(Err(_)) => {
                     let is_repeated = ask.admission == Admission::Repeated;
                     let place = table.queue.push(is_repeated, ask.want, ask.profile);
+                    table.has_waiting();
                     if table.queue.news() != ask.news {
                         // nobody sleeps on it yet
                         let _ = place.1.tell();

@@ -11,6 +11,7 @@ mod account;
 mod bearer;
 mod bucket;
 mod ring;
+mod share;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -18,7 +19,8 @@ mod told;
 
 pub use account::{Account, Limit, Limited, Quota, Slot, Standing, Used};
 pub use bearer::{Bearer, Denial, Denied};
-pub use bucket::Bucket;
+pub use bucket::{Bucket, PARTS};
 pub use ring::{Key, Keyring, REST, Usage};
+pub use share::{KeyShare, LimitShare, Part};
 pub use token::{FIELDS, bearer, flow, hash, is_field, presented, token};
 pub use told::fields;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::account::{Account, Used};
+use super::share::{self, KeyShare};
 use super::token;
 use crate::config::{ApiKey, Class};
 
@@ -17,6 +18,8 @@ pub struct Keyring {
     /// In the order of the file.
     keys: Vec<Arc<Key>>,
     by_hash: HashMap<[u8; 32], usize>,
+    /// Other gateways share the limits.
+    in_cluster: bool,
 }
 
 /// A key, and its account.
@@ -43,12 +46,37 @@ impl Keyring {
                 account.configure(conf, now);
                 Arc::clone(account)
             }
-            None => Arc::new(Account::new(conf, now)),
+            None => {
+                let account = Account::new(conf, now);
+                account.join(self.in_cluster, now);
+                Arc::new(account)
+            }
         };
         let keys: Vec<_> =
             keys.into_iter().map(|conf| Arc::new(Key { account: account(&conf), conf })).collect();
         let by_hash = keys.iter().enumerate().map(|(place, key)| (*key.conf.hash.bytes(), place)).collect();
-        Self { keys, by_hash }
+        Self { keys, by_hash, in_cluster: self.in_cluster }
+    }
+
+    /// The same keys in a cluster, whose gateways share their limits, or in none.
+    pub fn joined(&self, in_cluster: bool, now: Instant) -> Self {
+        self.keys.iter().for_each(|key| key.account.join(in_cluster, now));
+        Self { keys: self.keys.clone(), by_hash: self.by_hash.clone(), in_cluster }
+    }
+
+    /// The limits as an exchange of credits sees them; see [`Account::shares`].
+    pub fn shares(&self, now: Instant) -> Vec<KeyShare> {
+        let of_key = |key: &Arc<Key>| {
+            let (account, key) = (Arc::clone(&key.account), Arc::clone(key.name()));
+            let shares = account.shares(now).into_iter();
+            shares.map(move |(limit, part)| KeyShare {
+                name: share::name(&key, limit),
+                limit,
+                account: Arc::clone(&account),
+                part,
+            })
+        };
+        self.keys.iter().flat_map(of_key).collect()
     }
 
     /// The key that a client has sent, if it is one.

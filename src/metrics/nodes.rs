@@ -36,7 +36,16 @@ fn load(sheet: &mut Sheet<'_>, pools: &[PoolSnapshot]) -> fmt::Result {
     sheet.gauges("node_weight", help, each(pools).map(|(labels, node)| (labels, node.weight)))?;
     let help = "Most requests that the node may have in flight, if there is a limit; learned if set to auto.";
     let limits = each(pools).filter_map(|(labels, node)| Some((labels, node.max_in_flight?)));
-    sheet.gauges("node_max_in_flight", help, limits)
+    sheet.gauges("node_max_in_flight", help, limits)?;
+    let help = "The part of that limit which this gateway holds; only in a cluster.";
+    sheet.gauges(
+        "node_credits",
+        help,
+        each(pools).filter_map(|(labels, node)| Some((labels, node.held?))),
+    )?;
+    let elsewhere = each(pools).filter_map(|(labels, node)| Some((labels, node.elsewhere?)));
+    let help = "Requests that the other gateways of the cluster have in flight on the node.";
+    sheet.gauges("node_in_flight_elsewhere", help, elsewhere)
 }
 
 fn tokens(sheet: &mut Sheet<'_>, pools: &[PoolSnapshot]) -> fmt::Result {

@@ -338,3 +338,57 @@ fn errors_are_bounded() {
     assert_eq!((sets.len(), errors.len()), (18, 18));
     assert!(errors.contains(&None) && errors.contains(&Some("_OTHER")), "{errors:?}");
 }
+
+#[test]
+fn a_cluster_has_its_numbers_and_without_one_there_are_none() {
+    use crate::status::{ClusterState, Peer, PeerState, Standing};
+    assert!(
+        !shown(Format::Prometheus).contains("cluster") && !shown(Format::Prometheus).contains("elsewhere")
+    );
+    let live = live();
+    let now = Instant::now();
+    let mut snapshot = live.snapshot(now);
+    let peer =
+        |id: &str, state| Peer { id: id.into(), address: "10.0.0.1:7".into(), state, silent: Duration::ZERO };
+    snapshot.cluster = Some(ClusterState {
+        name: "evenkeel".into(),
+        redis: "redis://redis:6379".into(),
+        id: "gw-1".into(),
+        standing: Standing::Alone { since: now, why: "Redis does not answer".into() },
+        is_settled: true,
+        members: vec![peer("gw-1", PeerState::Present), peer("gw-2", PeerState::Silent)],
+        last_exchange: Some(now - Duration::from_millis(1500)),
+        exchanges: 7,
+        failures: 2,
+        lost_ledgers: 1,
+    });
+    let node = &mut snapshot.pools[0].nodes[0];
+    (node.held, node.elsewhere) = (Some(3), Some(4));
+    let json: serde_json::Value = serde_json::from_str(&snapshot.to_json()).expect("JSON");
+    let cluster = &json["cluster"];
+    assert_eq!((&cluster["state"], &cluster["members"][1]["state"]), (&"alone".into(), &"silent".into()));
+    assert_eq!(
+        (&cluster["reason"], &cluster["last_exchange_seconds_ago"]),
+        (&"Redis does not answer".into(), &1.5.into())
+    );
+    assert_eq!(
+        (&json["pools"][0]["nodes"][0]["held"], &json["pools"][0]["nodes"][0]["elsewhere"]),
+        (&3.into(), &4.into())
+    );
+    let body = text(snapshot, live.ended(), Format::Prometheus);
+    for line in [
+        "evenkeel_cluster_state{state=\"alone\"} 1",
+        "evenkeel_cluster_state{state=\"joined\"} 0",
+        "evenkeel_cluster_members{state=\"present\"} 1",
+        "evenkeel_cluster_members{state=\"silent\"} 1",
+        "evenkeel_cluster_settled 1",
+        "evenkeel_cluster_last_exchange_age_seconds 1.5",
+        "evenkeel_cluster_exchanges_total 7",
+        "evenkeel_cluster_failed_exchanges_total 2",
+        "evenkeel_cluster_lost_ledgers_total 1",
+        "evenkeel_node_credits{node=\"a\",pool=\"x\"} 3",
+        "evenkeel_node_in_flight_elsewhere{node=\"a\",pool=\"x\"} 4",
+    ] {
+        assert!(body.lines().any(|one| one == line), "{line}\n{body}");
+    }
+}

@@ -51,6 +51,7 @@ impl BackendSelection for LeastInFlight {
     fn iter(self: &Arc<Self>, _key: &[u8]) -> ByLoad {
         let candidate = |backend: &Backend| Candidate {
             in_flight: backend.ext.get::<InFlight>().map_or(0, |count| count.0.load(Ordering::Acquire)),
+            elsewhere: 0,
             work: None,
             limit: u32::MAX,
             inverse_rate: 1.0 / backend.weight.max(1) as f64,

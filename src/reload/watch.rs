@@ -1,10 +1,10 @@
-//! The watch: files that the config names, such as certificates, are read again when they have changed.
+//! The watch: files that the config names, such as certificates, are read again when they have changed, and so is the config itself
+//! where the command line says so.
 //!
 //! Their metadata are looked at once a second. Two files that belong together are rarely replaced in one instant, so nothing is
 //! read until they have stayed the same for a second.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use pingora::services::background::BackgroundService;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Reloader;
+use crate::config::Stamp;
 use crate::live::Live;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -22,43 +23,59 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct FileWatch {
     live: Arc<Live>,
     reloader: Arc<Reloader>,
+    /// The config's own file; `None`: only a signal reloads it.
+    config: Option<Watched>,
 }
 
-/// The state of a file as far as it tells whether it has changed; `None`: it cannot be seen.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
+/// A file that is read again when it has changed since this was made, so that no change is lost between a first reading and the watch.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    path: PathBuf,
+    read: Stamp,
+}
 
-/// Follows links: Kubernetes swaps one to change a file.
-fn stamp(file: &Path) -> Stamp {
-    let metadata = std::fs::metadata(file).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec()))
+impl Watched {
+    /// To be called before the file is read.
+    pub fn before_reading(path: PathBuf) -> Self {
+        Self { read: Stamp::of(&path), path }
+    }
 }
 
 impl FileWatch {
-    pub fn new(live: Arc<Live>, reloader: Arc<Reloader>) -> Self {
-        Self { live, reloader }
+    /// A watch of what the config names, and of `config` where it is given.
+    pub fn new(live: Arc<Live>, reloader: Arc<Reloader>, config: Option<Watched>) -> Self {
+        Self { live, reloader, config }
+    }
+
+    fn config(&self) -> Option<Stamp> {
+        self.config.as_ref().map(|config| Stamp::of(&config.path))
     }
 
     /// Those of certificates and tokens.
     fn material(&self) -> Vec<Stamp> {
-        self.live.material.load().files().iter().map(|file| stamp(file)).collect()
+        self.live.material.load().files().iter().map(|file| Stamp::of(file)).collect()
     }
 
     /// That of the clients' keys, with its name: a reload may name another.
     fn keys(&self) -> Option<(PathBuf, Stamp)> {
         let fleet = self.live.fleet();
-        fleet.config.server.api_keys.as_ref().map(|keys| (keys.file.clone(), stamp(&keys.file)))
+        fleet.config.server.api_keys.as_ref().map(|keys| (keys.file.clone(), Stamp::of(&keys.file)))
     }
 }
 
 #[async_trait]
 impl BackgroundService for FileWatch {
     async fn start(&self, _shutdown: ShutdownWatch) {
+        let mut config = Looks::new(self.config.as_ref().map(|config| config.read.clone()));
         let (mut material, mut keys) = (Looks::new(self.material()), Looks::new(self.keys()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            // the problems are in the log and in the status already
+            // the problems are in the log and in the status already. The config goes first: it may name files that come with it
+            if config.have_changed(self.config()) {
+                let _ = self.reloader.reload();
+            }
             if material.have_changed(self.material()) {
                 let _ = self.reloader.renew();
             }

@@ -11,6 +11,7 @@ use pingora::server::ExecutionPhase;
 use tokio::sync::{broadcast, watch};
 
 use super::Stop;
+use crate::cluster::Departure;
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::tracer::Tracer;
@@ -24,12 +25,21 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 /// Pause after the last request, so that its response can leave the connection.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// The most that the end of the process waits for Redis, so that the other gateways know at once.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
+/// What is left to do after the last request.
+pub(super) struct After {
+    pub log: AccessLogWriter,
+    pub tracer: Tracer,
+    pub departure: Arc<Departure>,
+}
+
 /// Starts the thread that ends the process after a graceful stop.
 pub(super) fn watch(
     mut phases: broadcast::Receiver<ExecutionPhase>,
     live: Arc<Live>,
-    log: AccessLogWriter,
-    tracer: Tracer,
+    after: After,
     asked: watch::Receiver<Option<Stop>>,
 ) {
     thread::spawn(move || {
@@ -41,8 +51,12 @@ pub(super) fn watch(
             }
         }
         let code = wait(&live, &asked);
-        log.flush();
-        tracer.stop();
+        if code == 0 {
+            // else the nodes may still be at work for requests that are cut off
+            after.departure.leave(LEAVE_WITHIN);
+        }
+        after.log.flush();
+        after.tracer.stop();
         log::logger().flush();
         std::process::exit(code);
     });

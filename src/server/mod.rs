@@ -3,9 +3,11 @@
 mod drain;
 mod files;
 mod listening;
+mod notify;
 mod secure;
 pub mod signals;
 mod stop;
+mod successor;
 mod upgrade;
 
 use std::net::{SocketAddr, TcpListener};
@@ -20,20 +22,24 @@ use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
+pub use notify::Notifier;
 pub use stop::{Stop, StopHandle, Stopping, stop_handle};
+pub use successor::detach;
 
 use self::listening::ReadyListener;
 use self::secure::Secure;
 use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::check::HealthChecker;
+use crate::cluster::{Cluster, Departure};
 use crate::config::{AccessLog, Admin as Settings, Config, LogTarget, Problems, located};
-use crate::discovery::NameResolver;
+use crate::discovery::{DnsSources, NameResolver, NodeFiles};
 use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper};
-use crate::reload::{FileWatch, Reloader};
+use crate::registration::Registration;
+use crate::reload::{FileWatch, Reloader, Watched};
 use crate::sampler::Sampler;
 use crate::tls::nodes::tcp_keepalive;
 use crate::tracer::Tracer;
@@ -45,6 +51,8 @@ const GRACE_FOREVER: u64 = 10 * 365 * 24 * 3600;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub config: PathBuf,
+    /// The config, where it is to be reloaded when its file changes.
+    pub watch: Option<Watched>,
     /// Take over the listening sockets of the running process.
     pub upgrade: bool,
     /// The socket over which listening sockets are handed over.
@@ -60,6 +68,8 @@ pub struct Server {
     pub log: AccessLogWriter,
     pub tracer: Tracer,
     pub reloader: Arc<Reloader>,
+    pub notifier: Notifier,
+    departure: Arc<Departure>,
     pingora: Pingora,
 }
 
@@ -94,8 +104,14 @@ impl Server {
         for listener in &settings.listen {
             proxy.add_listener(endpoint(listener.address, settings.client.send_timeout));
         }
-        let gateway = pingora.add_service(ReadyListener(proxy));
         let Settings { address, probes, .. } = settings.admin;
+        let notifier = if options.alone { Notifier::start(Arc::clone(&live)) } else { Notifier::default() };
+        let gateway = pingora.add_service(ReadyListener {
+            service: proxy,
+            others: address.iter().chain(&probes).map(ToString::to_string).collect(),
+            threads: pingora.configuration.threads,
+            notifier: notifier.clone(),
+        });
         let admin = address.map(|address| ("admin", address, Admin::new(Arc::clone(&live))));
         let probes = probes.map(|address| ("probes", address, Admin::probes(Arc::clone(&live))));
         for (name, address, app) in admin.into_iter().chain(probes) {
@@ -107,21 +123,32 @@ impl Server {
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
+        let registration = Registration::new(Arc::clone(&live));
+        registration.restore();
+        pingora.add_service(background_service("registration", registration));
         let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
         pingora.add_service(acme).add_dependency(&gateway);
-        pingora.add_service(background_service(
-            "files",
-            FileWatch::new(Arc::clone(&live), Arc::clone(&reloader)),
-        ));
+        let files = FileWatch::new(Arc::clone(&live), Arc::clone(&reloader), options.watch.clone());
+        pingora.add_service(background_service("files", files));
         pingora.add_service(background_service("names", NameResolver::new(Arc::clone(&live))));
-        Ok(Self { live, log, tracer, reloader, pingora })
+        pingora.add_service(background_service("dns sources", DnsSources::new(Arc::clone(&live))));
+        pingora.add_service(background_service("node files", NodeFiles::new(Arc::clone(&live))));
+        let departure = Arc::default();
+        let cluster = Cluster::new(Arc::clone(&live), Arc::clone(&departure));
+        pingora.add_service(background_service("cluster", cluster));
+        Ok(Self { live, log, tracer, reloader, notifier, departure, pingora })
     }
 
     /// Runs until `stopping` requests an end. Returns after a fast stop; a graceful one ends the process when
     /// the last request has ended, see `drain`.
     pub fn run(self, stopping: Stopping) {
         let phases = self.pingora.watch_execution_phase();
-        drain::watch(phases, Arc::clone(&self.live), self.log.clone(), self.tracer.clone(), stopping.asked());
+        let after = drain::After {
+            log: self.log.clone(),
+            tracer: self.tracer.clone(),
+            departure: Arc::clone(&self.departure),
+        };
+        drain::watch(phases, Arc::clone(&self.live), after, stopping.asked());
         self.pingora.run(RunArgs { shutdown_signal: Box::new(stopping) });
         self.log.flush();
         self.tracer.stop();

@@ -38,6 +38,7 @@ struct Inner {
     step: StepTimes,
     speed: AtomicU64,
     tokens: AtomicU64,
+    most: AtomicU64,
     work: Notify,
     closed: AtomicBool,
 }
@@ -84,6 +85,7 @@ impl Engine {
             step,
             speed: AtomicU64::new(speed.to_bits()),
             tokens: AtomicU64::new(0),
+            most: AtomicU64::new(0),
             work: Notify::new(),
             closed: AtomicBool::new(false),
         });
@@ -106,6 +108,8 @@ impl Engine {
         } else {
             Some(batch.submit(Arc::clone(&slot), work)?)
         };
+        let under_way = (batch.running() + batch.waiting()) as u64;
+        self.inner.most.fetch_max(under_way, Ordering::Relaxed);
         drop(batch);
         if place.is_some() {
             self.inner.work.notify_one();
@@ -126,6 +130,11 @@ impl Engine {
         if speed > 0.0 && speed.is_finite() {
             self.inner.speed.store(speed.to_bits(), Ordering::Relaxed);
         }
+    }
+
+    /// The most sequences at one time so far, running or waiting. One is over before the end of its answer goes out.
+    pub fn most(&self) -> u64 {
+        self.inner.most.load(Ordering::Relaxed)
     }
 
     pub fn load(&self) -> Load {

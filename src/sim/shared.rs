@@ -90,6 +90,7 @@ impl Shared {
         Stats {
             running: load.running as u64,
             waiting: load.waiting as u64,
+            most: self.engine.most(),
             preemptions: load.preemptions,
             struck: self.faults.struck(),
             tokens: self.engine.tokens(),

@@ -12,6 +12,8 @@ pub struct Stats {
     pub running: u64,
     /// Sequences waiting in the engine's queue.
     pub waiting: u64,
+    /// The most of both at one time so far.
+    pub most: u64,
     /// Requests received whose answer has not ended.
     pub in_flight: u64,
     /// Requests received.

@@ -2,6 +2,7 @@
 
 mod cause;
 mod certificates;
+mod cluster;
 mod csv;
 mod document;
 mod edge;
@@ -11,6 +12,7 @@ mod keys;
 mod open;
 mod reload;
 pub mod requests;
+mod sources;
 mod tables;
 mod time;
 
@@ -21,6 +23,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::cause::{Cause, Severity};
+use self::cluster::ClusterStatus;
+pub use self::cluster::{ClusterState, Peer, PeerState, Standing};
 pub use self::document::Document;
 use self::edge::EdgeStatus;
 pub use self::edge::{Edge, Files};
@@ -30,12 +34,14 @@ use self::keys::KeyStatus;
 pub use self::open::{Asked, OpenRequest, Stage};
 use self::reload::LastReload;
 pub use self::reload::Reload;
+use self::sources::SourceStatus;
 pub use self::tables::{events_csv, nodes_csv};
 use self::time::text;
 use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::keys::Usage;
 use crate::outcome::Outcome;
+use crate::sources::LeaseCounts;
 
 /// A snapshot: all values that the status and the metrics show.
 #[derive(Debug)]
@@ -60,9 +66,22 @@ pub struct Snapshot {
     pub keys_file: Option<Reload>,
     /// At most 1001: the last may be the sum of the others.
     pub keys: Vec<Usage>,
+    /// `None`: there is none.
+    pub cluster: Option<ClusterState>,
+    /// Of the pools that take nodes which register themselves.
+    pub leases: Vec<PoolLeases>,
     pub pools: Vec<PoolSnapshot>,
     /// The worst first; only in snapshots that are to be looked at.
     pub causes: Vec<Cause>,
+}
+
+/// The leases of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolLeases {
+    pub pool: String,
+    /// Nodes that have one now.
+    pub held: usize,
+    pub counts: LeaseCounts,
 }
 
 impl Snapshot {
@@ -114,6 +133,9 @@ struct Status {
     /// Only where there is TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<EdgeStatus>,
+    /// The gateways that share their limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterStatus>,
     /// Causes of trouble in words, the worst first; empty in a calm fleet.
     causes: Vec<Cause>,
     /// The last reading of the file of clients' keys.
@@ -138,6 +160,9 @@ struct PoolStatus {
     /// Requests that went to another pool because they would have had to wait.
     spills: u64,
     resumes: serde_json::Map<String, serde_json::Value>,
+    /// Where nodes come from besides the config, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceStatus>,
     events: Vec<EventStatus>,
 }
 
@@ -145,14 +170,25 @@ struct PoolStatus {
 struct NodeStatus {
     name: String,
     address: String,
+    /// Where it comes from: `config`, or one of the pool's `sources`.
+    origin: String,
     state: &'static str,
     /// It stands in while no other node can be had.
     backup: bool,
     /// `config`, `operator` or both; empty if the node is not drained.
     drained_by: Vec<&'static str>,
+    /// The end of its lease, if it has registered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_ends: Option<String>,
     reason: Option<String>,
     ejected_for_seconds: Option<f64>,
     in_flight: u32,
+    /// The part of `max_in_flight` that this gateway may use now; only in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<u32>,
+    /// Requests that the other gateways of the cluster have in flight there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<u32>,
     /// Estimated work in flight, in tokens of a prompt; a token of an answer counts as 4. With `balance: least_work`.
     #[serde(skip_serializing_if = "Option::is_none")]
     work_in_flight: Option<u64>,
@@ -252,6 +288,7 @@ impl Status {
             lost_own_log_lines: s.lost_own_log_lines,
             lost_spans: s.lost_spans,
             tls: EdgeStatus::of(&s.tls, s.wall),
+            cluster: s.cluster.as_ref().map(|cluster| ClusterStatus::of(cluster, s.at)),
             causes: s.causes.clone(),
             keys_file: s.keys_file.as_ref().map(LastReload::of),
             keys: s.keys.iter().map(KeyStatus::of).collect(),
@@ -274,6 +311,7 @@ impl PoolStatus {
             unkept_bodies: pool.counters.unkept_bodies,
             spills: pool.counters.spills,
             resumes: resumes.map(|(what, count)| (what.as_str().to_owned(), count.into())).collect(),
+            sources: pool.sources.iter().map(|source| SourceStatus::of(source, s.moment())).collect(),
             events: pool.events.iter().map(|event| EventStatus::of(event, s)).collect(),
         }
     }
@@ -290,12 +328,16 @@ impl NodeStatus {
         Self {
             name: node.id.name.to_string(),
             address: node.id.address.to_string(),
+            origin: node.origin.to_string(),
             state: node.state.as_str(),
             backup: node.is_backup,
             drained_by: node.drain.names(),
+            lease_ends: node.lease.map(|until| time::in_future(until, moment)),
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,
+            held: node.held,
+            elsewhere: node.elsewhere,
             work_in_flight: node.work,
             cache_hit_rate: hit_rate(node.prompts),
             max_in_flight: node.max_in_flight,

@@ -12,6 +12,9 @@ use super::source::{files, root, shown};
 const UNIT: &str = "deploy/systemd/evenkeel.service";
 const COMPOSE: &str = "deploy/compose.yaml";
 const DOCKERFILE: &str = "deploy/Dockerfile";
+const CHART: &str = "deploy/helm/evenkeel/Chart.yaml";
+const CONFIG_MAP: &str = "deploy/kubernetes/configmap.yaml";
+const VALUES: &str = "deploy/helm/evenkeel/values.yaml";
 /// The path of the config on the machine that runs the gateway.
 const INSTALLED: &str = "/etc/evenkeel/";
 
@@ -95,6 +98,16 @@ fn a_reload_checks_the_file_first() {
     assert_eq!(values(&unit, "ExecStart="), [format!("evenkeel run -c {config}")]);
 }
 
+/// [`a_stop_waits_for_longer_than_the_drain`] holds for the process that an upgrade has replaced only if it gets SIGTERM, too.
+#[test]
+fn the_unit_follows_an_upgrade_and_cuts_no_process_of_it() {
+    let unit = read(UNIT);
+    for (key, value) in [("Type=", "notify"), ("NotifyAccess=", "all"), ("KillMode=", "control-group")] {
+        assert_eq!(values(&unit, key), [value], "{key}");
+    }
+    assert_eq!(values(&unit, "WatchdogSec=").len(), 1);
+}
+
 #[test]
 fn a_failed_start_is_retried_for_ever() {
     let unit = read(UNIT);
@@ -116,10 +129,33 @@ fn the_health_check_asks_where_the_config_listens() {
     }
 }
 
+/// The text of a block (`key: |`), without its indentation.
+fn block(text: &str, key: &str) -> String {
+    let mut lines = text.lines().skip_while(|line| line.trim_start() != key);
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let outer = depth(lines.next().unwrap_or_else(|| panic!("no {key}")));
+    let lines = lines.take_while(|line| line.trim().is_empty() || depth(line) > outer);
+    lines.map(|line| line.get(outer + 2..).unwrap_or_default().to_owned() + "\n").collect()
+}
+
+/// The chart and the manifests have the same config, which is checked here where neither Helm nor a schema is at hand.
+#[test]
+fn the_config_for_kubernetes_loads() {
+    let of_chart = block(&read(VALUES), "config: |");
+    let of_manifests = block(&read(CONFIG_MAP), "evenkeel.yaml: |");
+    assert_eq!(of_chart.trim(), of_manifests.trim(), "run tests/kubernetes/run --write");
+    let config = Config::parse(&of_chart, VALUES).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(config.server.stop_delay > Duration::ZERO, "balancers learn late that a pod is leaving");
+}
+
 #[test]
 fn versions_agree() {
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(values(&read(COMPOSE), "image:"), [format!("evenkeel:{version}")]);
+    assert_eq!(values(&read(COMPOSE), "image: evenkeel:"), [version]);
+    let chart = read(CHART);
+    for key in ["version:", "appVersion:"] {
+        assert_eq!(values(&chart, key), [version], "{CHART}: {key}");
+    }
     let rust = env!("CARGO_PKG_RUST_VERSION");
     assert!(read(DOCKERFILE).contains(&format!("FROM rust:{rust}-")), "{DOCKERFILE} builds with Rust {rust}");
 }

@@ -3,6 +3,7 @@
 //! All traffic is on loopback. Every wait for a condition has a deadline that only a failing test reaches.
 
 mod acme;
+mod cluster;
 mod edge;
 mod files;
 mod guarded;
@@ -13,10 +14,15 @@ mod large;
 mod logs;
 mod no_io;
 mod orders;
+mod registration;
 mod reload;
+mod rolling;
+mod sources;
 mod start;
 mod stop;
 mod support;
+mod systemd;
 mod terminal;
 mod top;
 mod upgrade;
+mod watch;

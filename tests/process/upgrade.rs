@@ -144,6 +144,23 @@ async fn a_sigterm_after_an_upgrade_limits_the_remaining_requests() {
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
 }
 
+/// A manager sends the rest of a service another one when the new process has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_sigterm_after_an_upgrade_cuts_nothing() {
+    let a = node("a", Duration::from_millis(100));
+    let mut gateway = Gateway::start(Conf::new(&[a.addr()])).await;
+    let mut client = Client::new(gateway.address());
+    client.begin(&chat(120, true)).await.expect("a head");
+    let _new = take_over(&gateway).await;
+    gateway.until_logged("without a time limit").await;
+    gateway.process.signal(Signal::TERM);
+    gateway.until_logged("stopping: 1 requests").await;
+    gateway.process.signal(Signal::TERM);
+    gateway.until_logged("SIGTERM ignored").await;
+    assert!(client.rest().await.expect("the rest").ends_with("data: [DONE]\n\n"));
+    assert_eq!(gateway.process.wait().code(), Some(0), "{}", gateway.process.stderr());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_process_reports_that_it_gets_no_sockets() {
     let a = node("a", Duration::ZERO);

@@ -180,6 +180,7 @@ fn node(i: usize) -> Node {
         max_in_flight: MaxInFlight::Off,
         drain: false,
         backup: false,
+        origin: evenkeel::config::Origin::Config,
     }
 }
 
@@ -195,6 +196,8 @@ fn pool(nodes: Vec<Node>) -> Pool {
         balance: Balance::LeastInFlight,
         affinity: Affinity::default(),
         nodes,
+        sources: Vec::new(),
+        defaults: evenkeel::config::NodeDefaults::default(),
         http_version: HttpVersion::H1,
         health: Health::default(),
         queue: Queue::default(),

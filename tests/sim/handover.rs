@@ -15,7 +15,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use evenkeel::config::{self, Class, MaxInFlight};
-use evenkeel::fleet::{Admission, Ask, Changed, Key, Lease, Pool, Profile, Refusal, Waiter, Want};
+use evenkeel::fleet::{Admission, Allow, Ask, Changed, Key, Lease, Pool, Profile, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::{future, thread};
@@ -44,6 +44,8 @@ struct Model {
     is_fifo: bool,
     /// A thread changes the cap to one more, and back.
     reloads: bool,
+    /// The pool is one of a cluster: a thread takes its credits and gives them back.
+    credits: bool,
 }
 
 struct World {
@@ -68,6 +70,7 @@ impl World {
     fn new(model: Model) -> Self {
         let now = Instant::now();
         let pool = Arc::new(Pool::new(&conf(model, model.cap), now));
+        pool.join(model.credits.then(Arc::default).as_ref(), now);
         Self { model, pool, now, line: Mutex::new(Vec::new()), repeated: AtomicUsize::new(0) }
     }
 
@@ -78,6 +81,7 @@ impl World {
             let cap = node.max_in_flight.expect("a cap");
             let most = if self.model.reloads { self.model.cap as u32 + 1 } else { cap };
             assert!(node.in_flight <= most, "{} of {most}", node.in_flight);
+            let cap = node.held.unwrap_or(cap);
             let [interactive, normal, batch] = seen.queue_by_class;
             let is_for_all = self.repeated.load(Ordering::Relaxed) == 0;
             if is_for_all && (interactive > 0 || self.model.reserve == 0.0 && normal + batch > 0) {
@@ -172,6 +176,19 @@ impl World {
             self.check();
         }
     }
+
+    /// Credits come and go, and come in the end.
+    fn credit(&self) {
+        let all = self.model.cap as u32;
+        for held in [all, 0, all, all - 1, all] {
+            thread::yield_now();
+            let allow = Allow { held: Some(held), elsewhere: held };
+            let allowed: Vec<_> = self.pool.shares(self.now).iter().map(|share| (share.key, allow)).collect();
+            let really = self.pool.credit(&allowed, self.now);
+            assert!(really.iter().all(|really| (held..=all).contains(really)), "{really:?} of {held}");
+            self.check();
+        }
+    }
 }
 
 /// Sleeps until it has changed. Nothing else wakes it.
@@ -197,6 +214,10 @@ fn explore(model: Model) {
             let world = Arc::clone(&world);
             threads.push(thread::spawn(move || world.reload()));
         }
+        if model.credits {
+            let world = Arc::clone(&world);
+            threads.push(thread::spawn(move || world.credit()));
+        }
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         assert!(world.pool.is_idle() && world.pool.snapshot(world.now).queue == 0);
     };
@@ -204,7 +225,7 @@ fn explore(model: Model) {
     shuttle::check_pct(life, 1500, 3);
 }
 
-const FIFO: Model = Model { cap: 1, reserve: 0.0, is_fifo: true, reloads: false };
+const FIFO: Model = Model { cap: 1, reserve: 0.0, is_fifo: true, reloads: false, credits: false };
 
 #[test]
 fn nobody_is_forgotten_and_nobody_passes_another() {
@@ -218,5 +239,11 @@ fn classes_retries_and_reloads_lose_nobody() {
 
 #[test]
 fn a_reserve_loses_nobody() {
-    explore(Model { cap: 2, reserve: 0.5, is_fifo: false, reloads: false });
+    explore(Model { cap: 2, reserve: 0.5, is_fifo: false, reloads: false, credits: false });
+}
+
+#[test]
+fn credits_that_come_and_go_lose_nobody() {
+    explore(Model { credits: true, ..FIFO });
+    explore(Model { cap: 2, is_fifo: false, credits: true, ..FIFO });
 }

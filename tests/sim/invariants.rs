@@ -140,11 +140,12 @@ impl Watch {
                 NodeState::Up
             }
             Change::Joined
+            | Change::Registered
             | Change::Draining
             | Change::DrainedByOperator
             | Change::UndrainedByOperator { .. }
             | Change::Skipped { .. } => {
-                unreachable!("no reload and no operator here, and no model is refused")
+                unreachable!("no reload, no registration and no operator here, and no model is refused")
             }
         };
         let seen = &mut self.nodes[node];

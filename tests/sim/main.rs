@@ -9,6 +9,7 @@ mod attempt;
 mod chats;
 mod client;
 mod fleet;
+mod gateways;
 mod goodput;
 mod handover;
 mod herd;

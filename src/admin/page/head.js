@@ -50,6 +50,7 @@ function drawTotals(status) {
     tile('Requests/s', rate === null ? NONE : short(rate), parts, rates && rates['5xx'] > 0 ? 'bad' : ''),
     speeds.length && tile('Tokens/s', short(speeds.reduce((total, value) => total + value, 0)), ''),
     tile('Nodes up', `${count(up)} / ${count(nodes.length)}`, outWords(nodes), nodes.some((node) => node.state === 'ejected') ? 'bad' : ''),
+    status.cluster && clusterTile(status.cluster),
     tile('Connections', count(status.connections), status.refused_connections ? `${count(status.refused_connections)} refused` : 'of clients'),
   ].filter(Boolean);
   keep($('totals'), tiles, (item) => item.title, () => h('div', { class: 'tile' }, h('h2'), h('p', { class: 'value' }), h('p', { class: 'muted' })), (element, item) => {
@@ -58,6 +59,14 @@ function drawTotals(status) {
     say(element.children[2], item.note);
     mark(element, 'class', `tile ${item.tone}`);
   });
+}
+
+// The gateways that share their limits.
+function clusterTile({ state, reason, for_seconds, members, settled }) {
+  const here = members.filter((member) => member.state === 'present').length;
+  const words = { joined: settled ? 'joined' : 'joined, not settled', alone: `alone for ${lasting(for_seconds)}: ${reason}`, never_reached: `not joined: ${reason}` };
+  const tone = { joined: here < members.length ? 'warn' : '', alone: 'warn', never_reached: 'bad' }[state];
+  return tile('Gateways', state === 'joined' ? `${count(here)} / ${count(members.length)}` : NONE, words[state] || state, tone);
 }
 
 function outWords(nodes) {

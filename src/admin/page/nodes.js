@@ -9,7 +9,7 @@ const quantile = (times, name) => (times ? times[name] : undefined);
 
 function matches(node) {
   const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = `${node.name} ${node.address} ${node.state} ${node.backup ? 'backup' : ''}`.toLowerCase();
+  const text = `${node.name} ${node.address} ${node.state} ${node.backup ? 'backup' : ''} ${node.origin}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -33,6 +33,11 @@ const COLUMNS = [
   { id: 'error', title: 'Last error', value: (node) => (node.last_failure ? node.last_failure.time : ''), down: true },
   { id: 'orders', title: 'Orders', hidden: true },
 ];
+
+// The part of the cap that this gateway has, and the load that others put on the node.
+function sharedWords({ held, elsewhere }) {
+  return (known(held) ? `; this gateway holds ${count(held)} of it` : '') + (known(elsewhere) ? `; ${count(elsewhere)} in flight through other gateways` : '');
+}
 
 class NodeTable {
   constructor(box) {
@@ -136,14 +141,15 @@ class NodeTable {
     const [head, state, load, share, weight, attempts, ttft, itl, speed, cache, error, orders] = row.children;
     say(head.firstChild, node.name);
     mark(head.firstChild, 'aria-expanded', String(this.open.has(key)));
-    say(head.lastChild, node.address === node.name ? (node.backup ? 'backup' : '') : node.address + (node.backup ? ' · backup' : ''));
+    say(head.lastChild, [node.address === node.name ? '' : node.address, node.backup ? 'backup' : '', node.origin === 'config' ? '' : node.origin].filter((word) => word).join(' · '));
     fillState(state, node);
     const cap = node.max_in_flight;
     const [number, track] = load.firstChild.children;
-    say(number, known(cap) ? `${count(node.in_flight)} / ${count(cap)}` : count(node.in_flight));
+    const held = known(node.held) ? `${count(node.held)} of ` : '';
+    say(number, known(cap) ? `${count(node.in_flight)} / ${held}${count(cap)}` : count(node.in_flight));
     track.firstChild.style.width = `${Math.min(100, (node.in_flight / (cap || most)) * 100)}%`;
-    mark(track, 'class', known(cap) ? (node.in_flight >= cap ? 'track full' : 'track') : 'track open');
-    mark(load, 'title', known(cap) ? `cap: ${node.max_in_flight_from}` : 'no cap');
+    mark(track, 'class', known(cap) ? (node.in_flight >= (node.held ?? cap) ? 'track full' : 'track') : 'track open');
+    mark(load, 'title', (known(cap) ? `cap: ${node.max_in_flight_from}` : 'no cap') + sharedWords(node));
     say(share, total ? percent(node.in_flight / total) : NONE);
     say2(weight, DECIMAL.format(node.weight), originOf(node.weight_from), 'muted');
     mark(weight, 'title', node.weight_from);
@@ -179,7 +185,7 @@ const outcomesOf = (node) => Object.entries(node.attempts).filter(([, number]) =
 function whyOf(node) {
   if (node.state === 'draining') {
     const by = node.drained_by.map((who) => ({ config: 'by the config', operator: 'by an operator' }[who] || who));
-    return by.length ? by.join(' and ') : 'removed from the config';
+    return by.length ? by.join(' and ') : node.origin === 'config' ? 'removed from the config' : `no longer named by ${node.origin}`;
   }
   if (node.reason) return node.reason;
   if (node.state === 'probing') return 'one trial request is let through';
@@ -215,8 +221,10 @@ function fillDetail(row, node, pool) {
   const facts = [
     ['Address', node.address], ['Attempts', outcomesOf(node)], ['Ejections', count(node.ejections)],
     ['Failures within fail_timeout', count(node.recent_failures)],
-    ['Cap', known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none'],
+    ['Cap', (known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none') + sharedWords(node)],
+    ['From', node.origin],
     ['Weight', `${DECIMAL.format(node.weight)}: ${node.weight_from}`],
+    known(node.lease_ends) && ['Registered', `${lasting(Math.max(0, Math.ceil((Date.parse(node.lease_ends) - gatewayNow()) / 1000)))} of its lease left`],
     known(node.work_in_flight) && ['Work in flight', `${count(node.work_in_flight)} tokens`],
     ...node.skips.map((skip) => ['Skipped', `for ${skip.model}: it answers ${skip.status}; ${skip.applies_to}, ${lasting(skip.seconds_left)} left`]),
   ].filter(Boolean);

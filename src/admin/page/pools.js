@@ -49,7 +49,7 @@ class PoolBox {
     const nodes = nodesOf(pool);
     const up = nodes.filter((node) => node.state === 'up').length;
     const flight = nodes.reduce((sum, node) => sum + node.in_flight, 0);
-    say(this.facts, `${up === nodes.length ? plural(up, 'node') + ' up' : `${up} of ${plural(nodes.length, 'node')} up`} · ${count(flight)} in flight · ${count(pool.queue)} waiting${waitersByClass(pool)}`);
+    say(this.facts, `${up === nodes.length ? plural(up, 'node') + ' up' : `${up} of ${plural(nodes.length, 'node')} up`} · ${count(flight)} in flight · ${count(pool.queue)} waiting${waitersByClass(pool)}${sourcesOf(pool)}`);
     this.pool = pool;
     this.drawCurves();
     this.table.update(pool, nodes);
@@ -178,6 +178,12 @@ class PoolBox {
 function waitersByClass(pool) {
   const classes = Object.entries(pool.queue_by_class || {}).filter(([, waiting]) => waiting > 0);
   return classes.length > 1 ? ` (${classes.map(([name, waiting]) => `${count(waiting)} ${name}`).join(', ')})` : '';
+}
+
+// Where nodes come from besides the config, and what is wrong with it.
+function sourcesOf(pool) {
+  const words = (pool.sources || []).map((one) => `${one.source}: ${one.error ? `fails, ${plural(one.nodes, 'node')} kept` : one.answered ? plural(one.nodes, 'node') : 'not asked yet'}`);
+  return words.map((word) => ` · ${word}`).join('');
 }
 
 function togglePin(pool, node) {

@@ -27,7 +27,8 @@ pub(super) struct Running {
 pub(super) fn start(text: &str, source: PathBuf) -> Result<Running, Trouble> {
     let config = Config::parse(text, &source.to_string_lossy());
     let config = config.map_err(|problems| Trouble::failure("cannot start", problems))?;
-    let options = Options { config: source, upgrade: false, upgrade_sock: PathBuf::new(), alone: false };
+    let options =
+        Options { config: source, watch: None, upgrade: false, upgrade_sock: PathBuf::new(), alone: false };
     let server = Server::new(config, &options).map_err(|error| Trouble::failure("cannot start", error))?;
     let (live, reloader) = (Arc::clone(&server.live), Arc::clone(&server.reloader));
     let (stop, stopping) = stop_handle();

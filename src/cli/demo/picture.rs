@@ -119,9 +119,13 @@ pub(super) mod testing {
             drain: Drain::default(),
             is_backup: false,
             is_removed: false,
+            origin: crate::config::Origin::Config,
+            lease: None,
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,
+            held: None,
+            elsewhere: None,
             work: None,
             prompts: [0; 2],
             max_in_flight: None,
@@ -149,6 +153,7 @@ pub(super) mod testing {
             queue: 0,
             queue_by_class: [0; 3],
             counters: Counters::default(),
+            sources: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub ejected_for_seconds: Option<f64>,
     pub in_flight: u64,
     pub max_in_flight: Option<u64>,
+    /// Of a gateway in a cluster.
+    pub held: Option<u64>,
     pub weight: f64,
     pub slow_start_share: f64,
     pub last_failure: Option<LastFailure>,

@@ -52,7 +52,8 @@ fn some(value: Option<f64>) -> Key {
 
 fn load(node: &Node) -> String {
     let cap = node.max_in_flight.map_or_else(String::new, |cap| format!("/{cap}"));
-    format!("{}{cap}", node.in_flight)
+    let held = node.held.map_or_else(String::new, |held| format!("/{held}"));
+    format!("{}{held}{cap}", node.in_flight)
 }
 
 /// The part of its cap that a node has in flight; without a cap 64 fill the bar.

@@ -10,8 +10,10 @@ mod notices;
 mod reach;
 mod refused;
 mod refused_pools;
+mod registration;
 mod reload;
 mod shipped;
+mod sources;
 mod units;
 
 use super::Config;

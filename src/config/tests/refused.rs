@@ -56,7 +56,7 @@ const SERVER_KEYS: Cases = &[
     (
         "zzz: 1",
         &[
-            "zzz: unknown key; the keys here are listen, admin, metrics, api_keys, threads, access_log, tracing, client, trusted_proxies, drain_timeout, response_headers",
+            "zzz: unknown key; the keys here are listen, admin, metrics, api_keys, threads, access_log, tracing, client, trusted_proxies, stop_delay, drain_timeout, resolvers, state, response_headers",
         ],
     ),
     ("threads: 0", &["threads: 0 is not a whole number from 1 to 1024, or `auto`"]),
@@ -160,6 +160,13 @@ const SERVER_KEYS: Cases = &[
     ("response_headers: 1", &["response_headers: 1 is not a switch; use true or false"]),
     ("<<: {}", &["<<: merge keys are not supported; give a whole section an alias (`health: *name`)"]),
     ("tls: {}", &["tls: is not supported yet; remove it"]),
+    (
+        "resolvers: [ns.example.org]",
+        &[
+            "resolvers[0]: `ns.example.org` is not the address of a name server; use an IP address, such as 10.0.0.53, or 10.0.0.53:53",
+        ],
+    ),
+    ("resolvers: []", &["resolvers: has no entries; at least 1 is needed"]),
     ("drain_timeout: 1, drain_timeout: 2", &["drain_timeout: appears twice; the first is on line 2"]),
 ];
 

@@ -8,7 +8,12 @@ const POOLS: Cases = &[
     ("[]", &[": expected a mapping (`key: value`), found a list"]),
     ("{}", &[": has no pools; at least 1 is needed"]),
     ("x", &[": expected a mapping (`key: value`), found `x`"]),
-    ("{a: }", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
+    (
+        "{a: }",
+        &[
+            ".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`, or the `sources` that they come from",
+        ],
+    ),
     ("{a: [n:1]}", &[".a: expected a mapping (`key: value`), found a list"]),
     (r#"{"a b": {nodes: [n:1]}}"#, &[".a b: `a b` is not a name; use 1 to 128 of A-Z a-z 0-9 . _ : [ ] -"]),
     (
@@ -64,7 +69,12 @@ const POOLS: Cases = &[
         "{a: {nodes: [{address: n:1, backup: true}]}}",
         &[".a.nodes: each of them is a `backup`; leave at least one without, for which the others stand in"],
     ),
-    ("{a: {}}", &[".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`"]),
+    (
+        "{a: {}}",
+        &[
+            ".a.nodes: is missing; write at least one, such as `nodes: [192.168.0.150:9997]`, or the `sources` that they come from",
+        ],
+    ),
 ];
 
 #[test]

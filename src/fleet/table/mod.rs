@@ -3,18 +3,23 @@
 mod backup;
 mod bound;
 mod choose;
+mod credit;
 mod grant;
 mod learning;
 mod orders;
+mod roster;
 mod rounds;
 mod told;
 mod work;
+
+pub(super) use roster::News;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::addresses::Addresses;
+use super::bell::Bell;
 use super::counters::Counters;
 use super::event::{Change, Event, Reason};
 use super::fair::Done;
@@ -24,7 +29,7 @@ use super::node::{Access, Node, NodeId};
 use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
-use super::snapshot::{Load, NodeSnapshot, NodeState, PoolSnapshot};
+use super::snapshot::{Load, NodeSnapshot, NodeState, PoolSnapshot, Standing};
 use super::views::Views;
 use super::want::Profile;
 #[cfg(test)]
@@ -62,6 +67,10 @@ pub(super) struct Table {
     weighing: Option<Box<Weighing>>,
     turn: Turn,
     random: fastrand::Rng,
+    /// Of the pool's cluster; `None`: nodes need no credits.
+    bell: Option<Arc<Bell>>,
+    /// It is to be rung.
+    rings: bool,
     last_ticket: u64,
     last_serial: u64,
     events: VecDeque<Event>,
@@ -106,6 +115,8 @@ impl Table {
             weighing: None,
             turn: Turn::default(),
             random: fastrand::Rng::new(),
+            bell: None,
+            rings: false,
             last_ticket: 0,
             last_serial: 0,
             events: VecDeque::new(),
@@ -139,11 +150,13 @@ impl Table {
             addresses: Addresses::default(),
             access: Access::of(conf),
         };
-        let node = Node::new(id, self.last_serial, conf, health, now);
+        let mut node = Node::new(id, self.last_serial, conf, health, now);
+        node.need_credits(self.bell.is_some());
         let free = self.nodes.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
             let nothing = Candidate {
                 in_flight: 0,
+                elsewhere: 0,
                 work: None,
                 limit: 0,
                 inverse_rate: 1.0,
@@ -163,47 +176,6 @@ impl Table {
         Key { place, serial: self.last_serial }
     }
 
-    /// See [`super::Pool::configure`].
-    pub(super) fn configure(&mut self, conf: &config::Pool, now: Instant) -> Vec<Event> {
-        self.balance = conf.balance;
-        self.has_backups = conf.nodes.iter().any(|node| node.backup);
-        self.bound = conf.affinity.bound;
-        self.weigh_if(conf.balance);
-        self.policy = conf.health.clone();
-        self.stall = conf.timeouts.stall;
-        self.queue.shares = conf.queue.shares;
-        self.candidates.set_reserve(conf.queue.reserve);
-        self.retired = false;
-        let mut events = Vec::new();
-        let mut wanted: Vec<_> = conf.nodes.iter().map(Some).collect();
-        for place in 0..self.nodes.len() {
-            let Some(node) = &mut self.nodes[place] else { continue };
-            let key = Key { place, serial: node.serial };
-            let same = |w: &Option<&config::Node>| {
-                w.is_some_and(|w| *w.name == *node.id.name && w.address == node.id.address)
-            };
-            let drained_before = node.drains();
-            match wanted.iter_mut().find(|w| same(w)).and_then(Option::take) {
-                Some(conf) => node.configure(conf),
-                None => node.removed = true,
-            }
-            let drains = node.drains();
-            if drained_before && !drains {
-                node.health.undrained(now);
-            }
-            events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
-            self.bury(place);
-        }
-        for conf in wanted.into_iter().flatten() {
-            let key = self.insert(conf, Health::joining(now), now);
-            events.extend(self.note(key, Some(Change::Joined), now));
-        }
-        let mut skips = std::mem::take(&mut self.skips);
-        skips.retain(|key| self.is_member(key));
-        self.skips = skips;
-        events
-    }
-
     /// See [`super::Pool::retire`].
     pub(super) fn retire(&mut self, now: Instant) -> Vec<Event> {
         self.retired = true;
@@ -211,7 +183,7 @@ impl Table {
         let mut events = Vec::new();
         for place in 0..self.nodes.len() {
             let Some(node) = &mut self.nodes[place] else { continue };
-            node.removed = true;
+            node.remove();
             let key = Key { place, serial: node.serial };
             events.extend(self.note(key, Some(Change::Draining), now));
             self.bury(place);
@@ -354,6 +326,7 @@ impl Table {
         let found = self.nodes.get_mut(key.place).and_then(Option::as_mut);
         let Some(node) = found.filter(|node| node.serial == key.serial) else { return };
         node.in_flight -= 1;
+        self.rings |= node.is_above_held();
         node.at_work.remove(&ticket);
         let work = self.weighing.as_mut().map(|weighing| weighing.end(&mut node.pending, ticket, said));
         self.candidates.update(key.place, |candidate| {
@@ -432,6 +405,11 @@ impl Table {
         self.members().all(|(_, node)| node.in_flight == 0)
     }
 
+    pub(super) fn standing(&self, name: &str) -> Option<Standing> {
+        let named = self.members().map(|(_, node)| node).filter(|node| *node.id.name == *name);
+        named.min_by_key(|node| node.removed).map(Standing::of)
+    }
+
     /// A node gets requests.
     pub(super) fn has_usable(&self) -> bool {
         self.members().any(|(_, node)| NodeState::of(node).is_usable())
@@ -449,7 +427,8 @@ impl Table {
         let snapshot = |(key, node): (Key, &Node)| {
             let skips = skips.remove(&key).unwrap_or_default();
             let work = self.weighing.is_some().then(|| node.pending.amount());
-            NodeSnapshot { skips, work, ..NodeSnapshot::of(node, &self.policy, now) }
+            let elsewhere = self.bell.is_some().then_some(node.elsewhere);
+            NodeSnapshot { skips, work, elsewhere, ..NodeSnapshot::of(node, &self.policy, now) }
         };
         let nodes = self.members().map(snapshot).collect();
         PoolSnapshot {
@@ -459,6 +438,7 @@ impl Table {
             queue_by_class: self.queue.by_class(),
             counters: self.counters.clone(),
             events: self.events.iter().cloned().collect(),
+            sources: Vec::new(),
         }
     }
 }

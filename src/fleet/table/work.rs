@@ -13,6 +13,7 @@ impl Table {
             self.nodes.iter_mut().flatten().for_each(|node| node.pending = Pending::default());
         } else if self.weighing.is_none() {
             self.weighing = Some(Box::default());
+            self.nodes.iter_mut().flatten().for_each(|node| node.pending.elsewhere = node.elsewhere);
         }
     }
 

@@ -6,16 +6,19 @@ mod bound;
 mod capped;
 mod checked;
 mod classes;
+mod credits;
 mod earned;
 mod ejection;
 mod ended;
 mod fair;
+mod found;
 mod last;
 mod learned;
 mod orders;
 mod probing;
 mod property;
 mod queue;
+mod registered;
 mod reload;
 mod request_fault;
 mod selection;
@@ -60,6 +63,7 @@ fn node(name: &str, host: &str, port: u16) -> config::Node {
         max_in_flight: MaxInFlight::Off,
         drain: false,
         backup: false,
+        origin: config::Origin::Config,
     }
 }
 
@@ -81,6 +85,8 @@ fn conf(nodes: Vec<config::Node>) -> config::Pool {
         balance: Balance::LeastInFlight,
         affinity: config::Affinity::default(),
         nodes,
+        sources: Vec::new(),
+        defaults: config::NodeDefaults::default(),
         http_version: HttpVersion::H1,
         health: config::Health {
             max_fails: 5,

@@ -14,6 +14,7 @@ use crate::fleet::node::Node;
 
 const NOBODY: Candidate = Candidate {
     in_flight: 0,
+    elsewhere: 0,
     work: None,
     limit: 0,
     inverse_rate: 1.0,
@@ -363,7 +364,7 @@ proptest! {
 
     #[test]
     fn choose_is_brute_force(
-        seen in vec((0_u32..20, 0_u32..25, 0.1_f64..10.0, 0_usize..8), 0..12),
+        seen in vec((0_u32..20, 0_u32..3, 0_u32..25, 0.1_f64..10.0, 0_usize..8), 0..12),
         skip in vec(0_usize..12, 0..4),
         last in 0_usize..7,
         cursor in 0_usize..12,
@@ -379,8 +380,8 @@ proptest! {
             Tier::BusyLastResort,
             Tier::Never,
         ];
-        let candidate = |(in_flight, limit, inverse_rate, tier): (u32, u32, f64, usize)| {
-            Candidate { in_flight, work: None, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN, name: 0 }
+        let candidate = |(in_flight, elsewhere, limit, inverse_rate, tier): (u32, u32, u32, f64, usize)| {
+            Candidate { in_flight, elsewhere: elsewhere * 7, work: None, limit, inverse_rate, tier: TIERS[tier], turn: Candidate::NO_TURN, name: 0 }
         };
         let candidates: Candidates = seen.into_iter().map(candidate).collect();
         let may = |p: &usize| {

@@ -65,6 +65,7 @@ fn candidate(policy: Balance, number: u32) -> Candidate {
     let in_flight = number.wrapping_mul(2_654_435_761) % 200;
     Candidate {
         in_flight,
+        elsewhere: 0,
         work: (policy == Balance::LeastWork).then(|| f64::from(in_flight) * 500.0),
         limit: 256,
         inverse_rate: 1.0,

@@ -106,6 +106,7 @@ impl Gateway {
             config: path,
             upgrade: false,
             upgrade_sock: dir.path().join("upgrade.sock"),
+            watch: None,
             alone: false,
         };
         let instance = Server::new(config, &options).ok()?;

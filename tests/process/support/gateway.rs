@@ -26,6 +26,8 @@ pub(crate) struct Conf {
     pub server: String,
     /// More lines of the pool.
     pub pool: String,
+    /// More lines at the end.
+    pub more: String,
     pub nodes: Vec<String>,
 }
 
@@ -37,6 +39,7 @@ impl Conf {
             admin: ports::free(),
             server: String::new(),
             pool: String::new(),
+            more: String::new(),
             nodes: nodes.iter().map(|node| format!("{{ address: {node} }}")).collect(),
         }
     }
@@ -52,12 +55,13 @@ impl Conf {
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { listen, listening, admin, server, pool, nodes } = self;
+        let Self { listen, listening, admin, server, pool, more, nodes } = self;
         let listen = listening.clone().unwrap_or_else(|| listen.to_string());
-        let nodes: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
+        let list: String = nodes.iter().fold(String::new(), |all, node| all + "      - " + node + "\n");
+        let nodes = if nodes.is_empty() { list } else { "    nodes:\n".to_owned() + &list };
         format!(
             "server:\n  listen: {listen}\n  admin: {admin}\n  threads: 2\n{server}\
-             pools:\n  sim:\n{pool}    nodes:\n{nodes}"
+             pools:\n  sim:\n{pool}{nodes}{more}"
         )
     }
 }
@@ -97,6 +101,15 @@ impl Gateway {
         gateway
     }
 
+    /// Starts a gateway with `--watch` and this file, whose contents are `conf`, and waits until it serves.
+    pub(crate) async fn start_watching(conf: Conf, file: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = Process::spawn(Command::new(BINARY).args(["run", "--watch", "-c"]).arg(file));
+        let gateway = Self { process, conf, directory };
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
     /// The same with nobody who reads its standard error.
     pub(crate) async fn start_unread(conf: Conf, environment: &[(&str, &str)]) -> Self {
         let gateway = Self::start_silent(conf, &[], environment);
@@ -104,10 +117,22 @@ impl Gateway {
         gateway
     }
 
+    /// Starts this copy of the binary with this environment, and waits until it serves.
+    pub(crate) async fn start_binary(binary: &Path, conf: Conf, environment: &[(&str, &str)]) -> Self {
+        let mut gateway = Self::silent(binary, conf, &[], environment);
+        gateway.process.read_stderr();
+        gateway.until_status("it serves", |_| true).await;
+        gateway
+    }
+
     fn start_silent(conf: Conf, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::silent(Path::new(BINARY), conf, more, environment)
+    }
+
+    fn silent(binary: &Path, conf: Conf, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("gateway.yaml"), conf.text()).expect("a file");
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary);
         let command = command.args(Self::args(directory.path(), more)).envs(environment.iter().copied());
         let process = Process::spawn_unread(command);
         Self { process, conf, directory }

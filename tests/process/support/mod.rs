@@ -7,6 +7,7 @@ pub(crate) mod load;
 pub(crate) mod nodes;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod redis;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

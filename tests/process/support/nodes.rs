@@ -10,8 +10,13 @@ use super::process::Process;
 
 /// A node that takes this long for each token, whatever the load.
 pub(crate) fn node(name: &str, step: Duration) -> Node {
+    node_at(ports::free(), name, step)
+}
+
+/// The same at this address.
+pub(crate) fn node_at(listen: SocketAddr, name: &str, step: Duration) -> Node {
     let options = Options {
-        listen: ports::free(),
+        listen,
         name: name.to_owned(),
         step: StepTimes { base: step, ..StepTimes::default() },
         limits: Limits { max_seqs: 4096, ..Limits::default() },
