@@ -22,6 +22,8 @@ Examples:
   evenkeel import nginx /etc/nginx/nginx.conf                     Print the config; notes go to standard error
   evenkeel import nginx /etc/nginx/nginx.conf -o evenkeel.yaml    Write it to a new file
   nginx -T | evenkeel import nginx -                              Translate the config that nginx itself has found
+  evenkeel import haproxy /etc/haproxy/haproxy.cfg                The same for a config of HAProxy
+  evenkeel import litellm config.yaml                             The same for one of LiteLLM's proxy
 
 Each setting has a comment with the line that it comes from. The notes are warnings of what works differently, what was not
 translated and why, and what is not needed; they are at the head of the config, too. What comes out passes `evenkeel check`,
@@ -38,10 +40,14 @@ pub struct ImportArgs {
 
 #[derive(Debug, Subcommand)]
 enum From {
+    /// A config of nginx, or a part of one that has an upstream or a server; `include` is followed
     Nginx(FileArgs),
+    /// A config of HAProxy: frontend, backend, listen and defaults
+    Haproxy(FileArgs),
+    /// The config.yaml of LiteLLM's proxy: its servers of your own, not the services of providers
+    Litellm(FileArgs),
 }
 
-/// A config of nginx, or a part of one that has an upstream or a server; `include` is followed
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 struct FileArgs {
@@ -55,11 +61,15 @@ struct FileArgs {
 
 /// Exits with 0 if a config has been written.
 pub fn run(args: &ImportArgs) -> ExitCode {
-    let From::Nginx(args) = &args.from;
-    let done = source(&args.file).and_then(|source| {
-        let folder = args.file.parent().unwrap_or(Path::new(""));
-        let import = import::nginx(&source, &|pattern| included(folder, pattern), &check);
-        write(import, args.output.as_deref())
+    let (From::Nginx(file) | From::Haproxy(file) | From::Litellm(file)) = &args.from;
+    let done = source(&file.file).and_then(|source| {
+        let folder = file.file.parent().unwrap_or(Path::new(""));
+        let import = match &args.from {
+            From::Nginx(_) => import::nginx(&source, &|pattern| included(folder, pattern), &check),
+            From::Haproxy(_) => import::haproxy(&source, &check),
+            From::Litellm(_) => import::litellm(&source, &check),
+        };
+        write(import, file.output.as_deref())
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

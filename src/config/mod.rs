@@ -66,6 +66,7 @@ pub use nodes::NODES_MAX;
 pub use outside::{Stamp, read_file};
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
+pub use raw::{Raw, Value as RawValue};
 pub use registration::{Claim, ClaimedAddress};
 pub use secret::SecretHash;
 pub use source::{Ask, DnsSource, FileSource, Origin, Registration, Source};

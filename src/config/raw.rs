@@ -8,11 +8,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::outline::{INFO_SHOWN_MAX, outline};
-use super::problems::{Collector, plain};
+use super::problems::{Collector, Problems, plain};
 
 /// A value and its line; 0: unknown.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Raw {
+pub struct Raw {
     pub line: usize,
     pub value: Value,
     /// The text that the file has, if a variable of the environment was put into it.
@@ -20,7 +20,7 @@ pub(super) struct Raw {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub enum Value {
     Null,
     Bool(bool),
     Integer(i128),
@@ -32,6 +32,13 @@ pub(super) enum Value {
 }
 
 impl Raw {
+    /// Reads a text that is no config of ours; `source` is its name in problems.
+    pub fn read(text: &str, source: &str) -> Result<Self, Problems> {
+        let problems = Collector::default();
+        let raw = parse(text, &problems);
+        problems.finish(raw, source)
+    }
+
     /// The value as a mapping's key; `None` for lists and mappings, which cannot be keys here.
     pub(super) fn as_key(&self) -> Option<String> {
         match &self.value {

@@ -2,6 +2,9 @@
 
 use super::note::{Kind, Note, Origin, Place};
 
+/// Most notes that are kept: more than that tell nobody anything.
+const NOTES_MAX: usize = 2000;
+
 /// The config and the notes on what is not in it.
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -46,8 +49,11 @@ pub enum Value {
 }
 
 impl Draft {
-    /// A note on this line.
+    /// A note on this line; the 2000 first ones are kept.
     pub fn note(&mut self, kind: Kind, place: Option<Place>, subject: &str, reason: &str, advice: &str) {
+        if self.notes.len() == NOTES_MAX {
+            return;
+        }
         let [subject, reason, advice] = [subject, reason, advice].map(str::to_owned);
         self.notes.push(Note { kind, place, subject, reason, advice });
     }
@@ -74,6 +80,11 @@ impl Mapping {
             Some(old) => *old = entry,
             None => self.entries.push(entry),
         }
+    }
+
+    /// Adds all entries of another one.
+    pub fn append(&mut self, other: &Self) {
+        self.entries.extend(other.entries.iter().cloned());
     }
 
     /// Sets a key to a word of the config's own language.

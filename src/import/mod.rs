@@ -7,6 +7,9 @@
 //! warning says where the other program's differ in a way that matters.
 
 mod draft;
+mod engine;
+mod haproxy;
+mod litellm;
 mod nginx;
 mod note;
 mod settle;
@@ -14,6 +17,8 @@ mod source;
 mod yaml;
 
 pub use draft::{Draft, Item, Mapping, Value};
+pub use haproxy::import as haproxy;
+pub use litellm::import as litellm;
 pub use nginx::import as nginx;
 pub use note::{Kind, Note, Origin, Place, grouped};
 pub use settle::{Check, Import, Refusal, settle};

@@ -119,3 +119,13 @@ fn snapshots(program: &str, extension: &str, at_least: usize) {
 fn nginx() {
     snapshots("nginx", "conf", 20);
 }
+
+#[test]
+fn haproxy() {
+    snapshots("haproxy", "cfg", 6);
+}
+
+#[test]
+fn litellm() {
+    snapshots("litellm", "yml", 6);
+}

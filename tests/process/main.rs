@@ -8,6 +8,7 @@ mod edge;
 mod files;
 mod guarded;
 mod import;
+mod imported;
 mod keys;
 mod kill;
 mod large;

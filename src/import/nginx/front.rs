@@ -15,6 +15,8 @@ const LISTEN: &str = "0.0.0.0:9999";
 /// The port of the admin address, and the one that it moves to.
 const ADMIN_PORTS: (u16, &str) = (9990, "127.0.0.1:9991");
 const LOGS: (&str, &str) = ("/var/log/nginx/", "/var/log/evenkeel/");
+/// Most addresses that the config takes.
+const LISTENERS_MAX: usize = 64;
 /// The largest body and header that the config takes.
 const BODY_MAX: u64 = 1 << 40;
 const HEADER: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
@@ -48,7 +50,8 @@ pub(super) fn front(servers: &[&Server], section: &mut Mapping, draft: &mut Draf
         _ => section.set("listen", Value::List(items), None),
     }
     if is_taken {
-        section.text("admin", ADMIN_PORTS.1, None);
+        let from = listens.iter().find(|listen| listen.address.port() == ADMIN_PORTS.0);
+        section.text("admin", ADMIN_PORTS.1, from.map(|listen| &listen.from));
     }
     let scopes: Vec<&Scope> = servers.iter().map(|server| &server.scope).collect();
     access_log(&scopes, section, draft);
@@ -117,7 +120,7 @@ fn add<'a>(
     from: Origin,
     scope: &'a Scope<'a>,
 ) -> bool {
-    let Some(address) = address(text) else { return false };
+    let Some(address) = address(text).filter(|_| found.len() < LISTENERS_MAX) else { return false };
     match found.iter_mut().find(|listen| listen.address == address) {
         Some(listen) => {
             listen.has_tls |= has_tls;

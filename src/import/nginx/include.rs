@@ -10,6 +10,8 @@ use super::parse::{Directive, parse};
 const DEPTH_MAX: usize = 16;
 /// Most files in all.
 const FILES_MAX: usize = 512;
+/// Most directives of all files.
+const DIRECTIVES_MAX: usize = 30_000;
 /// Most bytes of all files.
 const BYTES_MAX: usize = 16 << 20;
 
@@ -33,6 +35,7 @@ struct Expanding<'a> {
     open: Vec<String>,
     files: usize,
     bytes: usize,
+    directives: usize,
 }
 
 /// All directives of the file, with those of the files that it includes in their places.
@@ -41,7 +44,7 @@ pub(super) fn expanded(
     include: Include,
     draft: &mut Draft,
 ) -> Result<Vec<Directive>, Refusal> {
-    let mut expanding = Expanding { include, draft, open: Vec::new(), files: 0, bytes: 0 };
+    let mut expanding = Expanding { include, draft, open: Vec::new(), files: 0, bytes: 0, directives: 0 };
     expanding.file(main)
 }
 
@@ -61,6 +64,10 @@ impl Expanding<'_> {
     }
 
     fn block(&mut self, block: Vec<Directive>) -> Result<Vec<Directive>, Refusal> {
+        self.directives += block.len();
+        if self.directives > DIRECTIVES_MAX {
+            return Err(Refusal::new(None, format!("there are more than {DIRECTIVES_MAX} directives")));
+        }
         let mut all = Vec::new();
         for mut directive in block {
             if let Some(inner) = directive.block.take() {

@@ -26,6 +26,7 @@ use self::plan::Planned;
 use self::scope::Scope;
 use self::site::Server;
 use super::draft::{Draft, Mapping, Value};
+use super::engine;
 use super::note::Kind;
 use super::settle::{Check, Import, Refusal, settle};
 use super::source::{Include, SourceFile};
@@ -101,7 +102,7 @@ fn pool(planned: &Planned, is_only: bool, pools: &mut Mapping, draft: &mut Draft
     let nodes = match planned.upstream {
         Some(upstream) => {
             let servers = upstream.children().iter().filter(|one| one.name == "server").map(|one| one.arg(0));
-            traps::engine([upstream.arg(0)].into_iter().chain(servers), &mut pool);
+            engine::remark([upstream.arg(0)].into_iter().chain(servers), &mut pool);
             upstream::balance(upstream, &mut pool, draft);
             upstream::nodes(upstream, planned.scheme, draft)
         }
@@ -109,7 +110,7 @@ fn pool(planned: &Planned, is_only: bool, pools: &mut Mapping, draft: &mut Draft
             let Some(pass) = planned.uses.first().map(|one| one.pass.directive) else { return };
             match upstream::address(planned.scheme, &planned.authority) {
                 Ok(address) => {
-                    traps::engine([address.as_str()].into_iter(), &mut pool);
+                    engine::remark([address.as_str()].into_iter(), &mut pool);
                     upstream::warn_of_name(&address, &scope::origin(pass), draft);
                     upstream::single(address, pass)
                 }

@@ -11,6 +11,8 @@ use super::scope::{Scope, origin};
 use super::site::{Location, Pass, Server};
 use super::target::{Scheme, Target, When, targets};
 
+/// Most pools that the config takes.
+const POOLS_MAX: usize = 64;
 /// The field that stands in for a choice that Evenkeel does not have.
 const FIELD: &str = "X-Pool";
 
@@ -62,10 +64,21 @@ pub(super) fn plan<'a>(
                 continue;
             }
             let path = path::rewritten(pass, &target);
+            let is_full = pools.len() == POOLS_MAX;
             let found = pools.iter_mut().find(|pool| pool.is(&target));
             let one = Use { server, pass, when: target.when.clone(), path };
             match found {
                 Some(pool) => pool.uses.push(one),
+                None if is_full => {
+                    let reason = "a config has at most 64 pools";
+                    draft.note(
+                        Kind::Left,
+                        Some(pass.directive.place.clone()),
+                        &pass.directive.name,
+                        reason,
+                        "",
+                    );
+                }
                 None => {
                     let mut pool = Planned::new(&target, upstreams, &pools);
                     pool.uses.push(one);

@@ -214,6 +214,11 @@ fn fields(scopes: &[Scope], draft: &mut Draft) {
             ("host", "$host" | "$http_host" | "$host:$server_port" | "$server_name") => {
                 note(Kind::Needless, "nodes get the client's", "");
             }
+            ("host", _) => note(
+                Kind::Left,
+                "nodes get the client's Host",
+                "`tls.sni` is the name for their certificates",
+            ),
             ("connection" | "upgrade" | "keep-alive" | "te" | "accept-encoding", _) => {
                 note(
                     Kind::Needless,

@@ -1,32 +1,10 @@
 //! Warnings of traps that one line alone does not show.
 
-use super::super::draft::{Draft, Mapping};
+use super::super::draft::Draft;
 use super::super::note::Kind;
 use super::parse::Directive;
 use super::plan::Planned;
 use super::scope::origin;
-
-/// Names of engines as they stand in names of upstreams and hosts, each with the word of the config.
-const ENGINES: [(&str, &str); 7] = [
-    ("vllm", "vllm"),
-    ("sglang", "sglang"),
-    ("sgl-", "sglang"),
-    ("llama.cpp", "llamacpp"),
-    ("llamacpp", "llamacpp"),
-    ("llama-cpp", "llamacpp"),
-    ("llama_cpp", "llamacpp"),
-];
-
-/// A line for the reader to take in, if a name tells of an engine: a guess is no setting.
-pub(super) fn engine<'a>(names: impl Iterator<Item = &'a str>, pool: &mut Mapping) {
-    let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
-    let found = ENGINES.iter().find(|(word, _)| names.iter().any(|name| name.contains(word)));
-    if let Some((_, engine)) = found {
-        let text =
-            format!("engine: {engine}   # if that is what the nodes run: then their check finds a dead one");
-        pool.remark(&text, None);
-    }
-}
 
 /// A pool that nobody checks, of an engine that no name tells.
 pub(super) fn unchecked(planned: &Planned, draft: &mut Draft) {

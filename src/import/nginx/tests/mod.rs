@@ -199,11 +199,28 @@ fn included_files_are_bounded_and_a_circle_is_named() {
     assert!(found.yaml.contains("# nodes2:1: server b:1"), "{}", found.yaml);
     let left = found.notes.iter().find(|note| note.subject == "include absent").expect("a note");
     assert!(left.kind == Kind::Left && left.reason.contains("not there"));
-    for (text, told) in
-        [("include circle;", "in a circle: circle, other, circle"), ("include many;", "more than 512 files")]
-    {
-        assert!(import(text).expect_err(text).message.contains(told), "{text}");
+    let crowd = "a;".repeat(40_000);
+    for (text, told) in [
+        (crowd.as_str(), "more than 30000 directives"),
+        ("include circle;", "in a circle: circle, other, circle"),
+        ("include many;", "more than 512 files"),
+    ] {
+        assert!(import(text).expect_err(told).message.contains(told), "{told}");
     }
+}
+
+#[test]
+fn a_large_config_is_translated_in_time() {
+    let servers: String = (0..3000).map(|at| format!("server 10.0.{}.{}:1;", at / 250, at % 250)).collect();
+    let locations: String =
+        (0..4000).map(|at| format!("location /{at}/ {{ proxy_pass http://h{}:1/; }}", at % 100)).collect();
+    let text = format!(
+        "upstream a {{ {servers} }} server {{ {locations} location / {{ proxy_pass http://a; }} }} {}",
+        "nonsense;".repeat(9000)
+    );
+    let import = imported(&text).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let config = Config::parse(&import.yaml, "a.yaml").expect("a valid config");
+    assert_eq!(config.pools.len(), 64);
 }
 
 #[test]
