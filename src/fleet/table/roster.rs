@@ -71,6 +71,7 @@ impl Table {
             events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
             self.bury(place);
         }
+        self.note_removed();
         for conf in nodes.iter().filter(|node| wanted.contains_key(&*node.name)) {
             let (health, change) = match news {
                 _ if conf.origin == Origin::Registered => (Health::unchecked(now), Change::Registered),
