@@ -94,7 +94,8 @@ impl Live {
     pub fn new(config: Config) -> Self {
         let now = SystemTime::now();
         let started = Instant::now();
-        Self {
+        let in_cluster = config.cluster.is_some();
+        let live = Self {
             fleet: ArcSwap::from_pointee(Fleet::first_in(
                 config.cluster.as_ref().map(|_| Arc::default()),
                 config,
@@ -126,7 +127,9 @@ impl Live {
             linger_ms: AtomicU64::new(0),
             started,
             started_at: now,
-        }
+        };
+        live.share_keys(in_cluster, started);
+        live
     }
 
     /// The current generation. A request keeps the one it started with.

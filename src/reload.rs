@@ -201,9 +201,13 @@ impl Reloader {
             log::error!("server.tracing: cannot export spans: {error}; they go where they went before");
         }
         let now = Instant::now();
+        let is_in_cluster = config.cluster.is_some();
         let cluster = config.cluster.as_ref().map(|_| old.bell().cloned().unwrap_or_default());
         let next = old.next_in(cluster, config, now);
         let generation = next.fleet.generation;
+        if old.bell().is_some() != is_in_cluster {
+            self.live.share_keys(is_in_cluster, now);
+        }
         self.live.replace(next, now).iter().for_each(announce);
         self.log.reopen(&access_log);
         generation

@@ -30,7 +30,8 @@ local current, born, entries = head[1], tonumber(head[3] or ''), tonumber(head[5
 local is_settled = head[4] == '1'
 
 local function reply(status, granted, sums, fellows)
-  return { status, id, ARGV[3], current or '', tostring(now), is_settled and '1' or '0', granted or '', sums or '', fellows or '' }
+  local said = status == 'lost' and '' or current or ''
+  return { status, id, ARGV[3], said, tostring(now), is_settled and '1' or '0', granted or '', sums or '', fellows or '' }
 end
 
 local function lost()

@@ -25,7 +25,7 @@ impl Round<'_> {
         let mut has_given = false;
         for _ in 0..CALLS_MOST {
             let now = Instant::now();
-            let gathered = Gathered::of(&self.live.fleet(), now);
+            let gathered = Gathered::of(self.live, now);
             gathered.allow(&gathered.forgotten(member), now);
             let credit = |allowance| gathered.credit(allowance, now);
             let Some(call) = member.call(&gathered.needs, credit, Epoch(fastrand::u64(1..)), now) else {

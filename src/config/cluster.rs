@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::address::HostPort;
 use super::raw::Raw;
-use super::section::Section;
-use super::values::{check_name, duration_in, text};
+use super::section::{Place, Section};
+use super::values::{check_name, duration_in, is_off, text};
 
 const PORT: u16 = 6379;
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -61,7 +61,15 @@ impl fmt::Debug for Redis {
     }
 }
 
-pub(super) fn cluster(s: &mut Section) -> Option<Cluster> {
+/// `off`, or a mapping.
+pub(super) fn cluster(place: &Place) -> Option<Cluster> {
+    if is_off(place.raw) {
+        return None;
+    }
+    place.section()?.finish(settings)
+}
+
+fn settings(s: &mut Section) -> Option<Cluster> {
     let redis =
         s.required("redis", "name the server where the gateways meet, such as redis://127.0.0.1:6379")?;
     let redis = redis.read(redis_url);

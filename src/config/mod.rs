@@ -178,7 +178,7 @@ fn config(s: &mut Section, outside: &Outside) -> Config {
     if let Some(place) = &place {
         choice::check_reached(place, &pools, &splits);
     }
-    let cluster = s.take("cluster").and_then(|place| place.section()?.finish(cluster::cluster));
+    let cluster = s.take("cluster").and_then(|place| cluster::cluster(&place));
     Config { server, pools, splits, cluster, notices: Vec::new() }
 }
 

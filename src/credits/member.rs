@@ -7,6 +7,9 @@ use super::call::{Answer, Ask, Call, Done, Epoch, MemberId, Name, Op, Reply, Row
 use super::share::{Aim, aim};
 use super::watch::Watch;
 
+/// The most idle resources whose totals are asked at a time: a gateway may have ten thousand keys that nobody uses.
+const IDLE_MOST: usize = 1000;
+
 /// The own state of one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
@@ -68,6 +71,8 @@ pub struct Member {
     holdings: BTreeMap<Name, Holding>,
     sent: Option<Sent>,
     listed_at: Option<Instant>,
+    /// The last of the idle resources of which the totals were asked.
+    looked_at: Name,
     pub watch: Watch,
 }
 
@@ -118,6 +123,7 @@ impl Member {
             holdings: BTreeMap::new(),
             sent: None,
             listed_at: None,
+            looked_at: Name(0),
             watch: Watch::new(settings.forget_after),
         }
     }
@@ -202,12 +208,27 @@ impl Member {
                 if !is_worth && asks.is_empty() {
                     return None;
                 }
-                let is_of_interest = |need: &&Need| need.is_node || is_listing || need.waiting > 0;
-                let interest = needs.iter().filter(is_of_interest).map(|need| need.name).collect();
+                let interest = self.interest(needs, is_listing);
                 let op = Op::Exchange { asks, interest, is_leaving: self.is_leaving, list: is_listing };
                 Some(self.send(Some(epoch), op))
             }
         }
+    }
+
+    /// The resources whose totals are asked: nodes always, those in use now and then, the idle ones by turns.
+    fn interest(&mut self, needs: &[Need], is_listing: bool) -> Vec<Name> {
+        let is_busy = |need: &&Need| need.is_node || is_listing && row(need, 0).demand() > 0;
+        let mut interest: Vec<_> = needs.iter().filter(is_busy).map(|need| need.name).collect();
+        if is_listing {
+            let mut idle: Vec<_> = needs.iter().filter(|need| !is_busy(need)).map(|need| need.name).collect();
+            idle.sort_unstable();
+            let first = idle.partition_point(|name| *name <= self.looked_at);
+            idle.rotate_left(first);
+            idle.truncate(IDLE_MOST);
+            self.looked_at = idle.last().copied().unwrap_or(self.looked_at);
+            interest.append(&mut idle);
+        }
+        interest
     }
 
     /// By the last answer, others need what it holds.
@@ -306,7 +327,7 @@ impl Member {
             holding.limit = 0;
             told.held = credit(holding.allowance(need.name));
             told.in_use = told.held;
-        } else if need.in_use > holding.limit {
+        } else {
             told.held = credit(holding.allowance(need.name));
         }
         holding.told = None;
@@ -340,7 +361,8 @@ impl Member {
         if aim.keep < holding.limit {
             holding.limit = aim.keep;
             held = credit(holding.allowance(need.name));
-        } else if need.in_use > holding.limit {
+        } else if holding.told.is_none_or(|told| told.held > holding.limit) || need.in_use > holding.limit {
+            // more than the limit may still be in use, or no longer
             held = credit(holding.allowance(need.name));
         }
         let told = row(need, held);

@@ -1,6 +1,7 @@
 //! Several gateways as one, with a real Redis. The nodes count for themselves how many requests they have at a time.
 
 mod faults;
+mod figures;
 mod ledger;
 mod together;
 
