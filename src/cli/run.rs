@@ -23,6 +23,7 @@ Examples:
   evenkeel run -c evenkeel.yaml --upgrade & kill -QUIT \"$OLD_PID\"
 
 Where systemd has started it (NOTIFY_SOCKET), it says when it is ready, reloads, stops and lives (watchdog), and how the fleet is.
+Sockets that systemd passes (LISTEN_FDS) are used for the addresses of the config that they listen on.
 
 The gateway's own log goes to standard error; RUST_LOG=evenkeel=debug makes it more detailed, --log-format json or
 EVENKEEL_LOG_FORMAT=json makes each line a JSON object: time, level, target, message, and rid, pool and node where it is

@@ -15,6 +15,7 @@ use pingora::services::{Service as Starts, ServiceReadyNotifier, ServiceWithDepe
 use tokio::runtime::Handle;
 
 use super::notify::Notifier;
+use super::passed::Passed;
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// A runtime is drawn at most so often for each that there is: enough to meet every one of 1024.
@@ -25,6 +26,8 @@ pub(super) struct ReadyListener<A> {
     pub service: Service<A>,
     /// The process is ready once it listens on these addresses, too.
     pub others: Vec<String>,
+    /// Sockets that are open already, for any service.
+    pub passed: Passed,
     /// The number of runtimes that serve.
     pub threads: usize,
     pub notifier: Notifier,
@@ -39,6 +42,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceWithDependents for ReadyListen
         listeners_per_fd: usize,
         ready: ServiceReadyNotifier,
     ) {
+        if let Some(fds) = &fds {
+            self.passed.enter(fds);
+        }
         let addresses = Starts::listen_addresses(&self.service).unwrap_or_default();
         let own = bound(fds.clone(), addresses);
         let all = bound(fds.clone(), std::mem::take(&mut self.others));

@@ -4,6 +4,7 @@ mod drain;
 mod files;
 mod listening;
 mod notify;
+mod passed;
 mod secure;
 pub mod signals;
 mod stop;
@@ -27,6 +28,7 @@ pub use stop::{Stop, StopHandle, Stopping, stop_handle};
 pub use successor::detach;
 
 use self::listening::ReadyListener;
+use self::passed::Passed;
 use self::secure::Secure;
 use crate::acme::Acme;
 use crate::admin::Admin;
@@ -76,7 +78,8 @@ pub struct Server {
 impl Server {
     /// Prepares everything. Any problem that the user could fix shows up here, not in [`Self::run`].
     pub fn new(config: Config, options: &Options) -> Result<Self, Problems> {
-        check_ports(&config, options)?;
+        let passed = passed_for(&config, options)?;
+        check_ports(&config, options, &passed)?;
         let material = Material::load(&config, SystemTime::now());
         let material = material.map_err(|faults| located(&options.config, faults))?;
         let settings = config.server.clone();
@@ -109,6 +112,7 @@ impl Server {
         let gateway = pingora.add_service(ReadyListener {
             service: proxy,
             others: address.iter().chain(&probes).map(ToString::to_string).collect(),
+            passed,
             threads: pingora.configuration.threads,
             notifier: notifier.clone(),
         });
@@ -178,9 +182,8 @@ fn endpoint(address: SocketAddr, patience: Duration) -> ListenerConfig {
     ListenerConfig::tcp(address.to_string()).tcp_socket_options(options).l4_buffer(buffers)
 }
 
-/// Checks that all ports are free. Pingora would panic in one of its threads; here the user learns which line
-/// of the config to look at.
-fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
+/// All addresses that the config listens on, each with its key.
+fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
     let listen = &config.server.listen;
     let many = |index: usize| if listen.len() > 1 { format!("[{index}]") } else { String::new() };
     let listen = listen.iter().enumerate();
@@ -188,7 +191,33 @@ fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
     let Settings { address: admin, probes, .. } = &config.server.admin;
     let admin = admin.map(|address| ("server.admin".to_owned(), address));
     let probes = probes.map(|address| ("server.admin.probes".to_owned(), address));
+    listen.chain(admin).chain(probes).collect()
+}
+
+/// The sockets of the service manager. One that no address of the config asks for would get connections that nobody accepts.
+fn passed_for(config: &Config, options: &Options) -> Result<Passed, Problems> {
+    if options.upgrade || !options.alone {
+        return Ok(Passed::default());
+    }
+    let problem = |text: String| located(&options.config, vec![("server.listen".to_owned(), text)]);
+    let passed = Passed::of_manager().map_err(|error| problem(format!("socket activation: {error}")))?;
+    let named: Vec<_> = addresses(config).into_iter().map(|(_, address)| address).collect();
+    match passed.others(&named).first() {
+        None => Ok(passed),
+        Some(other) => Err(problem(format!(
+            "the service manager passes a socket that listens on {other}, which is no address of this file: write the same \
+             address in ListenStream= of the socket unit, or remove it there"
+        ))),
+    }
+}
+
+/// Checks that all ports are free. Pingora would panic in one of its threads; here the user learns which line
+/// of the config to look at.
+fn check_ports(config: &Config, options: &Options, passed: &Passed) -> Result<(), Problems> {
     let check = |(path, address): (String, SocketAddr)| {
+        if passed.has(address) {
+            return None;
+        }
         let error = TcpListener::bind(address).err()?;
         let taken = error.kind() == std::io::ErrorKind::AddrInUse;
         if taken && options.upgrade {
@@ -198,7 +227,7 @@ fn check_ports(config: &Config, options: &Options) -> Result<(), Problems> {
         let hint = if taken { "; `ss -ltnp` shows by whom" } else { "" };
         Some((path, format!("cannot listen on {address}: {error}{hint}")))
     };
-    let list: Vec<_> = listen.chain(admin).chain(probes).filter_map(check).collect();
+    let list: Vec<_> = addresses(config).into_iter().filter_map(check).collect();
     if list.is_empty() { Ok(()) } else { Err(located(&options.config, list)) }
 }
 

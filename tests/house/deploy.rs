@@ -98,6 +98,14 @@ fn a_reload_checks_the_file_first() {
     assert_eq!(values(&unit, "ExecStart="), [format!("evenkeel run -c {config}")]);
 }
 
+/// The gateway takes only sockets whose addresses are in its config.
+#[test]
+fn the_socket_unit_listens_where_the_package_does() {
+    let listen = &load("deploy/debian/evenkeel.yaml").server.listen;
+    let listen: Vec<_> = listen.iter().map(|listener| listener.address.to_string()).collect();
+    assert_eq!(values(&read("deploy/systemd/evenkeel.socket"), "ListenStream="), listen);
+}
+
 /// [`a_stop_waits_for_longer_than_the_drain`] holds for the process that an upgrade has replaced only if it gets SIGTERM, too.
 #[test]
 fn the_unit_follows_an_upgrade_and_cuts_no_process_of_it() {

@@ -1,5 +1,5 @@
 //! Tests of the notes to a service manager (sd_notify), with a socket in its place: ready, reload, stop, signs of life, and the upgrade
-//! that SIGUSR2 asks for.
+//! that SIGUSR2 asks for; and of the sockets that it passes.
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
@@ -242,4 +242,69 @@ async fn a_sigusr2_whose_new_process_does_not_come_changes_nothing() {
     gateway.reload(&gateway.conf).await;
     manager.until_told(&["READY=1", "STATUS=generation 2: "]).await;
     assert_eq!(gateway.stop(Signal::TERM).0, Some(0), "{}", gateway.process.stderr());
+}
+
+/// Opens a socket for each address, as a manager does, and becomes the gateway.
+const PASS: &str = "\
+import os, socket, sys
+count = int(sys.argv[1])
+sockets = [socket.create_server((host, int(port))) for host, port in (a.rsplit(':', 1) for a in sys.argv[2:2 + count])]
+for number, one in enumerate(sockets, 3):
+    os.dup2(one.fileno(), number)
+    os.set_inheritable(number, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count))
+os.execv(sys.argv[2 + count], sys.argv[2 + count:])";
+
+fn passed(addresses: &[std::net::SocketAddr], config: &Path, manager: &Manager) -> Process {
+    let mut command = Command::new("python3");
+    command.args(["-c", PASS, &addresses.len().to_string()]).args(addresses.iter().map(ToString::to_string));
+    command.arg(BINARY).args(["run", "-c"]).arg(config);
+    command.args(["--upgrade-sock"]).arg(config.with_file_name("upgrade.sock"));
+    Process::spawn(command.env("NOTIFY_SOCKET", &manager.socket))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_of_the_manager_are_used_and_handed_on() {
+    let (manager, a) = (Manager::new(), node("a", Duration::ZERO));
+    let conf = Conf::new(&[a.addr()]);
+    let folder = tempfile::tempdir().expect("a directory");
+    let config = folder.path().join("gateway.yaml");
+    std::fs::write(&config, conf.text()).expect("a file");
+    let mut gateway = passed(&[conf.listen, conf.admin], &config, &manager);
+    manager.until_told(&["READY=1"]).await;
+    let inode = |pid: &str| std::fs::read_link(format!("/proc/{pid}/fd/3")).expect("the first one passed");
+    assert!(inode(&gateway.pid().to_string()).to_string_lossy().starts_with("socket:"));
+    for address in [conf.listen, conf.listen] {
+        let answer = Client::new(address).ask(&chat(1, false)).await.expect("an answer");
+        assert_eq!(answer.head.status, 200);
+    }
+    gateway.signal(Signal::USR2);
+    until("another process is the main one", || manager.count("READY=1") == 2).await;
+    let notes = manager.notes();
+    let last = notes
+        .iter()
+        .filter_map(|note| note.lines().find_map(|line| line.strip_prefix("MAINPID=")))
+        .next_back();
+    let _new = Orphan(last.expect("a process").parse().expect("a number"));
+    until("the old process ends", || gateway.ended().is_some()).await;
+    let answer = Client::new(conf.listen).ask(&chat(1, false)).await.expect("an answer");
+    assert_eq!(answer.head.status, 200);
+}
+
+#[test]
+fn a_socket_of_the_manager_that_the_config_does_not_name_is_a_problem() {
+    let manager = Manager::new();
+    let conf = Conf::new(&[ports::free()]);
+    let folder = tempfile::tempdir().expect("a directory");
+    let config = folder.path().join("gateway.yaml");
+    std::fs::write(&config, conf.text()).expect("a file");
+    let other = ports::free();
+    let mut gateway = passed(&[other], &config, &manager);
+    assert_eq!(gateway.wait().code(), Some(64), "{}", gateway.stderr());
+    let problem = format!(
+        "{}:2: server.listen: the service manager passes a socket that listens on {other}, ",
+        config.display()
+    );
+    assert!(gateway.stderr().contains(&problem), "{}", gateway.stderr());
+    assert!(manager.notes().is_empty(), "{:?}", manager.notes());
 }
