@@ -196,7 +196,7 @@ mod tests {
                 failures: 0,
                 lost_ledgers: 0,
             });
-            admin.ready().status == StatusCode::OK
+            admin.ready(None).status == StatusCode::OK
         };
         assert!(!is_ready(None), "nothing is known of it yet");
         let why = "the connection is refused";

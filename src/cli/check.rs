@@ -53,7 +53,10 @@ fn load(path: &Path) -> Result<Config, Problems> {
     }
     for pool in &config.pools {
         for source in &pool.sources {
-            if let Source::File(file) = source {
+            // one that is not there yet may come later
+            if let Source::File(file) = source
+                && file.path.exists()
+            {
                 FoundNode::load(&file.path, pool)?;
             }
         }

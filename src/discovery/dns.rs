@@ -53,10 +53,11 @@ impl DnsSources {
                 let id = (Arc::clone(member.pool.name()), origin);
                 // a pool that was removed and is back has forgotten what it was told
                 let has_forgotten = |known: &Known| known.has_told && !member.pool.has_heard(&id.1);
-                let kept = before.remove(&id).filter(|known| known.source == *dns && !has_forgotten(known));
+                let kept = before.remove(&id).filter(|known| !has_forgotten(known));
                 let new =
                     || Known { source: dns.clone(), names: Names::default(), has_told: false, next: now };
-                known.insert(id, kept.unwrap_or_else(new));
+                let now_known = kept.map(|known| Known { source: dns.clone(), ..known });
+                known.insert(id, now_known.unwrap_or_else(new));
             }
         }
     }

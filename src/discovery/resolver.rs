@@ -23,8 +23,10 @@ use crate::sources::{Reply, Target, Told};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest time that a whole question may take.
 const WITHIN: Duration = Duration::from_secs(30);
-/// The most targets of SRV records that are looked at, and of addresses of a name.
+/// The most records of a name that are looked at.
 const RECORDS_MAX: usize = 4096;
+/// The most addresses of a target of SRV records, in each family, that are.
+const ADDRESSES_MAX: usize = 256;
 /// The most targets that are looked up at one time.
 const AT_ONCE: usize = 32;
 
@@ -107,7 +109,11 @@ impl Resolver {
                 && let Some(target) = targets.pop()
             {
                 let asker = self.clone();
-                under_way.spawn(async move { asker.fill(target).await });
+                under_way.spawn(async move {
+                    let (mut target, ttl) = asker.fill(target).await;
+                    target.limit(ADDRESSES_MAX);
+                    (target, ttl)
+                });
             }
             if let Some(Ok((target, least))) = under_way.join_next().await {
                 ttl = ttl.min(least);

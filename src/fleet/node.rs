@@ -78,7 +78,7 @@ pub(super) struct Node {
     /// Unique in the pool, unlike the place in the table, which is reused.
     pub serial: u64,
     /// Its settings.
-    pub conf: config::Node,
+    pub conf: Box<config::Node>,
     /// The same in all gateways of a cluster.
     pub identity: u64,
     /// The configured weight.
@@ -131,7 +131,7 @@ impl Node {
             identity: identity(&id.pool, &id.address),
             id: Arc::new(id),
             serial,
-            conf: conf.clone(),
+            conf: Box::new(conf.clone()),
             wanted: config::Weight::Fixed(1.0),
             speed: Speed::default(),
             limit: u32::MAX,
@@ -163,7 +163,7 @@ impl Node {
     }
 
     pub(super) fn configure(&mut self, conf: &config::Node) {
-        self.conf.clone_from(conf);
+        conf.clone_into(&mut self.conf);
         self.configure_access(conf);
         if self.wanted != conf.weight {
             self.speed = Speed::default();

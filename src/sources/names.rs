@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Trouble;
-use crate::config::{DnsSource, FoundNode, HostPort, NodeAddress, Weight};
+use crate::config::{DnsSource, FoundNode, HostPort, NODES_MAX, NodeAddress, Weight};
 
 /// The bounds of the time after which an answer is asked for again, whatever its time to live.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
@@ -14,6 +14,8 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins
 const AGAIN_FAILED: Duration = Duration::from_secs(30);
 /// The same for one whose answer was that there are none.
 const AGAIN_NONE: Duration = Duration::from_secs(5);
+/// The most addresses of one source that are looked at: beyond those that a pool can have, some, so that they are said to be left out.
+const FOUND_MAX: usize = 2 * NODES_MAX;
 
 /// The addresses of one name in one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +157,9 @@ fn nodes(targets: &[Target], https: bool) -> Vec<FoundNode> {
     for target in sorted {
         let weight = means.get(&target.priority).map(|mean| Weight::Fixed(shown(target.weight) / mean));
         for ip in target.ips() {
+            if nodes.len() == FOUND_MAX {
+                break;
+            }
             let address = HostPort { host: ip.to_string(), port: target.port };
             let address = if https { NodeAddress::Https(address) } else { NodeAddress::Http(address) };
             nodes.entry(SocketAddr::new(ip, target.port)).or_insert_with(|| FoundNode {
@@ -194,6 +199,16 @@ impl Target {
                 Told::None | Told::Failed(_) => &[],
             })
             .copied()
+    }
+
+    /// Forgets all but so many addresses in each family.
+    pub fn limit(&mut self, most: usize) {
+        for told in &mut self.told {
+            if let Told::Addresses(ips) = told {
+                ips.sort_unstable();
+                ips.truncate(most);
+            }
+        }
     }
 
     fn has_any(&self) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel::config::{
     Affinity, Balance, Check, Deadline, Engine, Health, HostPort, HttpVersion, Link, MaxInFlight, Models,
-    Node, NodeAddress, Pool, Queue, Retry, Timeouts, Weight,
+    Node, NodeAddress, NodeDefaults, Origin, Pool, Queue, Retry, Timeouts, Weight,
 };
 use fastrand::Rng;
 
@@ -180,7 +180,7 @@ fn node(i: usize) -> Node {
         max_in_flight: MaxInFlight::Off,
         drain: false,
         backup: false,
-        origin: evenkeel::config::Origin::Config,
+        origin: Origin::Config,
     }
 }
 
@@ -197,7 +197,7 @@ fn pool(nodes: Vec<Node>) -> Pool {
         affinity: Affinity::default(),
         nodes,
         sources: Vec::new(),
-        defaults: evenkeel::config::NodeDefaults::default(),
+        defaults: NodeDefaults::default(),
         http_version: HttpVersion::H1,
         health: Health::default(),
         queue: Queue::default(),

@@ -53,7 +53,7 @@ impl Table {
             let key = Key { place, serial: node.serial };
             let drained_before = node.drains();
             match wanted.get(&*node.id.name).filter(|conf| conf.address == node.id.address) {
-                Some(conf) if news != News::Config && !node.removed && node.conf == **conf => {
+                Some(conf) if news != News::Config && !node.removed && *node.conf == **conf => {
                     wanted.remove(&*conf.name);
                     continue;
                 }

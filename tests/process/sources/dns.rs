@@ -114,6 +114,11 @@ async fn none_is_believed_after_a_while_and_requests_wait_for_the_next_node() {
         (Some("the answer is that there are no nodes"), vec![11])
     );
     assert_eq!(client.ask(&chat(1, false)).await.expect("an answer").head.status, 200, "kept for an hour");
+    let status = gateway.reload(&conf("2h")).await;
+    let failures = source(&status)["failures"].as_u64();
+    let asked = |status: &serde_json::Value| source(status)["failures"].as_u64() > failures;
+    let status = gateway.until_status("asked again", asked).await;
+    assert_eq!(members(&status), [11], "a reload keeps what was found, with another hold too");
     gateway.reload(&conf("1s").pool("queue: { timeout: 30s }")).await;
     server.set(NAME, &[11]);
     gateway.until_status("well again", |status| source(status)["error"].is_null()).await;

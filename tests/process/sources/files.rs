@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{Fleet, LOAD, causes, member, members, source};
 use crate::support::gateway::{Conf, Gateway, in_flight};
 use crate::support::load::Load;
+use crate::support::process::Process;
 
 fn conf(path: &Path) -> Conf {
     let source = format!("sources: [{{ file: {} }}]", path.display());
@@ -87,6 +88,25 @@ async fn a_file_that_is_broken_or_gone_keeps_the_last_list() {
     assert!(source(&status)["error"].is_null());
     replace(&path, "[]");
     gateway.until_status("none, as it says", |status| members(status).is_empty()).await;
+}
+
+#[test]
+fn check_reads_the_file_if_it_is_there() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (config, path) = (directory.path().join("gateway.yaml"), directory.path().join("nodes.yaml"));
+    fs::write(&config, conf(Path::new("nodes.yaml")).text()).expect("a file");
+    let check = || Process::output(&["check", "-c", &config.display().to_string()]);
+    let (code, out, _) = check();
+    assert!(
+        code == 0 && out.contains("1 pool, 0 nodes, 1 source of nodes"),
+        "it may come later: {code} {out}"
+    );
+    fs::write(&path, "- a:1\n").expect("a file");
+    assert_eq!(check().0, 0);
+    fs::write(&path, "- a:1\n- b\n").expect("a file");
+    let (code, _, err) = check();
+    let problem = "nodes.yaml:2: [1]: `b` is not the address of a node: it has no port; write host:port";
+    assert!(code == 64 && err.contains(problem), "{code} {err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
