@@ -1,5 +1,5 @@
 //! The admin address: the page, `/livez`, `/readyz`, `/api/status` and its history in JSON, live data for open pages, `/metrics`
-//! for Prometheus, and orders about nodes; and the address of the probes, which may be reached from outside and has neither the
+//! for Prometheus, orders about nodes, and their registration; and the address of the probes, which may be reached from outside and has neither the
 //! status nor the orders.
 
 mod access;
@@ -9,6 +9,7 @@ mod feed;
 mod nodes;
 mod origin;
 mod page;
+mod register;
 mod requests;
 mod serve;
 mod views;

@@ -66,7 +66,8 @@ pub fn use_found(pool: &Pool, origin: &Origin, nodes: Vec<FoundNode>, now: Insta
     Some(applied)
 }
 
-fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
+/// Writes to the log what a source has found, if it is news.
+pub fn announce_found(pool: &Pool, origin: &Origin, nodes: usize, applied: &Applied) {
     let pool = pool.name();
     let Applied { heard, events, left_out } = applied;
     if heard.is_new || heard.is_back {

@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod journal;
 pub mod live;
 pub mod proxy;
+pub mod registration;
 pub mod reload;
 pub mod sampler;
 pub mod tracer;

@@ -2,6 +2,7 @@
 
 mod arriving;
 mod gauge;
+mod leases;
 mod requests;
 mod under_way;
 
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 pub use self::arriving::{Arrivals, Arriving, Growth, Room};
 pub use self::gauge::{Gauge, Share};
+pub use self::leases::{Followed, LeaseBook};
 pub use self::requests::{Registered, Requests};
 pub use self::under_way::{Cancelled, Goes, NotCancelled, UnderWay};
 use crate::causes::{Past, Scene, causes};
@@ -68,6 +70,8 @@ pub struct Live {
     pub material: ArcSwap<Material>,
     /// The result of the last look into changed files.
     pub files: Mutex<Files>,
+    /// Nodes that have registered themselves.
+    pub leases: LeaseBook,
     /// Answers for an ACME server that looks whether a name leads here.
     pub challenges: Challenges,
     /// The progress of certificates that the gateway gets by itself, by the file of each.
@@ -105,6 +109,7 @@ impl Live {
             unrouted: Mutex::default(),
             material: ArcSwap::default(),
             files: Mutex::default(),
+            leases: LeaseBook::default(),
             challenges: Challenges::default(),
             renewals: Mutex::default(),
             failed_handshakes: AtomicU64::new(0),
@@ -166,7 +171,8 @@ impl Live {
             unrouted: self.unrouted.lock().clone(),
             keys_file: self.keys_file.lock().clone(),
             keys: self.keys.load().usage(KEYS_SHOWN),
-            pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
+            leases: self.leases.numbers(&fleet),
+            pools: fleet.live().map(|pool| self.leases.added_to(pool.snapshot(now))).collect(),
             causes: Vec::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! All that is read from the files that a config names: it is loaded and checked as a whole before anything uses it.
 
+pub mod leases;
+
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -22,9 +24,12 @@ impl Material {
 
     /// The same for another reading: what the gateway has got by itself goes over to it.
     pub fn next(&self, config: &Config, now: SystemTime) -> Result<Self, Vec<(String, String)>> {
-        match (self.tls.next(config, now), Tokens::load(config)) {
-            (Ok(tls), Ok(tokens)) => Ok(Self { tls, tokens }),
-            (tls, tokens) => Err([tls.err(), tokens.err()].into_iter().flatten().flatten().collect()),
+        match (self.tls.next(config, now), Tokens::load(config), leases::check(config)) {
+            (Ok(tls), Ok(tokens), Ok(())) => Ok(Self { tls, tokens }),
+            (tls, tokens, state) => {
+                let faults = [tls.err(), tokens.err(), state.err().map(|fault| vec![fault])];
+                Err(faults.into_iter().flatten().flatten().collect())
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod format;
 mod genai;
 mod histograms;
 mod keys;
+mod leases;
 mod nodes;
 mod pools;
 mod series;
@@ -56,6 +57,7 @@ impl Collector for Families {
         let mut sheet = Sheet::new(encoder);
         process(&mut sheet, &self.snapshot)?;
         keys::write(&mut sheet, &self.snapshot)?;
+        leases::write(&mut sheet, &self.snapshot)?;
         pools::write(&mut sheet, &self.snapshot, &self.ended)?;
         sources::write(&mut sheet, &self.snapshot.pools)?;
         nodes::write(&mut sheet, &self.snapshot.pools)

@@ -37,16 +37,10 @@ impl Tokens {
         self.hashes.is_empty()
     }
 
-    /// The role of who shows this token. All are compared, each in constant time.
-    pub fn role(&self, token: &str) -> Option<Role> {
+    /// The roles of who shows this token. All are compared, each in constant time.
+    pub fn roles(&self, token: &str) -> Vec<Role> {
         let shown = SecretHash::of(token.as_bytes());
-        let mut found = None;
-        for (role, hash) in &self.hashes {
-            if shown == *hash {
-                found = found.max(Some(*role));
-            }
-        }
-        found
+        self.hashes.iter().filter(|(_, hash)| shown == *hash).map(|(role, _)| *role).collect()
     }
 
     /// All files that were read.
@@ -95,16 +89,17 @@ mod tests {
     fn a_token_or_its_hash_opens_what_its_role_may() {
         let other = "f".repeat(32);
         let hashed = format!("{}\n", SecretHash::of(other.as_bytes()));
-        let tokens = loaded(&[(Role::Read, TOKEN), (Role::Operate, &hashed)]).expect("two tokens");
+        let tokens = loaded(&[(Role::Read, TOKEN), (Role::Operate, &hashed), (Role::Register, TOKEN)]);
+        let tokens = tokens.expect("three tokens");
         assert!(!tokens.is_open() && Tokens::default().is_open());
-        for (shown, role) in [
-            (TOKEN, Some(Role::Read)),
-            (&other, Some(Role::Operate)),
-            ("", None),
-            (&TOKEN[1..], None),
-            (&hashed, None),
+        for (shown, roles) in [
+            (TOKEN, &[Role::Read, Role::Register][..]),
+            (&other, &[Role::Operate]),
+            ("", &[]),
+            (&TOKEN[1..], &[]),
+            (&hashed, &[]),
         ] {
-            assert_eq!(tokens.role(shown), role, "{shown}");
+            assert_eq!(tokens.roles(shown), roles, "{shown}");
         }
     }
 

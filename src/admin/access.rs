@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::Answer;
+use super::register;
 use crate::config::Role;
 use crate::keys;
 use crate::tokens::Tokens;
@@ -20,13 +21,23 @@ pub(super) fn refusal(tokens: &Tokens, method: &Method, path: &str, headers: &He
         return None;
     }
     let is_look = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    match token(headers).and_then(|token| tokens.role(&token)) {
-        Some(Role::Operate) => None,
-        Some(Role::Read) if is_look => None,
-        Some(Role::Read) => Some(Answer::error(
-            StatusCode::FORBIDDEN,
-            "this token may look, but give no orders: its role is `read`",
-        )),
+    let roles = token(headers).map(|token| tokens.roles(&token)).unwrap_or_default();
+    let may = |role: &Role| match role {
+        Role::Operate => true,
+        Role::Read => is_look,
+        Role::Register => register::is_it(method, path),
+    };
+    if roles.iter().any(may) {
+        return None;
+    }
+    let forbidden = |why| Some(Answer::error(StatusCode::FORBIDDEN, why));
+    match roles.first() {
+        Some(Role::Register) => {
+            forbidden("this token may register nodes, and nothing else: its role is `register`")
+        }
+        Some(Role::Read | Role::Operate) => {
+            forbidden("this token may look, but give no orders: its role is `read`")
+        }
         None => Some(challenge()),
     }
 }

@@ -14,10 +14,12 @@ use pingora::server::ShutdownWatch;
 use super::answer::Answer;
 use super::app::{Admin, LIVE};
 use super::feed::{READERS_MAX, Reader, event};
-use super::origin;
+use super::{origin, register};
 
 /// The time that a connection may stay open between two requests.
 const KEEPALIVE: u64 = 60;
+/// The longest time that a node's few words may take.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// The most bytes that are written under one limit.
 const PIECE: usize = 32 * 1024;
 /// The time that a page may take to read a piece of an event.
@@ -56,9 +58,52 @@ impl HttpServerApp for Admin {
             };
             return send(session, refused.into_response(&Method::GET)).await;
         }
+        if register::is_it(method, uri.path()) && self.serves(register::PATH) {
+            let answer = self.registration(&mut session).await;
+            let method = &session.req_header().method;
+            let answer = answer.into_response(method);
+            return send(session, answer).await;
+        }
         let response = self.answer(method, uri, &request.headers).into_response(method);
         send(session, response).await
     }
+}
+
+impl Admin {
+    async fn registration(&self, session: &mut ServerSession) -> Answer {
+        let body = match tokio::time::timeout(BODY_WITHIN, body(session)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(refused)) => return refused,
+            Err(_) => return Answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+        };
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let request = session.req_header();
+        let (method, uri, headers) = (&request.method, &request.uri, &request.headers);
+        register::answer(&self.live, register::Asked { method, uri, headers, peer, body: &body }).await
+    }
+}
+
+/// A body of text that is not too long.
+async fn body(session: &mut ServerSession) -> Result<String, Answer> {
+    let bad = |status, why: &str| Answer::error(status, why);
+    let mut bytes = Vec::new();
+    loop {
+        match session.read_request_body().await {
+            Ok(Some(piece)) if bytes.len() + piece.len() <= register::BODY_MAX => {
+                bytes.extend_from_slice(&piece)
+            }
+            Ok(Some(_)) => {
+                session.set_keepalive(None);
+                return Err(bad(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 16KiB"));
+            }
+            Ok(None) => break,
+            Err(_) => {
+                session.set_keepalive(None);
+                return Err(bad(StatusCode::BAD_REQUEST, "the body broke off"));
+            }
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| bad(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
 }
 
 fn too_many() -> Answer {

@@ -2,6 +2,7 @@
 
 use super::scene::NodeScene;
 use super::words::{count, out, time};
+use crate::config::Origin;
 use crate::fleet::{NodeState, Reason};
 use crate::status::Severity;
 
@@ -27,8 +28,11 @@ pub(super) fn state(node: &NodeScene) -> Option<(Severity, String)> {
 
 fn draining(node: &NodeScene) -> String {
     let by = match (node.is_removed, node.drain.by_operator, node.drain.by_config) {
-        (true, _, _) if node.is_found => "is no longer named by its source",
-        (true, _, _) => "was removed from the config",
+        (true, _, _) => match node.origin {
+            Origin::Config => "was removed from the config",
+            Origin::Dns(_) | Origin::File(_) => "is no longer named by its source",
+            Origin::Registered => "has no lease any more",
+        },
         (_, true, true) => "is drained by the config and an operator",
         (_, true, false) => "is drained by an operator",
         (_, false, _) => "is drained by the config",
@@ -44,12 +48,16 @@ fn ejected(node: &NodeScene) -> (Severity, String) {
     let reason = node.reason.map_or_else(|| "is out".to_owned(), out);
     let until = match node.ejected_for {
         Some(left) if !left.is_zero() => format!("it gets no requests for {} more", time(left)),
+        _ if node.reason == Some(Reason::Unchecked) => "it gets no requests until then".to_owned(),
         _ => "it gets no requests until it answers again".to_owned(),
     };
     let with = match node.in_flight {
         0 => String::new(),
         left => format!("; {} still in flight on it", count(left.into(), "request")),
     };
-    let severity = if node.reason == Some(Reason::Operator) { Severity::Info } else { Severity::Bad };
+    let severity = match node.reason {
+        Some(Reason::Operator | Reason::Unchecked) => Severity::Info,
+        _ => Severity::Bad,
+    };
     (severity, format!("{} {reason}; {until}{with}", node.name))
 }

@@ -114,8 +114,7 @@ pub(super) struct NodeScene {
     pub ejected_for: Option<Duration>,
     pub drain: Drain,
     pub is_removed: bool,
-    /// It came from a source, not from the config.
-    pub is_found: bool,
+    pub origin: Origin,
     pub in_flight: u32,
     pub cap: Option<u32>,
     pub weight: f64,
@@ -266,7 +265,7 @@ impl NodeScene {
             ejected_for: node.ejected_for,
             drain: node.drain,
             is_removed: node.is_removed,
-            is_found: node.origin != Origin::Config,
+            origin: node.origin.clone(),
             in_flight: node.in_flight,
             cap: node.max_in_flight,
             weight: node.weight,

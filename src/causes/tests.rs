@@ -7,6 +7,7 @@ use super::past::{Chosen, Happened};
 use super::scene::{GatewayScene, NodeScene, OpenAt, Pace, PoolScene, SourceScene};
 use super::{CAUSES_MAX, Scene, causes};
 use crate::balance::learned::Work;
+use crate::config::Origin;
 use crate::fleet::{Drain, NodeState, Reason};
 use crate::outcome::Outcome;
 use crate::status::Severity;
@@ -23,7 +24,7 @@ fn node(name: &str) -> NodeScene {
         ejected_for: None,
         drain: Drain::default(),
         is_removed: false,
-        is_found: false,
+        origin: Origin::Config,
         in_flight: 12,
         cap: None,
         weight: 1.0,

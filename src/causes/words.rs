@@ -47,6 +47,7 @@ pub(super) fn out(reason: Reason) -> String {
         Reason::CheckFailed => "fails its health check".to_owned(),
         Reason::Unresolved => "has a name that cannot be resolved".to_owned(),
         Reason::Operator => "was ejected by an operator".to_owned(),
+        Reason::Unchecked => "has registered itself, and has not passed its first check yet".to_owned(),
         Reason::CheckPassed | Reason::Answered | Reason::AtWork | Reason::NotItsFault | Reason::Resolved => {
             reason.to_string()
         }

@@ -31,9 +31,11 @@ pub struct AdminToken {
 /// The part of the admin address that a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// Nodes register themselves, and leave.
+    Register,
     /// All that can be looked at.
     Read,
-    /// Orders too.
+    /// Orders too, and the registration of nodes.
     Operate,
 }
 

@@ -31,6 +31,7 @@ mod problems;
 mod queue;
 mod raw;
 mod reach;
+mod registration;
 mod reload;
 mod secret;
 mod section;
@@ -63,8 +64,9 @@ pub use nodes::NODES_MAX;
 pub use outside::{Stamp, read_file};
 pub use pattern::Pattern;
 pub use problems::{Problem, Problems};
+pub use registration::{Claim, ClaimedAddress};
 pub use secret::SecretHash;
-pub use source::{Ask, DnsSource, FileSource, Origin, Source};
+pub use source::{Ask, DnsSource, FileSource, Origin, Registration, Source};
 pub use values::duration_of;
 
 use std::fs::File;
@@ -90,15 +92,15 @@ impl Config {
     /// Finds the files of `server` and of sources that it names by a relative path from the folder of the config.
     fn beside(mut self, path: &Path) -> Self {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Server { admin, listen, api_keys, .. } = &mut self.server;
+        let Server { admin, listen, api_keys, state, .. } = &mut self.server;
         let tls = listen.iter_mut().filter_map(|listener| listener.tls.as_mut()).chain(&mut admin.tls);
         let files = tls.flat_map(Listening::files_mut);
         let files = files.chain(admin.tokens.iter_mut().map(|token| &mut token.file));
-        let files = files.chain(api_keys.iter_mut().map(|keys| &mut keys.file));
+        let files = files.chain(api_keys.iter_mut().map(|keys| &mut keys.file)).chain(state);
         let sources = self.pools.iter_mut().flat_map(|pool| &mut pool.sources);
         let lists = sources.filter_map(|source| match source {
             Source::File(file) => Some(&mut file.path),
-            Source::Dns(_) => None,
+            Source::Dns(_) | Source::Registered(_) => None,
         });
         files.chain(lists).for_each(|file| *file = folder.join(&*file));
         self

@@ -18,7 +18,7 @@ use super::class::{Classes, Deadline};
 use super::edge::{Admin, Listening};
 use super::link::{Https, Link, NodeKey};
 use super::pattern::Pattern;
-use super::source::{Origin, Source};
+use super::source::{Origin, Registration, Source};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// The name servers that sources are looked up at, in their order; at most 8, default those of the system.
     pub resolvers: Vec<SocketAddr>,
+    /// The folder of what is kept over a restart: leases of nodes that have registered themselves; default /var/lib/evenkeel, `None`: off.
+    pub state: Option<PathBuf>,
     /// Responses carry `X-Evenkeel-Node` and `X-Evenkeel-Attempts`; default on.
     pub response_headers: bool,
 }
@@ -169,6 +171,16 @@ pub struct Pool {
     pub deadline: Deadline,
     pub retry: Retry,
     pub timeouts: Timeouts,
+}
+
+impl Pool {
+    /// The rules for nodes that register themselves; `None`: it takes none, the default.
+    pub fn registration(&self) -> Option<&Registration> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Registered(registration) => Some(registration),
+            Source::Dns(_) | Source::File(_) => None,
+        })
+    }
 }
 
 /// The ways to a pool besides the model of a request.

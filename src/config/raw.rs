@@ -84,6 +84,14 @@ struct Lines<'a> {
     count: usize,
 }
 
+/// Parses the text as one value of JSON, none of which has a line. The error is a message for people.
+pub(super) fn parse_json(text: &str) -> Result<Raw, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let raw = Lines { lines: &[], count: 0 }.deserialize(&mut json);
+    let raw = raw.and_then(|raw| json.end().map(|()| raw));
+    raw.map_err(|error| plain(&error.to_string(), INFO_SHOWN_MAX))
+}
+
 impl<'de> DeserializeSeed<'de> for &mut Lines<'_> {
     type Value = Raw;
 

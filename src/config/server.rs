@@ -21,6 +21,7 @@ const LISTENERS_MAX: usize = 64;
 const TRUSTED_MAX: usize = 1024;
 const RESOLVERS_MAX: usize = 8;
 const TOKENS_MAX: usize = 64;
+const STATE: &str = "/var/lib/evenkeel";
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9990);
 
 pub(super) fn server(s: &mut Section) -> Server {
@@ -49,6 +50,7 @@ pub(super) fn server(s: &mut Section) -> Server {
         trusted_proxies: s.list("trusted_proxies", 0..=TRUSTED_MAX, network).unwrap_or_default(),
         drain_timeout: s.get("drain_timeout", Duration::from_mins(15), duration_or_zero),
         resolvers: s.list_or_off("resolvers", 1..=RESOLVERS_MAX, resolver).unwrap_or_default(),
+        state: s.get("state", Some(STATE.into()), or_word("off", file)),
         response_headers: s.get("response_headers", true, switch),
         listen,
     }
@@ -101,10 +103,14 @@ fn guarded(s: &Section, admin: &Admin) {
 }
 
 fn tokens(s: &mut Section) -> Vec<AdminToken> {
-    const ROLES: [(&str, Role); 2] = [("read", Role::Read), ("operate", Role::Operate)];
+    const ROLES: [(&str, Role); 3] =
+        [("read", Role::Read), ("operate", Role::Operate), ("register", Role::Register)];
     let items = s.take("tokens").and_then(|place| place.items(0..=TOKENS_MAX, "tokens"));
     let token = |s: &mut Section| {
-        let role = s.required("role", "write `read`, or `operate` for orders too");
+        let role = s.required(
+            "role",
+            "write `read`, `operate` for orders too, or `register` for nodes that register themselves",
+        );
         let role = role.and_then(|place| place.read(choice(&ROLES)));
         let path = s.required("file", "name the file that has the token");
         let path = path.and_then(|place| place.read(file));

@@ -1,15 +1,22 @@
 //! The places where a pool's nodes come from besides its list, as values.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::address::NodeAddress;
 
 /// A place where nodes of a pool are found while the gateway runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Dns(DnsSource),
     File(FileSource),
+    /// The nodes register themselves.
+    Registered(Registration),
 }
 
 /// Names in DNS whose answers are nodes.
@@ -38,6 +45,24 @@ pub struct FileSource {
     pub path: PathBuf,
 }
 
+/// The rules for nodes that register themselves in a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The networks in which their addresses must be; default none: any address.
+    pub allow: Vec<IpNet>,
+    /// The most of them at one time; 1 to 4096, default 256.
+    pub max: usize,
+}
+
+impl Registration {
+    /// A node may have this address. A name may lead anywhere, so it has none where networks are listed.
+    pub fn allows(&self, address: &NodeAddress) -> bool {
+        let Some(address) = address.host_port() else { return false };
+        let is_in = |ip: IpAddr| self.allow.iter().any(|network| network.contains(&ip.to_canonical()));
+        self.allow.is_empty() || address.ip().is_some_and(is_in)
+    }
+}
+
 /// The place where a node comes from. Of each there is at most one in a pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -56,6 +81,7 @@ impl Source {
         match self {
             Self::Dns(dns) => Origin::Dns(dns.ask.clone()),
             Self::File(file) => Origin::File(file.path.as_path().into()),
+            Self::Registered(_) => Origin::Registered,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::NodeAddress;
 use super::address::is_host_name;
 use super::raw::Raw;
+use super::registration::registration;
 use super::section::{Place, Section};
 use super::source::{Ask, DnsSource, FileSource, Source};
 use super::values::{duration_or_zero, file, shown, text};
@@ -34,31 +35,35 @@ pub(super) fn sources(s: &mut Section) -> Option<Vec<Source>> {
 }
 
 fn source(place: &Place, s: &mut Section) -> Option<Source> {
-    let (dns, srv, file_of) = (s.take("dns"), s.take("srv"), s.take("file"));
-    match (dns, srv, file_of) {
-        (Some(name), None, None) => {
+    let (dns, srv) = (s.take("dns"), s.take("srv"));
+    let (file_of, registers) = (s.take("file"), s.take("registration"));
+    match (dns, srv, file_of, registers) {
+        (Some(name), None, None, None) => {
             let read = name.read(addresses);
             let hold = hold(s);
             read.map(|(ask, https)| Source::Dns(DnsSource { ask, https, hold }))
         }
-        (None, Some(name), None) => {
+        (None, Some(name), None, None) => {
             let read = name.read(services);
             let hold = hold(s);
             read.map(|(ask, https)| Source::Dns(DnsSource { ask, https, hold }))
         }
-        (None, None, Some(path)) => path.read(file).map(|path| Source::File(FileSource { path })),
-        (None, None, None) => {
+        (None, None, Some(path), None) => path.read(file).map(|path| Source::File(FileSource { path })),
+        (None, None, None, Some(place)) => registration(&place).map(Source::Registered),
+        (None, None, None, None) => {
             place.problem(
-                "names no place; write `dns: name:port`, `srv: _http._tcp.name` or `file: nodes.yaml`",
+                "names no place; write `dns: name:port`, `srv: _http._tcp.name`, `file: nodes.yaml` or `registration: on`",
             );
             None
         }
         _ => {
-            place.problem("names several places; give each of them an entry of its own");
+            place.problem(SEVERAL);
             None
         }
     }
 }
+
+const SEVERAL: &str = "names several places; give each of them an entry of its own";
 
 fn hold(s: &mut Section) -> Duration {
     s.get("hold", HOLD, duration_or_zero)

@@ -108,7 +108,7 @@ impl NodeFiles {
 fn paths(conf: &Conf) -> impl Iterator<Item = &Path> {
     conf.sources.iter().filter_map(|source| match source {
         Source::File(file) => Some(&*file.path),
-        Source::Dns(_) => None,
+        Source::Dns(_) | Source::Registered(_) => None,
     })
 }
 

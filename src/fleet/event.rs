@@ -31,6 +31,8 @@ pub enum Reason {
     Resolved,
     /// An operator ordered it.
     Operator,
+    /// The node has registered itself, and has not passed a check yet.
+    Unchecked,
 }
 
 impl fmt::Display for Reason {
@@ -47,6 +49,7 @@ impl fmt::Display for Reason {
             Self::Unresolved => f.write_str("name cannot be resolved"),
             Self::Resolved => f.write_str("name resolved"),
             Self::Operator => f.write_str("ordered by an operator"),
+            Self::Unchecked => f.write_str("has not passed its first check yet"),
         }
     }
 }
@@ -65,6 +68,8 @@ pub enum Change {
         reason: Reason,
     },
     Joined,
+    /// The node has registered itself: it joins when it has passed a check.
+    Registered,
     /// The node gets no new requests: it was removed from the config, its source no longer names it, or it was set to drain.
     Draining,
     DrainedByOperator,
@@ -96,6 +101,7 @@ impl fmt::Display for Change {
             Self::Probing => f.write_str("probing: one trial request is let through"),
             Self::Back { reason } => write!(f, "back: {reason}"),
             Self::Joined => f.write_str("joined"),
+            Self::Registered => f.write_str("registered: joins once it has passed its first check"),
             Self::Draining => f.write_str("draining: gets no new requests"),
             Self::DrainedByOperator => f.write_str("drained by an operator: gets no new requests"),
             Self::UndrainedByOperator { in_config: false } => {

@@ -61,7 +61,7 @@ pub use node::{Access, NodeId};
 pub use order::{Drain, Order, Refused};
 pub use pool::{Pool, Settled};
 pub use skips::{Credential, SkipSnapshot, Skipped, Subject};
-pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, WeightFrom};
+pub use snapshot::{LimitFrom, Load, NodeSnapshot, NodeState, PoolSnapshot, Standing, WeightFrom};
 pub use stored::StoredId;
 pub use suspects::Suspects;
 pub use timing::{

@@ -146,7 +146,7 @@ impl Node {
             recent: Box::new(Recent::new(now)),
         };
         node.configure(conf);
-        if node.resolved.is_none() {
+        if node.resolved.is_none() && node.health.is_up() {
             node.health.take_out(Reason::Unresolved, Duration::ZERO, now);
         }
         node

@@ -19,7 +19,7 @@ use super::listed::Lists;
 use super::node::NodeId;
 use super::order::{Order, Refused};
 use super::skips::{Skipped, Subject};
-use super::snapshot::{Load, PoolSnapshot};
+use super::snapshot::{Load, PoolSnapshot, Standing};
 use super::stored::{StoredId, StoredIds};
 use super::table::Table;
 use super::timing::{Ended, Finished};
@@ -447,6 +447,11 @@ impl Pool {
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
         let sources = self.sources.lock().snapshot(now);
         PoolSnapshot { sources, ..self.table.lock().snapshot(&self.name, now) }
+    }
+
+    /// The node of this name. One that leaves comes after one that has its name now.
+    pub fn standing(&self, node: &str) -> Option<Standing> {
+        self.table.lock().standing(node)
     }
 
     /// A node gets requests. Cheaper than a snapshot.

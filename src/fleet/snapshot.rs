@@ -151,6 +151,28 @@ impl fmt::Display for LimitFrom {
     }
 }
 
+/// The little about one node that its own requests are answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: NodeState,
+    /// The reason for the ejection.
+    pub reason: Option<Reason>,
+    pub in_flight: u32,
+    /// It leaves.
+    pub is_removed: bool,
+}
+
+impl Standing {
+    pub(super) fn of(node: &Node) -> Self {
+        let reason = match node.health.state() {
+            State::Ejected(ejection) => Some(ejection.reason),
+            State::Up | State::Probing { .. } => None,
+        };
+        let (in_flight, is_removed) = (node.in_flight, node.removed);
+        Self { state: NodeState::of(node), reason, in_flight, is_removed }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct NodeSnapshot {
     pub id: Arc<NodeId>,
@@ -160,6 +182,8 @@ pub struct NodeSnapshot {
     /// The node is neither in the config nor named by a source any longer.
     pub is_removed: bool,
     pub origin: Origin,
+    /// The end of its lease, if it has registered itself and has not left.
+    pub lease: Option<Instant>,
     /// The reason for the ejection.
     pub reason: Option<Reason>,
     /// The time left of the ejection. Zero: it has expired, but the node does not answer yet.
@@ -210,6 +234,7 @@ impl NodeSnapshot {
             is_backup: node.is_backup,
             is_removed: node.removed,
             origin: node.conf.origin.clone(),
+            lease: None,
             reason: ejection.map(|e| e.reason),
             ejected_for: ejection.map(|e| e.until.saturating_duration_since(now)),
             in_flight: node.in_flight,

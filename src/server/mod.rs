@@ -33,6 +33,7 @@ use crate::journal::AccessLogWriter;
 use crate::live::Live;
 use crate::material::Material;
 use crate::proxy::{Connections, Edge, Gateway, IdleReaper};
+use crate::registration::Registration;
 use crate::reload::{FileWatch, Reloader};
 use crate::sampler::Sampler;
 use crate::tls::nodes::tcp_keepalive;
@@ -107,6 +108,9 @@ impl Server {
         pingora.add_service(background_service("asking", HealthChecker::new(Arc::clone(&live))));
         pingora.add_service(background_service("idle connections", IdleReaper(upstream)));
         pingora.add_service(background_service("history", Sampler::new(Arc::clone(&live))));
+        let registration = Registration::new(Arc::clone(&live));
+        registration.restore();
+        pingora.add_service(background_service("registration", registration));
         let acme = background_service("certificates", Acme::new(Arc::clone(&live)));
         pingora.add_service(acme).add_dependency(&gateway);
         pingora.add_service(background_service(

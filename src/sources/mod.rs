@@ -4,12 +4,15 @@
 //! reload of the config keeps it too, as long as the source stays.
 
 mod found;
+pub mod kept;
+mod leases;
 mod merge;
 mod names;
 #[cfg(test)]
 mod tests;
 
 pub use self::found::{Heard, SourceSnapshot, Trouble};
+pub use self::leases::{Denied, Lease, LeaseCounts, Leases, Registered, Registrant};
 pub use self::merge::{LeftOut, Merged};
 pub use self::names::{Names, Reply, Target, Told, Verdict};
 

@@ -18,7 +18,6 @@ mod time;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::cause::{Cause, Severity};
@@ -38,6 +37,7 @@ use crate::config::Class;
 use crate::fleet::{Counters, Event, NodeSnapshot, PoolSnapshot, Resumed, SkipSnapshot};
 use crate::keys::Usage;
 use crate::outcome::Outcome;
+use crate::sources::LeaseCounts;
 
 /// A snapshot: all values that the status and the metrics show.
 #[derive(Debug)]
@@ -62,9 +62,20 @@ pub struct Snapshot {
     pub keys_file: Option<Reload>,
     /// At most 1001: the last may be the sum of the others.
     pub keys: Vec<Usage>,
+    /// Of the pools that take nodes which register themselves.
+    pub leases: Vec<PoolLeases>,
     pub pools: Vec<PoolSnapshot>,
     /// The worst first; only in snapshots that are to be looked at.
     pub causes: Vec<Cause>,
+}
+
+/// The leases of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolLeases {
+    pub pool: String,
+    /// Nodes that have one now.
+    pub held: usize,
+    pub counts: LeaseCounts,
 }
 
 impl Snapshot {
@@ -157,6 +168,9 @@ struct NodeStatus {
     backup: bool,
     /// `config`, `operator` or both; empty if the node is not drained.
     drained_by: Vec<&'static str>,
+    /// The end of its lease, if it has registered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_ends: Option<String>,
     reason: Option<String>,
     ejected_for_seconds: Option<f64>,
     in_flight: u32,
@@ -208,8 +222,7 @@ struct LastFailure {
 impl LastFailure {
     fn of(outcome: Outcome, at: Instant, moment: Moment) -> Self {
         let ago = moment.at.saturating_duration_since(at);
-        let time = Timestamp::try_from(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
-        let time = time.map_or_else(|_| String::new(), |time| format!("{time:.0}"));
+        let time = time::to_the_second(moment.wall.checked_sub(ago).unwrap_or(moment.wall));
         Self { outcome: outcome.as_str(), time }
     }
 }
@@ -302,6 +315,9 @@ impl NodeStatus {
             state: node.state.as_str(),
             backup: node.is_backup,
             drained_by: node.drain.names(),
+            lease_ends: node
+                .lease
+                .map(|until| time::to_the_second(moment.wall + until.saturating_duration_since(moment.at))),
             reason: node.reason.map(|reason| reason.to_string()),
             ejected_for_seconds: node.ejected_for.map(|time| time.as_secs_f64()),
             in_flight: node.in_flight,

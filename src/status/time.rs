@@ -8,3 +8,8 @@ use jiff::Timestamp;
 pub(super) fn text(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }
+
+/// RFC 3339, to the second.
+pub(super) fn to_the_second(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.0}"))
+}

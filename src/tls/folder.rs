@@ -23,12 +23,8 @@ pub fn account_file(auto: &Auto) -> PathBuf {
 /// Looks whether the folder can be used, without changing anything: who checks a config may be another user.
 pub(super) fn check(auto: &Auto) -> Result<(), String> {
     for folder in [&auto.state, &auto.folder()] {
-        match metadata(folder)? {
-            None => return check_parent(folder),
-            Some(found) if !found.is_dir() => return Err(format!("{} is not a folder", folder.display())),
-            Some(found) => check_mode(folder, &found, "700")?,
-        }
-        check_access(folder)?;
+        let Some(found) = look(folder)? else { return Ok(()) };
+        check_mode(folder, &found, "700")?;
     }
     for file in [account_file(auto), auto.file()] {
         if let Some(found) = metadata(&file)? {
@@ -36,6 +32,20 @@ pub(super) fn check(auto: &Auto) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Looks whether files can be written there, without changing anything. One that is missing is made with the first file.
+pub fn check_usable(folder: &Path) -> Result<(), String> {
+    look(folder).map(drop)
+}
+
+/// A folder that can be used; `None`: it is missing, and can be made.
+fn look(folder: &Path) -> Result<Option<Metadata>, String> {
+    let Some(found) = metadata(folder)? else { return check_parent(folder).map(|()| None) };
+    if !found.is_dir() {
+        return Err(format!("{} is not a folder", folder.display()));
+    }
+    check_access(folder).map(|()| Some(found))
 }
 
 fn metadata(path: &Path) -> Result<Option<Metadata>, String> {

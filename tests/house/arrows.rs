@@ -26,7 +26,17 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "adapters",
-        modules: &["proxy", "admin", "check", "discovery", "reload", "sampler", "cluster", "acme"],
+        modules: &[
+            "proxy",
+            "admin",
+            "check",
+            "discovery",
+            "reload",
+            "sampler",
+            "cluster",
+            "acme",
+            "registration",
+        ],
         instead: "an adapter does I/O: translate there, and hand plain values to what lies below; what two adapters share \
                   belongs into live (state), journal (what is written down) or a decision",
     },

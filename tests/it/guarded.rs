@@ -13,6 +13,7 @@ use crate::harness::{Authority, Gateway, Raw, free_port, nodes, pool, run};
 
 const READS: &str = "read-token-0123456789abcdef-0123";
 const OPERATES: &str = "operate-token-0123456789abcdef-0";
+const REGISTERS: &str = "register-token-0123456789abcdef-";
 const DRAIN: &str = "/api/nodes/p/a/drain";
 
 struct Guarded {
@@ -27,27 +28,37 @@ impl Guarded {
         let (directory, authority) = (TempDir::new().unwrap(), Authority::new());
         let path = directory.path();
         let files = authority.sign(path, "admin", &["gw.example", "127.0.0.1"], 1);
-        for (name, token) in [("read", READS), ("operate", OPERATES)] {
+        for (name, token) in [("read", READS), ("operate", OPERATES), ("register", REGISTERS)] {
             std::fs::write(path.join(name), token).unwrap();
         }
         let port = free_port();
         let (yaml, path) = (files.yaml(), path.display());
         let admin = format!(
             "admin: {{ address: \"0.0.0.0:{port}\", tls: {{ {yaml} }}, tokens: [{{ role: read, file: \"{path}/read\" }}, \
-             {{ role: operate, file: \"{path}/operate\" }}] }}"
+             {{ role: operate, file: \"{path}/operate\" }}, {{ role: register, file: \"{path}/register\" }}] }}"
         );
-        let gateway = Gateway::with(&admin, &pool("p", &nodes(1), "")).await;
+        let gateway = Gateway::with(
+            &(admin + ", state: off"),
+            &pool("p", &nodes(1), "sources: [{ registration: on }]"),
+        )
+        .await;
         Guarded { gateway, authority, port, _directory: directory }
     }
 
     /// The status of the answer to a request with these fields, and its text.
     async fn ask(&self, line: &str, fields: &[String]) -> (u16, String) {
+        self.send(line, fields, "").await
+    }
+
+    async fn send(&self, line: &str, fields: &[String], body: &str) -> (u16, String) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let config = Arc::new(self.authority.client(&[&TLS13, &TLS12], None));
         let name = ServerName::try_from("gw.example").unwrap();
         let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-        let request = format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{fields}\r\n");
+        let length = body.len();
+        let request =
+            format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -65,20 +76,27 @@ fn a_token_opens_what_its_role_may() {
         let guarded = Guarded::start().await;
         let (get, order) = (|path: &str| format!("GET {path}"), format!("POST {DRAIN}"));
         let wrong = "x".repeat(32);
-        for (line, none, reads, operates) in [
-            (get("/livez"), 200, 200, 200),
-            (get("/readyz"), 200, 200, 200),
-            (get("/metrics"), 401, 200, 200),
-            (get("/api/status"), 401, 200, 200),
-            (get("/api/requests"), 401, 200, 200),
-            (get("/"), 401, 200, 200),
-            (get("/nothing"), 401, 404, 404),
-            (order, 401, 403, 200),
-            ("POST /api/requests/1/cancel".to_owned(), 401, 403, 404),
+        for (line, none, reads, registers, operates) in [
+            (get("/livez"), 200, 200, 200, 200),
+            (get("/readyz"), 200, 200, 200, 200),
+            (get("/metrics"), 401, 200, 403, 200),
+            (get("/api/status"), 401, 200, 403, 200),
+            (get("/api/requests"), 401, 200, 403, 200),
+            (get("/"), 401, 200, 403, 200),
+            (get("/nothing"), 401, 404, 403, 404),
+            (order, 401, 403, 403, 200),
+            ("POST /api/requests/1/cancel".to_owned(), 401, 403, 403, 404),
+            // nodes: one that says nothing of itself, and one that is not there
+            ("POST /api/nodes".to_owned(), 401, 403, 400, 400),
+            ("DELETE /api/nodes/p/x".to_owned(), 401, 403, 404, 404),
         ] {
-            for (token, want) in
-                [(None, none), (Some(&*wrong), none), (Some(READS), reads), (Some(OPERATES), operates)]
-            {
+            for (token, want) in [
+                (None, none),
+                (Some(&*wrong), none),
+                (Some(READS), reads),
+                (Some(REGISTERS), registers),
+                (Some(OPERATES), operates),
+            ] {
                 let fields: Vec<_> =
                     ["Host: gw.example".to_owned()].into_iter().chain(token.map(bearer)).collect();
                 let (status, answer) = guarded.ask(&line, &fields).await;
@@ -88,16 +106,27 @@ fn a_token_opens_what_its_role_may() {
                     answer.to_lowercase().contains("www-authenticate: basic"),
                     "{answer}"
                 );
-                assert!(
-                    !answer.contains(&wrong) && !answer.contains(READS) && !answer.contains(OPERATES),
-                    "{answer}"
-                );
+                let secrets = [&*wrong, READS, REGISTERS, OPERATES];
+                assert!(!secrets.iter().any(|secret| answer.contains(secret)), "{answer}");
             }
         }
         // a browser's form of it: any name, and the token as the password
         let basic = "Authorization: Basic b3BzOnJlYWQtdG9rZW4tMDEyMzQ1Njc4OWFiY2RlZi0wMTIz".to_owned();
         assert_eq!(guarded.ask("GET /api/status", &["Host: gw.example".to_owned(), basic]).await.0, 200);
         assert!(guarded.gateway.node("a").drain.names() == ["operator"]);
+    });
+}
+
+#[test]
+fn a_node_registers_over_tls_by_its_port_alone() {
+    run(async {
+        let guarded = Guarded::start().await;
+        let fields = ["Host: gw.example".to_owned(), bearer(REGISTERS)];
+        let (status, answer) = guarded.send("POST /api/nodes", &fields, r#"{"port": 7}"#).await;
+        assert_eq!(status, 201, "{answer}");
+        assert!(answer.contains(r#""address": "127.0.0.1:7""#), "{answer}");
+        let (status, answer) = guarded.send("DELETE /api/nodes", &fields, r#"{"port": 7}"#).await;
+        assert_eq!(status, 200, "{answer}");
     });
 }
 

@@ -36,6 +36,7 @@ mod prefill;
 mod probing;
 mod queue;
 mod refusals;
+mod registration;
 mod resume;
 mod retry;
 mod routing;

@@ -12,6 +12,7 @@ mod large;
 mod logs;
 mod no_io;
 mod orders;
+mod registration;
 mod reload;
 mod sources;
 mod start;

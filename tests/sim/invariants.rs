@@ -140,6 +140,7 @@ impl Watch {
                 NodeState::Up
             }
             Change::Joined
+            | Change::Registered
             | Change::Draining
             | Change::DrainedByOperator
             | Change::UndrainedByOperator { .. }

@@ -179,7 +179,7 @@ const outcomesOf = (node) => Object.entries(node.attempts).filter(([, number]) =
 function whyOf(node) {
   if (node.state === 'draining') {
     const by = node.drained_by.map((who) => ({ config: 'by the config', operator: 'by an operator' }[who] || who));
-    return by.length ? by.join(' and ') : node.origin === 'config' ? 'removed from the config' : `no longer named by ${node.origin}`;
+    return by.length ? by.join(' and ') : { config: 'removed from the config', registered: 'its lease has ended' }[node.origin] || `no longer named by ${node.origin}`;
   }
   if (node.reason) return node.reason;
   if (node.state === 'probing') return 'one trial request is let through';
@@ -216,7 +216,7 @@ function fillDetail(row, node, pool) {
     ['Address', node.address], ['Attempts', outcomesOf(node)], ['Ejections', count(node.ejections)],
     ['Failures within fail_timeout', count(node.recent_failures)],
     ['Cap', known(node.max_in_flight) ? `${count(node.max_in_flight)}: ${node.max_in_flight_from}` : 'none'],
-    ['From', node.origin],
+    ['From', node.origin + (known(node.lease_ends) ? `, ${lasting(Math.max(0, Math.ceil((Date.parse(node.lease_ends) - gatewayNow()) / 1000)))} left` : '')],
     ['Weight', `${DECIMAL.format(node.weight)}: ${node.weight_from}`],
     known(node.work_in_flight) && ['Work in flight', `${count(node.work_in_flight)} tokens`],
     ...node.skips.map((skip) => ['Skipped', `for ${skip.model}: it answers ${skip.status}; ${skip.applies_to}, ${lasting(skip.seconds_left)} left`]),

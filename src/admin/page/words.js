@@ -14,6 +14,7 @@ const KINDS = {
   probing: { symbol: '◐', word: 'probing', tone: 'warn' },
   back: { symbol: '✓', word: 'back', tone: 'good' },
   joined: { symbol: '+', word: 'joined', tone: 'good' },
+  registered: { symbol: '⋯', word: 'registered', tone: 'calm' },
   drained: { symbol: '▽', word: 'drained', tone: 'calm' },
   undrained: { symbol: '△', word: 'undrained', tone: 'good' },
   skipped: { symbol: '⊘', word: 'skipped', tone: 'warn' },

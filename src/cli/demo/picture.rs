@@ -120,6 +120,7 @@ pub(super) mod testing {
             is_backup: false,
             is_removed: false,
             origin: crate::config::Origin::Config,
+            lease: None,
             reason: None,
             ejected_for: (state == NodeState::Ejected).then_some(Duration::from_millis(3500)),
             in_flight,

@@ -33,6 +33,7 @@ pub(super) fn event(event: &Event, slow_start: Duration) -> String {
         }
         Change::Accepts
         | Change::Joined
+        | Change::Registered
         | Change::Draining
         | Change::DrainedByOperator
         | Change::UndrainedByOperator { .. }

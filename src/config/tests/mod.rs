@@ -10,6 +10,7 @@ mod notices;
 mod reach;
 mod refused;
 mod refused_pools;
+mod registration;
 mod reload;
 mod shipped;
 mod sources;

@@ -56,7 +56,7 @@ const SERVER_KEYS: Cases = &[
     (
         "zzz: 1",
         &[
-            "zzz: unknown key; the keys here are listen, admin, metrics, api_keys, threads, access_log, tracing, client, trusted_proxies, drain_timeout, resolvers, response_headers",
+            "zzz: unknown key; the keys here are listen, admin, metrics, api_keys, threads, access_log, tracing, client, trusted_proxies, drain_timeout, resolvers, state, response_headers",
         ],
     ),
     ("threads: 0", &["threads: 0 is not a whole number from 1 to 1024, or `auto`"]),

@@ -18,7 +18,7 @@ fn beside_nodes_and_in_their_place() {
     assert_eq!(origins, ["dns a.b:80", "srv _h._tcp.b.", "file n.json"]);
     let dns = |source: &Source| match source {
         Source::Dns(dns) => Some((dns.https, dns.hold)),
-        Source::File(_) => None,
+        Source::File(_) | Source::Registered(_) => None,
     };
     let settings: Vec<_> = only.sources.iter().map(dns).collect();
     assert_eq!(settings, [Some((false, Duration::from_secs(600))), Some((true, Duration::ZERO)), None]);
@@ -39,7 +39,9 @@ const SOURCES: Cases = &[
     ("[x]", &["sources[0]: expected a mapping (`key: value`), found `x`"]),
     (
         "[{}]",
-        &["sources[0]: names no place; write `dns: name:port`, `srv: _http._tcp.name` or `file: nodes.yaml`"],
+        &[
+            "sources[0]: names no place; write `dns: name:port`, `srv: _http._tcp.name`, `file: nodes.yaml` or `registration: on`",
+        ],
     ),
     ("[{dns: 'a:1', file: f}]", &["sources[0]: names several places; give each of them an entry of its own"]),
     ("[{dns: a}]", &["sources[0].dns: `a` is not a name to look up: it has no port; write host:port"]),
@@ -66,7 +68,10 @@ const SOURCES: Cases = &[
         ],
     ),
     ("[{file: ''}]", &["sources[0].file: `` is not the path of a file"]),
-    ("[{file: f, hold: 1m}]", &["sources[0].hold: unknown key; the keys here are dns, srv, file"]),
+    (
+        "[{file: f, hold: 1m}]",
+        &["sources[0].hold: unknown key; the keys here are dns, srv, file, registration"],
+    ),
     (
         "[{dns: 'a:1', hold: x}]",
         &[

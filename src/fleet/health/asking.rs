@@ -25,6 +25,9 @@ impl Health {
         }
         ejection.asking = false;
         ejection.seen = now;
+        if yes && ejection.reason == Reason::Unchecked {
+            return Some(self.come_back(now, Reason::CheckPassed));
+        }
         let news = yes && !ejection.accepts;
         ejection.accepts = yes;
         if !yes {

@@ -37,6 +37,9 @@ pub(super) const BUSY_HOLD: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is honoured.
 pub(super) const BUSY_HOLD_MAX: Duration = Duration::from_secs(30);
 
+/// A node that has registered itself is asked after this time: at once, as soon as anybody looks.
+const UNCHECKED_AT_LEAST: Duration = Duration::from_millis(1);
+
 /// The report of one attempt about its node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Report {
@@ -107,6 +110,13 @@ impl Health {
     /// A node that joins a running fleet: up, and with slow start.
     pub(super) fn joining(now: Instant) -> Self {
         Self { ramp: Some(Ramp::new(now)), ..Self::up(now) }
+    }
+
+    /// A node that has registered itself: out until it has passed a check, or accepted a connection if its pool has no check.
+    pub(super) fn unchecked(now: Instant) -> Self {
+        let mut health = Self::up(now);
+        health.take_out(Reason::Unchecked, UNCHECKED_AT_LEAST, now);
+        health
     }
 
     pub(super) fn state(&self) -> &State {
@@ -343,7 +353,10 @@ impl Health {
             reason,
             accepts: !matches!(
                 reason,
-                Reason::Failures(Outcome::Connect) | Reason::Unresolved | Reason::Operator
+                Reason::Failures(Outcome::Connect)
+                    | Reason::Unresolved
+                    | Reason::Operator
+                    | Reason::Unchecked
             ),
             seen: now,
             asking: false,
@@ -359,6 +372,7 @@ impl Health {
     }
 
     fn come_back(&mut self, now: Instant, reason: Reason) -> Change {
+        let joins = self.is_unchecked();
         self.state = State::Up;
         self.window.clear();
         self.dying = None;
@@ -369,7 +383,11 @@ impl Health {
         self.ramp = Some(Ramp::new(now));
         self.last_good = now;
         self.checks.restart();
-        Change::Back { reason }
+        if joins { Change::Joined } else { Change::Back { reason } }
+    }
+
+    fn is_unchecked(&self) -> bool {
+        matches!(&self.state, State::Ejected(ejection) if ejection.reason == Reason::Unchecked)
     }
 
     /// The node said it is full.
@@ -395,6 +413,10 @@ impl Health {
     /// The node's name was resolved for the first time. While the process starts, this is not a return that
     /// needs slow start: the other nodes are just as empty.
     pub(super) fn resolved(&mut self, policy: &config::Health, now: Instant) -> Option<Change> {
+        if self.is_unchecked() {
+            // now it can be asked
+            return None;
+        }
         let starts = now.saturating_duration_since(self.last_good) < policy.slow_start;
         let was_there = matches!(&self.state, State::Ejected(ejection) if ejection.before.ramp.is_none());
         let change = self.restore(Reason::Resolved, now);

@@ -27,7 +27,7 @@ use super::node::{Access, Node, NodeId};
 use super::pending::Weighing;
 use super::queue::Queue;
 use super::skips::Skips;
-use super::snapshot::{Load, NodeSnapshot, NodeState, PoolSnapshot};
+use super::snapshot::{Load, NodeSnapshot, NodeState, PoolSnapshot, Standing};
 use super::views::Views;
 use super::want::Profile;
 #[cfg(test)]
@@ -392,6 +392,11 @@ impl Table {
 
     pub(super) fn is_idle(&self) -> bool {
         self.members().all(|(_, node)| node.in_flight == 0)
+    }
+
+    pub(super) fn standing(&self, name: &str) -> Option<Standing> {
+        let named = self.members().map(|(_, node)| node).filter(|node| *node.id.name == *name);
+        named.min_by_key(|node| node.removed).map(Standing::of)
     }
 
     /// A node gets requests.

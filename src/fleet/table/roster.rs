@@ -7,7 +7,7 @@ use super::super::event::{Change, Event};
 use super::super::health::Health;
 use super::super::key::Key;
 use super::Table;
-use crate::config;
+use crate::config::{self, Origin};
 
 /// The reason for a new list of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,13 @@ impl Table {
             self.bury(place);
         }
         for conf in nodes.iter().filter(|node| wanted.contains_key(&*node.name)) {
-            let health = match news {
-                News::Config | News::Found => Health::joining(now),
-                News::Begins => Health::up(now),
+            let (health, change) = match news {
+                _ if conf.origin == Origin::Registered => (Health::unchecked(now), Change::Registered),
+                News::Config | News::Found => (Health::joining(now), Change::Joined),
+                News::Begins => (Health::up(now), Change::Joined),
             };
             let key = self.insert(conf, health, now);
-            events.extend(self.note(key, Some(Change::Joined), now));
+            events.extend(self.note(key, Some(change), now));
         }
         let mut skips = std::mem::take(&mut self.skips);
         skips.retain(|key| self.is_member(key));

@@ -17,6 +17,7 @@ mod orders;
 mod probing;
 mod property;
 mod queue;
+mod registered;
 mod reload;
 mod request_fault;
 mod selection;
