@@ -12,7 +12,7 @@ fn relative_paths_begin_in_the_folder_of_the_config() {
                verify_client: on, client_ca: ca.pem, \
                auto: { names: [a.example], terms_agreed: true, state: acme, ca: minica.pem } }";
     let text = format!(
-        "server:\n  listen: [{{ address: 127.0.0.1:443, {tls} }}]\n  api_keys: {{ file: keys.yaml }}\n  \
+        "server:\n  listen: [{{ address: 127.0.0.1:443, {tls} }}]\n  api_keys: {{ file: keys.yaml }}\n  state: kept\n  \
          admin: {{ address: 127.0.0.1:9990, {tls}, tokens: [{{ role: read, file: token }}] }}\n\
          pools: {{ a: {{ nodes: [n:80], sources: [{{ dns: b:1 }}, {{ file: nodes.yaml }}, {{ file: /n.yaml }}] }} }}\n"
     );
@@ -32,5 +32,6 @@ fn relative_paths_begin_in_the_folder_of_the_config() {
         Source::Dns(_) | Source::Registered(_) => None,
     });
     assert_eq!(sources.collect::<Vec<_>>(), here(&["nodes.yaml", "/n.yaml"]));
+    assert_eq!(server.state, Some(dir.path().join("kept")));
     assert_eq!(server.api_keys.expect("a file of keys").file, dir.path().join("keys.yaml"));
 }

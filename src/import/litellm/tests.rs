@@ -50,7 +50,7 @@ fn shuffled() -> impl Strategy<Value = String> {
             let mut lines: Vec<&str> = text.lines().collect();
             for (at, line) in &changes {
                 let at = at.index(lines.len());
-                if line.len() % 2 == 0 { drop(lines.remove(at)) } else { lines.insert(at, line) }
+                if line.len() % 2 == 0 { _ = lines.remove(at) } else { lines.insert(at, line) }
             }
             lines.join("\n")
         })
