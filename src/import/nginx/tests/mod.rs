@@ -101,8 +101,9 @@ fn an_upstream_and_its_location_mean_the_same_as_a_pool() {
         ("server a:1; server a:1; server nowhere:99999;", "", "nodes: [a:1]"),
     ] {
         let pool = if yaml.starts_with('{') { yaml.to_owned() } else { format!("{{ {yaml} }}") };
-        let wanted = format!("server: {{ listen: 0.0.0.0:80 }}\npools: {{ a: {pool} }}");
-        let wanted = Config::parse(&wanted, "a.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+        let wanted =
+            Config::parse(&format!("server: {{ listen: 0.0.0.0:80 }}\npools: {{ a: {pool} }}"), "a.yaml")
+                .unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(config(upstream, location).pools, wanted.pools, "{upstream} {location}");
     }
 }
