@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Subcommand;
 
 use crate::config::{Config, Problems, read_file};
 use crate::import::{self, Import, Refusal, SourceFile, grouped};
+use crate::material::Material;
 
 /// The largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -123,6 +125,13 @@ fn included(folder: &Path, pattern: &str) -> Result<Vec<SourceFile>, String> {
     Ok(sources)
 }
 
+/// The certificates that the config names and that are not there, or no good.
+fn absent(yaml: &str) -> Vec<String> {
+    let Ok(config) = Config::parse_here(yaml, "imported") else { return Vec::new() };
+    let faults = Material::load(&config, SystemTime::now()).err().unwrap_or_default();
+    faults.into_iter().map(|(path, fault)| format!("{path}: {fault}")).collect()
+}
+
 /// Prints the notes, and writes the config.
 fn write(import: Result<Import, Refusal>, output: Option<&Path>) -> Result<(), String> {
     let notes = match &import {
@@ -134,6 +143,7 @@ fn write(import: Result<Import, Refusal>, output: Option<&Path>) -> Result<(), S
         if places.is_empty() { eprintln!("{label}: {told}") } else { eprintln!("{places}: {label}: {told}") }
     }
     let import = import.map_err(|refusal| refusal.to_string())?;
+    absent(&import.yaml).iter().for_each(|file| eprintln!("warning: {file}; `evenkeel check` wants it"));
     let written = match output {
         None => io::stdout().write_all(import.yaml.as_bytes()),
         Some(path) => File::create_new(path).and_then(|mut file| file.write_all(import.yaml.as_bytes())),

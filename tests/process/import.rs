@@ -72,6 +72,20 @@ fn files_that_cannot_be_read_or_written_are_named() {
 }
 
 #[test]
+fn a_certificate_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let conf = directory.path().join("nginx.conf");
+    let text = "server { listen 443 ssl; ssl_certificate /nowhere/c.pem; ssl_certificate_key /nowhere/k.pem;
+        location / { proxy_pass http://10.0.0.1:1; } }";
+    fs::write(&conf, text).expect("a file");
+    let (code, out, err) = Process::output(&["import", "nginx", conf.to_str().expect("a plain path")]);
+    assert!(code == 0 && out.contains("cert: /nowhere/c.pem"), "{out}{err}");
+    let told =
+        err.lines().filter(|line| line.starts_with("warning: server.listen[0].tls.")).collect::<Vec<_>>();
+    assert!(!told.is_empty() && told.iter().all(|line| line.contains("/nowhere/")), "{err}");
+}
+
+#[test]
 fn included_files_are_found_beside_the_config_and_standard_input_will_do() {
     let directory = tempfile::tempdir().expect("a directory");
     let inner = directory.path().join("conf.d");

@@ -121,7 +121,12 @@ fn pool(planned: &Planned, is_only: bool, pools: &mut Mapping, draft: &mut Draft
             }
         }
     };
-    pool.set("nodes", Value::List(nodes.items.clone()), None);
+    if !nodes.items.is_empty() || nodes.sources.is_empty() {
+        pool.set("nodes", Value::List(nodes.items.clone()), None);
+    }
+    if !nodes.sources.is_empty() {
+        pool.set("sources", Value::List(nodes.sources.clone()), None);
+    }
     nodes.health(&mut pool, draft);
     if !check::active(planned, &mut pool, draft) {
         traps::unchecked(planned, draft);

@@ -20,6 +20,8 @@ const LONG: Duration = Duration::from_mins(10);
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     pub items: Vec<Item>,
+    /// Names each of whose addresses is a node.
+    pub sources: Vec<Item>,
     max_fails: Vec<(u64, Origin)>,
     fail_timeout: Vec<(Duration, Origin)>,
     slow_start: Vec<(Duration, Origin)>,
@@ -56,6 +58,9 @@ pub(super) fn nodes(upstream: &Directive, scheme: Scheme, draft: &mut Draft) -> 
     let mut nodes = Nodes::default();
     for server in upstream.children().iter().filter(|directive| directive.name == "server") {
         match address(scheme, server.arg(0)) {
+            Ok(address) if server.args.iter().any(|arg| arg == "resolve") => {
+                nodes.resolve(server, scheme, address, draft);
+            }
             Ok(address) => nodes.add(server, address, draft),
             Err(why) => {
                 let place = Some(server.place.clone());
@@ -99,8 +104,7 @@ impl Nodes {
                 }
                 "fail_timeout" => self.fail_timeout.extend(units::time(value).map(|time| (time, from))),
                 "slow_start" => self.slow_start.extend(units::time(value).map(|time| (time, from))),
-                "resolve" => {}
-                "service" => left("nodes by SRV records are not known", "list them"),
+                "service" => left("names are not looked up again without `resolve`", "see `sources`"),
                 "route" => left("Evenkeel chooses by sessions, not by routes", "see `balance: affinity`"),
                 _ => left("it is not a parameter that is known here", ""),
             }
@@ -111,6 +115,32 @@ impl Nodes {
         let value = if node.is_address() { Value::Text(address) } else { node.into() };
         let from = matches!(value, Value::Text(_)).then_some(from);
         self.items.push(Item { value, origin: from });
+    }
+
+    /// A name that is looked up again and again: each of its addresses is a server.
+    fn resolve(&mut self, server: &Directive, scheme: Scheme, address: String, draft: &mut Draft) {
+        let mut source = Mapping::default();
+        match server.args.iter().find_map(|arg| arg.strip_prefix("service=")) {
+            Some(service) => {
+                let name =
+                    if service.starts_with('_') { service.to_owned() } else { format!("_{service}._tcp") };
+                let tls = if scheme == Scheme::Https { "https://" } else { "" };
+                source.text("srv", format!("{tls}{name}.{}", server.arg(0)), None);
+            }
+            None => source.text("dns", address, None),
+        }
+        let known = |arg: &str| arg == "resolve" || arg.starts_with("service=");
+        for parameter in server.args.iter().skip(1).filter(|arg| !known(arg)) {
+            let reason = "nodes that a name stands for have what their pool has";
+            draft.note(
+                Kind::Left,
+                Some(server.place.clone()),
+                parameter,
+                reason,
+                "see `weight`, `max_in_flight` and `health` of the pool",
+            );
+        }
+        self.sources.push(Item { value: Value::Inline(source), origin: Some(origin(server)) });
     }
 
     /// Writes down what the servers say of failures. The schema has it for the pool as a whole: the most patient one counts.
@@ -183,7 +213,7 @@ pub(super) fn warn_of_name(address: &str, from: &Origin, draft: &mut Draft) {
             Some(from.place.clone()),
             "",
             reason,
-            "if the name stands for several nodes, list each",
+            "if the name stands for several nodes, list each, or write `sources: [{ dns: NAME:PORT }]`",
         );
     }
 }

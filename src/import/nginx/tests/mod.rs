@@ -90,13 +90,20 @@ fn an_upstream_and_its_location_mean_the_same_as_a_pool() {
             "proxy_next_upstream off; proxy_next_upstream_tries 0;",
             "{ nodes: [a:1], retry: { on: off } }",
         ),
+        (
+            "server a:1; server b.example.org resolve weight=2;",
+            "",
+            "{ nodes: [a:1], sources: [{ dns: 'b.example.org:80' }] }",
+        ),
+        ("server b.example.org service=http resolve;", "", "sources: [{ srv: _http._tcp.b.example.org }]"),
         ("server a:1;", "proxy_http_version 2;", "{ nodes: [a:1], http_version: 2 }"),
         ("server a:1 weight=0; server b:1 max_conns=-1;", "", "nodes: [a:1, b:1]"),
         ("server a:1; server a:1; server nowhere:99999;", "", "nodes: [a:1]"),
     ] {
         let pool = if yaml.starts_with('{') { yaml.to_owned() } else { format!("{{ {yaml} }}") };
-        let wanted = format!("server: {{ listen: 0.0.0.0:80 }}\npools: {{ a: {pool} }}");
-        let wanted = Config::parse(&wanted, "a.yaml").unwrap_or_else(|problems| panic!("{problems}"));
+        let wanted =
+            Config::parse(&format!("server: {{ listen: 0.0.0.0:80 }}\npools: {{ a: {pool} }}"), "a.yaml")
+                .unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(config(upstream, location).pools, wanted.pools, "{upstream} {location}");
     }
 }
@@ -292,6 +299,8 @@ const WORDS: &[&str] = &[
     "server c",
     "server unix:/s",
     "server a:1 backup",
+    "server a:1 resolve",
+    "server b service=x resolve",
     "server $h:1",
     "server [::]:0",
     "server é:1",
