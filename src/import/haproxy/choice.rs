@@ -9,6 +9,8 @@ use super::balance::field_of;
 use super::parse::Line;
 use super::proxy::Proxy;
 
+/// Most pools that the config takes.
+const POOLS_MAX: usize = 64;
 /// The field that stands in for a choice that Evenkeel does not have.
 const FIELD: &str = "X-Pool";
 
@@ -42,6 +44,17 @@ enum When {
 pub(super) fn plan<'a>(proxies: &[Proxy<'a>], draft: &mut Draft) -> Vec<Planned<'a>> {
     let mut pools: Vec<Planned> = Vec::new();
     for backend in proxies.iter().filter(|proxy| proxy.section.kind != "frontend" && proxy.has_servers()) {
+        if pools.len() == POOLS_MAX {
+            let what = format!("{} {}", backend.section.kind, backend.section.name);
+            draft.note(
+                Kind::Left,
+                Some(backend.section.head.place.clone()),
+                &what,
+                "a config has at most 64 pools",
+                "",
+            );
+            continue;
+        }
         let name = backend.section.name.as_str();
         let is_own =
             |front: &Proxy| std::ptr::eq(front.section, backend.section) && front.section.kind == "listen";

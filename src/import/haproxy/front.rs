@@ -12,6 +12,8 @@ use super::units;
 const LISTEN: &str = "0.0.0.0:9999";
 /// The port of the admin address, and the one that it moves to.
 const ADMIN_PORTS: (u16, &str) = (9990, "127.0.0.1:9991");
+/// Most addresses that the config takes.
+const LISTENERS_MAX: usize = 64;
 const CONNECTIONS_MAX: u64 = 1 << 20;
 /// The client's silence that HAProxy's `timeout client` is about, on both ways.
 const SILENCE: [&str; 2] = ["body_timeout", "send_timeout"];
@@ -60,7 +62,7 @@ fn binds(line: &Line, at: usize, items: &mut Vec<(SocketAddr, Item)>, draft: &mu
         draft.note(Kind::Left, place(), "accept-proxy", reason, advice);
     }
     for text in line.word(at).split(',') {
-        match address(text) {
+        match address(text).filter(|_| items.len() < LISTENERS_MAX) {
             _ if text.starts_with("quic") => {
                 draft.note(Kind::Left, place(), text, "HTTP/3 is not spoken", "")
             }
@@ -71,7 +73,7 @@ fn binds(line: &Line, at: usize, items: &mut Vec<(SocketAddr, Item)>, draft: &mu
                 }
             }
             None => {
-                let reason = "it is not an IP address and a port";
+                let reason = "it is not an IP address and a port, or one too many";
                 draft.note(
                     Kind::Left,
                     place(),

@@ -22,10 +22,16 @@ use super::note::Kind;
 use super::settle::{Check, Import, Refusal, settle};
 use super::source::SourceFile;
 
+/// Most lines of a config.
+const LINES_MAX: usize = 10_000;
+
 /// Translates a config of HAProxy.
 pub fn import(main: &SourceFile, check: Check) -> Result<Import, Refusal> {
     let mut draft = Draft::default();
     let sections = parse::sections(main);
+    if sections.iter().map(|section| 1 + section.lines.len()).sum::<usize>() > LINES_MAX {
+        return Err(Refusal::new(None, format!("there are more than {LINES_MAX} lines")));
+    }
     if let Err(refusal) = translate(&sections, &mut draft) {
         return Err(Refusal { notes: draft.notes, ..refusal });
     }
@@ -49,9 +55,17 @@ fn translate(sections: &[Section], draft: &mut Draft) -> Result<(), Refusal> {
     let mut root = Mapping::default();
     root.section("server", |section| front::front(&fronts(&plan), sections, section, draft));
     let mut pools = Mapping::default();
+    let mut has_nodes = false;
     for planned in &plan {
         let pool = pool(planned, plan.len() == 1, draft);
+        has_nodes |= pool.has("nodes") || pool.has("sources");
         pools.set(planned.name(), pool.into(), Some(&planned.backend.section.head.origin()));
+    }
+    if !has_nodes {
+        return Err(Refusal::new(
+            None,
+            "no `server` has an address that can be a node's, so there is nothing to balance",
+        ));
     }
     root.section("pools", |section| *section = pools);
     draft.root = root;

@@ -79,6 +79,9 @@ const PAIRS: &[&str] = &[
     "shard",
 ];
 
+/// Most `default-server` lines that hold for a server.
+const DEFAULTS_MAX: usize = 16;
+
 /// The settings of a backend's servers that a pool has as a whole: of each parameter all values, with their lines.
 #[derive(Debug, Default)]
 pub(super) struct Nodes<'a> {
@@ -126,18 +129,19 @@ impl<'a> Server<'a> {
 /// The servers of a backend.
 pub(super) fn nodes<'a>(proxy: &Proxy<'a>, draft: &mut Draft) -> Nodes<'a> {
     let defaults = proxy.all("default-server");
+    let defaults = &defaults[defaults.len().saturating_sub(DEFAULTS_MAX)..];
     let mut nodes = Nodes::default();
     for line in &proxy.section.lines {
         let done = match line.word(0) {
             "server" => {
-                let server = Server::new(line, 3, &defaults);
+                let server = Server::new(line, 3, defaults);
                 address_of(line.word(2), server.has("ssl")).map(|address| {
                     nodes.items.push(node(&server, address, draft));
                     nodes.servers.push(server);
                 })
             }
             "server-template" => {
-                let server = Server::new(line, 4, &defaults);
+                let server = Server::new(line, 4, defaults);
                 source(&server).map(|source| {
                     nodes.sources.push(source);
                     found(&server, &mut nodes.of_found, draft);

@@ -35,11 +35,33 @@ fn without_a_server_there_is_no_config() {
         "listen\n server a b",
     ] {
         let refusal = import("a.cfg", text).expect_err(text).to_string();
-        assert!(
-            refusal.contains("no `backend` or `listen` has a `server`") || refusal.contains("nodes"),
-            "{refusal}"
-        );
+        assert!(refusal.contains("nothing to balance"), "{text}: {refusal}");
     }
+}
+
+#[test]
+fn an_import_is_bounded() {
+    let many = |line: &dyn Fn(usize) -> String| (0..9_900).map(line).collect::<String>();
+    let backends = many(&|at| {
+        if at % 2 == 0 { format!("backend b{at}\n") } else { "server a 10.0.0.1:80\n".to_owned() }
+    });
+    let import = import("a.cfg", &backends).expect("a config");
+    assert!(import.notes.iter().any(|note| note.reason.contains("at most 64 pools")));
+    for line in [
+        "use_backend b if a",
+        "acl a path_beg /x",
+        "default-server weight 2 inter 3s",
+        "bind :80",
+        "server x 10.0.0.1:80 check",
+    ] {
+        let text =
+            format!("listen b\n server a 10.0.0.1:80\n acl a src 1\n{}", many(&|_| format!(" {line}\n")));
+        let _ = super::import(&SourceFile { name: String::new(), text }, &check);
+    }
+    let text = "listen a\n".repeat(10_001);
+    let refusal =
+        super::import(&SourceFile { name: String::new(), text }, &check).expect_err("too many lines");
+    assert!(refusal.message.contains("more than 10000 lines"), "{refusal}");
 }
 
 proptest! {

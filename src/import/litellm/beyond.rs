@@ -3,7 +3,7 @@
 use super::super::draft::{Draft, Mapping};
 use super::super::note::{Kind, Origin};
 use super::deployment::Deployment;
-use super::groups::Group;
+use super::groups::{Group, POOLS_MAX};
 use super::tree::Tree;
 
 /// A pool that takes what another one cannot take at once.
@@ -68,6 +68,10 @@ pub(super) fn spares<'a>(root: Tree, groups: &[Group<'a>], draft: &mut Draft) ->
         };
         if targets.items().count() > 1 {
             note(Kind::Left, "of several the first is taken: one step is all", "");
+        }
+        if groups.len() + spares.len() >= POOLS_MAX {
+            note(Kind::Left, "a config has at most 64 pools", "");
+            continue;
         }
         if pool.name == other.name {
             note(

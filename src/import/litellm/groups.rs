@@ -4,6 +4,11 @@ use super::super::draft::{Draft, Mapping, Value};
 use super::super::note::Kind;
 use super::deployment::Deployment;
 
+/// Most pools that the config takes.
+pub(super) const POOLS_MAX: usize = 64;
+/// Most names of models.
+const PARTS_MAX: usize = 1024;
+
 /// A pool to be.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
@@ -20,8 +25,19 @@ pub(super) fn groups<'a>(deployments: &'a [Deployment], draft: &mut Draft) -> Ve
     let mut parts: Vec<Group> = Vec::new();
     for one in deployments {
         let is_same = |group: &&mut Group| group.models == [(one.name.clone(), one.model.clone())];
+        let is_full = parts.len() == PARTS_MAX;
         match parts.iter_mut().find(is_same) {
             Some(group) => group.members.push(one),
+            None if is_full => {
+                let place = one.from.as_ref().map(|from| from.place.clone());
+                draft.note(
+                    Kind::Left,
+                    place,
+                    &format!("model_name: {}", one.name),
+                    "there are more than 1024 names",
+                    "",
+                );
+            }
             None => {
                 let share_of =
                     parts.iter().any(|other| other.models[0].0 == one.name).then(|| one.name.clone());
@@ -34,11 +50,23 @@ pub(super) fn groups<'a>(deployments: &'a [Deployment], draft: &mut Draft) -> Ve
     for part in parts {
         let shared = part.share_of.is_some()
             || groups.iter().any(|other| other.share_of.as_ref() == Some(&part.models[0].0));
+        let is_full = groups.len() == POOLS_MAX;
         let same = groups
             .iter_mut()
             .find(|group| !shared && group.share_of.is_none() && group.addresses() == part.addresses());
         match same {
             Some(group) => group.models.extend(part.models),
+            None if is_full => {
+                let place =
+                    part.members.first().and_then(|one| one.from.as_ref()).map(|from| from.place.clone());
+                draft.note(
+                    Kind::Left,
+                    place,
+                    &format!("model_name: {}", part.models[0].0),
+                    "a config has at most 64 pools",
+                    "",
+                );
+            }
             None => groups.push(part),
         }
     }
