@@ -129,15 +129,21 @@ impl Admin {
     /// share the nodes, none is better off than another, and to take all out would only turn waits into refusals.
     fn ready(&self, query: Option<&str>) -> Answer {
         if self.live.is_stopping() {
-            return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "stopping
-");
+            return Answer::plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping
+",
+            );
         }
         if let Some(why) = self.live.has_no_credits() {
             return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, why);
         }
         if query.is_some_and(|query| query.split('&').any(|part| part == WITHOUT_NODES)) {
-            return Answer::plain(StatusCode::OK, "ok
-");
+            return Answer::plain(
+                StatusCode::OK,
+                "ok
+",
+            );
         }
         let without = |member: &&Member| !member.pool.has_usable();
         match self.live.fleet().pools.iter().find(without) {
