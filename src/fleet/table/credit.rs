@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::bell::Bell;
-use super::super::credit::{Allow, Shared};
+use super::super::credit::Allow;
 use super::super::key::Key;
 use super::super::node::Node;
+use super::super::shared::Shared;
 use super::super::snapshot::NodeState;
 use super::super::want::{CLASSES, Want};
 use super::Table;
