@@ -32,74 +32,77 @@ fn config(upstream: &str, location: &str) -> Config {
     Config::parse(&import.yaml, "a.yaml").expect("a valid config")
 }
 
+/// An upstream, more of its location, and the pool that means the same.
+const POOLS: &[(&str, &str, &str)] = &[
+    ("server a:1;", "", "nodes: [a:1]"),
+    ("server a; server [::1]:2;", "", "nodes: [a:80, '[::1]:2']"),
+    ("server unix:/run/a.sock;", "", "nodes: ['unix:/run/a.sock']"),
+    (
+        "server a:1 weight=3 max_conns=9; server b:1 backup; server c:1 down;",
+        "",
+        "nodes: [{ address: a:1, weight: 3, max_in_flight: 9 }, { address: b:1, backup: true }, { address: c:1, drain: true }]",
+    ),
+    (
+        "server a:1 max_fails=2 fail_timeout=1m;",
+        "",
+        "{ nodes: [a:1], health: { max_fails: 2, fail_timeout: 1m } }",
+    ),
+    (
+        "server a:1 max_fails=2; server b:1 max_fails=4;",
+        "",
+        "{ nodes: [a:1, b:1], health: { max_fails: 4 } }",
+    ),
+    ("least_conn; server a:1;", "", "{ nodes: [a:1], balance: least_in_flight }"),
+    ("ip_hash; server a:1;", "", "{ nodes: [a:1], balance: ip_hash }"),
+    ("hash $remote_addr consistent; server a:1;", "", "{ nodes: [a:1], balance: ip_hash }"),
+    (
+        "hash $http_x_user; server a:1;",
+        "",
+        "{ nodes: [a:1], balance: affinity, affinity: { headers: [X-User] } }",
+    ),
+    ("hash $request_id; server a:1;", "", "{ nodes: [a:1], balance: random }"),
+    ("random two least_conn; server a:1;", "", "nodes: [a:1]"),
+    ("random; server a:1;", "", "{ nodes: [a:1], balance: random }"),
+    ("queue 9 timeout=7s; server a:1;", "", "{ nodes: [a:1], queue: { size: 9, timeout: 7s } }"),
+    (
+        "check interval=3000 rise=2 fall=5 timeout=1000 type=http; check_http_send \"GET /up HTTP/1.0\\r\\n\\r\\n\"; server a:1;",
+        "",
+        "{ nodes: [a:1], health: { check: { path: /up, interval: 3s, rise: 2, fall: 5, timeout: 1s } } }",
+    ),
+    (
+        "server a:1;",
+        "health_check uri=/up interval=9 passes=2 fails=4;",
+        "{ nodes: [a:1], health: { check: { path: /up, interval: 9s, rise: 2, fall: 4 } } }",
+    ),
+    (
+        "server a:1;",
+        "proxy_connect_timeout 1; proxy_send_timeout 2s; proxy_read_timeout 3m;",
+        "{ nodes: [a:1], timeouts: { connect: 1s, send: 2s, read: 3m } }",
+    ),
+    (
+        "server a:1;",
+        "proxy_next_upstream error invalid_header http_503 non_idempotent; proxy_next_upstream_tries 2;",
+        "{ nodes: [a:1], retry: { on: [error, http_503], attempts: 2 } }",
+    ),
+    (
+        "server a:1;",
+        "proxy_next_upstream off; proxy_next_upstream_tries 0;",
+        "{ nodes: [a:1], retry: { on: off } }",
+    ),
+    (
+        "server a:1; server b.example.org resolve weight=2;",
+        "",
+        "{ nodes: [a:1], sources: [{ dns: 'b.example.org:80' }] }",
+    ),
+    ("server b.example.org service=http resolve;", "", "sources: [{ srv: _http._tcp.b.example.org }]"),
+    ("server a:1;", "proxy_http_version 2;", "{ nodes: [a:1], http_version: 2 }"),
+    ("server a:1 weight=0; server b:1 max_conns=-1;", "", "nodes: [a:1, b:1]"),
+    ("server a:1; server a:1; server nowhere:99999;", "", "nodes: [a:1]"),
+];
+
 #[test]
 fn an_upstream_and_its_location_mean_the_same_as_a_pool() {
-    for (upstream, location, yaml) in [
-        ("server a:1;", "", "nodes: [a:1]"),
-        ("server a; server [::1]:2;", "", "nodes: [a:80, '[::1]:2']"),
-        ("server unix:/run/a.sock;", "", "nodes: ['unix:/run/a.sock']"),
-        (
-            "server a:1 weight=3 max_conns=9; server b:1 backup; server c:1 down;",
-            "",
-            "nodes: [{ address: a:1, weight: 3, max_in_flight: 9 }, { address: b:1, backup: true }, { address: c:1, drain: true }]",
-        ),
-        (
-            "server a:1 max_fails=2 fail_timeout=1m;",
-            "",
-            "{ nodes: [a:1], health: { max_fails: 2, fail_timeout: 1m } }",
-        ),
-        (
-            "server a:1 max_fails=2; server b:1 max_fails=4;",
-            "",
-            "{ nodes: [a:1, b:1], health: { max_fails: 4 } }",
-        ),
-        ("least_conn; server a:1;", "", "{ nodes: [a:1], balance: least_in_flight }"),
-        ("ip_hash; server a:1;", "", "{ nodes: [a:1], balance: ip_hash }"),
-        ("hash $remote_addr consistent; server a:1;", "", "{ nodes: [a:1], balance: ip_hash }"),
-        (
-            "hash $http_x_user; server a:1;",
-            "",
-            "{ nodes: [a:1], balance: affinity, affinity: { headers: [X-User] } }",
-        ),
-        ("hash $request_id; server a:1;", "", "{ nodes: [a:1], balance: random }"),
-        ("random two least_conn; server a:1;", "", "nodes: [a:1]"),
-        ("random; server a:1;", "", "{ nodes: [a:1], balance: random }"),
-        ("queue 9 timeout=7s; server a:1;", "", "{ nodes: [a:1], queue: { size: 9, timeout: 7s } }"),
-        (
-            "check interval=3000 rise=2 fall=5 timeout=1000 type=http; check_http_send \"GET /up HTTP/1.0\\r\\n\\r\\n\"; server a:1;",
-            "",
-            "{ nodes: [a:1], health: { check: { path: /up, interval: 3s, rise: 2, fall: 5, timeout: 1s } } }",
-        ),
-        (
-            "server a:1;",
-            "health_check uri=/up interval=9 passes=2 fails=4;",
-            "{ nodes: [a:1], health: { check: { path: /up, interval: 9s, rise: 2, fall: 4 } } }",
-        ),
-        (
-            "server a:1;",
-            "proxy_connect_timeout 1; proxy_send_timeout 2s; proxy_read_timeout 3m;",
-            "{ nodes: [a:1], timeouts: { connect: 1s, send: 2s, read: 3m } }",
-        ),
-        (
-            "server a:1;",
-            "proxy_next_upstream error invalid_header http_503 non_idempotent; proxy_next_upstream_tries 2;",
-            "{ nodes: [a:1], retry: { on: [error, http_503], attempts: 2 } }",
-        ),
-        (
-            "server a:1;",
-            "proxy_next_upstream off; proxy_next_upstream_tries 0;",
-            "{ nodes: [a:1], retry: { on: off } }",
-        ),
-        (
-            "server a:1; server b.example.org resolve weight=2;",
-            "",
-            "{ nodes: [a:1], sources: [{ dns: 'b.example.org:80' }] }",
-        ),
-        ("server b.example.org service=http resolve;", "", "sources: [{ srv: _http._tcp.b.example.org }]"),
-        ("server a:1;", "proxy_http_version 2;", "{ nodes: [a:1], http_version: 2 }"),
-        ("server a:1 weight=0; server b:1 max_conns=-1;", "", "nodes: [a:1, b:1]"),
-        ("server a:1; server a:1; server nowhere:99999;", "", "nodes: [a:1]"),
-    ] {
+    for (upstream, location, yaml) in POOLS.iter().copied() {
         let pool = if yaml.starts_with('{') { yaml.to_owned() } else { format!("{{ {yaml} }}") };
         let wanted =
             Config::parse(&format!("server: {{ listen: 0.0.0.0:80 }}\npools: {{ a: {pool} }}"), "a.yaml")
