@@ -77,9 +77,11 @@ fn deployment(entry: Tree, draft: &mut Draft) -> Option<Deployment> {
     let Some((params, model)) = params.and_then(|params| Some((params, params.get("model")?.text()?))) else {
         return left("it has no `litellm_params.model`", "");
     };
-    let (provider, model) = match model.split_once('/') {
-        Some((provider, model)) => (provider.to_owned(), model.to_owned()),
-        None => (params.get("custom_llm_provider").and_then(Tree::text).unwrap_or_default(), model),
+    let said = params.get("custom_llm_provider").and_then(Tree::text);
+    let (provider, model) = match (said, model.split_once('/')) {
+        (Some(provider), _) => (provider, model),
+        (None, Some((provider, model))) => (provider.to_owned(), model.to_owned()),
+        (None, None) => (String::new(), model),
     };
     let base = params.any(&["api_base", "base_url"]);
     let Some((base_key, base)) = base else {

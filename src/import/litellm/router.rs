@@ -28,7 +28,7 @@ pub(super) struct Router {
 pub(super) fn router(root: Tree, draft: &mut Draft) -> Router {
     let sections: Vec<Tree> =
         ["router_settings", "litellm_settings"].iter().filter_map(|key| root.get(key)).collect();
-    let find = |keys: &[&'static str]| sections.iter().find_map(|section| section.any(keys));
+    let find = |keys| find(&sections, keys);
     let mut router = Router::default();
     strategy(find(&["routing_strategy"]), &mut router, draft);
     if let Some((key, at)) = find(&["num_retries"])
@@ -36,7 +36,7 @@ pub(super) fn router(root: Tree, draft: &mut Draft) -> Router {
     {
         router.attempts = Some((retries.saturating_add(1).min(ATTEMPTS_MAX), from));
     }
-    failures(&find, &mut router, draft);
+    failures(&sections, &mut router, draft);
     if let Some((key, at)) = find(&["timeout", "request_timeout"]) {
         router.read = seconds(at).zip(at.origin(key));
         let reason = "LiteLLM ends an answer after that time in all; here it is the longest silence of a node, as a whole answer is silent until its end";
@@ -57,6 +57,11 @@ pub(super) fn router(root: Tree, draft: &mut Draft) -> Router {
         );
     }
     router
+}
+
+/// The first of these keys, in the first section that has one.
+fn find<'a>(sections: &[Tree<'a>], keys: &[&'static str]) -> Option<(&'static str, Tree<'a>)> {
+    sections.iter().find_map(|section| section.any(keys))
 }
 
 fn strategy(found: Option<(&str, Tree)>, router: &mut Router, draft: &mut Draft) {
@@ -94,11 +99,8 @@ fn strategy(found: Option<(&str, Tree)>, router: &mut Router, draft: &mut Draft)
     }
 }
 
-fn failures<'a>(
-    find: &dyn Fn(&[&'static str]) -> Option<(&'static str, Tree<'a>)>,
-    router: &mut Router,
-    draft: &mut Draft,
-) {
+fn failures(sections: &[Tree], router: &mut Router, draft: &mut Draft) {
+    let find = |keys| find(sections, keys);
     if let Some((key, at)) = find(&["disable_cooldowns"]).filter(|(_, at)| at.is_on()) {
         router.max_fails = at.origin(key).map(|from| (0, from));
         let reason =

@@ -50,7 +50,11 @@ fn shuffled() -> impl Strategy<Value = String> {
             let mut lines: Vec<&str> = text.lines().collect();
             for (at, line) in &changes {
                 let at = at.index(lines.len());
-                if line.len() % 2 == 0 { _ = lines.remove(at) } else { lines.insert(at, line) }
+                if line.len() % 2 == 0 {
+                    lines.remove(at);
+                } else {
+                    lines.insert(at, line)
+                }
             }
             lines.join("\n")
         })
