@@ -37,6 +37,8 @@ const KNOWN: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The longest pause after a failed call.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The pause while an interactive request waits.
+const URGENT: Duration = Duration::from_millis(20);
 /// The shortest pause between two calls.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Interval at which a gateway without a cluster looks for one in its config.
@@ -144,7 +146,7 @@ impl Cluster {
                 },
             };
             match done {
-                Ok(()) => pause = conf.interval,
+                Ok(is_urgent) => pause = if is_urgent { conf.interval.min(URGENT) } else { conf.interval },
                 Err(why) => {
                     link = None;
                     member.failed();

@@ -17,7 +17,7 @@ pub struct Aim {
 pub fn aim(cap: u32, own: &Row, others: &Total, members: u32) -> Aim {
     let demand = u64::from(own.demand()) + others.in_use + others.urgent + others.waiting;
     let aim = if demand <= u64::from(cap) {
-        roomy(cap - demand as u32, own, others, members)
+        roomy(cap, cap - demand as u32, own, others, members)
     } else {
         scarce(cap, own, others)
     };
@@ -27,7 +27,7 @@ pub fn aim(cap: u32, own: &Row, others: &Total, members: u32) -> Aim {
 
 /// All that want units can have them: each has its own and an equal part of the rest. One part stays in the ledger, where who needs
 /// more finds it without asking the others.
-fn roomy(rest: u32, own: &Row, others: &Total, members: u32) -> Aim {
+fn roomy(cap: u32, rest: u32, own: &Row, others: &Total, members: u32) -> Aim {
     let part = rest / members.saturating_add(1);
     let fair = own.demand().saturating_add(part);
     if others.urgent + others.waiting > 0 {
@@ -36,7 +36,11 @@ fn roomy(rest: u32, own: &Row, others: &Total, members: u32) -> Aim {
     }
     let slack = (part / SLACK).max(1);
     let is_near = own.held >= own.demand() && own.held.saturating_add(slack) >= fair;
-    Aim { claim: if is_near { own.held } else { fair }, keep: fair.saturating_add(slack) }
+    let claim = if is_near { own.held } else { fair };
+    // while others find enough in the ledger, units stay where they were last of use
+    let taken = others.held.saturating_add(own.held.into());
+    let is_enough = taken.saturating_add(part.max(1).into()) <= cap.into();
+    Aim { claim, keep: if is_enough { own.held.max(fair) } else { fair.saturating_add(slack) } }
 }
 
 /// Interactive requests that wait come first; the rest is divided by demand, so that each request has the same chance wherever it came in.
