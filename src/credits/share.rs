@@ -30,17 +30,24 @@ pub fn aim(cap: u32, own: &Row, others: &Total, members: u32) -> Aim {
 fn roomy(cap: u32, rest: u32, own: &Row, others: &Total, members: u32) -> Aim {
     let part = rest / members.saturating_add(1);
     let fair = own.demand().saturating_add(part);
-    if others.urgent + others.waiting > 0 {
-        // somebody waits although there is enough for all
-        return Aim { claim: own.demand().max(fair.min(own.held)), keep: fair };
-    }
+    let waiting = others.urgent + others.waiting;
     let slack = (part / SLACK).max(1);
-    let is_near = own.held >= own.demand() && own.held.saturating_add(slack) >= fair;
-    let claim = if is_near { own.held } else { fair };
+    let is_near = own.held >= own.demand() && (waiting > 0 || own.held.saturating_add(slack) >= fair);
+    let claim = match is_near {
+        true => own.held.min(fair.saturating_add(slack)),
+        // others wait although there is enough for all: nobody takes more than it has requests for
+        false if waiting > 0 => own.demand(),
+        false => fair,
+    };
     // while others find enough in the ledger, units stay where they were last of use
     let taken = others.held.saturating_add(own.held.into());
-    let is_enough = taken.saturating_add(part.max(1).into()) <= cap.into();
-    Aim { claim, keep: if is_enough { own.held.max(fair) } else { fair.saturating_add(slack) } }
+    let is_enough = taken.saturating_add(waiting.max(part.max(1).into())) <= cap.into();
+    let keep = match is_enough {
+        true => own.held.max(fair),
+        false if waiting > 0 => fair,
+        false => fair.saturating_add(slack),
+    };
+    Aim { claim: claim.min(keep), keep }
 }
 
 /// Interactive requests that wait come first; the rest is divided by demand, so that each request has the same chance wherever it came in.
