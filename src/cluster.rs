@@ -37,14 +37,14 @@ const KNOWN: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The longest pause after a failed call.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The pause while an interactive request waits.
+const URGENT: Duration = Duration::from_millis(20);
 /// The shortest pause between two calls.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Interval at which a gateway without a cluster looks for one in its config.
 const LOOK: Duration = Duration::from_secs(1);
 /// Questions to other gateways at a time.
 const QUESTIONS: usize = 16;
-/// The end of an address that Redis does not see: another machine may have the same.
-const NOT_DIRECT: char = '!';
 
 /// The background service that exchanges credits.
 pub struct Cluster {
@@ -144,7 +144,7 @@ impl Cluster {
                 },
             };
             match done {
-                Ok(()) => pause = conf.interval,
+                Ok(is_urgent) => pause = if is_urgent { conf.interval.min(URGENT) } else { conf.interval },
                 Err(why) => {
                     link = None;
                     member.failed();
@@ -211,7 +211,7 @@ async fn found(member: &mut Member, conf: &Settings, link: &Link, listening: &mu
     match bound {
         Ok((address, listener)) => {
             let is_direct = link.is_direct && address.ip() == link.local;
-            let mark = if is_direct { String::new() } else { NOT_DIRECT.to_string() };
+            let mark = if is_direct { String::new() } else { peers::NOT_DIRECT.to_string() };
             member.set_address(format!("{address}{mark}"));
             member.watch.set_own(is_direct.then(|| address.ip().to_string()));
             listening.spawn(peers::answer(listener, member.id()));

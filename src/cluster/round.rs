@@ -7,7 +7,7 @@ use super::gather::Gathered;
 use super::link::Link;
 use super::view::View;
 use super::wire::Keys;
-use crate::credits::{Answer, Call, Epoch, Member, MemberId, Reply, Standing};
+use crate::credits::{Answer, Call, Epoch, Member, MemberId, Need, Reply, Standing};
 use crate::live::Live;
 
 /// Calls of one round: to learn of the ledger, to enter it without idle units, and to give what others need.
@@ -21,15 +21,17 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
-    pub(super) async fn go(&self, member: &mut Member, link: &mut Link) -> Result<(), String> {
-        let mut has_given = false;
+    /// `true`: an interactive request waits here, or one on a node of which this gateway has nothing.
+    pub(super) async fn go(&self, member: &mut Member, link: &mut Link) -> Result<bool, String> {
+        let (mut has_given, mut is_urgent) = (false, false);
         for _ in 0..CALLS_MOST {
             let now = Instant::now();
             let gathered = Gathered::of(self.live, now);
             gathered.allow(&gathered.forgotten(member), now);
+            is_urgent = gathered.needs.iter().any(|need| is_urgent_need(need, member));
             let credit = |allowance| gathered.credit(allowance, now);
             let Some(call) = member.call(&gathered.needs, credit, Epoch(fastrand::u64(1..)), now) else {
-                return Ok(());
+                return Ok(is_urgent);
             };
             let answer = self.ask(&call, link).await?;
             let now = Instant::now();
@@ -39,11 +41,11 @@ impl Round<'_> {
             self.view.answered(member, now);
             let owes = member.owes(&gathered.needs) && !has_given;
             if matches!(member.standing(), Standing::Joined | Standing::Settling) && !owes {
-                return Ok(());
+                return Ok(is_urgent);
             }
             has_given |= owes;
         }
-        Ok(())
+        Ok(is_urgent)
     }
 
     async fn ask(&self, call: &Call, link: &mut Link) -> Result<Answer, String> {
@@ -88,4 +90,9 @@ impl Round<'_> {
             }
         }
     }
+}
+
+fn is_urgent_need(need: &Need, member: &Member) -> bool {
+    let has_none = || member.limit(need.name).is_none_or(|limit| limit == 0);
+    need.is_node && need.cap.is_some() && (need.urgent > 0 || need.waiting > 0 && has_none())
 }

@@ -14,7 +14,12 @@ impl Config {
         };
         let threads =
             |threads: Option<usize>| threads.map_or("auto".to_owned(), |threads| threads.to_string());
+        let asked = |config: &Self| {
+            let address = config.cluster.as_ref().and_then(|cluster| cluster.listen);
+            address.map_or("that of its connection".to_owned(), |address| address.to_string())
+        };
         let kept = [
+            ("cluster.listen", asked(self), asked(next)),
             ("server.listen", addresses(&old.listen), addresses(&new.listen)),
             ("server.admin", admin(old.admin.address), admin(new.admin.address)),
             ("server.admin.probes", admin(old.admin.probes), admin(new.admin.probes)),

@@ -17,7 +17,7 @@ pub struct Aim {
 pub fn aim(cap: u32, own: &Row, others: &Total, members: u32) -> Aim {
     let demand = u64::from(own.demand()) + others.in_use + others.urgent + others.waiting;
     let aim = if demand <= u64::from(cap) {
-        roomy(cap - demand as u32, own, others, members)
+        roomy(cap, cap - demand as u32, own, others, members)
     } else {
         scarce(cap, own, others)
     };
@@ -27,16 +27,27 @@ pub fn aim(cap: u32, own: &Row, others: &Total, members: u32) -> Aim {
 
 /// All that want units can have them: each has its own and an equal part of the rest. One part stays in the ledger, where who needs
 /// more finds it without asking the others.
-fn roomy(rest: u32, own: &Row, others: &Total, members: u32) -> Aim {
+fn roomy(cap: u32, rest: u32, own: &Row, others: &Total, members: u32) -> Aim {
     let part = rest / members.saturating_add(1);
     let fair = own.demand().saturating_add(part);
-    if others.urgent + others.waiting > 0 {
-        // somebody waits although there is enough for all
-        return Aim { claim: own.demand().max(fair.min(own.held)), keep: fair };
-    }
+    let waiting = others.urgent + others.waiting;
     let slack = (part / SLACK).max(1);
-    let is_near = own.held >= own.demand() && own.held.saturating_add(slack) >= fair;
-    Aim { claim: if is_near { own.held } else { fair }, keep: fair.saturating_add(slack) }
+    let is_near = own.held >= own.demand() && (waiting > 0 || own.held.saturating_add(slack) >= fair);
+    let claim = match is_near {
+        true => own.held.min(fair.saturating_add(slack)),
+        // others wait although there is enough for all: nobody takes more than it has requests for
+        false if waiting > 0 => own.demand(),
+        false => fair,
+    };
+    // while others find enough in the ledger, units stay where they were last of use
+    let taken = others.held.saturating_add(own.held.into());
+    let is_enough = taken.saturating_add(waiting.max(part.max(1).into())) <= cap.into();
+    let keep = match is_enough {
+        true => own.held.max(fair),
+        false if waiting > 0 => fair,
+        false => fair.saturating_add(slack),
+    };
+    Aim { claim: claim.min(keep), keep }
 }
 
 /// Interactive requests that wait come first; the rest is divided by demand, so that each request has the same chance wherever it came in.

@@ -10,7 +10,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::history::{Moment, marks, quoted};
+use super::history::{marks, quoted};
+use super::time::Moment;
 use super::{NodeStatus, PoolStatus, Snapshot, Status};
 use crate::fleet::NodeSnapshot;
 use crate::history::History;

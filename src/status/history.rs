@@ -1,34 +1,11 @@
 //! `GET /api/history`: curves and marks in compact JSON, and the marks alone.
 
 use std::fmt::Write;
-use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
-use jiff::Timestamp;
-
-use super::time::text;
+use super::time::{Moment, text};
 use crate::history::{Curve, History, Mark, Span};
-
-/// An instant, in both kinds of time.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub at: Instant,
-    pub wall: SystemTime,
-}
-
-impl Moment {
-    /// Milliseconds since 1970 at second 0 of the history.
-    pub fn origin(self, history: &History) -> u64 {
-        let start = self.wall.checked_sub(history.since_start(self.at)).unwrap_or(self.wall);
-        Timestamp::try_from(start).map_or(0, |start| u64::try_from(start.as_millisecond()).unwrap_or(0))
-    }
-
-    fn of(self, mark: &Mark, history: &History) -> SystemTime {
-        let ago = history.since_start(self.at).saturating_sub(mark.at);
-        self.wall.checked_sub(ago).unwrap_or(self.wall)
-    }
-}
 
 /// The curves of a span from the bin `from` on, as far as they are kept. Bin `n` began at `origin + n * step * 1000`, in
 /// milliseconds since 1970. A curve is a list of means with `null` where nothing is known, or one number that all are; wider
@@ -144,6 +121,8 @@ pub fn events_json(history: &History, moment: Moment) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use std::time::Instant;
 
     use super::*;
     use crate::history::PoolLoad;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::history::Moment;
+use super::time::Moment;
 use crate::sources::SourceSnapshot;
 
 /// The most nodes that are left out and named.

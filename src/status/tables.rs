@@ -1,6 +1,7 @@
 //! Nodes and events as tables for spreadsheets.
 
-use super::history::{MarkStatus, Moment, marks};
+use super::history::{MarkStatus, marks};
+use super::time::Moment;
 use super::{NodeStatus, Snapshot, csv};
 use crate::history::History;
 use crate::outcome::Outcome;

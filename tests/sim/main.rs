@@ -8,6 +8,7 @@
 mod attempt;
 mod chats;
 mod client;
+mod cluster;
 mod fleet;
 mod gateways;
 mod goodput;

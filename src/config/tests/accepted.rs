@@ -18,9 +18,8 @@ fn server(keys: &str) -> Config {
 
 #[test]
 fn the_smallest_config_has_the_defaults() {
-    let Config { server, cluster, pools, splits, notices } = parse(&format!("{SERVER}{POOLS}"));
-    assert_eq!(cluster, None);
-    assert!(notices.is_empty() && splits.is_empty());
+    let Config { server, pools, splits, cluster, notices } = parse(&format!("{SERVER}{POOLS}"));
+    assert!(notices.is_empty() && splits.is_empty() && cluster.is_none());
     assert_eq!(server.listen[0].address.to_string(), "127.0.0.1:9999");
     assert_eq!(server.admin.address.map(|admin| admin.to_string()).as_deref(), Some("127.0.0.1:9990"));
     assert_eq!((server.threads, server.response_headers), (None, true));

@@ -3,6 +3,7 @@
 mod accepted;
 mod auto;
 mod beside;
+mod cluster;
 mod environment;
 mod hostile;
 mod keys;

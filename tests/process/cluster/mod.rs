@@ -17,6 +17,8 @@ use crate::support::redis::{Proxy, Redis};
 
 /// Clients of three gateways: 80, 15 and 5 of a hundred.
 const SPREAD: [usize; 3] = [80, 15, 5];
+/// A token's time.
+const STEP: Duration = Duration::from_millis(20);
 const PLAN: Plan =
     Plan { clients: 0, tokens: 10, pause: Duration::ZERO, stream: None, connection: Connection::Kept };
 
@@ -40,7 +42,11 @@ fn conf(nodes: &[Node], cap: u64, redis: &str) -> Conf {
 impl Fleet {
     /// So many nodes with this cap, whose tokens take 20 ms, and gateways that have joined.
     async fn start(gateways: usize, nodes: usize, cap: u64) -> Self {
-        let mut fleet = Self::apart(nodes, cap).await;
+        Self::with_step(gateways, nodes, cap, STEP).await
+    }
+
+    async fn with_step(gateways: usize, nodes: usize, cap: u64, step: Duration) -> Self {
+        let mut fleet = Self::apart_with_step(nodes, cap, step).await;
         for _ in 0..gateways {
             fleet.join().await;
         }
@@ -49,9 +55,13 @@ impl Fleet {
     }
 
     async fn apart(nodes: usize, cap: u64) -> Self {
+        Self::apart_with_step(nodes, cap, STEP).await
+    }
+
+    async fn apart_with_step(nodes: usize, cap: u64, step: Duration) -> Self {
         let redis = Redis::start().await;
         let name = |number| format!("n{number}");
-        let nodes = (0..nodes).map(|number| node(&name(number), Duration::from_millis(20))).collect();
+        let nodes = (0..nodes).map(|number| node(&name(number), step)).collect();
         Self { redis, proxies: Vec::new(), nodes, gateways: Vec::new(), cap }
     }
 
