@@ -122,7 +122,7 @@ pub fn events_json(history: &History, moment: Moment) -> String {
 mod tests {
     use std::time::Duration;
 
-    use std::time::Instant;
+    use std::time::{Instant, SystemTime};
 
     use super::*;
     use crate::history::PoolLoad;
