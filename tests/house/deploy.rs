@@ -167,3 +167,12 @@ fn versions_agree() {
     let rust = env!("CARGO_PKG_RUST_VERSION");
     assert!(read(DOCKERFILE).contains(&format!("FROM rust:{rust}-")), "{DOCKERFILE} builds with Rust {rust}");
 }
+
+/// The script that the tests run is the one that the README shows.
+#[test]
+fn the_readme_shows_the_script_of_nodes_that_register_themselves() {
+    let (readme, script) = (read("README.md"), read("conf/register.sh"));
+    let shown = script.lines().skip_while(|line| !line.starts_with("vllm serve"));
+    let missing: Vec<_> = shown.filter(|line| !readme.contains(line)).collect();
+    assert!(missing.is_empty() && script.contains("\nvllm serve"), "README.md lacks {missing:#?}");
+}
