@@ -25,7 +25,7 @@ use crate::history::History;
 use crate::keys::Keyring;
 use crate::material::Material;
 use crate::resume::Vocabularies;
-use crate::status::{ClusterState, Edge, Files, Reload, Snapshot};
+use crate::status::{ClusterState, Edge, Files, Reload, Snapshot, Standing};
 use crate::tls::{Certificate, Challenges, Renewal};
 
 /// The counters are kept so often, and so many times: what is told as recent is of the last 15 to 20 s.
@@ -184,6 +184,19 @@ impl Live {
             cluster: self.cluster.lock().clone(),
             pools: fleet.live().map(|pool| pool.snapshot(now)).collect(),
             causes: Vec::new(),
+        }
+    }
+
+    /// The reason in words for which this gateway has no credits for nodes and keys: it has not reached its cluster since it started, or
+    /// since it was given one.
+    pub fn has_no_credits(&self) -> Option<String> {
+        self.fleet.load().bell()?;
+        match self.cluster.lock().as_ref().map(|cluster| &cluster.standing) {
+            None => Some("cluster: Redis has not been reached yet\n".into()),
+            Some(Standing::NeverReached { why, .. }) => {
+                Some(format!("cluster: Redis has not been reached yet: {why}\n"))
+            }
+            Some(Standing::Joined { .. } | Standing::Alone { .. }) => None,
         }
     }
 

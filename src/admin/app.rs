@@ -122,11 +122,14 @@ impl Admin {
         }
     }
 
-    /// Ready for traffic: the gateway is not stopping, and every configured pool has a usable node. A pool
-    /// that is leaving has none, and needs none.
+    /// Ready for traffic: the gateway is not stopping, it has reached its cluster if it has one, and every configured pool has a
+    /// usable node. A pool that is leaving has none, and needs none.
     fn ready(&self) -> Answer {
         if self.live.is_stopping() {
             return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        if let Some(why) = self.live.has_no_credits() {
+            return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, why);
         }
         let without = |member: &&Member| !member.pool.has_usable();
         match self.live.fleet().pools.iter().find(without) {
@@ -143,6 +146,7 @@ impl Admin {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::status::{ClusterState, Standing};
 
     fn answer(admin: &Admin, method: Method, path: &str) -> Answer {
         let headers =
@@ -162,6 +166,41 @@ mod tests {
         assert_eq!(answers(&Admin::probes(Arc::clone(&live))), [200, 200, 200, 404, 404, 200, 404]);
         let order = answer(&Admin::probes(live), Method::POST, "/api/nodes/x/127.0.0.1:2/drain");
         assert_eq!((order.status.as_u16(), order.allow), (405, Some("GET, HEAD")), "no method does it there");
+    }
+
+    #[test]
+    fn a_gateway_that_has_not_reached_its_cluster_is_not_ready() {
+        let text = "server: { listen: 127.0.0.1:1 }\npools: { x: { nodes: [127.0.0.1:2] } }\n";
+        let config = || Config::parse(text, "a test").expect("a valid config");
+        let live = Arc::new(Live::new(config()));
+        let (admin, now) = (Admin::new(Arc::clone(&live)), Instant::now());
+        live.replace(live.fleet().next_in(Some(Arc::default()), config(), now), now);
+        let is_ready = |standing: Option<Standing>| {
+            *live.cluster.lock() = standing.map(|standing| ClusterState {
+                name: "c".into(),
+                redis: "r".into(),
+                id: "1".into(),
+                standing,
+                is_settled: false,
+                members: Vec::new(),
+                last_exchange: None,
+                exchanges: 0,
+                failures: 0,
+                lost_ledgers: 0,
+            });
+            admin.ready().status == StatusCode::OK
+        };
+        assert!(!is_ready(None), "nothing is known of it yet");
+        let why = "the connection is refused";
+        assert!(!is_ready(Some(Standing::NeverReached { since: now, why: why.into() })));
+        assert!(live.has_no_credits().is_some_and(|text| text.contains("Redis") && text.contains(why)));
+        assert!(is_ready(Some(Standing::Joined { since: now })));
+        assert!(
+            is_ready(Some(Standing::Alone { since: now, why: why.into() })),
+            "it goes on with what it has"
+        );
+        live.replace(live.fleet().next_in(None, config(), now), now);
+        assert!(is_ready(None));
     }
 
     #[test]

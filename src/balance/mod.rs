@@ -69,7 +69,7 @@ impl Candidate {
 
     /// Requests in flight, whoever has sent them.
     pub(crate) fn load(&self) -> f64 {
-        f64::from(self.in_flight) + f64::from(self.elsewhere)
+        f64::from(self.in_flight.saturating_add(self.elsewhere))
     }
 
     /// The value of `turn` before the first turn.

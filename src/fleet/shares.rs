@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::bell::Bell;
-use super::credit::{Allow, Shared};
+use super::credit::Allow;
 use super::key::Key;
 use super::pool::Pool;
+use super::shared::Shared;
 
 /// The most nodes that are given credits under one lock.
 const AT_ONCE: usize = 128;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::bucket::{Bucket, PARTS};
-use super::share::{Demand, LimitShare, Part};
+use super::demand::{Demand, LimitShare, Part};
 use crate::config::ApiKey;
 
 /// The advice to a client whose requests are all under way: nobody knows when the first of them ends.

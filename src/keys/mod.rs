@@ -10,6 +10,7 @@
 mod account;
 mod bearer;
 mod bucket;
+mod demand;
 mod ring;
 mod share;
 #[cfg(test)]
@@ -20,7 +21,8 @@ mod told;
 pub use account::{Account, Limit, Limited, Quota, Slot, Standing, Used};
 pub use bearer::{Bearer, Denial, Denied};
 pub use bucket::{Bucket, PARTS};
+pub use demand::{LimitShare, Part};
 pub use ring::{Key, Keyring, REST, Usage};
-pub use share::{KeyShare, LimitShare, Part};
+pub use share::KeyShare;
 pub use token::{FIELDS, bearer, flow, hash, is_field, presented, token};
 pub use told::fields;

@@ -185,7 +185,7 @@ impl World {
 
     fn live(&mut self, steps: u64, busy: bool) {
         // more than the nodes can serve, at times
-        let most = f64::from(self.ledger.caps.iter().sum::<u32>()) / MEAN;
+        let most = f64::from(self.ledger.caps.iter().sum::<u32>()) / MEAN / 2.0;
         let rates: [f64; GATEWAYS] = std::array::from_fn(|_| self.rng.f64() * most);
         for _ in 0..steps {
             if !busy && self.left() == 0 {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::bell::Bell;
-use super::super::credit::{Allow, Shared};
+use super::super::credit::Allow;
 use super::super::key::Key;
 use super::super::node::Node;
+use super::super::shared::Shared;
 use super::super::snapshot::NodeState;
 use super::super::want::{CLASSES, Want};
 use super::Table;
@@ -78,9 +79,16 @@ impl Table {
         }
     }
 
+    pub(super) fn note_removed(&mut self) {
+        self.has_removed = self.nodes.iter().flatten().any(|node| node.removed);
+    }
+
     /// Requests in flight on nodes that have left the config, by identity.
     fn left_over(&self) -> HashMap<u64, u32> {
         let mut left = HashMap::new();
+        if !self.has_removed {
+            return left;
+        }
         for (_, node) in self.members().filter(|(_, node)| node.removed) {
             *left.entry(node.identity).or_default() += node.in_flight;
         }

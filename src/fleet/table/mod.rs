@@ -54,6 +54,8 @@ pub(super) struct Table {
     retired_idle: bool,
     /// A place is stable while a lease may refer to it, and is reused afterwards.
     nodes: Vec<Option<Node>>,
+    /// Some of them have left the config.
+    has_removed: bool,
     /// The policy's view of each node, by place.
     candidates: Views,
     /// Places whose candidate changes with time alone.
@@ -106,6 +108,7 @@ impl Table {
             retired: false,
             retired_idle: false,
             nodes: Vec::new(),
+            has_removed: false,
             candidates: Views::with_reserve(conf.queue.reserve),
             restless: Vec::new(),
             learned: now,
@@ -207,6 +210,7 @@ impl Table {
             events.extend(self.note(key, (drains && !drained_before).then_some(Change::Draining), now));
             self.bury(place);
         }
+        self.note_removed();
         for conf in wanted.into_iter().flatten() {
             let key = self.insert(conf, Health::joining(now), now);
             events.extend(self.note(key, Some(Change::Joined), now));
@@ -229,6 +233,7 @@ impl Table {
             events.extend(self.note(key, Some(Change::Draining), now));
             self.bury(place);
         }
+        self.note_removed();
         events
     }
 
@@ -236,6 +241,7 @@ impl Table {
     fn bury(&mut self, place: usize) {
         if self.nodes[place].as_ref().is_some_and(|n| n.removed && n.in_flight == 0) {
             self.nodes[place] = None;
+            self.note_removed();
             // at no rate, or it would count as the fastest for ever
             self.candidates.update(place, |candidate| {
                 (candidate.tier, candidate.inverse_rate) = (Tier::Never, f64::INFINITY);

@@ -1,5 +1,6 @@
 //! Credits: the part of a cap that this gateway may use, and the load that others put on a node.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use super::*;
@@ -39,6 +40,54 @@ impl Member {
     fn has_rung(&self) -> bool {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         std::pin::pin!(self.bell.rung()).poll(&mut context).is_ready()
+    }
+}
+
+/// A model for any sequence of operations: what each node may have in flight at most. It falls as requests end, and rises by credits
+/// alone.
+#[derive(Default)]
+pub(super) struct Credits {
+    in_cluster: bool,
+    most: HashMap<Key, u32>,
+}
+
+impl Credits {
+    pub(super) fn joined(&mut self, bench: &Bench, in_cluster: bool) {
+        if self.in_cluster != in_cluster {
+            self.most.clear();
+        }
+        self.in_cluster = in_cluster;
+        self.check(bench);
+    }
+
+    pub(super) fn give(&mut self, bench: &Bench, node: usize, allow: Allow) {
+        let shares = bench.pool.shares(bench.now);
+        let Some(share) = shares.get(node % shares.len().max(1)) else { return };
+        let really = bench.pool.credit(&[(share.key, allow)], bench.now)[0];
+        let needs = self.in_cluster && share.cap.is_some();
+        assert!(really >= if needs { share.in_flight } else { 0 });
+        if needs {
+            let table = bench.pool.table();
+            let node = table.members().find(|(key, _)| *key == share.key).expect("it is there").1;
+            assert_eq!(node.held.is_some(), self.in_cluster);
+            assert!(node.removed || allow.held.is_none() || node.held <= allow.held, "{node:?}");
+            self.most.insert(share.key, node.held.unwrap_or(0).max(node.in_flight));
+        }
+    }
+
+    pub(super) fn check(&mut self, bench: &Bench) {
+        let table = bench.pool.table();
+        let mut most = HashMap::new();
+        for (key, node) in table.members() {
+            let needs = self.in_cluster && (node.fixed_cap().is_some());
+            assert_eq!(node.held.is_some(), needs, "{node:?}");
+            let Some(held) = node.held else { continue };
+            let before = self.most.get(&key).copied().unwrap_or(node.in_flight);
+            assert!(node.in_flight <= before, "{} of {before}", node.in_flight);
+            assert!(held <= before, "no credits from nowhere");
+            most.insert(key, held.max(node.in_flight).min(before));
+        }
+        self.most = most;
     }
 }
 

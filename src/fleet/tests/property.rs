@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::credits::Credits;
 use super::silence::{Silence, silenced};
 use super::*;
 use crate::balance::{Candidate, Candidates, Tier, Turn, choose};
 use crate::config::Check;
-use crate::fleet::Settled;
 use crate::fleet::node::Node;
+use crate::fleet::{Allow, Bell, Settled};
 
 const NOBODY: Candidate = Candidate {
     in_flight: 0,
@@ -38,6 +39,8 @@ enum Step {
     Answer(usize, bool),
     Configure(u16, u16, bool),
     Resolve(bool),
+    Join(bool),
+    Credit(usize, Option<u8>, u8),
     Pass(u32),
 }
 
@@ -56,6 +59,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<usize>(), any::<bool>()).prop_map(|(question, yes)| Step::Answer(question, yes)),
         1 => (any::<u16>(), any::<u16>(), any::<bool>()).prop_map(|(n, d, c)| Step::Configure(n, d, c)),
         1 => any::<bool>().prop_map(Step::Resolve),
+        1 => any::<bool>().prop_map(Step::Join),
+        6 => (any::<usize>(), any::<Option<u8>>(), 0_u8..9).prop_map(|(node, held, others)| Step::Credit(node, held, others)),
         6 => prop_oneof![0_u32..50, 900_u32..1100, 4_000_u32..6_000, 0_u32..120_000].prop_map(Step::Pass),
     ]
 }
@@ -98,6 +103,8 @@ struct World {
     charges: Vec<Charge>,
     questions: Vec<Question>,
     silence: Silence,
+    bell: Arc<Bell>,
+    credits: Credits,
 }
 
 impl World {
@@ -109,6 +116,8 @@ impl World {
             charges: Vec::new(),
             questions: Vec::new(),
             silence: Silence::default(),
+            bell: Arc::default(),
+            credits: Credits::default(),
         }
     }
 
@@ -166,8 +175,17 @@ impl World {
                     self.bench.pool.resolved(key, address, now);
                 }
             }
+            Step::Join(cluster) => {
+                self.bench.pool.join(cluster.then_some(&self.bell), now);
+                self.credits.joined(&self.bench, *cluster);
+            }
+            Step::Credit(node, held, others) => {
+                let held = held.map(|held| u32::from(held % 5));
+                self.credits.give(&self.bench, *node, Allow { held, elsewhere: u32::from(*others) });
+            }
             Step::Pass(millis) => self.bench.now += Duration::from_millis(u64::from(*millis)),
         }
+        self.credits.check(&self.bench);
         self.check();
     }
 
@@ -288,7 +306,8 @@ impl World {
             let want = fresh.get(&place).unwrap_or(&NOBODY);
             assert_eq!(seen.tier, want.tier, "{place}");
             if want.tier != Tier::Never {
-                assert_eq!((seen.in_flight, seen.limit), (want.in_flight, want.limit), "{place}");
+                let facts = |one: &Candidate| (one.in_flight, one.elsewhere, one.limit);
+                assert_eq!(facts(seen), facts(want), "{place}");
                 assert!((seen.inverse_rate - want.inverse_rate).abs() < 1e-9, "{place}");
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use evenkeel::config::MaxInFlight;
-use evenkeel::fleet::{Admission, Ask, Fleet, Flow, Lease, Pool, Profile, Refusal, Waiter, Want};
+use evenkeel::fleet::{Admission, Allow, Ask, Fleet, Flow, Lease, Pool, Profile, Refusal, Waiter, Want};
 use evenkeel::outcome::Outcome;
 
 use crate::counts::Case;
@@ -36,10 +36,27 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     vec![
         Case::new("lease", prepare),
+        Case::new("credit/1000", credit),
         Case::new("queue/4096", queue),
         Case::new("queue/4096 of 2 flows", || queue_of(2)),
         Case::new("queue/4096 of 1000 flows", || queue_of(1000)),
     ]
+}
+
+/// A gateway of a cluster hears of the load that others have put on each of 1000 nodes.
+fn credit() -> impl FnMut() {
+    let (mut config, now) = (super::config_of(1000), Instant::now());
+    config.pools[0].nodes.iter_mut().for_each(|node| node.max_in_flight = MaxInFlight::Fixed(64));
+    let fleet = Fleet::first_in(Some(Arc::default()), config, now);
+    let keys: Vec<_> = fleet.pools[0].pool.shares(now).iter().map(|share| share.key).collect();
+    let mut round = 0;
+    move || {
+        round += 1;
+        let loads = (0_u32..).map(|number| (number * 7 + round) % 40);
+        let allow = |elsewhere| Allow { held: Some(20), elsewhere };
+        let allowed: Vec<_> = keys.iter().copied().zip(loads.map(allow)).collect();
+        black_box(fleet.pools[0].pool.credit(&allowed, Instant::now()));
+    }
 }
 
 /// Among so many requests that wait one ends, the next gets its slot, and another joins them.
