@@ -46,8 +46,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_secs(1);
 /// Questions to other gateways at a time.
 const QUESTIONS: usize = 16;
-/// The end of an address that Redis does not see: another machine may have the same.
-const NOT_DIRECT: char = '!';
 
 /// The background service that exchanges credits.
 pub struct Cluster {
@@ -212,7 +210,7 @@ async fn found(member: &mut Member, conf: &Settings, link: &Link, listening: &mu
     match bound {
         Ok((address, listener)) => {
             let is_direct = link.is_direct && address.ip() == link.local;
-            let mark = if is_direct { String::new() } else { NOT_DIRECT.to_string() };
+            let mark = if is_direct { String::new() } else { peers::NOT_DIRECT.to_string() };
             member.set_address(format!("{address}{mark}"));
             member.watch.set_own(is_direct.then(|| address.ip().to_string()));
             listening.spawn(peers::answer(listener, member.id()));

@@ -9,6 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::credits::{Heard, MemberId};
 
+/// The end of an address that Redis does not see: another machine may have the same.
+pub(super) const NOT_DIRECT: char = '!';
 const GREETING: &str = "evenkeel ";
 /// The longest time of a question.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
@@ -45,7 +47,7 @@ pub(super) async fn answer(listener: TcpListener, id: MemberId) {
 
 /// Asks who is at this address.
 pub(super) async fn ask(id: MemberId, address: String) -> Heard {
-    let address = address.trim_end_matches(super::NOT_DIRECT);
+    let address = address.trim_end_matches(NOT_DIRECT);
     let Ok(address) = address.parse::<SocketAddr>() else { return Heard::Nothing };
     let question = async {
         let mut stream = match TcpStream::connect(address).await {

@@ -39,6 +39,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod together;
 mod tracing;
 pub mod units;
 mod values;
@@ -158,7 +159,7 @@ fn config(s: &mut Section, outside: &Outside) -> Config {
     if let Some(place) = &place {
         choice::check_reached(place, &pools, &splits);
     }
-    let cluster = s.take("cluster").and_then(|place| cluster::cluster(&place));
+    let cluster = s.take("cluster").and_then(|place| together::cluster(&place));
     Config { server, pools, splits, cluster, notices: Vec::new() }
 }
 
