@@ -27,6 +27,7 @@ use self::round::Round;
 use self::view::View;
 use crate::config::Cluster as Settings;
 use crate::credits::{self, Member, MemberId, Standing, Terms, Verdict};
+use crate::fleet::Bell;
 use crate::live::Live;
 
 /// An epoch of the ledger settles after this time, in which every gateway has called some times.
@@ -112,18 +113,14 @@ impl Cluster {
         let mut questions = JoinSet::new();
         let mut pause = conf.interval;
         loop {
-            match self.settings() {
-                None => return End::Dismissed,
-                Some(next) if next != conf => {
-                    if (&next.redis, &next.name) != (&conf.redis, &conf.name) {
-                        link = None;
-                        keys = self::keys(&next);
-                    }
-                    conf = next;
-                    member.set(times(&conf));
-                    view.configured(&conf);
+            let Some(next) = self.settings() else { return End::Dismissed };
+            if next != conf {
+                if (&next.redis, &next.name) != (&conf.redis, &conf.name) {
+                    (link, keys) = (None, self::keys(&next));
                 }
-                Some(_) => {}
+                conf = next;
+                member.set(times(&conf));
+                view.configured(&conf);
             }
             if self.live.is_stopping() {
                 member.prepare_to_leave();
@@ -157,13 +154,7 @@ impl Cluster {
                 questions
                     .spawn(async move { (question.id, peers::ask(question.id, question.address).await) });
             }
-            let bell = self.live.fleet().bell().cloned();
-            let rung = async {
-                match &bell {
-                    Some(bell) if link.is_some() => bell.rung().await,
-                    _ => std::future::pending().await,
-                }
-            };
+            let bell = self.live.fleet().bell().cloned().filter(|_| link.is_some());
             tokio::select! {
                 () = self.departure.asked.notified() => {
                     if let Some(link) = &mut link {
@@ -174,7 +165,7 @@ impl Cluster {
                 Some(Ok((id, heard))) = questions.join_next() => {
                     self.judge(&mut member, link.as_mut(), &round, id, heard).await;
                 }
-                () = rung => sleep(PAUSE_MIN).await,
+                () = rung(bell.as_deref()) => sleep(PAUSE_MIN).await,
                 () = sleep(pause) => {}
             }
         }
@@ -200,6 +191,14 @@ impl Cluster {
         {
             round.view.buried(id, &verdict);
         }
+    }
+}
+
+/// The bell rings. Without one: never.
+async fn rung(bell: Option<&Bell>) {
+    match bell {
+        Some(bell) => bell.rung().await,
+        None => std::future::pending().await,
     }
 }
 

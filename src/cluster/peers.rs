@@ -11,7 +11,6 @@ use crate::credits::{Heard, MemberId};
 
 /// The end of an address that Redis does not see: another machine may have the same.
 pub(super) const NOT_DIRECT: char = '!';
-
 const GREETING: &str = "evenkeel ";
 /// The longest time of a question.
 const ASK_WITHIN: Duration = Duration::from_secs(1);

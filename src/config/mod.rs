@@ -17,7 +17,6 @@ mod defaults;
 mod edge;
 mod environment;
 mod found;
-mod gateways;
 mod keys;
 mod lines;
 mod link;
@@ -45,6 +44,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod together;
 mod tracing;
 pub mod units;
 mod values;
@@ -52,9 +52,10 @@ mod values;
 pub use acme::{Auto, Challenge};
 pub use address::{HostPort, NodeAddress};
 pub use class::{Class, Classes, Deadline};
+pub use cluster::{Cluster, Redis};
 pub use edge::{Admin, AdminToken, CertificateFiles, ClientAuth, Listening, Role, TlsVersion};
 pub use found::FoundNode;
-pub use gateways::{Cluster, Redis};
+
 pub use keys::{ApiKey, expiry};
 pub use lines::{line_of, located};
 pub use link::{Https, Link, NodeKey, NodeTls};
@@ -179,7 +180,7 @@ fn config(s: &mut Section, outside: &Outside) -> Config {
     if let Some(place) = &place {
         choice::check_reached(place, &pools, &splits);
     }
-    let cluster = s.take("cluster").and_then(|place| cluster::cluster(&place));
+    let cluster = s.take("cluster").and_then(|place| together::cluster(&place));
     Config { server, pools, splits, cluster, notices: Vec::new() }
 }
 

@@ -15,8 +15,8 @@ use ipnet::IpNet;
 
 use super::address::{HostPort, NodeAddress};
 use super::class::{Classes, Deadline};
+use super::cluster::Cluster;
 use super::edge::{Admin, Listening};
-use super::gateways::Cluster;
 use super::link::{Https, Link, NodeKey};
 use super::pattern::Pattern;
 use super::source::{Origin, Registration, Source};

@@ -367,7 +367,7 @@ fn printed_with_the_name_of_the_file() {
     let problems = crate::config::Config::parse("a: 1", "conf/x.yaml").expect_err("no config");
     let printed = problems.to_string();
     assert!(
-        printed.ends_with("conf/x.yaml:1: a: unknown key; the keys here are server, pools, splits"),
+        printed.ends_with("conf/x.yaml:1: a: unknown key; the keys here are server, pools, splits, cluster"),
         "{printed}"
     );
 }

@@ -118,7 +118,7 @@ fn happen(world: &mut World, event: &Event) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_unit_is_in_use_twice(events in prop::collection::vec(event(), 1..600)) {
