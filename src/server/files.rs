@@ -6,7 +6,8 @@ use crate::config::Client;
 
 /// Files that are not connections of clients or to nodes: logs, sockets, the runtime's own, and connections to the admin address.
 const OWN: u64 = 64;
-/// Connections that may be open for a moment beyond the limit: tokio lets a listener accept this many before those who close them have a turn.
+/// Connections beyond the limit that may be open for a moment: a task of tokio does up to 128 operations in a row, and a listener accepts with
+/// each, before the tasks that close them have a turn. Bursts at several listeners at once are not provided for.
 const BURST: u64 = 128;
 
 /// The most connections of clients that the system's limit of open files allows. Each may need another one, to a node.
